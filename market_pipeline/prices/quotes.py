@@ -1,0 +1,61 @@
+"""The two things that can become of a point in an answer: an accepted quote or a refusal.
+
+Models only; the rules that tell them apart are in `validate`.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import Enum
+
+
+class Source(str, Enum):
+    """The endpoint that a point came from, as stored in the `source` column."""
+
+    LIVE = "simple_price"
+    HISTORY = "market_chart"
+
+
+class Reason(str, Enum):
+    """Why a point was refused, as stored in the `reason` column."""
+
+    MISSING_PRICE = "missing_price"
+    NOT_A_NUMBER = "not_a_number"
+    NEGATIVE_PRICE = "negative_price"
+    ZERO_PRICE = "zero_price"
+    MISSING_TIMESTAMP = "missing_timestamp"
+    BAD_TIMESTAMP = "bad_timestamp"
+    FUTURE_TIMESTAMP = "future_timestamp"
+    OUTSIDE_WINDOW = "outside_window"
+
+
+@dataclass(frozen=True)
+class Quote:
+    """A price in US dollars that was true at the source at `timestamp`.
+
+    `timestamp` and `ingested_at` (when this installation learned the price) are aware UTC.
+    """
+
+    symbol: str
+    timestamp: datetime
+    price: float
+    source: Source
+    ingested_at: datetime
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A point that was not accepted, with everything needed to judge the refusal later.
+
+    `day` is the partition it is filed under: the day that the point claims if that is one of the
+    days asked for, else the last day asked for. `timestamp` is the claimed time where it could be
+    read. `payload` is the offending part of the answer as JSON text.
+    """
+
+    symbol: str
+    day: date
+    reason: Reason
+    detail: str
+    timestamp: datetime | None
+    payload: str
+    source: Source
+    refused_at: datetime

@@ -1,0 +1,55 @@
+"""`Columns`: a small table as named NumPy arrays.
+
+It is what the scheduled path uses in place of a DataFrame: importing pandas costs more processor
+time than the whole of a tick's own work (see docs/decisions). `to_frame` gives the DataFrame to
+whoever wants one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of equal length, by name.
+
+    Timestamps are `datetime64[us]` and always UTC (NumPy has no time zones); text is `object`.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+
+    def __post_init__(self) -> None:
+        if len({len(array) for array in self.arrays.values()}) > 1:
+            raise ValueError(
+                "columns differ in length: "
+                + ", ".join(f"{name} {len(array)}" for name, array in self.arrays.items())
+            )
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values()), np.empty(0)))
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self.arrays[name]
+
+    def where(self, mask: NDArray[np.bool_]) -> Columns:
+        """The rows at which `mask` is true."""
+        return Columns({name: array[mask] for name, array in self.arrays.items()})
+
+    def to_frame(self) -> pd.DataFrame:
+        """The same rows as a DataFrame with aware UTC timestamps."""
+        import pandas as pd
+
+        frame = pd.DataFrame(dict(self.arrays))
+        for name, array in self.arrays.items():
+            if array.dtype.kind == "M":
+                frame[name] = frame[name].dt.tz_localize("UTC")
+        return frame
