@@ -3,6 +3,7 @@
 Models only; the rules that tell them apart are in `validate`.
 """
 
+import hashlib
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
@@ -59,3 +60,9 @@ class Refusal:
     payload: str
     source: Source
     refused_at: datetime
+
+    @property
+    def id(self) -> str:
+        """A digest of what was refused and why, so that meeting it again is not a second row."""
+        text = "\n".join((self.symbol, self.day.isoformat(), self.reason.value, self.payload))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]

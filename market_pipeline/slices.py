@@ -1,5 +1,5 @@
 """A slice: the rows of one symbol in one stretch of days, which is what a set of partitions
-becomes before it meets the database. Pure functions, no SQL."""
+becomes before it meets the API or the database. Pure functions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
