@@ -99,6 +99,14 @@ class Settings(BaseSettings):
             raise ValueError(f"COINGECKO_PLAN={self.coingecko_plan} needs COINGECKO_API_KEY; set it or use COINGECKO_PLAN=keyless")
         return self
 
+    def as_environment(self) -> dict[str, str]:
+        """These settings as environment variables for a child process; holds secrets."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {
+            name.upper(): "" if value is None else value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in values.items()
+        }
+
     @property
     def catalogue(self) -> Catalogue:
         """The coins that `market_symbols` names."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +44,11 @@ class Columns:
     def where(self, mask: NDArray[np.bool_]) -> Columns:
         """The rows at which `mask` is true."""
         return Columns({name: array[mask] for name, array in self.arrays.items()})
+
+    def datetimes(self, name: str) -> list[datetime]:
+        """A timestamp column without gaps as aware UTC datetimes."""
+        moments: list[datetime] = self.arrays[name].astype("datetime64[us]").tolist()
+        return [moment.replace(tzinfo=timezone.utc) for moment in moments]
 
     def to_frame(self) -> pd.DataFrame:
         """The same rows as a DataFrame with aware UTC timestamps."""

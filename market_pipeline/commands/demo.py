@@ -1,0 +1,98 @@
+"""`market-pipeline demo`: the same UI without internet, fed by the simulator into its own database."""
+
+import argparse
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import requests
+from pydantic import SecretStr
+
+from market_pipeline.clock import utc_now
+from market_pipeline.commands.home import HOST, StartError, free_port, prepare_home, project_folder, require_free
+from market_pipeline.commands.processes import Processes
+from market_pipeline.commands.run import dagster_command, dagster_environment
+from market_pipeline.logs import configure_logging
+from market_pipeline.settings import Settings
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.overview import latest_quotes
+from market_pipeline.storage.schema import migrate
+
+log = logging.getLogger(__name__)
+
+HOME = ".dagster_home_demo"
+DATABASE = "demo.db"
+HISTORY_DAYS = 8
+_READY_SECONDS = 30.0
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Prepare, fill the last days once, then serve until Ctrl-C."""
+    project = project_folder()
+    require_free(options.port, "the Dagster UI")
+    port = free_port()
+    settings = demo_settings(project, port)
+    configure_logging(settings.log_level)
+    database = Database(settings.database)
+    migrate(database)
+    home = prepare_home(project, HOME)
+    environment = dagster_environment(home, settings)
+    with Processes() as processes:
+        processes.start(simulator_command(port), os.environ, home)
+        _wait_until_ready(port)
+        if not latest_quotes(database, settings.catalogue.symbols):
+            _fill_history(settings, environment, home)
+        log.info("Demo is starting; open http://%s:%s", HOST, options.port)
+        processes.start(dagster_command(project, options.port), environment, home)
+        return processes.wait_for_any()
+    return 0
+
+
+def demo_settings(project: Path, port: int) -> Settings:
+    """Five coins from the simulator on `port`, collected every minute, stored beside the real data."""
+    return Settings(
+        _env_file=None,
+        database_url=SecretStr(f"sqlite:///{project / DATABASE}"),
+        coingecko_plan="keyless",
+        coingecko_api_key=None,
+        coingecko_base_url=f"http://{HOST}:{port}/api/v3",
+        market_symbols="BTC,ETH,SOL,ADA,DOT",
+        collect_cron="* * * * *",
+    )
+
+
+def simulator_command(port: int) -> list[str]:
+    """The simulator with its market model."""
+    return [sys.executable, "-m", "market_pipeline.simulator", "--model", "--port", str(port), "--quiet"]
+
+
+def _wait_until_ready(port: int) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            requests.get(f"http://{HOST}:{port}/api/v3/ping", headers={"User-Agent": "market-pipeline demo"}, timeout=1)
+            return
+        except requests.RequestException:
+            time.sleep(0.2)
+    raise StartError(f"the simulator does not answer on port {port}; start `make demo` again")
+
+
+def _fill_history(settings: Settings, environment: dict[str, str], home: Path) -> None:
+    """One run over the last days, so that the first look already shows partitions, checks and anomalies."""
+    from market_pipeline.defs.jobs import COMPLETE_DAYS
+    from market_pipeline.defs.partitions import range_tags
+
+    yesterday = utc_now().date() - timedelta(days=1)
+    first = yesterday - timedelta(days=HISTORY_DAYS - 1)
+    log.info("Filling %s days of history from the simulator", HISTORY_DAYS)
+    tags = range_tags(first, yesterday, settings.catalogue.symbols)
+    command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "market_pipeline.definitions"]
+    command += ["-j", COMPLETE_DAYS, "--tags", json.dumps(tags)]
+    finished = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        raise StartError(f"the history run failed:\n{finished.stderr[-4000:]}")

@@ -1,0 +1,35 @@
+"""The command line: arguments in, exit code out. What each command does is in its own module."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from market_pipeline.commands import demo, migrate, run
+from market_pipeline.commands.home import StartError
+from market_pipeline.settings import SettingsError
+from market_pipeline.storage.errors import DatabaseUnavailable
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 if it went well, 2 with one explanation on standard error if it could not start."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except (SettingsError, StartError, DatabaseUnavailable) as error:
+        sys.stderr.write(f"market-pipeline: {error}\n")
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="market-pipeline", description=__doc__ and "Crypto prices from CoinGecko, checked, stored and watched.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, module, text in (
+        ("run", run, "start the Dagster UI and daemon on this machine, collecting from CoinGecko"),
+        ("demo", demo, "the same without internet: prices from the simulator, in a database of its own"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--port", type=int, default=3000, help="port of the UI on 127.0.0.1 (default 3000)")
+        command.set_defaults(command=module.execute)
+    command = commands.add_parser("migrate", help="create or update the tables of DATABASE_URL")
+    command.set_defaults(command=migrate.execute)
+    return parser

@@ -1,0 +1,50 @@
+"""`market-pipeline run`: the Dagster UI and daemon on this machine, with the schedules running."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from market_pipeline.commands.home import HOST, prepare_home, project_folder, require_free
+from market_pipeline.commands.processes import Processes
+from market_pipeline.logs import configure_logging
+from market_pipeline.settings import Settings, load_settings
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema import migrate
+
+HOME = ".dagster_home"
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Prepare, then serve until Ctrl-C; else the exit code of what ended by itself."""
+    project = project_folder()
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    require_free(options.port, "the Dagster UI")
+    migrate(Database(settings.database))
+    home = prepare_home(project, HOME)
+    with Processes() as processes:
+        processes.start(dagster_command(project, options.port), dagster_environment(home, settings), home)
+        return processes.wait_for_any()
+    return 0
+
+
+def dagster_command(project: Path, port: int) -> list[str]:
+    """One process that starts the UI, the daemon and the code server."""
+    workspace = str(project / "workspace.yaml")
+    return [sys.executable, "-m", "dagster", "dev", "--workspace", workspace, "--host", HOST, "--port", str(port)]
+
+
+def dagster_environment(home: Path, settings: Settings) -> dict[str, str]:
+    """The environment of Dagster's processes: these settings, whatever a `.env` file says.
+
+    Dagster lets a `.env` in its working folder win over the environment, so it is given the settings
+    that were validated here and works in `home`, where there is none.
+    """
+    return {
+        **os.environ,
+        **settings.as_environment(),
+        "DAGSTER_HOME": str(home),
+        # `dagster dev` advises to install another command that starts the same processes.
+        "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded",
+    }

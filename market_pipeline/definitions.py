@@ -1,0 +1,62 @@
+"""The code location: `defs`, the only place where everything is put together."""
+
+import warnings
+from datetime import timedelta
+
+import dagster as dg
+from cronsim import CronSim
+
+from market_pipeline.clock import utc_now
+from market_pipeline.logs import configure_logging
+from market_pipeline.settings import Settings, load_settings
+
+# Multi-partition mappings and backfill policies are marked beta in Dagster 1.13; this project relies
+# on them knowingly and pins the version. Remove when they are stable.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+
+
+def build_defs(settings: Settings) -> dg.Definitions:
+    """Assets, checks, jobs and schedules for the coins and times that `settings` names."""
+    from market_pipeline.defs.checks import build_checks
+    from market_pipeline.defs.io_manager import DatabaseIOManager
+    from market_pipeline.defs.jobs import build_jobs
+    from market_pipeline.defs.market_overview import build_market_overview
+    from market_pipeline.defs.partitions import price_partitions
+    from market_pipeline.defs.price_anomalies import build_price_anomalies
+    from market_pipeline.defs.raw_prices import build_raw_prices
+    from market_pipeline.defs.resources import CoinGeckoResource, DatabaseResource
+    from market_pipeline.defs.schedules import build_schedules
+
+    catalogue = settings.catalogue
+    partitions = price_partitions(settings.history_start, catalogue.symbols)
+    kinds = {"python", "postgres" if settings.database.get_backend_name() == "postgresql" else "sqlite"}
+    database = DatabaseResource()
+    return dg.Definitions(
+        assets=[
+            build_raw_prices(partitions, catalogue, kinds),
+            build_price_anomalies(partitions, kinds),
+            build_market_overview(catalogue),
+        ],
+        asset_checks=[build_checks(catalogue.symbols, collection_interval(settings.collect_cron))],
+        jobs=build_jobs(),
+        schedules=build_schedules(settings.collect_cron, catalogue.symbols),
+        resources={
+            "database": database,
+            "coingecko": CoinGeckoResource(plan=settings.coingecko_plan, base_url=settings.base_url),
+            "io_manager": DatabaseIOManager(database=database),
+        },
+        # A run is one request and a few rows: a process per step would double its cost.
+        executor=dg.in_process_executor,
+    )
+
+
+def collection_interval(cron: str) -> timedelta:
+    """The longest wait between two of the next ticks of `cron`."""
+    ticks = CronSim(cron, utc_now())
+    times = [next(ticks) for _ in range(50)]
+    return max(later - earlier for earlier, later in zip(times, times[1:]))
+
+
+_settings = load_settings()
+configure_logging(_settings.log_level)
+defs = build_defs(_settings)

@@ -1,0 +1,62 @@
+"""From what the database found to what the UI shows: verdict, severity, exact count, a bounded
+sample, the symbols concerned, and a sentence on how to recover."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from market_pipeline.defs.metadata import records_table
+from market_pipeline.defs.raw_prices import RAW_PRICES
+from market_pipeline.storage.audit import Offenders
+
+_QUARANTINED = "They are in rejected_prices with the answer they came in; accepted quotes were stored."
+
+
+def from_offenders(
+    check: str, *, stored: Offenders | None, refused: Offenders, wrong: str, recovery: str
+) -> dg.AssetCheckResult:
+    """ERROR if rows that must not exist are stored, WARN if some were refused in this run."""
+    if stored is not None and stored.count:
+        found, description = stored, f"{stored.count} stored quotes {wrong}: {_symbols(stored)}. {recovery}"
+        severity = dg.AssetCheckSeverity.ERROR
+    elif refused.count:
+        found, description = refused, f"{refused.count} quotes refused in this run: {_symbols(refused)}. {_QUARANTINED}"
+        severity = dg.AssetCheckSeverity.WARN
+    else:
+        return dg.AssetCheckResult(
+            passed=True, check_name=check, asset_key=RAW_PRICES, metadata={"stored": 0, "refused": 0},
+            description="none found",
+        )
+    return dg.AssetCheckResult(
+        passed=False, check_name=check, asset_key=RAW_PRICES, severity=severity, description=description,
+        metadata={
+            "stored": stored.count if stored is not None else 0,
+            "refused": refused.count,
+            "symbols": ", ".join(found.by_symbol),
+            "sample": records_table(found.sample),
+        },
+    )
+
+
+def from_symbols(
+    check: str, problems: Mapping[str, str], *, severity: dg.AssetCheckSeverity, good: str, recovery: str,
+    ages: Mapping[str, float] | None = None,
+) -> dg.AssetCheckResult:
+    """Fails with `severity` if any symbol has a problem; each is a row of the metadata table."""
+    metadata: dict[str, Any] = {"symbols_failing": len(problems)}
+    metadata.update({f"age_seconds_{symbol}": age for symbol, age in (ages or {}).items()})
+    if not problems:
+        return dg.AssetCheckResult(
+            passed=True, check_name=check, asset_key=RAW_PRICES, metadata=metadata, description=good
+        )
+    metadata["symbols"] = ", ".join(problems)
+    metadata["sample"] = records_table([{"symbol": s, "problem": p} for s, p in list(problems.items())[:50]])
+    return dg.AssetCheckResult(
+        passed=False, check_name=check, asset_key=RAW_PRICES, severity=severity, metadata=metadata,
+        description=f"{', '.join(problems)}: {next(iter(problems.values()))}. {recovery}",
+    )
+
+
+def _symbols(offenders: Offenders) -> str:
+    return ", ".join(f"{symbol} {count}" for symbol, count in offenders.by_symbol.items())

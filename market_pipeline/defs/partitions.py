@@ -1,0 +1,62 @@
+"""Partitions: one address per UTC day and symbol, `2026-11-23|BTC`, today included.
+
+Also how a run's partition keys become days of symbols and how a range of them is asked for.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+
+import dagster as dg
+
+from market_pipeline.anomalies.detect import LEAD_DAYS
+
+DAY = "day"
+SYMBOL = "symbol"
+
+# One run may cover many partitions: it collects them with the fewest requests.
+SINGLE_RUN = dg.BackfillPolicy.single_run()
+
+
+def price_partitions(history_start: date, symbols: Sequence[str]) -> dg.MultiPartitionsDefinition:
+    """Day x symbol from `history_start` to today; days begin at midnight UTC."""
+    return dg.MultiPartitionsDefinition(
+        {
+            # Without the offset the newest partition would be yesterday's.
+            DAY: dg.DailyPartitionsDefinition(start_date=history_start.isoformat(), timezone="UTC", end_offset=1),
+            SYMBOL: dg.StaticPartitionsDefinition(list(symbols)),
+        }
+    )
+
+
+def lead_mapping() -> dg.MultiPartitionMapping:
+    """A day of a symbol reads that day and the `LEAD_DAYS` before it, of the same symbol."""
+    days = dg.TimeWindowPartitionMapping(start_offset=-LEAD_DAYS, allow_nonexistent_upstream_partitions=True)
+    return dg.MultiPartitionMapping(
+        {
+            DAY: dg.DimensionPartitionMapping(DAY, days),
+            SYMBOL: dg.DimensionPartitionMapping(SYMBOL, dg.IdentityPartitionMapping()),
+        }
+    )
+
+
+def partition_key(day: date, symbol: str) -> dg.MultiPartitionKey:
+    """The key of one address."""
+    return dg.MultiPartitionKey({DAY: day.isoformat(), SYMBOL: symbol})
+
+
+def days_of(keys: Iterable[str]) -> list[tuple[date, str]]:
+    """The (day, symbol) pairs of a run's partition keys, in the order given."""
+    pairs = []
+    for key in keys:
+        assert isinstance(key, dg.MultiPartitionKey)
+        dimensions = key.keys_by_dimension
+        pairs.append((date.fromisoformat(dimensions[DAY]), dimensions[SYMBOL]))
+    return pairs
+
+
+def range_tags(first: date, last: date, symbols: Sequence[str]) -> dict[str, str]:
+    """Run tags that make one run cover `first`..`last` of all `symbols` (given in configured order)."""
+    return {
+        "dagster/asset_partition_range_start": str(partition_key(first, symbols[0])),
+        "dagster/asset_partition_range_end": str(partition_key(last, symbols[-1])),
+    }

@@ -1,0 +1,115 @@
+"""The assets `raw_prices` and `rejected_prices`: collect a set of days, keep what is accepted,
+quarantine what is refused. What is refused, and how little is asked, the core decides."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from market_pipeline.clock import utc_now
+from market_pipeline.defs.failures import collection_failure
+from market_pipeline.defs.metadata import GROUP, OWNERS, table_metadata
+from market_pipeline.defs.partitions import SINGLE_RUN, days_of, partition_key
+from market_pipeline.defs.price_metadata import (
+    Metadata, materialization, neighbour_days, price_metadata, refusal_metadata,
+)
+from market_pipeline.defs.resources import CoinGeckoResource, DatabaseResource
+from market_pipeline.logs import traced
+from market_pipeline.prices.collect import Collected, collect
+from market_pipeline.prices.coverage import DayOfSymbol
+from market_pipeline.storage import tables
+from market_pipeline.storage.columns import Columns
+from market_pipeline.storage.records import columns_of
+from market_pipeline.storage.schema import check_schema
+from market_pipeline.storage.write import upsert
+from market_pipeline.symbols import Catalogue
+
+RAW_PRICES = "raw_prices"
+REJECTED_PRICES = "rejected_prices"
+
+
+def build_raw_prices(
+    partitions: dg.MultiPartitionsDefinition, catalogue: Catalogue, kinds: set[str]
+) -> dg.AssetsDefinition:
+    """The multi-asset that collects the coins of `catalogue`."""
+
+    @dg.multi_asset(
+        name="collect_prices",
+        outs={
+            RAW_PRICES: dg.AssetOut(
+                description="Accepted quotes in US dollars, by UTC day and symbol. Today is brought up to date with "
+                "one live request for all symbols; a past day with its hourly history. Doing it again changes nothing.",
+                metadata=table_metadata(tables.raw_prices, write_mode="upsert"),
+                group_name=GROUP, owners=OWNERS, kinds=kinds,
+            ),
+            REJECTED_PRICES: dg.AssetOut(
+                description="Quarantine: points that were refused before they reached `raw_prices`, with the reason "
+                "and the offending part of the answer.",
+                metadata=table_metadata(tables.rejected_prices, write_mode="upsert"),
+                group_name=GROUP, owners=OWNERS, kinds=kinds,
+            ),
+        },
+        partitions_def=partitions,
+        backfill_policy=SINGLE_RUN,
+    )
+    def collect_prices(
+        context: dg.AssetExecutionContext, coingecko: CoinGeckoResource, database: DatabaseResource
+    ) -> Iterator[dg.Output[Columns]]:
+        wanted = days_of(context.partition_keys)
+        with traced(context.run_id), coingecko.client() as client:
+            collected = collect(client, catalogue, wanted, utc_now())
+            quotes = columns_of(tables.raw_prices, collected.quotes)
+            refusals = _refusal_columns(collected, context.run_id)
+            store = database.database()
+            check_schema(store)
+            if collected.failures:
+                upsert(store, tables.raw_prices, quotes)
+                upsert(store, tables.rejected_prices, refusals)
+                good = [(day, symbol) for day, symbol in wanted if symbol not in collected.failures]
+                _report(context, partitions, price_metadata(store, good, collected))
+                raise collection_failure(collected.failures)
+            late = neighbour_days(wanted, collected.quotes)
+            described = price_metadata(store, [*wanted, *late], collected)
+            _describe(context, RAW_PRICES, {day: described[day] for day in wanted})
+            _describe(context, REJECTED_PRICES, refusal_metadata(store, wanted, collected))
+            context.add_output_metadata(_run_metadata(collected), output_name=RAW_PRICES)
+            yield dg.Output(quotes, RAW_PRICES)
+            yield dg.Output(refusals, REJECTED_PRICES)
+            _report(context, partitions, {day: described[day] for day in late})
+
+    return collect_prices
+
+
+def _refusal_columns(collected: Collected, run_id: str) -> Columns:
+    return columns_of(
+        tables.rejected_prices,
+        [
+            {
+                "id": refusal.id, "symbol": refusal.symbol, "day": refusal.day, "reason": refusal.reason,
+                "detail": refusal.detail, "timestamp": refusal.timestamp, "payload": refusal.payload,
+                "source": refusal.source, "run_id": run_id, "refused_at": refusal.refused_at,
+            }
+            for refusal in collected.refusals
+        ],
+    )
+
+
+def _run_metadata(collected: Collected) -> Metadata:
+    return {
+        "requests_in_this_run": collected.requests,
+        "unasked_coins": ", ".join(collected.unasked) or "none",
+    }
+
+
+def _describe(context: dg.AssetExecutionContext, asset: str, days: dict[DayOfSymbol, Metadata]) -> None:
+    """Set the metadata of each partition of this run."""
+    for day, metadata in days.items():
+        context.add_asset_metadata(metadata, asset_key=asset, partition_key=partition_key(*day))
+
+
+def _report(
+    context: dg.AssetExecutionContext, partitions: dg.MultiPartitionsDefinition, days: dict[DayOfSymbol, Metadata]
+) -> None:
+    """Report partitions that Dagster would not mark by itself: neighbour days, or the good part of a failed run."""
+    for day, metadata in days.items():
+        if partitions.has_partition_key(str(partition_key(*day))):
+            context.log_event(materialization(RAW_PRICES, day, metadata))

@@ -1,0 +1,52 @@
+"""Resources: thin Dagster faces of the CoinGecko client and of the database.
+
+Neither carries a secret in its configuration, because Dagster stores and shows configuration: the
+key and the database password are read from the settings when they are needed.
+"""
+
+from functools import lru_cache
+
+import dagster as dg
+
+from market_pipeline.coingecko.budget import MinuteBudget, RequestBudget, requests_per_minute
+from market_pipeline.coingecko.client import CoinGeckoClient
+from market_pipeline.settings import Plan, load_settings
+from market_pipeline.storage.engine import Database
+
+
+@lru_cache
+def _process_budget(plan: Plan) -> RequestBudget:
+    """One budget for every client of this process."""
+    return MinuteBudget(requests_per_minute(plan))
+
+
+@lru_cache
+def _process_database(url: str) -> Database:
+    """One pool of connections for this process."""
+    return Database(load_settings().database)
+
+
+class CoinGeckoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only in its private base
+    """CoinGecko's API: paced by the plan's budget, retried with backoff, key only in a header."""
+
+    plan: str
+    base_url: str
+
+    def client(self) -> CoinGeckoClient:
+        """A client to use in a `with` block."""
+        settings = load_settings()
+        key = settings.coingecko_api_key
+        return CoinGeckoClient(
+            base_url=self.base_url,
+            plan=settings.coingecko_plan,
+            api_key=key.get_secret_value() if key else None,
+            budget=_process_budget(settings.coingecko_plan),
+        )
+
+
+class DatabaseResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only in its private base
+    """The database of prices, SQLite or PostgreSQL, as `DATABASE_URL` says."""
+
+    def database(self) -> Database:
+        """The database, connected when first used."""
+        return _process_database(load_settings().database_url.get_secret_value())

@@ -1,0 +1,81 @@
+"""The schedules: the tick over today's partitions and the nightly completion of yesterday.
+
+Both are safe to repeat. What they decide is in pure functions; only the question whether the
+previous run still goes needs the instance.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import dagster as dg
+
+from market_pipeline.defs.jobs import COMPLETE_DAYS, TICK
+from market_pipeline.defs.partitions import range_tags
+
+# CoinGecko publishes the last completed UTC day at 00:35 and its caches expire at 00:40.
+COMPLETION_CRON = "45 0 * * *"
+
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def tick_request(scheduled: datetime, symbols: Sequence[str]) -> dg.RunRequest:
+    """One run over the day of `scheduled` (aware UTC) for all symbols."""
+    day = scheduled.date()
+    return dg.RunRequest(run_key=scheduled.isoformat(), tags=range_tags(day, day, symbols))
+
+
+def completion_request(scheduled: datetime, symbols: Sequence[str]) -> dg.RunRequest:
+    """One run over the day before `scheduled` (aware UTC) for all symbols."""
+    yesterday = scheduled.date() - timedelta(days=1)
+    return dg.RunRequest(run_key=yesterday.isoformat(), tags=range_tags(yesterday, yesterday, symbols))
+
+
+def skip_reason(job: str, unfinished: Sequence[dg.DagsterRun]) -> str | None:
+    """Why `job` is not started now, or None if nothing keeps it."""
+    if not unfinished:
+        return None
+    run = unfinished[0]
+    return (
+        f"Run {run.run_id[:8]} of {job} is still {run.status.value.lower()}; this one is left out, the next brings "
+        "everything up to date. If it hangs, terminate it in the UI."
+    )
+
+
+def build_schedules(collect_cron: str, symbols: Sequence[str]) -> list[dg.ScheduleDefinition]:
+    """Both schedules, running as soon as the code location is loaded."""
+
+    @dg.schedule(
+        name="tick_schedule",
+        job_name=TICK,
+        cron_schedule=collect_cron,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Collects today's prices of all symbols with one request.",
+    )
+    def tick_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        reason = skip_reason(TICK, _unfinished(context, TICK))
+        return dg.SkipReason(reason) if reason else tick_request(context.scheduled_execution_time, symbols)
+
+    @dg.schedule(
+        name="completion_schedule",
+        job_name=COMPLETE_DAYS,
+        cron_schedule=COMPLETION_CRON,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Completes yesterday from hourly history, one request a symbol.",
+    )
+    def completion_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        reason = skip_reason(COMPLETE_DAYS, _unfinished(context, COMPLETE_DAYS))
+        return dg.SkipReason(reason) if reason else completion_request(context.scheduled_execution_time, symbols)
+
+    return [tick_schedule, completion_schedule]
+
+
+def _unfinished(context: dg.ScheduleEvaluationContext, job: str) -> Sequence[dg.DagsterRun]:
+    return context.instance.get_runs(dg.RunsFilter(job_name=job, statuses=_UNFINISHED), limit=1)

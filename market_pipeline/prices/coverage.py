@@ -1,0 +1,26 @@
+"""What is stored of a day: counts per day and symbol. Pure; the stored keys come from the caller."""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import date, datetime
+
+from market_pipeline.prices.quotes import Quote, Refusal
+
+DayOfSymbol = tuple[date, str]
+
+
+def quotes_by_day(stored: Iterable[tuple[str, datetime]], arriving: Iterable[Quote]) -> Counter[DayOfSymbol]:
+    """Rows per (UTC day, symbol) once `arriving` quotes are upserted over the `stored` keys.
+
+    `stored` holds (symbol, aware UTC timestamp); a quote at a stored key adds no row.
+    """
+    keys = set(stored)
+    keys.update((quote.symbol, quote.timestamp) for quote in arriving)
+    return Counter((timestamp.date(), symbol) for symbol, timestamp in keys)
+
+
+def refusals_by_day(stored: Iterable[tuple[str, date, str]], arriving: Iterable[Refusal]) -> Counter[DayOfSymbol]:
+    """Rows per (UTC day, symbol) once `arriving` refusals join the `stored` (id, day, symbol)."""
+    keys = set(stored)
+    keys.update((refusal.id, refusal.day, refusal.symbol) for refusal in arriving)
+    return Counter((day, symbol) for _, day, symbol in keys)
