@@ -1,0 +1,123 @@
+"""Settings: defaults, where they come from, and what is said of those that cannot be used."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from market_pipeline.settings import Settings, SettingsError, load_settings
+
+NAMES = [name.upper() for name in Settings.model_fields]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch, tmp_path):
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_defaults_need_no_key_and_store_in_a_file(tmp_path):
+    settings = load_settings()
+    assert settings.database.drivername == "sqlite"
+    assert Path(settings.database.database) == tmp_path / "prices.db"
+    assert settings.coingecko_plan == "keyless"
+    assert settings.base_url == "https://api.coingecko.com/api/v3"
+    assert settings.catalogue.symbols == ("BTC", "ETH", "SOL", "ADA", "DOT")
+    assert settings.collect_cron == "*/5 * * * *"
+
+
+def test_the_environment_wins_over_the_env_file(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("LOG_LEVEL=error\nMARKET_SYMBOLS=BTC\n")
+    monkeypatch.setenv("LOG_LEVEL", "debug")
+    settings = load_settings()
+    assert settings.log_level == "DEBUG"
+    assert settings.catalogue.symbols == ("BTC",)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
+def test_postgresql_is_always_reached_through_psycopg2(monkeypatch, scheme):
+    """A bare postgresql:// means another driver to SQLAlchemy 2.1 as soon as it is installed."""
+    monkeypatch.setenv("DATABASE_URL", f"{scheme}://user:canary@host/market")
+    settings = load_settings()
+    assert settings.database.drivername == "postgresql+psycopg2"
+    assert settings.database.password == "canary"
+    assert "canary" not in f"{settings!r} {settings.database}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("COINGECKO_PLAN", "free", "allowed are keyless, demo, pro"),
+        ("LOG_LEVEL", "loud", "allowed are DEBUG, INFO, WARNING, ERROR"),
+        ("MARKET_SYMBOLS", "BTC,XRP", "Unsupported symbol: 'XRP'"),
+        ("HISTORY_START", "2999-01-01", "from 2013-01-01 to today"),
+        ("HISTORY_START", "soon", "date"),
+        ("COLLECT_CRON", "every minute", "not a cron expression"),
+        ("COLLECT_CRON", "* * * * * *", "five cron fields"),
+        ("COINGECKO_BASE_URL", "ftp://host", "https://host/api/v3"),
+        ("COINGECKO_BASE_URL", "https://user:pass@host/api", "without credentials"),
+    ],
+)
+def test_a_bad_setting_is_named_with_its_value_and_what_is_allowed(monkeypatch, name, value, allowed):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+    assert f"{name}={value!r}" in str(error.value)
+    assert allowed in str(error.value)
+
+
+@pytest.mark.parametrize("url", ["mysql://u:canary@h/x", "sqlite://", "sqlite:///:memory:", "canary"])
+def test_a_bad_database_url_is_refused_without_showing_it(monkeypatch, url):
+    """In-memory SQLite is refused because every run is a process of its own."""
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(SettingsError, match="DATABASE_URL") as error:
+        load_settings()
+    assert "canary" not in str(error.value)
+    assert "postgresql://user:password@host" in str(error.value)
+
+
+def test_every_bad_setting_is_reported_at_once(monkeypatch):
+    monkeypatch.setenv("COINGECKO_PLAN", "free")
+    monkeypatch.setenv("LOG_LEVEL", "loud")
+    with pytest.raises(SettingsError, match="COINGECKO_PLAN(.|\n)*LOG_LEVEL"):
+        load_settings()
+
+
+def test_a_key_and_a_plan_must_fit(monkeypatch):
+    """The plan cannot be told from the key, and a key on the wrong host is refused by CoinGecko."""
+    monkeypatch.setenv("COINGECKO_PLAN", "demo")
+    with pytest.raises(SettingsError, match="COINGECKO_PLAN=demo needs COINGECKO_API_KEY"):
+        load_settings()
+    monkeypatch.setenv("COINGECKO_API_KEY", "CG-canary")
+    assert load_settings().coingecko_api_key.get_secret_value() == "CG-canary"
+    monkeypatch.setenv("COINGECKO_PLAN", "keyless")
+    with pytest.raises(SettingsError, match="COINGECKO_PLAN is keyless") as error:
+        load_settings()
+    assert "canary" not in str(error.value)
+
+
+def test_the_pro_plan_has_a_host_of_its_own_unless_told_otherwise(monkeypatch):
+    monkeypatch.setenv("COINGECKO_PLAN", "pro")
+    monkeypatch.setenv("COINGECKO_API_KEY", "CG-canary")
+    assert load_settings().base_url == "https://pro-api.coingecko.com/api/v3"
+    monkeypatch.setenv("COINGECKO_BASE_URL", "http://127.0.0.1:8080/api/v3/")
+    assert load_settings().base_url == "http://127.0.0.1:8080/api/v3"
+
+
+def test_settings_survive_the_way_through_an_environment(monkeypatch):
+    """Child processes are given the validated settings, whatever their own .env says."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:pa%40ss@host/market")
+    monkeypatch.setenv("HISTORY_START", "2025-05-05")
+    settings = load_settings()
+    for name, value in settings.as_environment().items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == settings
+    assert load_settings().history_start == date(2025, 5, 5)
+
+
+def test_the_example_file_shows_every_setting_and_loads():
+    example = Path(__file__).parents[1] / ".env.example"
+    text = example.read_text()
+    assert [name for name in NAMES if f"{name}=" not in text] == []
+    assert load_settings(str(example)) == load_settings(None)

@@ -1,0 +1,26 @@
+"""Sets of partitions as the fewest stretches of days."""
+
+from datetime import date, datetime, timezone
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from market_pipeline.slices import Slice, merge_days
+
+DAYS = st.dates(min_value=date(2026, 1, 1), max_value=date(2026, 1, 20))
+
+
+def test_a_slice_spans_whole_utc_days():
+    one = Slice("BTC", date(2026, 2, 28), date(2026, 3, 1))
+    assert one.start == datetime(2026, 2, 28, tzinfo=timezone.utc)
+    assert one.end == datetime(2026, 3, 2, tzinfo=timezone.utc)
+    assert one.days == [date(2026, 2, 28), date(2026, 3, 1)]
+
+
+@given(st.sets(st.tuples(DAYS, st.sampled_from(["BTC", "ETH"]))))
+def test_merging_covers_exactly_the_days_with_the_fewest_slices(days):
+    slices = merge_days(days)
+    covered = [(day, part.symbol) for part in slices for day in part.days]
+    assert sorted(covered) == sorted(days)
+    for earlier, later in zip(slices, slices[1:]):
+        assert earlier.symbol != later.symbol or (later.first - earlier.last).days > 1
