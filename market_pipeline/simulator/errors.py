@@ -1,0 +1,146 @@
+"""CoinGecko's error answers: the status, the body in one of its five shapes, and the headers.
+
+The texts are those that were recorded or reported; where only the code of an error is known, the
+message says the same in plain words.
+"""
+
+import math
+from datetime import datetime, timezone
+from http import HTTPStatus
+
+from market_pipeline.simulator.messages import HTML_TYPE, Answer, json_answer
+
+_PRICING = "https://www.coingecko.com/en/api/pricing"
+_RATE_LIMIT = (
+    f"You've exceeded the Rate Limit. Please visit {_PRICING} to subscribe to our API plans for higher rate limits."
+)
+_TIME_RANGE = (
+    "Your request exceeds the allowed time range. Public API users are limited to querying historical data "
+    "within the past 365 days. Upgrade to a paid plan to enjoy full historical data access: "
+    f"{_PRICING}. "
+)
+_PRO_KEY_ON_PUBLIC_HOST = (
+    "If you are using Pro API key, please change your root URL from api.coingecko.com to pro-api.coingecko.com "
+    "Please refer here for more details: https://docs.coingecko.com/reference/introduction"
+)
+_DEMO_KEY_ON_PRO_HOST = (
+    "If you are using Demo API key, please change your root URL from pro-api.coingecko.com to api.coingecko.com "
+    "Please refer here for more details: https://docs.coingecko.com/v3.0.1/reference/introduction"
+)
+_USER_AGENT = (
+    "Please add a descriptive User-Agent to your request. For higher rate limits & stable integration, please "
+    f"subscribe to our API plans: {_PRICING} . If you think this is a mistake, please report here: "
+    "https://forms.gle/3V2z8Mb3k2RMu5S2A"
+)
+_PRO_ONLY = f"This request is limited to PRO API subscribers. Please visit {_PRICING} to subscribe."
+_TOO_MANY_ADDRESSES = (
+    "Number of contract addresses in the request exceeds the allowed limit (10 addresses). "
+    f"Upgrade to a paid plan: {_PRICING}"
+)
+
+
+def plain(status: int, message: str) -> Answer:
+    """`{"error": message}`, the shape of wrong parameters and unknown coins."""
+    return json_answer({"error": message}, status)
+
+
+def missing_parameter(name: str) -> Answer:
+    """422 for a required parameter."""
+    return plain(422, f"Missing parameter {name}")
+
+
+def coin_not_found() -> Answer:
+    """404 for a coin id in the path."""
+    return plain(404, "coin not found")
+
+
+def incorrect_path() -> Answer:
+    """404 for a path that is not served."""
+    return plain(404, "Incorrect path. Please check https://www.coingecko.com/api/")
+
+
+def by_status(status: int, code: int | None, now: datetime) -> Answer:
+    """What CoinGecko (or the edge before it) answers with `status`.
+
+    `code` is the error code in the body and picks one where a status has several: 10010, 10011 or
+    10012 under 400; 10002, 10005 or 10012 under 401; 1015 and 1020 for the edge's own refusals,
+    which are HTML or plain text. Without it the commonest is taken.
+    """
+    answer = _coded(status, code or _COMMONEST.get(status, status), now)
+    return answer or plain(status, _phrase(status))
+
+
+_COMMONEST = {400: 10010, 401: 10002}
+
+
+def _coded(status: int, code: int, now: datetime) -> Answer | None:
+    match status, code:
+        case 400, 10010:
+            return _dated(status, code, _PRO_KEY_ON_PUBLIC_HOST, now)
+        case 400, 10011:
+            return _dated(status, code, _DEMO_KEY_ON_PRO_HOST, now)
+        case 400, 10012:
+            return _dated(status, code, _TOO_MANY_ADDRESSES, now)
+        case 401, 10002:
+            return _coded_status(status, code, "API Key Missing")
+        case 401, 10005:
+            return _coded_status(status, code, _PRO_ONLY)
+        case 401, 10012:
+            inner = {"timestamp": _stamp(now), "error_code": code, "error_message": _TIME_RANGE}
+            return json_answer({"error": {"status": inner}}, status)
+        case 403, 403:
+            return _coded_status(status, code, _USER_AGENT)
+        case 404, _:
+            return coin_not_found()
+        case 429, 429:
+            return _coded_status(status, code, _RATE_LIMIT)
+        case 500, 500:
+            return json_answer({"status": 500, "error": "Internal Server Error"}, status)
+        case (403 | 429), 1015:
+            return Answer(status, b"error code: 1015", "text/plain; charset=UTF-8")
+        case (403 | 429), 1020:
+            return page(status, "Access denied | api.coingecko.com used Cloudflare to restrict access")
+        case (414 | 502 | 503 | 504 | 520 | 521 | 522 | 524), _:
+            return page(status, f"api.coingecko.com | {status}: {_phrase(status)}")
+    return None
+
+
+def _phrase(status: int) -> str:
+    """The reason phrase; some statuses (520 and on) are the edge's own and not in the registry."""
+    return HTTPStatus(status).phrase if status in set(HTTPStatus) else "Unknown Error"
+
+
+def page(status: int, title: str) -> Answer:
+    """An HTML page such as the edge serves."""
+    body = f'<!DOCTYPE html>\n<html lang="en-US">\n<head>\n<title>{title}</title>\n</head>\n<body></body>\n</html>\n'
+    return Answer(status, body.encode(), HTML_TYPE)
+
+
+def retry_after(answer: Answer, value: str) -> Answer:
+    """`answer` with a Retry-After header."""
+    return Answer(answer.status, answer.body, answer.content_type, {**answer.headers, "Retry-After": value})
+
+
+def rate_limit_headers(answer: Answer, limit: int, reset: datetime) -> Answer:
+    """`answer` with the headers of a keyed 429: a whole UTC minute, at or after `reset`, in
+    CoinGecko's own format."""
+    minute = datetime.fromtimestamp(math.ceil(reset.timestamp() / 60) * 60, timezone.utc)
+    headers = {
+        "x-ratelimit-limit": str(limit),
+        "x-ratelimit-remaining": "0",
+        "x-ratelimit-reset": minute.strftime("%Y-%m-%d %H:%M:%S +0000"),
+    }
+    return Answer(answer.status, answer.body, answer.content_type, {**answer.headers, **headers})
+
+
+def _coded_status(status: int, code: int, message: str) -> Answer:
+    return json_answer({"status": {"error_code": code, "error_message": message}}, status)
+
+
+def _dated(status: int, code: int, message: str, now: datetime) -> Answer:
+    return json_answer({"timestamp": _stamp(now), "error_code": code, "status": {"error_message": message}}, status)
+
+
+def _stamp(now: datetime) -> str:
+    whole = now.replace(microsecond=now.microsecond // 1000 * 1000)
+    return whole.astimezone(timezone.utc).isoformat(timespec="milliseconds")

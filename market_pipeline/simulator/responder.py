@@ -1,0 +1,90 @@
+"""From a request to what is delivered for it: faults, access, endpoint, in this order. No sockets."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from market_pipeline.simulator import errors
+from market_pipeline.simulator.access import PLAN_LIMITS, Plan, refusal
+from market_pipeline.simulator.faults import POINTS_ONLY, QUOTES_ONLY, VALUES, Fault, FaultBook
+from market_pipeline.simulator.feed import Feed
+from market_pipeline.simulator.limits import MinuteLimit
+from market_pipeline.simulator.messages import Answer, Document, Request, json_answer
+from market_pipeline.simulator.parameters import BadParameter
+from market_pipeline.simulator.routes import coins_of, document_of, is_chart, is_simple_price
+from market_pipeline.simulator.spoil import spoil_points, spoil_quotes
+
+_CACHED = {"Cache-Control": "max-age=30, public, must-revalidate, s-maxage=60"}
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """An answer and how it reaches the client: after `wait` seconds, whole, cut in the middle of the
+    body, or not at all."""
+
+    answer: Answer
+    wait: float = 0.0
+    cut: Literal["before", "middle"] | None = None
+
+
+class Responder:
+    """Answers requests for one feed under one plan."""
+
+    def __init__(self, feed: Feed, plan: Plan, limit: MinuteLimit | None, faults: FaultBook) -> None:
+        self._feed = feed
+        self._plan = plan
+        self._limit = limit
+        self._faults = faults
+
+    def respond(self, request: Request) -> Delivery:
+        """What `request` gets."""
+        fault = self._faults.take_whole(request.path, coins_of(request, self._feed))
+        if fault is None:
+            return Delivery(self._answer(request))
+        match fault.kind:
+            case "status":
+                return Delivery(self._error(request, fault))
+            case "html":
+                return Delivery(errors.page(200, "CoinGecko"))
+            case "error_body":
+                error = errors.by_status(429, None, request.time)
+                return Delivery(Answer(200, error.body))
+            case "empty_object":
+                return Delivery(json_answer({}))
+        answer = self._answer(request)
+        match fault.kind:
+            case "truncated_json":
+                half = answer.body[: len(answer.body) // 2]
+                return Delivery(Answer(answer.status, half, answer.content_type, answer.headers))
+            case "hang":
+                return Delivery(answer, wait=fault.duration)
+        return Delivery(answer, cut="before" if fault.kind == "cut" else "middle")
+
+    def _answer(self, request: Request) -> Answer:
+        if refused := refusal(request, self._plan, self._limit):
+            return refused
+        try:
+            document = document_of(request, self._feed, self._plan)
+        except BadParameter as error:
+            return error.answer
+        if isinstance(document, dict):
+            self._spoil(request, document)
+        return json_answer(document, headers=_CACHED)
+
+    def _spoil(self, request: Request, document: Document) -> None:
+        coin_ids = coins_of(request, self._feed)
+        if is_simple_price(request):
+            for fault in self._faults.take_kinds(VALUES | QUOTES_ONLY, request.path, coin_ids):
+                spoil_quotes(document, fault, request.time)
+        elif is_chart(request):
+            for fault in self._faults.take_kinds(VALUES | POINTS_ONLY, request.path, coin_ids):
+                spoil_points(document, fault, request.time)
+
+    def _error(self, request: Request, fault: Fault) -> Answer:
+        answer = errors.by_status(fault.status, fault.code, request.time)
+        if fault.retry_after is not None:
+            answer = errors.retry_after(answer, str(fault.retry_after))
+        if fault.reset_after is not None:
+            limit = self._limit.requests if self._limit else PLAN_LIMITS[self._plan]
+            answer = errors.rate_limit_headers(answer, limit, request.time + timedelta(seconds=fault.reset_after))
+        return answer

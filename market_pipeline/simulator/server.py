@@ -1,0 +1,92 @@
+"""`Simulator`: a CoinGecko on loopback that is started and stopped from Python."""
+
+import threading
+from types import TracebackType
+
+from market_pipeline.clock import Clock, utc_now
+from market_pipeline.simulator.access import Plan
+from market_pipeline.simulator.admin import Admin
+from market_pipeline.simulator.faults import Fault, FaultBook
+from market_pipeline.simulator.feed import Feed
+from market_pipeline.simulator.loopback import HOST, LoopbackServer
+from market_pipeline.simulator.limits import MinuteLimit
+from market_pipeline.simulator.request_log import LoggedRequest, RequestLog
+from market_pipeline.simulator.responder import Responder
+
+# How often the serving thread looks whether it shall stop, in seconds.
+_POLL = 0.05
+
+
+class Simulator:
+    """Serves `feed` as CoinGecko would, on 127.0.0.1, from a daemon thread, inside a `with` block.
+
+    `port` 0 takes a free one. `requests_per_minute` None is no limit. `clock` decides what is now,
+    for prices, limits and the log alike. `plan` decides which keys, errors and history are allowed.
+    Entering raises OSError when the port is taken.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        port: int = 0,
+        requests_per_minute: int | None = None,
+        clock: Clock = utc_now,
+        plan: Plan = "keyless",
+    ) -> None:
+        self._faults = FaultBook()
+        self._log = RequestLog()
+        limit = None if requests_per_minute is None else MinuteLimit(requests_per_minute)
+        self._responder = Responder(feed, plan, limit, self._faults)
+        self._clock = clock
+        self._port = port
+        self._server: LoopbackServer | None = None
+
+    def __enter__(self) -> "Simulator":
+        admin = Admin(self._faults, self._log)
+        self._server = LoopbackServer(self._port, self._responder, admin, self._log, self._clock)
+        thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL,), name="simulator", daemon=True
+        )
+        thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    @property
+    def port(self) -> int:
+        """The port that is served; RuntimeError outside the `with` block."""
+        if self._server is None:
+            raise RuntimeError("The simulator is not running; use it inside `with Simulator(feed) as simulator:`.")
+        return self._server.server_port
+
+    @property
+    def base_url(self) -> str:
+        """What COINGECKO_BASE_URL is set to: http://127.0.0.1:PORT/api/v3."""
+        return f"http://{HOST}:{self.port}/api/v3"
+
+    @property
+    def admin_url(self) -> str:
+        """Where faults and the request log are: http://127.0.0.1:PORT/admin."""
+        return f"http://{HOST}:{self.port}/admin"
+
+    @property
+    def requests(self) -> list[LoggedRequest]:
+        """The requests so far, oldest first, those to the admin path left out."""
+        return self._log.entries()
+
+    def add_fault(self, fault: Fault) -> None:
+        """Let the next matching requests meet `fault`."""
+        self._faults.add(fault)
+
+    def clear_faults(self) -> None:
+        """Forget every fault."""
+        self._faults.clear()
+
+    def clear_requests(self) -> None:
+        """Forget the requests so far."""
+        self._log.clear()
