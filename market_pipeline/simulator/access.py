@@ -1,7 +1,6 @@
 """Who may ask: the plan, the API key, the User-Agent and the minute limit."""
 
 import math
-from collections.abc import Mapping
 from typing import Literal
 
 from market_pipeline.simulator import errors
@@ -48,8 +47,7 @@ def _wrong_key(request: Request, plan: Plan) -> Answer | None:
 def _key(request: Request, names: tuple[str, str]) -> str | None:
     """The key in the header or in the query: '' if it was sent empty, None if it was not sent."""
     header, parameter = names
-    sources: tuple[tuple[Mapping[str, str], str], ...] = ((request.headers, header), (request.query, parameter))
-    return next((source[name] for source, name in sources if name in source), None)
+    return request.headers.get(header, request.query.get(parameter))
 
 
 def _over_the_limit(request: Request, plan: Plan, limit: MinuteLimit | None) -> Answer | None:

@@ -12,7 +12,8 @@ from market_pipeline.simulator.messages import HTML_TYPE, Answer, json_answer
 
 _PRICING = "https://www.coingecko.com/en/api/pricing"
 _RATE_LIMIT = (
-    f"You've exceeded the Rate Limit. Please visit {_PRICING} to subscribe to our API plans for higher rate limits."
+    f"You've exceeded the Rate Limit. Please visit {_PRICING} to subscribe to our API plans "
+    "for higher rate limits."
 )
 _TIME_RANGE = (
     "Your request exceeds the allowed time range. Public API users are limited to querying historical data "
@@ -20,16 +21,18 @@ _TIME_RANGE = (
     f"{_PRICING}. "
 )
 _PRO_KEY_ON_PUBLIC_HOST = (
-    "If you are using Pro API key, please change your root URL from api.coingecko.com to pro-api.coingecko.com "
-    "Please refer here for more details: https://docs.coingecko.com/reference/introduction"
+    "If you are using Pro API key, please change your root URL from api.coingecko.com to "
+    "pro-api.coingecko.com Please refer here for more details: "
+    "https://docs.coingecko.com/reference/introduction"
 )
 _DEMO_KEY_ON_PRO_HOST = (
-    "If you are using Demo API key, please change your root URL from pro-api.coingecko.com to api.coingecko.com "
-    "Please refer here for more details: https://docs.coingecko.com/v3.0.1/reference/introduction"
+    "If you are using Demo API key, please change your root URL from pro-api.coingecko.com to "
+    "api.coingecko.com Please refer here for more details: "
+    "https://docs.coingecko.com/v3.0.1/reference/introduction"
 )
 _USER_AGENT = (
-    "Please add a descriptive User-Agent to your request. For higher rate limits & stable integration, please "
-    f"subscribe to our API plans: {_PRICING} . If you think this is a mistake, please report here: "
+    "Please add a descriptive User-Agent to your request. For higher rate limits & stable integration, "
+    f"please subscribe to our API plans: {_PRICING} . If you think this is a mistake, please report here: "
     "https://forms.gle/3V2z8Mb3k2RMu5S2A"
 )
 _PRO_ONLY = f"This request is limited to PRO API subscribers. Please visit {_PRICING} to subscribe."
@@ -112,7 +115,8 @@ def _phrase(status: int) -> str:
 
 def page(status: int, title: str) -> Answer:
     """An HTML page such as the edge serves."""
-    body = f'<!DOCTYPE html>\n<html lang="en-US">\n<head>\n<title>{title}</title>\n</head>\n<body></body>\n</html>\n'
+    head = f"<head>\n<title>{title}</title>\n</head>"
+    body = f'<!DOCTYPE html>\n<html lang="en-US">\n{head}\n<body></body>\n</html>\n'
     return Answer(status, body.encode(), HTML_TYPE)
 
 
@@ -138,7 +142,8 @@ def _coded_status(status: int, code: int, message: str) -> Answer:
 
 
 def _dated(status: int, code: int, message: str, now: datetime) -> Answer:
-    return json_answer({"timestamp": _stamp(now), "error_code": code, "status": {"error_message": message}}, status)
+    document = {"timestamp": _stamp(now), "error_code": code, "status": {"error_message": message}}
+    return json_answer(document, status)
 
 
 def _stamp(now: datetime) -> str:

@@ -63,7 +63,14 @@ class Factor:
     """
 
     def __init__(
-        self, name: str, regime: Callable[[int], Array], *, daily: float, jumps: float, memory: float, days: int
+        self,
+        name: str,
+        regime: Callable[[int], Array],
+        *,
+        daily: float,
+        jumps: float,
+        memory: float,
+        days: int,
     ) -> None:
         self._name = name
         self._regime = regime

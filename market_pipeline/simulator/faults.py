@@ -3,7 +3,7 @@
 
 import threading
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 # The whole answer is replaced, delayed or cut; these come before keys and limits are looked at.
@@ -28,6 +28,7 @@ QUOTES_ONLY = frozenset({"missing_coin", "missing_price", "stale_timestamp", "wr
 POINTS_ONLY = frozenset({"no_points", "duplicated_points", "out_of_order_points", "points_outside_window"})
 KINDS = WHOLE_ANSWER | VALUES | QUOTES_ONLY | POINTS_ONLY
 
+_LONGEST = 315_360_000
 _DEFAULT_SECONDS = {"hang": 30.0, "future_timestamp": 3600.0, "stale_timestamp": 172_800.0}
 
 
@@ -60,16 +61,19 @@ class Fault:
     keyed_as: str = "ethereum"
 
     def __post_init__(self) -> None:
-        for problem, text in (
-            (self.kind not in KINDS, f"kind {self.kind!r} is not one of {', '.join(sorted(KINDS))}"),
-            (self.times is not None and self.times < 1, f"times {self.times} is not at least 1 (null: until cleared)"),
-            (not 400 <= self.status <= 599, f"status {self.status} is not an error status from 400 to 599"),
-            (self.path is not None and not self.path.startswith("/"), f"path {self.path!r} does not start with /"),
-            (self.seconds is not None and self.seconds < 0, f"seconds {self.seconds} is negative"),
-            (self.kind == "wrong_id" and self.coin is None, "wrong_id needs the coin whose answer comes under another id"),
-        ):
-            if problem:
-                raise ValueError(text)
+        if self.kind not in KINDS:
+            raise ValueError(f"kind {self.kind!r} is not one of {', '.join(sorted(KINDS))}")
+        if self.times is not None and self.times < 1:
+            raise ValueError(f"times {self.times} is not at least 1 (null: until cleared)")
+        if not 400 <= self.status <= 599:
+            raise ValueError(f"status {self.status} is not an error status from 400 to 599")
+        if self.path is not None and not self.path.startswith("/"):
+            raise ValueError(f"path {self.path!r} does not start with /")
+        for name, value in (("seconds", self.seconds), ("reset_after", self.reset_after)):
+            if value is not None and not 0 <= value <= _LONGEST:
+                raise ValueError(f"{name} {value} is not between 0 and {_LONGEST} (ten years)")
+        if self.kind == "wrong_id" and self.coin is None:
+            raise ValueError("wrong_id needs the coin whose answer comes under another id")
 
     @property
     def duration(self) -> float:
@@ -128,18 +132,19 @@ class FaultBook:
 
     def take_whole(self, path: str, coin_ids: Collection[str]) -> Fault | None:
         """The first waiting fault of the whole answer that matches, counted as met."""
-        return next(iter(self._take(lambda fault: fault.kind in WHOLE_ANSWER and fault.matches(path, coin_ids), 1)), None)
+        taken = self._take(lambda fault: fault.kind in WHOLE_ANSWER and fault.matches(path, coin_ids), most=1)
+        return taken[0] if taken else None
 
     def take_kinds(self, kinds: Collection[str], path: str, coin_ids: Collection[str]) -> list[Fault]:
         """Every waiting fault of `kinds` that matches, counted as met: one answer can hold several."""
-        return self._take(lambda fault: fault.kind in kinds and fault.matches(path, coin_ids), None)
+        return self._take(lambda fault: fault.kind in kinds and fault.matches(path, coin_ids))
 
     def as_documents(self) -> list[dict[str, Any]]:
         """The waiting faults for the admin path, with `remaining` instead of the first `times`."""
         with self._lock:
             return [{**_described(fault), "remaining": remaining} for fault, remaining in self._waiting]
 
-    def _take(self, wanted: Callable[[Fault], bool], most: int | None) -> list[Fault]:
+    def _take(self, wanted: Callable[[Fault], bool], most: int | None = None) -> list[Fault]:
         taken: list[Fault] = []
         left: list[tuple[Fault, int | None]] = []
         with self._lock:
@@ -154,10 +159,10 @@ class FaultBook:
 
 
 def _described(fault: Fault) -> dict[str, Any]:
-    """The fields that differ from their defaults."""
-    values = asdict(fault)
+    """What was asked for: the kind, the status where it matters, and what differs from the defaults."""
+    shown = {"kind", "status"} if fault.kind == "status" else {"kind"}
     return {
-        field.name: values[field.name]
+        field.name: getattr(fault, field.name)
         for field in fields(fault)
-        if field.name != "times" and values[field.name] != field.default
+        if field.name in shown or (field.name != "times" and getattr(fault, field.name) != field.default)
     }

@@ -12,7 +12,7 @@ class MinuteLimit:
 
     def __init__(self, requests: int) -> None:
         if requests < 1:
-            raise ValueError(f"requests_per_minute must be at least 1, not {requests}; leave it out for no limit.")
+            raise ValueError(f"The requests per minute must be at least 1, not {requests}.")
         self.requests = requests
         self._accepted: deque[datetime] = deque()
         self._lock = threading.Lock()

@@ -108,7 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = self.rfile.read(int(length))
         path = urlsplit(self.path).path
-        self._write(self.server.admin.answer(self.command, path, body) if path.startswith(_ADMIN) else incorrect_path())
+        known = path.startswith(_ADMIN)
+        self._write(self.server.admin.answer(self.command, path, body) if known else incorrect_path())
 
     def _request(self, path: str) -> Request:
         return Request(

@@ -109,14 +109,17 @@ Series = tuple[list[datetime], list[float]]
 def _read(path: Path, coin_ids: Mapping[str, str]) -> dict[str, Series]:
     """The (times, prices) of each coin, ascending in time."""
     rows: dict[str, dict[datetime, float]] = {}
-    with _open(path) as file:
-        for symbol, at, price in _rows(file, path):
-            if symbol in coin_ids:
-                rows.setdefault(coin_ids[symbol], {})[at] = price
+    try:
+        with _open(path) as file:
+            for symbol, at, price in _rows(file, path):
+                if symbol in coin_ids:
+                    rows.setdefault(coin_ids[symbol], {})[at] = price
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path} is not a whole gzip file: {error}") from None
     if not rows:
         raise ValueError(f"{path} has no prices of {', '.join(coin_ids) or 'any symbol'}.")
-    ordered = {coin_id: sorted(series.items()) for coin_id, series in rows.items()}
-    return {coin_id: ([at for at, _ in pairs], [price for _, price in pairs]) for coin_id, pairs in ordered.items()}
+    ordered = {coin_id: dict(sorted(series.items())) for coin_id, series in rows.items()}
+    return {coin_id: (list(series), list(series.values())) for coin_id, series in ordered.items()}
 
 
 def _open(path: Path) -> TextIO:
@@ -135,7 +138,9 @@ def _rows(lines: Iterable[str], path: Path) -> Iterator[tuple[str, datetime, flo
             symbol, text, amount = row
             at, price = datetime.fromisoformat(text.replace("Z", "+00:00")), float(amount)
         except ValueError:
-            raise ValueError(f"{path}, line {number}: {','.join(row)!r} is not {','.join(_COLUMNS)}.") from None
+            raise ValueError(f"{path}, line {number}: {row} is not {','.join(_COLUMNS)}.") from None
         if at.tzinfo is None or not (math.isfinite(price) and price > 0):
-            raise ValueError(f"{path}, line {number}: {text} needs a time zone (write Z) and {amount} a value above 0.")
+            raise ValueError(
+                f"{path}, line {number}: {text} must name its time zone (Z) and {amount} must be above 0."
+            )
         yield symbol, at, price

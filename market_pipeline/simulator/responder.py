@@ -86,5 +86,6 @@ class Responder:
             answer = errors.retry_after(answer, str(fault.retry_after))
         if fault.reset_after is not None:
             limit = self._limit.requests if self._limit else PLAN_LIMITS[self._plan]
-            answer = errors.rate_limit_headers(answer, limit, request.time + timedelta(seconds=fault.reset_after))
+            reset = request.time + timedelta(seconds=fault.reset_after)
+            answer = errors.rate_limit_headers(answer, limit, reset)
         return answer

@@ -51,7 +51,10 @@ class Simulator:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if self._server is not None:
             self._server.stop()
@@ -61,7 +64,7 @@ class Simulator:
     def port(self) -> int:
         """The port that is served; RuntimeError outside the `with` block."""
         if self._server is None:
-            raise RuntimeError("The simulator is not running; use it inside `with Simulator(feed) as simulator:`.")
+            raise RuntimeError("The simulator is not running; use it inside `with Simulator(...) as ...:`.")
         return self._server.server_port
 
     @property

@@ -16,7 +16,7 @@ _PRICES: dict[str, Any] = {
     "infinite_price": math.inf,
     "text_price": "unavailable",
 }
-_HOUR_MS = 3_600_000
+_DAY_MS = 86_400_000
 
 
 def spoil_quotes(document: Document, fault: Fault, now: datetime) -> None:
@@ -71,9 +71,9 @@ def _duplicate(points: list[list[Any]]) -> None:
 
 
 def _add_outside(points: list[list[Any]]) -> None:
-    """One point before the window: two hours before its first point, an hour at least before its start."""
+    """One point two days before the first, which lies before the window at every granularity."""
     at, value = points[0]
-    points.insert(0, [at - 2 * _HOUR_MS, value])
+    points.insert(0, [at - 2 * _DAY_MS, value])
 
 
 _REARRANGED: dict[str, Callable[[list[list[Any]]], None]] = {
