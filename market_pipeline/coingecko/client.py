@@ -1,0 +1,166 @@
+"""The requests that this project sends to CoinGecko, as typed methods of a plain client."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from market_pipeline import __version__
+from market_pipeline.clock import Clock, utc_now
+from market_pipeline.coingecko.budget import RequestBudget
+from market_pipeline.coingecko.errors import BadAnswer
+from market_pipeline.coingecko.models import (
+    PriceAnswer, RawPoint, chart_points, payload_text, price_points,
+)
+from market_pipeline.coingecko.transport import Transport
+
+if TYPE_CHECKING:
+    from market_pipeline.settings import Plan
+
+logger = logging.getLogger(__name__)
+
+IDS_PER_REQUEST = 250
+URL_CHARACTERS = 6_000
+
+# CoinGecko refuses requests whose User-Agent does not describe the program.
+USER_AGENT = f"market-pipeline/{__version__} (+contact: operator of the sending address)"
+
+_KEY_HEADERS = {"demo": "x-cg-demo-api-key", "pro": "x-cg-pro-api-key"}
+_PRICE_PARAMS = {"vs_currencies": "usd", "precision": "full", "include_last_updated_at": "true"}
+
+
+class CoinGeckoClient:
+    """CoinGecko at `base_url` (with its path, e.g. https://api.coingecko.com/api/v3).
+
+    Every method raises a CoinGeckoError if no usable answer came. `clock` tells the UTC time and
+    `sleep` waits between retries. Close it after use or use it in a `with` statement; each thread
+    needs a client of its own, while `budget` may be shared.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        plan: Plan,
+        api_key: str | None,
+        budget: RequestBudget,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Clock = utc_now,
+    ) -> None:
+        headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **_key_header(plan, api_key)}
+        self._base_url = base_url
+        self._transport = Transport(base_url, headers, api_key, budget, sleep=sleep, clock=clock)
+        self.clock = clock
+
+    def __enter__(self) -> CoinGeckoClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._transport.close()
+
+    @property
+    def requests_sent(self) -> int:
+        """HTTP requests sent so far, retries included."""
+        return self._transport.requests_sent
+
+    def ping(self) -> None:
+        """Ask whether the API can be reached with this key; it says nothing about fresh prices."""
+        document = self._transport.get("/ping", {})
+        if not isinstance(document, dict) or "gecko_says" not in document:
+            raise self._wrong_shape("/ping", document, "an object with gecko_says")
+
+    def simple_price(self, coin_ids: Iterable[str]) -> PriceAnswer:
+        """The current US dollar price of each coin, in one request for each 250 coins or 6,000
+        characters of URL; all of it or an error.
+
+        A coin that CoinGecko leaves out becomes a point without price. Ids that nobody asked for
+        never become points.
+        """
+        answers = [self._price_batch(batch) for batch in self._batches(coin_ids)]
+        return PriceAnswer(
+            tuple(point for answer in answers for point in answer.points),
+            tuple(coin_id for answer in answers for coin_id in answer.unasked),
+        )
+
+    def market_chart_range(self, coin_id: str, start: datetime, end: datetime) -> tuple[RawPoint, ...]:
+        """The US dollar prices of a coin from `start` to `end` (aware, whole seconds).
+
+        CoinGecko picks the spacing: hourly for 1 to 90 days in the past, daily beyond. The points
+        come as the server sent them: out of order, doubled or outside the range. An empty tuple is
+        CoinGecko's word that it has no prices there, e.g. before the coin existed.
+        """
+        if not start < end:
+            raise ValueError(f"the range of {coin_id} must end after it starts: {start} to {end}")
+        endpoint = f"/coins/{quote(coin_id, safe='')}/market_chart/range"
+        document = self._transport.get(endpoint, {
+            "vs_currency": "usd",
+            "from": str(int(start.timestamp())),
+            "to": str(int(end.timestamp())),
+            "precision": "full",
+        })
+        prices = document.get("prices") if isinstance(document, dict) else None
+        if not isinstance(prices, list):
+            raise self._wrong_shape(endpoint, document, "an object with a list of prices")
+        if not prices:
+            logger.warning("CoinGecko has no prices of %s from %s to %s", coin_id, start, end,
+                           extra={"coin_id": coin_id})
+        return chart_points(prices, coin_id)
+
+    def _price_batch(self, coin_ids: tuple[str, ...]) -> PriceAnswer:
+        document = self._transport.get("/simple/price", {"ids": ",".join(coin_ids), **_PRICE_PARAMS})
+        if not isinstance(document, dict):
+            raise self._wrong_shape("/simple/price", document, "an object keyed by coin id")
+        answer = price_points(document, coin_ids)
+        if answer.unasked:
+            logger.warning(
+                "CoinGecko answered for %s, which nobody asked for; those prices are ignored",
+                ", ".join(answer.unasked[:20]), extra={"unasked": len(answer.unasked)},
+            )
+        return answer
+
+    def _batches(self, coin_ids: Iterable[str]) -> Iterator[tuple[str, ...]]:
+        """The ids, trimmed and each once, in batches that fit one request."""
+        room = URL_CHARACTERS - len(self._base_url) - 150
+        batch: list[str] = []
+        length = 0
+        for coin_id in dict.fromkeys(coin_id.strip() for coin_id in coin_ids):
+            # A comma travels as three characters.
+            size = len(quote(coin_id, safe="")) + 3
+            if batch and (len(batch) == IDS_PER_REQUEST or length + size > room):
+                yield tuple(batch)
+                batch, length = [], 0
+            batch.append(coin_id)
+            length += size
+        if batch:
+            yield tuple(batch)
+
+    def _wrong_shape(self, endpoint: str, document: Any, expected: str) -> BadAnswer:
+        return BadAnswer(
+            f"the answer is not {expected}; check COINGECKO_BASE_URL.",
+            endpoint=endpoint, attempts=1, status=200, body=payload_text(document),
+        )
+
+
+def _key_header(plan: Plan, api_key: str | None) -> dict[str, str]:
+    """The header that carries the key on `plan`; ValueError, never with the key in it, if they do
+    not belong together."""
+    if plan == "keyless":
+        if api_key:
+            raise ValueError("the keyless plan sends no API key; set the plan to demo or pro")
+        return {}
+    if not api_key:
+        raise ValueError(f"the {plan} plan needs an API key")
+    if not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
+        raise ValueError("the API key holds a space or a character that cannot travel in a header")
+    return {_KEY_HEADERS[plan]: api_key}

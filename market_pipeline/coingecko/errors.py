@@ -1,0 +1,120 @@
+"""What can go wrong between a request and a usable answer, classified once.
+
+    CoinGeckoError
+    |-- TransientError          the same request may work later
+    |   |-- RateLimited         429: too many requests, or the credits of the month are used up
+    |   |-- ServerFailed        408 and 5xx
+    |   `-- ConnectionFailed    no connection, a timeout, or an answer that was cut
+    `-- PermanentError          the same request will fail again; a person has to change something
+        |-- RequestRefused      3xx and 4xx: key, plan, parameters, coin id
+        |-- BadAnswer           200 with HTML, broken JSON, an error body or another shape
+        `-- Banned              Cloudflare 1015 or 1020: asking on makes it longer
+
+Exceptions only; which answer becomes which of them is decided in `answers`.
+"""
+
+BODY_LIMIT = 500
+
+# Error codes that speak of the key or the host, not of this one request.
+_KEY_AND_HOST_CODES = {10002, 10005, 10010, 10011}
+_RANGE_CODE = 10012
+
+
+class CoinGeckoError(Exception):
+    """A request that brought no usable answer.
+
+    `status` is the HTTP status (None when there was no answer), `error_code` is CoinGecko's own code
+    where the body had one, `attempts` counts the requests sent for this call, `verdict` says what it
+    means and what to do. The message holds all of them and the first 500 characters of the body; it
+    never holds the key.
+    """
+
+    def __init__(
+        self,
+        verdict: str,
+        *,
+        endpoint: str,
+        attempts: int,
+        status: int | None = None,
+        error_code: int | None = None,
+        body: str = "",
+    ) -> None:
+        self.verdict = verdict
+        self.endpoint = endpoint
+        self.attempts = attempts
+        self.status = status
+        self.error_code = error_code
+        outcome = "brought no answer" if status is None else f"answered {status}"
+        code = "" if error_code is None else f" (error code {error_code})"
+        shown = f" Body: {body[:BODY_LIMIT]}" if body else ""
+        super().__init__(f"GET {endpoint} {outcome}{code} on attempt {attempts}: {verdict}{shown}")
+
+    @property
+    def affects_all(self) -> bool:
+        """Whether every other request would fail the same way now, so that asking on is pointless."""
+        return False
+
+
+class TransientError(CoinGeckoError):
+    """The same request may work later.
+
+    `retry_after` is how many seconds the server asked to wait, None when it did not say.
+    """
+
+    def __init__(
+        self,
+        verdict: str,
+        *,
+        endpoint: str,
+        attempts: int,
+        status: int | None = None,
+        error_code: int | None = None,
+        body: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(
+            verdict, endpoint=endpoint, attempts=attempts, status=status, error_code=error_code, body=body
+        )
+        self.retry_after = retry_after
+
+
+class RateLimited(TransientError):
+    """CoinGecko wants fewer requests than it got."""
+
+    @property
+    def affects_all(self) -> bool:
+        return True
+
+
+class ServerFailed(TransientError):
+    """CoinGecko or the edge before it failed."""
+
+
+class ConnectionFailed(TransientError):
+    """There was no connection, no answer in time, or only a part of one."""
+
+
+class PermanentError(CoinGeckoError):
+    """The same request will fail again until a person changes something."""
+
+
+class RequestRefused(PermanentError):
+    """CoinGecko understood the request and refuses it."""
+
+    @property
+    def affects_all(self) -> bool:
+        if self.error_code == _RANGE_CODE:
+            return False
+        return self.error_code in _KEY_AND_HOST_CODES or self.status in (401, 403)
+
+
+class BadAnswer(PermanentError):
+    """A success status over something that is not the documented answer."""
+
+
+class Banned(PermanentError):
+    """Cloudflare has blocked this address."""
+
+    @property
+    def affects_all(self) -> bool:
+        return True

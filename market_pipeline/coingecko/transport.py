@@ -1,0 +1,167 @@
+"""Sending GET requests: one session, the budget before each attempt, the retries after it.
+
+What an answer means is decided in `answers`; which requests exist is the client's business.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+import requests
+import urllib3
+from requests.auth import AuthBase
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
+
+from market_pipeline.clock import Clock
+from market_pipeline.coingecko.answers import Answer, read_answer
+from market_pipeline.coingecko.budget import RequestBudget
+from market_pipeline.coingecko.errors import BadAnswer, ConnectionFailed, TransientError
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_SECONDS = 5.0
+# The timeout above is for each read; a server that trickles would never meet it.
+WHOLE_ANSWER_SECONDS = 30.0
+LARGEST_BODY = 32 * 1024 * 1024
+RETRIES = 3
+LONGEST_WAIT_SECONDS = 120.0
+RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+
+_backoff = wait_exponential(multiplier=0.5, max=5) + wait_random(-0.2, 0.2)
+
+
+class _NoCredentials(AuthBase):
+    """Keeps requests from adding what a .netrc file says about this host."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+class Transport:
+    """GET requests below `base_url`, each sent with `headers`. Not to be shared between threads.
+
+    `secret` is blanked out of every body, so that a server that echoes it cannot put it into an
+    error or a stored payload.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        secret: str | None,
+        budget: RequestBudget,
+        *,
+        sleep: Callable[[float], None],
+        clock: Clock,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._secret = secret
+        self._budget = budget
+        self._sleep = sleep
+        self._clock = clock
+        self._session = requests.Session()
+        self._session.auth = _NoCredentials()
+        self._session.headers.update(headers)
+        self.requests_sent = 0
+
+    def close(self) -> None:
+        self._session.close()
+
+    def get(self, endpoint: str, params: Mapping[str, str]) -> Any:
+        """The JSON document at `endpoint`; raises a CoinGeckoError after at most 3 retries."""
+        for attempt in Retrying(
+            sleep=self._sleep,
+            wait=_wait,
+            stop=_is_last,
+            retry=retry_if_exception(_is_worth_retrying),
+            before_sleep=_announce_wait,
+            reraise=True,
+        ):
+            with attempt:
+                return self._attempt(endpoint, params, attempt.retry_state.attempt_number)
+        raise AssertionError("unreachable: the last attempt raises")
+
+    def _attempt(self, endpoint: str, params: Mapping[str, str], number: int) -> Any:
+        self._budget.acquire(endpoint)
+        self.requests_sent += 1
+        started = time.monotonic()
+        status = None
+        try:
+            answer = self._send(endpoint, params, number)
+            status = answer.status
+            return read_answer(answer)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            _raise_connection_failed(error, endpoint, number)
+        finally:
+            duration = round((time.monotonic() - started) * 1000)
+            logger.info(
+                "GET %s: %s in %d ms (attempt %d)",
+                endpoint, "no answer" if status is None else f"status {status}", duration, number,
+                extra={"endpoint": endpoint, "status_code": status, "duration_ms": duration,
+                       "attempt": number},
+            )
+
+    def _send(self, endpoint: str, params: Mapping[str, str], number: int) -> Answer:
+        with self._session.get(
+            self._base_url + endpoint,
+            params=params,
+            timeout=TIMEOUT_SECONDS,
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            body = _read_body(response, endpoint, number)
+        if self._secret:
+            body = body.replace(self._secret.encode(), b"[hidden]")
+        return Answer(endpoint, number, response.status_code, response.headers, body, self._clock())
+
+
+def _read_body(response: requests.Response, endpoint: str, number: int) -> bytes:
+    """The whole body, read as it arrives so that size and duration are bounded."""
+    deadline = time.monotonic() + WHOLE_ANSWER_SECONDS
+    body = bytearray()
+    while part := response.raw.read1(65_536, decode_content=True):
+        body += part
+        if len(body) > LARGEST_BODY:
+            raise BadAnswer(
+                f"the answer is larger than {LARGEST_BODY} bytes; check COINGECKO_BASE_URL.",
+                endpoint=endpoint, attempts=number, status=response.status_code,
+            )
+        if time.monotonic() > deadline:
+            raise requests.Timeout(f"the answer was not complete after {WHOLE_ANSWER_SECONDS:.0f} s")
+    return bytes(body)
+
+
+def _raise_connection_failed(error: Exception, endpoint: str, number: int) -> NoReturn:
+    """Names the innermost cause only: the outer texts repeat the URL and the proxy."""
+    cause: BaseException = error
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
+    raise ConnectionFailed(
+        f"no complete answer came ({type(error).__name__}: {cause}); check the network and "
+        "COINGECKO_BASE_URL. The next run asks again.",
+        endpoint=endpoint, attempts=number,
+    ) from None
+
+
+def _is_worth_retrying(error: BaseException) -> bool:
+    return isinstance(error, TransientError) and (error.status is None or error.status in RETRIED_STATUSES)
+
+
+def _asked(state: RetryCallState) -> float:
+    """What the server asked to wait after this attempt, 0 if it did not say."""
+    error = state.outcome.exception() if state.outcome else None
+    return (error.retry_after or 0.0) if isinstance(error, TransientError) else 0.0
+
+
+def _wait(state: RetryCallState) -> float:
+    return max(0.0, _asked(state), _backoff(state))
+
+
+def _is_last(state: RetryCallState) -> bool:
+    return state.attempt_number > RETRIES or _asked(state) > LONGEST_WAIT_SECONDS
+
+
+def _announce_wait(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    logger.warning("Asking again in %.1f s: %s", state.upcoming_sleep, error)

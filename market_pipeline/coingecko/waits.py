@@ -1,0 +1,59 @@
+"""How long a server asks to be left alone, read from the headers of its answer. Pure functions."""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+
+_SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
+
+
+def asked_wait(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds the server asks to wait from `now`, or None where it says nothing that can be read.
+
+    `Retry-After` holds seconds or an HTTP date; `x-ratelimit-reset` holds the time at which the
+    limit starts anew as `2025-07-25 14:54:00 +0000`, an HTTP date or UNIX seconds. The longer wait
+    counts when both are there. `headers` must look names up in any case.
+    """
+    waits = [
+        wait
+        for wait in (
+            _retry_after(headers.get("Retry-After", "").strip(), now),
+            _until_reset(headers.get("x-ratelimit-reset", "").strip(), now),
+        )
+        if wait is not None
+    ]
+    return max(waits, default=None)
+
+
+def _retry_after(text: str, now: datetime) -> float | None:
+    if _SECONDS.fullmatch(text):
+        seconds = float(text)
+        return seconds if math.isfinite(seconds) else None
+    return _seconds_until(_read_date(text), now)
+
+
+def _until_reset(text: str, now: datetime) -> float | None:
+    if _SECONDS.fullmatch(text):
+        try:
+            return _seconds_until(datetime.fromtimestamp(float(text), timezone.utc), now)
+        except (OverflowError, ValueError, OSError):
+            return None
+    try:
+        return _seconds_until(datetime.strptime(text, "%Y-%m-%d %H:%M:%S %z"), now)
+    except ValueError:
+        return _seconds_until(_read_date(text), now)
+
+
+def _read_date(text: str) -> datetime | None:
+    """`Fri, 25 Jul 2025 14:54:00 GMT` as an aware time, None for anything else."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def _seconds_until(moment: datetime | None, now: datetime) -> float | None:
+    return None if moment is None else max(0.0, (moment - now).total_seconds())
