@@ -1,0 +1,110 @@
+"""Keys, User-Agent and the minute limit, with the bodies and headers of the real API."""
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
+from http.client import HTTPConnection
+from typing import Any
+
+import pytest
+
+from market_pipeline.simulator.limits import MinuteLimit
+from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.server import Simulator
+
+RATE_LIMIT_BODY = (
+    '{"status":{"error_code":429,"error_message":"You\'ve exceeded the Rate Limit. Please visit '
+    "https://www.coingecko.com/en/api/pricing to subscribe to our API plans for higher rate limits.\"}}"
+)
+DEMO, PRO = "x-cg-demo-api-key", "x-cg-pro-api-key"
+
+
+@pytest.mark.parametrize(
+    ("plan", "headers", "query", "status", "code"),
+    [
+        ("keyless", {}, {}, 200, None),
+        ("keyless", {DEMO: "CG-x"}, {}, 200, None),
+        ("keyless", {PRO: "CG-x"}, {}, 400, 10010),
+        ("demo", {DEMO: "CG-x"}, {}, 200, None),
+        ("demo", {}, {"x_cg_demo_api_key": "CG-x"}, 200, None),
+        ("demo", {}, {}, 401, 10002),
+        ("demo", {DEMO: ""}, {}, 401, 10002),
+        ("demo", {PRO: "CG-x"}, {}, 400, 10010),
+        ("pro", {PRO: "CG-x"}, {}, 200, None),
+        ("pro", {}, {"x_cg_pro_api_key": "CG-x"}, 200, None),
+        ("pro", {}, {}, 401, 10002),
+        ("pro", {DEMO: "CG-x"}, {}, 400, 10011),
+    ],
+)
+def test_each_plan_takes_the_key_of_its_own_kind(
+    serve: Callable[..., Any], plan: str, headers: dict[str, str], query: dict[str, str], status: int, code: int | None
+) -> None:
+    answer = serve(plan=plan).get("/ping", headers=headers, **query)
+    assert answer.status_code == status
+    document = answer.json()
+    assert (document.get("error_code") or document.get("status", {}).get("error_code")) == code
+
+
+@pytest.mark.parametrize("headers", [{}, {"User-Agent": ""}, {"User-Agent": " "}])
+def test_a_request_without_a_user_agent_is_refused(client: Any, headers: dict[str, str]) -> None:
+    """Sent by the bare library, since requests puts its own name where there is none."""
+    with closing(HTTPConnection("127.0.0.1", client.simulator.port, timeout=5)) as connection:
+        connection.request("GET", "/api/v3/ping", headers=headers)
+        answer = connection.getresponse()
+        assert answer.status == 403
+        assert "descriptive User-Agent" in json.loads(answer.read())["status"]["error_message"]
+
+
+def test_a_target_that_is_too_long_is_refused_by_the_edge(client: Any) -> None:
+    answer = client.get("/simple/price", ids="x" * 8000, vs_currencies="usd")
+    assert answer.status_code == 414
+    assert answer.headers["Content-Type"].startswith("text/html")
+
+
+def test_keyless_429_names_the_seconds_until_a_request_is_free(serve: Callable[..., Any], clock: Any) -> None:
+    client = serve(requests_per_minute=2)
+    assert client.get("/ping").ok
+    clock.advance(seconds=20)
+    assert client.get("/ping").ok
+    clock.advance(seconds=10)
+    refused = client.get("/ping")
+    assert (refused.status_code, refused.text) == (429, RATE_LIMIT_BODY)
+    assert len(refused.content) == 187
+    assert refused.headers["Retry-After"] == "30"
+    assert "x-ratelimit-limit" not in refused.headers
+    clock.advance(seconds=30)
+    assert client.get("/ping").ok
+
+
+def test_keyed_429_names_a_whole_minute_and_no_retry_after(serve: Callable[..., Any], clock: Any) -> None:
+    """The clock stands at 12:00:30; a request is free at 12:01:30, told as the next whole minute."""
+    client, key = serve(plan="demo", requests_per_minute=1), {DEMO: "CG-x"}
+    client.get("/ping", headers=key)
+    refused = client.get("/ping", headers=key)
+    assert (refused.status_code, refused.text) == (429, RATE_LIMIT_BODY)
+    assert "Retry-After" not in refused.headers
+    assert refused.headers["x-ratelimit-limit"] == "1"
+    assert refused.headers["x-ratelimit-remaining"] == "0"
+    assert refused.headers["x-ratelimit-reset"] == "2026-11-23 12:02:00 +0000"
+
+
+def test_the_limit_slides_and_refusals_do_not_lengthen_it(clock: Any) -> None:
+    limit = MinuteLimit(3)
+    for _ in range(3):
+        assert limit.admit(clock.now) is None
+        clock.advance(seconds=10)
+    free = clock.now + timedelta(seconds=30)
+    assert [limit.admit(clock.now) for _ in range(5)] == [free] * 5
+    clock.now = free
+    assert limit.admit(clock.now) is None
+    assert limit.admit(clock.now) == free + timedelta(seconds=10)
+
+
+def test_without_a_limit_nothing_is_refused(client: Any) -> None:
+    assert all(client.get("/ping").ok for _ in range(40))
+
+
+def test_a_limit_of_nothing_is_a_mistake(market: MarketModel) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        Simulator(market, requests_per_minute=0)
