@@ -21,27 +21,28 @@ _BAN = re.compile(
 )
 
 _VERDICTS = {
-    (400, 10010): "this is a Pro key on the public host; set COINGECKO_PLAN=pro and leave COINGECKO_BASE_URL unset.",
-    (400, 10011): "this is a Demo key on the Pro host; set COINGECKO_PLAN=demo and leave COINGECKO_BASE_URL unset.",
+    (400, 10010): "this is a Pro key on the public host; set COINGECKO_PLAN=pro and no COINGECKO_BASE_URL.",
+    (400, 10011): "this is a Demo key on the Pro host; set COINGECKO_PLAN=demo and no COINGECKO_BASE_URL.",
     (400, 10012): "the request asks for more items than this plan allows in one request.",
     (401, 10002): "the API key is missing or unknown; check COINGECKO_API_KEY and COINGECKO_PLAN.",
     (401, 10005): "this endpoint needs a paid plan; get a Pro key and set COINGECKO_PLAN=pro.",
-    (401, 10012): "the days asked for are older than this plan reaches (365 days without a paid plan); "
-                  "set HISTORY_START later or use a paid plan. The key is not the problem.",
-    (401, None): "CoinGecko does not accept the API key; check COINGECKO_API_KEY and COINGECKO_PLAN.",
-    (403, None): "CoinGecko or a proxy forbids this request: the User-Agent was removed on the way, or the "
-                 "plan does not include it; check the proxy and COINGECKO_PLAN.",
-    (404, None): "CoinGecko does not know this coin id or path; check the id in MARKET_SYMBOLS (the API id on "
-                 "the coin's page) and COINGECKO_BASE_URL.",
-    (422, None): "CoinGecko cannot read a parameter of the request; the program and the API disagree, report it.",
+    (401, 10012): "the days asked for are older than this plan reaches (365 days without a paid plan); set "
+                  "HISTORY_START later or use a paid plan. The key is not the problem.",
+    (401, None): "the API key is not accepted; check COINGECKO_API_KEY and COINGECKO_PLAN.",
+    (403, None): "the request is forbidden: the User-Agent was removed on the way, or the plan does not "
+                 "include it; check the proxy and COINGECKO_PLAN.",
+    (404, None): "CoinGecko does not know this coin id or path; check the id in MARKET_SYMBOLS (the API id "
+                 "on the coin's page) and COINGECKO_BASE_URL.",
+    (422, None): "a parameter cannot be read: this program and the API disagree; look for a newer version.",
 }
-_REDIRECTED = ("the server points elsewhere, and redirects are not followed because the key would travel along; "
-               "check COINGECKO_BASE_URL.")
-_REFUSED = "CoinGecko refuses the request; the body says why."
+_REDIRECTED = ("the server points elsewhere, and redirects are not followed because the key would travel "
+               "along; check COINGECKO_BASE_URL.")
+_REFUSED = "the request is refused; the body says why."
 _LIMITED = ("too many requests from this key or address; collect less often, or get a Demo key and set "
             "COINGECKO_PLAN=demo. If it lasts for minutes the credits of the month may be used up.")
-_BANNED = ("Cloudflare has blocked this address for a while; stop asking, wait an hour, then collect less often.")
-_FAILED = "CoinGecko failed; the next run asks again."
+_BANNED = "Cloudflare has blocked this address for a while; wait an hour, then collect less often."
+_FAILED = "the server or the edge before it failed; the next run asks again."
+_NO_JSON = "{} came where JSON was expected; a proxy or a wrong COINGECKO_BASE_URL may be the cause."
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,10 @@ def read_answer(answer: Answer) -> Any:
     if answer.status != 200:
         raise _failure(answer, error_code(document))
     if problem:
-        raise _error(BadAnswer, answer, f"{problem} came where JSON was expected; a proxy or a wrong "
-                                        "COINGECKO_BASE_URL may be the cause.")
+        raise _error(BadAnswer, answer, _NO_JSON.format(problem))
     if _is_error_body(document):
-        raise _error(BadAnswer, answer, "an error came under status 200; the next run asks again.",
-                     error_code(document))
+        verdict = "an error came under status 200; the next run asks again."
+        raise _error(BadAnswer, answer, verdict, error_code(document))
     return document
 
 
@@ -91,7 +91,8 @@ def _parse(body: bytes) -> tuple[Any, str]:
         return json.loads(body), ""
     except (ValueError, RecursionError):
         start = body.lstrip()[:1]
-        return None, "a web page (HTML)" if start == b"<" else "an unreadable or cut text" if start else "nothing"
+        what = "a web page (HTML)" if start == b"<" else "an unreadable or cut text"
+        return None, what if start else "an empty body"
 
 
 def _is_error_body(document: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from market_pipeline import __version__
 from market_pipeline.clock import Clock, utc_now
+from market_pipeline.coingecko.batches import batches
 from market_pipeline.coingecko.budget import RequestBudget
 from market_pipeline.coingecko.errors import BadAnswer
 from market_pipeline.coingecko.models import (
@@ -24,11 +25,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-IDS_PER_REQUEST = 250
-URL_CHARACTERS = 6_000
-
 # CoinGecko refuses requests whose User-Agent does not describe the program.
-USER_AGENT = f"market-pipeline/{__version__} (+contact: operator of the sending address)"
+USER_AGENT = (
+    f"market-pipeline/{__version__} (+scheduled price collection; contact: the operator of this address)"
+)
 
 _KEY_HEADERS = {"demo": "x-cg-demo-api-key", "pro": "x-cg-pro-api-key"}
 _PRICE_PARAMS = {"vs_currencies": "usd", "precision": "full", "include_last_updated_at": "true"}
@@ -87,7 +87,7 @@ class CoinGeckoClient:
         A coin that CoinGecko leaves out becomes a point without price. Ids that nobody asked for
         never become points.
         """
-        answers = [self._price_batch(batch) for batch in self._batches(coin_ids)]
+        answers = [self._price_batch(batch) for batch in batches(coin_ids, self._base_url)]
         return PriceAnswer(
             tuple(point for answer in answers for point in answer.points),
             tuple(coin_id for answer in answers for coin_id in answer.unasked),
@@ -129,26 +129,10 @@ class CoinGeckoClient:
             )
         return answer
 
-    def _batches(self, coin_ids: Iterable[str]) -> Iterator[tuple[str, ...]]:
-        """The ids, trimmed and each once, in batches that fit one request."""
-        room = URL_CHARACTERS - len(self._base_url) - 150
-        batch: list[str] = []
-        length = 0
-        for coin_id in dict.fromkeys(coin_id.strip() for coin_id in coin_ids):
-            # A comma travels as three characters.
-            size = len(quote(coin_id, safe="")) + 3
-            if batch and (len(batch) == IDS_PER_REQUEST or length + size > room):
-                yield tuple(batch)
-                batch, length = [], 0
-            batch.append(coin_id)
-            length += size
-        if batch:
-            yield tuple(batch)
-
     def _wrong_shape(self, endpoint: str, document: Any, expected: str) -> BadAnswer:
         return BadAnswer(
             f"the answer is not {expected}; check COINGECKO_BASE_URL.",
-            endpoint=endpoint, attempts=1, status=200, body=payload_text(document),
+            endpoint=endpoint, attempts=self._transport.last_attempt, status=200, body=payload_text(document),
         )
 
 

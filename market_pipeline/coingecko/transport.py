@@ -1,22 +1,23 @@
-"""Sending GET requests: one session, the budget before each attempt, the retries after it.
+"""Sending GET requests: one session, the budget before each attempt, bounded time and size.
 
-What an answer means is decided in `answers`; which requests exist is the client's business.
+What an answer means is decided in `answers`, whether to ask again in `retries`; which requests exist
+is the client's business.
 """
 
 import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from requests.auth import AuthBase
-from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
-
 from market_pipeline.clock import Clock
 from market_pipeline.coingecko.answers import Answer, read_answer
 from market_pipeline.coingecko.budget import RequestBudget
-from market_pipeline.coingecko.errors import BadAnswer, ConnectionFailed, TransientError
+from market_pipeline.coingecko.errors import BadAnswer, ConnectionFailed
+from market_pipeline.coingecko.retries import with_retries
 
 logger = logging.getLogger(__name__)
 
@@ -24,12 +25,6 @@ TIMEOUT_SECONDS = 5.0
 # The timeout above is for each read; a server that trickles would never meet it.
 WHOLE_ANSWER_SECONDS = 30.0
 LARGEST_BODY = 32 * 1024 * 1024
-RETRIES = 3
-LONGEST_WAIT_SECONDS = 120.0
-RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-
-_backoff = wait_exponential(multiplier=0.5, max=5) + wait_random(-0.2, 0.2)
-
 
 class _NoCredentials(AuthBase):
     """Keeps requests from adding what a .netrc file says about this host."""
@@ -42,7 +37,8 @@ class Transport:
     """GET requests below `base_url`, each sent with `headers`. Not to be shared between threads.
 
     `secret` is blanked out of every body, so that a server that echoes it cannot put it into an
-    error or a stored payload.
+    error or a stored payload. `requests_sent` counts every attempt, `last_attempt` those of the
+    last call.
     """
 
     def __init__(
@@ -62,29 +58,23 @@ class Transport:
         self._clock = clock
         self._session = requests.Session()
         self._session.auth = _NoCredentials()
+        # The proxy of the environment leads out of this machine, where loopback is someone else.
+        self._session.trust_env = urlsplit(base_url).hostname not in ("127.0.0.1", "localhost", "::1")
         self._session.headers.update(headers)
         self.requests_sent = 0
+        self.last_attempt = 0
 
     def close(self) -> None:
         self._session.close()
 
     def get(self, endpoint: str, params: Mapping[str, str]) -> Any:
         """The JSON document at `endpoint`; raises a CoinGeckoError after at most 3 retries."""
-        for attempt in Retrying(
-            sleep=self._sleep,
-            wait=_wait,
-            stop=_is_last,
-            retry=retry_if_exception(_is_worth_retrying),
-            before_sleep=_announce_wait,
-            reraise=True,
-        ):
-            with attempt:
-                return self._attempt(endpoint, params, attempt.retry_state.attempt_number)
-        raise AssertionError("unreachable: the last attempt raises")
+        return with_retries(lambda number: self._attempt(endpoint, params, number), self._sleep)
 
     def _attempt(self, endpoint: str, params: Mapping[str, str], number: int) -> Any:
         self._budget.acquire(endpoint)
         self.requests_sent += 1
+        self.last_attempt = number
         started = time.monotonic()
         status = None
         try:
@@ -142,26 +132,3 @@ def _raise_connection_failed(error: Exception, endpoint: str, number: int) -> No
         "COINGECKO_BASE_URL. The next run asks again.",
         endpoint=endpoint, attempts=number,
     ) from None
-
-
-def _is_worth_retrying(error: BaseException) -> bool:
-    return isinstance(error, TransientError) and (error.status is None or error.status in RETRIED_STATUSES)
-
-
-def _asked(state: RetryCallState) -> float:
-    """What the server asked to wait after this attempt, 0 if it did not say."""
-    error = state.outcome.exception() if state.outcome else None
-    return (error.retry_after or 0.0) if isinstance(error, TransientError) else 0.0
-
-
-def _wait(state: RetryCallState) -> float:
-    return max(0.0, _asked(state), _backoff(state))
-
-
-def _is_last(state: RetryCallState) -> bool:
-    return state.attempt_number > RETRIES or _asked(state) > LONGEST_WAIT_SECONDS
-
-
-def _announce_wait(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    logger.warning("Asking again in %.1f s: %s", state.upcoming_sleep, error)

@@ -1,0 +1,55 @@
+"""Whether and when to ask again. The only place of the project that repeats a request."""
+
+import itertools
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
+
+from market_pipeline.coingecko.errors import TransientError
+
+logger = logging.getLogger(__name__)
+
+RETRIES = 3
+# A run that waits longer than this for one answer is worth less than the next run.
+LONGEST_WAIT_SECONDS = 120.0
+RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+
+Result = TypeVar("Result")
+
+_backoff = wait_exponential(multiplier=0.5, max=5) + wait_random(-0.2, 0.2)
+
+
+def with_retries(attempt: Callable[[int], Result], sleep: Callable[[float], None]) -> Result:
+    """The result of `attempt(number)`, made at most four times.
+
+    It is made again after a TransientError without a status (no complete answer) or with one of
+    `RETRIED_STATUSES`: after 0.5 s, 1 s and 2 s, each +-0.2 s, or after what the server asks if that
+    is longer. If the server asks for more than 120 s, or after the last attempt, its error is raised.
+    """
+    retrying = Retrying(
+        sleep=sleep,
+        wait=lambda state: max(0.0, _asked(state), _backoff(state)),
+        stop=lambda state: state.attempt_number > RETRIES or _asked(state) > LONGEST_WAIT_SECONDS,
+        retry=retry_if_exception(_is_worth_it),
+        before_sleep=_announce,
+        reraise=True,
+    )
+    numbers = itertools.count(1)
+    return retrying(lambda: attempt(next(numbers)))
+
+
+def _is_worth_it(error: BaseException) -> bool:
+    return isinstance(error, TransientError) and (error.status is None or error.status in RETRIED_STATUSES)
+
+
+def _asked(state: RetryCallState) -> float:
+    """What the server asked to wait after this attempt, 0 if it did not say."""
+    error = state.outcome.exception() if state.outcome else None
+    return (error.retry_after or 0.0) if isinstance(error, TransientError) else 0.0
+
+
+def _announce(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    logger.warning("Asking again in %.1f s: %s", state.upcoming_sleep, error)

@@ -1,0 +1,67 @@
+"""A simulator with a client at it, and a server that plays back raw bytes."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from market_pipeline.coingecko.budget import MinuteBudget
+from market_pipeline.coingecko.client import CoinGeckoClient
+from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.server import Simulator
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with Simulator(MarketModel(seed=1)) as running:
+        yield running
+
+
+@pytest.fixture
+def waits() -> list[float]:
+    """The waits between attempts, which are recorded instead of slept."""
+    return []
+
+
+@pytest.fixture
+def client(simulator: Simulator, waits: list[float]) -> Iterator[CoinGeckoClient]:
+    with CoinGeckoClient(
+        simulator.base_url, "keyless", None, MinuteBudget(1_000), sleep=waits.append
+    ) as plain:
+        yield plain
+
+
+@contextmanager
+def _play(parts: list[bytes], pause: float) -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
+
+        def serve() -> None:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(65_536)
+                for part in parts:
+                    try:
+                        connection.sendall(part)
+                    except OSError:
+                        return
+                    time.sleep(pause)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            thread.join()
+
+
+@pytest.fixture
+def play() -> Callable[..., object]:
+    """`with play([b"HTTP/1.1 ..."], pause=0.0) as url`: one connection is answered with these bytes."""
+    return lambda parts, pause=0.0: _play(parts, pause)

@@ -1,0 +1,134 @@
+"""From status, headers and body to a document or to one kind of error."""
+
+import json
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from requests.structures import CaseInsensitiveDict
+
+from market_pipeline.coingecko.answers import Answer, error_code, read_answer
+from market_pipeline.coingecko.errors import (
+    BadAnswer, Banned, CoinGeckoError, PermanentError, RateLimited, RequestRefused, ServerFailed, TransientError,
+)
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
+
+
+def answer(status: int, body: bytes | str | dict[str, Any], headers: dict[str, str] | None = None) -> Answer:
+    if isinstance(body, dict):
+        body = json.dumps(body)
+    raw = body.encode() if isinstance(body, str) else body
+    return Answer("/simple/price", 2, status, CaseInsensitiveDict(headers or {}), raw, NOW)
+
+
+def refused(status: int, body: bytes | str | dict[str, Any], headers: dict[str, str] | None = None) -> CoinGeckoError:
+    with pytest.raises(CoinGeckoError) as caught:
+        read_answer(answer(status, body, headers))
+    return caught.value
+
+
+def test_a_document_is_returned_as_it_came() -> None:
+    assert read_answer(answer(200, '{"bitcoin":{"usd":7.682e-05}}')) == {"bitcoin": {"usd": 7.682e-05}}
+
+
+def test_a_coin_may_be_called_status_or_error() -> None:
+    document = {"status": {"usd": 1.5}, "error": {"usd": 2.5}}
+    assert read_answer(answer(200, document)) == document
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error_code": 10012},
+        {"error_code": 10012, "status": {"error_message": "too many"}},
+        {"status": {"error_code": 10012}},
+        {"error": {"error_code": 10012}},
+        {"error": {"status": {"error_code": 10012}}},
+    ],
+)
+def test_the_error_code_is_found_wherever_it_is(body: dict[str, Any]) -> None:
+    assert error_code(body) == 10012
+
+
+@pytest.mark.parametrize("body", [None, [], "x", {"error": "text"}, {"status": 500}, {"error_code": True}])
+def test_a_body_without_an_error_code_has_none(body: Any) -> None:
+    assert error_code(body) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "affects_all", "words"),
+    [
+        (400, {"error_code": 10010}, RequestRefused, True, "Pro key on the public host"),
+        (400, {"error_code": 10011}, RequestRefused, True, "Demo key on the Pro host"),
+        (400, {"error_code": 10012}, RequestRefused, False, "more items"),
+        (401, {"status": {"error_code": 10002}}, RequestRefused, True, "COINGECKO_API_KEY"),
+        (401, {"status": {"error_code": 10005}}, RequestRefused, True, "paid plan"),
+        (401, {"error": {"status": {"error_code": 10012}}}, RequestRefused, False, "HISTORY_START"),
+        (401, {"error": "who are you"}, RequestRefused, True, "not accepted"),
+        (403, {"status": {"error_code": 403}}, RequestRefused, True, "User-Agent"),
+        (404, {"error": "coin not found"}, RequestRefused, False, "MARKET_SYMBOLS"),
+        (414, "<html>", RequestRefused, False, "the body says why"),
+        (422, {"error": "Missing parameter vs_currencies"}, RequestRefused, False, "parameter"),
+        (301, "", RequestRefused, False, "redirects are not followed"),
+        (429, {"status": {"error_code": 429}}, RateLimited, True, "Demo key"),
+        (408, "", ServerFailed, False, "the next run"),
+        (500, {"status": 500, "error": "Internal Server Error"}, ServerFailed, False, "the next run"),
+        (504, "<html>504</html>", ServerFailed, False, "the next run"),
+        (520, "<html>520</html>", ServerFailed, False, "the next run"),
+        (403, "error code: 1020", Banned, True, "blocked"),
+        (429, "error code: 1015", Banned, True, "blocked"),
+        (429, "Throttled", Banned, True, "blocked"),
+        (200, "error code: 1015", Banned, True, "blocked"),
+        (204, "", BadAnswer, False, "none of the documented"),
+        (200, "", BadAnswer, False, "an empty body"),
+        (200, "<!DOCTYPE html><p>hello", BadAnswer, False, "a web page (HTML)"),
+        (200, '{"bitcoin":{"usd":1', BadAnswer, False, "cut"),
+        (200, b"\xff\xfe\xfa", BadAnswer, False, "unreadable"),
+        (200, "[" * 100_000, BadAnswer, False, "unreadable"),
+        (200, "1" * 5_000, BadAnswer, False, "unreadable"),
+        (200, {"status": {"error_code": 429}}, BadAnswer, False, "under status 200"),
+        (200, {"error": "coin not found"}, BadAnswer, False, "under status 200"),
+    ],
+)
+def test_each_answer_is_classified_with_a_verdict(
+    status: int, body: Any, kind: type[CoinGeckoError], affects_all: bool, words: str
+) -> None:
+    error = refused(status, body)
+    assert type(error) is kind
+    assert error.affects_all is affects_all
+    assert words in error.verdict
+
+
+def test_an_error_carries_all_that_is_needed_to_act() -> None:
+    error = refused(429, {"status": {"error_code": 429, "error_message": "y" * 900}}, {"retry-after": "7"})
+    assert isinstance(error, RateLimited)
+    assert (error.status, error.endpoint, error.attempts, error.error_code) == (429, "/simple/price", 2, 429)
+    assert error.retry_after == 7
+    message = str(error)
+    assert message.startswith("GET /simple/price answered 429 (error code 429) on attempt 2: too many")
+    assert "asks to wait 7 s" in message
+    assert 300 < message.count("y") < 520
+
+
+@given(
+    st.integers(200, 599),
+    st.one_of(
+        st.binary(),
+        st.recursive(
+            st.none() | st.booleans() | st.floats() | st.text() | st.integers(),
+            lambda inner: st.lists(inner) | st.dictionaries(
+                st.sampled_from(["status", "error", "error_code", "error_message"]) | st.text(), inner
+            ),
+        ).map(lambda value: json.dumps(value).encode()),
+    ),
+)
+def test_whatever_comes_is_a_document_or_one_of_the_errors(status: int, body: bytes) -> None:
+    try:
+        read_answer(answer(status, body))
+    except CoinGeckoError as error:
+        assert isinstance(error, (TransientError, PermanentError))
+    else:
+        assert status == 200

@@ -1,0 +1,47 @@
+"""What the headers of an answer ask for."""
+
+from datetime import datetime, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from requests.structures import CaseInsensitiveDict
+
+from market_pipeline.coingecko.waits import asked_wait
+
+NOW = datetime(2025, 7, 25, 14, 53, 30, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "60"}, 60),
+        ({"Retry-After": " 2.5 "}, 2.5),
+        ({"Retry-After": "Fri, 25 Jul 2025 14:54:00 GMT"}, 30),
+        ({"Retry-After": "Fri, 25 Jul 2025 14:54:00"}, 30),
+        ({"Retry-After": "Fri, 25 Jul 2025 14:00:00 GMT"}, 0),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "9" * 400}, None),
+        ({"x-ratelimit-reset": "2025-07-25 14:54:00 +0000"}, 30),
+        ({"x-ratelimit-reset": "2025-07-25 16:54:00 +0200"}, 30),
+        ({"x-ratelimit-reset": "Fri, 25 Jul 2025 14:54:00 GMT"}, 30),
+        ({"x-ratelimit-reset": str(NOW.timestamp() + 12)}, 12),
+        ({"x-ratelimit-reset": str(int(NOW.timestamp() * 1_000_000))}, None),
+        ({"x-ratelimit-reset": "junk"}, None),
+        ({"Retry-After": "10", "x-ratelimit-reset": "2025-07-25 14:54:00 +0000"}, 30),
+        ({"Retry-After": "junk", "x-ratelimit-reset": "2025-07-25 14:54:00 +0000"}, 30),
+    ],
+)
+def test_the_wait_that_a_server_asks_for_is_read(headers: dict[str, str], seconds: float | None) -> None:
+    assert asked_wait(CaseInsensitiveDict(headers), NOW) == (
+        seconds if seconds is None else pytest.approx(seconds)
+    )
+
+
+@given(st.text(), st.text())
+def test_no_header_raises(after: str, reset: str) -> None:
+    wait = asked_wait(CaseInsensitiveDict({"Retry-After": after, "x-ratelimit-reset": reset}), NOW)
+    assert wait is None or wait >= 0
