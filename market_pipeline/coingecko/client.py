@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -30,6 +30,9 @@ USER_AGENT = (
     f"market-pipeline/{__version__} (+scheduled price collection; contact: the operator of this address)"
 )
 
+# How far back the plans without payment see.
+_PUBLIC_REACH = timedelta(days=365)
+
 _KEY_HEADERS = {"demo": "x-cg-demo-api-key", "pro": "x-cg-pro-api-key"}
 _PRICE_PARAMS = {"vs_currencies": "usd", "precision": "full", "include_last_updated_at": "true"}
 
@@ -37,9 +40,10 @@ _PRICE_PARAMS = {"vs_currencies": "usd", "precision": "full", "include_last_upda
 class CoinGeckoClient:
     """CoinGecko at `base_url` (with its path, e.g. https://api.coingecko.com/api/v3).
 
-    Every method raises a CoinGeckoError if no usable answer came. `clock` tells the UTC time and
-    `sleep` waits between retries. Close it after use or use it in a `with` statement; each thread
-    needs a client of its own, while `budget` may be shared.
+    Every method raises a CoinGeckoError if no usable answer came. `clock` tells the UTC time,
+    `sleep` waits between retries, and `reach` is how old the history of this plan may be (None where
+    no limit is known). Close it after use or use it in a `with` statement; each thread needs a
+    client of its own, while `budget` may be shared.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class CoinGeckoClient:
         self._base_url = base_url
         self._transport = Transport(base_url, headers, api_key, budget, sleep=sleep, clock=clock)
         self.clock = clock
+        self.reach = None if plan == "pro" else _PUBLIC_REACH
 
     def __enter__(self) -> CoinGeckoClient:
         return self

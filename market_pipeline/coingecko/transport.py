@@ -5,6 +5,7 @@ is the client's business.
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
@@ -25,6 +26,8 @@ TIMEOUT_SECONDS = 5.0
 # The timeout above is for each read; a server that trickles would never meet it.
 WHOLE_ANSWER_SECONDS = 30.0
 LARGEST_BODY = 32 * 1024 * 1024
+
+_USER_INFO = re.compile(r"//\S*@")
 
 class _NoCredentials(AuthBase):
     """Keeps requests from adding what a .netrc file says about this host."""
@@ -123,12 +126,13 @@ def _read_body(response: requests.Response, endpoint: str, number: int) -> bytes
 
 
 def _raise_connection_failed(error: Exception, endpoint: str, number: int) -> NoReturn:
-    """Names the innermost cause only: the outer texts repeat the URL and the proxy."""
+    """Names the innermost cause only, without the user and password that a proxy's URL may hold."""
     cause: BaseException = error
     while (inner := cause.__cause__ or cause.__context__) is not None:
         cause = inner
+    reason = _USER_INFO.sub("//", str(cause))
     raise ConnectionFailed(
-        f"no complete answer came ({type(error).__name__}: {cause}); check the network and "
+        f"no complete answer came ({type(error).__name__}: {reason}); check the network and "
         "COINGECKO_BASE_URL. The next run asks again.",
         endpoint=endpoint, attempts=number,
     ) from None

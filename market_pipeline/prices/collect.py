@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 
+from market_pipeline.clock import start_of_day
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError, TransientError
 from market_pipeline.prices.quotes import Quote, Refusal, Source
@@ -73,7 +74,8 @@ def collect(
     before = client.requests_sent
     progress = _Progress()
     stopped = _collect_live(client, catalogue, live, asked, progress) if live else None
-    _collect_past(client, catalogue, windows(past), asked, progress, stopped)
+    oldest = now - client.reach if client.reach else None
+    _collect_past(client, catalogue, _windows_by_reach(past, oldest), asked, progress, stopped)
     return Collected(
         quotes=tuple(progress.quotes[key] for key in sorted(progress.quotes)),
         refusals=tuple(progress.refusals.values()),
@@ -93,6 +95,13 @@ def _by_symbol(
             raise ValueError(f"{day} has not begun: it is {today} in UTC, and the future has no prices")
         chosen[catalogue.validate_symbol(symbol)].add(day)
     return {symbol: wanted for symbol, wanted in chosen.items() if wanted}
+
+
+def _windows_by_reach(days: list[tuple[date, str]], oldest: datetime | None) -> list[Slice]:
+    """The windows, cut where the plan's history begins: one day that is too old has its whole window
+    refused."""
+    too_old = [(day, symbol) for day, symbol in days if oldest and start_of_day(day) < oldest]
+    return windows(too_old) + windows(set(days) - set(too_old))
 
 
 def _collect_live(

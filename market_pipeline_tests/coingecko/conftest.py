@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -37,31 +37,30 @@ def client(simulator: Simulator, waits: list[float]) -> Iterator[CoinGeckoClient
 @contextmanager
 def _play(parts: list[bytes], pause: float) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(5)
-
-        def serve() -> None:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                connection.recv(65_536)
-                for part in parts:
-                    try:
-                        connection.sendall(part)
-                    except OSError:
-                        return
-                    time.sleep(pause)
-
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=_serve, args=(listener, parts, pause))
         thread.start()
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
+            # Closing alone would not wake the thread that waits in accept().
+            listener.shutdown(socket.SHUT_RDWR)
             thread.join()
+
+
+def _serve(listener: socket.socket, parts: list[bytes], pause: float) -> None:
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection, suppress(OSError):
+            connection.recv(65_536)
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause)
 
 
 @pytest.fixture
 def play() -> Callable[..., object]:
-    """`with play([b"HTTP/1.1 ..."], pause=0.0) as url`: one connection is answered with these bytes."""
+    """`with play([b"HTTP/1.1 ..."], pause=0.0) as url`: every connection is answered with these bytes."""
     return lambda parts, pause=0.0: _play(parts, pause)

@@ -11,7 +11,8 @@ from requests.structures import CaseInsensitiveDict
 
 from market_pipeline.coingecko.answers import Answer, error_code, read_answer
 from market_pipeline.coingecko.errors import (
-    BadAnswer, Banned, CoinGeckoError, PermanentError, RateLimited, RequestRefused, ServerFailed, TransientError,
+    BadAnswer, Banned, CoinGeckoError, PermanentError, RateLimited, RequestRefused, ServerFailed,
+    TransientError,
 )
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
@@ -24,7 +25,9 @@ def answer(status: int, body: bytes | str | dict[str, Any], headers: dict[str, s
     return Answer("/simple/price", 2, status, CaseInsensitiveDict(headers or {}), raw, NOW)
 
 
-def refused(status: int, body: bytes | str | dict[str, Any], headers: dict[str, str] | None = None) -> CoinGeckoError:
+def refused(
+    status: int, body: bytes | str | dict[str, Any], headers: dict[str, str] | None = None
+) -> CoinGeckoError:
     with pytest.raises(CoinGeckoError) as caught:
         read_answer(answer(status, body, headers))
     return caught.value

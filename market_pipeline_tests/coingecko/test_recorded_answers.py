@@ -74,7 +74,8 @@ def test_points_that_come_out_of_order_are_sorted_and_none_is_lost() -> None:
     times = [point.timestamp for point in points]
     assert times != sorted(times)
     assert len(examined.quotes) == len(points) == 288
-    assert [quote.timestamp for quote in examined.quotes] == sorted(quote.timestamp for quote in examined.quotes)
+    accepted = [quote.timestamp for quote in examined.quotes]
+    assert accepted == sorted(accepted)
 
 
 def test_a_month_of_hourly_points_is_accepted_whole() -> None:
@@ -88,7 +89,7 @@ def test_an_empty_history_is_no_point_and_no_error() -> None:
 
 
 def test_a_price_without_its_time_is_refused() -> None:
-    """The recorded request did not ask for the time, so the answer is what a server that leaves it out sends."""
+    """The recorded request did not ask for the time, so its answer is that of a server that forgets it."""
     answer = price_points(read_answer(recorded("01")), ("bitcoin",))
     examined = examine(answer.points, symbol="BTC", days=[NOW.date()], now=NOW, source=Source.LIVE)
     assert [refusal.reason for refusal in examined.refusals] == [Reason.MISSING_TIMESTAMP]

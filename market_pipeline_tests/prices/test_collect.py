@@ -1,0 +1,309 @@
+"""Collecting days from a CoinGecko on a real socket: what is asked, what is kept, what fails."""
+
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, timedelta, timezone
+
+import pytest
+
+from market_pipeline.clock import DAY, start_of_day
+from market_pipeline.coingecko.budget import MinuteBudget
+from market_pipeline.coingecko.client import CoinGeckoClient
+from market_pipeline.coingecko.errors import Banned, RateLimited, RequestRefused, ServerFailed
+from market_pipeline.prices.collect import Collected, collect
+from market_pipeline.prices.quotes import Reason, Source
+from market_pipeline.simulator.faults import KINDS, Fault
+from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.server import Simulator
+from market_pipeline.symbols import Catalogue, parse_catalogue
+
+NOW = datetime(2026, 11, 23, 15, 20, 7, tzinfo=timezone.utc)
+TODAY = NOW.date()
+YESTERDAY = TODAY - DAY
+Ask = Callable[..., Collected]
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> _Clock:
+    return _Clock()
+
+
+@pytest.fixture
+def catalogue() -> Catalogue:
+    return parse_catalogue("BTC,ETH,SOL,ADA,DOT")
+
+
+@pytest.fixture
+def simulator(clock: _Clock) -> Iterator[Simulator]:
+    with Simulator(MarketModel(seed=1), clock=clock) as running:
+        yield running
+
+
+@pytest.fixture
+def ask(simulator: Simulator, catalogue: Catalogue, clock: _Clock) -> Iterator[Ask]:
+    """`ask((day, symbol), ...)`: what `collect` makes of these days, without sleeping."""
+    with CoinGeckoClient(
+        simulator.base_url, "keyless", None, MinuteBudget(1_000), sleep=lambda _: None, clock=clock
+    ) as client:
+        yield lambda *days: collect(client, catalogue, days, clock.now)
+
+
+def ticks(*symbols: str) -> list[tuple[date, str]]:
+    return [(TODAY, symbol) for symbol in symbols]
+
+
+def paths(simulator: Simulator) -> list[str]:
+    return [sent.path for sent in simulator.requests]
+
+
+def test_today_of_all_symbols_costs_one_request(simulator: Simulator, ask: Ask, catalogue: Catalogue) -> None:
+    collected = ask(*ticks(*catalogue.symbols))
+    assert paths(simulator) == ["/simple/price"]
+    assert collected.requests == 1
+    assert [quote.symbol for quote in collected.quotes] == ["ADA", "BTC", "DOT", "ETH", "SOL"]
+    for quote in collected.quotes:
+        assert quote.source is Source.LIVE and quote.ingested_at == NOW
+        assert NOW - timedelta(minutes=2) < quote.timestamp <= NOW
+    assert (collected.refusals, collected.unasked, collected.failures) == ((), (), {})
+
+
+def test_a_year_of_one_symbol_costs_five_requests_and_has_every_hour(
+    catalogue: Catalogue, clock: _Clock
+) -> None:
+    """With a paid plan: the others do not reach back to the midnight 365 days ago."""
+    wanted = {TODAY - n * DAY for n in range(1, 366)}
+    with (
+        Simulator(MarketModel(seed=1), clock=clock, plan="pro") as simulator,
+        CoinGeckoClient(simulator.base_url, "pro", "CG-x", MinuteBudget(100), clock=clock) as client,
+    ):
+        collected = collect(client, catalogue, [(day, "BTC") for day in wanted], NOW)
+        assert collected.requests == len(simulator.requests) == 5
+    assert collected.failures == {}
+    assert wanted <= {quote.timestamp.date() for quote in collected.quotes}
+    assert 8_700 < len(collected.quotes) < 8_800
+    keys = [(quote.symbol, quote.timestamp) for quote in collected.quotes]
+    assert keys == sorted(set(keys))
+
+
+def test_today_and_past_days_are_collected_together(simulator: Simulator, ask: Ask) -> None:
+    collected = ask((TODAY, "BTC"), (YESTERDAY, "BTC"), (YESTERDAY, "ETH"))
+    assert paths(simulator) == [
+        "/simple/price", "/coins/bitcoin/market_chart/range", "/coins/ethereum/market_chart/range"
+    ]
+    assert dict(simulator.requests[0].query)["ids"] == "bitcoin"
+    assert {quote.source for quote in collected.quotes} == {Source.LIVE, Source.HISTORY}
+    assert dict(simulator.requests[1].query) == {
+        "vs_currency": "usd", "precision": "full",
+        "from": str(int(start_of_day(YESTERDAY).timestamp())),
+        "to": str(int(start_of_day(TODAY).timestamp())),
+    }
+
+
+def test_collecting_a_past_day_twice_brings_the_same_quotes(ask: Ask) -> None:
+    first, second = ask((YESTERDAY, "BTC")), ask((YESTERDAY, "BTC"))
+    assert len(first.quotes) >= 23
+    assert first.quotes == second.quotes
+
+
+def test_a_live_price_from_before_midnight_belongs_to_its_own_day(ask: Ask, clock: _Clock) -> None:
+    clock.now = start_of_day(TODAY) + timedelta(milliseconds=5)
+    collected = ask(*ticks("BTC", "ETH"))
+    assert {quote.timestamp.date() for quote in collected.quotes} == {YESTERDAY}
+    assert collected.refusals == ()
+
+
+def test_no_days_are_no_request(simulator: Simulator, ask: Ask) -> None:
+    assert ask() == Collected((), (), (), 0, {})
+    assert simulator.requests == []
+
+
+@pytest.mark.parametrize(
+    ("day", "words"), [((TODAY + DAY, "BTC"), "has not begun"), ((TODAY, "XRP"), "Unsupported symbol: 'XRP'")]
+)
+def test_what_cannot_be_asked_is_refused_before_any_request(
+    simulator: Simulator, ask: Ask, day: tuple[date, str], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        ask((TODAY, "BTC"), day)
+    assert simulator.requests == []
+
+
+LIVE_FAULTS = {
+    "null_price": Reason.MISSING_PRICE,
+    "missing_price": Reason.MISSING_PRICE,
+    "missing_coin": Reason.MISSING_PRICE,
+    "wrong_id": Reason.MISSING_PRICE,
+    "negative_price": Reason.NEGATIVE_PRICE,
+    "zero_price": Reason.ZERO_PRICE,
+    "nan_price": Reason.NOT_A_NUMBER,
+    "infinite_price": Reason.NOT_A_NUMBER,
+    "text_price": Reason.NOT_A_NUMBER,
+    "future_timestamp": Reason.FUTURE_TIMESTAMP,
+    "missing_timestamp": Reason.MISSING_TIMESTAMP,
+}
+
+
+@pytest.mark.parametrize(("kind", "reason"), LIVE_FAULTS.items())
+def test_a_bad_live_price_is_refused_and_the_others_are_kept(
+    simulator: Simulator, ask: Ask, kind: str, reason: Reason
+) -> None:
+    simulator.add_fault(Fault(kind=kind, coin="solana", keyed_as="dogecoin"))
+    collected = ask(*ticks("BTC", "SOL"))
+    assert [quote.symbol for quote in collected.quotes] == ["BTC"]
+    assert [(refusal.symbol, refusal.reason, refusal.day, refusal.source)
+            for refusal in collected.refusals] == [("SOL", reason, TODAY, Source.LIVE)]
+    assert collected.failures == {}
+    assert collected.unasked == (("dogecoin",) if kind == "wrong_id" else ())
+
+
+def test_a_stale_live_price_is_accepted_under_its_own_day(simulator: Simulator, ask: Ask) -> None:
+    simulator.add_fault(Fault(kind="stale_timestamp", coin="solana", seconds=5 * 86_400))
+    collected = ask(*ticks("BTC", "SOL"))
+    assert {quote.symbol: quote.timestamp.date() for quote in collected.quotes} == {
+        "BTC": TODAY, "SOL": TODAY - 5 * DAY
+    }
+
+
+HISTORY_FAULTS = {
+    "null_price": Reason.MISSING_PRICE,
+    "negative_price": Reason.NEGATIVE_PRICE,
+    "zero_price": Reason.ZERO_PRICE,
+    "nan_price": Reason.NOT_A_NUMBER,
+    "infinite_price": Reason.NOT_A_NUMBER,
+    "text_price": Reason.NOT_A_NUMBER,
+    "future_timestamp": Reason.FUTURE_TIMESTAMP,
+    "missing_timestamp": Reason.MISSING_TIMESTAMP,
+    "points_outside_window": Reason.OUTSIDE_WINDOW,
+}
+
+
+@pytest.mark.parametrize(("kind", "reason"), HISTORY_FAULTS.items())
+def test_a_bad_point_of_a_past_day_is_refused_and_the_others_are_kept(
+    simulator: Simulator, ask: Ask, kind: str, reason: Reason
+) -> None:
+    good = ask((YESTERDAY, "BTC"))
+    simulator.add_fault(Fault(kind=kind))
+    collected = ask((YESTERDAY, "BTC"))
+    assert [(refusal.reason, refusal.day) for refusal in collected.refusals] == [(reason, YESTERDAY)]
+    assert set(collected.quotes) <= set(good.quotes)
+    assert len(good.quotes) - len(collected.quotes) == (0 if kind == "points_outside_window" else 1)
+
+
+@pytest.mark.parametrize("kind", ["duplicated_points", "out_of_order_points"])
+def test_doubled_and_unordered_points_change_nothing(simulator: Simulator, ask: Ask, kind: str) -> None:
+    good = ask((YESTERDAY, "BTC"))
+    simulator.add_fault(Fault(kind=kind))
+    assert ask((YESTERDAY, "BTC")).quotes == good.quotes
+
+
+def test_a_past_day_without_any_price_is_empty_and_no_failure(simulator: Simulator, ask: Ask) -> None:
+    """A coin may be younger than the day; whether that matters the coverage checks say."""
+    simulator.add_fault(Fault(kind="no_points"))
+    collected = ask((YESTERDAY, "BTC"))
+    assert (collected.quotes, collected.refusals, collected.failures) == ((), (), {})
+
+
+WHOLE_FAULTS = ["cut", "cut_middle", "truncated_json", "html", "error_body"]
+
+
+@pytest.mark.parametrize("kind", WHOLE_FAULTS)
+def test_a_failed_live_request_fails_its_symbols_and_the_past_is_still_collected(
+    simulator: Simulator, ask: Ask, kind: str
+) -> None:
+    simulator.add_fault(Fault(kind=kind, times=None, path="/simple"))
+    collected = ask(*ticks("BTC", "ETH"), (YESTERDAY, "SOL"))
+    assert set(collected.failures) == {"BTC", "ETH"}
+    assert {quote.symbol for quote in collected.quotes} == {"SOL"}
+    assert collected.requests == len(simulator.requests)
+
+
+@pytest.mark.parametrize("kind", [*WHOLE_FAULTS, "empty_object"])
+def test_a_failed_history_fails_its_symbol_only(simulator: Simulator, ask: Ask, kind: str) -> None:
+    simulator.add_fault(Fault(kind=kind, times=None, path="/coins/bitcoin"))
+    collected = ask((TODAY, "BTC"), (YESTERDAY, "BTC"), (YESTERDAY, "ETH"))
+    assert set(collected.failures) == {"BTC"}
+    assert {(quote.symbol, quote.source) for quote in collected.quotes} == {
+        ("BTC", Source.LIVE), ("ETH", Source.HISTORY)
+    }
+
+
+def test_every_fault_that_the_simulator_knows_is_tried_here() -> None:
+    tried = {*LIVE_FAULTS, *HISTORY_FAULTS, *WHOLE_FAULTS}
+    elsewhere = {"status", "hang", "empty_object", "stale_timestamp", "no_points",
+                 "duplicated_points", "out_of_order_points"}
+    assert tried | elsewhere == KINDS
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (Fault(kind="status", status=403, code=1020, times=None), Banned),
+        (Fault(kind="status", status=401, code=10002, times=None), RequestRefused),
+        (Fault(kind="status", status=400, code=10011, times=None), RequestRefused),
+        (Fault(kind="status", status=429, retry_after=3_600, times=None), RateLimited),
+    ],
+)
+def test_an_error_that_meets_everyone_stops_at_once_and_is_everyones(
+    simulator: Simulator, ask: Ask, fault: Fault, kind: type[Exception]
+) -> None:
+    simulator.add_fault(fault)
+    collected = ask((TODAY, "ADA"), (YESTERDAY, "BTC"), (YESTERDAY, "ETH"))
+    assert len(simulator.requests) == collected.requests == 1
+    assert set(collected.failures) == {"ADA", "BTC", "ETH"}
+    assert {type(error) for error in collected.failures.values()} == {kind}
+
+
+def test_what_came_before_a_ban_is_kept(simulator: Simulator, ask: Ask) -> None:
+    simulator.add_fault(Fault(kind="status", status=403, code=1020, path="/coins/ethereum", times=None))
+    collected = ask((TODAY, "DOT"), (YESTERDAY, "BTC"), (YESTERDAY, "ETH"), (YESTERDAY, "SOL"))
+    assert set(collected.failures) == {"ETH", "SOL"}
+    assert {quote.symbol for quote in collected.quotes} == {"BTC", "DOT"}
+    assert "/coins/solana/market_chart/range" not in paths(simulator)
+
+
+def test_days_beyond_the_plans_reach_fail_and_the_later_ones_are_collected(
+    simulator: Simulator, ask: Ask
+) -> None:
+    """The refusal speaks of one window; the others of the symbol, and the key, are fine."""
+    collected = ask(*[(TODAY - n * DAY, "BTC") for n in range(340, 370)], (YESTERDAY, "ETH"))
+    error = collected.failures["BTC"]
+    assert isinstance(error, RequestRefused) and error.error_code == 10012
+    assert "HISTORY_START" in error.verdict
+    assert set(collected.failures) == {"BTC"}
+    assert {quote.symbol for quote in collected.quotes} == {"BTC", "ETH"}
+    assert min(quote.timestamp for quote in collected.quotes).date() == TODAY - 364 * DAY
+
+
+def test_a_symbol_whose_server_fails_is_not_asked_for_its_other_windows(
+    simulator: Simulator, ask: Ask
+) -> None:
+    """Each would cost four requests and the waits between them."""
+    simulator.add_fault(Fault(kind="status", status=503, path="/coins/bitcoin", times=None))
+    collected = ask(*[(TODAY - n * DAY, "BTC") for n in range(1, 200)], (YESTERDAY, "ETH"))
+    bitcoin, ethereum = "/coins/bitcoin/market_chart/range", "/coins/ethereum/market_chart/range"
+    assert paths(simulator) == [bitcoin] * 4 + [ethereum]
+    assert isinstance(collected.failures["BTC"], ServerFailed)
+    assert {quote.symbol for quote in collected.quotes} == {"ETH"}
+
+
+def test_a_live_price_is_judged_by_the_time_at_which_it_came(
+    simulator: Simulator, catalogue: Catalogue, clock: _Clock
+) -> None:
+    """The request may wait minutes for its turn; its prices are then newer than the start of the run."""
+
+    class Slow:
+        def acquire(self, endpoint: str) -> float:
+            clock.now = NOW + timedelta(minutes=4)
+            return 240.0
+
+    with CoinGeckoClient(simulator.base_url, "keyless", None, Slow(), clock=clock) as client:
+        collected = collect(client, catalogue, ticks("BTC"), NOW)
+    assert collected.refusals == ()
+    assert collected.quotes[0].ingested_at == NOW + timedelta(minutes=4)
