@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from market_pipeline.coingecko.budget import MinuteBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
+
+# How long an example takes is the machine's business.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture

@@ -160,9 +160,9 @@ def test_a_server_that_hangs_is_given_up_after_the_timeout(
     assert client.requests_sent == 4
 
 
-def test_nobody_at_the_address_is_a_failed_connection() -> None:
+def test_nobody_at_the_address_is_a_failed_connection(waits: list[float]) -> None:
     with (
-        CoinGeckoClient("http://127.0.0.1:9", "keyless", None, MinuteBudget(9), sleep=lambda _: None) as client,
+        CoinGeckoClient("http://127.0.0.1:9", "keyless", None, MinuteBudget(9), sleep=waits.append) as client,
         pytest.raises(ConnectionFailed, match="refused"),
     ):
         client.ping()
@@ -282,12 +282,14 @@ def test_the_waits_of_the_retries_are_announced(
     assert any("Asking again in 9.0 s: GET /ping answered 429" in message for message in caplog.messages)
 
 
-def test_the_password_of_a_proxy_is_in_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_password_of_a_proxy_is_in_no_error(
+    waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The proxy's URL cannot be read, so nothing is sent; the library quotes it in its error."""
     monkeypatch.setenv("http_proxy", "http://somebody:hunter2@[proxy")
     monkeypatch.setenv("no_proxy", "")
     with (
-        CoinGeckoClient("http://api.invalid", "keyless", None, MinuteBudget(9), sleep=lambda _: None) as client,
+        CoinGeckoClient("http://api.invalid", "keyless", None, MinuteBudget(9), sleep=waits.append) as client,
         pytest.raises(ConnectionFailed, match="proxy") as caught,
     ):
         client.ping()
