@@ -3,10 +3,8 @@
 import argparse
 import errno
 import logging
-import signal
 import sys
-from collections.abc import Sequence
-from queue import SimpleQueue
+from collections.abc import Callable, Sequence
 
 from market_pipeline.clock import iso, utc_now
 from market_pipeline.simulator.access import PLAN_LIMITS
@@ -15,6 +13,7 @@ from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.options import parse_options
 from market_pipeline.simulator.replay import Replay
 from market_pipeline.simulator.server import Simulator
+from market_pipeline.simulator.signals import stop_signals
 
 logger = logging.getLogger("market_pipeline.simulator")
 
@@ -26,12 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=logging.WARNING if options.quiet else logging.INFO,
         format="%(asctime)s simulator %(levelname)s %(message)s",
     )
-    # Of the ways to wait, this is the one that a signal handler may safely wake.
-    told: SimpleQueue[int] = SimpleQueue()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, _: told.put(received))
     try:
-        _serve(options, told)
+        with stop_signals() as wait:
+            _serve(options, wait)
     except OSError as error:
         return _cannot_start(_in_use(options.port) if error.errno == errno.EADDRINUSE else str(error))
     except ValueError as error:
@@ -40,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _serve(options: argparse.Namespace, told: "SimpleQueue[int]") -> None:
-    """Serve what the options describe until `told` holds a signal."""
+def _serve(options: argparse.Namespace, wait: Callable[[], None]) -> None:
+    """Serve what the options describe for as long as `wait` waits."""
     limit = PLAN_LIMITS[options.plan] if options.requests_per_minute is None else options.requests_per_minute
     feed, description = _feed(options)
     with Simulator(feed, options.port, limit or None, utc_now, options.plan) as simulator:
@@ -53,7 +49,7 @@ def _serve(options: argparse.Namespace, told: "SimpleQueue[int]") -> None:
             simulator.base_url,
             simulator.admin_url,
         )
-        told.get()
+        wait()
 
 
 def _feed(options: argparse.Namespace) -> tuple[Feed, str]:

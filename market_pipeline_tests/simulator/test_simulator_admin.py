@@ -1,0 +1,190 @@
+"""The admin path, the request log, and the server's own behaviour on its socket."""
+
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+
+from market_pipeline.simulator.faults import Fault
+from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.server import Simulator
+
+
+def test_faults_are_added_listed_and_cleared_over_the_admin_path(client: Any) -> None:
+    url = client.simulator.admin_url + "/faults"
+    added = requests.post(url, json={"kind": "status", "status": 503, "times": 2, "path": "/ping"}, timeout=5)
+    assert added.status_code == 201
+    assert client.get("/ping").status_code == 503
+    listed = requests.get(url, timeout=5).json()
+    assert listed == [{"kind": "status", "status": 503, "path": "/ping", "remaining": 1}]
+    assert requests.delete(url, timeout=5).status_code == 204
+    assert requests.get(url, timeout=5).json() == []
+    assert client.get("/ping").ok
+
+
+def test_a_list_of_faults_is_added_whole_or_not_at_all(client: Any) -> None:
+    url = client.simulator.admin_url + "/faults"
+    assert requests.post(url, json=[{"kind": "cut"}, {"kind": "nonsense"}], timeout=5).status_code == 422
+    assert requests.get(url, timeout=5).json() == []
+    assert requests.post(url, json=[{"kind": "html"}, {"kind": "cut", "times": None}], timeout=5).ok
+    assert requests.get(url, timeout=5).json() == [
+        {"kind": "html", "remaining": 1},
+        {"kind": "cut", "remaining": None},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "This cannot be used as a fault"),
+        (b"\xff\xfe\xfa", "This cannot be used as a fault"),
+        (b"{", "This cannot be used as a fault"),
+        (b'"cut"', "a fault is a JSON object such as"),
+        (b"{}", "kind is missing; it is one of cut,"),
+        (b'{"kind": "nonsense"}', "kind 'nonsense' is not one of cut,"),
+        (b'{"kind": "cut", "colour": 1}', "'colour' is not a field of a fault; those are kind, times"),
+        (b'{"kind": "cut", "times": "2"}', "times cannot be '2'"),
+        (b'{"kind": "cut", "times": true}', "times cannot be True"),
+        (b'{"kind": "status", "status": 200}', "status 200 is not an error status"),
+        (b'{"kind": "hang", "seconds": NaN}', "seconds nan is not between"),
+    ],
+)
+def test_a_bad_fault_gets_a_clear_422(client: Any, body: bytes, message: str) -> None:
+    answer = requests.post(client.simulator.admin_url + "/faults", data=body, timeout=5)
+    assert answer.status_code == 422
+    assert message in answer.json()["error"]
+
+
+def test_an_unknown_admin_path_says_which_there_are(client: Any) -> None:
+    answer = requests.post(client.simulator.admin_url + "/requests", timeout=5)
+    assert answer.status_code == 404
+    assert "GET or DELETE /admin/requests" in answer.json()["error"]
+
+
+def test_a_body_of_unreasonable_size_is_refused_unread(client: Any) -> None:
+    headers = {"Content-Length": "2000000"}
+    with socket.create_connection(("127.0.0.1", client.simulator.port), timeout=5) as connection:
+        head = "POST /admin/faults HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items()) + "\r\n"
+        connection.sendall(head.encode())
+        assert b" 413 " in connection.recv(1000)
+
+
+def test_the_log_holds_what_was_asked_and_what_was_answered(client: Any, clock: Any) -> None:
+    client.get("/simple/price", ids="bitcoin,ethereum", vs_currencies="usd")
+    client.get("/nowhere")
+    requests.get(f"http://127.0.0.1:{client.simulator.port}/elsewhere", timeout=5)
+    first, second, third = client.simulator.requests
+    assert (first.time, first.method, first.path, first.status) == (clock.now, "GET", "/simple/price", 200)
+    assert first.query == {"ids": "bitcoin,ethereum", "vs_currencies": "usd"}
+    assert first.headers["user-agent"] == "market-pipeline-tests/1.0"
+    assert (second.path, second.status) == ("/nowhere", 404)
+    assert (third.path, third.status) == ("/elsewhere", 404)
+
+
+def test_keys_are_recorded_by_name_and_never_by_value(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    client.get("/ping", headers={"x-cg-demo-api-key": "CG-secret"}, x_cg_pro_api_key="CG-secret")
+    client.get("/ping", headers={"x-cg-demo-api-key": ""})
+    logged = requests.get(client.simulator.admin_url + "/requests", timeout=5)
+    assert "CG-secret" not in logged.text and "CG-secret" not in caplog.text
+    assert [entry["headers"]["x-cg-demo-api-key"] for entry in logged.json()] == ["***", ""]
+    assert logged.json()[0]["query"] == {"x_cg_pro_api_key": "***"}
+
+
+def test_the_log_is_cleared_over_the_admin_path_and_in_process(client: Any) -> None:
+    client.get("/ping")
+    assert requests.delete(client.simulator.admin_url + "/requests", timeout=5).status_code == 204
+    assert client.simulator.requests == []
+    client.get("/ping")
+    client.simulator.clear_requests()
+    assert client.simulator.requests == []
+
+
+def test_every_request_is_one_line_in_the_log(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    client.simulator.add_fault(Fault(kind="cut", path="/coins/list"))
+    client.get("/simple/price", ids="bitcoin,solana", vs_currencies="usd")
+    with pytest.raises(requests.ConnectionError):
+        client.get("/coins/list")
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("market_pipeline")]
+    assert lines == ["GET /simple/price?ids=bitcoin,solana&vs_currencies=usd -> 200", "GET /coins/list -> cut"]
+
+
+def test_only_loopback_is_served_and_only_reads_exist_on_the_api(client: Any) -> None:
+    assert client.simulator.base_url == f"http://127.0.0.1:{client.simulator.port}/api/v3"
+    assert requests.post(client.simulator.base_url + "/ping", timeout=5).status_code == 404
+
+
+def test_a_connection_is_kept_and_ends_with_the_simulator(market: MarketModel, clock: Any) -> None:
+    """A client with a kept connection must not go on being answered by a simulator that stopped."""
+    with requests.Session() as session:
+        with Simulator(market, clock=clock) as simulator:
+            url = simulator.base_url + "/ping"
+            assert session.get(url, timeout=5).headers["Content-Length"] == "34"
+            assert session.get(url, timeout=5).ok
+        with pytest.raises(requests.ConnectionError):
+            session.get(url, timeout=5)
+
+
+def test_a_restart_on_the_same_port_gives_the_same_prices(serve: Callable[..., Any], clock: Any) -> None:
+    first = serve(feed=MarketModel(seed=3))
+    prices = first.prices("bitcoin", "ethereum")
+    history = first.chart("bitcoin", clock.now.replace(hour=0), clock.now)
+    port = first.simulator.port
+    first.simulator.__exit__(None, None, None)
+    second = serve(feed=MarketModel(seed=3), port=port)
+    assert second.simulator.port == port
+    assert second.prices("bitcoin", "ethereum") == prices
+    assert second.chart("bitcoin", clock.now.replace(hour=0), clock.now) == history
+
+
+def test_outside_its_block_a_simulator_has_no_address(market: MarketModel) -> None:
+    simulator = Simulator(market)
+    with pytest.raises(RuntimeError, match="not running"):
+        simulator.base_url  # noqa: B018
+    simulator.__exit__(None, None, None)
+
+
+def test_a_taken_port_is_an_error(client: Any, market: MarketModel) -> None:
+    with pytest.raises(OSError), Simulator(market, port=client.simulator.port):
+        pass
+
+
+def test_what_is_no_http_is_answered_and_logged_without_a_traceback(
+    client: Any, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_connection(("127.0.0.1", client.simulator.port), timeout=5) as connection:
+        connection.sendall(b"nonsense\r\n\r\n")
+        assert b"400" in connection.recv(1000)
+    assert "nonsense" in caplog.text
+    assert capfd.readouterr().err == ""
+
+
+def test_a_client_that_goes_away_is_no_failure(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """SO_LINGER 0 makes the close a reset, which the handler meets while it reads or writes."""
+    client.simulator.add_fault(Fault(kind="hang", seconds=0.2))
+    caplog.set_level(logging.DEBUG)
+    with socket.create_connection(("127.0.0.1", client.simulator.port), timeout=5) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        connection.sendall(b"GET /api/v3/ping HTTP/1.1\r\nUser-Agent: x\r\n\r\n")
+        while not client.simulator.requests:
+            pass
+    client.simulator.add_fault(Fault(kind="hang", seconds=0.3))
+    assert client.get("/ping").ok
+    assert "closed its connection early" in caplog.text
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_failure_of_the_simulator_itself_is_logged_with_its_traceback(
+    serve: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    class BrokenFeed(MarketModel):
+        def price(self, coin_id: str, at: Any) -> float:
+            raise ArithmeticError("the market broke")
+
+    with pytest.raises(requests.ConnectionError):
+        serve(feed=BrokenFeed()).prices("bitcoin")
+    assert "the market broke" in caplog.text
