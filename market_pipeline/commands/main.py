@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from market_pipeline.commands import demo, migrate, run
 from market_pipeline.commands.home import StartError
 from market_pipeline.settings import SettingsError
-from market_pipeline.storage.errors import DatabaseUnavailable
+from market_pipeline.storage.errors import StorageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,13 +15,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options))
-    except (SettingsError, StartError, DatabaseUnavailable) as error:
+    except (SettingsError, StartError, StorageError) as error:
         sys.stderr.write(f"market-pipeline: {error}\n")
         return 2
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="market-pipeline", description=__doc__ and "Crypto prices from CoinGecko, checked, stored and watched.")
+    parser = argparse.ArgumentParser(prog="market-pipeline", description="Crypto prices from CoinGecko, checked, stored and watched.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, module, text in (
         ("run", run, "start the Dagster UI and daemon on this machine, collecting from CoinGecko"),

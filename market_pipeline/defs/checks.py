@@ -16,7 +16,8 @@ from market_pipeline.defs.raw_prices import RAW_PRICES
 from market_pipeline.defs.resources import DatabaseResource
 from market_pipeline.logs import traced
 from market_pipeline.prices.coverage import DayOfSymbol
-from market_pipeline.prices.quotes import Reason
+from market_pipeline.prices.quotes import Reason, Source
+from market_pipeline.prices.validate import FUTURE_TOLERANCE
 from market_pipeline.slices import Slice, merge_days
 from market_pipeline.storage import audit
 from market_pipeline.storage.engine import Database
@@ -85,7 +86,7 @@ def build_checks(symbols: Sequence[str], interval: timedelta, clock: Clock = utc
 def _future(store: Database, run_id: str, slices: Sequence[Slice], clock: Clock) -> dg.AssetCheckResult:
     return from_offenders(
         FUTURE,
-        stored=audit.quotes_in_future(store, slices, clock()),
+        stored=audit.quotes_in_future(store, slices, clock() + FUTURE_TOLERANCE),
         refused=audit.refusals_of_run(store, run_id, slices, [Reason.FUTURE_TIMESTAMP.value]),
         wrong="dated in the future",
         recovery="Find who writes to raw_prices beside this pipeline, or whose clock is wrong, delete these rows, "
@@ -118,7 +119,7 @@ def _quoted(
     store: Database, run_id: str, days: Sequence[DayOfSymbol], clock: Clock, grace: timedelta
 ) -> dg.AssetCheckResult:
     missing = audit.symbols_without_quote(store, merge_days(days), grace, today=clock().date())
-    unquoted = audit.live_refusals_of_run(store, run_id, merge_days(days))
+    unquoted = audit.symbols_unquoted(store, run_id, merge_days(days), Source.LIVE.value)
     problems = {symbol: f"no quote stored for {_few([day.isoformat() for day in gone])}" for symbol, gone in missing.items()}
     problems.update({symbol: f"its answer was refused: {detail}" for symbol, detail in unquoted.items()})
     return from_symbols(

@@ -1,0 +1,89 @@
+"""The IO manager: asset outputs into tables, and the rows of partitions back.
+
+The asset key names the table, `write_mode` in the asset's metadata says how it is written: `upsert`
+on the key for facts, `replace` of exactly the run's partitions for what is derived.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Union
+
+import dagster as dg
+from sqlalchemy import Table
+
+from market_pipeline.defs.partitions import days_of
+from market_pipeline.defs.resources import DatabaseResource
+from market_pipeline.slices import Slice, merge_days
+from market_pipeline.storage import tables
+from market_pipeline.storage.columns import Columns
+from market_pipeline.storage.read import read_columns, read_frame
+from market_pipeline.storage.schema import check_schema
+from market_pipeline.storage.write import replace, upsert
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Rows = Union[Columns, "pd.DataFrame"]
+
+log = logging.getLogger(__name__)
+
+
+class DatabaseIOManager(dg.ConfigurableIOManager):
+    """Stores `Columns` or DataFrames of exactly the table's columns; times must be aware.
+
+    An input annotated `Columns` is read without importing pandas; any other becomes a DataFrame with
+    aware UTC timestamps. Input metadata `columns` names the columns to read.
+    """
+
+    database: DatabaseResource
+
+    def handle_output(self, context: dg.OutputContext, obj: Rows) -> None:
+        """Write in one transaction; on any error nothing is written."""
+        table = _table(context.asset_key)
+        if not isinstance(obj, Columns) and not hasattr(obj, "columns"):
+            raise TypeError(f"{table.name} stores Columns or a DataFrame, not {type(obj).__name__}")
+        database = self.database.database()
+        check_schema(database)
+        started = time.perf_counter()
+        mode = (context.definition_metadata or {}).get("write_mode")
+        if mode == "upsert":
+            written = upsert(database, table, obj)
+        elif mode == "replace":
+            written = replace(database, table, obj, _slices(context.asset_partition_keys))
+        else:
+            raise ValueError(f"the metadata of {table.name} must have write_mode upsert or replace, not {mode!r}")
+        duration_ms = round(1000 * (time.perf_counter() - started), 1)
+        context.add_output_metadata({"rows_written": written, "write_ms": duration_ms})
+        log.info("Wrote %s rows to %s", written, table.name, extra={"rows_affected": written, "duration_ms": duration_ms})
+
+    def load_input(self, context: dg.InputContext) -> Rows:
+        """The rows of the input's partitions; no partitions are no rows, typed all the same."""
+        table = _table(context.asset_key)
+        if not context.has_asset_partitions:
+            raise ValueError(
+                f"{table.name} is read by partitions: give the reader partitions, or let it depend on {table.name} "
+                "with deps and query what it needs"
+            )
+        database = self.database.database()
+        check_schema(database)
+        started = time.perf_counter()
+        slices = _slices(context.asset_partition_keys)
+        columns: Sequence[str] | None = (context.definition_metadata or {}).get("columns")
+        light = context.dagster_type.typing_type is Columns
+        rows = (read_columns if light else read_frame)(database, table, slices, columns)
+        duration_ms = round(1000 * (time.perf_counter() - started), 1)
+        log.info("Read %s rows of %s", len(rows), table.name, extra={"rows_affected": len(rows), "duration_ms": duration_ms})
+        return rows
+
+
+def _table(key: dg.AssetKey) -> Table:
+    name = key.path[-1]
+    if name not in tables.metadata.tables:
+        raise ValueError(f"asset {name} has no table; the tables are {', '.join(tables.metadata.tables)}")
+    return tables.metadata.tables[name]
+
+
+def _slices(keys: Iterable[Any]) -> list[Slice]:
+    # In range runs the keys come unordered, and the range itself cannot be asked for.
+    return merge_days(days_of(keys))

@@ -1,0 +1,23 @@
+"""What can go wrong with the database, told in words.
+
+    StorageError
+    |-- DatabaseUnavailable   it cannot be reached or opened
+    |-- SchemaMismatch        its tables are not those of this version
+    `-- WriteFailed           it refused a write; nothing of it was stored
+"""
+
+
+class StorageError(RuntimeError):
+    """Base of all; the message never holds a password."""
+
+
+class DatabaseUnavailable(StorageError):
+    """The database cannot be reached or opened."""
+
+
+class SchemaMismatch(StorageError):
+    """The tables are not those that this version works with; the message says what to run."""
+
+
+class WriteFailed(StorageError):
+    """The database refused a write. Its transaction was rolled back."""

@@ -1,0 +1,14 @@
+"""What Alembic runs: the revisions, inside the transaction that `schema.migrate` holds."""
+
+from alembic import context
+
+from market_pipeline.storage.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    compare_type=True,
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

