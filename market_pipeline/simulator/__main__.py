@@ -1,4 +1,9 @@
-"""`python -m market_pipeline.simulator`: serve a simulated CoinGecko until Ctrl-C or SIGTERM."""
+"""`python -m market_pipeline.simulator`: serve a simulated CoinGecko until Ctrl-C or SIGTERM.
+
+Point the pipeline at it with COINGECKO_BASE_URL=http://127.0.0.1:8710/api/v3. While it runs, faults
+are added with `curl -d '{"kind": "status", "status": 503, "times": 3}'` to its /admin/faults; what
+was asked is read from /admin/requests.
+"""
 
 import argparse
 import errno

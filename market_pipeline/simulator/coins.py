@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 
 from market_pipeline.simulator.noise import uniform
 from market_pipeline.symbols import KNOWN_COINS
@@ -23,7 +24,12 @@ def name_of(coin_id: str) -> str:
 
 def market_cap(coin_id: str, price: float) -> float:
     """`price` times a supply that depends on the coin alone, in US dollars."""
-    return price * round(10 ** (7 + 3 * uniform(f"supply:{coin_id}", 0)))
+    return price * _supply(coin_id)
+
+
+@lru_cache(maxsize=1024)
+def _supply(coin_id: str) -> int:
+    return round(10 ** (7 + 3 * uniform(f"supply:{coin_id}", 0)))
 
 
 def traded_volume(coin_id: str, price: float, at: datetime) -> float:

@@ -69,4 +69,7 @@ def _key(request: Request, plan: Plan) -> Document:
         "monthly_call_credit": _MONTHLY_CREDITS,
         "current_total_monthly_calls": 0,
         "current_remaining_monthly_calls": _MONTHLY_CREDITS,
+        "api_key_rate_limit_request_per_minute": PLAN_LIMITS["pro"],
+        "api_key_monthly_call_credit": _MONTHLY_CREDITS,
+        "api_key_current_total_monthly_calls": 0,
     }

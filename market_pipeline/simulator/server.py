@@ -14,7 +14,7 @@ from market_pipeline.simulator.request_log import LoggedRequest, RequestLog
 from market_pipeline.simulator.responder import Responder
 
 # How often the serving thread looks whether it shall stop, in seconds.
-_POLL = 0.05
+_POLL = 0.02
 
 
 class Simulator:

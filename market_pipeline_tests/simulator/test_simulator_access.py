@@ -38,7 +38,12 @@ DEMO, PRO = "x-cg-demo-api-key", "x-cg-pro-api-key"
     ],
 )
 def test_each_plan_takes_the_key_of_its_own_kind(
-    serve: Callable[..., Any], plan: str, headers: dict[str, str], query: dict[str, str], status: int, code: int | None
+    serve: Callable[..., Any],
+    plan: str,
+    headers: dict[str, str],
+    query: dict[str, str],
+    status: int,
+    code: int | None,
 ) -> None:
     answer = serve(plan=plan).get("/ping", headers=headers, **query)
     assert answer.status_code == status

@@ -47,7 +47,8 @@ def test_the_command_serves_and_ends_cleanly(free_port: int, number: signal.Sign
     try:
         base = f"http://127.0.0.1:{free_port}/api/v3"
         wait_until_up(f"{base}/ping")
-        prices = requests.get(f"{base}/simple/price?ids=bitcoin,pepe&vs_currencies=usd", headers=AGENT, timeout=5)
+        url = f"{base}/simple/price?ids=bitcoin,pepe&vs_currencies=usd"
+        prices = requests.get(url, headers=AGENT, timeout=5)
         assert set(prices.json()) == {"bitcoin", "pepe"}
         statuses = [requests.get(f"{base}/ping", headers=AGENT, timeout=5).status_code for _ in range(4)]
         assert statuses == [200, 200, 200, 429]
@@ -57,7 +58,8 @@ def test_the_command_serves_and_ends_cleanly(free_port: int, number: signal.Sign
         process.kill()
         process.wait()
     assert process.returncode == 0
-    assert f"Serving bitcoin, pepe from a market model with seed 7 as CoinGecko (keyless, 5 requests per minute) at {base}" in log
+    assert "Serving bitcoin, pepe from a market model with seed 7 as CoinGecko" in log
+    assert f"(keyless, 5 requests per minute) at {base}" in log
     assert "GET /ping -> 429" in log and "Stopped." in log
     assert "Traceback" not in log
 
@@ -95,7 +97,8 @@ def test_a_replay_is_served_from_the_command_line(
     options = ("--replay", str(file), "--speed", "2", "--requests-per-minute", "0")
     assert run_until_asked(free_port, ask, *options) == 0
     assert answers == [{"bitcoin": {"usd": 5.0}}] * 10
-    assert f"Serving bitcoin from {file}, now playing 2022-11-01T00:00:00Z, as CoinGecko (keyless, no limit)" in caplog.text
+    assert f"Serving bitcoin from {file}, now playing 2022-11-01T00:00:00Z, as CoinGecko" in caplog.text
+    assert "(keyless, no limit)" in caplog.text
 
 
 def test_a_port_in_use_is_one_sentence_and_code_2(

@@ -15,6 +15,7 @@ from market_pipeline.simulator.market import MarketModel
 HOUR = timedelta(hours=1)
 RANGE = "/coins/bitcoin/market_chart/range"
 CHART = "/coins/bitcoin/market_chart"
+QUOTE = {"ids": "bitcoin", "vs_currencies": "usd"}
 
 
 def test_ping_says_so(client: Any) -> None:
@@ -29,7 +30,7 @@ def test_simple_price_answers_all_coins_in_one_request(client: Any, clock: Any, 
         assert entry == {"usd": price, "last_updated_at": int(updated.timestamp())}
 
 
-def test_a_quote_is_up_to_a_minute_old_and_stays_the_same_until_it_is_renewed(client: Any, clock: Any) -> None:
+def test_a_quote_is_at_most_a_minute_old_and_stays_until_it_is_renewed(client: Any, clock: Any) -> None:
     first = client.prices("bitcoin")
     assert 0 <= clock.now.timestamp() - first["bitcoin"]["last_updated_at"] < 60
     assert client.prices("bitcoin") == first
@@ -55,15 +56,19 @@ def test_a_space_after_the_comma_makes_a_coin_unknown(client: Any) -> None:
 
 
 def test_coins_can_be_asked_by_name_and_by_symbol(client: Any) -> None:
-    assert set(client.get("/simple/price", names="Bitcoin,solana", vs_currencies="usd").json()) == {"bitcoin", "solana"}
-    assert set(client.get("/simple/price", symbols="btc,DOT", vs_currencies="usd").json()) == {"bitcoin", "polkadot"}
+    by_name = client.get("/simple/price", names="Bitcoin,solana", vs_currencies="usd")
+    by_symbol = client.get("/simple/price", symbols="btc,DOT", vs_currencies="usd")
+    assert set(by_name.json()) == {"bitcoin", "solana"}
+    assert set(by_symbol.json()) == {"bitcoin", "polkadot"}
 
 
 @pytest.mark.parametrize(
     ("precision", "coin_id", "decimals"),
     [(None, "bitcoin", 0), (None, "solana", 2), (None, "cardano", 4), ("0", "solana", 0), ("3", "solana", 3)],
 )
-def test_precision_decides_the_decimals(client: Any, precision: str | None, coin_id: str, decimals: int) -> None:
+def test_precision_decides_the_decimals(
+    client: Any, precision: str | None, coin_id: str, decimals: int
+) -> None:
     """Without it CoinGecko rounds: whole dollars, cents, four significant digits."""
     price = client.prices(coin_id, precision=precision)[coin_id]["usd"]
     exact = client.prices(coin_id)[coin_id]["usd"]
@@ -71,10 +76,11 @@ def test_precision_decides_the_decimals(client: Any, precision: str | None, coin
     assert isinstance(price, int) == (decimals == 0)
 
 
-def test_market_cap_volume_and_change_come_when_asked_for(client: Any, clock: Any, market: MarketModel) -> None:
+def test_cap_volume_and_change_come_when_asked_for(client: Any, clock: Any, market: MarketModel) -> None:
     flags = {"include_market_cap": "true", "include_24hr_vol": "true", "include_24hr_change": "true"}
     entry = client.prices("solana", **flags)["solana"]
-    before, now = (market.quote("solana", at) or pytest.fail("no quote") for at in (clock.now - DAY, clock.now))
+    moments = (clock.now - DAY, clock.now)
+    before, now = (market.quote("solana", at) or pytest.fail("no quote") for at in moments)
     assert entry["usd_24h_change"] == pytest.approx(100 * (now[0] / before[0] - 1))
     assert entry["usd_market_cap"] > entry["usd_24h_vol"] > 0
 
@@ -84,7 +90,7 @@ def test_market_cap_volume_and_change_come_when_asked_for(client: Any, clock: An
     [
         ("/simple/price", {}, 422, "Missing parameter ids"),
         ("/simple/price", {"ids": "bitcoin"}, 422, "Missing parameter vs_currencies"),
-        ("/simple/price", {"ids": "bitcoin", "vs_currencies": "usd", "precision": "19"}, 422, "invalid precision"),
+        ("/simple/price", {**QUOTE, "precision": "19"}, 422, "invalid precision"),
         (RANGE, {}, 422, "Missing parameter vs_currency"),
         (RANGE, {"vs_currency": "usd", "to": "1"}, 422, "Missing parameter from"),
         (RANGE, {"vs_currency": "usd", "from": "1"}, 422, "Missing parameter to"),

@@ -1,6 +1,5 @@
 """Every fault, met over a real socket."""
 
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -142,9 +141,8 @@ def test_html_and_an_error_body_and_nothing_come_under_200(client: Any) -> None:
 def test_a_bad_price_comes_for_the_coin_named_and_for_no_other(client: Any, kind: str, excerpt: str) -> None:
     good = client.prices("ethereum")
     client.simulator.add_fault(Fault(kind=kind, coin="bitcoin"))
-    answer = client.get(
-        "/simple/price", ids="bitcoin,ethereum", vs_currencies="usd", precision="full", include_last_updated_at="true"
-    )
+    flags = {"precision": "full", "include_last_updated_at": "true"}
+    answer = client.get("/simple/price", ids="bitcoin,ethereum", vs_currencies="usd", **flags)
     assert excerpt in answer.text
     assert answer.json()["ethereum"] == good["ethereum"]
 
@@ -192,7 +190,8 @@ def test_several_faults_of_values_meet_in_one_answer(client: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "value"), [("null_price", None), ("negative_price", -1.0), ("zero_price", 0), ("text_price", "unavailable")]
+    ("kind", "value"),
+    [("null_price", None), ("negative_price", -1.0), ("zero_price", 0), ("text_price", "unavailable")],
 )
 def test_one_point_of_a_history_has_a_bad_price(client: Any, clock: Any, kind: str, value: Any) -> None:
     good = client.chart("bitcoin", clock.now - DAY, clock.now)
@@ -316,4 +315,4 @@ def test_no_fault_breaks_the_simulator_itself(
             assert kind.startswith("cut"), error
         client.simulator.clear_faults()
     assert client.prices("bitcoin")["bitcoin"]["usd"] > 0
-    assert json.dumps([record.getMessage() for record in caplog.records if record.levelname == "ERROR"]) == "[]"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

@@ -80,7 +80,8 @@ def test_jumps_come_about_weekly_for_each_coin(market: MarketModel) -> None:
 def test_afternoons_are_busier_than_nights(market: MarketModel) -> None:
     returns = np.abs(log_returns(market, "bitcoin")).reshape(-1)
     hours = np.array([(NOW - HOUR * n).hour for n in range(120 * 24, 0, -1)][1:])
-    assert np.median(returns[(hours >= 14) & (hours < 18)]) > 1.2 * np.median(returns[(hours >= 2) & (hours < 6)])
+    afternoons, nights = returns[(hours >= 14) & (hours < 18)], returns[(hours >= 2) & (hours < 6)]
+    assert np.median(afternoons) > 1.2 * np.median(nights)
 
 
 def test_a_coin_that_is_not_well_known_gets_a_price_from_its_name() -> None:

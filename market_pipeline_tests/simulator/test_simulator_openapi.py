@@ -41,6 +41,7 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "number": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
     "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
 }
+_JUDGED = {"type", "properties", "items", "required", "additionalProperties", "nullable"}
 # Keywords that say nothing about whether a value is valid.
 _SILENT = {"description", "example", "title", "format"}
 
@@ -49,7 +50,7 @@ def violations(value: Any, schema: dict[str, Any], spec: dict[str, Any], where: 
     """What in `value` contradicts `schema`: the keywords that these endpoints' schemas use."""
     if "$ref" in schema:
         return violations(value, spec["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]], spec, where)
-    unknown = set(schema) - {"type", "properties", "items", "required", "additionalProperties", "nullable"} - _SILENT
+    unknown = set(schema) - _JUDGED - _SILENT
     assert not unknown, f"this judge does not know {unknown} at {where}"
     if value is None and schema.get("nullable"):
         return []
@@ -109,7 +110,12 @@ def test_the_judge_itself_finds_what_is_wrong() -> None:
     ],
 )
 def test_an_error_is_the_recorded_one_to_the_letter(
-    serve: Callable[..., Any], recording: str, plan: str, headers: dict[str, str], path: str, query: dict[str, str]
+    serve: Callable[..., Any],
+    recording: str,
+    plan: str,
+    headers: dict[str, str],
+    path: str,
+    query: dict[str, str],
 ) -> None:
     """Only the time of the answer differs."""
     recorded = json.loads((SHARED / "recorded" / f"{recording}.json").read_text())["response"]
