@@ -1,0 +1,69 @@
+"""A price series: the quotes of one symbol in time order. What detectors read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class PriceSeries:
+    """Quotes of one symbol: times (`datetime64[us]`, UTC) and prices (US dollars).
+
+    Raises ValueError unless the times increase strictly and the prices are finite and above zero.
+    """
+
+    symbol: str
+    timestamps: NDArray[np.datetime64]
+    prices: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if len(self.timestamps) != len(self.prices):
+            raise ValueError(
+                f"{self.symbol}: {len(self.timestamps)} timestamps for {len(self.prices)} prices"
+            )
+        out_of_order = np.flatnonzero(~(self.timestamps[1:] > self.timestamps[:-1]))
+        if len(out_of_order):
+            first = out_of_order[0]
+            raise ValueError(
+                f"{self.symbol}: times must increase strictly, but {self.timestamps[first]} is followed "
+                f"by {self.timestamps[first + 1]}; sort the quotes and drop duplicates"
+            )
+        unusable = np.flatnonzero(~(np.isfinite(self.prices) & (self.prices > 0)))
+        if len(unusable):
+            raise ValueError(
+                f"{self.symbol}: price {self.prices[unusable[0]]} at {self.timestamps[unusable[0]]} "
+                "is not a finite number above zero"
+            )
+
+    def __len__(self) -> int:
+        return len(self.prices)
+
+    def between(self, start: datetime, end: datetime) -> PriceSeries:
+        """The quotes from `start` (included) to `end` (not included), both aware."""
+        first, last = np.searchsorted(self.timestamps, [to_datetime64(start), to_datetime64(end)])
+        return PriceSeries(self.symbol, self.timestamps[first:last], self.prices[first:last])
+
+    def seconds_between(self, before: NDArray[np.intp], after: NDArray[np.intp]) -> NDArray[np.float64]:
+        """The time from quotes number `before` to quotes number `after`, in seconds."""
+        elapsed = self.timestamps[after] - self.timestamps[before]
+        seconds: NDArray[np.float64] = elapsed / np.timedelta64(1, "s")
+        return seconds
+
+    def time(self, index: int) -> datetime:
+        """The time of quote number `index`, aware, in UTC."""
+        return to_datetime(self.timestamps[index])
+
+
+def to_datetime64(moment: datetime) -> np.datetime64:
+    """An aware `moment` as the UTC `datetime64[us]` of the series."""
+    return np.datetime64(moment.astimezone(timezone.utc).replace(tzinfo=None), "us")
+
+
+def to_datetime(moment: np.datetime64) -> datetime:
+    """A UTC `datetime64[us]` as an aware datetime."""
+    naive: datetime = moment.astype("datetime64[us]").astype(object)
+    return naive.replace(tzinfo=timezone.utc)
