@@ -1,0 +1,44 @@
+"""The price series: what it refuses and how it is cut."""
+
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+
+from market_pipeline.anomalies.series import PriceSeries, to_datetime, to_datetime64
+
+
+@pytest.mark.parametrize("seconds", [[0, 300, 300], [0, 600, 300]])
+def test_times_that_do_not_increase_strictly_are_refused(series, seconds):
+    with pytest.raises(ValueError, match="BTC: times must increase strictly.*sort the quotes"):
+        series([1.0, 2.0, 3.0], seconds)
+
+
+@pytest.mark.parametrize("price", [0.0, -1.0, np.nan, np.inf])
+def test_a_price_that_has_no_logarithm_is_refused(series, price):
+    with pytest.raises(ValueError, match="BTC: price .* is not a finite number above zero"):
+        series([1.0, price], [0, 300])
+
+
+def test_columns_of_unequal_length_are_refused():
+    with pytest.raises(ValueError, match="BTC: 0 timestamps for 1 prices"):
+        PriceSeries("BTC", np.array([], dtype="datetime64[us]"), np.array([1.0]))
+
+
+def test_a_cut_holds_its_start_but_not_its_end(series):
+    whole = series([1.0, 2.0, 3.0, 4.0], [0, 300, 600, 900])
+    cut = whole.between(whole.time(1), whole.time(3))
+    assert cut.prices.tolist() == [2.0, 3.0]
+    assert cut.symbol == "BTC"
+
+
+def test_a_cut_given_in_another_time_zone_is_the_same_cut(series):
+    whole = series([1.0, 2.0, 3.0], [0, 300, 600])
+    paris = timezone(timedelta(hours=2))
+    assert len(whole.between(whole.time(1).astimezone(paris), whole.time(2).astimezone(paris))) == 1
+
+
+def test_times_survive_the_way_through_numpy_to_the_microsecond():
+    moment = datetime(2023, 6, 10, 4, 15, 0, 123456, tzinfo=timezone.utc)
+    assert to_datetime(to_datetime64(moment)) == moment
+    assert to_datetime(to_datetime64(moment)).tzinfo is timezone.utc
