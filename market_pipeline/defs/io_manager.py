@@ -13,7 +13,7 @@ import dagster as dg
 from sqlalchemy import Table
 
 from market_pipeline.defs.partitions import days_of
-from market_pipeline.defs.resources import DatabaseResource
+from market_pipeline.defs.resources import current_database
 from market_pipeline.slices import Slice, merge_days
 from market_pipeline.storage import tables
 from market_pipeline.storage.columns import Columns
@@ -36,14 +36,12 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
     aware UTC timestamps. Input metadata `columns` names the columns to read.
     """
 
-    database: DatabaseResource
-
     def handle_output(self, context: dg.OutputContext, obj: Rows) -> None:
         """Write in one transaction; on any error nothing is written."""
         table = _table(context.asset_key)
         if not isinstance(obj, Columns) and not hasattr(obj, "columns"):
             raise TypeError(f"{table.name} stores Columns or a DataFrame, not {type(obj).__name__}")
-        database = self.database.database()
+        database = current_database()
         check_schema(database)
         started = time.perf_counter()
         mode = (context.definition_metadata or {}).get("write_mode")
@@ -65,7 +63,7 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
                 f"{table.name} is read by partitions: give the reader partitions, or let it depend on {table.name} "
                 "with deps and query what it needs"
             )
-        database = self.database.database()
+        database = current_database()
         check_schema(database)
         started = time.perf_counter()
         slices = _slices(context.asset_partition_keys)

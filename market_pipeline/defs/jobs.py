@@ -12,17 +12,15 @@ COMPLETE_DAYS = "complete_days"
 _EVERYTHING = dg.AssetSelection.assets(RAW_PRICES, REJECTED_PRICES, PRICE_ANOMALIES, MARKET_OVERVIEW)
 
 
-def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
-    """`tick` for today's partitions and `complete_days` for past ones; checks included."""
-    return [
-        dg.define_asset_job(
-            TICK,
-            _EVERYTHING,
-            description="Today's prices of all symbols with one request, checks, anomalies and the overview.",
-        ),
-        dg.define_asset_job(
-            COMPLETE_DAYS,
-            _EVERYTHING,
-            description="Past days completed from hourly history, checked and scored again.",
-        ),
-    ]
+JOBS = [
+    dg.define_asset_job(
+        TICK,
+        _EVERYTHING,
+        description="Today's prices of all symbols with one request, checks, anomalies and the overview.",
+    ),
+    dg.define_asset_job(
+        COMPLETE_DAYS,
+        _EVERYTHING,
+        description="Past days completed from hourly history, checked and scored again.",
+    ),
+]

@@ -41,7 +41,7 @@ def build_market_overview(catalogue: Catalogue) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         store, now = database.database(), utc_now()
         check_schema(store)
-        with traced(context.run_id):
+        with traced(context.run.run_id):
             anomalies = overview.anomalies_since(store, catalogue.symbols, now - SPAN)
             metadata = _numbers(store, catalogue.symbols, anomalies, now)
             metadata["anomalies_last_24_hours"] = records_table(_records(anomalies))

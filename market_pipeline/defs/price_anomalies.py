@@ -50,7 +50,7 @@ def build_price_anomalies(partitions: dg.MultiPartitionsDefinition, kinds: set[s
     )
     def price_anomalies(context: dg.AssetExecutionContext, raw_prices: Columns) -> Columns:
         wanted = days_of(context.partition_keys)
-        with traced(context.run_id):
+        with traced(context.run.run_id):
             anomalies = detect_days(raw_prices, wanted)
         counts = Counter((anomaly.timestamp.date(), anomaly.symbol) for anomaly in anomalies)
         for day in wanted:

@@ -55,10 +55,10 @@ def build_raw_prices(
         context: dg.AssetExecutionContext, coingecko: CoinGeckoResource, database: DatabaseResource
     ) -> Iterator[dg.Output[Columns]]:
         wanted = days_of(context.partition_keys)
-        with traced(context.run_id), coingecko.client() as client:
+        with traced(context.run.run_id), coingecko.client() as client:
             collected = collect(client, catalogue, wanted, utc_now())
             quotes = columns_of(tables.raw_prices, collected.quotes)
-            refusals = _refusal_columns(collected, context.run_id)
+            refusals = _refusal_columns(collected, context.run.run_id)
             store = database.database()
             check_schema(store)
             if collected.failures:

@@ -7,6 +7,7 @@ key and the database password are read from the settings when they are needed.
 from functools import lru_cache
 
 import dagster as dg
+from sqlalchemy.engine import make_url
 
 from market_pipeline.coingecko.budget import MinuteBudget, RequestBudget, requests_per_minute
 from market_pipeline.coingecko.client import CoinGeckoClient
@@ -22,8 +23,7 @@ def _process_budget(plan: Plan) -> RequestBudget:
 
 @lru_cache
 def _process_database(url: str) -> Database:
-    """One pool of connections for this process."""
-    return Database(load_settings().database)
+    return Database(make_url(url))
 
 
 class CoinGeckoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only in its private base
@@ -49,4 +49,9 @@ class DatabaseResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # ge
 
     def database(self) -> Database:
         """The database, connected when first used."""
-        return _process_database(load_settings().database_url.get_secret_value())
+        return current_database()
+
+
+def current_database() -> Database:
+    """The database of the settings, one pool of connections per process."""
+    return _process_database(load_settings().database_url.get_secret_value())

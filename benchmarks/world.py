@@ -1,0 +1,63 @@
+"""What the sections share: a simulated CoinGecko, an instance, a migrated SQLite file."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from market_pipeline.settings import load_settings
+from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.server import Simulator
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema import migrate
+from market_pipeline.symbols import KNOWN_COINS
+
+PROJECT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class World:
+    """A folder that is gone afterwards, and the simulator that answers."""
+
+    folder: Path
+    simulator: Simulator
+
+    def environment(self, database: Database) -> dict[str, str]:
+        """The environment in which the pipeline works on `database` and asks the simulator."""
+        return {
+            **os.environ,
+            "DAGSTER_HOME": str(self.folder / "home"),
+            "DATABASE_URL": database.url.render_as_string(hide_password=False),
+            "COINGECKO_BASE_URL": self.simulator.base_url,
+            "COINGECKO_PLAN": "pro",
+            "COINGECKO_API_KEY": "CG-benchmark",
+            "LOG_LEVEL": "ERROR",
+            "PYTHONWARNINGS": "ignore",
+        }
+
+    def sqlite(self, name: str) -> Database:
+        """A migrated SQLite file."""
+        database = Database(make_url(f"sqlite:///{self.folder / name}"))
+        migrate(database)
+        return database
+
+
+@contextmanager
+def a_world() -> Iterator[World]:
+    """A world of the default coins, without a request limit."""
+    with tempfile.TemporaryDirectory() as folder, Simulator(MarketModel(tuple(KNOWN_COINS.values()), seed=1), plan="pro") as simulator:
+        home = Path(folder) / "home"
+        home.mkdir()
+        shutil.copy(PROJECT / "dagster.yaml", home)
+        yield World(Path(folder), simulator)
+
+
+def use(environment: dict[str, str]) -> None:
+    """Let this process work in `environment`."""
+    os.environ.update(environment)
+    load_settings(None)

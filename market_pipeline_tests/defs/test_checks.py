@@ -1,0 +1,104 @@
+"""Every asset check, failing: what it says, how loudly, and what it stops."""
+
+from datetime import timedelta
+
+import dagster as dg
+import pytest
+from sqlalchemy import text
+
+from market_pipeline.clock import utc_now
+from market_pipeline.simulator.faults import Fault
+from market_pipeline.storage import tables
+
+ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+
+
+def without_price_constraint(world):
+    """The table as somebody would leave it who dropped its constraints to load a file."""
+    with world.database.writing() as connection:
+        connection.execute(text("DROP TABLE raw_prices"))
+        connection.execute(
+            text("CREATE TABLE raw_prices (symbol TEXT, timestamp INTEGER, price REAL, source TEXT, "
+                 "ingested_at INTEGER, PRIMARY KEY (symbol, timestamp))")
+        )
+
+
+def test_a_stored_future_quote_stops_the_anomalies(world):
+    without_price_constraint(world)
+    world.insert(symbol="ETH", timestamp=utc_now() + timedelta(minutes=10), price=3000.0)
+    world.insert(symbol="ETH", timestamp=utc_now() + timedelta(days=3), price=3000.0)
+    result = world.tick()
+    check = world.checks(result)["no_future_timestamps"]
+    assert (check.passed, check.severity) == (False, ERROR)
+    assert check.metadata["stored"].value == 2
+    assert check.metadata["symbols"].value == "ETH"
+    assert len(check.metadata["sample"].records) == 2
+    assert "materialize the partitions again" in check.description
+    assert not result.success
+    assert world.materialized("price_anomalies") == set()
+    assert len(world.prices()) == len(world.symbols) + 2, "the good quotes of the run are stored all the same"
+
+
+@pytest.mark.parametrize("price", [-1.0, 0.0, float("inf")])
+def test_a_stored_price_that_cannot_be_stops_the_anomalies(world, price):
+    without_price_constraint(world)
+    world.insert(symbol="SOL", timestamp=utc_now() - timedelta(seconds=90), price=price)
+    result = world.tick()
+    check = world.checks(result)["no_negative_prices"]
+    assert (check.passed, check.severity) == (False, ERROR)
+    assert (check.metadata["stored"].value, check.metadata["symbols"].value) == (1, "SOL")
+    assert not result.success
+    assert world.materialized("price_anomalies") == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("future_timestamp", "no_future_timestamps"), ("negative_price", "no_negative_prices"), ("zero_price", "no_rejected_quotes")]
+)
+def test_a_refused_quote_warns_and_the_others_flow_on(world, kind, name):
+    world.simulator.add_fault(Fault(kind=kind, coin="solana", path="/simple/price"))
+    result = world.tick()
+    assert result.success
+    checks = world.checks(result)
+    assert (checks[name].passed, checks[name].severity) == (False, WARN)
+    assert checks[name].metadata["refused"].value == 1
+    assert checks[name].metadata["symbols"].value == "SOL"
+    others = {"no_future_timestamps", "no_negative_prices", "no_rejected_quotes"} - {name}
+    assert all(checks[other].passed for other in others)
+    assert {row["symbol"] for row in world.rows(tables.rejected_prices)} == {"SOL"}
+    assert len(world.materialized("price_anomalies")) == len(world.symbols)
+
+
+def test_refusals_of_an_earlier_run_do_not_warn_again(world):
+    world.simulator.add_fault(Fault(kind="negative_price", coin="solana", path="/simple/price"))
+    world.tick()
+    result = world.tick()
+    assert all(check.passed for check in world.checks(result).values())
+
+
+def test_a_symbol_without_quotes_is_an_error_that_does_not_block(world):
+    """The coin did not exist on that day, or its id is not CoinGecko's."""
+    world.simulator.add_fault(Fault(kind="empty_object", path="/simple/price"))
+    result = world.tick()
+    check = world.checks(result)["every_symbol_quoted"]
+    assert (check.passed, check.severity) == (False, ERROR)
+    assert check.metadata["symbols_failing"].value == len(world.symbols)
+    assert result.success
+
+
+def test_stale_quotes_warn_with_their_age(world):
+    world.simulator.add_fault(Fault(kind="stale_timestamp", seconds=7200, coin="cardano", path="/simple/price"))
+    check = world.checks(world.tick())["quotes_are_fresh"]
+    assert (check.passed, check.severity) == (False, WARN)
+    assert check.metadata["symbols"].value == "ADA"
+    assert 7200 <= check.metadata["age_seconds_ADA"].value <= 7400
+    assert check.metadata["age_seconds_BTC"].value < 300
+
+
+def test_the_sample_is_bounded_and_the_count_is_exact(world):
+    without_price_constraint(world)
+    noon = utc_now()
+    for second in range(25):
+        world.insert(symbol="BTC", timestamp=noon + timedelta(hours=1, seconds=second), price=1.0)
+    check = world.checks(world.tick())["no_future_timestamps"]
+    assert check.metadata["stored"].value == 25
+    assert len(check.metadata["sample"].records) == 10

@@ -1,0 +1,72 @@
+"""Runs over past days: completed from history with the fewest requests, safe to repeat."""
+
+from datetime import timedelta
+
+from market_pipeline.defs.partitions import partition_key
+from market_pipeline.simulator.faults import Fault
+from market_pipeline.storage import tables
+
+
+def test_a_past_day_is_completed_from_hourly_history(world):
+    yesterday = world.days_ago(1)
+    assert world.complete(yesterday, yesterday).success
+    assert len(world.simulator.requests) == len(world.symbols)
+    for symbol in world.symbols:
+        metadata = world.latest_metadata("raw_prices", yesterday, symbol)
+        stored = [row for row in world.prices() if row["symbol"] == symbol and row["timestamp"].date() == yesterday]
+        assert metadata["dagster/row_count"] == len(stored)
+        assert 20 <= len(stored) <= 28
+        assert {row["source"] for row in stored} == {"market_chart"}
+
+
+def test_a_range_of_days_is_one_request_a_symbol(world_of, database):
+    world = world_of(database)
+    first, last = world.days_ago(10), world.days_ago(3)
+    assert world.complete(first, last, ["BTC", "ETH"]).success
+    assert len(world.simulator.requests) == 2
+    expected = {
+        str(partition_key(first + timedelta(days=n), symbol)) for n in range(8) for symbol in ("BTC", "ETH")
+    }
+    assert expected <= world.materialized("raw_prices")
+    assert world.materialized("price_anomalies") == expected
+
+
+def test_running_the_same_days_again_changes_nothing(world):
+    first, last = world.days_ago(9), world.days_ago(2)
+    world.complete(first, last, ["BTC", "ETH"])
+    prices, anomalies = world.prices(), world.rows(tables.price_anomalies)
+    world.complete(first, last, ["BTC", "ETH"])
+    assert world.prices() == prices
+    assert world.rows(tables.price_anomalies) == anomalies
+
+
+def test_a_day_has_the_same_anomalies_alone_and_in_a_range(world):
+    first, last = world.days_ago(25), world.days_ago(1)
+    world.complete(first, last)
+    in_range = world.rows(tables.price_anomalies)
+    assert in_range, "the simulated market jumps now and then"
+    flagged = max(row["timestamp"].date() for row in in_range)
+    world.complete(flagged, flagged)
+    assert world.rows(tables.price_anomalies) == in_range
+
+
+def test_the_good_symbols_of_a_failed_run_are_kept_and_marked(world):
+    yesterday = world.days_ago(1)
+    world.simulator.add_fault(Fault(kind="status", status=404, times=None, path="/coins/cardano"))
+    result = world.complete(yesterday, yesterday)
+    assert not result.success
+    good = set(world.symbols) - {"ADA"}
+    assert {row["symbol"] for row in world.prices()} == good
+    assert {key.split("|")[1] for key in world.materialized("raw_prices")} == good
+    failure = next(event for event in result.all_events if event.is_step_failure)
+    assert failure.step_failure_data.user_failure_data.metadata["symbols"].value == "ADA"
+    assert world.materialized("price_anomalies") == set()
+    world.simulator.clear_faults()
+    assert world.complete(yesterday, yesterday, ["ADA"]).success
+    assert {row["symbol"] for row in world.prices()} == set(world.symbols)
+
+
+def test_a_range_up_to_today_collects_history_and_the_live_price(world):
+    assert world.complete(world.days_ago(2), world.today, ["SOL"]).success
+    assert {row["source"] for row in world.prices()} == {"market_chart", "simple_price"}
+    assert sorted(request.path.rsplit("/", 1)[-1] for request in world.simulator.requests) == ["price", "range"]

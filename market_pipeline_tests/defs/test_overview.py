@@ -1,0 +1,60 @@
+"""The overview: numbers per symbol, the last day's anomalies, and a picture that is not drawn too often."""
+
+import base64
+from datetime import datetime, timedelta, timezone
+
+from market_pipeline.clock import utc_now
+from market_pipeline.defs.overview_chart import is_due
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
+
+
+def test_the_overview_holds_a_number_per_symbol_and_one_picture(world):
+    yesterday = world.days_ago(1)
+    world.complete(world.days_ago(2), yesterday)
+    world.tick()
+    metadata = world.latest_metadata("market_overview")
+    newest = {row["symbol"]: row["price"] for row in world.prices()}
+    for symbol in world.symbols:
+        assert metadata[f"price_{symbol}"] == newest[symbol]
+        assert -60 < metadata[f"change_24h_percent_{symbol}"] < 60
+        assert metadata[f"anomalies_24h_{symbol}"] >= 0
+
+
+def test_the_picture_is_a_png_and_is_not_stored_again_within_the_hour(world):
+    world.tick()
+    first = world.latest_metadata("market_overview")
+    picture = base64.b64decode(first["chart"].split("base64,")[1].rstrip(")"))
+    assert picture.startswith(b"\x89PNG")
+    assert len(first["chart"]) < 100_000
+    world.tick()
+    second = world.latest_metadata("market_overview")
+    assert "chart" not in second
+    assert second["chart_drawn_at"] == first["chart_drawn_at"]
+
+
+def test_a_new_anomaly_is_in_the_table_and_brings_a_new_picture(world):
+    world.tick()
+    newest = {row["symbol"]: row for row in world.prices()}["BTC"]
+    world.insert(symbol="BTC", timestamp=newest["timestamp"] - timedelta(minutes=5), price=newest["price"] / 2)
+    world.tick()
+    metadata = world.latest_metadata("market_overview")
+    assert metadata["anomalies_24h_BTC"] >= 1
+    assert "chart" in metadata
+    assert any(record.data["symbol"] == "BTC" for record in metadata["anomalies_last_24_hours"].records)
+
+
+def test_a_picture_is_due_at_first_after_an_hour_or_for_a_new_anomaly():
+    assert is_due(NOON, None, "none", None)
+    assert not is_due(NOON, NOON - timedelta(minutes=59), "none", "none")
+    assert is_due(NOON, NOON - timedelta(minutes=60), "none", "none")
+    assert is_due(NOON, NOON - timedelta(minutes=1), "12:00 BTC ewma", "none")
+
+
+def test_an_empty_database_has_an_overview_that_says_so(world):
+    from market_pipeline.simulator.faults import Fault
+
+    world.simulator.add_fault(Fault(kind="empty_object"))
+    assert world.tick().success
+    assert "No quotes yet: BTC, ETH" in world.latest_metadata("market_overview")["summary"]
+    assert utc_now().strftime("%Y-%m-%d") in world.latest_metadata("market_overview")["summary"]

@@ -1,0 +1,49 @@
+"""What the schedules ask for, and when they do not."""
+
+from datetime import date, datetime, timezone
+
+import dagster as dg
+
+from market_pipeline.defs.schedules import completion_request, skip_reason, tick_request
+
+SYMBOLS = ("BTC", "ETH", "DOT")
+START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
+def test_a_tick_covers_the_day_it_was_scheduled_in():
+    request = tick_request(datetime(2026, 5, 2, 0, 0, tzinfo=timezone.utc), SYMBOLS)
+    assert request.tags[START] == "2026-05-02|BTC"
+    assert request.tags[END] == "2026-05-02|DOT"
+
+
+def test_the_completion_covers_the_day_before():
+    request = completion_request(datetime(2026, 5, 1, 0, 45, tzinfo=timezone.utc), SYMBOLS)
+    assert request.tags[START] == "2026-04-30|BTC"
+    assert request.run_key == "2026-04-30"
+
+
+def test_a_job_whose_previous_run_is_still_going_is_skipped_with_the_reason(world):
+    """Asked of the real schedules, with a real unfinished run in the instance."""
+    scheduled = datetime(2026, 5, 2, 0, 45, tzinfo=timezone.utc)
+    for schedule, job in (("tick_schedule", "tick"), ("completion_schedule", "complete_days")):
+        definition = world.defs.resolve_schedule_def(schedule)
+        context = dg.build_schedule_context(instance=world.instance, scheduled_execution_time=scheduled)
+        assert len(definition.evaluate_tick(context).run_requests) == 1
+        run = world.instance.create_run_for_job(world.defs.resolve_job_def(job), status=dg.DagsterRunStatus.STARTED)
+        tick = definition.evaluate_tick(context)
+        assert not tick.run_requests
+        assert run.run_id[:8] in tick.skip_message
+        assert "still started" in tick.skip_message
+        world.instance.delete_run(run.run_id)
+
+
+def test_nothing_keeps_a_job_without_unfinished_runs():
+    assert skip_reason("tick", []) is None
+
+
+def test_the_range_tags_of_a_schedule_are_partitions_that_exist(world):
+    request = tick_request(datetime.combine(world.today, datetime.min.time(), timezone.utc), world.symbols)
+    partitions = world.defs.resolve_assets_def("raw_prices").partitions_def
+    assert partitions.has_partition_key(request.tags[START])
+    assert partitions.has_partition_key(request.tags[END])
+    assert date.fromisoformat(request.tags[START].split("|")[0]) == world.today
