@@ -43,6 +43,23 @@ def walk(series: SeriesFactory) -> SeriesFactory:
     return build
 
 
+@pytest.fixture
+def as_columns() -> Callable[..., Columns]:
+    """Turns series into the rows that detection and the chart read."""
+
+    def build(*many: PriceSeries) -> Columns:
+        symbols = [np.full(len(series), series.symbol, dtype=object) for series in many]
+        return Columns(
+            {
+                "symbol": np.concatenate(symbols),
+                "timestamp": np.concatenate([series.timestamps for series in many]),
+                "price": np.concatenate([series.prices for series in many]),
+            }
+        )
+
+    return build
+
+
 @pytest.fixture(scope="session")
 def real_prices() -> Columns:
     """Five coins, 2022-10-15 to 2022-11-25, every 5 minutes, sorted by symbol and time."""

@@ -10,7 +10,9 @@ from market_pipeline.anomalies.two_point import TwoPointMove
 detect = TwoPointMove().detect
 
 
-@pytest.mark.parametrize(("after", "direction"), [(105.0, "up"), (95.0, "down"), (300.0, "up"), (1.0, "down")])
+@pytest.mark.parametrize(
+    ("after", "direction"), [(105.0, "up"), (95.0, "down"), (300.0, "up"), (1.0, "down")]
+)
 def test_five_percent_or_more_is_flagged(series, after, direction):
     [anomaly] = detect(series([100.0, after], [0, 300]))
     assert anomaly.direction == direction
