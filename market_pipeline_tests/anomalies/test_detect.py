@@ -70,6 +70,12 @@ def test_quotes_outside_the_eight_days_do_not_matter(eventful):
     assert detect_day(window, DAY) == detect_day(whole, DAY) != []
 
 
+def test_a_quote_of_more_than_seven_days_before_the_day_is_not_compared_with(series):
+    day = date(2023, 6, 9)
+    assert detect_day(series([100, 200], [86_399, 8 * 86_400 + 60]), day) == []
+    assert len(detect_day(series([100, 200], [86_400, 8 * 86_400 + 60]), day)) == 1
+
+
 def test_quotes_that_arrive_later_do_not_change_earlier_rows(eventful):
     whole = eventful()
     noon = whole.time(0) + timedelta(days=9, hours=12)
