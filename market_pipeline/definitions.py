@@ -19,7 +19,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
     """Assets, checks, jobs and schedules for the coins and times that `settings` names."""
     from market_pipeline.defs.checks import build_checks
     from market_pipeline.defs.io_manager import DatabaseIOManager
-    from market_pipeline.defs.jobs import build_jobs
+    from market_pipeline.defs.jobs import JOBS
     from market_pipeline.defs.market_overview import build_market_overview
     from market_pipeline.defs.partitions import price_partitions
     from market_pipeline.defs.price_anomalies import build_price_anomalies
@@ -30,7 +30,6 @@ def build_defs(settings: Settings) -> dg.Definitions:
     catalogue = settings.catalogue
     partitions = price_partitions(settings.history_start, catalogue.symbols)
     kinds = {"python", "postgres" if settings.database.get_backend_name() == "postgresql" else "sqlite"}
-    database = DatabaseResource()
     return dg.Definitions(
         assets=[
             build_raw_prices(partitions, catalogue, kinds),
@@ -38,12 +37,12 @@ def build_defs(settings: Settings) -> dg.Definitions:
             build_market_overview(catalogue),
         ],
         asset_checks=[build_checks(catalogue.symbols, collection_interval(settings.collect_cron))],
-        jobs=build_jobs(),
+        jobs=JOBS,
         schedules=build_schedules(settings.collect_cron, catalogue.symbols),
         resources={
-            "database": database,
+            "database": DatabaseResource(),
             "coingecko": CoinGeckoResource(plan=settings.coingecko_plan, base_url=settings.base_url),
-            "io_manager": DatabaseIOManager(database=database),
+            "io_manager": DatabaseIOManager(),
         },
         # A run is one request and a few rows: a process per step would double its cost.
         executor=dg.in_process_executor,

@@ -67,8 +67,8 @@ def demo_settings(project: Path, port: int) -> Settings:
 
 
 def simulator_command(port: int) -> list[str]:
-    """The simulator with its market model."""
-    return [sys.executable, "-m", "market_pipeline.simulator", "--model", "--port", str(port), "--quiet"]
+    """The simulator with its market model and room for the first fill beside the ticks."""
+    return [sys.executable, "-m", "market_pipeline.simulator", "--model", "--port", str(port), "--requests-per-minute", "30", "--quiet"]
 
 
 def _wait_until_ready(port: int) -> None:

@@ -33,3 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("migrate", help="create or update the tables of DATABASE_URL")
     command.set_defaults(command=migrate.execute)
     return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,6 +14,7 @@ from sqlalchemy import Table
 
 from market_pipeline.defs.partitions import days_of
 from market_pipeline.defs.resources import current_database
+from market_pipeline.logs import traced
 from market_pipeline.slices import Slice, merge_days
 from market_pipeline.storage import tables
 from market_pipeline.storage.columns import Columns
@@ -38,6 +39,15 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: Rows) -> None:
         """Write in one transaction; on any error nothing is written."""
+        with traced(context.run_id):
+            self._write(context, obj)
+
+    def load_input(self, context: dg.InputContext) -> Rows:
+        """The rows of the input's partitions; no partitions are no rows, typed all the same."""
+        with traced(context.step_context.run_id):
+            return self._read(context)
+
+    def _write(self, context: dg.OutputContext, obj: Rows) -> None:
         table = _table(context.asset_key)
         if not isinstance(obj, Columns) and not hasattr(obj, "columns"):
             raise TypeError(f"{table.name} stores Columns or a DataFrame, not {type(obj).__name__}")
@@ -55,8 +65,7 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
         context.add_output_metadata({"rows_written": written, "write_ms": duration_ms})
         log.info("Wrote %s rows to %s", written, table.name, extra={"rows_affected": written, "duration_ms": duration_ms})
 
-    def load_input(self, context: dg.InputContext) -> Rows:
-        """The rows of the input's partitions; no partitions are no rows, typed all the same."""
+    def _read(self, context: dg.InputContext) -> Rows:
         table = _table(context.asset_key)
         if not context.has_asset_partitions:
             raise ValueError(
