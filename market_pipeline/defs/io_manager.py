@@ -51,19 +51,23 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
         table = _table(context.asset_key)
         if not isinstance(obj, Columns) and not hasattr(obj, "columns"):
             raise TypeError(f"{table.name} stores Columns or a DataFrame, not {type(obj).__name__}")
+        mode = (context.definition_metadata or {}).get("write_mode")
+        if mode not in ("upsert", "replace"):
+            raise ValueError(f"the metadata of {table.name} must have write_mode upsert or replace, not {mode!r}")
+        if mode == "replace" and not context.has_asset_partitions:
+            raise ValueError(f"{table.name} is replaced by partitions: give the asset partitions, or write_mode upsert")
         database = current_database()
         check_schema(database)
         started = time.perf_counter()
-        mode = (context.definition_metadata or {}).get("write_mode")
         if mode == "upsert":
             written = upsert(database, table, obj)
-        elif mode == "replace":
-            written = replace(database, table, obj, _slices(context.asset_partition_keys))
         else:
-            raise ValueError(f"the metadata of {table.name} must have write_mode upsert or replace, not {mode!r}")
+            written = replace(database, table, obj, _slices(context.asset_partition_keys))
         duration_ms = round(1000 * (time.perf_counter() - started), 1)
         context.add_output_metadata({"rows_written": written, "write_ms": duration_ms})
-        log.info("Wrote %s rows to %s", written, table.name, extra={"rows_affected": written, "duration_ms": duration_ms})
+        log.info(
+            "Wrote %s rows to %s", written, table.name, extra={"rows_affected": written, "duration_ms": duration_ms}
+        )
 
     def _read(self, context: dg.InputContext) -> Rows:
         table = _table(context.asset_key)
@@ -80,7 +84,9 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
         light = context.dagster_type.typing_type is Columns
         rows = (read_columns if light else read_frame)(database, table, slices, columns)
         duration_ms = round(1000 * (time.perf_counter() - started), 1)
-        log.info("Read %s rows of %s", len(rows), table.name, extra={"rows_affected": len(rows), "duration_ms": duration_ms})
+        log.info(
+            "Read %s rows of %s", len(rows), table.name, extra={"rows_affected": len(rows), "duration_ms": duration_ms}
+        )
         return rows
 
 

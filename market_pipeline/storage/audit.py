@@ -19,6 +19,9 @@ from market_pipeline.storage.where import in_slice
 
 SAMPLE_SIZE = 10
 
+# A run of today may still be going shortly after midnight.
+_AFTER_MIDNIGHT = timedelta(minutes=10)
+
 
 @dataclass(frozen=True)
 class Offenders:
@@ -32,16 +35,17 @@ class Offenders:
 def quotes_in_future(database: Database, slices: Sequence[Slice], latest: datetime) -> Offenders:
     """Stored quotes of the slices' symbols that lie after `latest`, the present and some tolerance.
 
-    The slice that holds the newest day has no upper end here: a row dated tomorrow is in no
-    partition yet.
+    A slice that reaches the present has no upper end here: a row dated tomorrow is in no partition
+    yet.
     """
     time = raw_prices.c.timestamp
     late = time > latest
     wheres = []
     for part in slices:
-        open_ended = part.last >= latest.date()
-        place = and_(raw_prices.c.symbol == part.symbol, time >= part.start) if open_ended else in_slice(raw_prices, part)
-        wheres.append(and_(place, late))
+        if part.end > latest - _AFTER_MIDNIGHT:
+            wheres.append(and_(raw_prices.c.symbol == part.symbol, time >= part.start, late))
+        else:
+            wheres.append(and_(in_slice(raw_prices, part), late))
     return _offenders(database, raw_prices, wheres)
 
 
@@ -120,6 +124,6 @@ def _offenders(database: Database, table: Table, wheres: Sequence[ColumnElement[
             for symbol, count in connection.execute(counted):
                 by_symbol[symbol] += count
         for where in wheres if by_symbol else ():
-            rows = connection.execute(select(table).where(where).limit(SAMPLE_SIZE - len(sample)))
-            sample.extend(dict(row._mapping) for row in rows)
+            rows = select(table).where(where).order_by(*table.primary_key).limit(SAMPLE_SIZE - len(sample))
+            sample.extend(dict(row._mapping) for row in connection.execute(rows))
     return Offenders(by_symbol.total(), dict(by_symbol), sample)

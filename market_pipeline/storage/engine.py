@@ -1,8 +1,8 @@
 """The connection to the database: one `Database` for SQLite and PostgreSQL alike.
 
-A reader sees a snapshot and never waits for a writer; a writer holds one transaction. SQLite runs
-in WAL mode, and its writers take the lock at BEGIN, because a transaction that reads first and
-writes later fails at once when another writer came between.
+A reader sees one state of the database and never waits for a writer; a writer holds one transaction.
+SQLite runs in WAL mode, and its writers take the lock at BEGIN, because a transaction that reads
+first and writes later fails at once when another writer came between.
 """
 
 from collections.abc import Iterator
@@ -12,17 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from market_pipeline.storage.errors import DatabaseUnavailable
 
-BUSY_SECONDS = 30
+# What statements call the file that a connection was given beside its own.
+EXCHANGE = "exchange"
+
+_BUSY_SECONDS = 30
 _CONNECT_SECONDS = 10
-_PRAGMAS = ("PRAGMA journal_mode=WAL", f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}", "PRAGMA synchronous=NORMAL")
+# First of all the patience: the change to WAL may have to wait for another process that makes it.
+_PRAGMAS = (f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL")
 
 
 class Database:
-    """The database at `url` (sqlite or postgresql+psycopg2). Connects when first used."""
+    """The database at `url` (sqlite or postgresql+psycopg2). Connects when first used.
+
+    Connections raise DatabaseUnavailable if the database cannot be reached or opened, or if a SQLite
+    file stays locked by another writer for half a minute.
+    """
 
     def __init__(self, url: URL) -> None:
         self.url = url
@@ -32,36 +40,47 @@ class Database:
         return f"Database({self.url})"
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A connection that sees one state of the database and takes no write lock."""
-        with self._connect(self._readers) as connection, connection.begin():
+    def reading(self, attached: Path | None = None) -> Iterator[Connection]:
+        """A connection that sees one state of the database and takes no write lock.
+
+        `attached`, an SQLite file, can be named in statements as `EXCHANGE`, and written.
+        """
+        with self._transaction(self._readers, attached) as connection:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, attached: Path | None = None) -> Iterator[Connection]:
         """One transaction: committed when the block ends, rolled back if it raises."""
-        with self._connect(self._writers) as connection, connection.begin():
+        with self._transaction(self._writers, attached) as connection:
             yield connection
 
     def dispose(self) -> None:
         """Close the pooled connections; the Database stays usable."""
         for name in ("_readers", "_writers"):
-            if name in self.__dict__:
-                self.__dict__.pop(name).dispose()
+            engine = self.__dict__.pop(name, None)
+            if engine is not None:
+                engine.dispose()
+
+    def without_password(self, text: str) -> str:
+        """`text`, a driver's words, with the password blotted out should they repeat it."""
+        password = str(self.url.password or "")
+        return text.replace(password, "***") if password else text
 
     @cached_property
     def _readers(self) -> Engine:
-        return self._engine("BEGIN")
+        if self.dialect == "sqlite":
+            return self._sqlite("BEGIN")
+        return self._writers.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     @cached_property
     def _writers(self) -> Engine:
-        return self._engine("BEGIN IMMEDIATE") if self.dialect == "sqlite" else self._readers
+        if self.dialect == "sqlite":
+            return self._sqlite("BEGIN IMMEDIATE")
+        arguments = {"application_name": "market_pipeline", "connect_timeout": _CONNECT_SECONDS}
+        return create_engine(self.url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
 
-    def _engine(self, begin: str) -> Engine:
-        if self.dialect != "sqlite":
-            arguments = {"application_name": "market_pipeline", "connect_timeout": _CONNECT_SECONDS}
-            return create_engine(self.url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
-        engine = create_engine(self.url, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True)
+    def _sqlite(self, begin: str) -> Engine:
+        engine = create_engine(self.url, connect_args={"timeout": _BUSY_SECONDS}, hide_parameters=True)
 
         @event.listens_for(engine, "connect")
         def prepare(connection: Any, record: Any) -> None:
@@ -76,17 +95,49 @@ class Database:
 
         return engine
 
+    @contextmanager
+    def _transaction(self, engine: Engine, attached: Path | None) -> Iterator[Connection]:
+        with self._connect(engine) as connection, _attaching(connection, attached):
+            try:
+                transaction = connection.begin()
+            except OperationalError as error:
+                raise DatabaseUnavailable(self._explain(error)) from None
+            with transaction:
+                yield connection
+
     def _connect(self, engine: Engine) -> Connection:
         try:
             return engine.connect()
-        except OperationalError as error:
+        except DBAPIError as error:
             raise DatabaseUnavailable(self._explain(error)) from None
 
-    def _explain(self, error: OperationalError) -> str:
+    def _explain(self, error: DBAPIError) -> str:
+        why = self.without_password(" ".join(str(error.orig).split()))
         if self.dialect == "sqlite":
             folder = Path(self.url.database or "").parent
-            why = str(error.orig) if folder.is_dir() else f"the folder {folder} does not exist"
-            return f"The SQLite file {self.url.database} cannot be opened: {why}. Check DATABASE_URL."
+            if not folder.is_dir():
+                why = f"the folder {folder} does not exist"
+            elif "locked" in why:
+                why = f"another writer has held its lock for {_BUSY_SECONDS} s; wait for it or end it"
+            return f"The SQLite file {self.url.database} cannot be opened: {why}. DATABASE_URL names it."
         where = f"{self.url.host or self.url.query.get('host', 'localhost')}:{self.url.port or 5432}"
-        why = str(error.orig).strip().replace("\n", " ")
-        return f"PostgreSQL database {self.url.database} at {where} cannot be reached: {why}. Check DATABASE_URL."
+        return f"PostgreSQL database {self.url.database} at {where} cannot be reached: {why}. DATABASE_URL names it."
+
+
+@contextmanager
+def _attaching(connection: Connection, file: Path | None) -> Iterator[None]:
+    """`file` beside the connection's own; SQLite allows that only outside a transaction.
+
+    If anything goes wrong the file is thrown away, so nothing is done to keep it whole.
+    """
+    if file is None:
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    driver.execute(f"ATTACH ? AS {EXCHANGE}", (str(file),))
+    for pragma in ("journal_mode=OFF", "synchronous=OFF"):
+        driver.execute(f"PRAGMA {EXCHANGE}.{pragma}").fetchall()
+    try:
+        yield
+    finally:
+        driver.execute(f"DETACH {EXCHANGE}")

@@ -1,45 +1,124 @@
-"""DataFrames at the border: into `Columns` for writing. pandas is imported only by who has a frame."""
+"""What is given for writing becomes `Columns` of exactly the table, or is refused.
+
+pandas is imported only by who has a DataFrame.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Column, Double, Table
+from sqlalchemy import Column, Date, Double, Table
 
 from market_pipeline.storage.columns import Columns
+from market_pipeline.storage.records import NOT_A_TIME
 from market_pipeline.storage.types import UtcTimestamp
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def checked_columns(table: Table, rows: Columns | pd.DataFrame) -> Columns:
-    """`rows` as columns of exactly `table`, in its order.
-
-    Raises ValueError naming what is missing or unknown, or a time without time zone.
-    """
-    given = list(rows.arrays) if isinstance(rows, Columns) else [str(name) for name in rows.columns]
+def require_columns(table: Table, given: Sequence[str]) -> list[str]:
+    """The table's columns in its order; ValueError naming what of them is missing or unknown in `given`."""
     names = [column.name for column in table.columns]
-    if set(given) != set(names) or len(given) != len(names):
+    if sorted(given) != sorted(names):
         raise ValueError(
             f"rows for {table.name} must have exactly its columns; missing: {sorted(set(names) - set(given))}, "
-            f"unknown: {sorted(set(given) - set(names))}"
+            f"unknown: {sorted(set(given) - set(names))}, twice: {sorted({name for name in given if given.count(name) > 1})}"
         )
+    return names
+
+
+def checked_columns(table: Table, rows: Columns | pd.DataFrame) -> Columns:
+    """`rows` as columns of exactly `table`, in its order, each of its type.
+
+    Raises ValueError naming what is missing or unknown, a column that is not of its type, a time
+    without time zone, or a key without value.
+    """
+    columns = _columns(table, rows)
+    for column in table.columns:
+        if column.primary_key and any(value is None for value in columns[column.name].tolist()):
+            raise ValueError(f"column {column.name} of {table.name} is part of the key and must not be empty")
+    return columns
+
+
+def _columns(table: Table, rows: Columns | pd.DataFrame) -> Columns:
     if isinstance(rows, Columns):
-        return Columns({name: rows[name] for name in names})
-    return Columns({name: _array(table.columns[name], rows[name]) for name in names})
+        names = require_columns(table, list(rows.arrays))
+        return Columns({name: _checked(table.columns[name], rows[name]) for name in names})
+    names = require_columns(table, [str(name) for name in rows.columns])
+    return Columns({name: _from_series(table.columns[name], rows[name]) for name in names})
 
 
-def _array(column: Column[Any], series: pd.Series[Any]) -> NDArray[Any]:
+def _checked(column: Column[Any], array: NDArray[Any]) -> NDArray[Any]:
     if isinstance(column.type, UtcTimestamp):
-        if getattr(series.dtype, "tz", None) is None:
-            raise ValueError(
-                f"column {column.name} has no time zone (dtype {series.dtype}); make it aware UTC, "
-                "e.g. pd.to_datetime(..., utc=True)"
-            )
-        return series.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(dtype="datetime64[us]")
+        return times(column, array)
     if isinstance(column.type, Double):
-        return series.to_numpy(dtype=np.float64, na_value=np.nan)
-    return series.to_numpy(dtype=object, na_value=None)
+        return numbers(column, array)
+    return _objects(column, array.tolist())
+
+
+def times(column: Column[Any], array: NDArray[Any]) -> NDArray[np.datetime64]:
+    """The array as datetime64[us]; ValueError if it holds no times."""
+    if array.dtype.kind != "M":
+        raise ValueError(f"column {column.name} must be datetime64 in UTC, not {array.dtype}")
+    return array.astype("datetime64[us]", copy=False)
+
+
+def numbers(column: Column[Any], array: NDArray[Any]) -> NDArray[np.float64]:
+    """The array as float64, None as NaN; ValueError if it holds anything but numbers."""
+    if array.dtype.kind == "O":
+        for value in array:
+            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float, np.number))):
+                raise ValueError(f"column {column.name} must hold numbers, not {value!r}")
+    elif array.dtype.kind not in "iuf":
+        raise ValueError(f"column {column.name} must hold numbers, not {array.dtype}")
+    return array.astype(np.float64, copy=False)
+
+
+def series_times(column: Column[Any], series: Any) -> NDArray[np.datetime64]:
+    """An aware series as datetime64[us] in UTC; ValueError if it has no time zone."""
+    if getattr(series.dtype, "tz", None) is not None:
+        moments: NDArray[np.datetime64] = series.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[us]")
+        return moments
+    if series.isna().all():  # Nothing is known of the type of a column without values.
+        return np.full(len(series), NOT_A_TIME, dtype=np.int64).view("datetime64[us]")
+    raise ValueError(
+        f"column {column.name} has no time zone (dtype {series.dtype}); make it aware UTC, "
+        "e.g. pd.to_datetime(..., utc=True)"
+    )
+
+
+def series_numbers(column: Column[Any], series: Any) -> NDArray[np.float64]:
+    """A numeric series as float64, what is missing as NaN."""
+    if series.dtype.kind in "iuf":
+        figures: NDArray[np.float64] = series.to_numpy(dtype=np.float64, na_value=np.nan)
+        return figures
+    return numbers(column, series.to_numpy(dtype=object, na_value=None))
+
+
+def _from_series(column: Column[Any], series: Any) -> NDArray[Any]:
+    if isinstance(column.type, UtcTimestamp):
+        return series_times(column, series)
+    if isinstance(column.type, Double):
+        return series_numbers(column, series)
+    return _objects(column, series.to_numpy(dtype=object, na_value=None))
+
+
+def _objects(column: Column[Any], values: Iterable[Any]) -> NDArray[Any]:
+    """Texts, or days, as objects; ValueError for anything else."""
+    checked = list(values)
+    for value in checked:
+        if isinstance(column.type, Date):
+            good = isinstance(value, date) and not isinstance(value, datetime)
+        else:
+            good = isinstance(value, str)
+        if not good and value is not None:
+            kind = "dates" if isinstance(column.type, Date) else "text"
+            raise ValueError(f"column {column.name} must hold {kind}, not {value!r}")
+    array = np.empty(len(checked), dtype=object)
+    array[:] = checked
+    return array

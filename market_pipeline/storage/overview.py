@@ -8,9 +8,8 @@ from sqlalchemy import select
 
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.read import columns_from_rows, microseconds
+from market_pipeline.storage.read import columns_from_rows, readable
 from market_pipeline.storage.tables import price_anomalies, raw_prices
-from market_pipeline.storage.types import UtcTimestamp
 
 
 @dataclass(frozen=True)
@@ -49,10 +48,7 @@ def anomalies_since(database: Database, symbols: Sequence[str], since: datetime)
     """All columns of the anomalies from `since` on, newest first."""
     table = price_anomalies
     names = [column.name for column in table.columns]
-    chosen = [
-        microseconds(column, database.dialect).label(column.name) if isinstance(column.type, UtcTimestamp) else column
-        for column in table.columns
-    ]
+    chosen = [readable(column, database.dialect) for column in table.columns]
     with database.reading() as connection:
         rows = [
             tuple(row)
@@ -67,13 +63,13 @@ def anomalies_since(database: Database, symbols: Sequence[str], since: datetime)
 def price_series(database: Database, symbols: Sequence[str], since: datetime) -> Columns:
     """Symbol, timestamp and price from `since` on, by symbol and time."""
     columns = raw_prices.c
-    time = microseconds(columns.timestamp, database.dialect).label("timestamp")
+    chosen = [columns.symbol, readable(columns.timestamp, database.dialect), columns.price]
     with database.reading() as connection:
         rows = [
             tuple(row)
             for symbol in symbols
             for row in connection.execute(
-                select(columns.symbol, time, columns.price)
+                select(*chosen)
                 .where(columns.symbol == symbol, columns.timestamp >= since)
                 .order_by(columns.timestamp)
             )

@@ -8,73 +8,43 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import BigInteger, Column, ColumnElement, Select, Table, cast, extract, select, type_coerce
+from sqlalchemy import BigInteger, Column, ColumnElement, Select, Table, cast, func, select, type_coerce
 
 from market_pipeline.slices import Slice
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.keys import MICROSECONDS_PER_DAY
 from market_pipeline.storage.records import NOT_A_TIME, empty_columns, numpy_type
-from market_pipeline.storage.types import UtcTimestamp, from_microseconds
+from market_pipeline.storage.types import UtcTimestamp
 from market_pipeline.storage.where import in_slice
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_EPOCH = date(1970, 1, 1)
+
 
 def read_columns(
     database: Database, table: Table, slices: Sequence[Slice], columns: Sequence[str] | None = None
 ) -> Columns:
-    """The rows of `slices`, ordered by slice and within it by the table's key; typed when empty."""
-    names = list(columns) if columns else [column.name for column in table.columns]
+    """The rows of `slices`, ordered by slice and within it by the table's key; typed when empty.
+
+    Raises ValueError for `columns` that the table does not have.
+    """
+    names = _names(table, columns)
     if not slices:
         return empty_columns(table, names)
-    chosen = [_fast(table.columns[name], database.dialect).label(name) for name in names]
+    chosen = [readable(table.columns[name], database.dialect) for name in names]
+    rows: list[Any] = []
     with database.reading() as connection:
-        rows = [
-            tuple(row)
-            for part in slices
-            for row in connection.execute(select(*chosen).where(in_slice(table, part)).order_by(*_order(table)))
-        ]
+        for part in slices:
+            rows += connection.execute(_rows_of(table, part, chosen)).fetchall()
     return columns_from_rows(table, names, rows)
-
-
-def columns_from_rows(table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Columns:
-    """Rows in which times are microseconds since 1970 as typed columns."""
-    if not rows:
-        return empty_columns(table, names)
-    return Columns({name: _array(table.columns[name], values) for name, values in zip(names, zip(*rows), strict=True)})
-
-
-def _array(column: Column[Any], values: tuple[Any, ...]) -> NDArray[Any]:
-    kind = numpy_type(column)
-    if kind.kind == "M":
-        return np.array([NOT_A_TIME if value is None else value for value in values], dtype=np.int64).view(kind)
-    if kind.kind == "f":
-        return np.array(values, dtype=kind)  # None becomes NaN.
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
-
-
-def microseconds(column: ColumnElement[Any], dialect: str) -> ColumnElement[int]:
-    """A time column as integer microseconds: a hundredth of the cost of a datetime per row."""
-    if dialect == "sqlite":
-        return type_coerce(column, BigInteger)
-    return cast(extract("epoch", column) * 1_000_000, BigInteger)
-
-
-def _fast(column: Column[Any], dialect: str) -> ColumnElement[Any]:
-    return microseconds(column, dialect) if isinstance(column.type, UtcTimestamp) else column
-
-
-def _order(table: Table) -> list[Column[Any]]:
-    names = ["day", "id"] if "day" in table.columns else [key.name for key in table.primary_key]
-    return [table.columns[name] for name in names]
 
 
 def read_frame(
@@ -83,23 +53,69 @@ def read_frame(
     """The same rows as a DataFrame: times are aware UTC, dtypes do not depend on database or row count."""
     from market_pipeline.storage import bulk
 
-    names = list(columns) if columns else [column.name for column in table.columns]
-    if not slices:
-        return bulk.typed_frame(table, names, [])
-    statements: list[Select[Any]] = [
-        select(*(bulk.readable(table.columns[name], database.dialect) for name in names))
-        .where(in_slice(table, part))
-        .order_by(*_order(table))
-        for part in slices
-    ]
-    return bulk.typed_frame(table, names, bulk.fetch(database, statements))
+    names = _names(table, columns)
+    chosen = [table.columns[name] for name in names]
+    return bulk.read(database, table, names, [_rows_of(table, part, chosen) for part in slices])
 
 
 def rows_per_day(database: Database, table: Table, slices: Sequence[Slice]) -> Counter[tuple[date, str]]:
     """How many rows each (UTC day, symbol) of `slices` holds."""
-    place = "day" if "day" in table.columns else "timestamp"
-    found = read_columns(database, table, slices, ["symbol", place])
-    if place == "day":
-        return Counter(zip(found["day"].tolist(), found["symbol"].tolist()))
-    times = found["timestamp"].view(np.int64).tolist()
-    return Counter((from_microseconds(time).date(), symbol) for time, symbol in zip(times, found["symbol"].tolist()))
+    day: ColumnElement[Any] = table.columns["day"] if "day" in table.columns else _day_number(table, database.dialect)
+    counted = select(day, func.count()).group_by(day)
+    found: Counter[tuple[date, str]] = Counter()
+    with database.reading() as connection:
+        for part in slices:
+            for filed, count in connection.execute(counted.where(in_slice(table, part))):
+                found[filed if isinstance(filed, date) else _EPOCH + timedelta(days=filed), part.symbol] += count
+    return found
+
+
+def columns_from_rows(table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Columns:
+    """Rows in which times are microseconds since 1970 (see `readable`) as typed columns."""
+    if not rows:
+        return empty_columns(table, names)
+    return Columns({name: _array(table.columns[name], values) for name, values in zip(names, zip(*rows), strict=True)})
+
+
+def readable(column: Column[Any], dialect: str) -> ColumnElement[Any]:
+    """A column as it is read fastest: a time as integer microseconds, a hundredth of the cost of a datetime."""
+    if not isinstance(column.type, UtcTimestamp):
+        return column
+    return _microseconds(column, dialect).label(column.name)
+
+
+def _microseconds(column: Column[Any], dialect: str) -> ColumnElement[int]:
+    if dialect == "sqlite":
+        return type_coerce(column, BigInteger)
+    # As a float this is exact to the microsecond up to the year 2106, and much cheaper than numeric.
+    return cast(func.date_part("epoch", column) * 1_000_000, BigInteger)
+
+
+def _day_number(table: Table, dialect: str) -> ColumnElement[int]:
+    return _microseconds(table.columns["timestamp"], dialect).op("/")(MICROSECONDS_PER_DAY)
+
+
+def _names(table: Table, columns: Sequence[str] | None) -> list[str]:
+    known = [column.name for column in table.columns]
+    unknown = sorted(set(columns or ()) - set(known))
+    if unknown:
+        raise ValueError(f"{table.name} has no columns {unknown}; it has {known}")
+    return list(columns) if columns else known
+
+
+def _rows_of(table: Table, part: Slice, chosen: Sequence[ColumnElement[Any]]) -> Select[Any]:
+    order = ["day", "id"] if "day" in table.columns else [key.name for key in table.primary_key]
+    return select(*chosen).where(in_slice(table, part)).order_by(*(table.columns[name] for name in order))
+
+
+def _array(column: Column[Any], values: tuple[Any, ...]) -> NDArray[Any]:
+    kind = numpy_type(column)
+    if kind.kind == "M":
+        if column.nullable:
+            values = tuple(NOT_A_TIME if value is None else value for value in values)
+        return np.array(values, dtype=np.int64).view(kind)
+    if kind.kind == "f":
+        return np.array(values, dtype=kind)  # None becomes NaN.
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array

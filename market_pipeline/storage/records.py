@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from datetime import date, datetime, timezone
+from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Column, Double, Table
+from sqlalchemy import Column, Date, Double, Table
 
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.types import UtcTimestamp, to_microseconds
@@ -56,7 +56,8 @@ def _as_mapping(record: object) -> Mapping[str, Any]:
 def _array(column: "Column[Any]", values: list[Any]) -> NDArray[Any]:
     kind = numpy_type(column)
     if kind.kind == "M":
-        return np.array([NOT_A_TIME if value is None else to_microseconds(value) for value in values], dtype="int64").view(kind)
+        times = [NOT_A_TIME if value is None else to_microseconds(value) for value in values]
+        return np.array(times, dtype=np.int64).view(kind)
     if kind.kind == "f":
         return np.array([np.nan if value is None else value for value in values], dtype=kind)
     array = np.empty(len(values), dtype=object)
@@ -64,21 +65,26 @@ def _array(column: "Column[Any]", values: list[Any]) -> NDArray[Any]:
     return array
 
 
-def rows_of(table: Table, columns: Columns) -> list[dict[str, Any]]:
-    """The rows as SQLAlchemy takes them: aware datetimes, None for what is not there."""
-    values = {name: _plain(table.columns[name], array) for name, array in columns.arrays.items()}
-    return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+def parameters_of(table: Table, columns: Columns, dialect: str) -> list[list[Any]]:
+    """The values of each column of `table` as the driver of `dialect` takes them, None for what is not there."""
+    return [_plain(column, columns[column.name], dialect) for column in table.columns]
 
 
-def _plain(column: "Column[Any]", array: NDArray[Any]) -> list[Any]:
+def _plain(column: "Column[Any]", array: NDArray[Any], dialect: str) -> list[Any]:
+    values: list[Any] = array.tolist()
     if array.dtype.kind == "M":
-        return [None if moment is None else _aware(moment) for moment in array.astype("datetime64[us]").tolist()]
+        if dialect == "sqlite":
+            return [None if value == NOT_A_TIME else value for value in array.view(np.int64).tolist()]
+        return [None if moment is None else _aware(moment) for moment in values]
     if array.dtype.kind == "f" and column.nullable:
-        return [None if value != value else value for value in array.tolist()]
-    return list(array.tolist())
+        return [None if value != value else value for value in values]
+    if isinstance(column.type, Date) and dialect == "sqlite":
+        return [None if day is None else day.isoformat() for day in values]
+    return values
 
 
-def _aware(moment: date) -> datetime:
+def _aware(moment: object) -> datetime:
+    # NumPy gives a plain integer for a time that no datetime can hold.
     if not isinstance(moment, datetime):
-        raise ValueError(f"{moment} lies outside the years that can be stored")
+        raise ValueError(f"{moment} microseconds since 1970 lie outside the years 1 to 9999")
     return moment.replace(tzinfo=timezone.utc)

@@ -1,20 +1,26 @@
 """Whether the tables are those of this version, and how they become so."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sqlalchemy import inspect, select, table, text
+from sqlalchemy import Connection, inspect, select, table, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import column
 
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.errors import SchemaMismatch
+from market_pipeline.storage.errors import DatabaseUnavailable, SchemaMismatch
 from market_pipeline.storage.tables import metadata
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 # The newest file in migrations/versions.
 REVISION = "0001"
+# A name of our own: Dagster may keep its tables, and its `alembic_version`, in the same database.
+VERSION_TABLE = "market_pipeline_version"
 
 _MIGRATE = "run `market-pipeline migrate`"
-_VERSION = table("alembic_version", column("version_num"))
+_VERSION = table(VERSION_TABLE, column("version_num"))
 # Any number: it names this lock among PostgreSQL's advisory locks.
 _LOCK = 7_241_130_901
 
@@ -24,15 +30,12 @@ def check_schema(database: Database) -> None:
     try:
         with database.reading() as connection:
             found = connection.execute(select(_VERSION.c.version_num)).scalar()
-    except DBAPIError:
-        raise SchemaMismatch(f"{database.url} has no tables of this project; {_MIGRATE}") from None
-    if found == REVISION:
-        return
+    except DBAPIError as error:
+        _require_version_table(database, error)
+        raise
     if found is None or found < REVISION:
         raise SchemaMismatch(f"{database.url} is at revision {found}, this version needs {REVISION}; {_MIGRATE}")
-    raise SchemaMismatch(
-        f"{database.url} is at revision {found}, newer than {REVISION} that this version knows; update market_pipeline"
-    )
+    _require_not_newer(database, found)
 
 
 def migrate(database: Database) -> None:
@@ -42,26 +45,46 @@ def migrate(database: Database) -> None:
     migrations, or a newer revision.
     """
     from alembic import command
-    from alembic.config import Config
 
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     with database.writing() as connection:
         if database.dialect == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         existing = set(inspect(connection).get_table_names())
-        if "alembic_version" not in existing:
-            strangers = sorted(existing & set(metadata.tables))
-            if strangers:
-                raise SchemaMismatch(
-                    f"{database.url} already has {', '.join(strangers)}, not made by this project; choose another "
-                    "database in DATABASE_URL or move these tables away"
-                )
-        else:
-            found = connection.execute(select(_VERSION.c.version_num)).scalar()
-            if found is not None and found > REVISION:
-                raise SchemaMismatch(
-                    f"{database.url} is at revision {found}, newer than {REVISION}; update market_pipeline"
-                )
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        if VERSION_TABLE in existing:
+            _require_not_newer(database, connection.execute(select(_VERSION.c.version_num)).scalar() or "")
+        elif strangers := sorted(existing & set(metadata.tables)):
+            raise SchemaMismatch(
+                f"{database.url} already has {', '.join(strangers)}, not made by this project; choose another "
+                "database in DATABASE_URL or move these tables away"
+            )
+        command.upgrade(alembic_config(connection), "head")
+
+
+def alembic_config(connection: Connection) -> "Config":
+    """What Alembic needs to work on the migrations inside the transaction of `connection`."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _require_not_newer(database: Database, found: str) -> None:
+    if found > REVISION:
+        raise SchemaMismatch(
+            f"{database.url} is at revision {found}, newer than {REVISION} that this version knows; "
+            "update it: `pip install --upgrade market-pipeline`"
+        )
+
+
+def _require_version_table(database: Database, error: DBAPIError) -> None:
+    """SchemaMismatch if the table is not there; DatabaseUnavailable if that cannot be told either."""
+    try:
+        with database.reading() as connection:
+            present = inspect(connection).has_table(VERSION_TABLE)
+    except DBAPIError:
+        why = database.without_password(str(error.orig))
+        raise DatabaseUnavailable(f"{database.url} cannot be read: {why}. DATABASE_URL names it.") from None
+    if not present:
+        raise SchemaMismatch(f"{database.url} has no tables of this project; {_MIGRATE}") from None

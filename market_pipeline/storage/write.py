@@ -1,7 +1,7 @@
 """Writing: `upsert` for facts, `replace` for what is derived. Each is one transaction.
 
-Small writes go through SQLAlchemy, large ones through Arrow and a stage table (see `bulk`): below
-some thousand rows importing Arrow costs more than it saves.
+Small writes go through the ordinary driver, large ones through Arrow (see `bulk`): below some ten
+thousand rows importing Arrow costs more than it saves.
 """
 
 from __future__ import annotations
@@ -10,42 +10,47 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import Connection, Table, delete, or_
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
+from numpy.typing import NDArray
+from sqlalchemy import Column, Connection, Table, delete
 
 from market_pipeline.slices import Slice
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.errors import WriteFailed
 from market_pipeline.storage.frames import checked_columns
-from market_pipeline.storage.records import rows_of
-from market_pipeline.storage.types import to_microseconds
+from market_pipeline.storage.keys import (
+    MICROSECONDS_PER_DAY, Integers, Ranked, last_of_each_key, require_inside,
+)
+from market_pipeline.storage.records import parameters_of
+from market_pipeline.storage.refusals import explained
+from market_pipeline.storage.statements import arrays_as_rows, insert_from, insert_row
 from market_pipeline.storage.where import in_slice
 
 if TYPE_CHECKING:
     import pandas as pd
 
-BULK_FROM = 5_000
-_ROWS_PER_STATEMENT = 500
+BULK_FROM = 20_000
+_ROWS_PER_STATEMENT = 5_000
 
 
 def upsert(database: Database, table: Table, rows: Columns | pd.DataFrame) -> int:
     """Insert `rows`, or update the row of the same key where it says something else.
 
     Which columns decide is `table.info["decides_change"]`; a row that agrees in them is left alone.
-    Returns how many rows were inserted or changed. Raises ValueError for rows that do not fit the
-    table and WriteFailed if the database refuses one; nothing is written then.
+    Of rows with equal keys the last counts. Returns how many rows were inserted or changed. Raises
+    ValueError for rows that do not fit the table and WriteFailed if the database refuses one; nothing
+    is written then.
     """
+    if len(rows) >= BULK_FROM:
+        from market_pipeline.storage import bulk
+
+        return bulk.upsert(database, table, rows)
     columns = checked_columns(table, rows)
     if not len(columns):
         return 0
-    columns = _last_of_each_key(table, columns)
-    if len(columns) >= BULK_FROM:
-        from market_pipeline.storage import bulk
-
-        return bulk.write(database, table, columns, [], on_conflict=True)
-    with _explained(table), database.writing() as connection:
+    order = last_of_each_key([_integers(columns, column) for column in table.primary_key])
+    if order is not None:
+        columns = columns.take(order)
+    with explained(database, table), database.writing() as connection:
         return _insert(connection, table, columns, on_conflict=True)
 
 
@@ -55,79 +60,46 @@ def replace(database: Database, table: Table, rows: Columns | pd.DataFrame, slic
     Returns how many rows were inserted. Raises ValueError if a row lies outside `slices` or does not
     fit the table, and WriteFailed if the database refuses one; nothing is changed then.
     """
-    columns = checked_columns(table, rows)
-    _require_inside(table, columns, slices)
-    if len(columns) >= BULK_FROM:
+    if len(rows) >= BULK_FROM:
         from market_pipeline.storage import bulk
 
-        return bulk.write(database, table, columns, slices, on_conflict=False)
-    with _explained(table), database.writing() as connection:
+        return bulk.replace(database, table, rows, slices)
+    columns = checked_columns(table, rows)
+    require_inside(table.name, _ranked(columns["symbol"]), _days(table, columns), slices)
+    with explained(database, table), database.writing() as connection:
         for part in slices:
             connection.execute(delete(table).where(in_slice(table, part)))
         return _insert(connection, table, columns, on_conflict=False)
 
 
-class _explained:
-    """Turns the driver's refusal into WriteFailed."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, DBAPIError):
-            raise WriteFailed(f"{self._table.name}: the database refused the rows: {error.orig}. Nothing was written.") from error
-
-
-def _insert(connection: Connection, table: Table, columns: Columns, on_conflict: bool) -> int:
-    rows = rows_of(table, columns)
+def _insert(connection: Connection, table: Table, columns: Columns, *, on_conflict: bool) -> int:
+    """Rows inserted or changed."""
+    if not len(columns):
+        return 0
+    values = parameters_of(table, columns, connection.dialect.name)
+    if connection.dialect.name == "sqlite":
+        text = insert_row(table, on_conflict=on_conflict)
+        return connection.exec_driver_sql(text, list(zip(*values, strict=True))).rowcount
+    text = insert_from(table, "postgresql", arrays_as_rows(table), on_conflict=on_conflict)
     written = 0
-    for first in range(0, len(rows), _ROWS_PER_STATEMENT):
-        statement = _statement(connection.dialect.name, table, rows[first : first + _ROWS_PER_STATEMENT], on_conflict)
-        written += connection.execute(statement).rowcount
+    for first in range(0, len(columns), _ROWS_PER_STATEMENT):
+        arrays = tuple(column[first : first + _ROWS_PER_STATEMENT] for column in values)
+        written += connection.exec_driver_sql(text, arrays).rowcount
     return written
 
 
-def _statement(dialect: str, table: Table, rows: list[dict[str, Any]], on_conflict: bool) -> Any:
-    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    statement = insert(table).values(rows)
-    if not on_conflict:
-        return statement
-    keys = [key.name for key in table.primary_key]
-    facts = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
-    changed = or_(*(table.columns[name].is_distinct_from(statement.excluded[name]) for name in table.info["decides_change"]))
-    return statement.on_conflict_do_update(index_elements=keys, set_=facts, where=changed)
+def _integers(columns: Columns, column: Column[Any]) -> Integers:
+    """A column of the key as integers that sort like it."""
+    array = columns[column.name]
+    return array.view(np.int64) if array.dtype.kind == "M" else _ranked(array).ranks
 
 
-def _last_of_each_key(table: Table, columns: Columns) -> Columns:
-    """One statement must not touch a row twice: of equal keys the last wins."""
-    keys = list(zip(*(columns[key.name].tolist() for key in table.primary_key)))
-    last = {key: number for number, key in enumerate(keys)}
-    if len(last) == len(keys):
-        return columns
-    mask = np.zeros(len(keys), dtype=np.bool_)
-    mask[list(last.values())] = True
-    return columns.where(mask)
+def _ranked(texts: NDArray[Any]) -> Ranked:
+    distinct, ranks = np.unique(texts, return_inverse=True)
+    return Ranked(distinct.tolist(), ranks)
 
 
-def _require_inside(table: Table, columns: Columns, slices: Sequence[Slice]) -> None:
-    """ValueError if a row belongs to none of `slices`: it would survive the next replacement."""
-    inside = np.zeros(len(columns), dtype=np.bool_)
-    for part in slices:
-        inside |= (columns["symbol"] == part.symbol) & _within(table, columns, part)
-    if not inside.all():
-        first = int(np.flatnonzero(~inside)[0])
-        place = "day" if "day" in table.columns else "timestamp"
-        raise ValueError(
-            f"{int((~inside).sum())} rows for {table.name} lie outside the partitions that are replaced, the first "
-            f"being {columns['symbol'][first]} {columns[place][first]}"
-        )
-
-
-def _within(table: Table, columns: Columns, part: Slice) -> Any:
+def _days(table: Table, columns: Columns) -> Integers:
     if "day" in table.columns:
-        return np.array([part.first <= day <= part.last for day in columns["day"]], dtype=np.bool_)
-    times = columns["timestamp"].view(np.int64)
-    return (times >= to_microseconds(part.start)) & (times < to_microseconds(part.end))
+        return columns["day"].astype("datetime64[D]").view(np.int64)
+    return columns["timestamp"].view(np.int64) // MICROSECONDS_PER_DAY

@@ -2,11 +2,13 @@
 
 from alembic import context
 
+from market_pipeline.storage.schema import VERSION_TABLE
 from market_pipeline.storage.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
+    version_table=VERSION_TABLE,
     compare_type=True,
     render_as_batch=True,
 )

@@ -1,0 +1,60 @@
+"""The INSERT of rows into a table, as the SQL of either database."""
+
+from functools import lru_cache
+
+from sqlalchemy import Date, Double, Table
+
+from market_pipeline.storage.types import UtcTimestamp
+
+
+@lru_cache
+def insert_from(table: Table, dialect: str, source: str, *, on_conflict: bool) -> str:
+    """INSERT every row of `source`, a query's FROM that offers the table's columns.
+
+    With `on_conflict` the row of the same key is updated where it differs in a column of
+    `table.info["decides_change"]`.
+    """
+    # Without WHERE, SQLite takes ON for a join condition.
+    return f"INSERT INTO {table.name} ({_names(table)}) SELECT {_names(table)} FROM {source} WHERE true" + (
+        _on_conflict(table, dialect) if on_conflict else ""
+    )
+
+
+@lru_cache
+def insert_row(table: Table, *, on_conflict: bool) -> str:
+    """INSERT one row given as parameters in the table's order, for SQLite's `executemany`."""
+    values = ", ".join("?" for _ in table.columns)
+    return f"INSERT INTO {table.name} ({_names(table)}) VALUES ({values})" + (
+        _on_conflict(table, "sqlite") if on_conflict else ""
+    )
+
+
+@lru_cache
+def arrays_as_rows(table: Table) -> str:
+    """A FROM for PostgreSQL whose rows are given as one array parameter a column."""
+    arrays = ", ".join(f"%s::{_postgresql_type(column.type)}[]" for column in table.columns)
+    return f"unnest({arrays}) AS given ({_names(table)})"
+
+
+def _postgresql_type(kind: object) -> str:
+    if isinstance(kind, UtcTimestamp):
+        return "timestamptz"
+    if isinstance(kind, Double):
+        return "float8"
+    return "date" if isinstance(kind, Date) else "text"
+
+
+def _names(table: Table) -> str:
+    return ", ".join(f'"{column.name}"' for column in table.columns)
+
+
+def _on_conflict(table: Table, dialect: str) -> str:
+    keys = ", ".join(f'"{column.name}"' for column in table.primary_key)
+    facts = ", ".join(
+        f'"{column.name}" = excluded."{column.name}"' for column in table.columns if not column.primary_key
+    )
+    differs = "IS NOT" if dialect == "sqlite" else "IS DISTINCT FROM"
+    changed = " OR ".join(
+        f'{table.name}."{name}" {differs} excluded."{name}"' for name in table.info["decides_change"]
+    )
+    return f" ON CONFLICT ({keys}) DO UPDATE SET {facts} WHERE {changed}"
