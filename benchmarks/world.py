@@ -1,7 +1,6 @@
 """What the sections share: a simulated CoinGecko, an instance, a migrated SQLite file."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,8 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import migrate
 from market_pipeline.symbols import KNOWN_COINS
 
-PROJECT = Path(__file__).parents[1]
+# Quiet: what goes to the terminal is not what is measured.
+_INSTANCE = "telemetry: {enabled: false}\npython_logs: {managed_python_loggers: [market_pipeline], python_log_level: WARNING}\n"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def a_world() -> Iterator[World]:
     with tempfile.TemporaryDirectory() as folder, Simulator(MarketModel(tuple(KNOWN_COINS.values()), seed=1), plan="pro") as simulator:
         home = Path(folder) / "home"
         home.mkdir()
-        shutil.copy(PROJECT / "dagster.yaml", home)
+        (home / "dagster.yaml").write_text(_INSTANCE)
         yield World(Path(folder), simulator)
 
 

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
+from market_pipeline.anomalies import LEAD_DAYS
 from market_pipeline.anomalies.anomaly import Anomaly
 from market_pipeline.anomalies.detector import Detector
 from market_pipeline.anomalies.ewma import EwmaScore
@@ -16,8 +17,6 @@ from market_pipeline.anomalies.series import PriceSeries
 from market_pipeline.anomalies.two_point import TwoPointMove
 from market_pipeline.clock import DAY, start_of_day
 from market_pipeline.storage.columns import Columns
-
-LEAD_DAYS = 7
 
 DETECTORS: tuple[Detector, ...] = (TwoPointMove(), EwmaScore())
 

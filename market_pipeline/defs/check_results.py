@@ -2,19 +2,21 @@
 sample, the symbols concerned, and a sentence on how to recover."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from market_pipeline.defs.metadata import records_table
 from market_pipeline.defs.raw_prices import RAW_PRICES
-from market_pipeline.storage.audit import Offenders
+
+if TYPE_CHECKING:
+    from market_pipeline.storage.audit import Offenders
 
 _QUARANTINED = "They are in rejected_prices with the answer they came in; accepted quotes were stored."
 
 
 def from_offenders(
-    check: str, *, stored: Offenders | None, refused: Offenders, wrong: str, recovery: str
+    check: str, *, stored: "Offenders | None", refused: "Offenders", wrong: str, recovery: str
 ) -> dg.AssetCheckResult:
     """ERROR if rows that must not exist are stored, WARN if some were refused in this run."""
     if stored is not None and stored.count:
@@ -58,5 +60,5 @@ def from_symbols(
     )
 
 
-def _symbols(offenders: Offenders) -> str:
+def _symbols(offenders: "Offenders") -> str:
     return ", ".join(f"{symbol} {count}" for symbol, count in offenders.by_symbol.items())

@@ -18,9 +18,7 @@ from market_pipeline.logs import traced
 from market_pipeline.slices import Slice, merge_days
 from market_pipeline.storage import tables
 from market_pipeline.storage.columns import Columns
-from market_pipeline.storage.read import read_columns, read_frame
 from market_pipeline.storage.schema import check_schema
-from market_pipeline.storage.write import replace, upsert
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,15 +37,17 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: Rows) -> None:
         """Write in one transaction; on any error nothing is written."""
-        with traced(context.run_id):
+        with traced(_run_id(context)):
             self._write(context, obj)
 
     def load_input(self, context: dg.InputContext) -> Rows:
         """The rows of the input's partitions; no partitions are no rows, typed all the same."""
-        with traced(context.step_context.run_id):
+        with traced(_run_id(context)):
             return self._read(context)
 
     def _write(self, context: dg.OutputContext, obj: Rows) -> None:
+        from market_pipeline.storage.write import replace, upsert
+
         table = _table(context.asset_key)
         if not isinstance(obj, Columns) and not hasattr(obj, "columns"):
             raise TypeError(f"{table.name} stores Columns or a DataFrame, not {type(obj).__name__}")
@@ -70,6 +70,8 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
         )
 
     def _read(self, context: dg.InputContext) -> Rows:
+        from market_pipeline.storage.read import read_columns, read_frame
+
         table = _table(context.asset_key)
         if not context.has_asset_partitions:
             raise ValueError(
@@ -88,6 +90,14 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
             "Read %s rows of %s", len(rows), table.name, extra={"rows_affected": len(rows), "duration_ms": duration_ms}
         )
         return rows
+
+
+def _run_id(context: dg.InputContext | dg.OutputContext) -> str:
+    """The run at work; a context built by hand, in a notebook say, has none."""
+    try:
+        return context.step_context.run_id
+    except dg.DagsterInvariantViolationError:
+        return "none"
 
 
 def _table(key: dg.AssetKey) -> Table:

@@ -8,7 +8,7 @@ from datetime import date
 
 import dagster as dg
 
-from market_pipeline.anomalies.detect import LEAD_DAYS
+from market_pipeline.anomalies import LEAD_DAYS
 
 DAY = "day"
 SYMBOL = "symbol"

@@ -4,14 +4,13 @@ from collections import Counter
 
 import dagster as dg
 
-from market_pipeline.anomalies.detect import LEAD_DAYS, detect_days
+from market_pipeline.anomalies import LEAD_DAYS
 from market_pipeline.defs.metadata import GROUP, OWNERS, lineage, table_metadata
 from market_pipeline.defs.partitions import SINGLE_RUN, days_of, lead_mapping, partition_key
 from market_pipeline.defs.raw_prices import RAW_PRICES
 from market_pipeline.logs import traced
 from market_pipeline.storage import tables
 from market_pipeline.storage.columns import Columns
-from market_pipeline.storage.records import columns_of
 
 PRICE_ANOMALIES = "price_anomalies"
 
@@ -49,6 +48,9 @@ def build_price_anomalies(partitions: dg.MultiPartitionsDefinition, kinds: set[s
         group_name=GROUP, owners=OWNERS, kinds=kinds,
     )
     def price_anomalies(context: dg.AssetExecutionContext, raw_prices: Columns) -> Columns:
+        from market_pipeline.anomalies.detect import detect_days
+        from market_pipeline.storage.records import columns_of
+
         wanted = days_of(context.partition_keys)
         with traced(context.run.run_id):
             anomalies = detect_days(raw_prices, wanted)

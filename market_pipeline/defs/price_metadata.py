@@ -2,24 +2,27 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from market_pipeline.defs.partitions import partition_key
-from market_pipeline.prices.collect import Collected
 from market_pipeline.prices.coverage import DayOfSymbol, quotes_by_day, refusals_by_day
 from market_pipeline.prices.quotes import Quote
 from market_pipeline.slices import merge_days
 from market_pipeline.storage import tables
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.read import read_columns
+
+if TYPE_CHECKING:
+    from market_pipeline.prices.collect import Collected
 
 Metadata = dict[str, Any]
 
 
-def price_metadata(database: Database, days: Sequence[DayOfSymbol], collected: Collected) -> dict[DayOfSymbol, Metadata]:
+def price_metadata(database: Database, days: Sequence[DayOfSymbol], collected: "Collected") -> dict[DayOfSymbol, Metadata]:
     """Metadata of each of `days` in `raw_prices`, as it is once `collected` is stored."""
+    from market_pipeline.storage.read import read_columns
+
     stored = read_columns(database, tables.raw_prices, merge_days(days), columns=["symbol", "timestamp"])
     rows = quotes_by_day(zip(stored["symbol"], stored.datetimes("timestamp")), collected.quotes)
     accepted = Counter((quote.timestamp.date(), quote.symbol) for quote in collected.quotes)
@@ -33,8 +36,10 @@ def price_metadata(database: Database, days: Sequence[DayOfSymbol], collected: C
     return described
 
 
-def refusal_metadata(database: Database, days: Sequence[DayOfSymbol], collected: Collected) -> dict[DayOfSymbol, Metadata]:
+def refusal_metadata(database: Database, days: Sequence[DayOfSymbol], collected: "Collected") -> dict[DayOfSymbol, Metadata]:
     """Metadata of each of `days` in `rejected_prices`, as it is once `collected` is stored."""
+    from market_pipeline.storage.read import read_columns
+
     stored = read_columns(database, tables.rejected_prices, merge_days(days), columns=["id", "day", "symbol"])
     rows = refusals_by_day(zip(stored["id"], stored["day"], stored["symbol"]), collected.refusals)
     refused = Counter((refusal.day, refusal.symbol) for refusal in collected.refusals)

@@ -2,6 +2,7 @@
 quarantine what is refused. What is refused, and how little is asked, the core decides."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -14,14 +15,14 @@ from market_pipeline.defs.price_metadata import (
 )
 from market_pipeline.defs.resources import CoinGeckoResource, DatabaseResource
 from market_pipeline.logs import traced
-from market_pipeline.prices.collect import Collected, collect
 from market_pipeline.prices.coverage import DayOfSymbol
 from market_pipeline.storage import tables
 from market_pipeline.storage.columns import Columns
-from market_pipeline.storage.records import columns_of
 from market_pipeline.storage.schema import check_schema
-from market_pipeline.storage.write import upsert
 from market_pipeline.symbols import Catalogue
+
+if TYPE_CHECKING:
+    from market_pipeline.prices.collect import Collected
 
 RAW_PRICES = "raw_prices"
 REJECTED_PRICES = "rejected_prices"
@@ -54,6 +55,10 @@ def build_raw_prices(
     def collect_prices(
         context: dg.AssetExecutionContext, coingecko: CoinGeckoResource, database: DatabaseResource
     ) -> Iterator[dg.Output[Columns]]:
+        from market_pipeline.prices.collect import collect
+        from market_pipeline.storage.records import columns_of
+        from market_pipeline.storage.write import upsert
+
         wanted = days_of(context.partition_keys)
         with traced(context.run.run_id), coingecko.client() as client:
             collected = collect(client, catalogue, wanted, utc_now())
@@ -79,7 +84,9 @@ def build_raw_prices(
     return collect_prices
 
 
-def _refusal_columns(collected: Collected, run_id: str) -> Columns:
+def _refusal_columns(collected: "Collected", run_id: str) -> Columns:
+    from market_pipeline.storage.records import columns_of
+
     return columns_of(
         tables.rejected_prices,
         [
@@ -93,7 +100,7 @@ def _refusal_columns(collected: Collected, run_id: str) -> Columns:
     )
 
 
-def _run_metadata(collected: Collected) -> Metadata:
+def _run_metadata(collected: "Collected") -> Metadata:
     return {
         "requests_in_this_run": collected.requests,
         "unasked_coins": ", ".join(collected.unasked) or "none",

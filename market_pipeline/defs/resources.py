@@ -5,14 +5,17 @@ key and the database password are read from the settings when they are needed.
 """
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from sqlalchemy.engine import make_url
 
 from market_pipeline.coingecko.budget import MinuteBudget, RequestBudget, requests_per_minute
-from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.settings import Plan, load_settings
 from market_pipeline.storage.engine import Database
+
+if TYPE_CHECKING:
+    from market_pipeline.coingecko.client import CoinGeckoClient
 
 
 @lru_cache
@@ -32,8 +35,10 @@ class CoinGeckoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # g
     plan: str
     base_url: str
 
-    def client(self) -> CoinGeckoClient:
+    def client(self) -> "CoinGeckoClient":
         """A client to use in a `with` block."""
+        from market_pipeline.coingecko.client import CoinGeckoClient
+
         settings = load_settings()
         key = settings.coingecko_api_key
         return CoinGeckoClient(

@@ -1,8 +1,8 @@
 """`Columns`: a small table as named NumPy arrays.
 
 It is what the scheduled path uses in place of a DataFrame: importing pandas costs more processor
-time than the whole of a tick's own work (see docs/decisions). `to_frame` gives the DataFrame to
-whoever wants one.
+time than the whole of a tick's own work (see docs/decisions). `to_frame` gives a DataFrame to whoever
+wants one.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Columns:
             )
 
     def __len__(self) -> int:
-        return len(next(iter(self.arrays.values()), np.empty(0)))
+        return next((len(array) for array in self.arrays.values()), 0)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.arrays[name]

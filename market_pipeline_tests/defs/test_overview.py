@@ -41,7 +41,7 @@ def test_a_new_anomaly_is_in_the_table_and_brings_a_new_picture(world):
     metadata = world.latest_metadata("market_overview")
     assert metadata["anomalies_24h_BTC"] >= 1
     assert "chart" in metadata
-    assert any(record.data["symbol"] == "BTC" for record in metadata["anomalies_last_24_hours"])
+    assert any(record.data["symbol"] == "BTC" for record in metadata["anomalies_last_24_hours"].records)
 
 
 def test_a_picture_is_due_at_first_after_an_hour_or_for_a_new_anomaly():
