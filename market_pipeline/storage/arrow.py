@@ -38,9 +38,9 @@ def to_arrow(table: Table, rows: Columns | pd.DataFrame) -> pa.Table:
     return pa.table(arrays, schema=arrow_schema(table, names))
 
 
-def to_frame(parts: Sequence[pa.Table], schema: pa.Schema) -> pd.DataFrame:
-    """One DataFrame of `schema`, whatever a driver made of the rows."""
-    typed = [_typed(part, schema) for part in parts]
+def to_frame(parts: Sequence[pa.Table], symbols: Sequence[str], schema: pa.Schema) -> pd.DataFrame:
+    """One DataFrame of `schema`, whatever a driver made of the rows of each symbol's part."""
+    typed = [_typed(part, symbol, schema) for part, symbol in zip(parts, symbols, strict=True)]
     frame: pd.DataFrame = (pa.concat_tables(typed) if typed else schema.empty_table()).to_pandas()
     return frame
 
@@ -73,9 +73,10 @@ def days(table: Table, batch: pa.Table) -> Integers:
     return integers(batch["timestamp"]) // MICROSECONDS_PER_DAY
 
 
-def _typed(part: pa.Table, schema: pa.Schema) -> pa.Table:
+def _typed(part: pa.Table, symbol: str, schema: pa.Schema) -> pa.Table:
     columns = []
-    for column, field in zip(part.columns, schema, strict=True):
+    for field in schema:
+        column = pa.repeat(symbol, len(part)) if field.name == "symbol" else part[field.name]
         if pa.types.is_timestamp(field.type) and pa.types.is_integer(column.type):
             column = column.cast(pa.timestamp("us"))
         columns.append(column.cast(field.type))

@@ -38,13 +38,16 @@ def replace(database: Database, table: Table, rows: Columns | pd.DataFrame, slic
     return _write(database, table, batch, slices, on_conflict=False)
 
 
-def read(database: Database, table: Table, names: Sequence[str], statements: Sequence[Select[Any]]) -> pd.DataFrame:
-    """The rows of all `statements`, which select the columns `names` of `table`."""
+def read(
+    database: Database, table: Table, names: Sequence[str], statements: Sequence[Select[Any]], symbols: Sequence[str]
+) -> pd.DataFrame:
+    """The columns `names` of `table`: the rows of all `statements`, each of which is about one of `symbols`."""
     schema = arrow_schema(table, names)
     if not statements:
-        return to_frame([], schema)
+        return to_frame([], symbols, schema)
+    asked = arrow_schema(table, [column.name for column in statements[0].selected_columns])
     fetch = bulk_sqlite.fetch if database.dialect == "sqlite" else bulk_postgresql.fetch
-    return to_frame(fetch(database, schema, statements), schema)
+    return to_frame(fetch(database, asked, statements), symbols, schema)
 
 
 def _write(database: Database, table: Table, batch: pa.Table, slices: Sequence[Slice], *, on_conflict: bool) -> int:

@@ -40,8 +40,8 @@ def write(database: Database, table: Table, batch: pa.Table, slices: Sequence[Sl
     return written
 
 
-def fetch(database: Database, schema: pa.Schema, statements: Sequence[Select[Any]]) -> list[pa.Table]:
-    """The results of all statements, as of one moment."""
+def fetch(database: Database, _: pa.Schema, statements: Sequence[Select[Any]]) -> list[pa.Table]:
+    """The result of each statement, all as of one moment."""
     with _connected(database) as connection:
         try:
             with connection.cursor() as cursor:

@@ -16,6 +16,7 @@ database attaches it while ADBC has it closed.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -48,7 +49,7 @@ def write(database: Database, target: Table, batch: pa.Table, slices: Sequence[S
 
 
 def fetch(database: Database, schema: pa.Schema, statements: Sequence[Select[Any]]) -> list[pa.Table]:
-    """The results of all statements, each of which selects the columns of `schema`."""
+    """The result of each statement; all select the columns of `schema`."""
     given = table(_ROWS, *(column(name) for name in schema.names), schema=EXCHANGE)
     with _exchange_file() as file:
         with database.reading(attached=file) as connection:
@@ -58,11 +59,12 @@ def fetch(database: Database, schema: pa.Schema, statements: Sequence[Select[Any
             marks = ", ".join("?" for _ in schema)
             example = tuple(_example(field.type) for field in schema)
             connection.exec_driver_sql(f"INSERT INTO {EXCHANGE}.{_ROWS} VALUES ({marks})", example)
-            for statement in statements:
-                connection.execute(given.insert().from_select(schema.names, statement))
+            inserts = [given.insert().from_select(schema.names, statement) for statement in statements]
+            counts = [connection.execute(insert).rowcount for insert in inserts]
         with _adbc(file) as cursor:
             cursor.execute(f"SELECT * FROM {_ROWS} ORDER BY rowid")
-            return [cursor.fetch_arrow_table().slice(1)]
+            found = cursor.fetch_arrow_table()
+    return [found.slice(start, count) for start, count in zip(accumulate(counts, initial=1), counts)]
 
 
 @contextmanager

@@ -37,14 +37,18 @@ def read_columns(
     Raises ValueError for `columns` that the table does not have.
     """
     names = _names(table, columns)
-    if not slices:
-        return empty_columns(table, names)
-    chosen = [readable(table.columns[name], database.dialect) for name in names]
+    asked = _without_symbol(names)
+    chosen = [readable(table.columns[name], database.dialect) for name in asked]
     rows: list[Any] = []
+    counts = []
     with database.reading() as connection:
         for part in slices:
-            rows += connection.execute(_rows_of(table, part, chosen)).fetchall()
-    return columns_from_rows(table, names, rows)
+            found = connection.execute(_rows_of(table, part, chosen)).fetchall()
+            rows += found
+            counts.append(len(found))
+    arrays = dict(columns_from_rows(table, asked, rows).arrays)
+    arrays["symbol"] = np.repeat(np.array([part.symbol for part in slices], dtype=object), counts)
+    return Columns({name: arrays[name] for name in names})
 
 
 def read_frame(
@@ -54,8 +58,9 @@ def read_frame(
     from market_pipeline.storage import bulk
 
     names = _names(table, columns)
-    chosen = [table.columns[name] for name in names]
-    return bulk.read(database, table, names, [_rows_of(table, part, chosen) for part in slices])
+    asked = [table.columns[name] for name in _without_symbol(names)]
+    statements = [_rows_of(table, part, asked) for part in slices]
+    return bulk.read(database, table, names, statements, [part.symbol for part in slices])
 
 
 def rows_per_day(database: Database, table: Table, slices: Sequence[Slice]) -> Counter[tuple[date, str]]:
@@ -101,6 +106,11 @@ def _names(table: Table, columns: Sequence[str] | None) -> list[str]:
     if unknown:
         raise ValueError(f"{table.name} has no columns {unknown}; it has {known}")
     return list(columns) if columns else known
+
+
+def _without_symbol(names: Sequence[str]) -> list[str]:
+    """What is asked of the database: the symbol of a slice is known, and text is dear to carry."""
+    return [name for name in names if name != "symbol"] or ["symbol"]
 
 
 def _rows_of(table: Table, part: Slice, chosen: Sequence[ColumnElement[Any]]) -> Select[Any]:
