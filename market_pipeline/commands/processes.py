@@ -9,11 +9,14 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 GRACE_SECONDS = 20.0
+_LEFTOVER_SECONDS = 5.0
 _POLL_SECONDS = 0.2
+# The last is a terminal that was closed.
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(Exception):
-    """Ctrl-C or SIGTERM arrived."""
+    """Somebody wants everything to stop: Ctrl-C, SIGTERM, or a closed terminal."""
 
 
 class Processes:
@@ -27,12 +30,12 @@ class Processes:
         self._children: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> "Processes":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _STOP_SIGNALS:
             signal.signal(number, _stop)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         for child in reversed(self._children):
             _end(child)
@@ -58,19 +61,36 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Ask the child's group to end, then insist."""
-    _signal_group(child, signal.SIGINT)
+    """Ask the child to end, then what is left of its group, then insist.
+
+    The child is asked alone because it ends its own children in order; asked all at once they would
+    quarrel on the terminal. What is left after that is a run at work: asked, it reports that it was
+    interrupted.
+    """
+    if child.poll() is None:
+        child.send_signal(signal.SIGINT)
     try:
         child.wait(GRACE_SECONDS)
     except subprocess.TimeoutExpired:
         pass
-    # Whatever the child left behind in its group goes too.
-    _signal_group(child, signal.SIGKILL)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if not _signal_group(child, number):
+            break
+        _wait_for_group(child)
     child.wait()
 
 
-def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:
+def _wait_for_group(child: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _LEFTOVER_SECONDS
+    while time.monotonic() < deadline and _signal_group(child, 0):
+        child.poll()
+        time.sleep(_POLL_SECONDS)
+
+
+def _signal_group(child: subprocess.Popen[bytes], number: int) -> bool:
+    """Whether there still was somebody in the child's group to receive the signal."""
     try:
         os.killpg(child.pid, number)
     except ProcessLookupError:
-        pass  # The whole group has ended already.
+        return False
+    return True

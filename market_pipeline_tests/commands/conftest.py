@@ -1,0 +1,17 @@
+"""A folder from which the command can be started."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder with what the command needs of the project, and a `.env` that must not win."""
+    for name in ("workspace.yaml", "dagster.yaml"):
+        shutil.copy(PROJECT / name, tmp_path)
+    (tmp_path / ".env").write_text("LOG_LEVEL=ERROR\nDATABASE_URL=sqlite:///of_the_env_file.db\n")
+    return tmp_path

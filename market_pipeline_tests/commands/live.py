@@ -1,0 +1,97 @@
+"""The command as a person starts it, and the API behind the UI that it serves."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import requests
+
+LAUNCH = """
+mutation Launch($params: ExecutionParams!) {
+  launchPipelineExecution(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+  }
+}
+"""
+STATUS = "query Status($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+RUNS = "{ runsOrError { ... on Runs { results { jobName status } } } }"
+SCHEDULES = """
+{ schedulesOrError(repositorySelector: {repositoryLocationName: "market_pipeline", repositoryName: "__repository__"})
+  { ... on Schedules { results { name scheduleState { status } } } } }
+"""
+
+
+def start(project, *arguments, **environment):
+    """The command as `make run` starts it."""
+    command = [sys.executable, "-m", "market_pipeline.commands.main", *arguments]
+    return subprocess.Popen(
+        command, cwd=project, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(condition, seconds, what):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"{what} did not happen within {seconds} s")
+
+
+class Ui:
+    """The GraphQL API behind the UI."""
+
+    def __init__(self, port):
+        self.url = f"http://127.0.0.1:{port}"
+
+    def ask(self, query, **variables):
+        answer = requests.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60)
+        answer.raise_for_status()
+        return answer.json()["data"]
+
+    def is_up(self):
+        try:
+            return requests.get(f"{self.url}/server_info", timeout=5).ok
+        except requests.RequestException:
+            return False
+
+    def materialize(self, partition):
+        selector = {
+            "repositoryLocationName": "market_pipeline",
+            "repositoryName": "__repository__",
+            "pipelineName": "__ASSET_JOB",
+            "assetSelection": [{"path": [name]} for name in ("raw_prices", "rejected_prices", "price_anomalies")],
+            "assetCheckSelection": [],
+        }
+        tags = [{"key": "dagster/partition", "value": partition}]
+        params = {"selector": selector, "mode": "default", "executionMetadata": {"tags": tags}}
+        result = self.ask(LAUNCH, params=params)["launchPipelineExecution"]
+        assert result["__typename"] == "LaunchRunSuccess", result
+        return result["run"]["runId"]
+
+    def runs(self):
+        """(job, status) of every run."""
+        return [(run["jobName"], run["status"]) for run in self.ask(RUNS)["runsOrError"]["results"]]
+
+    def finished(self, run_id):
+        status = self.ask(STATUS, id=run_id)["runOrError"]["status"]
+        return status if status in ("SUCCESS", "FAILURE", "CANCELED") else None
+
+
+def leftovers(project):
+    """Processes that still work in the project's folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if f"DAGSTER_HOME={project}".encode() in environment:
+            found.append((entry / "cmdline").read_bytes())
+    return found

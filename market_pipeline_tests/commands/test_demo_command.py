@@ -1,0 +1,45 @@
+"""`market-pipeline demo`: nothing but this machine is needed, and the first look shows something."""
+
+import signal
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.engine import make_url
+
+from market_pipeline.clock import utc_now
+from market_pipeline.commands.home import free_port
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.tables import raw_prices
+from market_pipeline_tests.commands.live import Ui, leftovers, start, wait_for
+
+
+@pytest.mark.slow
+def test_the_demo_fills_a_week_and_ticks_without_internet(project):
+    port = free_port()
+    ui = Ui(port)
+    # Whatever a person has configured for real must not matter here.
+    process = start(project, "demo", "--port", str(port), COINGECKO_BASE_URL="http://127.0.0.1:9/none", LOG_LEVEL="INFO")
+    database = Database(make_url(f"sqlite:///{project / 'demo.db'}"))
+
+    def count(table, *where):
+        with database.reading() as connection:
+            return connection.execute(select(func.count()).select_from(table).where(*where)).scalar()
+
+    try:
+        wait_for(ui.is_up, 180, "the UI")
+        live = raw_prices.c.source == "simple_price"
+        wait_for(lambda: count(raw_prices, live) >= 5, 180, "the first tick")
+        wait_for(lambda: {status for _, status in ui.runs()} == {"SUCCESS"}, 60, "the end of its run")
+        assert ("complete_days", "SUCCESS") in ui.runs()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+    week_ago = utc_now() - timedelta(days=7)
+    assert count(raw_prices, raw_prices.c.timestamp < week_ago) > 0
+    assert count(raw_prices) > 7 * 5 * 20
+    database.dispose()
+    assert "open http://127.0.0.1" in output
+    assert "Warning" not in output and "Traceback" not in output, output
+    assert not (project / "of_the_env_file.db").exists()
+    assert leftovers(project) == []
