@@ -74,7 +74,7 @@ def _require_not_newer(database: Database, found: str) -> None:
     if found > REVISION:
         raise SchemaMismatch(
             f"{database.url} is at revision {found}, newer than {REVISION} that this version knows; "
-            "update it: `pip install --upgrade market-pipeline`"
+            "update market_pipeline"
         )
 
 

@@ -1,0 +1,73 @@
+"""SQLite in one process: no second SQLite library ever has the database open (docs/decisions/0002)."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from market_pipeline.slices import Slice
+from market_pipeline.storage import bulk_sqlite
+from market_pipeline.storage.errors import DatabaseUnavailable
+from market_pipeline.storage.read import read_frame
+from market_pipeline.storage.tables import raw_prices
+from market_pipeline.storage.write import upsert
+
+
+@pytest.fixture
+def bulk(monkeypatch):
+    monkeypatch.setattr("market_pipeline.storage.write.BULK_FROM", 0)
+
+
+@pytest.mark.usefixtures("bulk")
+def test_what_is_committed_around_bulk_work_is_seen_by_another_process(sqlite_database, make):
+    """A second library that closes the file takes it for unused, and removes the log under our feet."""
+    file = sqlite_database.url.database
+    own = sqlite3.connect(file)
+    day = make.START.date()
+    for number in range(4):
+        own.execute("INSERT INTO raw_prices VALUES ('ETH', ?, 1.0, 'simple_price', 0)", (number,))
+        own.commit()
+        upsert(sqlite_database, raw_prices, make.prices(make.price(minutes=number)))
+        assert len(read_frame(sqlite_database, raw_prices, [Slice("BTC", day, day)])) == number + 1
+        assert Path(f"{file}-wal").exists()
+    count = f"import sqlite3; print(sqlite3.connect({file!r}).execute('SELECT count(*) FROM raw_prices').fetchone()[0])"
+    assert subprocess.run([sys.executable, "-c", count], capture_output=True, text=True, check=True).stdout == "8\n"
+    own.close()
+
+
+@pytest.mark.usefixtures("bulk")
+def test_bulk_work_does_not_drop_the_lock_of_a_writer_in_the_same_process(sqlite_database, make):
+    """POSIX locks belong to the process: closing any descriptor of a file drops them all."""
+    upsert(sqlite_database, raw_prices, make.prices(make.price()))
+    day = make.START.date()
+    attempt = (
+        "import sqlite3; c = sqlite3.connect({!r}, timeout=0.1, isolation_level=None); c.execute('BEGIN IMMEDIATE')"
+    ).format(sqlite_database.url.database)
+    with sqlite_database.writing():
+        assert len(read_frame(sqlite_database, raw_prices, [Slice("BTC", day, day)])) == 1
+        other = subprocess.run([sys.executable, "-c", attempt], capture_output=True, text=True, check=False)
+        assert "database is locked" in other.stderr
+
+
+@pytest.mark.usefixtures("bulk")
+def test_the_exchange_file_is_gone_afterwards_even_after_an_error(sqlite_database, make, tmp_path, monkeypatch):
+    folder = tmp_path / "exchange"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    upsert(sqlite_database, raw_prices, make.prices(make.price()))
+    read_frame(sqlite_database, raw_prices, [Slice("BTC", make.START.date(), make.START.date())])
+    with pytest.raises(Exception, match="refused"):
+        upsert(sqlite_database, raw_prices, make.prices(make.price(price=-1.0)))
+    assert os.listdir(folder) == []
+    # And the connections in the pool are as good as before.
+    for _ in range(10):
+        upsert(sqlite_database, raw_prices, make.prices(make.price(price=2.0)))
+
+
+def test_an_exchange_file_that_cannot_be_made_is_explained(tmp_path):
+    with pytest.raises(DatabaseUnavailable, match=r"exchange file .* cannot be used: .*TMPDIR"):
+        with bulk_sqlite._adbc(tmp_path / "absent" / "exchange.db"):
+            raise AssertionError("opened")

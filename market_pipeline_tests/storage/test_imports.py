@@ -1,0 +1,44 @@
+"""The scheduled path stays light: importing pandas alone would cost more than a tick's own work."""
+
+import os
+import subprocess
+import sys
+
+HEAVY = ("pandas", "pyarrow", "adbc_driver_manager", "matplotlib", "alembic")
+
+TICK = """
+import sys
+from datetime import date, datetime, timezone
+from sqlalchemy.engine import make_url
+import market_pipeline.definitions
+from market_pipeline.slices import Slice
+from market_pipeline.storage import audit, overview, tables
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.read import read_columns, rows_per_day
+from market_pipeline.storage.records import columns_of
+from market_pipeline.storage.schema import check_schema
+from market_pipeline.storage.write import replace, upsert
+
+database = Database(make_url(sys.argv[1]))
+now = datetime(2024, 3, 1, tzinfo=timezone.utc)
+days = [Slice("BTC", now.date(), now.date())]
+check_schema(database)
+quote = {"symbol": "BTC", "timestamp": now, "price": 1.0, "source": "simple_price", "ingested_at": now}
+assert upsert(database, tables.raw_prices, columns_of(tables.raw_prices, [quote])) == 1
+assert len(read_columns(database, tables.raw_prices, days)) == 1
+replace(database, tables.price_anomalies, columns_of(tables.price_anomalies, []), days)
+assert rows_per_day(database, tables.raw_prices, days)
+audit.quotes_not_positive(database, days)
+audit.quotes_in_future(database, days, now)
+overview.latest_quotes(database, ["BTC"])
+print(*(name for name in sys.argv[2:] if name in sys.modules))
+"""
+
+
+def test_a_tick_imports_neither_pandas_nor_arrow_nor_adbc_nor_matplotlib(database):
+    url = database.url.render_as_string(hide_password=False)
+    command = [sys.executable, "-c", TICK, url, *HEAVY]
+    environment = {**os.environ, "DATABASE_URL": url}
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.strip() == ""

@@ -1,0 +1,81 @@
+"""Many processes and threads on one database: nothing is lost and nobody is turned away."""
+
+import threading
+import time
+from multiprocessing import get_context
+
+import pytest
+
+from market_pipeline.slices import Slice
+from market_pipeline.storage import tables, write
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.read import read_columns
+from market_pipeline.storage.records import columns_of
+from market_pipeline.storage.tables import raw_prices
+from market_pipeline.storage.write import upsert
+
+PROCESSES, WRITES, ROWS = 8, 25, 5
+
+
+def _write_many(url, number, price):
+    """Every process writes the same times of a shared symbol, and a symbol of its own; every fifth write in bulk."""
+    database = Database(url)
+    for turn in range(WRITES):
+        write.BULK_FROM = 0 if turn % 5 == 4 else 1_000_000
+        rows = [
+            {**price, "symbol": symbol, "timestamp": price["timestamp"].replace(minute=turn, second=row), "price": 1.0 + number}
+            for symbol in ("ALL", f"P{number}")
+            for row in reversed(range(ROWS))
+        ]
+        upsert(database, raw_prices, columns_of(tables.raw_prices, rows))
+    database.dispose()
+
+
+def test_eight_processes_lose_no_rows_and_none_is_turned_away(database, make):
+    """On PostgreSQL the rows are met in one order, so that writers never wait for each other in a circle."""
+    context = get_context("spawn")
+    workers = [context.Process(target=_write_many, args=(database.url, n, make.price())) for n in range(PROCESSES)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0] * PROCESSES
+    day = make.START.date()
+    symbols = ["ALL", *(f"P{n}" for n in range(PROCESSES))]
+    for symbol in symbols:
+        assert len(read_columns(database, raw_prices, [Slice(symbol, day, day)])) == WRITES * ROWS
+
+
+@pytest.mark.usefixtures("path")
+def test_a_writer_waits_for_another_and_then_writes(database, make, stored):
+    started, done = threading.Event(), threading.Event()
+
+    def second():
+        started.set()
+        upsert(database, raw_prices, make.prices(make.price(price=2.0)))
+        done.set()
+
+    with database.writing() as connection:
+        connection.execute(raw_prices.insert(), make.price(price=1.0))
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        started.wait(10)
+        time.sleep(0.2)
+        assert not done.is_set()
+    waiting.join(20)
+    assert done.is_set()
+    assert [row["price"] for row in stored(database, raw_prices)] == [2.0]
+
+
+def test_a_block_that_raises_leaves_nothing(database, make, stored):
+    with pytest.raises(ZeroDivisionError), database.writing() as connection:
+        connection.execute(raw_prices.insert(), make.price())
+        raise ZeroDivisionError
+    assert stored(database, raw_prices) == []
+
+
+def test_a_disposed_database_stays_usable(database, make, stored):
+    upsert(database, raw_prices, make.prices(make.price()))
+    database.dispose()
+    database.dispose()
+    assert stored(database, raw_prices) == [make.price()]

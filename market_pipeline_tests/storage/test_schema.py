@@ -1,0 +1,163 @@
+"""The schema: what is found, which command mends it, and that migrations make what the tables say."""
+
+import re
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+from market_pipeline.storage import schema, tables
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.errors import DatabaseUnavailable, SchemaMismatch
+from market_pipeline.storage.schema import REVISION, VERSION_TABLE, alembic_config, check_schema, migrate
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database(request, tmp_path):
+    """A database without any table."""
+    if request.param == "sqlite":
+        database = Database(request.getfixturevalue("sqlite_database").url.set(database=str(tmp_path / "empty.db")))
+    else:
+        database = Database(request.getfixturevalue("empty_postgres_url"))
+    yield database
+    database.dispose()
+
+
+def run(database, statement):
+    with database.writing() as connection:
+        connection.execute(text(statement))
+
+
+def names(database):
+    with database.reading() as connection:
+        return set(inspect(connection).get_table_names())
+
+
+def test_an_empty_database_says_how_to_make_the_tables(empty_database):
+    with pytest.raises(SchemaMismatch, match="has no tables of this project; run `market-pipeline migrate`"):
+        check_schema(empty_database)
+
+
+def test_migrating_makes_the_tables_once_and_for_all(empty_database):
+    migrate(empty_database)
+    check_schema(empty_database)
+    assert names(empty_database) == {*tables.metadata.tables, VERSION_TABLE}
+    migrate(empty_database)
+    check_schema(empty_database)
+
+
+def test_an_older_schema_says_how_to_update_it(database):
+    run(database, f"UPDATE {VERSION_TABLE} SET version_num = '0000'")
+    with pytest.raises(SchemaMismatch, match=f"at revision 0000, this version needs {REVISION}; run `market-pipeline migrate`"):
+        check_schema(database)
+    run(database, f"DELETE FROM {VERSION_TABLE}")
+    with pytest.raises(SchemaMismatch, match="run `market-pipeline migrate`"):
+        check_schema(database)
+
+
+def test_a_newer_schema_says_to_update_the_package_and_is_left_alone(database):
+    run(database, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    for work in (check_schema, migrate):
+        with pytest.raises(SchemaMismatch, match="revision 9999, newer than .* this version knows; update market_pipeline"):
+            work(database)
+
+
+def test_tables_of_somebody_else_are_not_touched(empty_database):
+    run(empty_database, "CREATE TABLE raw_prices (note TEXT)")
+    with pytest.raises(SchemaMismatch, match="already has raw_prices, not made by this project; choose another database"):
+        migrate(empty_database)
+    assert names(empty_database) == {"raw_prices"}
+
+
+def test_another_project_that_uses_alembic_may_live_in_the_same_database(empty_database):
+    """Dagster keeps its own storage in PostgreSQL under `alembic_version`."""
+    run(empty_database, "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+    run(empty_database, "INSERT INTO alembic_version VALUES ('f495c27d5019')")
+    migrate(empty_database)
+    check_schema(empty_database)
+    with empty_database.reading() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "f495c27d5019"
+
+
+def test_a_migration_that_fails_leaves_nothing(empty_database, monkeypatch):
+    monkeypatch.setattr(command, "upgrade", lambda config, target: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        migrate(empty_database)
+    assert names(empty_database) == set()
+
+
+def test_the_revision_is_the_newest_migration():
+    config = alembic_config(None)
+    assert ScriptDirectory.from_config(config).get_heads() == [REVISION]
+
+
+def test_migrations_make_exactly_the_tables(database):
+    with database.reading() as connection:
+        options = {"compare_type": True, "compare_server_default": True, "version_table": VERSION_TABLE}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), tables.metadata) == []
+
+
+def test_migrations_make_exactly_the_constraints(database):
+    """What Alembic does not compare: checks, and on PostgreSQL the comments of columns."""
+    with database.reading() as connection:
+        found = inspect(connection)
+        for table in tables.metadata.sorted_tables:
+            checks = {c.name for c in table.constraints if "Check" in type(c).__name__}
+            assert {check["name"] for check in found.get_check_constraints(table.name)} == checks
+            assert found.get_pk_constraint(table.name)["constrained_columns"] == [c.name for c in table.primary_key]
+            if database.dialect == "postgresql":
+                comments = {column["name"]: column["comment"] for column in found.get_columns(table.name)}
+                assert comments == {column.name: column.comment for column in table.columns}
+                assert found.get_table_comment(table.name)["text"] == table.comment
+
+
+def test_every_migration_can_be_taken_back(database):
+    with database.writing() as connection:
+        command.downgrade(alembic_config(connection), "base")
+    assert names(database) == {VERSION_TABLE}
+    migrate(database)
+    check_schema(database)
+
+
+def test_a_new_migration_is_written_from_the_template(tmp_path):
+    """`script.py.mako` is used only when somebody adds a revision."""
+    config = alembic_config(None)
+    script = ScriptDirectory(str(Path(schema.__file__).parent / "migrations"), version_locations=[str(tmp_path)])
+    script.generate_revision("0009", "Add a table", head="base", config=config)
+    (written,) = tmp_path.glob("*.py")
+    text = written.read_text()
+    compile(text, str(written), "exec")
+    assert text.startswith('"""Add a table."""')
+    assert re.search(r"revision = ['\"]0009['\"]", text)
+
+
+def test_a_schema_that_cannot_be_read_is_not_taken_for_an_empty_one(sqlite_database):
+    """Telling somebody to migrate a database that is broken would be wrong."""
+    migrate(sqlite_database)
+    sqlite_database.dispose()
+    file = Path(sqlite_database.url.database)
+    file.write_bytes(file.read_bytes()[:100] + b"\xff" * 5000)
+    with pytest.raises(DatabaseUnavailable, match="malformed|not a database"):
+        check_schema(sqlite_database)
+
+
+def _migrate(url):
+    database = Database(url)
+    migrate(database)
+    check_schema(database)
+    database.dispose()
+
+
+def test_processes_that_migrate_at_once_do_not_disturb_each_other(empty_database):
+    processes = [get_context("spawn").Process(target=_migrate, args=(empty_database.url,)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    check_schema(empty_database)

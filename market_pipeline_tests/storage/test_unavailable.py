@@ -1,0 +1,124 @@
+"""A database that cannot be used is named, with the reason, and never with its password."""
+
+from datetime import date
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+
+from market_pipeline.slices import Slice
+from market_pipeline.storage import audit, overview
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.errors import DatabaseUnavailable, StorageError
+from market_pipeline.storage.read import read_columns, read_frame
+from market_pipeline.storage.schema import check_schema, migrate
+from market_pipeline.storage.tables import price_anomalies, raw_prices
+from market_pipeline.storage.write import replace, upsert
+
+CANARY = "canary%40pass"
+DAYS = [Slice("BTC", date(2024, 3, 1), date(2024, 3, 1))]
+
+
+def everything(error):
+    """The words of an error and of all that it came from."""
+    told = []
+    while error is not None:
+        told += [str(error), repr(error), repr(getattr(error, "args", ""))]
+        error = error.__cause__ or error.__context__
+    return "\n".join(told)
+
+
+@pytest.fixture
+def ways(make, monkeypatch):
+    """Every way to the database, by name; the bulk ones with a single row."""
+
+    def bulk(work):
+        def run(database):
+            monkeypatch.setattr("market_pipeline.storage.write.BULK_FROM", 0)
+            try:
+                work(database)
+            finally:
+                monkeypatch.undo()
+
+        return run
+
+    return {
+        "check_schema": check_schema,
+        "migrate": migrate,
+        "upsert": lambda database: upsert(database, raw_prices, make.prices(make.price())),
+        "bulk upsert": bulk(lambda database: upsert(database, raw_prices, make.prices(make.price()))),
+        "replace": lambda database: replace(database, price_anomalies, make.anomalies(), DAYS),
+        "bulk replace": bulk(lambda database: replace(database, price_anomalies, make.anomalies(), DAYS)),
+        "read_columns": lambda database: read_columns(database, raw_prices, DAYS),
+        "read_frame": lambda database: read_frame(database, raw_prices, DAYS),
+        "audit": lambda database: audit.quotes_not_positive(database, DAYS),
+        "overview": lambda database: overview.latest_quotes(database, ["BTC"]),
+    }
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "no-such-host.invalid"])
+def test_a_server_that_is_not_there_is_unavailable_by_every_way(ways, host):
+    database = Database(make_url(f"postgresql+psycopg2://me:{CANARY}@{host}/prices"))
+    for name, way in ways.items():
+        with pytest.raises(DatabaseUnavailable, match="cannot be reached.*DATABASE_URL names it") as caught:
+            way(database)
+        assert "canary" not in everything(caught.value), name
+    assert "canary" not in repr(database)
+
+
+def test_a_database_that_is_not_there_is_unavailable_by_every_way(ways, postgres_server):
+    url = postgres_server.set(database="absent", password="canary@pass")
+    for name, way in ways.items():
+        with pytest.raises(DatabaseUnavailable, match='database "absent" does not exist') as caught:
+            way(Database(url))
+        assert "canary" not in everything(caught.value), name
+
+
+def test_a_folder_that_is_not_there_is_named_by_every_way(ways, tmp_path):
+    database = Database(make_url(f"sqlite:///{tmp_path}/absent/prices.db"))
+    for way in ways.values():
+        with pytest.raises(DatabaseUnavailable, match=f"the folder {tmp_path}/absent does not exist"):
+            way(database)
+
+
+def test_a_file_that_is_no_database_is_unavailable(ways, tmp_path):
+    file = tmp_path / "prices.db"
+    file.write_text("This is a letter, not a database, and long enough to be sure of that. " * 20)
+    for way in ways.values():
+        with pytest.raises(DatabaseUnavailable, match="prices.db cannot be opened: file is not a database"):
+            way(Database(make_url(f"sqlite:///{file}")))
+
+
+def test_a_refused_write_does_not_repeat_the_password(postgres_database, make, path):
+    database = Database(postgres_database.url.set(password=CANARY))
+    with pytest.raises(StorageError, match="price_is_positive") as caught:
+        upsert(database, raw_prices, make.prices(make.price(price=-1.0)))
+    assert "canary" not in everything(caught.value)
+    database.dispose()
+
+
+def test_a_password_that_a_driver_repeats_is_blotted_out():
+    database = Database(make_url("postgresql+psycopg2://me:s3cret@host/prices"))
+    assert database.without_password("no: s3cret is wrong") == "no: *** is wrong"
+    assert Database(make_url("sqlite:///prices.db")).without_password("as it is") == "as it is"
+
+
+def test_a_connection_that_died_in_the_pool_is_replaced(postgres_database, postgres_server, make):
+    upsert(postgres_database, raw_prices, make.prices(make.price()))
+    other = Database(postgres_server)
+    with other.writing() as connection:
+        connection.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"),
+            {"name": postgres_database.url.database},
+        )
+    other.dispose()
+    assert len(read_columns(postgres_database, raw_prices, DAYS)) == 1
+
+
+def test_a_writer_that_waits_in_vain_says_who_is_in_the_way(sqlite_database, make, monkeypatch):
+    monkeypatch.setattr("market_pipeline.storage.engine._PRAGMAS", ("PRAGMA busy_timeout=50",))
+    impatient = Database(sqlite_database.url)
+    with sqlite_database.writing():
+        with pytest.raises(DatabaseUnavailable, match="another writer has held its lock for 30 s"):
+            upsert(impatient, raw_prices, make.prices(make.price()))
+    impatient.dispose()
