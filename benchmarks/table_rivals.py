@@ -26,7 +26,8 @@ class PandasOnSqlalchemy:
     def __init__(self, url: URL) -> None:
         self._engine = create_engine(url)
         self._table = Table(
-            "rival_prices", MetaData(),
+            "rival_prices",
+            MetaData(),
             Column("symbol", String(20), primary_key=True),
             Column("timestamp", DateTime(timezone=True), primary_key=True),
             Column("price", Double, nullable=False),
@@ -76,9 +77,12 @@ class BareDriver:
 
     def _executemany(self, cursor: Any, frame: pd.DataFrame) -> None:
         values = [
-            (_microseconds(frame[name]) if frame[name].dtype.kind == "M" else frame[name]).tolist() for name in frame
+            (_microseconds(frame[name]) if frame[name].dtype.kind == "M" else frame[name]).tolist()
+            for name in frame
         ]
-        statement = f"INSERT INTO raw_prices ({_COLUMNS}) VALUES (?, ?, ?, ?, ?) " + _ON_CONFLICT.format(differs="IS NOT")
+        statement = f"INSERT INTO raw_prices ({_COLUMNS}) VALUES (?, ?, ?, ?, ?) " + _ON_CONFLICT.format(
+            differs="IS NOT"
+        )
         cursor.executemany(statement, zip(*values))
 
     def _copy(self, cursor: Any, frame: pd.DataFrame) -> None:
@@ -91,7 +95,8 @@ class BareDriver:
         cursor.execute("CREATE TEMP TABLE stage (LIKE raw_prices) ON COMMIT DROP")
         cursor.copy_expert("COPY stage FROM STDIN CSV", lines)
         cursor.execute(
-            f"INSERT INTO raw_prices ({_COLUMNS}) SELECT {_COLUMNS} FROM stage " + _ON_CONFLICT.format(differs="IS DISTINCT FROM")
+            f"INSERT INTO raw_prices ({_COLUMNS}) SELECT {_COLUMNS} FROM stage "
+            + _ON_CONFLICT.format(differs="IS DISTINCT FROM")
         )
 
     def read(self) -> pd.DataFrame:
@@ -101,7 +106,13 @@ class BareDriver:
             rows = cursor.fetchall()
         symbols, times, prices, sources, learnt = zip(*rows)
         return pd.DataFrame(
-            {"symbol": symbols, "timestamp": _times(times), "price": prices, "source": sources, "ingested_at": _times(learnt)}
+            {
+                "symbol": symbols,
+                "timestamp": _times(times),
+                "price": prices,
+                "source": sources,
+                "ingested_at": _times(learnt),
+            }
         )
 
 

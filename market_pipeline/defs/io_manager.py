@@ -53,9 +53,13 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
             raise TypeError(f"{table.name} stores Columns or a DataFrame, not {type(obj).__name__}")
         mode = (context.definition_metadata or {}).get("write_mode")
         if mode not in ("upsert", "replace"):
-            raise ValueError(f"the metadata of {table.name} must have write_mode upsert or replace, not {mode!r}")
+            raise ValueError(
+                f"the metadata of {table.name} must have write_mode upsert or replace, not {mode!r}"
+            )
         if mode == "replace" and not context.has_asset_partitions:
-            raise ValueError(f"{table.name} is replaced by partitions: give the asset partitions, or write_mode upsert")
+            raise ValueError(
+                f"{table.name} is replaced by partitions: give the asset partitions, or write_mode upsert"
+            )
         database = current_database()
         check_schema(database)
         started = time.perf_counter()
@@ -66,7 +70,10 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
         duration_ms = round(1000 * (time.perf_counter() - started), 1)
         context.add_output_metadata({"rows_written": written, "write_ms": duration_ms})
         log.info(
-            "Wrote %s rows to %s", written, table.name, extra={"rows_affected": written, "duration_ms": duration_ms}
+            "Wrote %s rows to %s",
+            written,
+            table.name,
+            extra={"rows_affected": written, "duration_ms": duration_ms},
         )
 
     def _read(self, context: dg.InputContext) -> Rows:
@@ -75,8 +82,8 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
         table = _table(context.asset_key)
         if not context.has_asset_partitions:
             raise ValueError(
-                f"{table.name} is read by partitions: give the reader partitions, or let it depend on {table.name} "
-                "with deps and query what it needs"
+                f"{table.name} is read by partitions: give the reader partitions, or let it depend on "
+                f"{table.name} with deps and query what it needs"
             )
         database = current_database()
         check_schema(database)
@@ -87,7 +94,10 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
         rows = (read_columns if light else read_frame)(database, table, slices, columns)
         duration_ms = round(1000 * (time.perf_counter() - started), 1)
         log.info(
-            "Read %s rows of %s", len(rows), table.name, extra={"rows_affected": len(rows), "duration_ms": duration_ms}
+            "Read %s rows of %s",
+            len(rows),
+            table.name,
+            extra={"rows_affected": len(rows), "duration_ms": duration_ms},
         )
         return rows
 

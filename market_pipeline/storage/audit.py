@@ -57,10 +57,14 @@ def quotes_not_positive(database: Database, slices: Sequence[Slice]) -> Offender
     return _offenders(database, raw_prices, [and_(in_slice(raw_prices, part), bad) for part in slices])
 
 
-def refusals_of_run(database: Database, run_id: str, slices: Sequence[Slice], reasons: Collection[str]) -> Offenders:
+def refusals_of_run(
+    database: Database, run_id: str, slices: Sequence[Slice], reasons: Collection[str]
+) -> Offenders:
     """What this run refused for one of `reasons`."""
     of_run = and_(rejected_prices.c.run_id == run_id, rejected_prices.c.reason.in_(list(reasons)))
-    return _offenders(database, rejected_prices, [and_(in_slice(rejected_prices, part), of_run) for part in slices])
+    return _offenders(
+        database, rejected_prices, [and_(in_slice(rejected_prices, part), of_run) for part in slices]
+    )
 
 
 def symbols_unquoted(database: Database, run_id: str, slices: Sequence[Slice], live: str) -> dict[str, str]:

@@ -39,9 +39,13 @@ def replace(database: Database, table: Table, rows: Columns | pd.DataFrame, slic
 
 
 def read(
-    database: Database, table: Table, names: Sequence[str], statements: Sequence[Select[Any]], symbols: Sequence[str]
+    database: Database,
+    table: Table,
+    names: Sequence[str],
+    statements: Sequence[Select[Any]],
+    symbols: Sequence[str],
 ) -> pd.DataFrame:
-    """The columns `names` of `table`: the rows of all `statements`, each of which is about one of `symbols`."""
+    """The columns `names` of `table`: the rows of all `statements`, each about one of `symbols`."""
     schema = arrow_schema(table, names)
     if not statements:
         return to_frame([], symbols, schema)
@@ -50,7 +54,9 @@ def read(
     return to_frame(fetch(database, asked, statements), symbols, schema)
 
 
-def _write(database: Database, table: Table, batch: pa.Table, slices: Sequence[Slice], *, on_conflict: bool) -> int:
+def _write(
+    database: Database, table: Table, batch: pa.Table, slices: Sequence[Slice], *, on_conflict: bool
+) -> int:
     if database.dialect == "sqlite":
         return bulk_sqlite.write(database, table, batch, slices, on_conflict=on_conflict)
     return bulk_postgresql.write(database, table, batch, slices, on_conflict=on_conflict)

@@ -24,7 +24,9 @@ from market_pipeline.storage.where import in_slice
 _STAGE = "market_pipeline_stage"
 
 
-def write(database: Database, table: Table, batch: pa.Table, slices: Sequence[Slice], *, on_conflict: bool) -> int:
+def write(
+    database: Database, table: Table, batch: pa.Table, slices: Sequence[Slice], *, on_conflict: bool
+) -> int:
     """Delete `slices`, then insert `batch` (or update on the key); rows inserted or changed."""
     with _connected(database) as connection:
         try:

@@ -6,14 +6,6 @@ rows vanish (docs/decisions/0002). So ADBC sees the exchange file only, and the 
 database attaches it while ADBC has it closed.
 """
 
-"""Many rows in and out of SQLite: through an exchange file that is gone afterwards.
-
-ADBC brings an SQLite library of its own, and two SQLite libraries in one process must never have the
-same file open: closing it in one drops the locks of the other, and then writers overlap and committed
-rows vanish (docs/decisions/0002). So ADBC sees only the exchange file, and the connection of the
-database attaches it while ADBC has it closed.
-"""
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
@@ -36,7 +28,9 @@ from market_pipeline.storage.where import in_slice
 _ROWS = "rows_given"
 
 
-def write(database: Database, target: Table, batch: pa.Table, slices: Sequence[Slice], *, on_conflict: bool) -> int:
+def write(
+    database: Database, target: Table, batch: pa.Table, slices: Sequence[Slice], *, on_conflict: bool
+) -> int:
     """Delete `slices`, then insert `batch` (or update on the key); rows inserted or changed."""
     with _exchange_file() as file:
         with _adbc(file) as cursor:
@@ -77,13 +71,18 @@ def _exchange_file() -> Iterator[Path]:
 def _adbc(file: Path) -> Iterator[Any]:
     """A cursor of ADBC's own SQLite on the exchange file."""
     try:
-        with adbc_driver_sqlite.dbapi.connect(file.as_uri(), autocommit=True) as connection, connection.cursor() as cursor:
+        with (
+            adbc_driver_sqlite.dbapi.connect(file.as_uri(), autocommit=True) as connection,
+            connection.cursor() as cursor,
+        ):
             for pragma in ("journal_mode=OFF", "synchronous=OFF"):
                 cursor.execute(f"PRAGMA {pragma}")
                 cursor.fetchall()
             yield cursor
     except adbc_driver_manager.Error as error:
-        raise DatabaseUnavailable(f"The exchange file {file} cannot be used: {error}. Is TMPDIR full?") from None
+        raise DatabaseUnavailable(
+            f"The exchange file {file} cannot be used: {error}. Is TMPDIR full?"
+        ) from None
 
 
 def _as_stored(batch: pa.Table) -> pa.Table:

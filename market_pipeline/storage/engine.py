@@ -22,7 +22,11 @@ EXCHANGE = "exchange"
 _BUSY_SECONDS = 30
 _CONNECT_SECONDS = 10
 # First of all the patience: the change to WAL may have to wait for another process that makes it.
-_PRAGMAS = (f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL")
+_PRAGMAS = (
+    f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}",
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=NORMAL",
+)
 
 
 class Database:
@@ -121,7 +125,8 @@ class Database:
                 why = f"another writer has held its lock for {_BUSY_SECONDS} s; wait for it or end it"
             return f"The SQLite file {self.url.database} cannot be opened: {why}. DATABASE_URL names it."
         where = f"{self.url.host or self.url.query.get('host', 'localhost')}:{self.url.port or 5432}"
-        return f"PostgreSQL database {self.url.database} at {where} cannot be reached: {why}. DATABASE_URL names it."
+        name = f"PostgreSQL database {self.url.database} at {where}"
+        return f"{name} cannot be reached: {why}. DATABASE_URL names it."
 
 
 @contextmanager

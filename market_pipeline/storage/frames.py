@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
 
 def require_columns(table: Table, given: Sequence[str]) -> list[str]:
-    """The table's columns in its order; ValueError naming what of them is missing or unknown in `given`."""
+    """The table's columns in its order; ValueError naming what is missing or unknown in `given`."""
     names = [column.name for column in table.columns]
     if sorted(given) != sorted(names):
+        twice = sorted({name for name in given if given.count(name) > 1})
         raise ValueError(
-            f"rows for {table.name} must have exactly its columns; missing: {sorted(set(names) - set(given))}, "
-            f"unknown: {sorted(set(given) - set(names))}, twice: {sorted({name for name in given if given.count(name) > 1})}"
+            f"rows for {table.name} must have exactly its columns; "
+            f"missing: {sorted(set(names) - set(given))}, unknown: {sorted(set(given) - set(names))}, "
+            f"twice: {twice}"
         )
     return names
 
@@ -72,7 +74,9 @@ def numbers(column: Column[Any], array: NDArray[Any]) -> NDArray[np.float64]:
     """The array as float64, None as NaN; ValueError if it holds anything but numbers."""
     if array.dtype.kind == "O":
         for value in array:
-            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float, np.number))):
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, (int, float, np.number))
+            ):
                 raise ValueError(f"column {column.name} must hold numbers, not {value!r}")
     elif array.dtype.kind not in "iuf":
         raise ValueError(f"column {column.name} must hold numbers, not {array.dtype}")
@@ -82,7 +86,9 @@ def numbers(column: Column[Any], array: NDArray[Any]) -> NDArray[np.float64]:
 def series_times(column: Column[Any], series: Any) -> NDArray[np.datetime64]:
     """An aware series as datetime64[us] in UTC; ValueError if it has no time zone."""
     if getattr(series.dtype, "tz", None) is not None:
-        moments: NDArray[np.datetime64] = series.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[us]")
+        moments: NDArray[np.datetime64] = (
+            series.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[us]")
+        )
         return moments
     if series.isna().all():  # Nothing is known of the type of a column without values.
         return np.full(len(series), NOT_A_TIME, dtype=np.int64).view("datetime64[us]")

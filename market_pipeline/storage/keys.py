@@ -28,7 +28,7 @@ class Ranked:
 
 
 def last_of_each_key(key: Sequence[Integers]) -> NDArray[np.intp] | None:
-    """Where the rows are if ordered by key and of equal keys the last is kept; None if they are so already."""
+    """Which rows to take, in order of the key and of equal keys the last; None if they are so already."""
     greater = np.zeros(max(len(key[0]) - 1, 0), dtype=np.bool_)
     equal = ~greater
     for column in key:
@@ -46,13 +46,13 @@ def last_of_each_key(key: Sequence[Integers]) -> NDArray[np.intp] | None:
 
 
 def require_inside(table_name: str, symbols: Ranked, days: Integers, slices: Sequence[Slice]) -> None:
-    """ValueError if a row belongs to none of `slices`: it would survive the next replacement of its day."""
+    """ValueError if a row belongs to none of `slices`: the next replacement would leave it."""
     astray = _outside(symbols, days, slices)
     if len(astray):
-        first = astray[0]
+        symbol, day = symbols.texts[symbols.ranks[astray[0]]], _EPOCH + timedelta(days=int(days[astray[0]]))
         raise ValueError(
-            f"{len(astray)} rows for {table_name} lie outside the partitions that are replaced, the first being "
-            f"{symbols.texts[symbols.ranks[first]]} {_EPOCH + timedelta(days=int(days[first]))}"
+            f"{len(astray)} rows for {table_name} lie outside the partitions that are replaced, "
+            f"the first being {symbol} {day}"
         )
 
 

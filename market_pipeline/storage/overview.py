@@ -53,7 +53,9 @@ def anomalies_since(database: Database, symbols: Sequence[str], since: datetime)
         rows = [
             tuple(row)
             for symbol in symbols
-            for row in connection.execute(select(*chosen).where(table.c.symbol == symbol, table.c.timestamp >= since))
+            for row in connection.execute(
+                select(*chosen).where(table.c.symbol == symbol, table.c.timestamp >= since)
+            )
         ]
     when, symbol, detector = (names.index(name) for name in ("timestamp", "symbol", "detector"))
     rows.sort(key=lambda row: (-row[when], row[symbol], row[detector]))

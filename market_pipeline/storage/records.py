@@ -66,7 +66,7 @@ def _array(column: "Column[Any]", values: list[Any]) -> NDArray[Any]:
 
 
 def parameters_of(table: Table, columns: Columns, dialect: str) -> list[list[Any]]:
-    """The values of each column of `table` as the driver of `dialect` takes them, None for what is not there."""
+    """The values of each column of `table` as the driver of `dialect` takes them, None for nothing."""
     return [_plain(column, columns[column.name], dialect) for column in table.columns]
 
 

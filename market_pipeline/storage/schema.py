@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import column
 
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.errors import DatabaseUnavailable, SchemaMismatch
+from market_pipeline.storage.errors import DatabaseUnavailable, SchemaMismatch, StorageError
 from market_pipeline.storage.tables import metadata
 
 if TYPE_CHECKING:
@@ -26,15 +26,19 @@ _LOCK = 7_241_130_901
 
 
 def check_schema(database: Database) -> None:
-    """SchemaMismatch, with what to run, unless the tables are at `REVISION`. One query."""
+    """SchemaMismatch, with what to run, unless the tables are at `REVISION`. One query.
+
+    Raises DatabaseUnavailable if the database cannot be read for another reason.
+    """
     try:
         with database.reading() as connection:
             found = connection.execute(select(_VERSION.c.version_num)).scalar()
     except DBAPIError as error:
-        _require_version_table(database, error)
-        raise
+        raise _unreadable(database, error) from None
     if found is None or found < REVISION:
-        raise SchemaMismatch(f"{database.url} is at revision {found}, this version needs {REVISION}; {_MIGRATE}")
+        raise SchemaMismatch(
+            f"{database.url} is at revision {found}, this version needs {REVISION}; {_MIGRATE}"
+        )
     _require_not_newer(database, found)
 
 
@@ -51,11 +55,12 @@ def migrate(database: Database) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         existing = set(inspect(connection).get_table_names())
         if VERSION_TABLE in existing:
-            _require_not_newer(database, connection.execute(select(_VERSION.c.version_num)).scalar() or "")
+            found = connection.execute(select(_VERSION.c.version_num)).scalar()
+            _require_not_newer(database, found or "")
         elif strangers := sorted(existing & set(metadata.tables)):
             raise SchemaMismatch(
-                f"{database.url} already has {', '.join(strangers)}, not made by this project; choose another "
-                "database in DATABASE_URL or move these tables away"
+                f"{database.url} already has {', '.join(strangers)}, not made by this project; "
+                "choose another database in DATABASE_URL or move these tables away"
             )
         command.upgrade(alembic_config(connection), "head")
 
@@ -78,13 +83,14 @@ def _require_not_newer(database: Database, found: str) -> None:
         )
 
 
-def _require_version_table(database: Database, error: DBAPIError) -> None:
-    """SchemaMismatch if the table is not there; DatabaseUnavailable if that cannot be told either."""
+def _unreadable(database: Database, error: DBAPIError) -> StorageError:
+    """Why the revision cannot be read: only a missing table is a matter of migrating."""
     try:
         with database.reading() as connection:
-            present = inspect(connection).has_table(VERSION_TABLE)
+            missing = not inspect(connection).has_table(VERSION_TABLE)
     except DBAPIError:
-        why = database.without_password(str(error.orig))
-        raise DatabaseUnavailable(f"{database.url} cannot be read: {why}. DATABASE_URL names it.") from None
-    if not present:
-        raise SchemaMismatch(f"{database.url} has no tables of this project; {_MIGRATE}") from None
+        missing = False
+    if missing:
+        return SchemaMismatch(f"{database.url} has no tables of this project; {_MIGRATE}")
+    why = database.without_password(str(error.orig).strip())
+    return DatabaseUnavailable(f"{database.url} cannot be read: {why}. DATABASE_URL names it.")

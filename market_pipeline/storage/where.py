@@ -9,7 +9,9 @@ def in_slice(table: Table, part: Slice) -> ColumnElement[bool]:
     """The rows of `part`: by the `day` they are filed under where the table has one, else by time."""
     columns = table.columns
     if "day" in columns:
-        return and_(columns["symbol"] == part.symbol, columns["day"] >= part.first, columns["day"] <= part.last)
+        return and_(
+            columns["symbol"] == part.symbol, columns["day"] >= part.first, columns["day"] <= part.last
+        )
     return and_(
         columns["symbol"] == part.symbol, columns["timestamp"] >= part.start, columns["timestamp"] < part.end
     )

@@ -18,7 +18,11 @@ from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.frames import checked_columns
 from market_pipeline.storage.keys import (
-    MICROSECONDS_PER_DAY, Integers, Ranked, last_of_each_key, require_inside,
+    MICROSECONDS_PER_DAY,
+    Integers,
+    Ranked,
+    last_of_each_key,
+    require_inside,
 )
 from market_pipeline.storage.records import parameters_of
 from market_pipeline.storage.refusals import explained

@@ -11,7 +11,13 @@ from sqlalchemy import select, text
 
 from market_pipeline.defs import resources
 from market_pipeline.defs.io_manager import DatabaseIOManager
-from market_pipeline.defs.partitions import SINGLE_RUN, lead_mapping, partition_key, price_partitions, range_tags
+from market_pipeline.defs.partitions import (
+    SINGLE_RUN,
+    lead_mapping,
+    partition_key,
+    price_partitions,
+    range_tags,
+)
 from market_pipeline.storage import tables
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.errors import SchemaMismatch, WriteFailed
@@ -41,8 +47,16 @@ def prices(*keys: tuple[int, str], price: float = 100.0, hours: int = 6) -> pd.D
 def anomalies(frame: pd.DataFrame) -> pd.DataFrame:
     """An anomaly at every price of `frame`."""
     return frame[["symbol", "timestamp"]].assign(
-        detector="two_point", score=6.0, threshold=5.0, direction="up", price_before=1.0,
-        timestamp_before=frame["timestamp"], price_after=2.0, move=1.0, expected_move=np.nan, elapsed_seconds=60.0,
+        detector="two_point",
+        score=6.0,
+        threshold=5.0,
+        direction="up",
+        price_before=1.0,
+        timestamp_before=frame["timestamp"],
+        price_after=2.0,
+        move=1.0,
+        expected_move=np.nan,
+        elapsed_seconds=60.0,
         explanation="It rose.",
     )
 
@@ -61,7 +75,9 @@ def io(database, monkeypatch):
 def stored(database):
     def rows(table: Any = tables.raw_prices) -> list[tuple[str, datetime]]:
         with database.reading() as connection:
-            found = connection.execute(select(table.c.symbol, table.c.timestamp).order_by(*table.primary_key.columns))
+            found = connection.execute(
+                select(table.c.symbol, table.c.timestamp).order_by(*table.primary_key.columns)
+            )
             return [tuple(row) for row in found]
 
     return rows
@@ -70,7 +86,9 @@ def stored(database):
 def run(io: DatabaseIOManager, assets: Any, first: date, last: date, symbols: Any = SYMBOLS) -> Any:
     """One run of `assets` over a range of days and symbols."""
     return dg.materialize(
-        assets if isinstance(assets, list) else [assets], resources={"io_manager": io}, tags=range_tags(first, last, symbols)
+        assets if isinstance(assets, list) else [assets],
+        resources={"io_manager": io},
+        tags=range_tags(first, last, symbols),
     )
 
 
@@ -79,16 +97,28 @@ def output(asset: str, mode: str | None, *keys: tuple[int, str]) -> dg.OutputCon
     return dg.build_output_context(
         asset_key=asset,
         definition_metadata={"write_mode": mode} if mode else {},
-        **({"asset_partitions_def": PARTITIONS, "asset_partition_key_range": dg.PartitionKeyRange(*span)} if keys else {}),
+        **(
+            {"asset_partitions_def": PARTITIONS, "asset_partition_key_range": dg.PartitionKeyRange(*span)}
+            if keys
+            else {}
+        ),
     )
 
 
-def loaded(io: DatabaseIOManager, first: tuple[int, str], last: tuple[int, str], kind: type = pd.DataFrame, **more: Any) -> Any:
+def loaded(
+    io: DatabaseIOManager,
+    first: tuple[int, str],
+    last: tuple[int, str],
+    kind: type = pd.DataFrame,
+    **more: Any,
+) -> Any:
     """What a reader of the partitions `first`..`last` gets."""
     context = dg.build_input_context(
         asset_key=dg.AssetKey("raw_prices"),
         asset_partitions_def=PARTITIONS,
-        asset_partition_key_range=dg.PartitionKeyRange(*(str(partition_key(day(n), s)) for n, s in (first, last))),
+        asset_partition_key_range=dg.PartitionKeyRange(
+            *(str(partition_key(day(n), s)) for n, s in (first, last))
+        ),
         dagster_type=dg.PythonObjectDagsterType(kind),
         **more,
     )
@@ -125,15 +155,21 @@ def test_a_replacement_touches_exactly_the_partitions_of_the_run(io, stored):
 
 def test_a_row_of_another_partition_is_refused_before_anything_changes(io, stored):
     io.handle_output(output("price_anomalies", "replace", (0, "BTC")), anomalies(prices((0, "BTC"))))
-    with pytest.raises(ValueError, match="outside the partitions that are replaced, the first being BTC 2024-03-02"):
-        io.handle_output(output("price_anomalies", "replace", (0, "BTC")), anomalies(prices((0, "BTC"), (1, "BTC"))))
+    with pytest.raises(
+        ValueError, match="outside the partitions that are replaced, the first being BTC 2024-03-02"
+    ):
+        io.handle_output(
+            output("price_anomalies", "replace", (0, "BTC")), anomalies(prices((0, "BTC"), (1, "BTC")))
+        )
     assert len(stored(tables.price_anomalies)) == 4
 
 
 def test_a_write_that_the_database_refuses_leaves_everything_as_it_was(io, stored):
     io.handle_output(output("raw_prices", "upsert"), prices((0, "BTC")))
     with pytest.raises(WriteFailed, match="raw_prices"):
-        io.handle_output(output("raw_prices", "upsert"), pd.concat([prices((1, "BTC")), prices((2, "BTC"), price=-1.0)]))
+        io.handle_output(
+            output("raw_prices", "upsert"), pd.concat([prices((1, "BTC")), prices((2, "BTC"), price=-1.0)])
+        )
     assert len(stored()) == 4
 
 
@@ -157,8 +193,14 @@ def test_the_run_of_a_range_hands_eight_days_of_each_symbol_on(io, stored):
         return prices(*((n, s) for s in SYMBOLS for n in range(10)))
 
     @dg.asset(
-        partitions_def=PARTITIONS, backfill_policy=SINGLE_RUN, metadata={"write_mode": "replace"},
-        ins={"raw_prices": dg.AssetIn(partition_mapping=lead_mapping(), metadata={"columns": ["timestamp", "symbol"]})},
+        partitions_def=PARTITIONS,
+        backfill_policy=SINGLE_RUN,
+        metadata={"write_mode": "replace"},
+        ins={
+            "raw_prices": dg.AssetIn(
+                partition_mapping=lead_mapping(), metadata={"columns": ["timestamp", "symbol"]}
+            )
+        },
     )
     def price_anomalies(raw_prices: pd.DataFrame) -> pd.DataFrame:
         seen.append(raw_prices)
@@ -168,7 +210,9 @@ def test_the_run_of_a_range_hands_eight_days_of_each_symbol_on(io, stored):
     assert list(seen[0].columns) == ["timestamp", "symbol"]
     assert set(seen[0]["symbol"]) == {"ADA", "BTC"}
     assert seen[0]["timestamp"].dt.date.unique().tolist() == [day(n) for n in range(2, 10)]
-    assert stored(tables.price_anomalies) == [row for row in stored() if row[1].date() == day(9) and row[0] != "ETH"]
+    assert stored(tables.price_anomalies) == [
+        row for row in stored() if row[1].date() == day(9) and row[0] != "ETH"
+    ]
 
 
 def test_a_reader_annotated_columns_gets_columns(io):
@@ -197,7 +241,8 @@ def test_days_before_the_first_partition_are_no_rows(io):
 def test_no_partitions_at_all_are_no_rows_of_the_right_types(io, kind):
     """Dagster asks so when a mapping leads to no partition."""
     context = dg.build_input_context(
-        asset_key=dg.AssetKey("raw_prices"), asset_partitions_def=PARTITIONS,
+        asset_key=dg.AssetKey("raw_prices"),
+        asset_partitions_def=PARTITIONS,
         asset_partition_key_range=dg.PartitionKeyRange("2024-03-01|ADA", "2024-03-01|ADA"),
         dagster_type=dg.PythonObjectDagsterType(kind),
     )
@@ -210,7 +255,9 @@ def test_no_partitions_at_all_are_no_rows_of_the_right_types(io, kind):
 
 @pytest.mark.parametrize("nothing", [None, [], "rows", {"symbol": []}])
 def test_what_is_neither_columns_nor_a_frame_is_refused(io, nothing):
-    with pytest.raises(TypeError, match=f"raw_prices stores Columns or a DataFrame, not {type(nothing).__name__}"):
+    with pytest.raises(
+        TypeError, match=f"raw_prices stores Columns or a DataFrame, not {type(nothing).__name__}"
+    ):
         io.handle_output(output("raw_prices", "upsert"), nothing)
 
 
@@ -241,7 +288,9 @@ def test_a_reader_without_partitions_is_refused_with_the_remedy(io):
 
 def test_missing_and_unknown_columns_are_named(io, stored):
     with pytest.raises(ValueError, match=r"missing: \['price'\], unknown: \['prise'\]"):
-        io.handle_output(output("raw_prices", "upsert"), prices((0, "BTC")).rename(columns={"price": "prise"}))
+        io.handle_output(
+            output("raw_prices", "upsert"), prices((0, "BTC")).rename(columns={"price": "prise"})
+        )
     assert stored() == []
 
 

@@ -19,23 +19,45 @@ class Make:
 
     def price(self, symbol="BTC", minutes=0, price=100.0, **changes):
         return {
-            "symbol": symbol, "timestamp": self.at(minutes), "price": price, "source": "simple_price",
-            "ingested_at": self.at(minutes + 1), **changes,
+            "symbol": symbol,
+            "timestamp": self.at(minutes),
+            "price": price,
+            "source": "simple_price",
+            "ingested_at": self.at(minutes + 1),
+            **changes,
         }
 
     def refusal(self, number, symbol="BTC", **changes):
         return {
-            "id": f"{number:032d}", "symbol": symbol, "day": self.START.date(), "reason": "negative_price",
-            "detail": "-1", "timestamp": self.at(number), "payload": "{}", "source": "simple_price",
-            "run_id": "r1", "refused_at": self.at(number), **changes,
+            "id": f"{number:032d}",
+            "symbol": symbol,
+            "day": self.START.date(),
+            "reason": "negative_price",
+            "detail": "-1",
+            "timestamp": self.at(number),
+            "payload": "{}",
+            "source": "simple_price",
+            "run_id": "r1",
+            "refused_at": self.at(number),
+            **changes,
         }
 
     def anomaly(self, symbol="BTC", minutes=0, **changes):
         return {
-            "symbol": symbol, "timestamp": self.at(minutes), "detector": "two_point", "score": 6.0,
-            "threshold": 5.0, "direction": "up", "price_before": 100.0, "timestamp_before": self.at(minutes - 5),
-            "price_after": 106.0, "move": 0.06, "expected_move": 0.01, "elapsed_seconds": 300.0,
-            "explanation": "BTC rose.", **changes,
+            "symbol": symbol,
+            "timestamp": self.at(minutes),
+            "detector": "two_point",
+            "score": 6.0,
+            "threshold": 5.0,
+            "direction": "up",
+            "price_before": 100.0,
+            "timestamp_before": self.at(minutes - 5),
+            "price_after": 106.0,
+            "move": 0.06,
+            "expected_move": 0.01,
+            "elapsed_seconds": 300.0,
+            "explanation": "BTC rose.",
+            **changes,
         }
 
     def prices(self, *rows):

@@ -57,7 +57,9 @@ def test_good_rows_offend_nobody(database, make, slices):
 @pytest.mark.parametrize("price", [0.0, -1.0, float("nan"), float("inf"), float("-inf"), None])
 def test_every_price_that_is_no_number_above_zero_is_found(unconstrained, make, slices, price):
     good, bad = make.price("BTC", 0), make.price("BTC", 5, price=price)
-    insert(unconstrained, good, bad, make.price("BTC", 2 * DAY, price=price), make.price("ETH", 5, price=price))
+    insert(
+        unconstrained, good, bad, make.price("BTC", 2 * DAY, price=price), make.price("ETH", 5, price=price)
+    )
     found = audit.quotes_not_positive(unconstrained, slices)
     assert (found.count, found.by_symbol) == (1, {"BTC": 1})
     assert [row["timestamp"] for row in found.sample] == [bad["timestamp"]]
@@ -93,8 +95,12 @@ def test_a_run_of_past_days_sees_only_its_own_days(database, make, slices):
 
 def test_refusals_are_those_of_the_run_the_reason_and_the_days(database, make, slices):
     rows = [
-        make.refusal(1), make.refusal(2, run_id="r0"), make.refusal(3, reason="zero_price"), make.refusal(4, "ETH"),
-        make.refusal(5, day=make.START.date() - timedelta(days=1)), make.refusal(6, "ADA", timestamp=None),
+        make.refusal(1),
+        make.refusal(2, run_id="r0"),
+        make.refusal(3, reason="zero_price"),
+        make.refusal(4, "ETH"),
+        make.refusal(5, day=make.START.date() - timedelta(days=1)),
+        make.refusal(6, "ADA", timestamp=None),
     ]
     upsert(database, rejected_prices, make.refusals(*rows))
     found = audit.refusals_of_run(database, "r1", slices, [Reason.NEGATIVE_PRICE.value])
@@ -105,17 +111,22 @@ def test_refusals_are_those_of_the_run_the_reason_and_the_days(database, make, s
 
 def test_a_symbol_whose_live_answer_was_refused_is_named_with_the_reason(database, make, slices):
     rows = [
-        make.refusal(1, "ADA", detail="the price is missing"), make.refusal(2, "BTC", source="market_chart"),
+        make.refusal(1, "ADA", detail="the price is missing"),
+        make.refusal(2, "BTC", source="market_chart"),
         make.refusal(3, "BTC", run_id="r0"),
     ]
     upsert(database, rejected_prices, make.refusals(*rows))
-    assert audit.symbols_unquoted(database, "r1", slices, Source.LIVE.value) == {"ADA": "the price is missing"}
+    assert audit.symbols_unquoted(database, "r1", slices, Source.LIVE.value) == {
+        "ADA": "the price is missing"
+    }
 
 
 def test_days_without_a_quote_are_named_by_symbol(database, make, slices):
     first = make.START.date()
     insert(database, make.price("ADA", 0), make.price("ADA", DAY), make.price("BTC", DAY + 5))
-    assert audit.symbols_without_quote(database, slices, GRACE, today=first + timedelta(days=9)) == {"BTC": [first]}
+    assert audit.symbols_without_quote(database, slices, GRACE, today=first + timedelta(days=9)) == {
+        "BTC": [first]
+    }
 
 
 @pytest.mark.parametrize(("minutes", "missing"), [(DAY - 11, False), (DAY - 12, True)])

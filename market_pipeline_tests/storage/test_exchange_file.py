@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,17 +26,17 @@ def bulk(monkeypatch):
 def test_what_is_committed_around_bulk_work_is_seen_by_another_process(sqlite_database, make):
     """A second library that closes the file takes it for unused, and removes the log under our feet."""
     file = sqlite_database.url.database
-    own = sqlite3.connect(file)
     day = make.START.date()
-    for number in range(4):
-        own.execute("INSERT INTO raw_prices VALUES ('ETH', ?, 1.0, 'simple_price', 0)", (number,))
-        own.commit()
-        upsert(sqlite_database, raw_prices, make.prices(make.price(minutes=number)))
-        assert len(read_frame(sqlite_database, raw_prices, [Slice("BTC", day, day)])) == number + 1
-        assert Path(f"{file}-wal").exists()
-    count = f"import sqlite3; print(sqlite3.connect({file!r}).execute('SELECT count(*) FROM raw_prices').fetchone()[0])"
-    assert subprocess.run([sys.executable, "-c", count], capture_output=True, text=True, check=True).stdout == "8\n"
-    own.close()
+    with closing(sqlite3.connect(file)) as own:
+        for number in range(4):
+            own.execute("INSERT INTO raw_prices VALUES ('ETH', ?, 1.0, 'simple_price', 0)", (number,))
+            own.commit()
+            upsert(sqlite_database, raw_prices, make.prices(make.price(minutes=number)))
+            assert len(read_frame(sqlite_database, raw_prices, [Slice("BTC", day, day)])) == number + 1
+            assert Path(f"{file}-wal").exists()
+        count = f"import sqlite3; print(*sqlite3.connect({file!r}).execute('SELECT count(*) FROM raw_prices'))"
+        counted = subprocess.run([sys.executable, "-c", count], capture_output=True, text=True, check=True)
+    assert counted.stdout == "(8,)\n"
 
 
 @pytest.mark.usefixtures("bulk")
@@ -44,16 +45,20 @@ def test_bulk_work_does_not_drop_the_lock_of_a_writer_in_the_same_process(sqlite
     upsert(sqlite_database, raw_prices, make.prices(make.price()))
     day = make.START.date()
     attempt = (
-        "import sqlite3; c = sqlite3.connect({!r}, timeout=0.1, isolation_level=None); c.execute('BEGIN IMMEDIATE')"
-    ).format(sqlite_database.url.database)
+        "import sqlite3, sys; connection = sqlite3.connect(sys.argv[1], timeout=0.1, isolation_level=None); "
+        "connection.execute('BEGIN IMMEDIATE')"
+    )
+    command = [sys.executable, "-c", attempt, sqlite_database.url.database]
     with sqlite_database.writing():
         assert len(read_frame(sqlite_database, raw_prices, [Slice("BTC", day, day)])) == 1
-        other = subprocess.run([sys.executable, "-c", attempt], capture_output=True, text=True, check=False)
+        other = subprocess.run(command, capture_output=True, text=True, check=False)
         assert "database is locked" in other.stderr
 
 
 @pytest.mark.usefixtures("bulk")
-def test_the_exchange_file_is_gone_afterwards_even_after_an_error(sqlite_database, make, tmp_path, monkeypatch):
+def test_the_exchange_file_is_gone_afterwards_even_after_an_error(
+    sqlite_database, make, tmp_path, monkeypatch
+):
     folder = tmp_path / "exchange"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))

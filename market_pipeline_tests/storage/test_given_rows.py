@@ -18,7 +18,9 @@ from market_pipeline.storage.write import upsert
 pytestmark = pytest.mark.usefixtures("path")
 
 
-@pytest.mark.parametrize("dtype", ["object", "string[python]", "string[pyarrow]", "category", pd.Series(["text"]).dtype])
+@pytest.mark.parametrize(
+    "dtype", ["object", "string[python]", "string[pyarrow]", "category", pd.Series(["text"]).dtype]
+)
 def test_every_dtype_that_pandas_has_for_text_is_text(database, make, stored, dtype):
     frame = make.prices(make.price(minutes=0), make.price(minutes=5)).to_frame()
     frame = frame.astype({"symbol": dtype, "source": dtype})
@@ -67,7 +69,9 @@ def test_a_column_of_nothing_needs_no_type(database, make, stored):
 def test_missing_and_unknown_columns_are_named(sqlite_database, make, given, stored):
     columns = make.prices(make.price())
     arrays = {("prise" if name == "price" else name): array for name, array in columns.arrays.items()}
-    with pytest.raises(ValueError, match=r"rows for raw_prices .* missing: \['price'\], unknown: \['prise'\]"):
+    with pytest.raises(
+        ValueError, match=r"rows for raw_prices .* missing: \['price'\], unknown: \['prise'\]"
+    ):
         upsert(sqlite_database, raw_prices, given(Columns(arrays)))
     assert stored(sqlite_database, raw_prices) == []
 
@@ -81,7 +85,9 @@ def test_a_column_that_stands_twice_is_named(sqlite_database, make):
 def test_naive_times_are_refused_with_the_remedy(sqlite_database, make, stored):
     frame = make.prices(make.price()).to_frame()
     frame["timestamp"] = frame["timestamp"].dt.tz_localize(None)
-    with pytest.raises(ValueError, match=r"column timestamp has no time zone .* pd.to_datetime\(..., utc=True\)"):
+    with pytest.raises(
+        ValueError, match=r"column timestamp has no time zone .* pd.to_datetime\(..., utc=True\)"
+    ):
         upsert(sqlite_database, raw_prices, frame)
     with pytest.raises(ValueError, match="has no time zone; give an aware UTC datetime"):
         make.prices(make.price(timestamp=make.START.replace(tzinfo=None)))
@@ -90,7 +96,14 @@ def test_naive_times_are_refused_with_the_remedy(sqlite_database, make, stored):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("symbol", 5), ("source", 5.5), ("price", "100"), ("price", True), ("price", object()), ("timestamp", "2024-03-01")],
+    [
+        ("symbol", 5),
+        ("source", 5.5),
+        ("price", "100"),
+        ("price", True),
+        ("price", object()),
+        ("timestamp", "2024-03-01"),
+    ],
 )
 def test_a_value_of_another_type_is_refused_by_column(sqlite_database, make, stored, given, name, value):
     """SQLite would store anything anywhere."""
@@ -115,13 +128,17 @@ def test_a_day_is_a_date_and_nothing_else(sqlite_database, make, given, value):
 
 @pytest.mark.parametrize("name", ["symbol", "timestamp"])
 def test_a_key_without_value_is_refused(sqlite_database, make, given, name):
-    with pytest.raises(ValueError, match=f"column {name} of raw_prices is part of the key and must not be empty"):
+    with pytest.raises(
+        ValueError, match=f"column {name} of raw_prices is part of the key and must not be empty"
+    ):
         upsert(sqlite_database, raw_prices, given(make.prices(make.price(), make.price(**{name: None}))))
 
 
 def test_text_that_is_no_unicode_is_refused(database, make, given, stored):
     with pytest.raises(ValueError):
-        upsert(database, rejected_prices, given(make.refusals(make.refusal(1), make.refusal(2, detail="\ud800"))))
+        upsert(
+            database, rejected_prices, given(make.refusals(make.refusal(1), make.refusal(2, detail="\ud800")))
+        )
     assert stored(database, rejected_prices) == []
 
 
@@ -143,8 +160,11 @@ def test_records_are_dataclasses_or_mappings_with_exactly_the_columns(make):
 
 
 def test_a_frame_read_has_the_same_dtypes_with_and_without_rows(database, make):
-    rows = {raw_prices: make.prices(make.price()), rejected_prices: make.refusals(make.refusal(1)),
-            price_anomalies: make.anomalies(make.anomaly(expected_move=None))}
+    rows = {
+        raw_prices: make.prices(make.price()),
+        rejected_prices: make.refusals(make.refusal(1)),
+        price_anomalies: make.anomalies(make.anomaly(expected_move=None)),
+    }
     day = make.START.date()
     for table in tables.metadata.sorted_tables:
         empty, none = read_frame(database, table, [Slice("BTC", day, day)]), read_frame(database, table, [])

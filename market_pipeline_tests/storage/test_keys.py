@@ -28,13 +28,23 @@ def test_the_last_row_of_each_key_is_kept_in_the_order_of_keys(keys):
 )
 def test_rows_are_inside_exactly_if_a_slice_holds_their_day(rows, slices):
     epoch = date(1970, 1, 1)
-    parts = [Slice(s, epoch + timedelta(days=first), epoch + timedelta(days=first + more)) for s, first, more in slices]
+    parts = [
+        Slice(s, epoch + timedelta(days=first), epoch + timedelta(days=first + more))
+        for s, first, more in slices
+    ]
     texts = sorted({symbol for symbol, _ in rows})
     ranks = np.array([texts.index(symbol) for symbol, _ in rows], dtype=np.int64)
     days = np.array([day for _, day in rows], dtype=np.int64)
-    astray = [(s, d) for s, d in rows if not any(p.symbol == s and p.first <= epoch + timedelta(days=d) <= p.last for p in parts)]
+    astray = [
+        (s, d)
+        for s, d in rows
+        if not any(p.symbol == s and p.first <= epoch + timedelta(days=d) <= p.last for p in parts)
+    ]
     if not astray:
         require_inside("t", Ranked(texts, ranks), days, parts)
         return
-    with pytest.raises(ValueError, match=f"{len(astray)} rows for t lie outside .*{astray[0][0]} {epoch + timedelta(days=astray[0][1])}"):
+    with pytest.raises(
+        ValueError,
+        match=f"{len(astray)} rows for t lie outside .*{astray[0][0]} {epoch + timedelta(days=astray[0][1])}",
+    ):
         require_inside("t", Ranked(texts, ranks), days, parts)

@@ -9,9 +9,14 @@ SYMBOLS = ["BTC", "ETH", "ADA"]
 
 
 def test_the_newest_quote_of_each_symbol_that_has_one(database, make):
-    upsert(database, raw_prices, make.prices(make.price(minutes=5, price=2.0), make.price(minutes=0), make.price("ADA", 1)))
+    upsert(
+        database,
+        raw_prices,
+        make.prices(make.price(minutes=5, price=2.0), make.price(minutes=0), make.price("ADA", 1)),
+    )
     assert overview.latest_quotes(database, SYMBOLS) == {
-        "BTC": StoredQuote(make.at(5), 2.0), "ADA": StoredQuote(make.at(1), 100.0),
+        "BTC": StoredQuote(make.at(5), 2.0),
+        "ADA": StoredQuote(make.at(1), 100.0),
     }
 
 
@@ -24,13 +29,20 @@ def test_the_quote_at_a_time_is_the_newest_up_to_it(database, make):
 
 def test_anomalies_are_newest_first_from_the_asked_time_on(database, make):
     rows = [
-        make.anomaly("BTC", 0), make.anomaly("BTC", 5, detector="ewma", expected_move=None), make.anomaly("BTC", 5),
-        make.anomaly("ADA", 5), make.anomaly("ETH", 9), make.anomaly("DOT", 9),
+        make.anomaly("BTC", 0),
+        make.anomaly("BTC", 5, detector="ewma", expected_move=None),
+        make.anomaly("BTC", 5),
+        make.anomaly("ADA", 5),
+        make.anomaly("ETH", 9),
+        make.anomaly("DOT", 9),
     ]
     upsert(database, price_anomalies, make.anomalies(*rows))
     found = overview.anomalies_since(database, SYMBOLS, make.at(5))
     assert list(zip(found["symbol"], found["detector"])) == [
-        ("ETH", "two_point"), ("ADA", "two_point"), ("BTC", "ewma"), ("BTC", "two_point"),
+        ("ETH", "two_point"),
+        ("ADA", "two_point"),
+        ("BTC", "ewma"),
+        ("BTC", "two_point"),
     ]
     assert found.datetimes("timestamp") == [make.at(9), make.at(5), make.at(5), make.at(5)]
     assert list(found.arrays) == [column.name for column in price_anomalies.columns]
@@ -38,7 +50,11 @@ def test_anomalies_are_newest_first_from_the_asked_time_on(database, make):
 
 
 def test_the_series_are_by_symbol_and_time(database, make):
-    upsert(database, raw_prices, make.prices(*(make.price(s, n, price=1.0 + n) for s in ("ADA", "BTC") for n in (9, 5, 0))))
+    upsert(
+        database,
+        raw_prices,
+        make.prices(*(make.price(s, n, price=1.0 + n) for s in ("ADA", "BTC") for n in (9, 5, 0))),
+    )
     found = overview.price_series(database, SYMBOLS, make.at(5))
     assert found["symbol"].tolist() == ["BTC", "BTC", "ADA", "ADA"]
     assert found.datetimes("timestamp") == [make.at(5), make.at(9)] * 2

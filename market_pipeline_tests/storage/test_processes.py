@@ -18,12 +18,17 @@ PROCESSES, WRITES, ROWS = 8, 25, 5
 
 
 def _write_many(url, number, price):
-    """Every process writes the same times of a shared symbol, and a symbol of its own; every fifth write in bulk."""
+    """Every process writes the same times of a shared symbol and of its own; every fifth write in bulk."""
     database = Database(url)
     for turn in range(WRITES):
         write.BULK_FROM = 0 if turn % 5 == 4 else 1_000_000
         rows = [
-            {**price, "symbol": symbol, "timestamp": price["timestamp"].replace(minute=turn, second=row), "price": 1.0 + number}
+            {
+                **price,
+                "symbol": symbol,
+                "timestamp": price["timestamp"].replace(minute=turn, second=row),
+                "price": 1.0 + number,
+            }
             for symbol in ("ALL", f"P{number}")
             for row in reversed(range(ROWS))
         ]
@@ -34,7 +39,9 @@ def _write_many(url, number, price):
 def test_eight_processes_lose_no_rows_and_none_is_turned_away(database, make):
     """On PostgreSQL the rows are met in one order, so that writers never wait for each other in a circle."""
     context = get_context("spawn")
-    workers = [context.Process(target=_write_many, args=(database.url, n, make.price())) for n in range(PROCESSES)]
+    workers = [
+        context.Process(target=_write_many, args=(database.url, n, make.price())) for n in range(PROCESSES)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:

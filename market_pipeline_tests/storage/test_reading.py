@@ -17,19 +17,28 @@ HOUR, DAY = 60, 24 * 60
 @pytest.fixture
 def filled(database, make):
     """Six days of three symbols, a price every four hours from the first instant of each day."""
-    rows = [make.price(s, m, price=1.0 + m) for s in ("ADA", "BTC", "ETH") for m in range(0, 6 * DAY, 4 * HOUR)]
+    rows = [
+        make.price(s, m, price=1.0 + m) for s in ("ADA", "BTC", "ETH") for m in range(0, 6 * DAY, 4 * HOUR)
+    ]
     upsert(database, raw_prices, make.prices(*rows))
     return rows
 
 
 def test_exactly_the_asked_days_are_read_in_order(database, make, filled):
     first = make.START.date()
-    days = [(first + timedelta(days=n), s) for n, s in [(0, "ETH"), (1, "ETH"), (4, "ETH"), (5, "ADA"), (2, "ADA")]]
+    days = [
+        (first + timedelta(days=n), s)
+        for n, s in [(0, "ETH"), (1, "ETH"), (4, "ETH"), (5, "ADA"), (2, "ADA")]
+    ]
     random.Random(1).shuffle(days)
     slices = merge_days(days)
     expected = [row for row in filled if (row["timestamp"].date(), row["symbol"]) in days]
     columns, frame = read_columns(database, raw_prices, slices), read_frame(database, raw_prices, slices)
-    assert columns.datetimes("timestamp") == frame["timestamp"].tolist() == [row["timestamp"] for row in expected]
+    assert (
+        columns.datetimes("timestamp")
+        == frame["timestamp"].tolist()
+        == [row["timestamp"] for row in expected]
+    )
     for name in ("symbol", "price", "source"):
         assert columns[name].tolist() == frame[name].tolist() == [row[name] for row in expected]
     assert columns.to_frame().equals(frame[list(columns.arrays)])
@@ -43,17 +52,26 @@ def test_a_day_begins_at_midnight_and_ends_before_the_next(database, make):
     read = read_columns(database, raw_prices, [Slice("BTC", day, day)])
     assert read.datetimes("timestamp") == [make.at(0), last["timestamp"]]
     assert rows_per_day(database, raw_prices, [Slice("BTC", day, day + timedelta(days=1))]) == {
-        (day, "BTC"): 2, (day + timedelta(days=1), "BTC"): 1,
+        (day, "BTC"): 2,
+        (day + timedelta(days=1), "BTC"): 1,
     }
 
 
 @pytest.mark.parametrize("names", [["price", "timestamp"], ["symbol"], ["timestamp", "symbol"]])
 def test_only_the_asked_columns_are_read_in_the_asked_order(database, make, filled, names):
-    part = [Slice("ADA", make.START.date(), make.START.date()), Slice("BTC", make.START.date(), make.START.date())]
-    columns, frame = read_columns(database, raw_prices, part, names), read_frame(database, raw_prices, part, names)
+    part = [
+        Slice("ADA", make.START.date(), make.START.date()),
+        Slice("BTC", make.START.date(), make.START.date()),
+    ]
+    columns, frame = (
+        read_columns(database, raw_prices, part, names),
+        read_frame(database, raw_prices, part, names),
+    )
     assert list(columns.arrays) == list(frame.columns) == names
     assert len(columns) == len(frame) == 12
-    assert columns[names[0]].tolist() == columns.to_frame()[names[0]].to_numpy(columns[names[0]].dtype).tolist()
+    assert (
+        columns[names[0]].tolist() == columns.to_frame()[names[0]].to_numpy(columns[names[0]].dtype).tolist()
+    )
 
 
 def test_an_unknown_column_is_named(database, make):
@@ -63,7 +81,11 @@ def test_an_unknown_column_is_named(database, make):
 
 
 def test_refusals_are_counted_by_the_day_they_are_filed_under(database, make):
-    upsert(database, rejected_prices, make.refusals(*(make.refusal(n, timestamp=make.at(90 * DAY)) for n in range(3))))
+    upsert(
+        database,
+        rejected_prices,
+        make.refusals(*(make.refusal(n, timestamp=make.at(90 * DAY)) for n in range(3))),
+    )
     day = make.START.date()
     assert rows_per_day(database, rejected_prices, [Slice("BTC", day, day)]) == {(day, "BTC"): 3}
     assert read_columns(database, rejected_prices, [Slice("BTC", day, day)])["day"].tolist() == [day] * 3
@@ -88,7 +110,9 @@ def test_reading_does_not_wait_for_a_writer(database, make):
         connection.execute(raw_prices.insert(), make.price(minutes=5))
         lengths = []
         reader = threading.Thread(
-            target=lambda: lengths.extend([len(read_columns(database, raw_prices, part)), len(read_frame(database, raw_prices, part))])
+            target=lambda: lengths.extend(
+                [len(read_columns(database, raw_prices, part)), len(read_frame(database, raw_prices, part))]
+            )
         )
         reader.start()
         reader.join(timeout=20)

@@ -40,14 +40,24 @@ def grid(database, make):
 def test_exactly_the_slices_are_replaced(database, make, given, stored, grid, day_of):
     new = make.anomaly("BTC", 1 * DAY + 7)
     assert replace(database, price_anomalies, given(make.anomalies(new)), [day_of("BTC", 1, 2)]) == 1
-    kept = [row for row in grid if row["symbol"] == "ADA" or not make.at(DAY) <= row["timestamp"] < make.at(3 * DAY)]
-    assert stored(database, price_anomalies) == sorted([*kept, new], key=lambda row: (row["symbol"], row["timestamp"]))
+    kept = [
+        row
+        for row in grid
+        if row["symbol"] == "ADA" or not make.at(DAY) <= row["timestamp"] < make.at(3 * DAY)
+    ]
+    assert stored(database, price_anomalies) == sorted(
+        [*kept, new], key=lambda row: (row["symbol"], row["timestamp"])
+    )
 
 
 def test_no_rows_empty_exactly_the_slices(database, make, given, stored, grid, day_of):
-    assert replace(database, price_anomalies, given(make.anomalies()), [day_of("ADA", 0), day_of("ADA", 3)]) == 0
+    assert (
+        replace(database, price_anomalies, given(make.anomalies()), [day_of("ADA", 0), day_of("ADA", 3)]) == 0
+    )
     left = stored(database, price_anomalies)
-    assert left == [row for row in grid if row["symbol"] == "BTC" or make.at(DAY) <= row["timestamp"] < make.at(3 * DAY)]
+    assert left == [
+        row for row in grid if row["symbol"] == "BTC" or make.at(DAY) <= row["timestamp"] < make.at(3 * DAY)
+    ]
 
 
 def test_no_slices_and_no_rows_change_nothing(database, make, stored, grid):
@@ -60,7 +70,9 @@ def test_a_row_outside_the_slices_is_refused_before_anything_is_deleted(
     database, make, given, stored, grid, day_of, symbol, minutes
 ):
     rows = make.anomalies(make.anomaly("BTC", DAY), make.anomaly(symbol, minutes))
-    with pytest.raises(ValueError, match=f"1 rows for price_anomalies lie outside .* the first being {symbol} 2024-03"):
+    with pytest.raises(
+        ValueError, match=f"1 rows for price_anomalies lie outside .* the first being {symbol} 2024-03"
+    ):
         replace(database, price_anomalies, given(rows), [day_of("BTC", 1)])
     assert stored(database, price_anomalies) == grid
 
@@ -68,7 +80,9 @@ def test_a_row_outside_the_slices_is_refused_before_anything_is_deleted(
 def test_a_refused_row_leaves_the_slices_as_they_were(database, make, given, stored, grid, day_of):
     """The deletion and the insertion are one transaction."""
     rows = make.anomalies(make.anomaly("BTC", DAY), make.anomaly("BTC", DAY + 5, direction="away"))
-    with pytest.raises(WriteFailed, match=r"price_anomalies: the database refused the rows: .*Nothing was written"):
+    with pytest.raises(
+        WriteFailed, match=r"price_anomalies: the database refused the rows: .*Nothing was written"
+    ):
         replace(database, price_anomalies, given(rows), [day_of("BTC", 0, 3)])
     assert stored(database, price_anomalies) == grid
 
@@ -84,7 +98,11 @@ def test_days_with_gaps_between_are_replaced_without_the_days_between(database, 
 def test_a_table_with_days_is_replaced_by_the_day_a_row_is_filed_under(database, make, given, stored):
     """The time that a refused point claims may be any, or none."""
     first = make.START.date()
-    filed = [make.refusal(1, timestamp=None), make.refusal(2, day=first + timedelta(days=1)), make.refusal(3, "ETH")]
+    filed = [
+        make.refusal(1, timestamp=None),
+        make.refusal(2, day=first + timedelta(days=1)),
+        make.refusal(3, "ETH"),
+    ]
     upsert(database, rejected_prices, given(make.refusals(*filed)))
     new = make.refusal(4, timestamp=make.at(90 * DAY))
     assert replace(database, rejected_prices, given(make.refusals(new)), [Slice("BTC", first, first)]) == 1

@@ -21,7 +21,9 @@ from market_pipeline.storage.schema import REVISION, VERSION_TABLE, alembic_conf
 def empty_database(request, tmp_path):
     """A database without any table."""
     if request.param == "sqlite":
-        database = Database(request.getfixturevalue("sqlite_database").url.set(database=str(tmp_path / "empty.db")))
+        database = Database(
+            request.getfixturevalue("sqlite_database").url.set(database=str(tmp_path / "empty.db"))
+        )
     else:
         database = Database(request.getfixturevalue("empty_postgres_url"))
     yield database
@@ -53,7 +55,10 @@ def test_migrating_makes_the_tables_once_and_for_all(empty_database):
 
 def test_an_older_schema_says_how_to_update_it(database):
     run(database, f"UPDATE {VERSION_TABLE} SET version_num = '0000'")
-    with pytest.raises(SchemaMismatch, match=f"at revision 0000, this version needs {REVISION}; run `market-pipeline migrate`"):
+    with pytest.raises(
+        SchemaMismatch,
+        match=f"at revision 0000, this version needs {REVISION}; run `market-pipeline migrate`",
+    ):
         check_schema(database)
     run(database, f"DELETE FROM {VERSION_TABLE}")
     with pytest.raises(SchemaMismatch, match="run `market-pipeline migrate`"):
@@ -63,13 +68,17 @@ def test_an_older_schema_says_how_to_update_it(database):
 def test_a_newer_schema_says_to_update_the_package_and_is_left_alone(database):
     run(database, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
     for work in (check_schema, migrate):
-        with pytest.raises(SchemaMismatch, match="revision 9999, newer than .* this version knows; update market_pipeline"):
+        with pytest.raises(
+            SchemaMismatch, match="revision 9999, newer than .* this version knows; update market_pipeline"
+        ):
             work(database)
 
 
 def test_tables_of_somebody_else_are_not_touched(empty_database):
     run(empty_database, "CREATE TABLE raw_prices (note TEXT)")
-    with pytest.raises(SchemaMismatch, match="already has raw_prices, not made by this project; choose another database"):
+    with pytest.raises(
+        SchemaMismatch, match="already has raw_prices, not made by this project; choose another database"
+    ):
         migrate(empty_database)
     assert names(empty_database) == {"raw_prices"}
 
@@ -109,7 +118,9 @@ def test_migrations_make_exactly_the_constraints(database):
         for table in tables.metadata.sorted_tables:
             checks = {c.name for c in table.constraints if "Check" in type(c).__name__}
             assert {check["name"] for check in found.get_check_constraints(table.name)} == checks
-            assert found.get_pk_constraint(table.name)["constrained_columns"] == [c.name for c in table.primary_key]
+            assert found.get_pk_constraint(table.name)["constrained_columns"] == [
+                c.name for c in table.primary_key
+            ]
             if database.dialect == "postgresql":
                 comments = {column["name"]: column["comment"] for column in found.get_columns(table.name)}
                 assert comments == {column.name: column.comment for column in table.columns}
@@ -127,7 +138,9 @@ def test_every_migration_can_be_taken_back(database):
 def test_a_new_migration_is_written_from_the_template(tmp_path):
     """`script.py.mako` is used only when somebody adds a revision."""
     config = alembic_config(None)
-    script = ScriptDirectory(str(Path(schema.__file__).parent / "migrations"), version_locations=[str(tmp_path)])
+    script = ScriptDirectory(
+        str(Path(schema.__file__).parent / "migrations"), version_locations=[str(tmp_path)]
+    )
     script.generate_revision("0009", "Add a table", head="base", config=config)
     (written,) = tmp_path.glob("*.py")
     text = written.read_text()
@@ -144,6 +157,13 @@ def test_a_schema_that_cannot_be_read_is_not_taken_for_an_empty_one(sqlite_datab
     file.write_bytes(file.read_bytes()[:100] + b"\xff" * 5000)
     with pytest.raises(DatabaseUnavailable, match="malformed|not a database"):
         check_schema(sqlite_database)
+
+
+def test_a_revision_that_cannot_be_read_is_not_a_matter_of_migrating(database):
+    run(database, f"DROP TABLE {VERSION_TABLE}")
+    run(database, f"CREATE TABLE {VERSION_TABLE} (note TEXT)")
+    with pytest.raises(DatabaseUnavailable, match="cannot be read: .*version_num"):
+        check_schema(database)
 
 
 def _migrate(url):

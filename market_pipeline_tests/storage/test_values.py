@@ -14,7 +14,7 @@ from market_pipeline.storage.tables import price_anomalies, raw_prices, rejected
 from market_pipeline.storage.write import replace, upsert
 
 EVER = [datetime(2013, 1, 1, tzinfo=timezone.utc).date(), datetime(2100, 12, 31, tzinfo=timezone.utc).date()]
-NASTY = "O'Neil \"said\" \\ 100 % :name %s ? $1 \n\t {\"price\": \"\\u0000\"} — 比特币 🚀 --; DROP TABLE x"
+NASTY = 'O\'Neil "said" \\ 100 % :name %s ? $1 \n\t {"price": "\\u0000"} — 比特币 🚀 --; DROP TABLE x'
 
 
 @pytest.mark.usefixtures("path")
@@ -55,12 +55,19 @@ def test_a_session_in_another_time_zone_reads_and_writes_the_same(postgres_datab
         connection.execute(text(f"ALTER DATABASE {name} SET timezone TO 'Pacific/Auckland'"))
     elsewhere = Database(postgres_database.url)
     upsert(elsewhere, raw_prices, make.prices(*rows))
-    replace(elsewhere, price_anomalies, make.anomalies(make.anomaly()), [Slice("BTC", make.START.date(), make.START.date())])
+    replace(
+        elsewhere,
+        price_anomalies,
+        make.anomalies(make.anomaly()),
+        [Slice("BTC", make.START.date(), make.START.date())],
+    )
     with elsewhere.reading() as connection:
         assert connection.execute(text("SHOW timezone")).scalar() == "Pacific/Auckland"
     assert stored(elsewhere, raw_prices) == rows
     part = [Slice("BTC", make.START.date(), make.START.date())]
-    assert read_columns(elsewhere, raw_prices, part).datetimes("timestamp") == [row["timestamp"] for row in rows[:3]]
+    assert read_columns(elsewhere, raw_prices, part).datetimes("timestamp") == [
+        row["timestamp"] for row in rows[:3]
+    ]
     frame = read_frame(elsewhere, raw_prices, part)
     assert frame["timestamp"].tolist() == [row["timestamp"] for row in rows[:3]]
     assert str(frame["timestamp"].dt.tz) == "UTC"
@@ -114,7 +121,9 @@ def test_numbers_come_back_to_the_last_bit(database, make):
 
 @pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("price", [0.0, -1.0, float("nan"), float("inf"), float("-inf"), 1e300])
-def test_the_table_itself_refuses_a_price_that_is_not_a_number_above_zero(database, make, given, stored, price):
+def test_the_table_itself_refuses_a_price_that_is_not_a_number_above_zero(
+    database, make, given, stored, price
+):
     rows = given(make.prices(make.price(minutes=0), make.price(minutes=5, price=price)))
     with pytest.raises(WriteFailed, match="raw_prices: the database refused the rows"):
         upsert(database, raw_prices, rows)
