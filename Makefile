@@ -15,7 +15,7 @@ migrate: .venv/run.stamp
 
 test: .venv/test.stamp
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto --cov --cov-report=term
+	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term
 
 bench: .venv/test.stamp
 	$(BIN)/python -m benchmarks

@@ -49,17 +49,18 @@ def build_checks(symbols: Sequence[str], interval: timedelta) -> dg.AssetChecksD
     """The checks; quotes are stale after two collection `interval`s and some slack."""
     limit = 2 * interval + _SLACK
 
-    @dg.multi_asset_check(name="check_prices", specs=_SPECS)
+    @dg.multi_asset_check(name="check_prices", specs=_SPECS, can_subset=True)
     def check_prices(
         context: dg.AssetCheckExecutionContext, database: DatabaseResource
     ) -> Iterator[dg.AssetCheckResult]:
         from market_pipeline.defs.price_checks import verdicts
 
         store, now = database.database(), utc_now()
+        selected = {key.name for key in context.selected_asset_check_keys}
         # A run without partitions (checks executed alone from the UI) looks at today.
         keys = context.partition_keys if context.has_partition_key_range or context.has_partition_key else []
         days = days_of(keys) or [(now.date(), symbol) for symbol in symbols]
         with traced(context.run.run_id):
-            yield from verdicts(store, context.run.run_id, days, now, limit)
+            yield from verdicts(store, context.run.run_id, days, now, limit, selected)
 
     return check_prices

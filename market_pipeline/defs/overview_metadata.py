@@ -1,6 +1,6 @@
 """What the overview says: the numbers, the sentence, the table, and when it is due the picture."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,38 +12,42 @@ from market_pipeline.defs.overview_chart import SPAN, chart_metadata
 from market_pipeline.storage import overview
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.overview import StoredQuote
 
 _TABLE_ROWS = 50
 _TABLE_COLUMNS = ("timestamp", "symbol", "detector", "direction", "move", "explanation")
 
 
 def overview_metadata(
-    store: Database, symbols: tuple[str, ...], now: datetime, last: Mapping[str, dg.MetadataValue[Any]]
+    store: Database, symbols: Sequence[str], now: datetime, last: Mapping[str, dg.MetadataValue[Any]]
 ) -> dict[str, Any]:
     """The metadata of one materialization at `now`; `last` is that of the one before."""
     anomalies = overview.anomalies_since(store, symbols, now - SPAN)
-    metadata = _numbers(store, symbols, anomalies, now)
-    metadata["anomalies_last_24_hours"] = records_table(_records(anomalies))
-    metadata.update(chart_metadata(store, symbols, anomalies, now, last))
-    return metadata
-
-
-def _numbers(store: Database, symbols: tuple[str, ...], anomalies: Columns, now: datetime) -> dict[str, Any]:
-    """price_BTC, change_24h_percent_BTC, anomalies_24h_BTC, ... and one sentence."""
     latest = overview.latest_quotes(store, symbols)
-    before = overview.quotes_at(store, symbols, now - SPAN)
-    metadata: dict[str, Any] = {"summary": _sentence(len(anomalies), latest.keys(), symbols, now)}
+    return {
+        "summary": _sentence(len(anomalies), latest, symbols, now),
+        **chart_metadata(store, symbols, anomalies, now, last),
+        "anomalies_last_24_hours": records_table(_records(anomalies)),
+        **_numbers(symbols, latest, overview.quotes_at(store, symbols, now - SPAN), anomalies),
+    }
+
+
+def _numbers(
+    symbols: Sequence[str], latest: Mapping[str, StoredQuote], before: Mapping[str, StoredQuote], anomalies: Columns
+) -> dict[str, Any]:
+    """price_BTC, change_24h_percent_BTC, anomalies_24h_BTC, ..."""
+    numbers: dict[str, Any] = {}
     for symbol in symbols:
         if symbol in latest:
-            metadata[f"price_{symbol}"] = latest[symbol].price
+            numbers[f"price_{symbol}"] = latest[symbol].price
         if symbol in latest and symbol in before:
-            metadata[f"change_24h_percent_{symbol}"] = 100 * (latest[symbol].price / before[symbol].price - 1)
-        metadata[f"anomalies_24h_{symbol}"] = int((anomalies["symbol"] == symbol).sum())
-    return metadata
+            numbers[f"change_24h_percent_{symbol}"] = 100 * (latest[symbol].price / before[symbol].price - 1)
+        numbers[f"anomalies_24h_{symbol}"] = int((anomalies["symbol"] == symbol).sum())
+    return numbers
 
 
-def _sentence(anomalies: int, quoted: Any, symbols: tuple[str, ...], now: datetime) -> str:
-    silent = [symbol for symbol in symbols if symbol not in quoted]
+def _sentence(anomalies: int, latest: Collection[str], symbols: Sequence[str], now: datetime) -> str:
+    silent = [symbol for symbol in symbols if symbol not in latest]
     text = f"{anomalies} anomalies in the 24 hours before {iso(now.replace(microsecond=0))}."
     return f"{text} No quotes yet: {', '.join(silent)}." if silent else text
 

@@ -3,7 +3,7 @@
 ERROR wakes somebody, WARN is read in the morning.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -22,18 +22,23 @@ _OTHER_REASONS = [reason for reason in Reason if reason not in _OF_THEIR_OWN]
 
 
 def verdicts(
-    store: Database, run_id: str, days: Sequence[DayOfSymbol], now: datetime, limit: timedelta
+    store: Database, run_id: str, days: Sequence[DayOfSymbol], now: datetime, limit: timedelta, selected: Collection[str]
 ) -> Iterator[dg.AssetCheckResult]:
-    """One result for each check of `raw_prices`, about the `days` of run `run_id`.
+    """One result for each `selected` check of `raw_prices`, about the `days` of run `run_id`.
 
     Quotes older than `limit` are stale.
     """
     slices = merge_days(days)
-    yield _future(store, run_id, slices, now)
-    yield _negative(store, run_id, slices)
-    yield _rejected(store, run_id, slices)
-    yield _quoted(store, run_id, days, now, limit)
-    yield _fresh(store, sorted({symbol for _, symbol in days}), now, limit)
+    questions: dict[str, Callable[[], dg.AssetCheckResult]] = {
+        FUTURE: lambda: _future(store, run_id, slices, now),
+        NEGATIVE: lambda: _negative(store, run_id, slices),
+        REJECTED: lambda: _rejected(store, run_id, slices),
+        QUOTED: lambda: _quoted(store, run_id, days, now, limit),
+        FRESH: lambda: _fresh(store, sorted({symbol for _, symbol in days}), now, limit),
+    }
+    for name, ask in questions.items():
+        if name in selected:
+            yield ask()
 
 
 def _future(store: Database, run_id: str, slices: Sequence[Slice], now: datetime) -> dg.AssetCheckResult:

@@ -102,3 +102,14 @@ def test_the_sample_is_bounded_and_the_count_is_exact(world):
     check = world.checks(world.tick())["no_future_timestamps"]
     assert check.metadata["stored"].value == 25
     assert len(check.metadata["sample"].records) == 10
+
+
+def test_one_check_can_be_executed_alone_and_looks_at_today(world):
+    """What a person does at night: look again, without collecting anything."""
+    world.tick()
+    requests = len(world.simulator.requests)
+    check = dg.AssetCheckKey(dg.AssetKey("raw_prices"), "quotes_are_fresh")
+    job = world.defs.get_repository_def().get_implicit_global_asset_job_def().get_subset(asset_check_selection={check}, asset_selection=set())
+    result = job.execute_in_process(instance=world.instance)
+    assert {name: check.passed for name, check in world.checks(result).items()} == {"quotes_are_fresh": True}
+    assert len(world.simulator.requests) == requests

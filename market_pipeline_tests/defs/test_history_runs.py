@@ -32,7 +32,7 @@ def test_a_range_of_days_is_one_request_a_symbol(world_of, database):
 
 
 def test_running_the_same_days_again_changes_nothing(world):
-    first, last = world.days_ago(9), world.days_ago(2)
+    first, last = world.days_ago(4), world.days_ago(2)
     world.complete(first, last, ["BTC", "ETH"])
     prices, anomalies = world.prices(), world.rows(tables.price_anomalies)
     world.complete(first, last, ["BTC", "ETH"])
@@ -41,12 +41,12 @@ def test_running_the_same_days_again_changes_nothing(world):
 
 
 def test_a_day_has_the_same_anomalies_alone_and_in_a_range(world):
-    first, last = world.days_ago(25), world.days_ago(1)
-    world.complete(first, last)
+    first, last = world.days_ago(15), world.days_ago(1)
+    world.complete(first, last, ["BTC", "ADA"])
     in_range = world.rows(tables.price_anomalies)
     assert in_range, "the simulated market jumps now and then"
     flagged = max(row["timestamp"].date() for row in in_range)
-    world.complete(flagged, flagged)
+    world.complete(flagged, flagged, ["BTC", "ADA"])
     assert world.rows(tables.price_anomalies) == in_range
 
 
