@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _EPOCH = date(1970, 1, 1)
+# So few rows are gone before the garbage collector looks. Rows by the thousand make it walk through all
+# objects of the process again and again, which costs more than reading them.
+_ROWS_AT_ONCE = 250
 
 
 def read_columns(
@@ -39,15 +42,16 @@ def read_columns(
     names = _names(table, columns)
     asked = _without_symbol(names)
     chosen = [readable(table.columns[name], database.dialect) for name in asked]
-    rows: list[Any] = []
-    counts = []
+    values: list[list[Any]] = [[] for _ in asked]
+    ends = [0]
     with database.reading() as connection:
         for part in slices:
-            found = connection.execute(_rows_of(table, part, chosen)).fetchall()
-            rows += found
-            counts.append(len(found))
-    arrays = dict(columns_from_rows(table, asked, rows).arrays)
-    arrays["symbol"] = np.repeat(np.array([part.symbol for part in slices], dtype=object), counts)
+            for rows in connection.execute(_rows_of(table, part, chosen)).partitions(_ROWS_AT_ONCE):
+                for column, more in zip(values, zip(*rows), strict=True):
+                    column.extend(more)
+            ends.append(len(values[0]))
+    arrays = {name: _array(table.columns[name], column) for name, column in zip(asked, values, strict=True)}
+    arrays["symbol"] = np.repeat(np.array([part.symbol for part in slices], dtype=object), np.diff(ends))
     return Columns({name: arrays[name] for name in names})
 
 
@@ -124,11 +128,11 @@ def _rows_of(table: Table, part: Slice, chosen: Sequence[ColumnElement[Any]]) ->
     return select(*chosen).where(in_slice(table, part)).order_by(*(table.columns[name] for name in order))
 
 
-def _array(column: Column[Any], values: tuple[Any, ...]) -> NDArray[Any]:
+def _array(column: Column[Any], values: Sequence[Any]) -> NDArray[Any]:
     kind = numpy_type(column)
     if kind.kind == "M":
         if column.nullable:
-            values = tuple(NOT_A_TIME if value is None else value for value in values)
+            values = [NOT_A_TIME if value is None else value for value in values]
         return np.array(values, dtype=np.int64).view(kind)
     if kind.kind == "f":
         return np.array(values, dtype=kind)  # None becomes NaN.
