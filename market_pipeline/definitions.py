@@ -1,12 +1,9 @@
 """The code location: `defs`, the only place where everything is put together."""
 
 import warnings
-from datetime import timedelta
 
 import dagster as dg
-from cronsim import CronSim
 
-from market_pipeline.clock import utc_now
 from market_pipeline.logs import configure_logging
 from market_pipeline.settings import Settings, load_settings
 
@@ -36,7 +33,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
             build_price_anomalies(partitions, kinds),
             build_market_overview(catalogue),
         ],
-        asset_checks=[build_checks(catalogue.symbols, collection_interval(settings.collect_cron))],
+        asset_checks=[build_checks(catalogue.symbols, settings.collect_cron)],
         jobs=JOBS,
         schedules=build_schedules(settings.collect_cron, catalogue.symbols),
         resources={
@@ -47,13 +44,6 @@ def build_defs(settings: Settings) -> dg.Definitions:
         # A run is one request and a few rows: a process per step would double its cost.
         executor=dg.in_process_executor,
     )
-
-
-def collection_interval(cron: str) -> timedelta:
-    """The longest wait between two of the next ticks of `cron`."""
-    ticks = CronSim(cron, utc_now())
-    times = [next(ticks) for _ in range(50)]
-    return max(later - earlier for earlier, later in zip(times, times[1:]))
 
 
 _settings = load_settings()

@@ -53,10 +53,11 @@ def from_symbols(
             passed=True, check_name=check, asset_key=RAW_PRICES, metadata=metadata, description=good
         )
     metadata["symbols"] = ", ".join(problems)
+    first = next(iter(problems.values())).rstrip(".")
     metadata["sample"] = records_table([{"symbol": s, "problem": p} for s, p in list(problems.items())[:50]])
     return dg.AssetCheckResult(
         passed=False, check_name=check, asset_key=RAW_PRICES, severity=severity, metadata=metadata,
-        description=f"{', '.join(problems)}: {next(iter(problems.values()))}. {recovery}",
+        description=f"{', '.join(problems)}: {first}. {recovery}",
     )
 
 

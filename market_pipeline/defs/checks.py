@@ -5,9 +5,10 @@ must not exist are stored; what was refused before it reached the table only war
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import dagster as dg
+from cronsim import CronSim
 
 from market_pipeline.clock import utc_now
 from market_pipeline.defs.check_names import FRESH, FUTURE, NEGATIVE, QUOTED, REJECTED
@@ -40,14 +41,20 @@ _SPECS = [
     ),
     dg.AssetCheckSpec(
         FRESH, asset=RAW_PRICES,
-        description="The newest quote of each symbol is not older than two collection intervals.",
+        description="The newest quote of each symbol is not older than the last tick but one.",
     ),
 ]
 
 
-def build_checks(symbols: Sequence[str], interval: timedelta) -> dg.AssetChecksDefinition:
-    """The checks; quotes are stale after two collection `interval`s and some slack."""
-    limit = 2 * interval + _SLACK
+def oldest_fresh(collect_cron: str, now: datetime) -> datetime:
+    """The time before which a newest quote is stale at `now`: the last tick but one, less some slack."""
+    ticks = CronSim(collect_cron, now, reverse=True)
+    next(ticks)
+    return next(ticks) - _SLACK
+
+
+def build_checks(symbols: Sequence[str], collect_cron: str) -> dg.AssetChecksDefinition:
+    """The checks; what is fresh follows from when prices are collected."""
 
     @dg.multi_asset_check(name="check_prices", specs=_SPECS, can_subset=True)
     def check_prices(
@@ -61,6 +68,6 @@ def build_checks(symbols: Sequence[str], interval: timedelta) -> dg.AssetChecksD
         keys = context.partition_keys if context.has_partition_key_range or context.has_partition_key else []
         days = days_of(keys) or [(now.date(), symbol) for symbol in symbols]
         with traced(context.run.run_id):
-            yield from verdicts(store, context.run.run_id, days, now, limit, selected)
+            yield from verdicts(store, context.run.run_id, days, now, oldest_fresh(collect_cron, now), selected)
 
     return check_prices

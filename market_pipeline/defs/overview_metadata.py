@@ -1,7 +1,7 @@
 """What the overview says: the numbers, the sentence, the table, and when it is due the picture."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -14,6 +14,8 @@ from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.overview import StoredQuote
 
+# History has a point an hour, some a little late.
+_ABOUT = timedelta(hours=2)
 _TABLE_ROWS = 50
 _TABLE_COLUMNS = ("timestamp", "symbol", "detector", "direction", "move", "explanation")
 
@@ -28,8 +30,14 @@ def overview_metadata(
         "summary": _sentence(len(anomalies), latest, symbols, now),
         **chart_metadata(store, symbols, anomalies, now, last),
         "anomalies_last_24_hours": records_table(_records(anomalies)),
-        **_numbers(symbols, latest, overview.quotes_at(store, symbols, now - SPAN), anomalies),
+        **_numbers(symbols, latest, _day_before(store, symbols, now), anomalies),
     }
+
+
+def _day_before(store: Database, symbols: Sequence[str], now: datetime) -> dict[str, StoredQuote]:
+    """The quote of 24 hours ago, where there is one from about then: after an outage there is none."""
+    found = overview.quotes_at(store, symbols, now - SPAN)
+    return {symbol: quote for symbol, quote in found.items() if quote.timestamp >= now - SPAN - _ABOUT}
 
 
 def _numbers(

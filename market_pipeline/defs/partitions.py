@@ -13,6 +13,10 @@ from market_pipeline.anomalies import LEAD_DAYS
 DAY = "day"
 SYMBOL = "symbol"
 
+# The run tags with which Dagster makes one run cover a range of partitions.
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+
 # One run may cover many partitions: it collects them with the fewest requests.
 SINGLE_RUN = dg.BackfillPolicy.single_run()
 
@@ -57,6 +61,11 @@ def days_of(keys: Iterable[str]) -> list[tuple[date, str]]:
 def range_tags(first: date, last: date, symbols: Sequence[str]) -> dict[str, str]:
     """Run tags that make one run cover `first`..`last` of all `symbols` (given in configured order)."""
     return {
-        "dagster/asset_partition_range_start": str(partition_key(first, symbols[0])),
-        "dagster/asset_partition_range_end": str(partition_key(last, symbols[-1])),
+        RANGE_START: str(partition_key(first, symbols[0])),
+        RANGE_END: str(partition_key(last, symbols[-1])),
     }
+
+
+def first_day(key: str) -> date:
+    """The day of a partition key in text."""
+    return date.fromisoformat(key.split("|")[0])

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
+from market_pipeline.anomalies import LEAD_DAYS
+from market_pipeline.clock import DAY
 from market_pipeline.defs.check_names import FRESH, FUTURE, NEGATIVE, QUOTED, REJECTED
 from market_pipeline.defs.check_results import from_offenders, from_symbols
 from market_pipeline.prices.coverage import DayOfSymbol
@@ -22,19 +24,26 @@ _OTHER_REASONS = [reason for reason in Reason if reason not in _OF_THEIR_OWN]
 
 
 def verdicts(
-    store: Database, run_id: str, days: Sequence[DayOfSymbol], now: datetime, limit: timedelta, selected: Collection[str]
+    store: Database,
+    run_id: str,
+    days: Sequence[DayOfSymbol],
+    now: datetime,
+    oldest: datetime,
+    selected: Collection[str],
 ) -> Iterator[dg.AssetCheckResult]:
     """One result for each `selected` check of `raw_prices`, about the `days` of run `run_id`.
 
-    Quotes older than `limit` are stale.
+    A newest quote from before `oldest` is stale.
     """
     slices = merge_days(days)
+    # What blocks the anomalies looks at all that they are about to read.
+    read = merge_days({(day - n * DAY, symbol) for day, symbol in days for n in range(LEAD_DAYS + 1)})
     questions: dict[str, Callable[[], dg.AssetCheckResult]] = {
-        FUTURE: lambda: _future(store, run_id, slices, now),
-        NEGATIVE: lambda: _negative(store, run_id, slices),
+        FUTURE: lambda: _future(store, run_id, read, now),
+        NEGATIVE: lambda: _negative(store, run_id, read),
         REJECTED: lambda: _rejected(store, run_id, slices),
-        QUOTED: lambda: _quoted(store, run_id, days, now, limit),
-        FRESH: lambda: _fresh(store, sorted({symbol for _, symbol in days}), now, limit),
+        QUOTED: lambda: _quoted(store, run_id, days, now, oldest),
+        FRESH: lambda: _fresh(store, [symbol for day, symbol in days if day == now.date()], now, oldest),
     }
     for name, ask in questions.items():
         if name in selected:
@@ -58,8 +67,8 @@ def _negative(store: Database, run_id: str, slices: Sequence[Slice]) -> dg.Asset
         stored=audit.quotes_not_positive(store, slices),
         refused=audit.refusals_of_run(store, run_id, slices, [Reason.NEGATIVE_PRICE.value]),
         wrong="without a price above zero",
-        recovery="A table constraint forbids such rows: run `market-pipeline migrate` to see that the schema is "
-        "whole, delete the rows, then materialize the partitions again.",
+        recovery="A table constraint forbids such rows, so it was dropped or another writer replaced the table. "
+        "Delete the rows, restore the constraint, then materialize the partitions again.",
     )
 
 
@@ -74,9 +83,9 @@ def _rejected(store: Database, run_id: str, slices: Sequence[Slice]) -> dg.Asset
 
 
 def _quoted(
-    store: Database, run_id: str, days: Sequence[DayOfSymbol], now: datetime, grace: timedelta
+    store: Database, run_id: str, days: Sequence[DayOfSymbol], now: datetime, oldest: datetime
 ) -> dg.AssetCheckResult:
-    missing = audit.symbols_without_quote(store, merge_days(days), grace, today=now.date())
+    missing = audit.symbols_without_quote(store, merge_days(days), now - oldest, today=now.date())
     unquoted = audit.symbols_unquoted(store, run_id, merge_days(days), Source.LIVE.value)
     problems = {symbol: f"no quote stored for {_few([day.isoformat() for day in gone])}" for symbol, gone in missing.items()}
     problems.update({symbol: f"its answer was refused: {detail}" for symbol, detail in unquoted.items()})
@@ -88,17 +97,19 @@ def _quoted(
     )
 
 
-def _fresh(store: Database, symbols: Sequence[str], now: datetime, limit: timedelta) -> dg.AssetCheckResult:
+def _fresh(store: Database, symbols: Sequence[str], now: datetime, oldest: datetime) -> dg.AssetCheckResult:
     newest = audit.newest_quote_times(store, symbols)
     problems = {}
     for symbol, moment in newest.items():
         if moment is None:
             problems[symbol] = "no quote stored at all"
-        elif now - moment > limit:
-            problems[symbol] = f"newest quote is {_minutes(now - moment)} old, more than {_minutes(limit)}"
+        elif moment < oldest:
+            problems[symbol] = f"newest quote is {_minutes(now - moment)} old, more than {_minutes(now - oldest)}"
     return from_symbols(
         FRESH, problems, severity=dg.AssetCheckSeverity.WARN,
-        good=f"the newest quote of each symbol is younger than {_minutes(limit)}",
+        good=f"the newest quote of each symbol is younger than {_minutes(now - oldest)}"
+        if symbols
+        else "not asked: the run is about past days only",
         recovery="See that tick_schedule is running and its last run succeeded. If it did, CoinGecko serves a stale "
         "price for these coins: look at them on its site.",
         ages={symbol: (now - moment).total_seconds() for symbol, moment in newest.items() if moment is not None},

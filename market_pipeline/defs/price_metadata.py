@@ -8,7 +8,7 @@ import dagster as dg
 
 from market_pipeline.defs.partitions import partition_key
 from market_pipeline.prices.coverage import DayOfSymbol, quotes_by_day, refusals_by_day
-from market_pipeline.prices.quotes import Quote
+from market_pipeline.prices.quotes import Quote, Source
 from market_pipeline.slices import merge_days
 from market_pipeline.storage import tables
 from market_pipeline.storage.engine import Database
@@ -47,8 +47,12 @@ def refusal_metadata(database: Database, days: Sequence[DayOfSymbol], collected:
 
 
 def neighbour_days(days: Sequence[DayOfSymbol], quotes: Sequence[Quote]) -> list[DayOfSymbol]:
-    """Days that got quotes without being asked for: just after midnight the newest price is yesterday's."""
-    return sorted({(quote.timestamp.date(), quote.symbol) for quote in quotes} - set(days))
+    """Days that got a live quote without being asked for: just after midnight the newest price is yesterday's.
+
+    The point at the last midnight of a history window does not count: it completes no day.
+    """
+    live = {(quote.timestamp.date(), quote.symbol) for quote in quotes if quote.source is Source.LIVE}
+    return sorted(live - set(days))
 
 
 def materialization(asset: str, day: DayOfSymbol, metadata: Metadata) -> dg.AssetMaterialization:

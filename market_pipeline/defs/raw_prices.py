@@ -70,7 +70,8 @@ def build_raw_prices(
                 upsert(store, tables.raw_prices, quotes)
                 upsert(store, tables.rejected_prices, refusals)
                 good = [(day, symbol) for day, symbol in wanted if symbol not in collected.failures]
-                _report(context, partitions, price_metadata(store, good, collected))
+                _report(context, partitions, RAW_PRICES, price_metadata(store, good, collected))
+                _report(context, partitions, REJECTED_PRICES, refusal_metadata(store, good, collected))
                 raise collection_failure(collected.failures)
             late = neighbour_days(wanted, collected.quotes)
             described = price_metadata(store, [*wanted, *late], collected)
@@ -79,7 +80,7 @@ def build_raw_prices(
             context.add_output_metadata(_run_metadata(collected), output_name=RAW_PRICES)
             yield dg.Output(quotes, RAW_PRICES)
             yield dg.Output(refusals, REJECTED_PRICES)
-            _report(context, partitions, {day: described[day] for day in late})
+            _report(context, partitions, RAW_PRICES, {day: described[day] for day in late})
 
     return collect_prices
 
@@ -114,9 +115,12 @@ def _describe(context: dg.AssetExecutionContext, asset: str, days: dict[DayOfSym
 
 
 def _report(
-    context: dg.AssetExecutionContext, partitions: dg.MultiPartitionsDefinition, days: dict[DayOfSymbol, Metadata]
+    context: dg.AssetExecutionContext,
+    partitions: dg.MultiPartitionsDefinition,
+    asset: str,
+    days: dict[DayOfSymbol, Metadata],
 ) -> None:
     """Report partitions that Dagster would not mark by itself: neighbour days, or the good part of a failed run."""
     for day, metadata in days.items():
         if partitions.has_partition_key(str(partition_key(*day))):
-            context.log_event(materialization(RAW_PRICES, day, metadata))
+            context.log_event(materialization(asset, day, metadata))

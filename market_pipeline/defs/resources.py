@@ -32,20 +32,19 @@ def _process_database(url: str) -> Database:
 class CoinGeckoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only in its private base
     """CoinGecko's API: paced by the plan's budget, retried with backoff, key only in a header."""
 
-    plan: str
+    plan: Plan
     base_url: str
 
     def client(self) -> "CoinGeckoClient":
         """A client to use in a `with` block."""
         from market_pipeline.coingecko.client import CoinGeckoClient
 
-        settings = load_settings()
-        key = settings.coingecko_api_key
+        key = load_settings().coingecko_api_key
         return CoinGeckoClient(
             base_url=self.base_url,
-            plan=settings.coingecko_plan,
+            plan=self.plan,
             api_key=key.get_secret_value() if key else None,
-            budget=_process_budget(settings.coingecko_plan),
+            budget=_process_budget(self.plan),
         )
 
 

@@ -5,19 +5,20 @@ previous run still goes needs the instance.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import dagster as dg
 
+from market_pipeline.clock import DAY
 from market_pipeline.defs.jobs import COMPLETE_DAYS, TICK
-from market_pipeline.defs.partitions import range_tags
+from market_pipeline.defs.partitions import RANGE_END, RANGE_START, first_day, range_tags
 
 # CoinGecko publishes the last completed UTC day at 00:35 and its caches expire at 00:40.
 COMPLETION_CRON = "45 0 * * *"
+LONGEST_COMPLETION = timedelta(days=7)
 
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
@@ -30,10 +31,24 @@ def tick_request(scheduled: datetime, symbols: Sequence[str]) -> dg.RunRequest:
     return dg.RunRequest(run_key=scheduled.isoformat(), tags=range_tags(day, day, symbols))
 
 
-def completion_request(scheduled: datetime, symbols: Sequence[str]) -> dg.RunRequest:
-    """One run over the day before `scheduled` (aware UTC) for all symbols."""
-    yesterday = scheduled.date() - timedelta(days=1)
-    return dg.RunRequest(run_key=yesterday.isoformat(), tags=range_tags(yesterday, yesterday, symbols))
+def completion_request(scheduled: datetime, symbols: Sequence[str], last: dg.DagsterRun | None) -> dg.RunRequest:
+    """One run for all symbols up to the day before `scheduled` (aware UTC).
+
+    It begins where `last`, the previous run of the job, left off, at most `LONGEST_COMPLETION` back: nights that
+    were missed or failed are made up for, at the same number of requests.
+    """
+    yesterday = scheduled.date() - DAY
+    first = max(_next_day(last) or yesterday, yesterday - LONGEST_COMPLETION + DAY)
+    return dg.RunRequest(run_key=yesterday.isoformat(), tags=range_tags(min(first, yesterday), yesterday, symbols))
+
+
+def _next_day(last: dg.DagsterRun | None) -> date | None:
+    """The first day that `last` did not complete, or None if it does not say."""
+    if last is None or RANGE_START not in last.tags or RANGE_END not in last.tags:
+        return None
+    if last.status == dg.DagsterRunStatus.SUCCESS:
+        return first_day(last.tags[RANGE_END]) + DAY
+    return first_day(last.tags[RANGE_START])
 
 
 def skip_reason(job: str, unfinished: Sequence[dg.DagsterRun]) -> str | None:
@@ -42,8 +57,8 @@ def skip_reason(job: str, unfinished: Sequence[dg.DagsterRun]) -> str | None:
         return None
     run = unfinished[0]
     return (
-        f"Run {run.run_id[:8]} of {job} is still {run.status.value.lower()}; this one is left out, the next brings "
-        "everything up to date. If it hangs, terminate it in the UI."
+        f"Run {run.run_id[:8]} of {job} is still {run.status.value.lower()}; this one is left out, the next makes up "
+        "for it. If it hangs, terminate it in the UI."
     )
 
 
@@ -72,9 +87,15 @@ def build_schedules(collect_cron: str, symbols: Sequence[str]) -> list[dg.Schedu
     )
     def completion_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         reason = skip_reason(COMPLETE_DAYS, _unfinished(context, COMPLETE_DAYS))
-        return dg.SkipReason(reason) if reason else completion_request(context.scheduled_execution_time, symbols)
+        return dg.SkipReason(reason) if reason else completion_request(
+            context.scheduled_execution_time, symbols, _latest(context, COMPLETE_DAYS)
+        )
 
     return [tick_schedule, completion_schedule]
+
+
+def _latest(context: dg.ScheduleEvaluationContext, job: str) -> dg.DagsterRun | None:
+    return next(iter(context.instance.get_runs(dg.RunsFilter(job_name=job), limit=1)), None)
 
 
 def _unfinished(context: dg.ScheduleEvaluationContext, job: str) -> Sequence[dg.DagsterRun]:

@@ -11,7 +11,8 @@ from datetime import date, datetime, timezone
 
 from market_pipeline.clock import start_of_day
 from market_pipeline.coingecko.client import CoinGeckoClient
-from market_pipeline.coingecko.errors import CoinGeckoError, TransientError
+from market_pipeline.coingecko.errors import CoinGeckoError, RequestRefused, TransientError
+from market_pipeline.coingecko.models import RawPoint, payload_text
 from market_pipeline.prices.quotes import Quote, Refusal, Source
 from market_pipeline.prices.validate import Examined, examine
 from market_pipeline.prices.windows import windows
@@ -19,6 +20,8 @@ from market_pipeline.slices import Slice
 from market_pipeline.symbols import Catalogue
 
 logger = logging.getLogger(__name__)
+
+NOT_FOUND = 404
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,13 @@ def _examine_window(
     client: CoinGeckoClient, catalogue: Catalogue, window: Slice, days: Collection[date]
 ) -> Examined:
     coin_id = catalogue.coin(window.symbol).coin_id
-    points = client.market_chart_range(coin_id, window.start, window.end)
+    try:
+        points = client.market_chart_range(coin_id, window.start, window.end)
+    except RequestRefused as error:
+        if error.status != NOT_FOUND:
+            raise
+        # An answer, and the same as a coin left out of current prices: it has no price.
+        points = (RawPoint(coin_id, None, None, payload_text(str(error))),)
     return examine(
         points, symbol=window.symbol, days=days, now=client.clock(), source=Source.HISTORY,
         window=(window.start, window.end),

@@ -1,12 +1,13 @@
 """Every asset check, failing: what it says, how loudly, and what it stops."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import dagster as dg
 import pytest
 from sqlalchemy import text
 
 from market_pipeline.clock import utc_now
+from market_pipeline.defs.checks import oldest_fresh
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.storage import tables
 
@@ -113,3 +114,36 @@ def test_one_check_can_be_executed_alone_and_looks_at_today(world):
     result = job.execute_in_process(instance=world.instance)
     assert {name: check.passed for name, check in world.checks(result).items()} == {"quotes_are_fresh": True}
     assert len(world.simulator.requests) == requests
+
+
+def test_a_bad_row_in_the_days_that_the_anomalies_read_fails_the_check_too(world):
+    """It would otherwise crash the anomalies of every coin, night after night, without a hint."""
+    without_price_constraint(world)
+    world.insert(symbol="BTC", timestamp=utc_now() - timedelta(days=2), price=-1.0)
+    result = world.tick()
+    check = world.checks(result)["no_negative_prices"]
+    assert (check.passed, check.severity) == (False, ERROR)
+    assert check.metadata["symbols"].value == "BTC"
+    assert not result.success
+
+
+def test_a_run_about_past_days_says_nothing_of_freshness(world):
+    yesterday = world.days_ago(1)
+    check = world.checks(world.complete(yesterday, yesterday, ["BTC"]))["quotes_are_fresh"]
+    assert check.passed
+    assert "past days only" in check.description
+
+
+@pytest.mark.parametrize(
+    ("cron", "now", "oldest"),
+    [
+        ("*/5 * * * *", "2026-05-04T12:03:00", "2026-05-04T11:52:00"),
+        ("0 * * * *", "2026-05-04T12:03:00", "2026-05-04T10:57:00"),
+        ("*/5 9-17 * * 1-5", "2026-05-04T09:02:00", "2026-05-01T17:52:00"),
+        ("0 6 * * *", "2026-05-04T05:59:00", "2026-05-02T05:57:00"),
+    ],
+)
+def test_what_is_fresh_follows_from_when_prices_are_collected(cron, now, oldest):
+    """The last tick but one, less three minutes: over a weekend without ticks nothing grows stale."""
+    moment = datetime.fromisoformat(now).replace(tzinfo=timezone.utc)
+    assert oldest_fresh(cron, moment) == datetime.fromisoformat(oldest).replace(tzinfo=timezone.utc)

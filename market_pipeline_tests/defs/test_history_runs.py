@@ -2,6 +2,9 @@
 
 from datetime import timedelta
 
+import dagster as dg
+
+from market_pipeline.clock import start_of_day
 from market_pipeline.defs.partitions import partition_key
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.storage import tables
@@ -52,7 +55,7 @@ def test_a_day_has_the_same_anomalies_alone_and_in_a_range(world):
 
 def test_the_good_symbols_of_a_failed_run_are_kept_and_marked(world):
     yesterday = world.days_ago(1)
-    world.simulator.add_fault(Fault(kind="status", status=404, times=None, path="/coins/cardano"))
+    world.simulator.add_fault(Fault(kind="status", status=400, code=10012, times=None, path="/coins/cardano"))
     result = world.complete(yesterday, yesterday)
     assert not result.success
     good = set(world.symbols) - {"ADA"}
@@ -60,6 +63,7 @@ def test_the_good_symbols_of_a_failed_run_are_kept_and_marked(world):
     assert {key.split("|")[1] for key in world.materialized("raw_prices")} == good
     failure = next(event for event in result.all_events if event.is_step_failure)
     assert failure.step_failure_data.user_failure_data.metadata["symbols"].value == "ADA"
+    assert {key.split("|")[1] for key in world.materialized("rejected_prices")} == good
     assert world.materialized("price_anomalies") == set()
     world.simulator.clear_faults()
     assert world.complete(yesterday, yesterday, ["ADA"]).success
@@ -70,3 +74,28 @@ def test_a_range_up_to_today_collects_history_and_the_live_price(world):
     assert world.complete(world.days_ago(2), world.today, ["SOL"]).success
     assert {row["source"] for row in world.prices()} == {"market_chart", "simple_price"}
     assert sorted(request.path.rsplit("/", 1)[-1] for request in world.simulator.requests) == ["price", "range"]
+
+
+def test_a_coin_that_coingecko_does_not_know_does_not_keep_the_others_from_their_anomalies(world):
+    """A renamed id would otherwise mean that no night completes any coin."""
+    yesterday = world.days_ago(1)
+    world.simulator.add_fault(Fault(kind="status", status=404, times=None, path="/coins/cardano"))
+    result = world.complete(yesterday, yesterday)
+    assert result.success
+    assert {row["symbol"] for row in world.prices()} == set(world.symbols) - {"ADA"}
+    refused = world.rows(tables.rejected_prices)
+    assert [(row["symbol"], row["reason"], row["day"]) for row in refused] == [("ADA", "missing_price", yesterday)]
+    quoted = world.checks(result)["every_symbol_quoted"]
+    assert (quoted.passed, quoted.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert quoted.metadata["symbols"].value == "ADA"
+
+
+def test_the_point_at_the_last_midnight_does_not_turn_the_next_day_green(world, market, monkeypatch):
+    """It lies inside the window that was asked for, and completes no day."""
+    day = world.days_ago(3)
+    midnight = start_of_day(day) + timedelta(days=1)
+    points = market.points
+    monkeypatch.setattr(market, "points", lambda *asked: [*points(*asked), (midnight, 1.0)])
+    assert world.complete(day, day, ["BTC"]).success
+    assert max(row["timestamp"] for row in world.prices()) == midnight
+    assert world.materialized("raw_prices") == {str(partition_key(day, "BTC"))}

@@ -58,3 +58,11 @@ def test_an_empty_database_has_an_overview_that_says_so(world):
     assert world.tick().success
     assert "No quotes yet: BTC, ETH" in world.latest_metadata("market_overview")["summary"]
     assert utc_now().strftime("%Y-%m-%d") in world.latest_metadata("market_overview")["summary"]
+
+
+def test_a_change_over_24_hours_is_not_told_of_a_price_that_is_days_old(world):
+    world.insert(symbol="BTC", timestamp=utc_now() - timedelta(days=6), price=1.0)
+    world.tick()
+    metadata = world.latest_metadata("market_overview")
+    assert "price_BTC" in metadata
+    assert "change_24h_percent_BTC" not in metadata

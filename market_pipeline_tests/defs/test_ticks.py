@@ -103,6 +103,7 @@ def test_no_answer_however_broken_crashes_the_run_or_is_stored(world, kind):
     result = world.tick()
     assert world.simulator.requests
     assert world.prices() == []
+    assert result.success == (kind == "empty_object"), "no coin in a good answer is no failed request"
     for event in result.all_events:
         if event.is_step_failure:
             assert event.step_failure_data.user_failure_data is not None, "a failure with a verdict, not a crash"
