@@ -49,14 +49,16 @@ def test_postgresql_is_always_reached_through_psycopg2(monkeypatch, scheme):
     ("name", "value", "allowed"),
     [
         ("COINGECKO_PLAN", "free", "allowed are keyless, demo, pro"),
-        ("LOG_LEVEL", "loud", "allowed are DEBUG, INFO, WARNING, ERROR"),
+        ("LOG_LEVEL", "LOUD", "allowed are DEBUG, INFO, WARNING, ERROR"),
         ("MARKET_SYMBOLS", "BTC,XRP", "Unsupported symbol: 'XRP'"),
         ("HISTORY_START", "2999-01-01", "from 2013-01-01 to today"),
-        ("HISTORY_START", "soon", "date"),
+        ("HISTORY_START", "soon", "a day from 2013-01-01 to today, written YYYY-MM-DD"),
+        ("HISTORY_START", "01.02.2026", "written YYYY-MM-DD"),
         ("COLLECT_CRON", "every minute", "not a cron expression"),
         ("COLLECT_CRON", "* * * * * *", "five cron fields"),
         ("COINGECKO_BASE_URL", "ftp://host", "https://host/api/v3"),
-        ("COINGECKO_BASE_URL", "https://user:pass@host/api", "without credentials"),
+        ("COINGECKO_BASE_URL", "https:///api/v3", "https://host/api/v3"),
+        ("COINGECKO_BASE_URL", "https://[host/api", "Invalid IPv6 URL"),
     ],
 )
 def test_a_bad_setting_is_named_with_its_value_and_what_is_allowed(monkeypatch, name, value, allowed):
@@ -67,6 +69,14 @@ def test_a_bad_setting_is_named_with_its_value_and_what_is_allowed(monkeypatch, 
     assert allowed in str(error.value)
 
 
+@pytest.mark.parametrize("url", ["https://user:canary@host/api", "https://host/api?x_cg_pro_api_key=canary"])
+def test_an_address_with_credentials_is_refused_without_showing_it(monkeypatch, url):
+    monkeypatch.setenv("COINGECKO_BASE_URL", url)
+    with pytest.raises(SettingsError, match="COINGECKO_BASE_URL.*without credentials or a query") as error:
+        load_settings()
+    assert "canary" not in str(error.value)
+
+
 @pytest.mark.parametrize("url", ["mysql://u:canary@h/x", "sqlite://", "sqlite:///:memory:", "canary"])
 def test_a_bad_database_url_is_refused_without_showing_it(monkeypatch, url):
     """In-memory SQLite is refused because every run is a process of its own."""
@@ -75,6 +85,37 @@ def test_a_bad_database_url_is_refused_without_showing_it(monkeypatch, url):
         load_settings()
     assert "canary" not in str(error.value)
     assert "postgresql://user:password@host" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["password", "passfile", "sslpassword"])
+def test_a_password_stands_where_it_is_hidden_or_nowhere(monkeypatch, name):
+    """A URL shown in a message hides the password of its user part, never one in its query."""
+    monkeypatch.setenv("DATABASE_URL", f"postgresql:///d?host=/tmp&{name}=canary")
+    with pytest.raises(SettingsError, match=f"{name} cannot .* write the password as user:password@host") as error:
+        load_settings()
+    assert "canary" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("postgresql://h:canary/d", "port is not a number"),
+        ("postgresql://user:can@ary:canary@h/d", "port is not a number"),
+        ("postgresql://user:can@canary@h/d", "host holds an @"),
+    ],
+)
+def test_a_malformed_host_or_port_is_said_without_showing_it(monkeypatch, url, complaint):
+    """An unquoted @ in a password makes its rest the host or the port, which nobody hides."""
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(SettingsError, match=f"{complaint}; write .* with %40 for an @") as error:
+        load_settings()
+    assert "canary" not in str(error.value)
+
+
+def test_a_sqlite_file_may_be_in_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///~/x.db")
+    assert load_settings().database.database == str(tmp_path / "me" / "x.db")
 
 
 def test_every_bad_setting_is_reported_at_once(monkeypatch):
@@ -105,6 +146,47 @@ def test_the_pro_plan_has_a_host_of_its_own_unless_told_otherwise(monkeypatch):
     assert load_settings().base_url == "http://127.0.0.1:8080/api/v3"
 
 
+@pytest.mark.parametrize("blank", ["", "  "])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_blank_variable_is_an_unset_one(tmp_path, monkeypatch, name, blank):
+    """In the environment it still wins over the file, so that a key there can be switched off."""
+    defaults = load_settings()
+    (tmp_path / ".env").write_text(f"{name}={blank}\n")
+    assert load_settings() == defaults
+    (tmp_path / ".env").write_text(f"{name}=of the file\n")
+    monkeypatch.setenv(name, blank)
+    assert load_settings() == defaults
+
+
+def test_white_space_around_a_value_and_the_case_of_a_word_do_not_matter(monkeypatch):
+    """A key copied from a page often brings a line break, which no header may hold."""
+    for name, value in {
+        "COINGECKO_PLAN": " Demo ", "COINGECKO_API_KEY": "CG-canary\n", "LOG_LEVEL": "debug ",
+        "HISTORY_START": " 2025-05-05", "DATABASE_URL": " sqlite:////tmp/x.db\n",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert (settings.coingecko_plan, settings.log_level) == ("demo", "DEBUG")
+    assert settings.coingecko_api_key.get_secret_value() == "CG-canary"
+    assert settings.history_start == date(2025, 5, 5)
+    assert settings.database.database == "/tmp/x.db"
+
+
+def test_an_env_file_of_another_encoding_is_explained(tmp_path):
+    (tmp_path / ".env").write_bytes("LOG_LEVEL=INFO # für alle\n".encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"\.env is not UTF-8 text"):
+        load_settings()
+    (tmp_path / ".env").write_text("LOG_LEVEL=ERROR # für alle\n", encoding="utf-8-sig")
+    assert load_settings().log_level == "ERROR"
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that even root cannot read")
+def test_an_env_file_that_cannot_be_read_is_explained(tmp_path):
+    (tmp_path / ".env").symlink_to("/proc/self/mem")
+    with pytest.raises(SettingsError, match=r"\.env cannot be read: "):
+        load_settings()
+
+
 def test_settings_survive_the_way_through_an_environment(monkeypatch):
     """Child processes are given the validated settings, whatever their own .env says."""
     monkeypatch.setenv("DATABASE_URL", "postgresql://user:pa%40ss@host/market")
@@ -114,6 +196,14 @@ def test_settings_survive_the_way_through_an_environment(monkeypatch):
         monkeypatch.setenv(name, value)
     assert load_settings() == settings
     assert load_settings().history_start == date(2025, 5, 5)
+
+
+def test_an_unset_key_survives_the_way_too(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("COINGECKO_PLAN=demo\nCOINGECKO_API_KEY=CG-canary\n")
+    keyless = load_settings(None)
+    for name, value in keyless.as_environment().items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == keyless
 
 
 def test_the_example_file_shows_every_setting_and_loads():
