@@ -1,18 +1,23 @@
 """Child processes that end with their parent: started in groups of their own, stopped together."""
 
+import logging
 import os
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Any
+
+log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 20.0
 _LEFTOVER_SECONDS = 5.0
 _POLL_SECONDS = 0.2
-# The last is a terminal that was closed.
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# SIGHUP is a terminal that was closed; Windows has none.
+_STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class Stopped(Exception):
@@ -23,22 +28,26 @@ class Processes:
     """A `with` block whose processes, and theirs, are gone when it ends.
 
     Each child leads a process group, so that Ctrl-C in the terminal reaches only this process,
-    which then stops the children in reverse order and waits for them.
+    which then stops the children in reverse order and waits for them; a second Ctrl-C kills them.
+    Windows has no such groups: there the children alone are ended.
     """
 
     def __init__(self) -> None:
         self._children: list[subprocess.Popen[bytes]] = []
+        self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Processes":
-        for number in _STOP_SIGNALS:
-            signal.signal(number, _stop)
+        self._former = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
+        _on_stop_signals(self._stop)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
-        for number in _STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+        _on_stop_signals(self._kill)
+        log.info("Stopping; this takes some seconds. Press Ctrl-C again to kill everything.")
         for child in reversed(self._children):
             _end(child)
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
         return kind is Stopped
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> subprocess.Popen[bytes]:
@@ -55,9 +64,20 @@ class Processes:
                     return int(child.returncode)
             time.sleep(_POLL_SECONDS)
 
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        _on_stop_signals(self._kill)
+        raise Stopped
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise Stopped
+    def _kill(self, number: int, frame: FrameType | None) -> None:
+        # A closed terminal hangs up more than once, which is nobody's impatience.
+        if number in (signal.SIGINT, signal.SIGTERM):
+            for child in self._children:
+                _kill_group(child)
+
+
+def _on_stop_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in _STOP_SIGNALS:
+        signal.signal(number, handler)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -67,6 +87,10 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     quarrel on the terminal. What is left after that is a run at work: asked, it reports that it was
     interrupted.
     """
+    if sys.platform == "win32":
+        child.terminate()
+        child.wait()
+        return
     if child.poll() is None:
         child.send_signal(signal.SIGINT)
     try:
@@ -78,6 +102,13 @@ def _end(child: subprocess.Popen[bytes]) -> None:
             break
         _wait_for_group(child)
     child.wait()
+
+
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
+    if sys.platform == "win32":
+        child.kill()
+    else:
+        _signal_group(child, signal.SIGKILL)
 
 
 def _wait_for_group(child: subprocess.Popen[bytes]) -> None:
