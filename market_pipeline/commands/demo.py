@@ -14,11 +14,11 @@ import requests
 from pydantic import SecretStr
 
 from market_pipeline.clock import utc_now
-from market_pipeline.commands.home import HOST, StartError, free_port, prepare_home, project_folder, require_free
+from market_pipeline.commands.home import HOST, StartError, free_port, own_home, project_folder, require_free
 from market_pipeline.commands.processes import Processes
 from market_pipeline.commands.run import dagster_command, dagster_environment
 from market_pipeline.logs import configure_logging
-from market_pipeline.settings import Settings
+from market_pipeline.settings import Settings, load_settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.overview import latest_quotes
 from market_pipeline.storage.schema import migrate
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 HOME = ".dagster_home_demo"
 DATABASE = "demo.db"
 HISTORY_DAYS = 8
+# Partitions before the filled ones, where an earlier demo may have collected.
+_EARLIER_DAYS = 30
 _READY_SECONDS = 30.0
 
 
@@ -38,31 +40,36 @@ def execute(options: argparse.Namespace) -> int:
     port = free_port()
     settings = demo_settings(project, port)
     configure_logging(settings.log_level)
-    database = Database(settings.database)
-    migrate(database)
-    home = prepare_home(project, HOME)
-    environment = dagster_environment(home, settings)
-    with Processes() as processes:
-        processes.start(simulator_command(port), os.environ, home)
-        _wait_until_ready(port)
-        if not latest_quotes(database, settings.catalogue.symbols):
-            _fill_history(settings, environment, home)
-        log.info("Demo is starting; open http://%s:%s", HOST, options.port)
-        processes.start(dagster_command(project, options.port), environment, home)
-        return processes.wait_for_any()
+    with own_home(project, HOME) as home:
+        database = Database(settings.database)
+        migrate(database)
+        environment = dagster_environment(home, settings)
+        with Processes() as processes:
+            processes.start(simulator_command(port), os.environ, home)
+            _wait_until_ready(port)
+            if not latest_quotes(database, settings.catalogue.symbols):
+                _fill_history(settings, environment, home)
+            log.info("Demo is starting; open http://%s:%s", HOST, options.port)
+            processes.start(dagster_command(project, options.port), environment, home)
+            return processes.wait_for_any()
     return 0
 
 
 def demo_settings(project: Path, port: int) -> Settings:
-    """Five coins from the simulator on `port`, collected every minute, stored beside the real data."""
-    return Settings(
-        _env_file=None,
+    """Five coins from the simulator on `port`, collected every minute, stored beside the real data.
+
+    Every setting is given, so that none of the environment can break the demo.
+    """
+    return load_settings(
+        env_file=None,
         database_url=SecretStr(f"sqlite:///{project / DATABASE}"),
         coingecko_plan="keyless",
         coingecko_api_key=None,
         coingecko_base_url=f"http://{HOST}:{port}/api/v3",
         market_symbols="BTC,ETH,SOL,ADA,DOT",
+        history_start=utc_now().date() - timedelta(days=HISTORY_DAYS + _EARLIER_DAYS),
         collect_cron="* * * * *",
+        log_level="INFO",
     )
 
 

@@ -2,7 +2,14 @@
 
 import shutil
 import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
+
+if sys.platform != "win32":
+    import fcntl
 
 HOST = "127.0.0.1"
 
@@ -20,12 +27,39 @@ def project_folder() -> Path:
     return folder
 
 
-def prepare_home(project: Path, name: str) -> Path:
-    """The absolute DAGSTER_HOME `name` inside `project`, with the current dagster.yaml in it."""
+@contextmanager
+def own_home(project: Path, name: str) -> Iterator[Path]:
+    """The absolute DAGSTER_HOME `name` inside `project`, with the current dagster.yaml, for this process alone.
+
+    Two daemons on one home would start every run twice. StartError if another process has it or if
+    it cannot be written.
+    """
     home = project / name
-    home.mkdir(exist_ok=True)
-    shutil.copyfile(project / "dagster.yaml", home / "dagster.yaml")
-    return home
+    with _explained(home):
+        home.mkdir(exist_ok=True)
+        lock = (home / "lock").open("w")
+    with lock:
+        with _explained(home):
+            _take(lock)
+            shutil.copyfile(project / "dagster.yaml", home / "dagster.yaml")
+        yield home
+
+
+@contextmanager
+def _explained(home: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StartError(f"{error.filename or home}: {error.strerror}; {home} must be a folder that can be written") from None
+
+
+def _take(lock: TextIO) -> None:
+    """Keep others from `lock` until it is closed or this process ends; nothing on Windows."""
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartError("already running from this folder; stop it first") from None
 
 
 def require_free(port: int, what: str) -> None:

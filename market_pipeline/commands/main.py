@@ -11,13 +11,18 @@ from market_pipeline.storage.errors import StorageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 if it went well, 2 with one explanation on standard error if it could not start."""
+    """Run one command; 0 if it went well, 2 with one explanation on standard error if it could not start.
+
+    130 if it was interrupted before there was something to stop.
+    """
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options))
     except (SettingsError, StartError, StorageError) as error:
         sys.stderr.write(f"market-pipeline: {error}\n")
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -28,11 +33,17 @@ def _parser() -> argparse.ArgumentParser:
         ("demo", demo, "the same without internet: prices from the simulator, in a database of its own"),
     ):
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--port", type=int, default=3000, help="port of the UI on 127.0.0.1 (default 3000)")
+        command.add_argument("--port", type=_port, default=3000, help="port of the UI on 127.0.0.1 (default 3000)")
         command.set_defaults(command=module.execute)
     command = commands.add_parser("migrate", help="create or update the tables of DATABASE_URL")
     command.set_defaults(command=migrate.execute)
     return parser
+
+
+def _port(text: str) -> int:
+    if text.isdecimal() and 1 <= int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text} is not a port; write a number from 1 to 65535")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from market_pipeline.commands.home import HOST, prepare_home, project_folder, require_free
+from market_pipeline.commands.home import HOST, own_home, project_folder, require_free
 from market_pipeline.commands.processes import Processes
 from market_pipeline.logs import configure_logging
 from market_pipeline.settings import Settings, load_settings
@@ -21,11 +21,11 @@ def execute(options: argparse.Namespace) -> int:
     settings = load_settings()
     configure_logging(settings.log_level)
     require_free(options.port, "the Dagster UI")
-    migrate(Database(settings.database))
-    home = prepare_home(project, HOME)
-    with Processes() as processes:
-        processes.start(dagster_command(project, options.port), dagster_environment(home, settings), home)
-        return processes.wait_for_any()
+    with own_home(project, HOME) as home:
+        migrate(Database(settings.database))
+        with Processes() as processes:
+            processes.start(dagster_command(project, options.port), dagster_environment(home, settings), home)
+            return processes.wait_for_any()
     return 0
 
 

@@ -8,10 +8,21 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 
 from market_pipeline.clock import utc_now
+from market_pipeline.commands.demo import HISTORY_DAYS, demo_settings
 from market_pipeline.commands.home import free_port
+from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.tables import raw_prices
 from market_pipeline_tests.commands.live import Ui, leftovers, start, wait_for
+
+
+def test_no_setting_of_a_person_reaches_the_demo(monkeypatch, tmp_path):
+    """A bad one would keep it from starting, a later HISTORY_START from filling its first days."""
+    quiet = demo_settings(tmp_path, 8080)
+    for name in Settings.model_fields:
+        monkeypatch.setenv(name.upper(), "nonsense")
+    assert demo_settings(tmp_path, 8080) == quiet
+    assert quiet.history_start < utc_now().date() - timedelta(days=HISTORY_DAYS)
 
 
 @pytest.mark.slow
@@ -19,7 +30,7 @@ def test_the_demo_fills_a_week_and_ticks_without_internet(project):
     port = free_port()
     ui = Ui(port)
     # Whatever a person has configured for real must not matter here.
-    process = start(project, "demo", "--port", str(port), COINGECKO_BASE_URL="http://127.0.0.1:9/none", LOG_LEVEL="INFO")
+    process = start(project, "demo", "--port", str(port), LOG_LEVEL="loud", HISTORY_START="2999-01-01")
     database = Database(make_url(f"sqlite:///{project / 'demo.db'}"))
 
     def count(table, *where):

@@ -9,7 +9,9 @@ from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
 from market_pipeline.clock import utc_now
-from market_pipeline.commands.home import free_port
+from market_pipeline.commands.home import StartError, free_port, own_home
+from market_pipeline.commands.main import main
+from market_pipeline.commands.run import HOME
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
@@ -80,6 +82,51 @@ def test_a_port_in_use_is_named(project):
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 2
     assert f"port {port} for the Dagster UI is in use" in output
+
+
+@pytest.mark.parametrize("command", ["run", "demo"])
+@pytest.mark.parametrize("port", ["0", "-1", "70000", "http"])
+def test_what_is_no_port_is_said(capsys, command, port):
+    with pytest.raises(SystemExit) as end:
+        main([command, "--port", port])
+    assert end.value.code == 2
+    assert f"{port} is not a port; write a number from 1 to 65535" in capsys.readouterr().err
+
+
+def test_it_runs_once_in_a_folder(project):
+    """Two daemons on one home would start every run twice; other ports do not help."""
+    with own_home(project, HOME):
+        process = start(project, "run", "--port", str(free_port()), DATABASE_URL="sqlite:///mine.db")
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert "already running from this folder; stop it first" in output
+        assert "Traceback" not in output
+    with own_home(project, HOME) as home:
+        assert home == project / HOME, "free again"
+
+
+@pytest.mark.parametrize("broken", [HOME, f"{HOME}/lock/folder", f"{HOME}/dagster.yaml/folder"])
+def test_a_home_that_cannot_be_used_is_said_in_a_sentence(project, broken):
+    file = project / broken
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    with pytest.raises(StartError, match=f"{HOME} must be a folder that can be written"), own_home(project, HOME):
+        pass
+
+
+def test_ctrl_c_before_anything_was_started_is_no_traceback(monkeypatch, tmp_path):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("market_pipeline.commands.migrate.load_settings", interrupt)
+    assert main(["migrate"]) == 130
+
+
+def test_an_env_file_that_is_no_utf8_is_said_in_a_sentence(project, monkeypatch, capsys):
+    monkeypatch.chdir(project)
+    (project / ".env").write_bytes(b"LOG_LEVEL=\xff\n")
+    assert main(["run", "--port", str(free_port())]) == 2
+    assert ".env is not UTF-8 text" in capsys.readouterr().err
 
 
 def test_outside_the_project_it_says_where_to_start(tmp_path):
