@@ -17,4 +17,6 @@ def figures() -> Iterator[Figure]:
         return process_cpu([sys.executable, "-c", f"import {module}"], os.environ)
 
     pair = in_turn(lambda: importing("market_pipeline.definitions"), lambda: importing("dagster"), 5)
-    yield Figure("import the code location / import dagster", pair.ratio, "x", BAR, note=f"{pair.first:.2f} s CPU")
+    yield Figure(
+        "import the code location / import dagster", pair.ratio, "x", BAR, note=f"{pair.first:.2f} s CPU"
+    )

@@ -25,6 +25,9 @@ def figures() -> Iterator[Figure]:
             collected = collect(client, catalogue, [(day, "BTC") for day in year], now)
             yield Figure("requests of a tick of five symbols", tick, "", 1)
             yield Figure(
-                "requests of a year of one symbol", len(world.simulator.requests) - tick, "", 5,
+                "requests of a year of one symbol",
+                len(world.simulator.requests) - tick,
+                "",
+                5,
                 note=f"{len(collected.quotes):,} quotes",
             )

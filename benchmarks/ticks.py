@@ -37,7 +37,13 @@ def figures() -> Iterator[Figure]:
             lambda: _process("benchmarks.empty_location", "empty", world.environment(database), {}),
             5,
         )
-        yield Figure("tick of five symbols / run of one empty asset", pair.ratio, "x", 1.3, note=f"{pair.first:.2f} s CPU against {pair.second:.2f} s")
+        yield Figure(
+            "tick of five symbols / run of one empty asset",
+            pair.ratio,
+            "x",
+            1.3,
+            note=f"{pair.first:.2f} s CPU against {pair.second:.2f} s",
+        )
         yield from _stored_rows(world, database)
 
 
@@ -55,7 +61,13 @@ def _stored_rows(world: World, few: Database) -> Iterator[Figure]:
             return call_cpu(lambda: job.execute_in_process(instance=instance, tags=today()))
 
         pair = in_turn(lambda: tick(many), lambda: tick(few), 9)
-    yield Figure(f"tick with {MANY:.0e} rows stored / with {FEW:.0e}", pair.ratio, "x", 1.1, note=f"{pair.first:.3f} s CPU against {pair.second:.3f} s, in a warm process")
+    yield Figure(
+        f"tick with {MANY:.0e} rows stored / with {FEW:.0e}",
+        pair.ratio,
+        "x",
+        1.1,
+        note=f"{pair.first:.3f} s CPU against {pair.second:.3f} s, in a warm process",
+    )
 
 
 def today() -> dict[str, str]:
@@ -71,7 +83,9 @@ def fill(database: Database, rows: int) -> None:
     for symbol in SYMBOLS:
         for first in range(0, per_symbol, _CHUNK):
             steps = np.arange(first, min(first + _CHUNK, per_symbol))
-            upsert(database, tables.raw_prices, _prices(symbol, end - steps[::-1] * FIVE_MINUTES, steps[::-1]))
+            upsert(
+                database, tables.raw_prices, _prices(symbol, end - steps[::-1] * FIVE_MINUTES, steps[::-1])
+            )
 
 
 def _prices(symbol: str, times: np.ndarray, steps: np.ndarray) -> Columns:
@@ -87,5 +101,17 @@ def _prices(symbol: str, times: np.ndarray, steps: np.ndarray) -> Columns:
 
 
 def _process(module: str, job: str, environment: Mapping[str, str], tags: Mapping[str, str]) -> float:
-    command = [sys.executable, "-m", "dagster", "job", "execute", "-m", module, "-j", job, "--tags", json.dumps(tags)]
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "job",
+        "execute",
+        "-m",
+        module,
+        "-j",
+        job,
+        "--tags",
+        json.dumps(tags),
+    ]
     return process_cpu(command, environment)

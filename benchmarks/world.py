@@ -50,7 +50,10 @@ class World:
 @contextmanager
 def a_world() -> Iterator[World]:
     """A world of the default coins, without a request limit."""
-    with tempfile.TemporaryDirectory() as folder, Simulator(MarketModel(tuple(KNOWN_COINS.values()), seed=1), plan="pro") as simulator:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Simulator(MarketModel(tuple(KNOWN_COINS.values()), seed=1), plan="pro") as simulator,
+    ):
         home = Path(folder) / "home"
         home.mkdir()
         (home / "dagster.yaml").write_text(_INSTANCE)

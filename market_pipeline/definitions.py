@@ -4,26 +4,24 @@ import warnings
 
 import dagster as dg
 
+from market_pipeline.defs.checks import build_checks
+from market_pipeline.defs.io_manager import DatabaseIOManager
+from market_pipeline.defs.jobs import JOBS
+from market_pipeline.defs.market_overview import build_market_overview
+from market_pipeline.defs.partitions import price_partitions
+from market_pipeline.defs.price_anomalies import build_price_anomalies
+from market_pipeline.defs.raw_prices import build_raw_prices
+from market_pipeline.defs.resources import CoinGeckoResource, DatabaseResource
+from market_pipeline.defs.schedules import build_schedules
 from market_pipeline.logs import configure_logging
 from market_pipeline.settings import Settings, load_settings
-
-# Multi-partition mappings and backfill policies are marked beta in Dagster 1.13; this project relies
-# on them knowingly and pins the version. Remove when they are stable.
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 
 def build_defs(settings: Settings) -> dg.Definitions:
     """Assets, checks, jobs and schedules for the coins and times that `settings` names."""
-    from market_pipeline.defs.checks import build_checks
-    from market_pipeline.defs.io_manager import DatabaseIOManager
-    from market_pipeline.defs.jobs import JOBS
-    from market_pipeline.defs.market_overview import build_market_overview
-    from market_pipeline.defs.partitions import price_partitions
-    from market_pipeline.defs.price_anomalies import build_price_anomalies
-    from market_pipeline.defs.raw_prices import build_raw_prices
-    from market_pipeline.defs.resources import CoinGeckoResource, DatabaseResource
-    from market_pipeline.defs.schedules import build_schedules
-
+    # Multi-partition mappings and backfill policies are marked beta in Dagster 1.13; this project relies
+    # on them knowingly and pins the version. Remove when they are stable.
+    warnings.filterwarnings("ignore", category=dg.BetaWarning)
     catalogue = settings.catalogue
     partitions = price_partitions(settings.history_start, catalogue.symbols)
     kinds = {"python", "postgres" if settings.database.get_backend_name() == "postgresql" else "sqlite"}

@@ -32,7 +32,9 @@ def traced(trace_id: str) -> Iterator[None]:
 class LineFormatter(JsonFormatter):
     """A log record as one JSON object: time (UTC), level, logger, message, trace id and extras."""
 
-    def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
+    def add_fields(
+        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
+    ) -> None:
         log_data.update(timestamp=iso(utc_now()), level=record.levelname, logger=record.name)
         super().add_fields(log_data, record, message_dict)
         if (trace_id := _trace_id.get()) is not None:

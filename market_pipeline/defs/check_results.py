@@ -23,15 +23,25 @@ def from_offenders(
         found, description = stored, f"{stored.count} stored quotes {wrong}: {_symbols(stored)}. {recovery}"
         severity = dg.AssetCheckSeverity.ERROR
     elif refused.count:
-        found, description = refused, f"{refused.count} quotes refused in this run: {_symbols(refused)}. {_QUARANTINED}"
+        found, description = (
+            refused,
+            f"{refused.count} quotes refused in this run: {_symbols(refused)}. {_QUARANTINED}",
+        )
         severity = dg.AssetCheckSeverity.WARN
     else:
         return dg.AssetCheckResult(
-            passed=True, check_name=check, asset_key=RAW_PRICES, metadata={"stored": 0, "refused": 0},
+            passed=True,
+            check_name=check,
+            asset_key=RAW_PRICES,
+            metadata={"stored": 0, "refused": 0},
             description="none found",
         )
     return dg.AssetCheckResult(
-        passed=False, check_name=check, asset_key=RAW_PRICES, severity=severity, description=description,
+        passed=False,
+        check_name=check,
+        asset_key=RAW_PRICES,
+        severity=severity,
+        description=description,
         metadata={
             "stored": stored.count if stored is not None else 0,
             "refused": refused.count,
@@ -42,7 +52,12 @@ def from_offenders(
 
 
 def from_symbols(
-    check: str, problems: Mapping[str, str], *, severity: dg.AssetCheckSeverity, good: str, recovery: str,
+    check: str,
+    problems: Mapping[str, str],
+    *,
+    severity: dg.AssetCheckSeverity,
+    good: str,
+    recovery: str,
     ages: Mapping[str, float] | None = None,
 ) -> dg.AssetCheckResult:
     """Fails with `severity` if any symbol has a problem; each is a row of the metadata table."""
@@ -56,7 +71,11 @@ def from_symbols(
     first = next(iter(problems.values())).rstrip(".")
     metadata["sample"] = records_table([{"symbol": s, "problem": p} for s, p in list(problems.items())[:50]])
     return dg.AssetCheckResult(
-        passed=False, check_name=check, asset_key=RAW_PRICES, severity=severity, metadata=metadata,
+        passed=False,
+        check_name=check,
+        asset_key=RAW_PRICES,
+        severity=severity,
+        metadata=metadata,
         description=f"{', '.join(problems)}: {first}. {recovery}",
     )
 

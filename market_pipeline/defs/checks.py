@@ -22,25 +22,32 @@ _SLACK = timedelta(minutes=3)
 
 _SPECS = [
     dg.AssetCheckSpec(
-        FUTURE, asset=RAW_PRICES, blocking=True,
+        FUTURE,
+        asset=RAW_PRICES,
+        blocking=True,
         description="No stored quote lies in the future. Stored ones stop the anomalies; refused ones warn.",
     ),
     dg.AssetCheckSpec(
-        NEGATIVE, asset=RAW_PRICES, blocking=True,
+        NEGATIVE,
+        asset=RAW_PRICES,
+        blocking=True,
         description="Every stored price is a number above zero. Stored ones that are not stop the anomalies; "
         "refused negative ones warn.",
     ),
     dg.AssetCheckSpec(
-        REJECTED, asset=RAW_PRICES,
+        REJECTED,
+        asset=RAW_PRICES,
         description="Nothing was refused in this run for any other reason (missing, zero, not a number, outside "
         "the window, no readable time).",
     ),
     dg.AssetCheckSpec(
-        QUOTED, asset=RAW_PRICES,
+        QUOTED,
+        asset=RAW_PRICES,
         description="Every symbol of the run got a quote in every day of the run.",
     ),
     dg.AssetCheckSpec(
-        FRESH, asset=RAW_PRICES,
+        FRESH,
+        asset=RAW_PRICES,
         description="The newest quote of each symbol is not older than the last tick but one.",
     ),
 ]
@@ -68,6 +75,8 @@ def build_checks(symbols: Sequence[str], collect_cron: str) -> dg.AssetChecksDef
         keys = context.partition_keys if context.has_partition_key_range or context.has_partition_key else []
         days = days_of(keys) or [(now.date(), symbol) for symbol in symbols]
         with traced(context.run.run_id):
-            yield from verdicts(store, context.run.run_id, days, now, oldest_fresh(collect_cron, now), selected)
+            yield from verdicts(
+                store, context.run.run_id, days, now, oldest_fresh(collect_cron, now), selected
+            )
 
     return check_prices

@@ -24,7 +24,9 @@ def collection_failure(failures: Mapping[str, CoinGeckoError]) -> dg.Failure:
             "status": first.status if first.status is not None else "no answer",
             "attempts": first.attempts,
             "verdict": first.verdict,
-            "errors": dg.MetadataValue.md("\n".join(f"- **{symbol}**: {error}" for symbol, error in failures.items())),
+            "errors": dg.MetadataValue.md(
+                "\n".join(f"- **{symbol}**: {error}" for symbol, error in failures.items())
+            ),
         },
         allow_retries=False,
     )

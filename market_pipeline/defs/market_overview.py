@@ -24,7 +24,9 @@ def build_market_overview(catalogue: Catalogue) -> dg.AssetsDefinition:
         "that the UI plots over time, the last 24 hours' anomalies as a table, and a picture, drawn at most once an "
         "hour or when an anomaly is new.",
         deps=[RAW_PRICES, PRICE_ANOMALIES],
-        group_name=GROUP, owners=OWNERS, kinds={"python"},
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds={"python"},
     )
     def market_overview(
         context: dg.AssetExecutionContext, database: DatabaseResource

@@ -27,7 +27,11 @@ def column_schema(table: Table) -> dg.TableSchema:
             for column in table.columns
         ],
         constraints=dg.TableConstraints(
-            other=[str(c.sqltext) for c in sorted(table.constraints, key=lambda c: str(c.name)) if hasattr(c, "sqltext")]
+            other=[
+                str(c.sqltext)
+                for c in sorted(table.constraints, key=lambda c: str(c.name))
+                if hasattr(c, "sqltext")
+            ]
         ),
     )
 

@@ -32,7 +32,10 @@ def newest_anomaly(anomalies: Columns) -> str:
 
 
 def chart_metadata(
-    store: Database, symbols: Sequence[str], anomalies: Columns, now: datetime,
+    store: Database,
+    symbols: Sequence[str],
+    anomalies: Columns,
+    now: datetime,
     last: Mapping[str, dg.MetadataValue[Any]],
 ) -> dict[str, dg.MetadataValue[Any]]:
     """The picture if it is due, else a note of when the last one was drawn.
@@ -56,4 +59,8 @@ def chart_metadata(
 
 
 def _time_of(value: dg.MetadataValue[Any] | None) -> datetime | None:
-    return datetime.fromtimestamp(value.value, timezone.utc) if isinstance(value, dg.TimestampMetadataValue) else None
+    return (
+        datetime.fromtimestamp(value.value, timezone.utc)
+        if isinstance(value, dg.TimestampMetadataValue)
+        else None
+    )

@@ -41,7 +41,10 @@ def _day_before(store: Database, symbols: Sequence[str], now: datetime) -> dict[
 
 
 def _numbers(
-    symbols: Sequence[str], latest: Mapping[str, StoredQuote], before: Mapping[str, StoredQuote], anomalies: Columns
+    symbols: Sequence[str],
+    latest: Mapping[str, StoredQuote],
+    before: Mapping[str, StoredQuote],
+    anomalies: Columns,
 ) -> dict[str, Any]:
     """price_BTC, change_24h_percent_BTC, anomalies_24h_BTC, ..."""
     numbers: dict[str, Any] = {}

@@ -26,7 +26,9 @@ def price_partitions(history_start: date, symbols: Sequence[str]) -> dg.MultiPar
     return dg.MultiPartitionsDefinition(
         {
             # Without the offset the newest partition would be yesterday's.
-            DAY: dg.DailyPartitionsDefinition(start_date=history_start.isoformat(), timezone="UTC", end_offset=1),
+            DAY: dg.DailyPartitionsDefinition(
+                start_date=history_start.isoformat(), timezone="UTC", end_offset=1
+            ),
             SYMBOL: dg.StaticPartitionsDefinition(list(symbols)),
         }
     )

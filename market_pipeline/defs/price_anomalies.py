@@ -44,8 +44,13 @@ def build_price_anomalies(partitions: dg.MultiPartitionsDefinition, kinds: set[s
         partitions_def=partitions,
         backfill_policy=SINGLE_RUN,
         ins={RAW_PRICES: dg.AssetIn(partition_mapping=lead_mapping(), metadata={"columns": _PRICES})},
-        metadata={**table_metadata(tables.price_anomalies, write_mode="replace"), "dagster/column_lineage": _LINEAGE},
-        group_name=GROUP, owners=OWNERS, kinds=kinds,
+        metadata={
+            **table_metadata(tables.price_anomalies, write_mode="replace"),
+            "dagster/column_lineage": _LINEAGE,
+        },
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds=kinds,
     )
     def price_anomalies(context: dg.AssetExecutionContext, raw_prices: Columns) -> Columns:
         from market_pipeline.anomalies.detect import detect_days

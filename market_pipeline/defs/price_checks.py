@@ -87,10 +87,15 @@ def _quoted(
 ) -> dg.AssetCheckResult:
     missing = audit.symbols_without_quote(store, merge_days(days), now - oldest, today=now.date())
     unquoted = audit.symbols_unquoted(store, run_id, merge_days(days), Source.LIVE.value)
-    problems = {symbol: f"no quote stored for {_few([day.isoformat() for day in gone])}" for symbol, gone in missing.items()}
+    problems = {
+        symbol: f"no quote stored for {_few([day.isoformat() for day in gone])}"
+        for symbol, gone in missing.items()
+    }
     problems.update({symbol: f"its answer was refused: {detail}" for symbol, detail in unquoted.items()})
     return from_symbols(
-        QUOTED, problems, severity=dg.AssetCheckSeverity.ERROR,
+        QUOTED,
+        problems,
+        severity=dg.AssetCheckSeverity.ERROR,
         good="every symbol has quotes in every day of the run",
         recovery="Look at rejected_prices for the answer, and compare the coin's id in MARKET_SYMBOLS with "
         "CoinGecko's list: renamed coins answer nothing. Then materialize the partitions again.",
@@ -104,15 +109,23 @@ def _fresh(store: Database, symbols: Sequence[str], now: datetime, oldest: datet
         if moment is None:
             problems[symbol] = "no quote stored at all"
         elif moment < oldest:
-            problems[symbol] = f"newest quote is {_minutes(now - moment)} old, more than {_minutes(now - oldest)}"
+            problems[symbol] = (
+                f"newest quote is {_minutes(now - moment)} old, more than {_minutes(now - oldest)}"
+            )
     return from_symbols(
-        FRESH, problems, severity=dg.AssetCheckSeverity.WARN,
-        good=f"the newest quote of each symbol is younger than {_minutes(now - oldest)}"
-        if symbols
-        else "not asked: the run is about past days only",
+        FRESH,
+        problems,
+        severity=dg.AssetCheckSeverity.WARN,
+        good=(
+            f"the newest quote of each symbol is younger than {_minutes(now - oldest)}"
+            if symbols
+            else "not asked: the run is about past days only"
+        ),
         recovery="See that tick_schedule is running and its last run succeeded. If it did, CoinGecko serves a stale "
         "price for these coins: look at them on its site.",
-        ages={symbol: (now - moment).total_seconds() for symbol, moment in newest.items() if moment is not None},
+        ages={
+            symbol: (now - moment).total_seconds() for symbol, moment in newest.items() if moment is not None
+        },
     )
 
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 Metadata = dict[str, Any]
 
 
-def price_metadata(database: Database, days: Sequence[DayOfSymbol], collected: "Collected") -> dict[DayOfSymbol, Metadata]:
+def price_metadata(
+    database: Database, days: Sequence[DayOfSymbol], collected: "Collected"
+) -> dict[DayOfSymbol, Metadata]:
     """Metadata of each of `days` in `raw_prices`, as it is once `collected` is stored."""
     from market_pipeline.storage.read import read_columns
 
@@ -36,7 +38,9 @@ def price_metadata(database: Database, days: Sequence[DayOfSymbol], collected: "
     return described
 
 
-def refusal_metadata(database: Database, days: Sequence[DayOfSymbol], collected: "Collected") -> dict[DayOfSymbol, Metadata]:
+def refusal_metadata(
+    database: Database, days: Sequence[DayOfSymbol], collected: "Collected"
+) -> dict[DayOfSymbol, Metadata]:
     """Metadata of each of `days` in `rejected_prices`, as it is once `collected` is stored."""
     from market_pipeline.storage.read import read_columns
 
@@ -62,5 +66,6 @@ def materialization(asset: str, day: DayOfSymbol, metadata: Metadata) -> dg.Asse
 
 def _newest(quotes: Sequence[Quote]) -> dict[DayOfSymbol, Quote]:
     return {
-        (quote.timestamp.date(), quote.symbol): quote for quote in sorted(quotes, key=lambda quote: quote.timestamp)
+        (quote.timestamp.date(), quote.symbol): quote
+        for quote in sorted(quotes, key=lambda quote: quote.timestamp)
     }

@@ -2,6 +2,7 @@
 quarantine what is refused. What is refused, and how little is asked, the core decides."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -11,13 +12,18 @@ from market_pipeline.defs.failures import collection_failure
 from market_pipeline.defs.metadata import GROUP, OWNERS, table_metadata
 from market_pipeline.defs.partitions import SINGLE_RUN, days_of, partition_key
 from market_pipeline.defs.price_metadata import (
-    Metadata, materialization, neighbour_days, price_metadata, refusal_metadata,
+    Metadata,
+    materialization,
+    neighbour_days,
+    price_metadata,
+    refusal_metadata,
 )
 from market_pipeline.defs.resources import CoinGeckoResource, DatabaseResource
 from market_pipeline.logs import traced
 from market_pipeline.prices.coverage import DayOfSymbol
 from market_pipeline.storage import tables
 from market_pipeline.storage.columns import Columns
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import check_schema
 from market_pipeline.symbols import Catalogue
 
@@ -34,41 +40,21 @@ def build_raw_prices(
     """The multi-asset that collects the coins of `catalogue`."""
 
     @dg.multi_asset(
-        name="collect_prices",
-        outs={
-            RAW_PRICES: dg.AssetOut(
-                description="Accepted quotes in US dollars, by UTC day and symbol. Today is brought up to date with "
-                "one live request for all symbols; a past day with its hourly history. Doing it again changes nothing.",
-                metadata=table_metadata(tables.raw_prices, write_mode="upsert"),
-                group_name=GROUP, owners=OWNERS, kinds=kinds,
-            ),
-            REJECTED_PRICES: dg.AssetOut(
-                description="Quarantine: points that were refused before they reached `raw_prices`, with the reason "
-                "and the offending part of the answer.",
-                metadata=table_metadata(tables.rejected_prices, write_mode="upsert"),
-                group_name=GROUP, owners=OWNERS, kinds=kinds,
-            ),
-        },
-        partitions_def=partitions,
-        backfill_policy=SINGLE_RUN,
+        name="collect_prices", outs=_outs(kinds), partitions_def=partitions, backfill_policy=SINGLE_RUN
     )
     def collect_prices(
         context: dg.AssetExecutionContext, coingecko: CoinGeckoResource, database: DatabaseResource
     ) -> Iterator[dg.Output[Columns]]:
         from market_pipeline.prices.collect import collect
-        from market_pipeline.storage.records import columns_of
-        from market_pipeline.storage.write import upsert
 
         wanted = days_of(context.partition_keys)
+        store = database.database()
+        check_schema(store)
         with traced(context.run.run_id), coingecko.client() as client:
             collected = collect(client, catalogue, wanted, utc_now())
-            quotes = columns_of(tables.raw_prices, collected.quotes)
-            refusals = _refusal_columns(collected, context.run.run_id)
-            store = database.database()
-            check_schema(store)
+            quotes, refusals = _columns(collected, context.run.run_id)
             if collected.failures:
-                upsert(store, tables.raw_prices, quotes)
-                upsert(store, tables.rejected_prices, refusals)
+                _keep_what_came(store, quotes, refusals)
                 good = [(day, symbol) for day, symbol in wanted if symbol not in collected.failures]
                 _report(context, partitions, RAW_PRICES, price_metadata(store, good, collected))
                 _report(context, partitions, REJECTED_PRICES, refusal_metadata(store, good, collected))
@@ -85,20 +71,41 @@ def build_raw_prices(
     return collect_prices
 
 
-def _refusal_columns(collected: "Collected", run_id: str) -> Columns:
+def _outs(kinds: set[str]) -> dict[str, dg.AssetOut]:
+    return {
+        RAW_PRICES: dg.AssetOut(
+            description="Accepted quotes in US dollars, by UTC day and symbol. Today is brought up to date with one "
+            "live request for all symbols; a past day with its hourly history. Doing it again changes nothing.",
+            metadata=table_metadata(tables.raw_prices, write_mode="upsert"),
+            group_name=GROUP,
+            owners=OWNERS,
+            kinds=kinds,
+        ),
+        REJECTED_PRICES: dg.AssetOut(
+            description="Quarantine: points that were refused before they reached `raw_prices`, with the reason and "
+            "the offending part of the answer.",
+            metadata=table_metadata(tables.rejected_prices, write_mode="upsert"),
+            group_name=GROUP,
+            owners=OWNERS,
+            kinds=kinds,
+        ),
+    }
+
+
+def _columns(collected: "Collected", run_id: str) -> tuple[Columns, Columns]:
+    """The quotes and the refusals as rows of their tables."""
     from market_pipeline.storage.records import columns_of
 
-    return columns_of(
-        tables.rejected_prices,
-        [
-            {
-                "id": refusal.id, "symbol": refusal.symbol, "day": refusal.day, "reason": refusal.reason,
-                "detail": refusal.detail, "timestamp": refusal.timestamp, "payload": refusal.payload,
-                "source": refusal.source, "run_id": run_id, "refused_at": refusal.refused_at,
-            }
-            for refusal in collected.refusals
-        ],
-    )
+    refusals = [{"id": refusal.id, "run_id": run_id, **asdict(refusal)} for refusal in collected.refusals]
+    return columns_of(tables.raw_prices, collected.quotes), columns_of(tables.rejected_prices, refusals)
+
+
+def _keep_what_came(store: Database, quotes: Columns, refusals: Columns) -> None:
+    """Store what a failing run has: the IO manager writes only what is returned."""
+    from market_pipeline.storage.write import upsert
+
+    upsert(store, tables.raw_prices, quotes)
+    upsert(store, tables.rejected_prices, refusals)
 
 
 def _run_metadata(collected: "Collected") -> Metadata:
@@ -120,7 +127,7 @@ def _report(
     asset: str,
     days: dict[DayOfSymbol, Metadata],
 ) -> None:
-    """Report partitions that Dagster would not mark by itself: neighbour days, or the good part of a failed run."""
+    """Report partitions that Dagster does not mark by itself: neighbour days, the good part of a failed run."""
     for day, metadata in days.items():
         if partitions.has_partition_key(str(partition_key(*day))):
             context.log_event(materialization(asset, day, metadata))

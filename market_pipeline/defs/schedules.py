@@ -31,7 +31,9 @@ def tick_request(scheduled: datetime, symbols: Sequence[str]) -> dg.RunRequest:
     return dg.RunRequest(run_key=scheduled.isoformat(), tags=range_tags(day, day, symbols))
 
 
-def completion_request(scheduled: datetime, symbols: Sequence[str], last: dg.DagsterRun | None) -> dg.RunRequest:
+def completion_request(
+    scheduled: datetime, symbols: Sequence[str], last: dg.DagsterRun | None
+) -> dg.RunRequest:
     """One run for all symbols up to the day before `scheduled` (aware UTC).
 
     It begins where `last`, the previous run of the job, left off, at most `LONGEST_COMPLETION` back: nights that
@@ -39,7 +41,9 @@ def completion_request(scheduled: datetime, symbols: Sequence[str], last: dg.Dag
     """
     yesterday = scheduled.date() - DAY
     first = max(_next_day(last) or yesterday, yesterday - LONGEST_COMPLETION + DAY)
-    return dg.RunRequest(run_key=yesterday.isoformat(), tags=range_tags(min(first, yesterday), yesterday, symbols))
+    return dg.RunRequest(
+        run_key=yesterday.isoformat(), tags=range_tags(min(first, yesterday), yesterday, symbols)
+    )
 
 
 def _next_day(last: dg.DagsterRun | None) -> date | None:
@@ -87,8 +91,12 @@ def build_schedules(collect_cron: str, symbols: Sequence[str]) -> list[dg.Schedu
     )
     def completion_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         reason = skip_reason(COMPLETE_DAYS, _unfinished(context, COMPLETE_DAYS))
-        return dg.SkipReason(reason) if reason else completion_request(
-            context.scheduled_execution_time, symbols, _latest(context, COMPLETE_DAYS)
+        return (
+            dg.SkipReason(reason)
+            if reason
+            else completion_request(
+                context.scheduled_execution_time, symbols, _latest(context, COMPLETE_DAYS)
+            )
         )
 
     return [tick_schedule, completion_schedule]

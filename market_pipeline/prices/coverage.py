@@ -19,7 +19,9 @@ def quotes_by_day(stored: Iterable[tuple[str, datetime]], arriving: Iterable[Quo
     return Counter((timestamp.date(), symbol) for symbol, timestamp in keys)
 
 
-def refusals_by_day(stored: Iterable[tuple[str, date, str]], arriving: Iterable[Refusal]) -> Counter[DayOfSymbol]:
+def refusals_by_day(
+    stored: Iterable[tuple[str, date, str]], arriving: Iterable[Refusal]
+) -> Counter[DayOfSymbol]:
     """Rows per (UTC day, symbol) once `arriving` refusals join the `stored` (id, day, symbol)."""
     keys = set(stored)
     keys.update((refusal.id, refusal.day, refusal.symbol) for refusal in arriving)

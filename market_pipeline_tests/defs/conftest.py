@@ -38,7 +38,9 @@ class World:
         self.symbols = settings.catalogue.symbols
         self.today = utc_now().date()
 
-    def run(self, job: str, first: date, last: date, symbols: Sequence[str] = ()) -> dg.ExecuteInProcessResult:
+    def run(
+        self, job: str, first: date, last: date, symbols: Sequence[str] = ()
+    ) -> dg.ExecuteInProcessResult:
         """One run of `job` over a range of days and symbols, as the schedules ask for it."""
         tags = range_tags(first, last, symbols or self.symbols)
         definition = self.defs.resolve_job_def(job)
@@ -68,7 +70,9 @@ class World:
     def materialized(self, asset: str) -> set[str]:
         return set(self.instance.get_materialized_partitions(dg.AssetKey(asset)))
 
-    def latest_metadata(self, asset: str, day: date | None = None, symbol: str | None = None) -> dict[str, Any]:
+    def latest_metadata(
+        self, asset: str, day: date | None = None, symbol: str | None = None
+    ) -> dict[str, Any]:
         """Metadata values of the newest materialization, of one partition if one is named."""
         keys = [str(partition_key(day, symbol))] if day and symbol else None
         records = self.instance.fetch_materializations(
@@ -149,4 +153,3 @@ def world_of(monkeypatch, instance, simulator):
 def world(world_of, sqlite_database):
     """The usual world: SQLite."""
     return world_of(sqlite_database)
-

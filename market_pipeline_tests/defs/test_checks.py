@@ -19,8 +19,10 @@ def without_price_constraint(world):
     with world.database.writing() as connection:
         connection.execute(text("DROP TABLE raw_prices"))
         connection.execute(
-            text("CREATE TABLE raw_prices (symbol TEXT, timestamp INTEGER, price REAL, source TEXT, "
-                 "ingested_at INTEGER, PRIMARY KEY (symbol, timestamp))")
+            text(
+                "CREATE TABLE raw_prices (symbol TEXT, timestamp INTEGER, price REAL, source TEXT, "
+                "ingested_at INTEGER, PRIMARY KEY (symbol, timestamp))"
+            )
         )
 
 
@@ -53,7 +55,12 @@ def test_a_stored_price_that_cannot_be_stops_the_anomalies(world, price):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [("future_timestamp", "no_future_timestamps"), ("negative_price", "no_negative_prices"), ("zero_price", "no_rejected_quotes")]
+    ("kind", "name"),
+    [
+        ("future_timestamp", "no_future_timestamps"),
+        ("negative_price", "no_negative_prices"),
+        ("zero_price", "no_rejected_quotes"),
+    ],
 )
 def test_a_refused_quote_warns_and_the_others_flow_on(world, kind, name):
     world.simulator.add_fault(Fault(kind=kind, coin="solana", path="/simple/price"))
@@ -87,7 +94,9 @@ def test_a_symbol_without_quotes_is_an_error_that_does_not_block(world):
 
 
 def test_stale_quotes_warn_with_their_age(world):
-    world.simulator.add_fault(Fault(kind="stale_timestamp", seconds=7200, coin="cardano", path="/simple/price"))
+    world.simulator.add_fault(
+        Fault(kind="stale_timestamp", seconds=7200, coin="cardano", path="/simple/price")
+    )
     check = world.checks(world.tick())["quotes_are_fresh"]
     assert (check.passed, check.severity) == (False, WARN)
     assert check.metadata["symbols"].value == "ADA"
@@ -110,7 +119,11 @@ def test_one_check_can_be_executed_alone_and_looks_at_today(world):
     world.tick()
     requests = len(world.simulator.requests)
     check = dg.AssetCheckKey(dg.AssetKey("raw_prices"), "quotes_are_fresh")
-    job = world.defs.get_repository_def().get_implicit_global_asset_job_def().get_subset(asset_check_selection={check}, asset_selection=set())
+    job = (
+        world.defs.get_repository_def()
+        .get_implicit_global_asset_job_def()
+        .get_subset(asset_check_selection={check}, asset_selection=set())
+    )
     result = job.execute_in_process(instance=world.instance)
     assert {name: check.passed for name, check in world.checks(result).items()} == {"quotes_are_fresh": True}
     assert len(world.simulator.requests) == requests

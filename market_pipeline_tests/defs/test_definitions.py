@@ -27,7 +27,10 @@ def repository():
 
 def test_the_keys_jobs_schedules_and_checks_are_those_that_others_know(repository):
     assert {key.to_user_string() for key in repository.assets_defs_by_key} == {
-        "raw_prices", "rejected_prices", "price_anomalies", "market_overview",
+        "raw_prices",
+        "rejected_prices",
+        "price_anomalies",
+        "market_overview",
     }
     assert {job for job in repository.job_names if not job.startswith("__")} == {"tick", "complete_days"}
     schedules = {schedule.name: schedule for schedule in repository.schedule_defs}
@@ -67,7 +70,9 @@ def test_every_table_asset_shows_its_columns_with_units(repository, name):
     metadata = asset.specs_by_key[dg.AssetKey(name)].metadata
     assert metadata["dagster/table_name"] == name
     columns = metadata["dagster/column_schema"].columns
-    assert [column.name for column in columns] == [column.name for column in tables.metadata.tables[name].columns]
+    assert [column.name for column in columns] == [
+        column.name for column in tables.metadata.tables[name].columns
+    ]
     assert all(column.description for column in columns)
 
 

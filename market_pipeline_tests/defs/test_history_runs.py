@@ -16,7 +16,9 @@ def test_a_past_day_is_completed_from_hourly_history(world):
     assert len(world.simulator.requests) == len(world.symbols)
     for symbol in world.symbols:
         metadata = world.latest_metadata("raw_prices", yesterday, symbol)
-        stored = [row for row in world.prices() if row["symbol"] == symbol and row["timestamp"].date() == yesterday]
+        stored = [
+            row for row in world.prices() if row["symbol"] == symbol and row["timestamp"].date() == yesterday
+        ]
         assert metadata["dagster/row_count"] == len(stored)
         assert 20 <= len(stored) <= 28
         assert {row["source"] for row in stored} == {"market_chart"}
@@ -73,7 +75,10 @@ def test_the_good_symbols_of_a_failed_run_are_kept_and_marked(world):
 def test_a_range_up_to_today_collects_history_and_the_live_price(world):
     assert world.complete(world.days_ago(2), world.today, ["SOL"]).success
     assert {row["source"] for row in world.prices()} == {"market_chart", "simple_price"}
-    assert sorted(request.path.rsplit("/", 1)[-1] for request in world.simulator.requests) == ["price", "range"]
+    assert sorted(request.path.rsplit("/", 1)[-1] for request in world.simulator.requests) == [
+        "price",
+        "range",
+    ]
 
 
 def test_a_coin_that_coingecko_does_not_know_does_not_keep_the_others_from_their_anomalies(world):
@@ -84,7 +89,9 @@ def test_a_coin_that_coingecko_does_not_know_does_not_keep_the_others_from_their
     assert result.success
     assert {row["symbol"] for row in world.prices()} == set(world.symbols) - {"ADA"}
     refused = world.rows(tables.rejected_prices)
-    assert [(row["symbol"], row["reason"], row["day"]) for row in refused] == [("ADA", "missing_price", yesterday)]
+    assert [(row["symbol"], row["reason"], row["day"]) for row in refused] == [
+        ("ADA", "missing_price", yesterday)
+    ]
     quoted = world.checks(result)["every_symbol_quoted"]
     assert (quoted.passed, quoted.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert quoted.metadata["symbols"].value == "ADA"

@@ -36,7 +36,9 @@ def test_the_picture_is_a_png_and_is_not_stored_again_within_the_hour(world):
 def test_a_new_anomaly_is_in_the_table_and_brings_a_new_picture(world):
     world.tick()
     newest = {row["symbol"]: row for row in world.prices()}["BTC"]
-    world.insert(symbol="BTC", timestamp=newest["timestamp"] - timedelta(minutes=5), price=newest["price"] / 2)
+    world.insert(
+        symbol="BTC", timestamp=newest["timestamp"] - timedelta(minutes=5), price=newest["price"] / 2
+    )
     world.tick()
     metadata = world.latest_metadata("market_overview")
     assert metadata["anomalies_24h_BTC"] >= 1

@@ -29,7 +29,9 @@ def test_a_job_whose_previous_run_is_still_going_is_skipped_with_the_reason(worl
         definition = world.defs.resolve_schedule_def(schedule)
         context = dg.build_schedule_context(instance=world.instance, scheduled_execution_time=scheduled)
         assert len(definition.evaluate_tick(context).run_requests) == 1
-        run = world.instance.create_run_for_job(world.defs.resolve_job_def(job), status=dg.DagsterRunStatus.STARTED)
+        run = world.instance.create_run_for_job(
+            world.defs.resolve_job_def(job), status=dg.DagsterRunStatus.STARTED
+        )
         tick = definition.evaluate_tick(context)
         assert not tick.run_requests
         assert run.run_id[:8] in tick.skip_message
@@ -53,7 +55,10 @@ def test_missed_nights_are_made_up_for(world):
     """A laptop that slept three nights asks for all three days, at the cost of one."""
     job = world.defs.resolve_job_def("complete_days")
     night = datetime(2026, 5, 10, 0, 45, tzinfo=timezone.utc)
-    for status, expected in ((dg.DagsterRunStatus.SUCCESS, "2026-05-07"), (dg.DagsterRunStatus.FAILURE, "2026-05-06")):
+    for status, expected in (
+        (dg.DagsterRunStatus.SUCCESS, "2026-05-07"),
+        (dg.DagsterRunStatus.FAILURE, "2026-05-06"),
+    ):
         tags = {START: "2026-05-06|BTC", END: "2026-05-06|DOT"}
         run = world.instance.create_run_for_job(job, status=status, tags=tags)
         request = completion_request(night, SYMBOLS, run)

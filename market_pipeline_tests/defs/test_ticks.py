@@ -55,7 +55,9 @@ def test_a_coin_missing_from_the_answer_does_not_keep_the_others_away(world):
     assert quoted.severity == dg.AssetCheckSeverity.ERROR
     assert quoted.metadata["symbols"].value == "DOT"
     refused = world.rows(tables.rejected_prices)
-    assert [(row["symbol"], row["reason"], row["run_id"]) for row in refused] == [("DOT", "missing_price", result.run_id)]
+    assert [(row["symbol"], row["reason"], row["run_id"]) for row in refused] == [
+        ("DOT", "missing_price", result.run_id)
+    ]
     assert result.asset_materializations_for_node("price_anomalies")
 
 
@@ -87,7 +89,9 @@ def test_a_tick_that_finds_no_tables_says_which_command_makes_them(world_of, tmp
 def test_a_quote_from_before_midnight_belongs_to_its_own_day(world):
     """Just after midnight the newest price at the source may still be yesterday's."""
     late = start_of_day(world.today) - timedelta(seconds=20)
-    world.simulator.add_fault(Fault(kind="stale_timestamp", seconds=(utc_now() - late).total_seconds(), coin="bitcoin"))
+    world.simulator.add_fault(
+        Fault(kind="stale_timestamp", seconds=(utc_now() - late).total_seconds(), coin="bitcoin")
+    )
     result = world.tick()
     assert result.success
     bitcoin = [row for row in world.prices() if row["symbol"] == "BTC"]
@@ -106,4 +110,6 @@ def test_no_answer_however_broken_crashes_the_run_or_is_stored(world, kind):
     assert result.success == (kind == "empty_object"), "no coin in a good answer is no failed request"
     for event in result.all_events:
         if event.is_step_failure:
-            assert event.step_failure_data.user_failure_data is not None, "a failure with a verdict, not a crash"
+            assert (
+                event.step_failure_data.user_failure_data is not None
+            ), "a failure with a verdict, not a crash"
