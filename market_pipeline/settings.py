@@ -34,12 +34,16 @@ def _normalise_database_url(secret: SecretStr) -> SecretStr:
     if url.drivername in ("postgresql", "postgres", "postgresql+psycopg2"):
         if hidden := sorted(_PASSWORD_PARAMETERS & set(url.query)):
             # Whoever shows a URL hides the password of its user part alone.
-            raise ValueError(f"{' and '.join(hidden)} cannot stand behind the question mark; write the password as user:password@host")
+            names = " and ".join(hidden)
+            raise ValueError(f"{names} cannot stand in the query; write the password as user:password@host")
         url = url.set(drivername="postgresql+psycopg2")
     elif url.drivername == "sqlite" and url.database and url.database != ":memory:":
         url = url.set(database=str(Path(os.path.expanduser(url.database)).absolute()))
     else:
-        raise ValueError("only sqlite:///file.db and postgresql://user:password@host/name are supported (no in-memory database: runs are processes of their own)")
+        raise ValueError(
+            "only sqlite:///file.db and postgresql://user:password@host/name are supported "
+            "(no in-memory database: runs are processes of their own)"
+        )
     return SecretStr(url.render_as_string(hide_password=False))
 
 
@@ -47,7 +51,9 @@ def _parse_database_url(text: str) -> URL:
     try:
         url = make_url(text)
     except ArgumentError:
-        raise ValueError("not a database URL; write sqlite:///prices.db or postgresql://user:password@host/name") from None
+        raise ValueError(
+            "not a database URL; write sqlite:///prices.db or postgresql://user:password@host/name"
+        ) from None
     except ValueError:
         raise ValueError(f"its port is not a number; {_POSTGRESQL_FORM}") from None
     if "@" in (url.host or ""):
@@ -91,7 +97,8 @@ _Upper = BeforeValidator(lambda value: value.upper() if isinstance(value, str) e
 class Settings(BaseSettings):
     """The settings of this installation; each field is the environment variable of its name.
 
-    An empty variable counts as unset. The environment wins over the file even so: empty there is the default.
+    An empty variable counts as unset. The environment wins over the file even so: empty there means the
+    default.
     """
 
     model_config = SettingsConfigDict(
@@ -118,24 +125,27 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _strip(cls, values: dict[str, Any]) -> dict[str, Any]:
-        stripped = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
+        stripped = {key: value.strip() if isinstance(value, str) else value for key, value in values.items()}
         return {name: value for name, value in stripped.items() if value != ""}
 
     @model_validator(mode="after")
     def _key_fits_plan(self) -> "Settings":
         if self.coingecko_plan == "keyless" and self.coingecko_api_key is not None:
-            raise ValueError("COINGECKO_API_KEY is set but COINGECKO_PLAN is keyless; set COINGECKO_PLAN to demo or pro (the key does not tell which)")
+            raise ValueError(
+                "COINGECKO_API_KEY is set but COINGECKO_PLAN is keyless; "
+                "set COINGECKO_PLAN to demo or pro (the key does not tell which)"
+            )
         if self.coingecko_plan != "keyless" and self.coingecko_api_key is None:
-            raise ValueError(f"COINGECKO_PLAN={self.coingecko_plan} needs COINGECKO_API_KEY; set it or use COINGECKO_PLAN=keyless")
+            raise ValueError(
+                f"COINGECKO_PLAN={self.coingecko_plan} needs COINGECKO_API_KEY; "
+                "set it or use COINGECKO_PLAN=keyless"
+            )
         return self
 
     def as_environment(self) -> dict[str, str]:
         """These settings as environment variables for a child process; holds secrets."""
-        values = {name: getattr(self, name) for name in type(self).model_fields}
-        return {
-            name.upper(): "" if value is None else value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-            for name, value in values.items()
-        }
+        values = {name.upper(): getattr(self, name) for name in type(self).model_fields}
+        return {name: _as_text(value) for name, value in values.items()}
 
     @property
     def catalogue(self) -> Catalogue:
@@ -151,6 +161,12 @@ class Settings(BaseSettings):
     def database(self) -> URL:
         """The database URL; its string form hides the password."""
         return make_url(self.database_url.get_secret_value())
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return "" if value is None else str(value)
 
 
 _ALLOWED = {

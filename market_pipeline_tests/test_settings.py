@@ -91,7 +91,7 @@ def test_a_bad_database_url_is_refused_without_showing_it(monkeypatch, url):
 def test_a_password_stands_where_it_is_hidden_or_nowhere(monkeypatch, name):
     """A URL shown in a message hides the password of its user part, never one in its query."""
     monkeypatch.setenv("DATABASE_URL", f"postgresql:///d?host=/tmp&{name}=canary")
-    with pytest.raises(SettingsError, match=f"{name} cannot .* write the password as user:password@host") as error:
+    with pytest.raises(SettingsError, match=f"{name} cannot .* write .* user:password@host") as error:
         load_settings()
     assert "canary" not in str(error.value)
 

@@ -75,14 +75,16 @@ def demo_settings(project: Path, port: int) -> Settings:
 
 def simulator_command(port: int) -> list[str]:
     """The simulator with its market model and room for the first fill beside the ticks."""
-    return [sys.executable, "-m", "market_pipeline.simulator", "--model", "--port", str(port), "--requests-per-minute", "30", "--quiet"]
+    command = [sys.executable, "-m", "market_pipeline.simulator", "--model", "--quiet"]
+    return command + ["--port", str(port), "--requests-per-minute", "30"]
 
 
 def _wait_until_ready(port: int) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline:
         try:
-            requests.get(f"http://{HOST}:{port}/api/v3/ping", headers={"User-Agent": "market-pipeline demo"}, timeout=1)
+            agent = {"User-Agent": "market-pipeline demo"}
+            requests.get(f"http://{HOST}:{port}/api/v3/ping", headers=agent, timeout=1)
             return
         except requests.RequestException:
             time.sleep(0.2)

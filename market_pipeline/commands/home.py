@@ -29,7 +29,7 @@ def project_folder() -> Path:
 
 @contextmanager
 def own_home(project: Path, name: str) -> Iterator[Path]:
-    """The absolute DAGSTER_HOME `name` inside `project`, with the current dagster.yaml, for this process alone.
+    """The absolute DAGSTER_HOME `name` inside `project`, with the current dagster.yaml, for us alone.
 
     Two daemons on one home would start every run twice. StartError if another process has it or if
     it cannot be written.
@@ -50,7 +50,8 @@ def _explained(home: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StartError(f"{error.filename or home}: {error.strerror}; {home} must be a folder that can be written") from None
+        where = error.filename or home
+        raise StartError(f"{where}: {error.strerror}; {home} must be a folder that can be written") from None
 
 
 def _take(lock: TextIO) -> None:
@@ -69,7 +70,8 @@ def require_free(port: int, what: str) -> None:
         try:
             probe.bind((HOST, port))
         except OSError:
-            raise StartError(f"port {port} for {what} is in use; stop what runs there or choose another port") from None
+            message = f"port {port} for {what} is in use; stop what runs there or choose another port"
+            raise StartError(message) from None
 
 
 def free_port() -> int:

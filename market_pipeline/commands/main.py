@@ -26,14 +26,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="market-pipeline", description="Crypto prices from CoinGecko, checked, stored and watched.")
+    description = "Crypto prices from CoinGecko, checked, stored and watched."
+    parser = argparse.ArgumentParser(prog="market-pipeline", description=description)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, module, text in (
         ("run", run, "start the Dagster UI and daemon on this machine, collecting from CoinGecko"),
         ("demo", demo, "the same without internet: prices from the simulator, in a database of its own"),
     ):
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--port", type=_port, default=3000, help="port of the UI on 127.0.0.1 (default 3000)")
+        command.add_argument(
+            "--port", type=_port, default=3000, help="port of the UI on 127.0.0.1 (default 3000)"
+        )
         command.set_defaults(command=module.execute)
     command = commands.add_parser("migrate", help="create or update the tables of DATABASE_URL")
     command.set_defaults(command=migrate.execute)

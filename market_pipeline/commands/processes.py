@@ -41,7 +41,9 @@ class Processes:
         _on_stop_signals(self._stop)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
         _on_stop_signals(self._kill)
         log.info("Stopping; this takes some seconds. Press Ctrl-C again to kill everything.")
         for child in reversed(self._children):
@@ -50,7 +52,9 @@ class Processes:
             signal.signal(number, handler)
         return kind is Stopped
 
-    def start(self, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> subprocess.Popen[bytes]:
+    def start(
+        self, command: Sequence[str], environment: Mapping[str, str], folder: Path
+    ) -> subprocess.Popen[bytes]:
         """Start `command` in `folder` with exactly `environment`."""
         child = subprocess.Popen(command, env=dict(environment), cwd=folder, start_new_session=True)
         self._children.append(child)

@@ -32,7 +32,8 @@ def execute(options: argparse.Namespace) -> int:
 def dagster_command(project: Path, port: int) -> list[str]:
     """One process that starts the UI, the daemon and the code server."""
     workspace = str(project / "workspace.yaml")
-    return [sys.executable, "-m", "dagster", "dev", "--workspace", workspace, "--host", HOST, "--port", str(port)]
+    command = [sys.executable, "-m", "dagster", "dev", "--workspace", workspace]
+    return command + ["--host", HOST, "--port", str(port)]
 
 
 def dagster_environment(home: Path, settings: Settings) -> dict[str, str]:

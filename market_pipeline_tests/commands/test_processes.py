@@ -11,11 +11,14 @@ import pytest
 from market_pipeline.commands.processes import Processes
 
 SLEEP = "import time; time.sleep(60)"
-# A grandchild in the child's group; both write their id.
-FAMILY = f"import subprocess, sys; c = subprocess.Popen([sys.executable, '-c', {SLEEP!r}]); print(c.pid, file=open('pid', 'w')); c.wait()"
+# A child with a child of its own in its group.
+FAMILY = (
+    f"import subprocess, sys; c = subprocess.Popen([sys.executable, '-c', {SLEEP!r}]);"
+    "print(c.pid, file=open('pid', 'w')); c.wait()"
+)
 STUBBORN = (
-    "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-    "open('ready', 'w').close(); time.sleep(60)"
+    "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN);"
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN); open('ready', 'w').close(); time.sleep(60)"
 )
 
 
@@ -103,8 +106,8 @@ def test_another_error_passes_after_the_children_are_stopped(tmp_path):
 
 
 def test_children_start_with_exactly_the_given_environment_and_folder(tmp_path):
-    code = "import os, pathlib; pathlib.Path('out').write_text(os.environ['ONLY'] + str('HOME' in os.environ))"
+    code = "import os; print(os.environ['ONLY'], 'HOME' in os.environ, file=open('out', 'w'))"
     with Processes() as processes:
         processes.start([sys.executable, "-c", code], {"ONLY": "this"}, tmp_path)
         assert processes.wait_for_any() == 0
-    assert (tmp_path / "out").read_text() == "thisFalse"
+    assert (tmp_path / "out").read_text() == "this False\n"

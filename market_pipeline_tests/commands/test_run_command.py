@@ -29,11 +29,12 @@ def test_the_command_serves_collects_and_leaves_nothing_behind(project):
     with Simulator(MarketModel(tuple(KNOWN_COINS.values()), seed=7)) as simulator:
         process = start(
             project, "run", "--port", str(port),
-            DATABASE_URL="sqlite:///mine.db", COINGECKO_BASE_URL=simulator.base_url, COLLECT_CRON="0 0 1 1 *",
+            DATABASE_URL="sqlite:///mine.db", COINGECKO_BASE_URL=simulator.base_url,
+            COLLECT_CRON="0 0 1 1 *",
         )
         try:
             wait_for(ui.is_up, 120, "the UI")
-            wait_for(lambda: "results" in ui.ask(SCHEDULES)["schedulesOrError"], 60, "loading the code location")
+            wait_for(lambda: "results" in ui.ask(SCHEDULES)["schedulesOrError"], 60, "loading the location")
             schedules = ui.ask(SCHEDULES)["schedulesOrError"]["results"]
             assert {s["name"]: s["scheduleState"]["status"] for s in schedules} == {
                 "tick_schedule": "RUNNING", "completion_schedule": "RUNNING",
@@ -110,7 +111,7 @@ def test_a_home_that_cannot_be_used_is_said_in_a_sentence(project, broken):
     file = project / broken
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch()
-    with pytest.raises(StartError, match=f"{HOME} must be a folder that can be written"), own_home(project, HOME):
+    with pytest.raises(StartError, match=f"{HOME} must be a folder"), own_home(project, HOME):
         pass
 
 
