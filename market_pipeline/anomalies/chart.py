@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DOTS_PER_INCH = 100
-_WIDTH_INCHES = 12.0
+# As wide as the dialog in which the Dagster UI shows it.
+_WIDTH_INCHES = 9.6
 _ROW_INCHES = 2.4
 _HEADER_INCHES = 0.7
-_MOST_COLUMNS = 3
+_MOST_COLUMNS = 2
 
 
 def draw_overview(
     prices: Columns, anomalies: Columns, symbols: Sequence[str], start: datetime, end: datetime
 ) -> bytes:
-    """A PNG, 1200 pixels wide, of the prices of `symbols` from `start` to `end` (aware, both included).
+    """A PNG, 960 pixels wide, of the prices of `symbols` from `start` to `end` (aware, both included).
 
     `prices` has symbol, timestamp and price, in time order per symbol; `anomalies` symbol, timestamp,
     direction and price_after. Other rows and other times are ignored. A symbol without quotes gets a

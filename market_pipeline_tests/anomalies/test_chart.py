@@ -43,12 +43,12 @@ def day(walk):
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 12])
-def test_it_is_1200_pixels_wide_and_grows_with_the_symbols(day, count, as_columns):
+def test_it_is_960_pixels_wide_and_grows_with_the_symbols(day, count, as_columns):
     many = [day(symbol, seed) for seed, symbol in enumerate(SYMBOLS[:count])]
     png, image = draw(as_columns(*many), anomaly_columns(many[0]), SYMBOLS[:count], many[0].time(0))
     assert image.format is None and png.startswith(b"\x89PNG")
-    assert image.width == 1200
-    assert 200 <= image.height <= 1200
+    assert image.width == 960
+    assert 200 <= image.height <= 1700
     assert len(png) < 13_000 * max(count, 2)
 
 
