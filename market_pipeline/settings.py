@@ -2,17 +2,15 @@
 
 import os
 from datetime import date
-from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
-from market_pipeline.clock import utc_now
+from market_pipeline.setting_rules import (
+    check_cron, check_history_start, check_symbols, check_url, normalise_database_url,
+)
 from market_pipeline.symbols import Catalogue, parse_catalogue
 
 Plan = Literal["keyless", "demo", "pro"]
@@ -20,74 +18,9 @@ Plan = Literal["keyless", "demo", "pro"]
 PUBLIC_URL = "https://api.coingecko.com/api/v3"
 PRO_URL = "https://pro-api.coingecko.com/api/v3"
 
-_POSTGRESQL_FORM = "write postgresql://user:password@host:5432/name, with %40 for an @ in the password"
-_PASSWORD_PARAMETERS = {"password", "passfile", "sslpassword"}
-
 
 class SettingsError(ValueError):
     """One or more settings cannot be used; the message names each variable, value and remedy."""
-
-
-def _normalise_database_url(secret: SecretStr) -> SecretStr:
-    """PostgreSQL through psycopg2, SQLite through an absolute path, nothing else."""
-    url = _parse_database_url(secret.get_secret_value())
-    if url.drivername in ("postgresql", "postgres", "postgresql+psycopg2"):
-        if hidden := sorted(_PASSWORD_PARAMETERS & set(url.query)):
-            # Whoever shows a URL hides the password of its user part alone.
-            names = " and ".join(hidden)
-            raise ValueError(f"{names} cannot stand in the query; write the password as user:password@host")
-        url = url.set(drivername="postgresql+psycopg2")
-    elif url.drivername == "sqlite" and url.database and url.database != ":memory:":
-        url = url.set(database=str(Path(os.path.expanduser(url.database)).absolute()))
-    else:
-        raise ValueError(
-            "only sqlite:///file.db and postgresql://user:password@host/name are supported "
-            "(no in-memory database: runs are processes of their own)"
-        )
-    return SecretStr(url.render_as_string(hide_password=False))
-
-
-def _parse_database_url(text: str) -> URL:
-    try:
-        url = make_url(text)
-    except ArgumentError:
-        raise ValueError(
-            "not a database URL; write sqlite:///prices.db or postgresql://user:password@host/name"
-        ) from None
-    except ValueError:
-        raise ValueError(f"its port is not a number; {_POSTGRESQL_FORM}") from None
-    if "@" in (url.host or ""):
-        # A part of the password, which messages would show as the host.
-        raise ValueError(f"its host holds an @; {_POSTGRESQL_FORM}")
-    return url
-
-
-def _check_cron(expression: str) -> str:
-    try:
-        CronSim(expression, utc_now())
-    except CronSimError:
-        raise ValueError("not a cron expression of five fields such as */5 * * * * (UTC)") from None
-    if len(expression.split()) != 5:
-        raise ValueError("write exactly five cron fields, such as */5 * * * * (UTC)")
-    return expression
-
-
-def _check_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in url or "?" in url:
-        raise ValueError("write it as https://host/api/v3, without credentials or a query")
-    return url.rstrip("/")
-
-
-def _check_history_start(day: date) -> date:
-    if not date(2013, 1, 1) <= day <= utc_now().date():
-        raise ValueError("out of range")
-    return day
-
-
-def _check_symbols(text: str) -> str:
-    parse_catalogue(text)
-    return text
 
 
 _Lower = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
@@ -111,15 +44,15 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    database_url: Annotated[SecretStr, AfterValidator(_normalise_database_url)] = Field(
+    database_url: Annotated[SecretStr, AfterValidator(normalise_database_url)] = Field(
         default=SecretStr("sqlite:///prices.db"), validate_default=True
     )
     coingecko_plan: Annotated[Plan, _Lower] = "keyless"
     coingecko_api_key: SecretStr | None = None
-    coingecko_base_url: Annotated[str, AfterValidator(_check_url)] | None = None
-    market_symbols: Annotated[str, AfterValidator(_check_symbols)] = "BTC,ETH,SOL,ADA,DOT"
-    history_start: Annotated[date, AfterValidator(_check_history_start)] = date(2026, 1, 1)
-    collect_cron: Annotated[str, AfterValidator(_check_cron)] = "*/5 * * * *"
+    coingecko_base_url: Annotated[str, AfterValidator(check_url)] | None = None
+    market_symbols: Annotated[str, AfterValidator(check_symbols)] = "BTC,ETH,SOL,ADA,DOT"
+    history_start: Annotated[date, AfterValidator(check_history_start)] = date(2026, 1, 1)
+    collect_cron: Annotated[str, AfterValidator(check_cron)] = "*/5 * * * *"
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _Upper] = "INFO"
 
     @model_validator(mode="before")
