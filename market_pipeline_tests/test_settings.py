@@ -162,14 +162,14 @@ def test_white_space_around_a_value_and_the_case_of_a_word_do_not_matter(monkeyp
     """A key copied from a page often brings a line break, which no header may hold."""
     for name, value in {
         "COINGECKO_PLAN": " Demo ", "COINGECKO_API_KEY": "CG-canary\n", "LOG_LEVEL": "debug ",
-        "HISTORY_START": " 2025-05-05", "DATABASE_URL": " sqlite:////tmp/x.db\n",
+        "HISTORY_START": " 2025-05-05", "DATABASE_URL": " sqlite:////srv/x.db\n",
     }.items():
         monkeypatch.setenv(name, value)
     settings = load_settings()
     assert (settings.coingecko_plan, settings.log_level) == ("demo", "DEBUG")
     assert settings.coingecko_api_key.get_secret_value() == "CG-canary"
     assert settings.history_start == date(2025, 5, 5)
-    assert settings.database.database == "/tmp/x.db"
+    assert settings.database.database == "/srv/x.db"
 
 
 def test_an_env_file_of_another_encoding_is_explained(tmp_path):
