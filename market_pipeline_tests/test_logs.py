@@ -21,6 +21,7 @@ def lines():
     logger.setLevel("INFO")
     yield logger, lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     logger.removeHandler(handler)
+    logger.setLevel("NOTSET")
 
 
 def test_a_line_carries_time_level_logger_message_and_extras(lines):
@@ -60,7 +61,7 @@ def test_the_trace_id_does_not_leak_into_other_work(lines):
 
 def test_configuring_twice_writes_every_line_once():
     logger = logging.getLogger("market_pipeline")
-    before = list(logger.handlers)
+    before, level = list(logger.handlers), logger.level
     try:
         configure_logging("INFO")
         configure_logging("WARNING")
@@ -69,3 +70,4 @@ def test_configuring_twice_writes_every_line_once():
         assert logger.level == logging.WARNING
     finally:
         logger.handlers[:] = before
+        logger.setLevel(level)

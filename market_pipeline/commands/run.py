@@ -1,6 +1,7 @@
 """`market-pipeline run`: the Dagster UI and daemon on this machine, with the schedules running."""
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from market_pipeline.logs import configure_logging
 from market_pipeline.settings import Settings, load_settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import migrate
+
+log = logging.getLogger(__name__)
 
 HOME = ".dagster_home"
 
@@ -24,6 +27,7 @@ def execute(options: argparse.Namespace) -> int:
     with own_home(project, HOME) as home:
         migrate(Database(settings.database))
         with Processes() as processes:
+            log.info("The UI will be at http://%s:%s in some seconds", HOST, options.port)
             processes.start(dagster_command(project, options.port), dagster_environment(home, settings), home)
             return processes.wait_for_any()
     return 0

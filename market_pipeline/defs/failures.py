@@ -12,7 +12,7 @@ def collection_failure(failures: Mapping[str, CoinGeckoError]) -> dg.Failure:
     """The Failure of a run in which these symbols could not be collected."""
     first = next(iter(failures.values()))
     what_next = (
-        "Materialize the same partitions again later; what is stored is kept."
+        "What is stored is kept; the same partitions can be materialized again at any time."
         if isinstance(first, TransientError)
         else "Mend the cause before materializing the same partitions again."
     )

@@ -12,21 +12,16 @@ COMPLETE_DAYS = "complete_days"
 _EVERYTHING = dg.AssetSelection.assets(RAW_PRICES, REJECTED_PRICES, PRICE_ANOMALIES, MARKET_OVERVIEW)
 
 
-# The package's own lines are on the terminal already, as JSON; the UI shows everything.
-_QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
-
 JOBS = [
     dg.define_asset_job(
         TICK,
         _EVERYTHING,
         description="Today's prices of all symbols with one request, checks, anomalies and the overview.",
         tags={"dagster/max_runtime": "600"},
-        config=_QUIET,
     ),
     dg.define_asset_job(
         COMPLETE_DAYS,
         _EVERYTHING,
         description="Past days completed from hourly history, checked and scored again.",
-        config=_QUIET,
     ),
 ]

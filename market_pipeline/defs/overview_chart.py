@@ -46,7 +46,12 @@ def chart_metadata(
     drawn_at = _time_of(last.get(DRAWN_AT))
     charted = last[NEWEST].value if NEWEST in last else None
     if drawn_at is not None and not is_due(now, drawn_at, newest, charted):
-        return {DRAWN_AT: dg.MetadataValue.timestamp(drawn_at), NEWEST: dg.MetadataValue.text(newest)}
+        where = f"drawn at {iso(drawn_at.replace(microsecond=0))}: see the materialization of that time under Events"
+        return {
+            "chart_note": dg.MetadataValue.text(where),
+            DRAWN_AT: dg.MetadataValue.timestamp(drawn_at),
+            NEWEST: dg.MetadataValue.text(newest),
+        }
     from market_pipeline.anomalies.chart import draw_overview
 
     series = overview.price_series(store, symbols, now - SPAN)
