@@ -84,7 +84,7 @@ def test_the_log_holds_what_was_asked_and_what_was_answered(client: Any, clock: 
 
 
 def test_keys_are_recorded_by_name_and_never_by_value(client: Any, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "market_pipeline.simulator")
     client.get("/ping", headers={"x-cg-demo-api-key": "CG-secret"}, x_cg_pro_api_key="CG-secret")
     client.get("/ping", headers={"x-cg-demo-api-key": ""})
     logged = requests.get(client.simulator.admin_url + "/requests", timeout=5)
@@ -103,7 +103,7 @@ def test_the_log_is_cleared_over_the_admin_path_and_in_process(client: Any) -> N
 
 
 def test_every_request_is_one_line_in_the_log(client: Any, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "market_pipeline.simulator")
     client.simulator.add_fault(Fault(kind="cut", path="/coins/list"))
     client.get("/simple/price", ids="bitcoin,solana", vs_currencies="usd")
     with pytest.raises(requests.ConnectionError):
@@ -168,7 +168,7 @@ def test_what_is_no_http_is_answered_and_logged_without_a_traceback(
 def test_a_client_that_goes_away_is_no_failure(client: Any, caplog: pytest.LogCaptureFixture) -> None:
     """SO_LINGER 0 makes the close a reset, which the handler meets when it writes or next reads."""
     client.simulator.add_fault(Fault(kind="hang", seconds=0.2))
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "market_pipeline.simulator")
     with socket.create_connection(("127.0.0.1", client.simulator.port), timeout=5) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         connection.sendall(b"GET /api/v3/ping HTTP/1.1\r\nUser-Agent: x\r\n\r\n")

@@ -85,7 +85,7 @@ def run_until_asked(port: int, ask: Callable[[], None], *arguments: str) -> int:
 def test_a_replay_is_served_from_the_command_line(
     free_port: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "market_pipeline.simulator")
     file = tmp_path / "prices.csv"
     file.write_text("symbol,timestamp,price\nBTC,2022-11-01T00:00:00Z,5\nBTC,2022-11-01T00:05:00Z,6\n")
     answers: list[dict[str, dict[str, float]]] = []
