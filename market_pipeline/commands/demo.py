@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from market_pipeline.clock import utc_now
 from market_pipeline.commands.home import HOST, StartError, free_port, own_home, project_folder, require_free
+from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.processes import Processes
 from market_pipeline.commands.run import dagster_command, dagster_environment
 from market_pipeline.logs import configure_logging
@@ -43,6 +44,7 @@ def execute(options: argparse.Namespace) -> int:
     with own_home(project, HOME) as home:
         database = Database(settings.database)
         migrate(database)
+        create_instance(home)
         environment = dagster_environment(home, settings)
         with Processes() as processes:
             processes.start(simulator_command(port), os.environ, home)

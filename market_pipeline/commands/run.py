@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from market_pipeline.commands.home import HOST, own_home, project_folder, require_free
+from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.processes import Processes
 from market_pipeline.logs import configure_logging
 from market_pipeline.settings import Settings, load_settings
@@ -26,6 +27,7 @@ def execute(options: argparse.Namespace) -> int:
     require_free(options.port, "the Dagster UI")
     with own_home(project, HOME) as home:
         migrate(Database(settings.database))
+        create_instance(home)
         with Processes() as processes:
             log.info("The UI will be at http://%s:%s in some seconds", HOST, options.port)
             processes.start(dagster_command(project, options.port), dagster_environment(home, settings), home)
