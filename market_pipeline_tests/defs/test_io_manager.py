@@ -85,11 +85,13 @@ def stored(database):
 
 def run(io: DatabaseIOManager, assets: Any, first: date, last: date, symbols: Any = SYMBOLS) -> Any:
     """One run of `assets` over a range of days and symbols."""
-    return dg.materialize(
-        assets if isinstance(assets, list) else [assets],
-        resources={"io_manager": io},
-        tags=range_tags(first, last, symbols),
-    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        return dg.materialize(
+            assets if isinstance(assets, list) else [assets],
+            resources={"io_manager": io},
+            tags=range_tags(first, last, symbols),
+            instance=instance,
+        )
 
 
 def output(asset: str, mode: str | None, *keys: tuple[int, str]) -> dg.OutputContext:

@@ -27,12 +27,11 @@ def test_a_job_whose_previous_run_is_still_going_is_skipped_with_the_reason(worl
     scheduled = datetime(2026, 5, 2, 0, 45, tzinfo=timezone.utc)
     for schedule, job in (("tick_schedule", "tick"), ("completion_schedule", "complete_days")):
         definition = world.defs.resolve_schedule_def(schedule)
-        context = dg.build_schedule_context(instance=world.instance, scheduled_execution_time=scheduled)
-        assert len(definition.evaluate_tick(context).run_requests) == 1
-        run = world.instance.create_run_for_job(
-            world.defs.resolve_job_def(job), status=dg.DagsterRunStatus.STARTED
-        )
-        tick = definition.evaluate_tick(context)
+        with dg.build_schedule_context(world.instance, scheduled_execution_time=scheduled) as context:
+            assert len(definition.evaluate_tick(context).run_requests) == 1
+            unfinished = dg.DagsterRunStatus.STARTED
+            run = world.instance.create_run_for_job(world.defs.resolve_job_def(job), status=unfinished)
+            tick = definition.evaluate_tick(context)
         assert not tick.run_requests
         assert run.run_id[:8] in tick.skip_message
         assert "still started" in tick.skip_message
