@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     coingecko_plan: Annotated[Plan, _Lower] = "keyless"
     coingecko_api_key: SecretStr | None = None
     coingecko_base_url: Annotated[str, AfterValidator(check_url)] | None = None
+    coingecko_requests_per_minute: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    coingecko_monthly_credits: Annotated[int, Field(ge=1)] | None = None
     market_symbols: Annotated[str, AfterValidator(check_symbols)] = "BTC,ETH,SOL,ADA,DOT"
     history_start: Annotated[date, AfterValidator(check_history_start)] = date(2026, 1, 1)
     collect_cron: Annotated[str, AfterValidator(check_cron)] = "*/5 * * * *"
@@ -104,6 +106,8 @@ def _as_text(value: object) -> str:
 
 _ALLOWED = {
     "coingecko_plan": "allowed are keyless, demo, pro",
+    "coingecko_requests_per_minute": "allowed is a whole number from 1 to 10000, or nothing for the plan's own",
+    "coingecko_monthly_credits": "allowed is a whole number above 0, or nothing for the plan's own",
     "history_start": "allowed is a day from 2013-01-01 to today, written YYYY-MM-DD",
     "log_level": "allowed are DEBUG, INFO, WARNING, ERROR",
 }

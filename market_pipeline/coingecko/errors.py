@@ -4,7 +4,8 @@
     |-- TransientError          the same request may work later
     |   |-- RateLimited         429: too many requests, or the credits of the month are used up
     |   |-- ServerFailed        408 and 5xx
-    |   `-- ConnectionFailed    no connection, a timeout, or an answer that was cut
+    |   |-- ConnectionFailed    no connection, a timeout, or an answer that was cut
+    |   `-- BudgetExhausted     nothing was asked: our own budget has no request left for it now
     `-- PermanentError          the same request will fail again; a person has to change something
         |-- RequestRefused      3xx and 4xx: key, plan, parameters, coin id
         |-- BadAnswer           200 with HTML, broken JSON, an error body or another shape
@@ -92,6 +93,17 @@ class ServerFailed(TransientError):
 
 class ConnectionFailed(TransientError):
     """There was no connection, no answer in time, or only a part of one."""
+
+
+class BudgetExhausted(TransientError):
+    """The request was not sent, because the request budget has none left for it in useful time.
+
+    `retry_after` is how many seconds later there will be one.
+    """
+
+    @property
+    def affects_all(self) -> bool:
+        return True
 
 
 class PermanentError(CoinGeckoError):

@@ -9,13 +9,13 @@ from sqlalchemy.sql import column
 
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.errors import DatabaseUnavailable, SchemaMismatch, StorageError
-from market_pipeline.storage.tables import metadata
+from market_pipeline.storage.bookkeeping import metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 # The newest file in migrations/versions.
-REVISION = "0001"
+REVISION = "0002"
 # A name of our own: Dagster may keep its tables, and its `alembic_version`, in the same database.
 VERSION_TABLE = "market_pipeline_version"
 

@@ -3,7 +3,7 @@
 from alembic import context
 
 from market_pipeline.storage.schema import VERSION_TABLE
-from market_pipeline.storage.tables import metadata
+from market_pipeline.storage.bookkeeping import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
