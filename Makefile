@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run demo test bench migrate
+.PHONY: run demo test bench migrate backfill doctor
 
 run: .venv/run.stamp
 	@$(BIN)/market-pipeline run
@@ -12,6 +12,14 @@ demo: .venv/run.stamp
 
 migrate: .venv/run.stamp
 	@$(BIN)/market-pipeline migrate
+
+# make backfill FROM=2026-01-01 TO=2026-06-30 [SYMBOLS=BTC,ETH] [DRY_RUN=1] [YES=1]
+backfill: .venv/run.stamp
+	@$(BIN)/market-pipeline backfill --from '$(FROM)' --to '$(TO)' \
+		$(if $(SYMBOLS),--symbols '$(SYMBOLS)') $(if $(DRY_RUN),--dry-run) $(if $(YES),--yes)
+
+doctor: .venv/run.stamp
+	@$(BIN)/market-pipeline doctor
 
 test: .venv/test.stamp
 	$(BIN)/mypy

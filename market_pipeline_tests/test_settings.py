@@ -50,6 +50,9 @@ def test_postgresql_is_always_reached_through_psycopg2(monkeypatch, scheme):
     [
         ("COINGECKO_PLAN", "free", "allowed are keyless, demo, pro"),
         ("LOG_LEVEL", "LOUD", "allowed are DEBUG, INFO, WARNING, ERROR"),
+        ("COINGECKO_REQUESTS_PER_MINUTE", "0", "a whole number from 1 to 10000, or nothing"),
+        ("COINGECKO_REQUESTS_PER_MINUTE", "many", "a whole number from 1 to 10000, or nothing"),
+        ("COINGECKO_MONTHLY_CREDITS", "0", "a whole number above 0, or nothing"),
         ("MARKET_SYMBOLS", "BTC,XRP", "Unsupported symbol: 'XRP'"),
         ("HISTORY_START", "2999-01-01", "from 2013-01-01 to today"),
         ("HISTORY_START", "soon", "a day from 2013-01-01 to today, written YYYY-MM-DD"),
