@@ -15,8 +15,9 @@ from market_pipeline.clock import Clock, utc_now
 from market_pipeline.coingecko.batches import batches
 from market_pipeline.coingecko.budget import RequestBudget
 from market_pipeline.coingecko.errors import BadAnswer
+from market_pipeline.coingecko.key import KeyInfo, key_info
 from market_pipeline.coingecko.models import (
-    PriceAnswer, RawPoint, chart_points, payload_text, price_points,
+    ListedCoin, PriceAnswer, RawPoint, chart_points, listed_coins, payload_text, price_points,
 )
 from market_pipeline.coingecko.transport import Transport
 
@@ -32,6 +33,9 @@ USER_AGENT = (
 
 # How far back the plans without payment see.
 _PUBLIC_REACH = timedelta(days=365)
+
+# About a megabyte, which CoinGecko takes its time to begin.
+_LIST_TIMEOUT_SECONDS = 20.0
 
 _KEY_HEADERS = {"demo": "x-cg-demo-api-key", "pro": "x-cg-pro-api-key"}
 _PRICE_PARAMS = {"vs_currencies": "usd", "precision": "full", "include_last_updated_at": "true"}
@@ -79,11 +83,36 @@ class CoinGeckoClient:
         """HTTP requests sent so far, retries included."""
         return self._transport.requests_sent
 
+    @property
+    def clock_skew(self) -> float | None:
+        """Seconds by which our clock is ahead of the server's, to about a second, by the last answer;
+        None if none came or it named no time."""
+        return self._transport.last_skew
+
     def ping(self) -> None:
         """Ask whether the API can be reached with this key; it says nothing about fresh prices."""
         document = self._transport.get("/ping", {})
         if not isinstance(document, dict) or "gecko_says" not in document:
             raise self._wrong_shape("/ping", document, "an object with gecko_says")
+
+    def key_info(self) -> KeyInfo:
+        """The plan, limits and credits of the key. On the plans other than pro CoinGecko refuses it."""
+        document = self._transport.get("/key", {})
+        expected = "an object with the plan and its limits"
+        if not isinstance(document, dict):
+            raise self._wrong_shape("/key", document, expected)
+        try:
+            return key_info(document)
+        except ValueError as error:
+            raise self._wrong_shape("/key", document, f"{expected} ({error} is missing)") from None
+
+    def coins_list(self) -> tuple[ListedCoin, ...]:
+        """All active coins, tens of thousands; about a megabyte in one request."""
+        document = self._transport.get("/coins/list", {}, timeout=_LIST_TIMEOUT_SECONDS)
+        coins = listed_coins(document) if isinstance(document, list) else ()
+        if not coins:
+            raise self._wrong_shape("/coins/list", document, "a list of coins with ids")
+        return coins
 
     def simple_price(self, coin_ids: Iterable[str]) -> PriceAnswer:
         """The current US dollar price of each coin, in one request for each 250 coins or 6,000

@@ -36,6 +36,15 @@ class PriceAnswer:
     unasked: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class ListedCoin:
+    """A coin as CoinGecko lists it; `symbol` is its ticker in any case, which others may share."""
+
+    coin_id: str
+    symbol: str
+    name: str
+
+
 def payload_text(part: Any) -> str:
     """`part` of an answer as ASCII JSON text of at most 2,000 characters."""
     try:
@@ -64,6 +73,15 @@ def price_points(document: dict[str, Any], coin_ids: tuple[str, ...]) -> PriceAn
 def chart_points(prices: list[Any], coin_id: str) -> tuple[RawPoint, ...]:
     """The points in the `prices` of an answer of /market_chart, whose times are milliseconds."""
     return tuple(_chart_point(pair, coin_id) for pair in prices)
+
+
+def listed_coins(document: list[Any]) -> tuple[ListedCoin, ...]:
+    """The coins in an answer of /coins/list; an entry without an id names no coin and is left out."""
+    entries = [entry for entry in document if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+    return tuple(
+        ListedCoin(entry["id"], str(entry.get("symbol") or ""), str(entry.get("name") or ""))
+        for entry in entries
+    )
 
 
 def _chart_point(pair: Any, coin_id: str) -> RawPoint:

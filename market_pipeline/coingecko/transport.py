@@ -70,18 +70,22 @@ class Transport:
     def close(self) -> None:
         self._session.close()
 
-    def get(self, endpoint: str, params: Mapping[str, str]) -> Any:
-        """The JSON document at `endpoint`; raises a CoinGeckoError after at most 3 retries."""
-        return with_retries(lambda number: self._attempt(endpoint, params, number), self._sleep)
+    def get(self, endpoint: str, params: Mapping[str, str], timeout: float | None = None) -> Any:
+        """The JSON document at `endpoint`; raises a CoinGeckoError after at most 3 retries.
 
-    def _attempt(self, endpoint: str, params: Mapping[str, str], number: int) -> Any:
+        `timeout` is how many seconds each read may take, where `TIMEOUT_SECONDS` are too few.
+        """
+        patience = TIMEOUT_SECONDS if timeout is None else timeout
+        return with_retries(lambda number: self._attempt(endpoint, params, number, patience), self._sleep)
+
+    def _attempt(self, endpoint: str, params: Mapping[str, str], number: int, timeout: float) -> Any:
         self._budget.acquire(endpoint)
         self.requests_sent += 1
         self.last_attempt = number
         started = time.monotonic()
         status = None
         try:
-            answer = self._send(endpoint, params, number)
+            answer = self._send(endpoint, params, number, timeout)
             status = answer.status
             return read_answer(answer)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
@@ -95,11 +99,11 @@ class Transport:
                        "attempt": number},
             )
 
-    def _send(self, endpoint: str, params: Mapping[str, str], number: int) -> Answer:
+    def _send(self, endpoint: str, params: Mapping[str, str], number: int, timeout: float) -> Answer:
         with self._session.get(
             self._base_url + endpoint,
             params=params,
-            timeout=TIMEOUT_SECONDS,
+            timeout=timeout,
             allow_redirects=False,
             stream=True,
         ) as response:

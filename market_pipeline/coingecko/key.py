@@ -1,0 +1,56 @@
+"""What CoinGecko tells about the API key in use: its plan, its limits and what is left of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class KeyInfo:
+    """The limits that bind this key, of the account or of the key itself, whichever is tighter.
+
+    `calls_this_month` counts the whole account; `credits_left` is what this key may still spend.
+    """
+
+    plan: str
+    requests_per_minute: int
+    monthly_credits: int
+    calls_this_month: int
+    credits_left: int
+
+
+def key_info(document: Mapping[str, Any]) -> KeyInfo:
+    """The answer of /key; ValueError names what it lacks. What it says of the key alone is optional."""
+    plan = document.get("plan")
+    if not isinstance(plan, str):
+        raise ValueError("plan")
+    per_minute = _count(document, "rate_limit_request_per_minute")
+    credits = _count(document, "monthly_call_credit")
+    own_credits = _optional(document, "api_key_monthly_call_credit")
+    left = _count(document, "current_remaining_monthly_calls")
+    own_calls = _optional(document, "api_key_current_total_monthly_calls")
+    if own_credits is not None:
+        left = min(left, max(0, own_credits - (own_calls or 0)))
+    return KeyInfo(
+        plan=plan,
+        requests_per_minute=_least(per_minute, _optional(document, "api_key_rate_limit_request_per_minute")),
+        monthly_credits=_least(credits, own_credits),
+        calls_this_month=_count(document, "current_total_monthly_calls"),
+        credits_left=left,
+    )
+
+
+def _least(account: int, key: int | None) -> int:
+    return account if key is None else min(account, key)
+
+
+def _count(document: Mapping[str, Any], name: str) -> int:
+    count = _optional(document, name)
+    if count is None:
+        raise ValueError(name)
+    return count
+
+
+def _optional(document: Mapping[str, Any], name: str) -> int | None:
+    value = document.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
