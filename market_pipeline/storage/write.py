@@ -55,7 +55,7 @@ def upsert(database: Database, table: Table, rows: Columns | pd.DataFrame) -> in
     if order is not None:
         columns = columns.take(order)
     with explained(database, table), database.writing() as connection:
-        return _insert(connection, table, columns, on_conflict=True)
+        return insert(connection, table, columns, on_conflict=True)
 
 
 def replace(database: Database, table: Table, rows: Columns | pd.DataFrame, slices: Sequence[Slice]) -> int:
@@ -73,11 +73,14 @@ def replace(database: Database, table: Table, rows: Columns | pd.DataFrame, slic
     with explained(database, table), database.writing() as connection:
         for part in slices:
             connection.execute(delete(table).where(in_slice(table, part)))
-        return _insert(connection, table, columns, on_conflict=False)
+        return insert(connection, table, columns, on_conflict=False)
 
 
-def _insert(connection: Connection, table: Table, columns: Columns, *, on_conflict: bool) -> int:
-    """Rows inserted or changed."""
+def insert(connection: Connection, table: Table, columns: Columns, *, on_conflict: bool) -> int:
+    """Insert rows of distinct keys inside the transaction of `connection`; how many were inserted or changed.
+
+    With `on_conflict` the row of the same key is updated as by `upsert`.
+    """
     if not len(columns):
         return 0
     values = parameters_of(table, columns, connection.dialect.name)

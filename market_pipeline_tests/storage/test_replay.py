@@ -1,0 +1,181 @@
+"""The quarantine judged again: what is a price by today's rules moves in one transaction, nothing is lost."""
+
+import json
+from collections import Counter
+from datetime import date, datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy import text
+
+from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
+from market_pipeline.prices.replay import Verdicts, judge_again
+from market_pipeline.storage.errors import WriteFailed
+from market_pipeline.storage.records import columns_of
+from market_pipeline.storage.replay import move, refused_points
+from market_pipeline.storage.tables import raw_prices, rejected_prices
+from market_pipeline.storage.write import upsert
+
+DAY = date(2026, 3, 2)
+NOON = datetime(2026, 3, 2, 12, tzinfo=timezone.utc)
+LATER = NOON + timedelta(days=30)
+
+
+def history(price, moment=NOON, symbol="BTC", reason=Reason.ZERO_PRICE, **changes):
+    """A point of history that a rule of some former version refused."""
+    return refusal(json.dumps([moment.timestamp() * 1000, price]), Source.HISTORY, symbol, reason, **changes)
+
+
+def live(entry, symbol="BTC", reason=Reason.MISSING_PRICE, **changes):
+    return refusal(json.dumps({"bitcoin": entry}), Source.LIVE, symbol, reason, **changes)
+
+
+def refusal(payload, source, symbol="BTC", reason=Reason.NOT_A_NUMBER, day=DAY, refused_at=NOON):
+    return Refusal(symbol, day, reason, "So it was said.", None, payload, source, refused_at)
+
+
+def quarantine(database, *refusals):
+    rows = [
+        {"id": r.id, "run_id": "r1", **{name: getattr(r, name) for name in r.__dataclass_fields__}}
+        for r in refusals
+    ]
+    upsert(database, rejected_prices, columns_of(rejected_prices, rows))
+
+
+def outcome(verdicts):
+    return {
+        "accepted": len(verdicts.accepted),
+        "renamed": len(verdicts.renamed),
+        "unchanged": len(verdicts.unchanged),
+        "unreadable": len(verdicts.unreadable),
+    }
+
+
+@pytest.mark.parametrize(
+    ("point", "became"),
+    [
+        (history(5.0), "accepted"),
+        (live({"usd": 5, "last_updated_at": NOON.timestamp()}), "accepted"),
+        (live({"usd": 5, "last_updated_at": (NOON - timedelta(days=9)).timestamp()}), "accepted"),
+        (history(0), "unchanged"),
+        (live(None), "unchanged"),
+        (live({"not_in_answer": True, "answered_instead": []}), "unchanged"),
+        (history(-5.0), "renamed"),
+        (history(5.0, moment=NOON - timedelta(days=1)), "renamed"),
+        (history(5.0, moment=NOON + timedelta(minutes=5)), "renamed"),
+        (refusal('{"bitcoin": {"usd": 5, "last_upd...', Source.LIVE), "unreadable"),
+        (refusal('"GET /coins/x answered 404"', Source.HISTORY), "unreadable"),
+        (refusal('"GET /simple/price answered 404"', Source.LIVE), "unreadable"),
+        (refusal("[" * 1990, Source.HISTORY), "unreadable"),
+        (refusal('{"a": {"usd": 1}, "b": {"usd": 2}}', Source.LIVE), "unreadable"),
+        (refusal("[1, 2, 3]", Source.HISTORY, reason=Reason.MISSING_PRICE), "unchanged"),
+    ],
+)
+def test_a_refused_point_is_judged_as_if_it_came_again(point, became):
+    assert outcome(judge_again([point], LATER))[became] == 1
+
+
+def test_what_lay_in_the_future_when_it_came_is_no_price_however_late_it_is_replayed():
+    ahead = history(5.0, moment=NOON + timedelta(hours=2), reason=Reason.FUTURE_TIMESTAMP)
+    assert outcome(judge_again([ahead], LATER))["unchanged"] == 1
+
+
+def test_a_point_of_history_lies_in_its_day_to_the_last_midnight():
+    """As where it was asked for: the midnight belongs to both days."""
+    midnight = datetime(2026, 3, 3, tzinfo=timezone.utc)
+    point = history(5.0, moment=midnight, refused_at=midnight)
+    assert [quote.timestamp for _, quote in judge_again([point], LATER).accepted] == [midnight]
+
+
+def test_an_accepted_point_moves_and_is_learned_now(database, stored):
+    quarantine(database, history(5.0), history(0, moment=NOON - timedelta(hours=1)))
+    assert move(database, judge_again(refused_points(database), LATER)) == 1
+    assert stored(database, raw_prices) == [
+        {
+            "symbol": "BTC",
+            "timestamp": NOON,
+            "price": 5.0,
+            "source": "market_chart",
+            "ingested_at": LATER,
+        }
+    ]
+    assert [row["reason"] for row in stored(database, rejected_prices)] == ["zero_price"]
+
+
+def test_what_is_still_refused_is_filed_under_the_reason_of_today(database, stored):
+    quarantine(database, history(-5.0))
+    before = stored(database, rejected_prices)[0]
+    assert move(database, judge_again(refused_points(database), LATER)) == 0
+    after = stored(database, rejected_prices)[0]
+    assert after["reason"] == "negative_price"
+    assert after["id"] == refused_points(database)[0].id != before["id"]
+    kept = {"symbol", "day", "payload", "source", "run_id", "refused_at"}
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+
+
+def test_a_refusal_that_becomes_equal_to_another_one_is_one_row(database, stored):
+    quarantine(database, history(-5.0), history(-5.0, reason=Reason.NEGATIVE_PRICE))
+    move(database, judge_again(refused_points(database), LATER))
+    assert [row["reason"] for row in stored(database, rejected_prices)] == ["negative_price"]
+
+
+def test_a_stored_price_of_the_same_time_is_replaced_and_kept_in_the_revisions(database, stored):
+    known = Quote("BTC", NOON, 4.0, Source.LIVE, NOON)
+    upsert(database, raw_prices, columns_of(raw_prices, [known]))
+    quarantine(database, history(5.0))
+    assert move(database, judge_again(refused_points(database), LATER)) == 1
+    assert [row["price"] for row in stored(database, raw_prices)] == [5.0]
+    with database.reading() as connection:
+        found = connection.execute(text("SELECT price_before, price_after FROM price_revisions"))
+        assert [tuple(row) for row in found] == [(4.0, 5.0)]
+
+
+def test_of_two_points_of_one_time_the_later_refused_wins(database, stored):
+    first = history(5.0)
+    second = history(6.0, refused_at=NOON + timedelta(hours=1))
+    quarantine(database, second, first)
+    assert move(database, judge_again(refused_points(database), LATER)) == 1
+    assert [row["price"] for row in stored(database, raw_prices)] == [6.0]
+    assert stored(database, rejected_prices) == []
+
+
+def test_a_write_that_fails_changes_nothing(database, stored):
+    """A quote that the table refuses, behind one that it takes and one that is renamed."""
+    good, bad, renamed = history(5.0), history(7.0, moment=NOON - timedelta(hours=1)), history(-5.0)
+    quarantine(database, good, bad, renamed)
+    before = stored(database, rejected_prices)
+    verdicts = judge_again(refused_points(database), LATER)
+    spoiled = [
+        (old, Quote(q.symbol, q.timestamp, -1.0, q.source, q.ingested_at) if q.price == 7.0 else q)
+        for old, q in verdicts.accepted
+    ]
+    with pytest.raises(WriteFailed):
+        move(database, Verdicts(accepted=spoiled, renamed=verdicts.renamed))
+    assert stored(database, raw_prices) == []
+    assert stored(database, rejected_prices) == before
+
+
+def test_moving_twice_is_the_same_as_once(database, stored):
+    """Two people may replay at once; both have read the same rows."""
+    quarantine(database, history(5.0), history(-5.0))
+    verdicts = judge_again(refused_points(database), LATER)
+    move(database, verdicts)
+    rows = stored(database, raw_prices), stored(database, rejected_prices)
+    assert move(database, verdicts) == 0
+    assert (stored(database, raw_prices), stored(database, rejected_prices)) == rows
+
+
+def test_the_quarantine_is_read_by_reason_symbol_and_days(database):
+    earlier = DAY - timedelta(days=2)
+    quarantine(
+        database,
+        history(0),
+        history(0, symbol="ETH", moment=NOON - timedelta(hours=1)),
+        history(-1, reason=Reason.NEGATIVE_PRICE, day=earlier),
+    )
+    found = refused_points(database)
+    assert Counter(point.reason for point in found) == {Reason.ZERO_PRICE: 2, Reason.NEGATIVE_PRICE: 1}
+    assert len(refused_points(database, reason=Reason.ZERO_PRICE)) == 2
+    assert [point.symbol for point in refused_points(database, symbol="ETH")] == ["ETH"]
+    assert [point.day for point in refused_points(database, last=earlier)] == [earlier]
+    assert [point.day for point in refused_points(database, first=DAY)] == [DAY, DAY]
+    assert refused_points(database, symbol="ETH", last=earlier) == []
