@@ -5,10 +5,8 @@ must not exist are stored; what was refused before it reached the table only war
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
 
 import dagster as dg
-from cronsim import CronSim
 
 from market_pipeline.clock import utc_now
 from market_pipeline.defs.check_names import FRESH, FUTURE, NEGATIVE, QUOTED, REJECTED
@@ -16,9 +14,7 @@ from market_pipeline.defs.partitions import days_of
 from market_pipeline.defs.raw_prices import RAW_PRICES
 from market_pipeline.defs.resources import DatabaseResource
 from market_pipeline.logs import traced
-
-# CoinGecko serves prices up to 60 s old from its cache and a run takes some seconds to start.
-_SLACK = timedelta(minutes=3)
+from market_pipeline.prices.freshness import oldest_fresh
 
 _SPECS = [
     dg.AssetCheckSpec(
@@ -51,13 +47,6 @@ _SPECS = [
         description="The newest quote of each symbol is not older than the last tick but one.",
     ),
 ]
-
-
-def oldest_fresh(collect_cron: str, now: datetime) -> datetime:
-    """The time before which a newest quote is stale at `now`: the last tick but one, less some slack."""
-    ticks = CronSim(collect_cron, now, reverse=True)
-    next(ticks)
-    return next(ticks) - _SLACK
 
 
 def build_checks(symbols: Sequence[str], collect_cron: str) -> dg.AssetChecksDefinition:

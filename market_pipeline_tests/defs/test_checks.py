@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from market_pipeline.clock import utc_now
-from market_pipeline.defs.checks import oldest_fresh
+from market_pipeline.prices.freshness import oldest_fresh
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.storage import tables
 
