@@ -9,40 +9,24 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from market_pipeline.coingecko import verdicts
 from market_pipeline.coingecko.errors import (
     BadAnswer, Banned, CoinGeckoError, RateLimited, RequestRefused, ServerFailed, TransientError,
 )
 from market_pipeline.coingecko.waits import asked_wait
 
-_BAN = re.compile(
-    r"error code: 10(15|20)|used Cloudflare to restrict access|\A\s*Throttled\s*\Z", re.IGNORECASE
-)
+_Kind = TypeVar("_Kind", bound=CoinGeckoError)
 
-_VERDICTS = {
-    (400, 10010): "this is a Pro key on the public host; set COINGECKO_PLAN=pro and no COINGECKO_BASE_URL.",
-    (400, 10011): "this is a Demo key on the Pro host; set COINGECKO_PLAN=demo and no COINGECKO_BASE_URL.",
-    (400, 10012): "the request asks for more items than this plan allows in one request.",
-    (401, 10002): "the API key is missing or unknown; check COINGECKO_API_KEY and COINGECKO_PLAN.",
-    (401, 10005): "this endpoint needs a paid plan; get a Pro key and set COINGECKO_PLAN=pro.",
-    (401, 10012): "the days asked for are older than this plan reaches (365 days without a paid plan); set "
-                  "HISTORY_START later or use a paid plan. The key is not the problem.",
-    (401, None): "the API key is not accepted; check COINGECKO_API_KEY and COINGECKO_PLAN.",
-    (403, None): "the request is forbidden: the User-Agent was removed on the way, or the plan does not "
-                 "include it; check the proxy and COINGECKO_PLAN.",
-    (404, None): "CoinGecko does not know this coin id or path; check the id in MARKET_SYMBOLS (the API id "
-                 "on the coin's page) and COINGECKO_BASE_URL.",
-    (422, None): "a parameter cannot be read: this program and the API disagree; look for a newer version.",
-}
-_REDIRECTED = ("the server points elsewhere, and redirects are not followed because the key would travel "
-               "along; check COINGECKO_BASE_URL.")
-_REFUSED = "the request is refused; the body says why."
-_LIMITED = ("too many requests from this key or address; collect less often, or get a Demo key and set "
-            "COINGECKO_PLAN=demo. If it lasts for minutes the credits of the month may be used up.")
-_BANNED = "Cloudflare has blocked this address for a while; wait an hour, then collect less often."
-_FAILED = "the server or the edge before it failed; the next run asks again."
-_NO_JSON = "{} came where JSON was expected; a proxy or a wrong COINGECKO_BASE_URL may be the cause."
+# Cloudflare's own error codes: too many requests, and the address, country or program refused by a rule.
+_TOO_FAST = 1015
+_BAN_CODES = {1006, 1007, 1008, 1009, 1010, 1012, _TOO_FAST, 1020}
+_BAN = re.compile(
+    rf"error code: (?P<code>{'|'.join(map(str, sorted(_BAN_CODES)))})\b"
+    r"|used Cloudflare to restrict access|\A\s*Throttled\s*\Z",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -63,12 +47,12 @@ class Answer:
 def read_answer(answer: Answer) -> Any:
     """The JSON document in `answer`; raises the CoinGeckoError that fits if it holds none."""
     document, problem = _parse(answer.body)
-    if problem and _BAN.search(_text(answer)):
-        raise _error(Banned, answer, _BANNED)
+    if ban := _ban(answer, document, problem):
+        raise ban
     if answer.status != 200:
         raise _failure(answer, error_code(document))
     if problem:
-        raise _error(BadAnswer, answer, _NO_JSON.format(problem))
+        raise _error(BadAnswer, answer, verdicts.NO_JSON.format(problem))
     if _is_error_body(document):
         verdict = "an error came under status 200; the next run asks again."
         raise _error(BadAnswer, answer, verdict, error_code(document))
@@ -101,16 +85,28 @@ def _is_error_body(document: Any) -> bool:
     )
 
 
+def _ban(answer: Answer, document: Any, problem: str) -> Banned | None:
+    """What Cloudflare says instead of CoinGecko: a page, a line of text, or JSON of its own."""
+    code = error_code(document)
+    if problem:
+        found = _BAN.search(_text(answer))
+        if found is None:
+            return None
+        code = int(found["code"]) if found["code"] else None
+    elif code not in _BAN_CODES:
+        return None
+    verdict = verdicts.BANNED if code in (None, _TOO_FAST) else verdicts.WALLED.format(code)
+    return _error(Banned, answer, verdict, code)
+
+
 def _failure(answer: Answer, code: int | None) -> CoinGeckoError:
     if answer.status == 429:
-        return _transient(RateLimited, answer, _LIMITED, code)
+        return _transient(RateLimited, answer, verdicts.LIMITED, code)
     if answer.status == 408 or answer.status >= 500:
-        return _transient(ServerFailed, answer, _FAILED, code)
+        return _transient(ServerFailed, answer, verdicts.FAILED, code)
     if answer.status < 300:
         return _error(BadAnswer, answer, "this status is none of the documented ones.", code)
-    verdict = _REDIRECTED if answer.status < 400 else _REFUSED
-    verdict = _VERDICTS.get((answer.status, code)) or _VERDICTS.get((answer.status, None), verdict)
-    return _error(RequestRefused, answer, verdict, code)
+    return _error(RequestRefused, answer, verdicts.of_refusal(answer.status, code, _text(answer)), code)
 
 
 def _transient(
@@ -124,9 +120,7 @@ def _transient(
     )
 
 
-def _error(
-    kind: type[CoinGeckoError], answer: Answer, verdict: str, code: int | None = None
-) -> CoinGeckoError:
+def _error(kind: type[_Kind], answer: Answer, verdict: str, code: int | None = None) -> _Kind:
     return kind(
         verdict, endpoint=answer.endpoint, attempts=answer.attempt, status=answer.status,
         error_code=code, body=_text(answer),

@@ -10,11 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from market_pipeline import __version__
 from market_pipeline.clock import Clock, utc_now
 from market_pipeline.coingecko.batches import batches
 from market_pipeline.coingecko.budget import RequestBudget
 from market_pipeline.coingecko.errors import BadAnswer
+from market_pipeline.coingecko.headers import request_headers
 from market_pipeline.coingecko.key import KeyInfo, key_info
 from market_pipeline.coingecko.models import (
     ListedCoin, PriceAnswer, RawPoint, chart_points, listed_coins, payload_text, price_points,
@@ -26,18 +26,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# CoinGecko refuses requests whose User-Agent does not describe the program.
-USER_AGENT = (
-    f"market-pipeline/{__version__} (+scheduled price collection; contact: the operator of this address)"
-)
-
 # How far back the plans without payment see.
 _PUBLIC_REACH = timedelta(days=365)
 
 # About a megabyte, which CoinGecko takes its time to begin.
 _LIST_TIMEOUT_SECONDS = 20.0
 
-_KEY_HEADERS = {"demo": "x-cg-demo-api-key", "pro": "x-cg-pro-api-key"}
 _PRICE_PARAMS = {"vs_currencies": "usd", "precision": "full", "include_last_updated_at": "true"}
 
 
@@ -60,7 +54,7 @@ class CoinGeckoClient:
         sleep: Callable[[float], None] = time.sleep,
         clock: Clock = utc_now,
     ) -> None:
-        headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **_key_header(plan, api_key)}
+        headers = request_headers(plan, api_key)
         self._base_url = base_url
         self._transport = Transport(base_url, headers, api_key, budget, sleep=sleep, clock=clock)
         self.clock = clock
@@ -168,17 +162,3 @@ class CoinGeckoClient:
             f"the answer is not {expected}; check COINGECKO_BASE_URL.",
             endpoint=endpoint, attempts=self._transport.last_attempt, status=200, body=payload_text(document),
         )
-
-
-def _key_header(plan: Plan, api_key: str | None) -> dict[str, str]:
-    """The header that carries the key on `plan`; ValueError, never with the key in it, if they do
-    not belong together."""
-    if plan == "keyless":
-        if api_key:
-            raise ValueError("the keyless plan sends no API key; set the plan to demo or pro")
-        return {}
-    if not api_key:
-        raise ValueError(f"the {plan} plan needs an API key")
-    if not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
-        raise ValueError("the API key holds a space or a character that cannot travel in a header")
-    return {_KEY_HEADERS[plan]: api_key}

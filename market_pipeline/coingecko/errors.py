@@ -9,7 +9,7 @@
     `-- PermanentError          the same request will fail again; a person has to change something
         |-- RequestRefused      3xx and 4xx: key, plan, parameters, coin id
         |-- BadAnswer           200 with HTML, broken JSON, an error body or another shape
-        `-- Banned              Cloudflare 1015 or 1020: asking on makes it longer
+        `-- Banned              Cloudflare 1015, 1020 and the like: asking on makes it longer
 
 Exceptions only; which answer becomes which of them is decided in `answers`.
 """
@@ -45,9 +45,10 @@ class CoinGeckoError(Exception):
         self.attempts = attempts
         self.status = status
         self.error_code = error_code
+        self.body = body[:BODY_LIMIT]
         outcome = "brought no answer" if status is None else f"answered {status}"
         code = "" if error_code is None else f" (error code {error_code})"
-        shown = f" Body: {body[:BODY_LIMIT]}" if body else ""
+        shown = f" Body: {self.body}" if body else ""
         super().__init__(f"GET {endpoint} {outcome}{code} on attempt {attempts}: {verdict}{shown}")
 
     @property
@@ -81,6 +82,13 @@ class TransientError(CoinGeckoError):
 
 class RateLimited(TransientError):
     """CoinGecko wants fewer requests than it got."""
+
+    def with_verdict(self, verdict: str) -> "RateLimited":
+        """The same answer, seen with what is known from the answers before it."""
+        return RateLimited(
+            verdict, endpoint=self.endpoint, attempts=self.attempts, status=self.status,
+            error_code=self.error_code, body=self.body, retry_after=self.retry_after,
+        )
 
     @property
     def affects_all(self) -> bool:

@@ -7,13 +7,16 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
-from market_pipeline.coingecko.errors import TransientError
+from market_pipeline.coingecko.errors import RateLimited, TransientError
+from market_pipeline.coingecko.verdicts import STILL_LIMITED
 
 logger = logging.getLogger(__name__)
 
 RETRIES = 3
 # A run that waits longer than this for one answer is worth less than the next run.
 LONGEST_WAIT_SECONDS = 120.0
+# Every limit by the minute starts anew within this time.
+LIMIT_SECONDS = 60.0
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
 Result = TypeVar("Result")
@@ -26,18 +29,36 @@ def with_retries(attempt: Callable[[int], Result], sleep: Callable[[float], None
 
     It is made again after a TransientError without a status (no complete answer) or with one of
     `RETRIED_STATUSES`: after 0.5 s, 1 s and 2 s, each +-0.2 s, or after what the server asks if that
-    is longer. If the server asks for more than 120 s, or after the last attempt, its error is raised.
+    is longer. If the server asks for more than 120 s, or after the last attempt, its error is raised. A
+    429 that comes again after a minute of waiting for it is the last: the month's credits may be gone.
     """
+    limited = 0.0
+
+    def announce(state: RetryCallState) -> None:
+        nonlocal limited
+        error = state.outcome.exception() if state.outcome else None
+        limited += state.upcoming_sleep if isinstance(error, RateLimited) else 0.0
+        logger.warning("Asking again in %.1f s: %s", state.upcoming_sleep, error)
+
     retrying = Retrying(
         sleep=sleep,
         wait=lambda state: max(0.0, _asked(state), _backoff(state)),
-        stop=lambda state: state.attempt_number > RETRIES or _asked(state) > LONGEST_WAIT_SECONDS,
+        stop=lambda state: (
+            state.attempt_number > RETRIES
+            or _asked(state) > LONGEST_WAIT_SECONDS
+            or (_is_limited(state) and limited >= LIMIT_SECONDS)
+        ),
         retry=retry_if_exception(_is_worth_it),
-        before_sleep=_announce,
+        before_sleep=announce,
         reraise=True,
     )
     numbers = itertools.count(1)
-    return retrying(lambda: attempt(next(numbers)))
+    try:
+        return retrying(lambda: attempt(next(numbers)))
+    except RateLimited as error:
+        if limited < LIMIT_SECONDS:
+            raise
+        raise error.with_verdict(STILL_LIMITED) from None
 
 
 def _is_worth_it(error: BaseException) -> bool:
@@ -50,6 +71,5 @@ def _asked(state: RetryCallState) -> float:
     return (error.retry_after or 0.0) if isinstance(error, TransientError) else 0.0
 
 
-def _announce(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    logger.warning("Asking again in %.1f s: %s", state.upcoming_sleep, error)
+def _is_limited(state: RetryCallState) -> bool:
+    return isinstance(state.outcome.exception() if state.outcome else None, RateLimited)

@@ -10,21 +10,28 @@ _SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
 
 def asked_wait(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds the server asks to wait from `now`, or None where it says nothing that can be read.
+    """Seconds the server asks to wait from its answer on, or None where it says nothing that can be read.
 
     `Retry-After` holds seconds or an HTTP date; `x-ratelimit-reset` holds the time at which the
     limit starts anew as `2025-07-25 14:54:00 +0000`, an HTTP date or UNIX seconds. The longer wait
-    counts when both are there. `headers` must look names up in any case.
+    counts when both are there. Times are measured against the server's own `Date`, or against `now`,
+    our clock, where the answer has none. `headers` must look names up in any case.
     """
+    sent = server_time(headers) or now
     waits = [
         wait
         for wait in (
-            _retry_after(headers.get("Retry-After", "").strip(), now),
-            _until_reset(headers.get("x-ratelimit-reset", "").strip(), now),
+            _retry_after(headers.get("Retry-After", "").strip(), sent),
+            _until_reset(headers.get("x-ratelimit-reset", "").strip(), sent),
         )
         if wait is not None
     ]
     return max(waits, default=None)
+
+
+def server_time(headers: Mapping[str, str]) -> datetime | None:
+    """When the server says it sent the answer, to the second; None where it does not say."""
+    return _read_date(headers.get("Date", "").strip())
 
 
 def _retry_after(text: str, now: datetime) -> float | None:

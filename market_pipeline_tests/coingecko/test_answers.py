@@ -68,12 +68,14 @@ def test_a_body_without_an_error_code_has_none(body: Any) -> None:
         (400, {"error_code": 10011}, RequestRefused, True, "Demo key on the Pro host"),
         (400, {"error_code": 10012}, RequestRefused, False, "more items"),
         (401, {"status": {"error_code": 10002}}, RequestRefused, True, "COINGECKO_API_KEY"),
-        (401, {"status": {"error_code": 10005}}, RequestRefused, True, "paid plan"),
+        (401, {"status": {"error_code": 10005}}, RequestRefused, True, "COINGECKO_PLAN=pro"),
         (401, {"error": {"status": {"error_code": 10012}}}, RequestRefused, False, "HISTORY_START"),
         (401, {"error": "who are you"}, RequestRefused, True, "not accepted"),
-        (403, {"status": {"error_code": 403}}, RequestRefused, True, "User-Agent"),
+        (403, {"status": {"error_message": "add a User-Agent"}}, RequestRefused, True, "proxy on the way removes it"),
+        (403, {"status": {"error_code": 403}}, RequestRefused, True, "this key's plan does not include it"),
         (404, {"error": "coin not found"}, RequestRefused, False, "MARKET_SYMBOLS"),
-        (414, "<html>", RequestRefused, False, "the body says why"),
+        (414, "<html>", RequestRefused, False, "fewer coins"),
+        (418, "I'm a teapot", RequestRefused, False, "the body says why"),
         (422, {"error": "Missing parameter vs_currencies"}, RequestRefused, False, "parameter"),
         (301, "", RequestRefused, False, "redirects are not followed"),
         (429, {"status": {"error_code": 429}}, RateLimited, True, "Demo key"),
@@ -81,8 +83,11 @@ def test_a_body_without_an_error_code_has_none(body: Any) -> None:
         (500, {"status": 500, "error": "Internal Server Error"}, ServerFailed, False, "the next run"),
         (504, "<html>504</html>", ServerFailed, False, "the next run"),
         (520, "<html>520</html>", ServerFailed, False, "the next run"),
-        (403, "error code: 1020", Banned, True, "blocked"),
-        (429, "error code: 1015", Banned, True, "blocked"),
+        (403, "error code: 1020", Banned, True, "by a rule and not for a while"),
+        (403, {"title": "Error 1010", "error_code": 1010}, Banned, True, "(its error 1010)"),
+        (429, {"title": "Error 1015", "error_code": 1015}, Banned, True, "wait an hour"),
+        (530, "error code: 1016", ServerFailed, False, "the next run"),
+        (429, "error code: 1015", Banned, True, "wait an hour"),
         (429, "Throttled", Banned, True, "blocked"),
         (200, "error code: 1015", Banned, True, "blocked"),
         (204, "", BadAnswer, False, "none of the documented"),
@@ -114,6 +119,7 @@ def test_an_error_carries_all_that_is_needed_to_act() -> None:
     assert message.startswith("GET /simple/price answered 429 (error code 429) on attempt 2: too many")
     assert "asks to wait 7 s" in message
     assert 300 < message.count("y") < 520
+    assert len(error.body) == 500
 
 
 @given(

@@ -115,6 +115,34 @@ def test_more_than_two_minutes_are_not_waited_for(
     assert len(waits) == waited
 
 
+def test_a_limit_that_outlasts_a_minute_of_waiting_may_be_that_of_the_month(
+    simulator: Simulator, client: CoinGeckoClient, waits: list[float]
+) -> None:
+    """A third wait of the same length would not end it either."""
+    simulator.add_fault(Fault(kind="status", status=429, retry_after=40, times=None))
+    with pytest.raises(RateLimited, match="credits of this month may be used up") as caught:
+        client.ping()
+    assert (waits, caught.value.attempts, caught.value.retry_after) == ([40, 40], 3, 40)
+
+
+def test_a_limit_of_a_few_seconds_says_nothing_of_the_month(
+    simulator: Simulator, client: CoinGeckoClient
+) -> None:
+    simulator.add_fault(Fault(kind="status", status=429, retry_after=5, times=None))
+    with pytest.raises(RateLimited) as caught:
+        client.ping()
+    assert "month" not in str(caught.value)
+
+
+def test_a_failure_after_a_minute_of_limits_is_told_as_what_it_is(
+    simulator: Simulator, client: CoinGeckoClient
+) -> None:
+    simulator.add_fault(Fault(kind="status", status=429, retry_after=70))
+    simulator.add_fault(Fault(kind="status", status=500, times=None))
+    with pytest.raises(ServerFailed):
+        client.ping()
+
+
 def test_each_attempt_takes_from_the_budget(simulator: Simulator) -> None:
     asked: list[str] = []
 
