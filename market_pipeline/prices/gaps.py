@@ -1,0 +1,79 @@
+"""Stretches of time without a price. Pure functions of aware UTC times."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from market_pipeline.clock import DAY, start_of_day
+
+# History has a point an hour, some of them most of an hour late: a longer silence is a gap.
+LONGEST_GAP = timedelta(hours=2)
+
+# How long after its end a day is still being published: CoinGecko needs 35 minutes and its caches five more.
+_PUBLISHING = timedelta(hours=1)
+
+
+@dataclass(frozen=True, order=True)
+class Interval:
+    """The time from `start` to `end` (aware UTC, `start` first)."""
+
+    start: datetime
+    end: datetime
+
+    @property
+    def length(self) -> timedelta:
+        return self.end - self.start
+
+    def overlaps(self, other: "Interval") -> bool:
+        """Whether they have more than an end in common."""
+        return self.start < other.end and other.start < self.end
+
+    def within(self, other: "Interval") -> "Interval":
+        """The part of it inside `other`, which it must overlap."""
+        return Interval(max(self.start, other.start), min(self.end, other.end))
+
+
+def day_interval(day: date) -> Interval:
+    """Midnight to midnight."""
+    return Interval(start_of_day(day), start_of_day(day) + DAY)
+
+
+def gaps(times: Iterable[datetime], start: datetime, end: datetime, longest: timedelta) -> list[Interval]:
+    """The stretches of `start`..`end` longer than `longest` in which none of `times` lies.
+
+    The stretches before the first and after the last time count too. `times` may come in any order;
+    those outside are ignored.
+    """
+    edges = [start, *sorted(time for time in times if start <= time <= end), end]
+    return [Interval(one, next_) for one, next_ in zip(edges, edges[1:]) if next_ - one > longest]
+
+
+def without(intervals: Iterable[Interval], known: Iterable[Interval]) -> list[Interval]:
+    """What remains of `intervals`, in their order, once every one of `known` is cut out of them."""
+    left = list(intervals)
+    for cut in known:
+        left = [piece for interval in left for piece in _minus(interval, cut)]
+    return left
+
+
+def last_settled_day(now: datetime) -> date:
+    """The last UTC day whose history is complete at the source at `now`: it ended at least an hour ago."""
+    return (now - _PUBLISHING).date() - DAY
+
+
+def merged(intervals: Sequence[Interval]) -> list[Interval]:
+    """The same time in as few intervals as possible, in order."""
+    joined: list[Interval] = []
+    for interval in sorted(intervals):
+        if joined and interval.start <= joined[-1].end:
+            joined[-1] = Interval(joined[-1].start, max(joined[-1].end, interval.end))
+        else:
+            joined.append(interval)
+    return joined
+
+
+def _minus(interval: Interval, cut: Interval) -> list[Interval]:
+    if not interval.overlaps(cut):
+        return [interval]
+    pieces = Interval(interval.start, cut.start), Interval(cut.end, interval.end)
+    return [piece for piece in pieces if piece.start < piece.end]

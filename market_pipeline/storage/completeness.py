@@ -1,0 +1,56 @@
+"""Which past days lack prices that the source may have."""
+
+from datetime import date, datetime
+
+from market_pipeline.prices.gaps import LONGEST_GAP, Interval, day_interval, gaps, last_settled_day, without
+from market_pipeline.slices import Slice, merge_days
+from market_pipeline.storage.coverage import day_coverage
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.read import read_columns
+from market_pipeline.storage.source_gaps import known_gaps
+from market_pipeline.storage.tables import raw_prices
+from market_pipeline.symbols import Catalogue
+
+DayOfSymbol = tuple[date, str]
+
+
+def incomplete_days(
+    database: Database, catalogue: Catalogue, first: date, last: date, now: datetime
+) -> list[DayOfSymbol]:
+    """The (UTC day, symbol) of `first`..`last` with a gap longer than `LONGEST_GAP` that the source is
+    not known to have itself, by symbol and day.
+
+    Days that had not ended an hour before `now` (aware) are left out: their history is still being
+    published. The cost follows the days asked for, not what is stored.
+    """
+    last = min(last, last_settled_day(now))
+    if first > last:
+        return []
+    slices = [Slice(symbol, first, last) for symbol in catalogue.symbols]
+    gappy = [
+        (covered.day, covered.symbol)
+        for covered in day_coverage(database, slices)
+        if covered.largest_gap > LONGEST_GAP
+    ]
+    known = known_gaps(database, catalogue, slices[0].start, slices[0].end) if gappy else {}
+    # Only where something is known of the source do the times themselves have to be looked at.
+    excused = _explained(database, [(day, symbol) for day, symbol in gappy if symbol in known], known)
+    return [day for day in gappy if day not in excused]
+
+
+def _explained(
+    database: Database, days: list[DayOfSymbol], known: dict[str, list[Interval]]
+) -> set[DayOfSymbol]:
+    """Those of `days` of which every gap is a known one."""
+    stored = read_columns(database, raw_prices, merge_days(days), columns=["symbol", "timestamp"])
+    times: dict[DayOfSymbol, list[datetime]] = {day: [] for day in days}
+    for symbol, moment in zip(stored["symbol"], stored.datetimes("timestamp")):
+        times[moment.date(), symbol].append(moment)
+    return {key for key in days if not _unexplained(key[0], times[key], known[key[1]])}
+
+
+def _unexplained(day: date, times: list[datetime], known: list[Interval]) -> bool:
+    whole = day_interval(day)
+    here = [gap for gap in known if gap.overlaps(whole)]
+    left = without(gaps(times, whole.start, whole.end, LONGEST_GAP), here)
+    return any(gap.length > LONGEST_GAP for gap in left)
