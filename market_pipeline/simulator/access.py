@@ -32,6 +32,11 @@ def refusal(request: Request, plan: Plan, limit: MinuteLimit | None) -> Answer |
     return _wrong_key(request, plan) or _over_the_limit(request, plan, limit)
 
 
+def sent_key(request: Request) -> str:
+    """The key that came with `request`, of whatever kind and wherever; '' if none did."""
+    return _key(request, DEMO_KEYS) or _key(request, PRO_KEYS) or ""
+
+
 def _wrong_key(request: Request, plan: Plan) -> Answer | None:
     """Any key of the right kind passes; a bogus one is what the fault 401 is for."""
     demo, pro = _key(request, DEMO_KEYS), _key(request, PRO_KEYS)

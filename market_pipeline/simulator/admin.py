@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass
 
 from market_pipeline.simulator.errors import plain
-from market_pipeline.simulator.faults import FaultBook, parse_fault
+from market_pipeline.simulator.fault_book import FaultBook
+from market_pipeline.simulator.faults import parse_fault
 from market_pipeline.simulator.messages import Answer, json_answer
 from market_pipeline.simulator.request_log import RequestLog
 

@@ -62,6 +62,11 @@ def incorrect_path() -> Answer:
     return plain(404, "Incorrect path. Please check https://www.coingecko.com/api/")
 
 
+def throttled() -> Answer:
+    """The edge's shortest refusal."""
+    return Answer(429, b"Throttled", "text/plain; charset=UTF-8")
+
+
 def by_status(status: int, code: int | None, now: datetime) -> Answer:
     """What CoinGecko (or the edge before it) answers with `status`.
 

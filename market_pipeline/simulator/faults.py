@@ -1,14 +1,25 @@
-"""Faults on demand: what can go wrong, how often, for which requests. How an answer is spoilt is in
-`spoil`; how a connection is cut is in `server`."""
+"""Faults on demand: what can go wrong, how often, for which requests. Which are waiting is in
+`fault_book`, how an answer is spoilt in `spoil`, how a connection is cut in `loopback`."""
 
-import threading
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 # The whole answer is replaced, delayed or cut; these come before keys and limits are looked at.
 WHOLE_ANSWER = frozenset(
-    {"status", "hang", "cut", "cut_middle", "truncated_json", "html", "error_body", "empty_object"}
+    {
+        "status",
+        "throttled",
+        "redirect",
+        "echo",
+        "hang",
+        "cut",
+        "cut_middle",
+        "truncated_json",
+        "html",
+        "error_body",
+        "empty_object",
+    }
 )
 # Single values are spoilt: of the named coin (or of every coin) in /simple/price, of the middle
 # point in history.
@@ -26,7 +37,11 @@ VALUES = frozenset(
 )
 QUOTES_ONLY = frozenset({"missing_coin", "missing_price", "stale_timestamp", "wrong_id"})
 POINTS_ONLY = frozenset({"no_points", "duplicated_points", "out_of_order_points", "points_outside_window"})
-KINDS = WHOLE_ANSWER | VALUES | QUOTES_ONLY | POINTS_ONLY
+# The list of coins no longer holds the named coin, holds it under another id, or with another ticker.
+LISTING_ONLY = frozenset({"unlisted_coin", "renamed_coin", "new_ticker"})
+KINDS = WHOLE_ANSWER | VALUES | QUOTES_ONLY | POINTS_ONLY | LISTING_ONLY
+
+_NEED_A_COIN = {"wrong_id", *LISTING_ONLY}
 
 _LONGEST = 315_360_000
 _DEFAULT_SECONDS = {"hang": 30.0, "future_timestamp": 3600.0, "stale_timestamp": 172_800.0}
@@ -36,7 +51,8 @@ _DEFAULT_SECONDS = {"hang": 30.0, "future_timestamp": 3600.0, "stale_timestamp":
 class Fault:
     """One fault; ValueError says what is wrong with it.
 
-    kind: one of `KINDS`.
+    kind: one of `KINDS`. `throttled` is the edge's bare word under 429; `redirect` leads elsewhere,
+        and it and `echo` (401) repeat the key that was sent, in the header and in the body.
     times: how many requests meet it; None until it is cleared.
     path: only requests whose path below the API's base starts so, e.g. /coins/bitcoin.
     coin: only requests that name this coin id, and in a shared answer only this coin.
@@ -46,7 +62,9 @@ class Fault:
     reset_after: for `status`, seconds from now that the x-ratelimit-reset header names.
     seconds: how long a `hang` lasts (30), how far a timestamp lies in the future (3,600) or a
         stale one in the past (172,800).
-    keyed_as: for `wrong_id`, the id under which the answer for `coin` comes.
+    keyed_as: for `wrong_id`, the id under which the answer for `coin` comes; for `renamed_coin` the id
+        under which it is listed (one that is listed already: the coins were merged); for `new_ticker`
+        its ticker.
     """
 
     kind: str
@@ -72,8 +90,8 @@ class Fault:
         for name, value in (("seconds", self.seconds), ("reset_after", self.reset_after)):
             if value is not None and not 0 <= value <= _LONGEST:
                 raise ValueError(f"{name} {value} is not between 0 and {_LONGEST} (ten years)")
-        if self.kind == "wrong_id" and self.coin is None:
-            raise ValueError("wrong_id needs the coin whose answer comes under another id")
+        if self.kind in _NEED_A_COIN and self.coin is None:
+            raise ValueError(f"{self.kind} needs the coin that it is about")
 
     @property
     def duration(self) -> float:
@@ -111,58 +129,3 @@ def parse_fault(document: Any) -> Fault:
         if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
             raise ValueError(f"{name} cannot be {value!r}")
     return Fault(**document)
-
-
-class FaultBook:
-    """The faults that are waiting, in the order in which they were added; safe to use from any thread."""
-
-    def __init__(self) -> None:
-        self._waiting: list[tuple[Fault, int | None]] = []
-        self._lock = threading.Lock()
-
-    def add(self, fault: Fault) -> None:
-        """Let the next matching requests meet `fault`."""
-        with self._lock:
-            self._waiting.append((fault, fault.times))
-
-    def clear(self) -> None:
-        """Forget every fault."""
-        with self._lock:
-            self._waiting.clear()
-
-    def take_whole(self, path: str, coin_ids: Collection[str]) -> Fault | None:
-        """The first waiting fault of the whole answer that matches, counted as met."""
-        taken = self._take(lambda fault: fault.kind in WHOLE_ANSWER and fault.matches(path, coin_ids), most=1)
-        return taken[0] if taken else None
-
-    def take_kinds(self, kinds: Collection[str], path: str, coin_ids: Collection[str]) -> list[Fault]:
-        """Every waiting fault of `kinds` that matches, counted as met: one answer can hold several."""
-        return self._take(lambda fault: fault.kind in kinds and fault.matches(path, coin_ids))
-
-    def as_documents(self) -> list[dict[str, Any]]:
-        """The waiting faults for the admin path, with `remaining` instead of the first `times`."""
-        with self._lock:
-            return [{**_described(fault), "remaining": remaining} for fault, remaining in self._waiting]
-
-    def _take(self, wanted: Callable[[Fault], bool], most: int | None = None) -> list[Fault]:
-        taken: list[Fault] = []
-        left: list[tuple[Fault, int | None]] = []
-        with self._lock:
-            for fault, remaining in self._waiting:
-                if (most is None or len(taken) < most) and wanted(fault):
-                    taken.append(fault)
-                    remaining = None if remaining is None else remaining - 1
-                if remaining != 0:
-                    left.append((fault, remaining))
-            self._waiting = left
-        return taken
-
-
-def _described(fault: Fault) -> dict[str, Any]:
-    """What was asked for: the kind, the status where it matters, and what differs from the defaults."""
-    shown = {"kind", "status"} if fault.kind == "status" else {"kind"}
-    return {
-        field.name: getattr(fault, field.name)
-        for field in fields(fault)
-        if field.name in shown or (field.name != "times" and getattr(fault, field.name) != field.default)
-    }

@@ -4,15 +4,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from market_pipeline.simulator import errors
-from market_pipeline.simulator.access import PLAN_LIMITS, Plan, refusal
-from market_pipeline.simulator.faults import POINTS_ONLY, QUOTES_ONLY, VALUES, Fault, FaultBook
+from market_pipeline.simulator import errors, leaks
+from market_pipeline.simulator.access import PLAN_LIMITS, Plan, refusal, sent_key
+from market_pipeline.simulator.fault_book import FaultBook
+from market_pipeline.simulator.faults import LISTING_ONLY, POINTS_ONLY, QUOTES_ONLY, VALUES, Fault
 from market_pipeline.simulator.feed import Feed
 from market_pipeline.simulator.limits import MinuteLimit
 from market_pipeline.simulator.messages import Answer, Document, Request, json_answer
 from market_pipeline.simulator.parameters import BadParameter
-from market_pipeline.simulator.routes import coins_of, document_of, is_chart, is_simple_price
-from market_pipeline.simulator.spoil import spoil_points, spoil_quotes
+from market_pipeline.simulator.routes import coins_of, document_of, is_chart, is_listing, is_simple_price
+from market_pipeline.simulator.spoil import spoil_listing, spoil_points, spoil_quotes
+from market_pipeline.simulator.usage import Usage
 
 _CACHED = {"Cache-Control": "max-age=30, public, must-revalidate, s-maxage=60"}
 
@@ -30,20 +32,35 @@ class Delivery:
 class Responder:
     """Answers requests for one feed under one plan."""
 
-    def __init__(self, feed: Feed, plan: Plan, limit: MinuteLimit | None, faults: FaultBook) -> None:
+    def __init__(
+        self, feed: Feed, plan: Plan, limit: MinuteLimit | None, faults: FaultBook, usage: Usage
+    ) -> None:
         self._feed = feed
         self._plan = plan
         self._limit = limit
         self._faults = faults
+        self._usage = usage
 
     def respond(self, request: Request) -> Delivery:
         """What `request` gets."""
+        delivery = self._deliver(request)
+        if delivery.answer.status == 200:
+            self._usage.spend()
+        return delivery
+
+    def _deliver(self, request: Request) -> Delivery:
         fault = self._faults.take_whole(request.path, coins_of(request, self._feed))
         if fault is None:
             return Delivery(self._answer(request))
         match fault.kind:
             case "status":
                 return Delivery(self._error(request, fault))
+            case "throttled":
+                return Delivery(errors.throttled())
+            case "redirect":
+                return Delivery(leaks.redirect(sent_key(request)))
+            case "echo":
+                return Delivery(leaks.echo(sent_key(request)))
             case "html":
                 return Delivery(errors.page(200, "CoinGecko"))
             case "error_body":
@@ -64,11 +81,14 @@ class Responder:
         if refused := refusal(request, self._plan, self._limit):
             return refused
         try:
-            document = document_of(request, self._feed, self._plan)
+            document = document_of(request, self._feed, self._plan, self._usage)
         except BadParameter as error:
             return error.answer
         if isinstance(document, dict):
             self._spoil(request, document)
+        elif is_listing(request):
+            for fault in self._faults.take_kinds(LISTING_ONLY, request.path, self._feed.coin_ids):
+                document = spoil_listing(document, fault)
         return json_answer(document, headers=_CACHED)
 
     def _spoil(self, request: Request, document: Document) -> None:

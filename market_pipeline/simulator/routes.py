@@ -3,19 +3,18 @@
 import re
 
 from market_pipeline.simulator import coins, errors
-from market_pipeline.simulator.access import PLAN_LIMITS, Plan
+from market_pipeline.simulator.access import Plan
 from market_pipeline.simulator.feed import Feed
 from market_pipeline.simulator.market_chart import chart_by_days, chart_by_range
 from market_pipeline.simulator.messages import Document, Request
 from market_pipeline.simulator.parameters import BadParameter, flag
 from market_pipeline.simulator.simple_price import named_coins, simple_price
+from market_pipeline.simulator.usage import Usage
 
 _CHART = re.compile(r"/coins/(?P<coin>[^/]+)/market_chart(?P<range>/range)?")
 
-_MONTHLY_CREDITS = 500_000
 
-
-def document_of(request: Request, feed: Feed, plan: Plan) -> Document | list[Document]:
+def document_of(request: Request, feed: Feed, plan: Plan, usage: Usage) -> Document | list[Document]:
     """The document that answers `request`; `BadParameter` with the error answer otherwise."""
     path = request.path.rstrip("/")
     if chart := _CHART.fullmatch(path):
@@ -29,7 +28,7 @@ def document_of(request: Request, feed: Feed, plan: Plan) -> Document | list[Doc
         case "/coins/list":
             return _coins_list(request, feed)
         case "/key":
-            return _key(request, plan)
+            return _key(request, plan, usage)
     raise BadParameter(errors.incorrect_path())
 
 
@@ -38,6 +37,11 @@ def coins_of(request: Request, feed: Feed) -> list[str]:
     if chart := _CHART.fullmatch(request.path.rstrip("/")):
         return [chart["coin"]]
     return named_coins(request, feed) if is_simple_price(request) else []
+
+
+def is_listing(request: Request) -> bool:
+    """Whether the request is for the list of coins."""
+    return request.path.rstrip("/") == "/coins/list"
 
 
 def is_simple_price(request: Request) -> bool:
@@ -60,16 +64,7 @@ def _coins_list(request: Request, feed: Feed) -> list[Document]:
     ]
 
 
-def _key(request: Request, plan: Plan) -> Document:
+def _key(request: Request, plan: Plan, usage: Usage) -> Document:
     if plan != "pro":
         raise BadParameter(errors.by_status(401, 10005, request.time))
-    return {
-        "plan": "Analyst",
-        "rate_limit_request_per_minute": PLAN_LIMITS["pro"],
-        "monthly_call_credit": _MONTHLY_CREDITS,
-        "current_total_monthly_calls": 0,
-        "current_remaining_monthly_calls": _MONTHLY_CREDITS,
-        "api_key_rate_limit_request_per_minute": PLAN_LIMITS["pro"],
-        "api_key_monthly_call_credit": _MONTHLY_CREDITS,
-        "api_key_current_total_monthly_calls": 0,
-    }
+    return usage.as_document()

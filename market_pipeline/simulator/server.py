@@ -1,17 +1,20 @@
 """`Simulator`: a CoinGecko on loopback that is started and stopped from Python."""
 
 import threading
+from collections.abc import Iterable
 from types import TracebackType
 
 from market_pipeline.clock import Clock, utc_now
-from market_pipeline.simulator.access import Plan
+from market_pipeline.simulator.access import PLAN_LIMITS, Plan
 from market_pipeline.simulator.admin import Admin
-from market_pipeline.simulator.faults import Fault, FaultBook
+from market_pipeline.simulator.fault_book import FaultBook
+from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.feed import Feed
 from market_pipeline.simulator.loopback import HOST, LoopbackServer
 from market_pipeline.simulator.limits import MinuteLimit
 from market_pipeline.simulator.request_log import LoggedRequest, RequestLog
 from market_pipeline.simulator.responder import Responder
+from market_pipeline.simulator.usage import MONTHLY_CREDITS, Usage
 
 # How often the serving thread looks whether it shall stop, in seconds.
 _POLL = 0.02
@@ -22,7 +25,8 @@ class Simulator:
 
     `port` 0 takes a free one. `requests_per_minute` None is no limit. `clock` decides what is now,
     for prices, limits and the log alike. `plan` decides which keys, errors and history are allowed.
-    Entering raises OSError when the port is taken.
+    `monthly_credits` is what /key says a month has; nothing is refused when they are spent. `faults`
+    are there from the start. Entering raises OSError when the port is taken.
     """
 
     def __init__(
@@ -32,11 +36,14 @@ class Simulator:
         requests_per_minute: int | None = None,
         clock: Clock = utc_now,
         plan: Plan = "keyless",
+        monthly_credits: int = MONTHLY_CREDITS,
+        faults: Iterable[Fault] = (),
     ) -> None:
-        self._faults = FaultBook()
+        self._faults = FaultBook(faults)
         self._log = RequestLog()
         limit = None if requests_per_minute is None else MinuteLimit(requests_per_minute)
-        self._responder = Responder(feed, plan, limit, self._faults)
+        usage = Usage(requests_per_minute or PLAN_LIMITS[plan], monthly_credits)
+        self._responder = Responder(feed, plan, limit, self._faults, usage)
         self._clock = clock
         self._port = port
         self._server: LoopbackServer | None = None

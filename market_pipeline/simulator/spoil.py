@@ -57,6 +57,17 @@ def spoil_points(document: Document, fault: Fault, now: datetime) -> None:
             _middle(points)[0] = round(_dated(fault, now).timestamp() * 1000) if known else None
 
 
+def spoil_listing(document: list[Document], fault: Fault) -> list[Document]:
+    """The list of coins with `fault` in it; a coin that takes an id already listed is merged into it."""
+    others = [entry for entry in document if entry["id"] != fault.coin]
+    named = [entry for entry in document if entry["id"] == fault.coin]
+    if fault.kind == "new_ticker":
+        return others + [{**entry, "symbol": fault.keyed_as} for entry in named]
+    if fault.kind == "unlisted_coin" or fault.keyed_as in {entry["id"] for entry in others}:
+        return others
+    return others + [{**entry, "id": fault.keyed_as} for entry in named]
+
+
 def _dated(fault: Fault, now: datetime) -> datetime:
     shift = timedelta(seconds=fault.duration)
     return now + shift if fault.kind == "future_timestamp" else now - shift

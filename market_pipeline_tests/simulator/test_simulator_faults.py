@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from market_pipeline.clock import DAY
-from market_pipeline.simulator.faults import KINDS, Fault
+from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, Fault
 
 HOUR = timedelta(hours=1)
 
@@ -290,7 +290,8 @@ def test_concurrent_requests_share_a_fault_out_exactly(client: Any) -> None:
         ({"kind": "hang", "seconds": -1}, "seconds -1 is not between"),
         ({"kind": "hang", "seconds": float("nan")}, "seconds nan is not between"),
         ({"kind": "status", "reset_after": -1}, "reset_after -1 is not between"),
-        ({"kind": "wrong_id"}, "needs the coin"),
+        ({"kind": "wrong_id"}, "wrong_id needs the coin"),
+        ({"kind": "renamed_coin"}, "renamed_coin needs the coin"),
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(settings: dict[str, Any], message: str) -> None:
@@ -308,11 +309,12 @@ def test_no_fault_breaks_the_simulator_itself(
         ("/coins/bitcoin/market_chart", {"vs_currency": "usd", "days": 2}),
         ("/coins/list", {}),
     ):
-        client.simulator.add_fault(Fault(kind=kind, coin="bitcoin" if kind == "wrong_id" else None))
+        about_a_coin = kind == "wrong_id" or kind in LISTING_ONLY
+        client.simulator.add_fault(Fault(kind=kind, coin="bitcoin" if about_a_coin else None))
         try:
             client.get(path, **query)
         except requests.RequestException as error:
-            assert kind.startswith("cut"), error
+            assert kind.startswith("cut") or kind == "redirect", error
         client.simulator.clear_faults()
     assert client.prices("bitcoin")["bitcoin"]["usd"] > 0
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
