@@ -35,6 +35,11 @@ _LIST_TIMEOUT_SECONDS = 20.0
 _PRICE_PARAMS = {"vs_currencies": "usd", "precision": "full", "include_last_updated_at": "true"}
 
 
+def reach_of(plan: Plan) -> timedelta | None:
+    """How old the history of `plan` may be, None where no limit is known."""
+    return None if plan == "pro" else _PUBLIC_REACH
+
+
 class CoinGeckoClient:
     """CoinGecko at `base_url` (with its path, e.g. https://api.coingecko.com/api/v3).
 
@@ -58,7 +63,7 @@ class CoinGeckoClient:
         self._base_url = base_url
         self._transport = Transport(base_url, headers, api_key, budget, sleep=sleep, clock=clock)
         self.clock = clock
-        self.reach = None if plan == "pro" else _PUBLIC_REACH
+        self.reach = reach_of(plan)
 
     def __enter__(self) -> CoinGeckoClient:
         return self
