@@ -1,0 +1,77 @@
+"""What the ledger asset says: numbers of the last full hour, what is left, a sentence, and a table."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from market_pipeline.budget.ledger import LedgerRow, requests_by_hour
+from market_pipeline.budget.overview import left_in_words, numbers_left, status_now
+from market_pipeline.clock import DAY
+from market_pipeline.defs.metadata import records_table
+from market_pipeline.settings import Settings
+from market_pipeline.storage.engine import Database
+
+HOUR = timedelta(hours=1)
+
+_GOOD = "200"
+# These have a number in every hour, others once they occur.
+_EVERYDAY = ("/simple/price", "/coins/{id}/market_chart/range")
+
+
+def ledger_metadata(store: Database, settings: Settings, now: datetime) -> dict[str, Any]:
+    """The metadata of one materialization at `now` (aware, UTC)."""
+    hour = now.replace(minute=0, second=0, microsecond=0) - HOUR
+    rows = requests_by_hour(store, now - DAY)
+    status = status_now(settings, store)
+    return {
+        "summary": f"{sentence(rows, hour)} Now {left_in_words(status)}",
+        "last_24_hours": records_table([_record(row) for row in reversed(rows)]),
+        **hour_numbers(rows, hour),
+        **numbers_left(status),
+    }
+
+
+def hour_numbers(rows: Sequence[LedgerRow], hour: datetime) -> dict[str, int]:
+    """Requests and credits of the UTC hour that begins with `hour`: in all, by endpoint, outcome and plan.
+
+    Whatever occurs in `rows` gets its number, so that its line in the plot falls to zero when it ends.
+    """
+    numbers = {"requests_last_hour": 0, "credits_last_hour": 0}
+    endpoints = [*_EVERYDAY, *(row.endpoint for row in rows)]
+    numbers |= {f"requests_{_key(name)}": 0 for name in endpoints}
+    numbers |= {f"outcome_{_key(name)}": 0 for name in [_GOOD, *(row.outcome for row in rows)]}
+    numbers |= {f"requests_plan_{row.plan}": 0 for row in rows}
+    numbers |= {f"credits_plan_{row.plan}": 0 for row in rows}
+    for row in rows:
+        if row.hour == hour:
+            for key in ("last_hour", _key(row.endpoint), f"plan_{row.plan}"):
+                numbers[f"requests_{key}"] += row.requests
+            for key in ("last_hour", f"plan_{row.plan}"):
+                numbers[f"credits_{key}"] += row.credits
+            numbers[f"outcome_{_key(row.outcome)}"] += row.requests
+    return numbers
+
+
+def sentence(rows: Sequence[LedgerRow], hour: datetime) -> str:
+    """How many requests the hour brought, and how many of them were in vain."""
+    last = [row for row in rows if row.hour == hour]
+    sent = sum(row.requests for row in last)
+    vain = sum(row.requests for row in last if row.outcome != _GOOD)
+    trouble = f", {vain} of them without a good answer" if vain else ""
+    return f"{sent} requests from {hour:%H:%M} to {hour + HOUR:%H:%M} UTC{trouble}."
+
+
+def _key(name: str) -> str:
+    """An endpoint or outcome as part of a metadata key: market_chart_range, no_answer."""
+    return name.removeprefix("/coins/{id}").strip("/").replace("/", "_").replace(" ", "_")
+
+
+def _record(row: LedgerRow) -> dict[str, Any]:
+    return {
+        "hour (UTC)": f"{row.hour:%Y-%m-%d %H:%M}",
+        "endpoint": row.endpoint,
+        "outcome": row.outcome,
+        "plan": row.plan,
+        "requests": row.requests,
+        "credits": row.credits,
+    }

@@ -1,0 +1,76 @@
+"""Are the schedules and sensors on, and how did the last tick of each go? Does the code load?"""
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
+from market_pipeline.doctor.subject import Subject
+from market_pipeline.doctor.words import first_line, span
+from market_pipeline.prices.freshness import oldest_fresh
+
+if TYPE_CHECKING:
+    import dagster as dg
+    # Dagster has no public type for what it knows of a schedule or sensor.
+    from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick
+
+    Instigator = dg.ScheduleDefinition | dg.SensorDefinition
+
+
+def examine_code_location(subject: Subject) -> Iterator[Finding]:
+    """Load what the UI and the daemon load; it is kept in `subject`."""
+    if subject.settings is None or subject.home is None:
+        yield not_examined("code location", "dagster home" if subject.settings else "settings")
+        return
+    from market_pipeline.definitions import build_defs
+
+    subject.repository = build_defs(subject.settings).get_repository_def()
+    schedules, sensors = len(subject.repository.schedule_defs), len(subject.repository.sensor_defs)
+    yield ok("code location", f"loads, with {schedules} schedules and {sensors} sensors")
+
+
+def examine_automation(subject: Subject) -> Iterator[Finding]:
+    """One finding for each schedule and sensor of the code location."""
+    if subject.instance is None:
+        yield not_examined("schedules", subject.without_instance)
+        return
+    if subject.repository is None:
+        yield not_examined("schedules", "code location")
+        return
+    # States of code locations that were renamed may have the same names; the newest comes last.
+    states = {state.name: state for state in subject.instance.all_instigator_state()}
+    for schedule in sorted(subject.repository.schedule_defs, key=lambda found: found.name):
+        yield _finding(subject, f"schedule {schedule.name}", schedule, states.get(schedule.name))
+    for sensor in sorted(subject.repository.sensor_defs, key=lambda found: found.name):
+        yield _finding(subject, f"sensor {sensor.name}", sensor, states.get(sensor.name))
+
+
+def _finding(
+    subject: Subject, name: str, definition: "Instigator", state: "InstigatorState | None"
+) -> Finding:
+    default = definition.default_status.value
+    on = default == "RUNNING" if state is None or state.status.value == "DECLARED_IN_CODE" else state.is_running
+    if not on and default == "RUNNING":
+        return warn(name, "stopped by hand", "Turn it on under Automation in the UI.", status="stopped")
+    if not on:
+        return ok(name, "off, as it is unless somebody turns it on", status="off")
+    tick = _last_tick(subject, state)
+    if tick is None:
+        return ok(name, "on; it has not ticked yet", status="on")
+    then = datetime.fromtimestamp(tick.timestamp, timezone.utc)
+    age = (subject.clock() - then).total_seconds()
+    what = f"on; last tick {span(age)} ago {tick.status.value.lower()}"
+    if tick.status.value == "FAILURE":
+        why = first_line(tick.error.message) if tick.error else "no error is stored"
+        return fail(name, f"{what}: {why}", "See the tick under Automation in the UI.", tick_age_seconds=round(age))
+    cron = getattr(definition, "cron_schedule", None)
+    if isinstance(cron, str) and then < oldest_fresh(cron, subject.clock()):
+        return warn(name, f"{what}, and none since", "See the daemons above.", tick_age_seconds=round(age))
+    return ok(name, what, status="on", tick_age_seconds=round(age))
+
+
+def _last_tick(subject: Subject, state: "InstigatorState | None") -> "InstigatorTick | None":
+    if state is None or subject.instance is None:
+        return None
+    ticks = subject.instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
+    return ticks[0] if ticks else None

@@ -1,0 +1,77 @@
+"""Does the schedule fit the plan, and what is left of the plan?"""
+
+from collections.abc import Iterator
+
+from market_pipeline.budget.limits import Limits, limits_of
+from market_pipeline.budget.overview import left_in_words, numbers_left, status_now
+from market_pipeline.budget.reserve import ticks_left
+from market_pipeline.budget.wiring import limits_now
+from market_pipeline.clock import start_of_day
+from market_pipeline.coingecko.batches import batches
+from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
+from market_pipeline.doctor.subject import Subject
+from market_pipeline.settings import Settings
+
+_DAYS = 31
+_MINUTES_OF_A_DAY = 1440
+_EVERY_MINUTES = (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60)
+
+
+def examine_schedule_cost(subject: Subject) -> Iterator[Finding]:
+    """Ticks of this month and nightly completions against the month's credits, a tick against the minute."""
+    settings = subject.settings
+    if settings is None:
+        yield not_examined("schedule cost", "settings")
+        return
+    limits, symbols = _limits(subject, settings), settings.catalogue.symbols
+    requests = len(list(batches((coin.coin_id for coin in settings.catalogue), settings.base_url)))
+    month = start_of_day(subject.clock().date().replace(day=1))
+    live, nightly = requests * ticks_left(settings.collect_cron, month), _DAYS * len(symbols)
+    cap = limits.monthly_credits
+    numbers = {"requests_per_tick": requests, "live_a_month": live, "nightly_a_month": nightly, "monthly_credits": cap}
+    detail = f"'{settings.collect_cron}' takes {live:,} requests a month, completing the days {nightly:,}"
+    remedy = f"{_gentler(requests, nightly, cap or 0)}, or get a plan with more credits."
+    if cap is not None and live > cap:
+        yield fail("schedule cost", f"{detail}; the plan has {cap:,} credits", remedy, **numbers)
+    elif cap is not None and live + nightly > cap:
+        yield warn("schedule cost", f"{detail}; the plan has {cap:,} credits, so nights will be left out", remedy,
+                   **numbers)
+    elif requests > limits.requests_per_minute:
+        yield warn("schedule cost", f"a tick is {requests} requests; {limits.requests_per_minute} a minute are the limit",
+                   "Collect fewer coins in MARKET_SYMBOLS, or get a plan with more requests a minute.", **numbers)
+    else:
+        yield ok("schedule cost", f"{detail}; {'no monthly cap' if cap is None else f'of {cap:,} credits'}", **numbers)
+
+
+def examine_budget(subject: Subject) -> Iterator[Finding]:
+    """What is left of the minute and of the month, and whether everybody pauses."""
+    if subject.settings is None or subject.database is None:
+        yield not_examined("budget", "database")
+        return
+    status = status_now(subject.settings, subject.database)
+    detail, numbers = left_in_words(status), numbers_left(status)
+    if status.credits_left == 0:
+        yield fail("budget", detail, "Wait for the renewal, or get a plan with more credits.", **numbers)
+    elif status.credits_left is not None and status.credits_left <= status.reserve:
+        yield warn("budget", detail, "History waits for the renewal; collect less often for it to go on.", **numbers)
+    elif status.cool_down_until is not None:
+        yield warn("budget", detail, "Nothing: every process waits by itself and goes on then.", **numbers)
+    else:
+        yield ok("budget", detail, **numbers)
+
+
+def _limits(subject: Subject, settings: Settings) -> Limits:
+    if subject.database is not None:
+        return limits_now(settings, subject.database)
+    return limits_of(
+        settings.coingecko_plan, settings.coingecko_requests_per_minute, settings.coingecko_monthly_credits, None
+    )
+
+
+def _gentler(requests: int, nightly: int, cap: int) -> str:
+    """The most frequent COLLECT_CRON whose month fits in `cap`."""
+    for minutes in _EVERY_MINUTES:
+        if requests * _DAYS * _MINUTES_OF_A_DAY // minutes + nightly <= cap:
+            cron = f"*/{minutes} * * * *" if minutes < 60 else "0 * * * *"
+            return f"Set COLLECT_CRON='{cron}' or rarer"
+    return "Collect less often with COLLECT_CRON"

@@ -1,0 +1,101 @@
+"""Can the database be reached, is it migrated, is there room, and does its clock agree with ours?"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from market_pipeline.budget.clock import database_clock
+from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
+from market_pipeline.doctor.subject import Subject
+from market_pipeline.doctor.skew import skew_finding
+from market_pipeline.settings import Settings
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.errors import SchemaMismatch, StorageError
+from market_pipeline.storage.schema import REVISION, check_schema
+from market_pipeline.storage.types import from_microseconds
+
+_LITTLE_BYTES = 1_000_000_000
+_TOO_LITTLE_BYTES = 100_000_000
+
+
+def examine_database(subject: Subject) -> Iterator[Finding]:
+    """Reach it and compare its tables; what is ready is kept in `subject`."""
+    if subject.settings is None:
+        yield not_examined("database", "settings")
+        return
+    if subject.settings.database.get_backend_name() == "sqlite":
+        trouble = _file_trouble(subject.settings)
+        if trouble is not None:
+            yield trouble
+            return
+    database = Database(subject.settings.database)
+    try:
+        check_schema(database)
+    except SchemaMismatch as error:
+        yield fail("database", str(error), "Run `market-pipeline migrate`, or `make migrate`.")
+    except StorageError as error:
+        yield fail("database", str(error), "Start the database or correct DATABASE_URL.")
+    else:
+        subject.database = database
+        yield ok("database", f"{database.url} is reached and at revision {REVISION}", revision=REVISION)
+
+
+def examine_disk(subject: Subject) -> Iterator[Finding]:
+    """Room on the disk of a SQLite file; the disk of a PostgreSQL server cannot be seen from here."""
+    if subject.settings is None:
+        yield not_examined("disk space", "settings")
+        return
+    if subject.settings.database.get_backend_name() != "sqlite":
+        return
+    folder = _file_of(subject.settings).parent
+    if not folder.is_dir():
+        yield not_examined("disk space", "database")
+        return
+    free = shutil.disk_usage(folder).free
+    detail = f"{free / 1e9:,.1f} GB free in {folder}"
+    remedy = f"Make room, or let DATABASE_URL name a file on another disk than that of {folder}."
+    if free < _TOO_LITTLE_BYTES:
+        yield fail("disk space", detail, remedy, free_bytes=free)
+    elif free < _LITTLE_BYTES:
+        yield warn("disk space", detail, remedy, free_bytes=free)
+    else:
+        yield ok("disk space", detail, free_bytes=free)
+
+
+def examine_database_clock(subject: Subject) -> Iterator[Finding]:
+    """A PostgreSQL server has a clock of its own, which the request budget goes by."""
+    if subject.database is None:
+        yield not_examined("database clock", "database")
+        return
+    if subject.database.dialect == "sqlite":
+        yield ok("database clock", "the database is a file: its clock is this machine's", skew_seconds=0.0)
+        return
+    with subject.database.reading() as connection:
+        before = subject.clock()
+        told = from_microseconds(database_clock(connection))
+        after = subject.clock()
+    skew = (before + (after - before) / 2 - told).total_seconds()
+    yield skew_finding("database clock", "the database's", skew)
+
+
+def _file_of(settings: Settings) -> Path:
+    return Path(settings.database.database or "")
+
+
+def _file_trouble(settings: Settings) -> Finding | None:
+    """Why a SQLite file should not be opened: opening would create it."""
+    file = _file_of(settings)
+    folder = file.parent
+    if not folder.is_dir():
+        return fail("database", f"the folder {folder} of the SQLite file does not exist",
+                    "Create it or correct DATABASE_URL.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return fail("database", f"the folder {folder} of the SQLite file cannot be written",
+                    "Allow this user to write there or correct DATABASE_URL.")
+    if not file.exists():
+        return warn("database", f"{file} does not exist yet", "`make run` creates it.")
+    if file.is_file() and not os.access(file, os.W_OK):
+        return fail("database", f"{file} cannot be written by this user",
+                    "Allow this user to write the file or correct DATABASE_URL.")
+    return None

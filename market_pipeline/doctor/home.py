@@ -1,0 +1,66 @@
+"""Does Dagster keep its history, and can it be opened?"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from market_pipeline.commands.run import HOME
+from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
+from market_pipeline.doctor.subject import Subject
+from market_pipeline.doctor.words import first_line
+
+# `dagster dev` makes such a folder where DAGSTER_HOME is not set, and deletes it at its end.
+_THROWN_AWAY = ".tmp_dagster_home"
+
+
+def examine_home(subject: Subject) -> Iterator[Finding]:
+    """Where Dagster's own storage is; one that was used already is kept in `subject`."""
+    given = subject.environment.get("DAGSTER_HOME", "").strip()
+    home = Path(given) if given else subject.folder / HOME
+    if not home.is_absolute():
+        yield fail("dagster home", f"DAGSTER_HOME={given} is not an absolute path", "Give the whole path.")
+    elif given and not home.is_dir():
+        yield fail("dagster home", f"DAGSTER_HOME={given} is no folder", "Create it, or unset DAGSTER_HOME.")
+    elif not _was_used(home):
+        yield warn("dagster home", f"nothing was started in {home} yet", "Start with `make run`.", home=str(home))
+    else:
+        subject.home = home
+        yield _durability(home)
+
+
+def examine_instance(subject: Subject) -> Iterator[Finding]:
+    """Open Dagster's storage as its processes do; the instance is kept in `subject`."""
+    if subject.home is None:
+        yield not_examined("dagster instance", "dagster home")
+        return
+    import dagster as dg
+
+    try:
+        subject.instance = dg.DagsterInstance.from_config(str(subject.home))
+        runs = subject.instance.get_runs_count()
+    # Its storage is pluggable: what a broken one raises is nobody's promise.
+    except Exception as error:
+        subject.instance = None
+        yield fail(
+            "dagster instance", f"{subject.home} cannot be opened: {type(error).__name__}: {first_line(str(error))}",
+            f"Correct {subject.home / 'dagster.yaml'}, or move the folder away and start with `make run`.",
+        )
+    else:
+        yield ok("dagster instance", f"opened, {runs} runs", runs=runs)
+
+
+def _was_used(home: Path) -> bool:
+    """Whether Dagster has its storage there, or in a database that the folder's dagster.yaml names."""
+    config = home / "dagster.yaml"
+    lines = config.read_text(encoding="utf-8").splitlines() if config.is_file() else []
+    return (home / "history").exists() or any(line.startswith("storage:") for line in lines)
+
+
+def _durability(home: Path) -> Finding:
+    temporary = Path(tempfile.gettempdir()).resolve()
+    if home.name.startswith(_THROWN_AWAY) or temporary in home.resolve().parents:
+        return warn(
+            "dagster home", f"{home} is a temporary folder: history and schedules are lost with it",
+            "Set DAGSTER_HOME to a folder that stays, or start with `make run`.", home=str(home),
+        )
+    return ok("dagster home", f"{home} is durable", home=str(home))

@@ -1,0 +1,86 @@
+"""Are the settings valid, where does each come from, and is one of them misspelt?"""
+
+import difflib
+from collections.abc import Iterator
+
+from dotenv import dotenv_values
+from pydantic import SecretStr
+
+from market_pipeline.doctor.finding import Finding, fail, ok, warn
+from market_pipeline.doctor.subject import Subject
+from market_pipeline.doctor.words import some
+from market_pipeline.settings import Settings, SettingsError, load_settings
+
+# So alike that a typing error is likelier than a variable of another program.
+_ALIKE = 0.8
+
+_NAMES = [name.upper() for name in Settings.model_fields]
+
+
+def examine_settings(subject: Subject) -> Iterator[Finding]:
+    """Read them as every command does; what is valid is kept in `subject`."""
+    try:
+        settings = load_settings(str(subject.env_file))
+    except SettingsError as error:
+        yield fail("settings", " ".join(str(error).split()), "Correct them in .env or in the environment.")
+    else:
+        subject.settings = settings
+        subject.secrets += secrets_of(settings)
+        yield ok("settings", _sentence(settings, subject), **shown(settings))
+    yield from _misspelt(subject)
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """The values that nobody may see."""
+    key = settings.coingecko_api_key
+    return [text for text in (key.get_secret_value() if key else "", settings.database.password or "") if text]
+
+
+def shown(settings: Settings) -> dict[str, str | int | None]:
+    """Every setting as it may be shown: the key as set or not, the database without its password."""
+    values = {name: getattr(settings, name) for name in type(settings).model_fields}
+    texts = {
+        name: value if value is None or isinstance(value, int) else str(value)
+        for name, value in values.items()
+        if not isinstance(value, SecretStr)
+    }
+    key = "set" if settings.coingecko_api_key else "not set"
+    return {**texts, "coingecko_api_key": key, "database_url": str(settings.database),
+            "coingecko_base_url": settings.base_url}
+
+
+def _sentence(settings: Settings, subject: Subject) -> str:
+    key = "with a key" if settings.coingecko_api_key else "no key"
+    what = f"plan {settings.coingecko_plan} ({key}), {some(settings.catalogue.symbols, 10)} at '{settings.collect_cron}' UTC"
+    sources = _sources(subject)
+    given = "; ".join(f"from {where}: {', '.join(names)}" for where, names in sources.items() if names)
+    return f"{what}; {given or 'all by default'}"
+
+
+def _sources(subject: Subject) -> dict[str, list[str]]:
+    """The settings that the file and the environment give; a variable that is set to nothing means the default."""
+    environment = {name.upper(): value.strip() for name, value in subject.environment.items()}
+    file = {name: value for name, value in _file(subject).items() if name not in environment}
+    return {
+        "the environment": [name for name in _NAMES if environment.get(name)],
+        ".env": [name for name in _NAMES if file.get(name)],
+    }
+
+
+def _misspelt(subject: Subject) -> Iterator[Finding]:
+    for name in _file(subject):
+        likely = difflib.get_close_matches(name, _NAMES, n=1, cutoff=_ALIKE)
+        if likely and name not in _NAMES:
+            yield warn(
+                "setting names", f"{name} in .env is no setting and is ignored; {likely[0]} is.",
+                f"Write {likely[0]} if that is meant.", unknown=name, likely=likely[0],
+            )
+
+
+def _file(subject: Subject) -> dict[str, str]:
+    """The variables of .env in upper case; none where there is no file that can be read, of which the settings tell."""
+    try:
+        values = dotenv_values(subject.env_file, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return {name.upper(): (value or "").strip() for name, value in values.items()}

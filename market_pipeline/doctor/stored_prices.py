@@ -1,0 +1,79 @@
+"""Are the stored prices fresh and complete, and what was refused?"""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+
+from market_pipeline.clock import DAY
+from market_pipeline.doctor.finding import Finding, not_examined, ok, warn
+from market_pipeline.doctor.subject import Subject
+from market_pipeline.doctor.words import some, span
+from market_pipeline.prices.freshness import oldest_fresh
+from market_pipeline.storage.audit import newest_quote_times
+from market_pipeline.storage.completeness import incomplete_days
+from market_pipeline.storage.recent_refusals import refusals_by_reason
+
+_LOOKED_BACK = timedelta(days=30)
+
+
+def examine_freshness(subject: Subject) -> Iterator[Finding]:
+    """One finding a symbol: when its newest quote was true at the source."""
+    if subject.settings is None or subject.database is None:
+        yield not_examined("newest quotes", "database")
+        return
+    now = subject.clock()
+    oldest = oldest_fresh(subject.settings.collect_cron, now)
+    for symbol, newest in newest_quote_times(subject.database, subject.settings.catalogue.symbols).items():
+        name = f"newest {symbol}"
+        if newest is None:
+            yield warn(name, "no quote is stored yet", "`make run` collects them.", age_seconds=None)
+            continue
+        age = (now - newest).total_seconds()
+        detail = f"{span(age)} old" if age >= 0 else f"{span(-age)} in the future"
+        if newest >= oldest:
+            yield ok(name, detail, age_seconds=round(age))
+        else:
+            yield warn(
+                name, f"{detail}, older than the last tick but one",
+                "See the daemons, schedules and runs above; one symbol alone: its id in MARKET_SYMBOLS.",
+                age_seconds=round(age),
+            )
+
+
+def examine_gaps(subject: Subject) -> Iterator[Finding]:
+    """The past days of the last month that are not complete, by symbol."""
+    if subject.settings is None or subject.database is None:
+        yield not_examined("gaps", "database")
+        return
+    settings, now = subject.settings, subject.clock()
+    first = max(now.date() - _LOOKED_BACK, settings.history_start)
+    missing = incomplete_days(subject.database, settings.catalogue, first, now.date() - DAY, now)
+    by_symbol = Counter(symbol for _, symbol in missing)
+    numbers = {f"incomplete_days_{symbol}": by_symbol[symbol] for symbol in settings.catalogue.symbols}
+    if not missing:
+        yield ok("gaps", f"every past day since {first} is complete", **numbers)
+        return
+    days = sorted(day for day, _ in missing)
+    counts = some((f"{symbol} {count}" for symbol, count in by_symbol.items()), 10)
+    yield warn(
+        "gaps", f"days with gaps since {first}: {counts}",
+        f"`make run` fills them within the budget; now: `make backfill FROM={days[0]} TO={days[-1]}`.",
+        **numbers,
+    )
+
+
+def examine_refusals(subject: Subject) -> Iterator[Finding]:
+    """What was refused in the last 24 hours, by reason."""
+    if subject.database is None:
+        yield not_examined("refused rows", "database")
+        return
+    counts = refusals_by_reason(subject.database, subject.clock() - DAY)
+    if not counts:
+        yield ok("refused rows", "none in the last 24 hours", refused=0)
+        return
+    yield warn(
+        "refused rows",
+        "in the last 24 hours: " + some((f"{count} {reason}" for reason, count in counts.items()), 10),
+        "Look at them in the asset rejected_prices: each has its reason and the payload.",
+        refused=sum(counts.values()), **{f"refused_{reason}": count for reason, count in counts.items()},
+    )

@@ -1,0 +1,28 @@
+"""Durations and lists as a person reads them."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+_UNITS = (("day", 86_400), ("h", 3_600), ("min", 60))
+
+
+def span(duration: timedelta | float) -> str:
+    """A duration (a timedelta or seconds) in its largest unit, e.g. '3 days', '5 min', '12 s'."""
+    seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
+    for unit, size in _UNITS:
+        if abs(seconds) >= 2 * size:
+            number = round(seconds / size)
+            return f"{number} {unit}s" if unit == "day" else f"{number} {unit}"
+    return f"{seconds:.0f} s" if abs(seconds) >= 10 else f"{seconds:.1f} s"
+
+
+def some(items: Iterable[str], most: int = 5) -> str:
+    """The first few of `items`, and how many there are beyond."""
+    every = list(items)
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
+
+
+def first_line(text: str) -> str:
+    """The first line of a message that says something."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "no message")

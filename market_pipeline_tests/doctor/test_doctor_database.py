@@ -1,0 +1,98 @@
+"""The database: not there yet, there, not migrated, not reachable; its room and its clock."""
+
+import shutil
+from collections import namedtuple
+from datetime import timedelta
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from market_pipeline.clock import utc_now
+from market_pipeline.doctor.database import examine_database, examine_database_clock, examine_disk
+from market_pipeline.storage.engine import Database
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def test_a_migrated_database_is_ready(database, set_up, only):
+    subject = set_up(database)
+    subject.database = None
+    finding = only(examine_database, subject)
+    assert finding.status == "ok" and finding.numbers["revision"] == "0002"
+    assert subject.database is not None
+    subject.database.dispose()
+
+
+def test_a_file_that_is_not_there_yet_is_no_failure_and_is_not_created(set_up, only, tmp_path):
+    """The state of a fresh clone: opening the file would create it, empty."""
+    finding = only(examine_database, set_up())
+    assert finding.status == "warn" and "`make run` creates it" in finding.remedy
+    assert not (tmp_path / "prices.db").exists()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_tables_that_are_not_migrated_say_what_to_run(kind, set_up, only, tmp_path, request):
+    url = make_url(f"sqlite:///{tmp_path / 'empty.db'}")
+    if kind == "postgresql":
+        url = request.getfixturevalue("empty_postgres_url")
+    else:
+        (tmp_path / "empty.db").touch()
+    subject = set_up(Database(url))
+    subject.database = None
+    finding = only(examine_database, subject)
+    assert finding.status == "fail" and "market-pipeline migrate" in finding.remedy
+    assert subject.database is None
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("sqlite:////nowhere/at/all.db", "the folder /nowhere/at of the SQLite file does not exist"),
+        ("postgresql://market:canary@127.0.0.1:9/market", "127.0.0.1:9 cannot be reached"),
+    ],
+)
+def test_what_cannot_be_reached_fails_without_the_password(url, complaint, set_up, only):
+    finding = only(examine_database, set_up(DATABASE_URL=url))
+    assert finding.status == "fail" and complaint in finding.detail
+    assert "canary" not in str(finding)
+
+
+def test_a_file_that_is_no_database_fails(set_up, only, tmp_path):
+    (tmp_path / "text.db").write_text("not a database, but long enough to be read as the header of one" * 9)
+    finding = only(examine_database, set_up(DATABASE_URL=f"sqlite:///{tmp_path / 'text.db'}"))
+    assert finding.status == "fail" and "text.db" in finding.detail
+
+
+@pytest.mark.parametrize(("free", "status"), [(50e9, "ok"), (0.5e9, "warn"), (1e6, "fail")])
+def test_room_on_the_disk(free, status, set_up, only, monkeypatch):
+    """A full disk cannot be had in a test; what the system would say of one is given instead."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(100e9, 0, int(free)))
+    assert only(examine_disk, set_up()).status == status
+
+
+def test_the_disk_of_a_server_is_not_ours_to_examine(set_up):
+    assert list(examine_disk(set_up(DATABASE_URL="postgresql://market@db.example.org/market"))) == []
+
+
+def test_the_clock_of_the_database_agrees(database, set_up, only):
+    assert only(examine_database_clock, set_up(database)).status == "ok"
+
+
+@pytest.mark.parametrize(("ahead", "status"), [(30, "warn"), (-30, "warn"), (300, "fail")])
+def test_a_clock_that_is_off_is_found(ahead, status, postgres_database, set_up, only):
+    subject = set_up(postgres_database)
+    subject.clock = lambda: utc_now() + timedelta(seconds=ahead)
+    finding = only(examine_database_clock, subject)
+    assert finding.status == status
+    assert finding.numbers["skew_seconds"] == pytest.approx(ahead, abs=2)
+
+
+@pytest.mark.parametrize("examination", [examine_database, examine_disk, examine_database_clock])
+def test_without_settings_it_is_said_that_nothing_was_examined(examination, subject, only):
+    finding = only(examination, subject)
+    assert finding.status == "warn" and "not examined" in finding.detail
+
+
+def test_no_room_is_looked_for_in_a_folder_that_is_not_there(set_up, only):
+    finding = only(examine_disk, set_up(DATABASE_URL="sqlite:////nowhere/at/all.db"))
+    assert "not examined, because of: database" in finding.detail
