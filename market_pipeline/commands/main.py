@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from market_pipeline.commands import demo, migrate, run
+from market_pipeline.commands import backfill, demo, doctor, migrate, replay, run
 from market_pipeline.commands.home import StartError
 from market_pipeline.settings import SettingsError
 from market_pipeline.storage.errors import StorageError
@@ -38,8 +38,19 @@ def _parser() -> argparse.ArgumentParser:
             "--port", type=_port, default=3000, help="port of the UI on 127.0.0.1 (default 3000)"
         )
         command.set_defaults(command=module.execute)
+    for name, filler, text in (
+        ("backfill", backfill, "bring past days up to date with the fewest requests, after saying what it takes"),
+        ("replay", replay, "judge refused prices again by the rules of today"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        filler.add_arguments(command)
+        command.set_defaults(command=filler.execute)
     command = commands.add_parser("migrate", help="create or update the tables of DATABASE_URL")
     command.set_defaults(command=migrate.execute)
+    text = "examine settings, database, API, budget, Dagster and data, and say what to do"
+    command = commands.add_parser("doctor", help=text, description=text)
+    command.add_argument("--json", action="store_true", help="one JSON document instead of lines")
+    command.set_defaults(command=doctor.execute)
     return parser
 
 
