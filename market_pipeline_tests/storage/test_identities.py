@@ -1,0 +1,82 @@
+"""What is kept of the coins' ids, and how rarely the list is asked for."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy import text
+
+from market_pipeline.coingecko.identity import Identity
+from market_pipeline.coingecko.models import ListedCoin
+from market_pipeline.storage.errors import WriteFailed
+from market_pipeline.storage.identities import known_identities, store_identities, verify_identities
+from market_pipeline.symbols import Coin, parse_catalogue
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
+BTC, ETH = Coin("BTC", "bitcoin"), Coin("ETH", "ethereum")
+
+
+class Asked:
+    """Stands where the client stands, so that the moment of asking can be chosen; the client itself is
+    tested over a socket."""
+
+    def __init__(self, *listed):
+        self.listed = listed
+        self.times = 0
+
+    def coins_list(self):
+        self.times += 1
+        return self.listed
+
+
+@pytest.fixture
+def client():
+    return Asked(ListedCoin("bitcoin", "btc", "Bitcoin"), ListedCoin("ethereum", "eth", "Ethereum"))
+
+
+def test_what_is_stored_comes_back(database):
+    identity = Identity("X", "old", False, "X", "Old", "it is gone", "new")
+    store_identities(database, [identity], NOW)
+    assert known_identities(database, [Coin("X", "old"), BTC]) == {Coin("X", "old"): (identity, NOW)}
+    again = Identity("X", "old", True, "X", "Old", None, None)
+    store_identities(database, [again], NOW + timedelta(days=1))
+    assert known_identities(database, [Coin("X", "old")]) == {
+        Coin("X", "old"): (again, NOW + timedelta(days=1))
+    }
+
+
+def test_a_day_passes_between_two_requests(database, client):
+    moments = [timedelta(), timedelta(hours=23, minutes=59), timedelta(hours=24), timedelta(hours=25)]
+    for after in moments:
+        found = verify_identities(client, database, parse_catalogue("BTC,ETH"), NOW + after)
+        assert [identity.symbol for identity in found] == ["BTC", "ETH"]
+    assert client.times == 2
+
+
+def test_another_configuration_asks_at_once(database, client):
+    verify_identities(client, database, [BTC, ETH], NOW)
+    verify_identities(client, database, [ETH], NOW)
+    assert client.times == 1, "fewer coins are known already"
+    verify_identities(client, database, [BTC, Coin("ETHER", "ethereum")], NOW)
+    assert client.times == 2
+
+
+def test_a_clock_that_went_back_does_not_keep_the_list_for_ever(database, client):
+    verify_identities(client, database, [BTC], NOW + timedelta(days=300))
+    verify_identities(client, database, [BTC], NOW)
+    assert client.times == 2
+
+
+def test_a_ticker_that_changed_since_is_noticed(database, client):
+    ether = Coin("ETHER", "ethereum")
+    verify_identities(client, database, [ether], NOW)
+    client.listed = (ListedCoin("ethereum", "etx", "Ethereum"),)
+    (identity,) = verify_identities(client, database, [ether], NOW + timedelta(days=1))
+    assert "ETX (Ethereum); it was ETH before" in identity.problem
+    assert known_identities(database, [ether])[ether][0] == identity
+
+
+def test_a_refused_write_says_so(database):
+    with database.writing() as connection:
+        connection.execute(text("DROP TABLE coin_identities"))
+    with pytest.raises(WriteFailed, match="coin_identities"):
+        store_identities(database, [Identity("X", "x", True, "X", "X", None, None)], NOW)
