@@ -5,8 +5,10 @@ from datetime import timedelta
 
 from benchmarks.figures import Figure
 from benchmarks.world import a_world
+from market_pipeline.budget.account import Account
+from market_pipeline.budget.limits import Limits
+from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.clock import utc_now
-from market_pipeline.coingecko.budget import MinuteBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.prices.collect import collect
 from market_pipeline.symbols import parse_catalogue
@@ -18,7 +20,8 @@ def figures() -> Iterator[Figure]:
     now = utc_now()
     year = [now.date() - timedelta(days=n) for n in range(1, 366)]
     with a_world() as world:
-        client = CoinGeckoClient(world.simulator.base_url, "pro", "CG-benchmark", MinuteBudget(100))
+        budget = SharedBudget(world.sqlite("budget.db"), Account("pro", "loopback"), Limits(10_000, None))
+        client = CoinGeckoClient(world.simulator.base_url, "pro", "CG-benchmark", budget)
         with client:
             collect(client, catalogue, [(now.date(), symbol) for symbol in catalogue.symbols], now)
             tick = len(world.simulator.requests)

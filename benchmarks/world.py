@@ -36,6 +36,9 @@ class World:
             "COINGECKO_BASE_URL": self.simulator.base_url,
             "COINGECKO_PLAN": "pro",
             "COINGECKO_API_KEY": "CG-benchmark",
+            # Set, so that they are not asked for.
+            "COINGECKO_REQUESTS_PER_MINUTE": "10000",
+            "COINGECKO_MONTHLY_CREDITS": "10000000",
             "LOG_LEVEL": "ERROR",
             "PYTHONWARNINGS": "ignore",
         }

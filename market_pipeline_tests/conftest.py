@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
+from market_pipeline.storage.bookkeeping import request_budgets, request_ledger
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import migrate
 
@@ -20,6 +21,17 @@ def sqlite_database(tmp_path):
     """A migrated, empty SQLite file."""
     database = Database(make_url(f"sqlite:///{tmp_path / 'prices.db'}"))
     migrate(database)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture(scope="session")
+def budget_database(tmp_path_factory):
+    """An SQLite file for request budgets, shared by tests whose accounts differ."""
+    database = Database(make_url(f"sqlite:///{tmp_path_factory.mktemp('budgets') / 'budgets.db'}"))
+    with database.writing() as connection:
+        request_budgets.create(connection)
+        request_ledger.create(connection)
     yield database
     database.dispose()
 

@@ -109,6 +109,10 @@ class BudgetExhausted(TransientError):
     `retry_after` is how many seconds later there will be one.
     """
 
+    def __init__(self, verdict: str, *, endpoint: str, retry_after: float) -> None:
+        super().__init__(verdict, endpoint=endpoint, attempts=0, retry_after=retry_after)
+        self.args = (f"GET {endpoint} was not sent: {verdict}",)
+
     @property
     def affects_all(self) -> bool:
         return True

@@ -7,7 +7,9 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
-from market_pipeline.coingecko.errors import RateLimited, TransientError
+from market_pipeline.coingecko.errors import (
+    Banned, BudgetExhausted, CoinGeckoError, RateLimited, TransientError,
+)
 from market_pipeline.coingecko.verdicts import STILL_LIMITED
 
 logger = logging.getLogger(__name__)
@@ -19,18 +21,24 @@ LONGEST_WAIT_SECONDS = 120.0
 LIMIT_SECONDS = 60.0
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
+# A block by Cloudflare lasts about so long, and longer for whoever keeps asking.
+BAN_SECONDS = 3_600.0
+
 Result = TypeVar("Result")
 
 _backoff = wait_exponential(multiplier=0.5, max=5) + wait_random(-0.2, 0.2)
 
 
-def with_retries(attempt: Callable[[int], Result], sleep: Callable[[float], None]) -> Result:
-    """The result of `attempt(number)`, made at most four times.
+def with_retries(
+    attempt: Callable[[int], Result], sleep: Callable[[float], None], retries: int = RETRIES
+) -> Result:
+    """The result of `attempt(number)`, made again at most `retries` times.
 
     It is made again after a TransientError without a status (no complete answer) or with one of
     `RETRIED_STATUSES`: after 0.5 s, 1 s and 2 s, each +-0.2 s, or after what the server asks if that
-    is longer. If the server asks for more than 120 s, or after the last attempt, its error is raised. A
-    429 that comes again after a minute of waiting for it is the last: the month's credits may be gone.
+    is longer: then the pause that the budget keeps for everybody is over as well. If the server asks
+    for more than 120 s, or after the last attempt, its error is raised. A 429 that comes again after a
+    minute of waiting for it is the last: the month's credits may be gone.
     """
     limited = 0.0
 
@@ -44,7 +52,7 @@ def with_retries(attempt: Callable[[int], Result], sleep: Callable[[float], None
         sleep=sleep,
         wait=lambda state: max(0.0, _asked(state), _backoff(state)),
         stop=lambda state: (
-            state.attempt_number > RETRIES
+            state.attempt_number > retries
             or _asked(state) > LONGEST_WAIT_SECONDS
             or (_is_limited(state) and limited >= LIMIT_SECONDS)
         ),
@@ -61,8 +69,20 @@ def with_retries(attempt: Callable[[int], Result], sleep: Callable[[float], None
         raise error.with_verdict(STILL_LIMITED) from None
 
 
+def asked_pause(error: CoinGeckoError) -> tuple[float | None, str]:
+    """For how many seconds nobody should ask after this error, None if others may, and the reason."""
+    what = f"GET {error.endpoint} answered {error.status}"
+    if isinstance(error, Banned):
+        return BAN_SECONDS, f"{what}: Cloudflare has blocked this address"
+    if isinstance(error, TransientError) and error.retry_after:
+        return error.retry_after, f"{what} and the server asked to wait {error.retry_after:.0f} s"
+    return None, ""
+
+
 def _is_worth_it(error: BaseException) -> bool:
-    return isinstance(error, TransientError) and (error.status is None or error.status in RETRIED_STATUSES)
+    if not isinstance(error, TransientError) or isinstance(error, BudgetExhausted):
+        return False
+    return error.status is None or error.status in RETRIED_STATUSES
 
 
 def _asked(state: RetryCallState) -> float:

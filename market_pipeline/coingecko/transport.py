@@ -16,9 +16,10 @@ import urllib3
 from requests.auth import AuthBase
 from market_pipeline.clock import Clock
 from market_pipeline.coingecko.answers import Answer, read_answer
-from market_pipeline.coingecko.budget import RequestBudget
-from market_pipeline.coingecko.errors import BadAnswer, ConnectionFailed
-from market_pipeline.coingecko.retries import with_retries
+from market_pipeline.coingecko.budget import NO_ANSWER, RequestBudget
+from market_pipeline.coingecko.errors import BadAnswer, CoinGeckoError, ConnectionFailed
+from market_pipeline.coingecko.retries import RETRIES, asked_pause, with_retries
+from market_pipeline.coingecko.waits import server_time
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,8 @@ class Transport:
 
     `secret` is blanked out of every body, so that a server that echoes it cannot put it into an
     error or a stored payload. `requests_sent` counts every attempt, `last_attempt` those of the
-    last call.
+    last call, and `last_skew` is how many seconds our clock was ahead of the server's when the last
+    answer came (None if it did not tell its time).
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class Transport:
         *,
         sleep: Callable[[float], None],
         clock: Clock,
+        retries: int = RETRIES,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._secret = secret
         self._budget = budget
         self._sleep = sleep
         self._clock = clock
+        self._retries = retries
         self._session = requests.Session()
         self._session.auth = _NoCredentials()
         # The proxy of the environment leads out of this machine, where loopback is someone else.
@@ -66,38 +70,46 @@ class Transport:
         self._session.headers.update(headers)
         self.requests_sent = 0
         self.last_attempt = 0
+        self.last_skew: float | None = None
 
     def close(self) -> None:
         self._session.close()
 
     def get(self, endpoint: str, params: Mapping[str, str], timeout: float | None = None) -> Any:
-        """The JSON document at `endpoint`; raises a CoinGeckoError after at most 3 retries.
+        """The JSON document at `endpoint`; raises a CoinGeckoError after the last retry.
 
         `timeout` is how many seconds each read may take, where `TIMEOUT_SECONDS` are too few.
         """
         patience = TIMEOUT_SECONDS if timeout is None else timeout
-        return with_retries(lambda number: self._attempt(endpoint, params, number, patience), self._sleep)
+        return with_retries(
+            lambda number: self._attempt(endpoint, params, number, patience), self._sleep, self._retries
+        )
 
     def _attempt(self, endpoint: str, params: Mapping[str, str], number: int, timeout: float) -> Any:
-        self._budget.acquire(endpoint)
+        grant = self._budget.acquire(endpoint)
         self.requests_sent += 1
         self.last_attempt = number
         started = time.monotonic()
-        status = None
+        status: int | None = None
+        pause: tuple[float | None, str] = (None, "")
         try:
             answer = self._send(endpoint, params, number, timeout)
             status = answer.status
             return read_answer(answer)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             _raise_connection_failed(error, endpoint, number)
+        except CoinGeckoError as error:
+            status, pause = error.status, asked_pause(error)
+            raise
         finally:
             duration = round((time.monotonic() - started) * 1000)
             logger.info(
                 "GET %s: %s in %d ms (attempt %d)",
-                endpoint, "no answer" if status is None else f"status {status}", duration, number,
+                endpoint, NO_ANSWER if status is None else f"status {status}", duration, number,
                 extra={"endpoint": endpoint, "status_code": status, "duration_ms": duration,
                        "attempt": number},
             )
+            self._budget.settle(grant, NO_ANSWER if status is None else str(status), *pause)
 
     def _send(self, endpoint: str, params: Mapping[str, str], number: int, timeout: float) -> Answer:
         with self._session.get(
@@ -107,6 +119,8 @@ class Transport:
             allow_redirects=False,
             stream=True,
         ) as response:
+            sent_at = server_time(response.headers)
+            self.last_skew = (self._clock() - sent_at).total_seconds() if sent_at else None
             body = _read_body(response, endpoint, number)
         if self._secret:
             body = body.replace(self._secret.encode(), b"[hidden]")

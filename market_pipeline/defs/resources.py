@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from sqlalchemy.engine import make_url
 
-from market_pipeline.coingecko.budget import MinuteBudget, RequestBudget, requests_per_minute
+from market_pipeline.budget.wiring import budgeted_client
 from market_pipeline.settings import Plan, load_settings
 from market_pipeline.storage.engine import Database
 
@@ -19,33 +19,20 @@ if TYPE_CHECKING:
 
 
 @lru_cache
-def _process_budget(plan: Plan) -> RequestBudget:
-    """One budget for every client of this process."""
-    return MinuteBudget(requests_per_minute(plan))
-
-
-@lru_cache
 def _process_database(url: str) -> Database:
     return Database(make_url(url))
 
 
 class CoinGeckoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only in its private base
-    """CoinGecko's API: paced by the plan's budget, retried with backoff, key only in a header."""
+    """CoinGecko's API: paced by the shared budget, retried with backoff, key only in a header."""
 
     plan: Plan
     base_url: str
 
     def client(self) -> "CoinGeckoClient":
         """A client to use in a `with` block."""
-        from market_pipeline.coingecko.client import CoinGeckoClient
-
-        key = load_settings().coingecko_api_key
-        return CoinGeckoClient(
-            base_url=self.base_url,
-            plan=self.plan,
-            api_key=key.get_secret_value() if key else None,
-            budget=_process_budget(self.plan),
-        )
+        settings = load_settings(coingecko_plan=self.plan, coingecko_base_url=self.base_url)
+        return budgeted_client(settings, current_database())
 
 
 class DatabaseResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only in its private base

@@ -22,7 +22,7 @@ request_budgets = Table(
         "waiting",
         JSON,
         nullable=False,
-        comment="Who waits for a turn, in order: [ticket, microseconds since 1970 UTC of the turn].",
+        comment="Who waits for a turn, in order: [ticket, when its owner looks next, in such microseconds].",
     ),
     Column("cool_down_until", UtcTimestamp, comment="Nobody may ask before this time, UTC."),
     Column("cool_down_reason", Text, comment="Why nobody may ask until then."),

@@ -9,10 +9,12 @@ from contextlib import contextmanager, suppress
 import pytest
 from hypothesis import HealthCheck, settings
 
-from market_pipeline.coingecko.budget import MinuteBudget
+from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
+from market_pipeline.storage.engine import Database
+from market_pipeline_tests.budgets import generous_budget
 
 # How long an example takes is the machine's business.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -32,10 +34,16 @@ def waits() -> list[float]:
 
 
 @pytest.fixture
-def client(simulator: Simulator, waits: list[float]) -> Iterator[CoinGeckoClient]:
-    with CoinGeckoClient(
-        simulator.base_url, "keyless", None, MinuteBudget(1_000), sleep=waits.append
-    ) as plain:
+def budget(budget_database: Database, waits: list[float]) -> SharedBudget:
+    """A budget that leaves room for everything; its time passes by sleeping only, `waits` included."""
+    return generous_budget(budget_database, waits)
+
+
+@pytest.fixture
+def client(
+    simulator: Simulator, waits: list[float], budget: SharedBudget
+) -> Iterator[CoinGeckoClient]:
+    with CoinGeckoClient(simulator.base_url, "keyless", None, budget, sleep=waits.append) as plain:
         yield plain
 
 

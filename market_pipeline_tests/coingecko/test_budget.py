@@ -1,88 +1,152 @@
-"""The request budget: how many, when, and that it says so."""
+"""What the transport asks of the budget and tells it; the budget itself is tested in its own folder."""
 
-import logging
-import threading
-import time
+import dataclasses
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from market_pipeline.coingecko.budget import MinuteBudget, requests_per_minute
+from market_pipeline.coingecko.budget import Grant
+from market_pipeline.coingecko.client import CoinGeckoClient
+from market_pipeline.coingecko.errors import (
+    BadAnswer, Banned, BudgetExhausted, CoinGeckoError, ConnectionFailed, TransientError,
+)
+from market_pipeline.coingecko.retries import BAN_SECONDS
+from market_pipeline.simulator.faults import Fault
+from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.server import Simulator
 
-
-class _Time:
-    """A clock that only sleeping and `pass_` move."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
+NOON = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=timezone.utc)
 
 
-@given(st.integers(1, 7), st.lists(st.floats(0, 90), min_size=1, max_size=40))
-def test_no_minute_ever_holds_more_requests_than_the_limit(limit: int, pauses: list[float]) -> None:
-    moving = _Time()
-    budget = MinuteBudget(limit, moving, moving.sleep)
-    granted = []
-    for pause in pauses:
-        moving.sleep(pause)
-        budget.acquire("/ping")
-        granted.append(moving.now)
-    for first, later in zip(granted, granted[limit:]):
-        assert later - first > 60
+@dataclasses.dataclass
+class Recorder:
+    """A budget that grants `left` requests and writes down what it is told."""
+
+    left: int = 100
+    asked: list[str] = dataclasses.field(default_factory=list)
+    told: list[tuple[str, float | None]] = dataclasses.field(default_factory=list)
+    reasons: list[str] = dataclasses.field(default_factory=list)
+
+    def acquire(self, endpoint: str) -> Grant:
+        if len(self.asked) == self.left:
+            raise BudgetExhausted("nothing is left.", endpoint=endpoint, retry_after=90.0)
+        self.asked.append(endpoint)
+        return Grant(endpoint, NOON, 0.0)
+
+    def settle(self, grant: Grant, outcome: str, cool_down: float | None = None, reason: str = "") -> None:
+        assert grant.endpoint == self.asked[-1]
+        self.told.append((outcome, cool_down))
+        self.reasons.append(reason)
 
 
-def test_requests_within_the_limit_do_not_wait_and_the_next_waits_for_the_rest_of_the_minute() -> None:
-    moving = _Time()
-    budget = MinuteBudget(3, moving, moving.sleep)
-    assert [budget.acquire("/ping") for _ in range(3)] == [0, 0, 0]
-    moving.sleep(20)
-    assert budget.acquire("/ping") == pytest.approx(40.5)
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
 
 
-def test_a_wait_is_announced_with_its_length_and_reason(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    moving = _Time()
-    budget = MinuteBudget(1, moving, moving.sleep)
-    budget.acquire("/ping")
-    budget.acquire("/simple/price")
-    assert caplog.messages == [
-        "Waiting 60.5 s before GET /simple/price: 1 requests a minute are the limit here"
-    ]
-    assert caplog.records[0].__dict__["wait_seconds"] == 60.5
+@pytest.fixture
+def asking(simulator: Simulator, recorder: Recorder, waits: list[float]) -> CoinGeckoClient:
+    return CoinGeckoClient(simulator.base_url, "keyless", None, recorder, sleep=waits.append)
 
 
-def test_threads_that_share_a_budget_stay_within_it_together() -> None:
-    """Ten threads at once: the clock stands still, so each slept second is one that was granted."""
-    slept: list[float] = []
-    budget = MinuteBudget(4, lambda: 0.0, slept.append)
-    threads = [threading.Thread(target=budget.acquire, args=("/ping",)) for _ in range(10)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(slept) == [60.5] * 4 + [121.0] * 2
+def test_every_attempt_asks_the_budget_and_tells_how_it_ended(
+    simulator: Simulator, asking: CoinGeckoClient, recorder: Recorder
+) -> None:
+    simulator.add_fault(Fault(kind="status", status=503, times=1))
+    simulator.add_fault(Fault(kind="cut", times=1))
+    with asking:
+        asking.ping()
+    assert recorder.asked == ["/ping"] * 3
+    assert sorted(recorder.told) == [("200", None), ("503", None), ("no answer", None)]
 
 
-def test_by_default_it_really_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the real clock and the real sleep, in a window that a test can wait for."""
-    monkeypatch.setattr("market_pipeline.coingecko.budget.WINDOW_SECONDS", 0.05)
-    budget = MinuteBudget(1)
-    started = time.monotonic()
-    budget.acquire("/ping")
-    assert budget.acquire("/ping") > 0
-    assert time.monotonic() - started >= 0.05
+def test_what_the_server_asks_of_one_is_a_pause_for_everybody(
+    simulator: Simulator, asking: CoinGeckoClient, recorder: Recorder
+) -> None:
+    simulator.add_fault(Fault(kind="status", status=429, retry_after=7))
+    with asking:
+        asking.ping()
+    assert recorder.told == [("429", 7.0), ("200", None)]
+    assert recorder.reasons == ["GET /ping answered 429 and the server asked to wait 7 s", ""]
 
 
-def test_a_limit_below_one_is_refused() -> None:
-    with pytest.raises(ValueError, match="give at least 1"):
-        MinuteBudget(0)
+def test_a_block_by_cloudflare_stops_everybody_for_an_hour(
+    simulator: Simulator, asking: CoinGeckoClient, recorder: Recorder
+) -> None:
+    simulator.add_fault(Fault(kind="status", status=429, code=1015))
+    with asking, pytest.raises(Banned):
+        asking.ping()
+    assert recorder.told == [("429", BAN_SECONDS)]
+    assert "Cloudflare" in recorder.reasons[0]
 
 
-def test_every_plan_has_a_limit_of_at_most_100() -> None:
-    assert [requests_per_minute(plan) for plan in ("keyless", "demo", "pro")] == [5, 30, 100]
+def test_an_exhausted_budget_sends_nothing_says_so_and_is_not_asked_again(
+    simulator: Simulator, recorder: Recorder, asking: CoinGeckoClient, waits: list[float]
+) -> None:
+    recorder.left = 0
+    with asking, pytest.raises(BudgetExhausted) as caught:
+        asking.ping()
+    assert str(caught.value) == "GET /ping was not sent: nothing is left."
+    assert isinstance(caught.value, TransientError) and caught.value.affects_all
+    assert (caught.value.attempts, caught.value.status, caught.value.retry_after) == (0, None, 90.0)
+    assert (simulator.requests, waits, recorder.told, asking.requests_sent) == ([], [], [], 0)
+
+
+def test_a_budget_that_ends_between_two_attempts_ends_the_retries(
+    simulator: Simulator, recorder: Recorder, asking: CoinGeckoClient
+) -> None:
+    recorder.left = 1
+    simulator.add_fault(Fault(kind="status", status=503, times=None))
+    with asking, pytest.raises(BudgetExhausted):
+        asking.ping()
+    assert recorder.told == [("503", None)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "kind", "outcome"),
+    [
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}"], ConnectionFailed, "no answer"),
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>"], BadAnswer, "200"),
+        ([b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n"], CoinGeckoError, "302"),
+    ],
+)
+def test_an_attempt_without_a_usable_answer_is_told_too(
+    play: Callable[..., Any],
+    recorder: Recorder,
+    waits: list[float],
+    parts: list[bytes],
+    kind: type[CoinGeckoError],
+    outcome: str,
+) -> None:
+    with (
+        play(parts) as url,
+        CoinGeckoClient(url, "keyless", None, recorder, sleep=waits.append) as client,
+        pytest.raises(kind),
+    ):
+        client.ping()
+    assert {told for told, _ in recorder.told} == {outcome}
+    assert len(recorder.told) == len(recorder.asked)
+
+
+@pytest.mark.parametrize("ahead", [-3, 0, 61])
+def test_the_clients_clock_is_compared_with_the_servers(recorder: Recorder, ahead: int) -> None:
+    """The server's header counts whole seconds."""
+    with (
+        Simulator(MarketModel(), clock=lambda: NOON) as simulator,
+        CoinGeckoClient(
+            simulator.base_url, "keyless", None, recorder, clock=lambda: NOON + timedelta(seconds=ahead)
+        ) as client,
+    ):
+        assert client.clock_skew is None
+        client.ping()
+        assert client.clock_skew == ahead + 0.25
+
+
+def test_a_server_that_tells_no_time_has_no_skew(play: Callable[..., Any], recorder: Recorder) -> None:
+    body = b'{"gecko_says":"hi"}'
+    response = b"HTTP/1.1 200 OK\r\nDate: today\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with play([response]) as url, CoinGeckoClient(url, "keyless", None, recorder) as client:
+        client.ping()
+        assert client.clock_skew is None

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.clock import utc_now
-from market_pipeline.coingecko.budget import MinuteBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import BadAnswer, RequestRefused
 from market_pipeline.simulator.market import MarketModel
@@ -81,10 +81,12 @@ def test_ping_passes_when_the_api_is_up(simulator: Simulator, client: CoinGeckoC
         ("pro", "x-cg-pro-api-key", "x-cg-demo-api-key"),
     ],
 )
-def test_the_key_travels_only_in_the_header_of_its_plan(plan: Any, header: str, other: str) -> None:
+def test_the_key_travels_only_in_the_header_of_its_plan(
+    plan: Any, header: str, other: str, budget: SharedBudget
+) -> None:
     with (
         Simulator(MarketModel(), plan=plan) as simulator,
-        CoinGeckoClient(simulator.base_url, plan, "CG-secret", MinuteBudget(100)) as client,
+        CoinGeckoClient(simulator.base_url, plan, "CG-secret", budget) as client,
     ):
         client.simple_price(["bitcoin"])
         sent = simulator.requests[0]
@@ -102,7 +104,11 @@ def test_without_a_key_no_key_header_is_sent_and_the_program_names_itself(
 
 
 def test_a_netrc_file_never_adds_credentials(
-    simulator: Simulator, client: CoinGeckoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    simulator: Simulator,
+    client: CoinGeckoClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    budget: SharedBudget,
 ) -> None:
     """Both for loopback and, since loopback ignores the environment anyway, for any other name of it."""
     netrc = tmp_path / "netrc"
@@ -113,7 +119,7 @@ def test_a_netrc_file_never_adds_credentials(
         monkeypatch.delenv(name, raising=False)
     client.ping()
     other_name = simulator.base_url.replace("127.0.0.1", "127.1")
-    with CoinGeckoClient(other_name, "keyless", None, MinuteBudget(100)) as second:
+    with CoinGeckoClient(other_name, "keyless", None, budget) as second:
         second.ping()
     assert len(simulator.requests) == 2
     assert not any("authorization" in sent.headers for sent in simulator.requests)
@@ -131,20 +137,22 @@ def test_the_proxy_of_the_environment_is_not_used_for_loopback(
     ("plan", "key"),
     [("keyless", "CG-secret"), ("demo", None), ("pro", ""), ("pro", "CG-secret\n"), ("demo", "CG secret")],
 )
-def test_a_key_that_does_not_fit_its_plan_is_refused_without_showing_it(plan: Any, key: str | None) -> None:
+def test_a_key_that_does_not_fit_its_plan_is_refused_without_showing_it(
+    plan: Any, key: str | None, budget: SharedBudget
+) -> None:
     with pytest.raises(ValueError) as caught:
-        CoinGeckoClient("http://127.0.0.1:9", plan, key, MinuteBudget(1))
+        CoinGeckoClient("http://127.0.0.1:9", plan, key, budget)
     assert "secret" not in str(caught.value)
 
 
-def test_many_coins_are_asked_in_batches_and_come_back_as_one_answer() -> None:
+def test_many_coins_are_asked_in_batches_and_come_back_as_one_answer(budget: SharedBudget) -> None:
     coins = tuple(f"coin-{n}" for n in range(300))
     market = MarketModel(coins)
     for coin in coins:
         market.quote(coin, utc_now())  # The first price of a coin takes longer than the client waits for 250.
     with (
         Simulator(market) as simulator,
-        CoinGeckoClient(simulator.base_url, "keyless", None, MinuteBudget(100)) as client,
+        CoinGeckoClient(simulator.base_url, "keyless", None, budget) as client,
     ):
         answer = client.simple_price(coins)
         assert [len(sent.query["ids"].split(",")) for sent in simulator.requests] == [250, 50]
@@ -161,21 +169,25 @@ def test_every_attempt_is_logged_with_its_numbers(
     assert 0 <= record["duration_ms"] < 60_000
 
 
-def test_another_program_at_the_address_is_not_taken_for_coingecko(play: Callable[..., Any]) -> None:
+def test_another_program_at_the_address_is_not_taken_for_coingecko(
+    play: Callable[..., Any], budget: SharedBudget
+) -> None:
     response = b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"hello":"you"}'
     with (
         play([response]) as url,
-        CoinGeckoClient(url, "keyless", None, MinuteBudget(100)) as client,
+        CoinGeckoClient(url, "keyless", None, budget) as client,
         pytest.raises(BadAnswer, match="gecko_says; check COINGECKO_BASE_URL") as caught,
     ):
         client.ping()
     assert (caught.value.status, caught.value.attempts) == (200, 1)
 
 
-def test_a_list_where_prices_should_be_is_a_bad_answer(play: Callable[..., Any]) -> None:
+def test_a_list_where_prices_should_be_is_a_bad_answer(
+    play: Callable[..., Any], budget: SharedBudget
+) -> None:
     with (
         play([b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"]) as url,
-        CoinGeckoClient(url, "keyless", None, MinuteBudget(100)) as client,
+        CoinGeckoClient(url, "keyless", None, budget) as client,
         pytest.raises(BadAnswer, match="keyed by coin id"),
     ):
         client.simple_price(["bitcoin"])

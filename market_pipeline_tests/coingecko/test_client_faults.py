@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from market_pipeline.coingecko.budget import MinuteBudget
+from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import (
     BadAnswer, Banned, CoinGeckoError, ConnectionFailed, RateLimited, RequestRefused, ServerFailed,
@@ -87,13 +87,13 @@ def test_a_wait_that_cannot_be_read_leaves_the_usual_one(
     assert waits == near(0.5)
 
 
-def test_the_reset_time_of_a_keyed_limit_is_waited_for(waits: list[float]) -> None:
+def test_the_reset_time_of_a_keyed_limit_is_waited_for(waits: list[float], budget: SharedBudget) -> None:
     """Keyed answers have no Retry-After; their limit starts anew with a whole UTC minute."""
     noon = datetime(2026, 11, 23, 12, 0, 20, tzinfo=timezone.utc)
     with (
         Simulator(MarketModel(), plan="demo", clock=lambda: noon) as simulator,
         CoinGeckoClient(
-            simulator.base_url, "demo", "CG-x", MinuteBudget(100), sleep=waits.append, clock=lambda: noon
+            simulator.base_url, "demo", "CG-x", budget, sleep=waits.append, clock=lambda: noon
         ) as client,
     ):
         simulator.add_fault(Fault(kind="status", status=429, reset_after=10))
@@ -143,20 +143,6 @@ def test_a_failure_after_a_minute_of_limits_is_told_as_what_it_is(
         client.ping()
 
 
-def test_each_attempt_takes_from_the_budget(simulator: Simulator) -> None:
-    asked: list[str] = []
-
-    class Recorder:
-        def acquire(self, endpoint: str) -> float:
-            asked.append(endpoint)
-            return 0.0
-
-    simulator.add_fault(Fault(kind="status", status=503, times=2))
-    with CoinGeckoClient(simulator.base_url, "keyless", None, Recorder(), sleep=lambda _: None) as client:
-        client.ping()
-    assert asked == ["/ping"] * 3
-
-
 @pytest.mark.parametrize("kind", ["cut", "cut_middle"])
 def test_a_cut_connection_is_asked_again(
     simulator: Simulator, client: CoinGeckoClient, waits: list[float], kind: str
@@ -188,9 +174,9 @@ def test_a_server_that_hangs_is_given_up_after_the_timeout(
     assert client.requests_sent == 4
 
 
-def test_nobody_at_the_address_is_a_failed_connection(waits: list[float]) -> None:
+def test_nobody_at_the_address_is_a_failed_connection(waits: list[float], budget: SharedBudget) -> None:
     with (
-        CoinGeckoClient("http://127.0.0.1:9", "keyless", None, MinuteBudget(9), sleep=waits.append) as client,
+        CoinGeckoClient("http://127.0.0.1:9", "keyless", None, budget, sleep=waits.append) as client,
         pytest.raises(ConnectionFailed, match="refused"),
     ):
         client.ping()
@@ -238,12 +224,12 @@ def test_an_empty_history_is_announced_and_is_no_error(
     assert "has no prices of bitcoin" in caplog.text
 
 
-def test_a_redirect_is_not_followed(play: Callable[..., Any]) -> None:
+def test_a_redirect_is_not_followed(play: Callable[..., Any], budget: SharedBudget) -> None:
     """The key would travel to wherever it leads."""
     response = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"
     with (
         play([response]) as url,
-        CoinGeckoClient(url, "pro", "CG-x", MinuteBudget(100)) as client,
+        CoinGeckoClient(url, "pro", "CG-x", budget) as client,
         pytest.raises(RequestRefused, match="redirects are not followed"),
     ):
         client.ping()
@@ -251,50 +237,54 @@ def test_a_redirect_is_not_followed(play: Callable[..., Any]) -> None:
 
 
 def test_a_body_that_trickles_is_given_up(
-    play: Callable[..., Any], waits: list[float], monkeypatch: pytest.MonkeyPatch
+    play: Callable[..., Any], waits: list[float], monkeypatch: pytest.MonkeyPatch, budget: SharedBudget
 ) -> None:
     """Every single read comes in time, so the read timeout never ends it."""
     monkeypatch.setattr("market_pipeline.coingecko.transport.WHOLE_ANSWER_SECONDS", 0.1)
     parts = [b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"] + [b" "] * 500
     with (
         play(parts, pause=0.02) as url,
-        CoinGeckoClient(url, "keyless", None, MinuteBudget(100), sleep=waits.append) as client,
+        CoinGeckoClient(url, "keyless", None, budget, sleep=waits.append) as client,
         pytest.raises(ConnectionFailed, match="not complete after"),
     ):
         client.ping()
     assert len(waits) == 3
 
 
-def test_a_body_without_end_is_given_up(play: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_without_end_is_given_up(
+    play: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, budget: SharedBudget
+) -> None:
     monkeypatch.setattr("market_pipeline.coingecko.transport.LARGEST_BODY", 1_000)
     parts = [b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b" " * 5_000]
     with (
         play(parts) as url,
-        CoinGeckoClient(url, "keyless", None, MinuteBudget(100)) as client,
+        CoinGeckoClient(url, "keyless", None, budget) as client,
         pytest.raises(BadAnswer, match="larger than"),
     ):
         client.ping()
 
 
 def test_the_key_is_in_no_error_and_no_log_even_if_the_server_repeats_it(
-    play: Callable[..., Any], caplog: pytest.LogCaptureFixture
+    play: Callable[..., Any], caplog: pytest.LogCaptureFixture, budget: SharedBudget
 ) -> None:
     caplog.set_level(logging.DEBUG)
     body = b'{"error":"the key CG-topsecret is unknown"}'
     response = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     with (
         play([response]) as url,
-        CoinGeckoClient(url, "demo", "CG-topsecret", MinuteBudget(100)) as client,
+        CoinGeckoClient(url, "demo", "CG-topsecret", budget) as client,
         pytest.raises(RequestRefused, match=r"the key \[hidden\] is unknown") as caught,
     ):
         client.ping()
     assert "topsecret" not in str(caught.value) + repr(caught.value) + caplog.text + repr(vars(caught.value))
 
 
-def test_the_simulators_own_minute_limit_is_met_with_its_own_wait(waits: list[float]) -> None:
+def test_the_simulators_own_minute_limit_is_met_with_its_own_wait(
+    waits: list[float], budget: SharedBudget
+) -> None:
     with (
         Simulator(MarketModel(), requests_per_minute=2) as simulator,
-        CoinGeckoClient(simulator.base_url, "keyless", None, MinuteBudget(100), sleep=waits.append) as client,
+        CoinGeckoClient(simulator.base_url, "keyless", None, budget, sleep=waits.append) as client,
         pytest.raises(RateLimited),
     ):
         for _ in range(3):
@@ -311,13 +301,13 @@ def test_the_waits_of_the_retries_are_announced(
 
 
 def test_the_password_of_a_proxy_is_in_no_error(
-    waits: list[float], monkeypatch: pytest.MonkeyPatch
+    waits: list[float], monkeypatch: pytest.MonkeyPatch, budget: SharedBudget
 ) -> None:
     """The proxy's URL cannot be read, so nothing is sent; the library quotes it in its error."""
     monkeypatch.setenv("http_proxy", "http://somebody:hunter2@[proxy")
     monkeypatch.setenv("no_proxy", "")
     with (
-        CoinGeckoClient("http://api.invalid", "keyless", None, MinuteBudget(9), sleep=waits.append) as client,
+        CoinGeckoClient("http://api.invalid", "keyless", None, budget, sleep=waits.append) as client,
         pytest.raises(ConnectionFailed, match="proxy") as caught,
     ):
         client.ping()

@@ -133,12 +133,14 @@ def world_of(monkeypatch, instance, simulator):
             "COINGECKO_BASE_URL": simulator.base_url,
             "COINGECKO_PLAN": "pro",
             "COINGECKO_API_KEY": "CG-test",
+            # With both limits set nothing is asked but what the test asks for.
+            "COINGECKO_REQUESTS_PER_MINUTE": "10000",
+            "COINGECKO_MONTHLY_CREDITS": "10000000",
             "HISTORY_START": (utc_now().date() - timedelta(days=300)).isoformat(),
             **environment,
         }
         for name, value in values.items():
             monkeypatch.setenv(name, value)
-        resources._process_budget.cache_clear()
         world = World(load_settings(None), instance, simulator)
         opened.append(world)
         return world

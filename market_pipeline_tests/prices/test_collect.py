@@ -5,8 +5,9 @@ from datetime import date, datetime, timedelta, timezone
 
 import pytest
 
+from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.clock import DAY, start_of_day
-from market_pipeline.coingecko.budget import MinuteBudget
+from market_pipeline.coingecko.budget import Grant
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import Banned, RateLimited, RequestRefused, ServerFailed
 from market_pipeline.prices.collect import Collected, collect
@@ -47,10 +48,10 @@ def simulator(clock: _Clock) -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def ask(simulator: Simulator, catalogue: Catalogue, clock: _Clock) -> Iterator[Ask]:
+def ask(simulator: Simulator, catalogue: Catalogue, clock: _Clock, budget: SharedBudget) -> Iterator[Ask]:
     """`ask((day, symbol), ...)`: what `collect` makes of these days, without sleeping."""
     with CoinGeckoClient(
-        simulator.base_url, "keyless", None, MinuteBudget(1_000), sleep=lambda _: None, clock=clock
+        simulator.base_url, "keyless", None, budget, sleep=lambda _: None, clock=clock
     ) as client:
         yield lambda *days: collect(client, catalogue, days, clock.now)
 
@@ -75,13 +76,13 @@ def test_today_of_all_symbols_costs_one_request(simulator: Simulator, ask: Ask, 
 
 
 def test_a_year_of_one_symbol_costs_five_requests_and_has_every_hour(
-    catalogue: Catalogue, clock: _Clock
+    catalogue: Catalogue, clock: _Clock, budget: SharedBudget
 ) -> None:
     """With a paid plan: the others do not reach back to the midnight 365 days ago."""
     wanted = {TODAY - n * DAY for n in range(1, 366)}
     with (
         Simulator(MarketModel(seed=1), clock=clock, plan="pro") as simulator,
-        CoinGeckoClient(simulator.base_url, "pro", "CG-x", MinuteBudget(100), clock=clock) as client,
+        CoinGeckoClient(simulator.base_url, "pro", "CG-x", budget, clock=clock) as client,
     ):
         collected = collect(client, catalogue, [(day, "BTC") for day in wanted], NOW)
         assert collected.requests == len(simulator.requests) == 5
@@ -299,9 +300,12 @@ def test_a_live_price_is_judged_by_the_time_at_which_it_came(
     """The request may wait minutes for its turn; its prices are then newer than the start of the run."""
 
     class Slow:
-        def acquire(self, endpoint: str) -> float:
+        def acquire(self, endpoint: str) -> Grant:
             clock.now = NOW + timedelta(minutes=4)
-            return 240.0
+            return Grant(endpoint, clock.now, 240.0)
+
+        def settle(self, *told: object) -> None:
+            """Nobody asks."""
 
     with CoinGeckoClient(simulator.base_url, "keyless", None, Slow(), clock=clock) as client:
         collected = collect(client, catalogue, ticks("BTC"), NOW)

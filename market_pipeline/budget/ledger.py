@@ -1,0 +1,95 @@
+"""The ledger: every request that was sent, by hour, endpoint and outcome, and what it cost."""
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import Connection, Integer, bindparam, func, select, text
+
+from market_pipeline.budget.account import Account
+from market_pipeline.budget.clock import next_month, start_of_hour
+from market_pipeline.clock import start_of_day
+from market_pipeline.storage.bookkeeping import request_ledger
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.types import UtcTimestamp
+
+# The outcome of a request that is under way, or whose process died before its end.
+NOT_TOLD = "not told"
+
+_COIN = re.compile(r"^/coins/[^/]+/")
+_KEY = "hour = :hour AND account = :account AND endpoint = :endpoint AND outcome = :outcome"
+_ADD = text(
+    "INSERT INTO request_ledger (hour, account, endpoint, outcome, plan, requests, credits) "
+    "VALUES (:hour, :account, :endpoint, :outcome, :plan, 1, :credits) "
+    "ON CONFLICT (hour, account, endpoint, outcome) DO UPDATE "
+    "SET requests = request_ledger.requests + 1, credits = request_ledger.credits + excluded.credits"
+).bindparams(bindparam("hour", type_=UtcTimestamp()))
+_TAKE = text(
+    f"UPDATE request_ledger SET requests = requests - 1, credits = credits - :credits WHERE {_KEY}"
+).bindparams(bindparam("hour", type_=UtcTimestamp()))
+_DROP = text(f"DELETE FROM request_ledger WHERE {_KEY} AND requests <= 0").bindparams(
+    bindparam("hour", type_=UtcTimestamp())
+)
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """The requests of one UTC hour (aware) to one endpoint that had one outcome."""
+
+    hour: datetime
+    account: str
+    endpoint: str
+    outcome: str
+    plan: str
+    requests: int
+    credits: int
+
+
+def count(
+    connection: Connection, account: Account, endpoint: str, granted_at: datetime, credits: int
+) -> None:
+    """Enter a request, granted at `granted_at`, that is about to be sent."""
+    connection.execute(
+        _ADD, {**_key(account, endpoint, granted_at, NOT_TOLD), "plan": account.plan, "credits": credits}
+    )
+
+
+def tell(
+    connection: Connection, account: Account, endpoint: str, granted_at: datetime, credits: int, outcome: str
+) -> None:
+    """Replace 'not told' by the outcome of a request that was counted."""
+    before = _key(account, endpoint, granted_at, NOT_TOLD)
+    connection.execute(_TAKE, {**before, "credits": credits})
+    connection.execute(_DROP, before)
+    after = _key(account, endpoint, granted_at, outcome)
+    connection.execute(_ADD, {**after, "plan": account.plan, "credits": credits})
+
+
+def credits_of(connection: Connection, account: str, month: date) -> int:
+    """The credits that the UTC month beginning with `month` has cost so far."""
+    hour = request_ledger.c.hour
+    query = select(func.coalesce(func.sum(request_ledger.c.credits), 0).cast(Integer)).where(
+        request_ledger.c.account == account,
+        hour >= start_of_day(month),
+        hour < start_of_day(next_month(month)),
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def requests_by_hour(database: Database, since: datetime, account: str | None = None) -> list[LedgerRow]:
+    """The ledger from the hour of `since` (aware) on, oldest first, of one account if it is named."""
+    query = select(request_ledger).where(request_ledger.c.hour >= start_of_hour(since))
+    if account is not None:
+        query = query.where(request_ledger.c.account == account)
+    with database.reading() as connection:
+        rows = connection.execute(query.order_by(*request_ledger.primary_key.columns)).mappings()
+        return [LedgerRow(**row) for row in rows]
+
+
+def _key(account: Account, endpoint: str, granted_at: datetime, outcome: str) -> dict[str, object]:
+    return {
+        "hour": start_of_hour(granted_at),
+        "account": account.name,
+        "endpoint": _COIN.sub("/coins/{id}/", endpoint),
+        "outcome": outcome,
+    }

@@ -1,0 +1,75 @@
+"""The rows in which budgets are kept."""
+
+from sqlalchemy import Connection, RowMapping, select, text, update
+
+from market_pipeline.budget.limits import PlanTold
+from market_pipeline.budget.rules import State, Ticket
+from market_pipeline.storage.bookkeeping import request_budgets
+from market_pipeline.storage.types import from_microseconds, to_microseconds
+
+_COLUMNS = request_budgets.c
+_ADD = text(
+    "INSERT INTO request_budgets (account, granted, waiting, month, credits_used) "
+    "VALUES (:account, '[]', '[]', '1970-01-01', 0) ON CONFLICT DO NOTHING"
+)
+
+
+def locked(connection: Connection, account: str) -> State:
+    """The state of the budget of `account`, made if there is none, locked until the transaction ends."""
+    query = select(request_budgets).where(_COLUMNS.account == account).with_for_update()
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        connection.execute(_ADD, {"account": account})
+        row = connection.execute(query).mappings().one()
+    return _state(row)
+
+
+def found(connection: Connection, account: str) -> State:
+    """The state of the budget of `account`, an untouched one if there is none yet; locks nothing."""
+    row = connection.execute(select(request_budgets).where(_COLUMNS.account == account)).mappings().first()
+    return State() if row is None else _state(row)
+
+
+def keep(connection: Connection, account: str, state: State) -> None:
+    """Write `state` into the row of `account`."""
+    until = state.cool_down_until
+    connection.execute(
+        update(request_budgets).where(_COLUMNS.account == account).values(
+            granted=list(state.granted),
+            waiting=[[ticket.name, ticket.looks_at] for ticket in state.waiting],
+            cool_down_until=from_microseconds(until) if until else None,
+            cool_down_reason=state.cool_down_reason or None,
+            month=state.month,
+            credits_used=state.credits_used,
+        )
+    )
+
+
+def told(connection: Connection, account: str) -> PlanTold | None:
+    """What /key last said of `account`, None if it was never asked."""
+    query = select(_COLUMNS.told_per_minute, _COLUMNS.told_monthly, _COLUMNS.told_at)
+    row = connection.execute(query.where(_COLUMNS.account == account)).first()
+    return None if row is None or row.told_at is None else PlanTold(*row)
+
+
+def keep_told(connection: Connection, account: str, said: PlanTold) -> None:
+    """Write what /key said into the row of `account`, which must be there."""
+    connection.execute(
+        update(request_budgets).where(_COLUMNS.account == account).values(
+            told_per_minute=said.requests_per_minute,
+            told_monthly=said.monthly_credits,
+            told_at=said.told_at,
+        )
+    )
+
+
+def _state(row: RowMapping) -> State:
+    until = row["cool_down_until"]
+    return State(
+        granted=tuple(row["granted"]),
+        waiting=tuple(Ticket(name, looks_at) for name, looks_at in row["waiting"]),
+        cool_down_until=to_microseconds(until) if until else 0,
+        cool_down_reason=row["cool_down_reason"] or "",
+        month=row["month"],
+        credits_used=row["credits_used"],
+    )

@@ -1,0 +1,138 @@
+"""Who may send a request, and when: pure functions from one state of the budget to the next.
+
+Times are microseconds since 1970 UTC by the database's clock. The rules hold as long as every state is
+made from the one before it, which the lock on the budget's row sees to:
+
+- no `WINDOW` of that clock holds more than `limit` grants. A step back of the clock only lengthens
+  waits; after a step forward the clock itself says that the time has passed;
+- nobody is granted anything before `cool_down_until`;
+- turns are given in the order in which callers queued, and each has its place in the window reserved
+  while it waits. Whoever comes late to its own turn may be overtaken, never displaced;
+- a caller that was killed holds its place no longer than until it should have looked again.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import date
+
+SECOND = 1_000_000
+
+# A second more than a minute: requests arrive later than they were granted, and not all by the same
+# amount. Those that take longer than this second are counted from when they ended (see `ended`).
+MARGIN = SECOND
+WINDOW = 60 * SECOND + MARGIN
+# How long a waiting caller sleeps at most before it looks again, and how much later it may come.
+LOOK = 5 * SECOND
+GRACE = 5 * SECOND
+# A clock that was stepped back would otherwise turn a pause into an endless one.
+LONGEST_COOL_DOWN = 3_600 * SECOND
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A place in the queue, given up if its owner has not looked again by `looks_at` and some seconds."""
+
+    name: str
+    looks_at: int
+
+
+@dataclass(frozen=True)
+class State:
+    """One budget: `granted` oldest first, `waiting` in order, and the credits used in `month`."""
+
+    granted: tuple[int, ...] = ()
+    waiting: tuple[Ticket, ...] = ()
+    cool_down_until: int = 0
+    cool_down_reason: str = ""
+    month: date = date(1970, 1, 1)
+    credits_used: int = 0
+
+
+def brought_to(state: State, now: int) -> State:
+    """`state` without what is over at `now`; times that a step back left in the future count as now."""
+    return replace(
+        state,
+        granted=tuple(min(granted, now) for granted in state.granted if granted > now - WINDOW),
+        waiting=tuple(
+            replace(ticket, looks_at=min(ticket.looks_at, now + LOOK))
+            for ticket in state.waiting
+            if ticket.looks_at >= now - GRACE
+        ),
+        cool_down_until=min(state.cool_down_until, now + LONGEST_COOL_DOWN),
+    )
+
+
+def ahead(state: State, name: str) -> int:
+    """How many wait before the caller with this ticket, or before one who comes now."""
+    names = [ticket.name for ticket in state.waiting]
+    return names.index(name) if name in names else len(names)
+
+
+def turn(state: State, limit: int, now: int, name: str) -> int:
+    """When the caller with this ticket, or one who comes now, may send its request; `now` if at once.
+
+    `state` must have been brought to `now`.
+    """
+    taken = list(state.granted)
+    pace = taken[-1] + _spacing(limit) if taken else 0
+    for _ in range(ahead(state, name)):
+        due = max(pace, _earliest(state, taken, limit))
+        # Nobody can be granted a request before now, however long its turn has been due.
+        taken.append(max(due, now))
+        pace = due + _spacing(limit)
+    return max(now, pace, _earliest(state, taken, limit))
+
+
+def granted(state: State, now: int, name: str, credits: int) -> State:
+    """`state` after the caller was granted a request that costs `credits`."""
+    return replace(
+        left(state, name),
+        granted=(*state.granted, now),
+        credits_used=state.credits_used + credits,
+    )
+
+
+def queued(state: State, name: str, looks_at: int) -> State:
+    """`state` with the caller at the end of the queue, or at the place that it had."""
+    waiting = list(state.waiting)
+    place = ahead(state, name)
+    waiting[place:place + 1] = [Ticket(name, looks_at)]
+    return replace(state, waiting=tuple(waiting))
+
+
+def left(state: State, name: str) -> State:
+    """`state` without the caller in its queue."""
+    return replace(state, waiting=tuple(ticket for ticket in state.waiting if ticket.name != name))
+
+
+def ended(state: State, granted_at: int, now: int) -> State:
+    """`state` after the request granted at `granted_at` ended at `now`.
+
+    One that took long may have reached the server at any time until now, so it keeps its place in
+    the window from now on.
+    """
+    arrived = now - MARGIN
+    if granted_at >= arrived or granted_at not in state.granted:
+        return state
+    others = list(state.granted)
+    others.remove(granted_at)
+    return replace(state, granted=tuple(sorted([*others, arrived])))
+
+
+def cooled_down(state: State, until: int, reason: str) -> State:
+    """`state` in which nobody may ask before `until`, or before the later time that held already."""
+    if until <= state.cool_down_until:
+        return state
+    return replace(state, cool_down_until=until, cool_down_reason=reason)
+
+
+def _earliest(state: State, taken: list[int], limit: int) -> int:
+    free = taken[-limit] + WINDOW if len(taken) >= limit else 0
+    return max(free, state.cool_down_until)
+
+
+def _spacing(limit: int) -> int:
+    """Grants follow each other at ten times the pace of the limit, at most a tenth of a second apart.
+
+    So the order is that of the queue and not of whose attempt at the lock succeeds.
+    """
+    return min(SECOND // 10, 6 * SECOND // limit)

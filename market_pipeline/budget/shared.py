@@ -1,0 +1,171 @@
+"""`SharedBudget`: one budget for every process, run and host that works on the same database."""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from market_pipeline.budget import credits, ledger, records, rules, wording
+from market_pipeline.budget.account import Account
+from market_pipeline.budget.clock import DatabaseClock, database_clock, month_of
+from market_pipeline.budget.limits import Limits
+from market_pipeline.budget.rules import LOOK, SECOND, State
+from market_pipeline.coingecko.budget import Grant
+from market_pipeline.coingecko.errors import BudgetExhausted
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.errors import StorageError
+from market_pipeline.storage.types import from_microseconds, to_microseconds
+
+logger = logging.getLogger(__name__)
+
+# Shorter waits only pace requests that come at once; they are not worth a line in the log.
+_ANNOUNCED_FROM = 1.0
+# So that a clock of whole milliseconds has reached the turn when the sleeper looks again.
+_MILLISECOND = 0.001
+
+
+@dataclass(frozen=True)
+class _Wait:
+    seconds: float
+    reason: str
+
+
+@dataclass
+class _Turn:
+    """The row of the budget while it is locked: `state` is what will be written."""
+
+    connection: Connection
+    now: int
+    state: State
+
+
+class SharedBudget:
+    """Grants requests of `account` within `limits` as a `RequestBudget`; may be shared by threads.
+
+    `live_reserve(now)` is how many credits history has to leave for the live requests of the month.
+    Nobody waits longer than `max_wait` seconds in all. Nothing is locked while anybody sleeps.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        account: Account,
+        limits: Limits,
+        *,
+        live_reserve: Callable[[datetime], int] = lambda now: 0,
+        max_wait: float = 300.0,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: DatabaseClock = database_clock,
+    ) -> None:
+        self._database = database
+        self._account = account
+        self._limits = limits
+        self._live_reserve = live_reserve
+        self._max_wait = max_wait
+        self._sleep = sleep
+        self._clock = clock
+        self._cost = 0 if limits.monthly_credits is None else 1
+
+    def acquire(self, endpoint: str) -> Grant:
+        """Wait until a request to `endpoint` may be sent; the request counts from then on.
+
+        Raises BudgetExhausted, at once where the numbers show it, if the turn would come after
+        `max_wait` or the month's credits do not suffice, and a StorageError or SQLAlchemyError if
+        the database fails.
+        """
+        name = secrets.token_hex(6)
+        waited = announced = 0.0
+        try:
+            while isinstance(step := self._look(name, endpoint, waited), _Wait):
+                if step.seconds >= _ANNOUNCED_FROM and waited + step.seconds > announced + _ANNOUNCED_FROM:
+                    announced = waited + step.seconds
+                    logger.info(
+                        "Waiting %.1f s before GET %s: %s", step.seconds, endpoint, step.reason,
+                        extra={"endpoint": endpoint, "wait_seconds": round(step.seconds, 3)},
+                    )
+                pause = min(step.seconds, LOOK / SECOND) + _MILLISECOND
+                self._sleep(pause)
+                waited += pause
+            return step
+        except BaseException:
+            if waited:
+                self._leave(name)
+            raise
+
+    def settle(self, grant: Grant, outcome: str, cool_down: float | None = None, reason: str = "") -> None:
+        """Tell how the granted request ended; everybody pauses for `cool_down` seconds from now on.
+
+        A database that fails here is logged and raises nothing: the answer is not to be lost.
+        """
+        try:
+            with self._locked() as turn:
+                granted_at = to_microseconds(grant.granted_at)
+                turn.state = rules.ended(turn.state, granted_at, turn.now)
+                if cool_down:
+                    until = turn.now + round(min(cool_down * SECOND, rules.LONGEST_COOL_DOWN))
+                    turn.state = rules.cooled_down(turn.state, until, reason)
+                ledger.tell(
+                    turn.connection, self._account, grant.endpoint, grant.granted_at, self._cost, outcome
+                )
+        except (StorageError, SQLAlchemyError) as error:
+            logger.warning(
+                "The outcome of GET %s (%s) could not be entered into the request budget: %s",
+                grant.endpoint, outcome, error, extra={"endpoint": grant.endpoint},
+            )
+
+    def _look(self, name: str, endpoint: str, waited: float) -> Grant | _Wait:
+        """The grant if it is this caller's turn, else its place in the queue is kept."""
+        with self._locked() as turn:
+            state, now = turn.state, turn.now
+            self._require_credits(state, endpoint, now)
+            due = rules.turn(state, self._limits.requests_per_minute, now, name)
+            if due <= now:
+                turn.state = rules.granted(state, now, name, self._cost)
+                granted_at = from_microseconds(now)
+                ledger.count(turn.connection, self._account, endpoint, granted_at, self._cost)
+                return Grant(endpoint, granted_at, waited)
+            wait = (due - now) / SECOND
+            why = wording.why_wait(state, self._account, self._limits, now, name)
+            if waited + wait > self._max_wait:
+                verdict = wording.too_long(why, now, due, self._max_wait)
+                raise BudgetExhausted(verdict, endpoint=endpoint, retry_after=wait)
+            turn.state = rules.queued(state, name, now + min(due - now, LOOK))
+            return _Wait(wait, why)
+
+    def _require_credits(self, state: State, endpoint: str, now: int) -> None:
+        reserved = 0
+        if self._cost and credits.is_history(endpoint):
+            reserved = self._live_reserve(from_microseconds(now))
+        if short := credits.shortage(state, self._limits, reserved):
+            seconds = (short.renews_at - from_microseconds(now)).total_seconds()
+            verdict = wording.no_credits(short, self._account)
+            raise BudgetExhausted(verdict, endpoint=endpoint, retry_after=seconds)
+
+    @contextmanager
+    def _locked(self) -> Iterator[_Turn]:
+        """One transaction on the budget's row, in which the clock is read after the lock was had."""
+        with self._database.writing() as connection:
+            stored = records.locked(connection, self._account.name)
+            turn = _Turn(connection, self._clock(connection), stored)
+            turn.state = rules.brought_to(stored, turn.now)
+            if turn.state.month != (month := month_of(turn.now)):
+                # The ledger remembers also where the clock went back to a month that had begun to be spent.
+                spent = ledger.credits_of(connection, self._account.name, month)
+                turn.state = replace(turn.state, month=month, credits_used=spent)
+            yield turn
+            if turn.state != stored:
+                records.keep(connection, self._account.name, turn.state)
+
+    def _leave(self, name: str) -> None:
+        """Give up a place in the queue; if that fails the place is lost a few seconds later anyway."""
+        try:
+            with self._locked() as turn:
+                turn.state = rules.left(turn.state, name)
+        except (StorageError, SQLAlchemyError) as error:
+            logger.debug("A place in the queue of the request budget was not given up: %s", error)

@@ -1,0 +1,68 @@
+"""What /key tells of a paid plan: asked once a day, kept in the budget's row."""
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from market_pipeline.budget import records
+from market_pipeline.budget.account import Account
+from market_pipeline.budget.clock import database_clock, month_of
+from market_pipeline.budget.limits import PlanTold
+from market_pipeline.clock import DAY
+from market_pipeline.coingecko.errors import CoinGeckoError, PermanentError
+from market_pipeline.settings import Settings
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.types import from_microseconds
+
+if TYPE_CHECKING:
+    from market_pipeline.coingecko.client import CoinGeckoClient
+    from market_pipeline.coingecko.key import KeyInfo
+
+logger = logging.getLogger(__name__)
+
+
+def is_due(settings: Settings, database: Database, account: Account) -> bool:
+    """Whether /key should be asked: only paid plans have it, and settings may say all that it would."""
+    if settings.coingecko_plan != "pro":
+        return False
+    if settings.coingecko_requests_per_minute and settings.coingecko_monthly_credits:
+        return False
+    with database.reading() as connection:
+        now = from_microseconds(database_clock(connection))
+        said = records.told(connection, account.name)
+    return said is None or not now - DAY < said.told_at <= now
+
+
+def ask(client: "CoinGeckoClient", database: Database, account: Account) -> None:
+    """Ask /key and keep what it says.
+
+    Raises the CoinGeckoErrors that every other request would meet too, such as a wrong key. Others
+    are logged, and what was known before holds on; a permanent one is not met again for a day.
+    """
+    try:
+        info = client.key_info()
+    except CoinGeckoError as error:
+        if isinstance(error, PermanentError) and error.affects_all:
+            raise
+        logger.warning("The limits of the plan are not known from /key: %s", error)
+        if isinstance(error, PermanentError):
+            _keep(database, account, None)
+        return
+    _keep(database, account, info)
+
+
+def _keep(database: Database, account: Account, info: "KeyInfo | None") -> None:
+    """Write what /key said, None that it has nothing to say, and when that was."""
+    with database.writing() as connection:
+        state = records.locked(connection, account.name)
+        now = database_clock(connection)
+        told_at = from_microseconds(now)
+        if info is None:
+            before = records.told(connection, account.name) or PlanTold(None, None, told_at)
+            records.keep_told(connection, account.name, replace(before, told_at=told_at))
+            return
+        said = PlanTold(info.requests_per_minute, info.monthly_credits, told_at)
+        records.keep_told(connection, account.name, said)
+        used = max(info.calls_this_month, info.monthly_credits - info.credits_left)
+        if state.month == month_of(now) and used > state.credits_used:
+            records.keep(connection, account.name, replace(state, credits_used=used))

@@ -1,0 +1,91 @@
+"""Where settings, key, plan, client and the shared budget are joined: the one way to a client."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from market_pipeline.budget import records, told
+from market_pipeline.budget.account import Account, digest
+from market_pipeline.budget.limits import Limits, limits_of
+from market_pipeline.budget.reserve import ticks_left
+from market_pipeline.budget.shared import SharedBudget
+from market_pipeline.coingecko.batches import batches
+from market_pipeline.coingecko.budget import RequestBudget
+from market_pipeline.coingecko.retries import RETRIES
+from market_pipeline.settings import Settings
+from market_pipeline.storage.engine import Database
+
+if TYPE_CHECKING:
+    from market_pipeline.coingecko.client import CoinGeckoClient
+
+# A run that waits longer than this for one request is worth less than the next run.
+MAX_WAIT_SECONDS = 300.0
+
+
+def budgeted_client(
+    settings: Settings, database: Database, *, max_wait: float = MAX_WAIT_SECONDS
+) -> "CoinGeckoClient":
+    """A client of the plan and key of `settings` that keeps to the budget in `database`.
+
+    Use it in a `with` block. On the plan pro /key is asked first if it was not asked for a day;
+    CoinGeckoErrors that speak of the key or the plan are raised, all others only logged.
+    """
+    if told.is_due(settings, database, account_of(settings)):
+        with client_of(settings, shared_budget(settings, database, max_wait)) as asking:
+            told.ask(asking, database, account_of(settings))
+    return client_of(settings, shared_budget(settings, database, max_wait))
+
+
+def account_of(settings: Settings) -> Account:
+    """Whose limit the requests of `settings` count against."""
+    parts = urlsplit(settings.base_url)
+    host = parts.hostname or ""
+    if parts.port:
+        host = f"{host}:{parts.port}"
+    key = settings.coingecko_api_key
+    return Account(settings.coingecko_plan, host, digest(key.get_secret_value()) if key else "")
+
+
+def limits_now(settings: Settings, database: Database) -> Limits:
+    """What holds now: what `settings` set, else what /key last told, else what the plan is known for."""
+    with database.reading() as connection:
+        said = records.told(connection, account_of(settings).name)
+    return limits_of(
+        settings.coingecko_plan,
+        settings.coingecko_requests_per_minute,
+        settings.coingecko_monthly_credits,
+        said,
+    )
+
+
+def live_reserve(settings: Settings) -> Callable[[datetime], int]:
+    """How many requests the live ticks of the rest of the month of a time (aware, UTC) will send."""
+    coin_ids = [settings.catalogue.coin(symbol).coin_id for symbol in settings.catalogue.symbols]
+    requests = len(list(batches(coin_ids, settings.base_url)))
+    return lambda now: requests * ticks_left(settings.collect_cron, now)
+
+
+def shared_budget(settings: Settings, database: Database, max_wait: float) -> SharedBudget:
+    """The budget of the account of `settings` with the limits that hold now."""
+    return SharedBudget(
+        database,
+        account_of(settings),
+        limits_now(settings, database),
+        live_reserve=live_reserve(settings),
+        max_wait=max_wait,
+    )
+
+
+def client_of(settings: Settings, budget: RequestBudget, retries: int = RETRIES) -> "CoinGeckoClient":
+    """A client of the plan and key of `settings` that keeps to `budget`."""
+    from market_pipeline.coingecko.client import CoinGeckoClient
+
+    key = settings.coingecko_api_key
+    return CoinGeckoClient(
+        base_url=settings.base_url,
+        plan=settings.coingecko_plan,
+        api_key=key.get_secret_value() if key else None,
+        budget=budget,
+        retries=retries,
+    )

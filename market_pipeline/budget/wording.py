@@ -1,0 +1,40 @@
+"""What the budget says when somebody has to wait or goes away empty-handed."""
+
+from market_pipeline.budget.account import Account
+from market_pipeline.budget.credits import Shortage
+from market_pipeline.budget.limits import Limits
+from market_pipeline.budget.rules import SECOND, State, ahead
+from market_pipeline.storage.types import from_microseconds
+
+
+def why_wait(state: State, account: Account, limits: Limits, now: int, name: str) -> str:
+    """The reason for which the caller with this ticket, or one who comes now, has to wait."""
+    if state.cool_down_until > now:
+        return f"nobody may ask before {_time(state.cool_down_until)} ({state.cool_down_reason})"
+    waiting = ahead(state, name)
+    queue = f" and {waiting} wait ahead" if waiting else ""
+    return f"{limits.requests_per_minute} requests a minute are the limit of {account.name}{queue}"
+
+
+def too_long(why: str, now: int, turn: int, max_wait: float) -> str:
+    """The verdict where the turn would come too late; `why` as `why_wait` says it."""
+    return (
+        f"its turn would come in {(turn - now) / SECOND:.0f} s, at {_time(turn)}, and {max_wait:.0f} s is the "
+        f"longest wait: {why}. Try again then, or allow more with COINGECKO_REQUESTS_PER_MINUTE if the plan does."
+    )
+
+
+def no_credits(short: Shortage, account: Account) -> str:
+    """The verdict where the credits of the month do not suffice."""
+    month = f"{short.renews_at:%Y-%m-%d} 00:00 UTC"
+    kept = (
+        f"; {short.reserved:,} are kept for the live requests of the rest of the month" if short.reserved else ""
+    )
+    return (
+        f"{short.used:,} of the {short.cap:,} credits of this month of {account.name} are used, {short.left:,} are "
+        f"left{kept}. They renew on {month}; COINGECKO_MONTHLY_CREDITS sets the cap."
+    )
+
+
+def _time(moment: int) -> str:
+    return f"{from_microseconds(moment):%Y-%m-%d %H:%M:%S} UTC"
