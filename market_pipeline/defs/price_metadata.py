@@ -1,4 +1,4 @@
-"""What the UI shows of each collected partition: how many rows it holds and its newest price."""
+"""What the UI shows of each collected partition: how many rows it holds, which changed, its newest price."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from market_pipeline.defs.partitions import partition_key
-from market_pipeline.prices.coverage import DayOfSymbol, quotes_by_day, refusals_by_day
+from market_pipeline.prices.coverage import DayOfSymbol, changes_by_day, quotes_by_day, refusals_by_day
 from market_pipeline.prices.quotes import Quote, Source
 from market_pipeline.slices import merge_days
 from market_pipeline.storage import tables
@@ -25,13 +25,21 @@ def price_metadata(
     """Metadata of each of `days` in `raw_prices`, as it is once `collected` is stored."""
     from market_pipeline.storage.read import read_columns
 
-    stored = read_columns(database, tables.raw_prices, merge_days(days), columns=["symbol", "timestamp"])
-    rows = quotes_by_day(zip(stored["symbol"], stored.datetimes("timestamp")), collected.quotes)
+    names = ["symbol", "timestamp", "price"]
+    found = read_columns(database, tables.raw_prices, merge_days(days), columns=names)
+    keys = zip(found["symbol"], found.datetimes("timestamp"))
+    stored = dict(zip(keys, found["price"].tolist()))
+    rows = quotes_by_day(stored, collected.quotes)
+    changed = changes_by_day(stored, collected.quotes)
     accepted = Counter((quote.timestamp.date(), quote.symbol) for quote in collected.quotes)
     newest = _newest(collected.quotes)
     described: dict[DayOfSymbol, Metadata] = {}
     for day in days:
-        described[day] = {"dagster/row_count": rows[day], "quotes_accepted": accepted[day]}
+        described[day] = {
+            "dagster/row_count": rows[day],
+            "quotes_accepted": accepted[day],
+            "prices_changed": changed[day],
+        }
         if day in newest:
             described[day]["price_usd"] = newest[day].price
             described[day]["newest_quote"] = dg.MetadataValue.timestamp(newest[day].timestamp)
@@ -50,13 +58,14 @@ def refusal_metadata(
     return {day: {"dagster/row_count": rows[day], "refused_in_this_run": refused[day]} for day in days}
 
 
-def neighbour_days(days: Sequence[DayOfSymbol], quotes: Sequence[Quote]) -> list[DayOfSymbol]:
-    """Days that got a live quote without being asked for: just after midnight the newest price is yesterday's.
+def neighbour_days(days: Sequence[DayOfSymbol], collected: "Collected") -> list[DayOfSymbol]:
+    """Days that got quotes without being asked for: just after midnight the newest price is yesterday's,
+    and a hole that is filled may have begun before midnight.
 
     The point at the last midnight of a history window does not count: it completes no day.
     """
-    live = {(quote.timestamp.date(), quote.symbol) for quote in quotes if quote.source is Source.LIVE}
-    return sorted(live - set(days))
+    live = [quote for quote in collected.quotes if quote.source is Source.LIVE]
+    return sorted({(quote.timestamp.date(), quote.symbol) for quote in [*live, *collected.filled]} - set(days))
 
 
 def materialization(asset: str, day: DayOfSymbol, metadata: Metadata) -> dg.AssetMaterialization:

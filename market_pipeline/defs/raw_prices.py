@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from market_pipeline.clock import utc_now
+from market_pipeline.defs.collecting import collect_and_fill
 from market_pipeline.defs.failures import collection_failure
 from market_pipeline.defs.metadata import GROUP, OWNERS, table_metadata
 from market_pipeline.defs.partitions import SINGLE_RUN, days_of, partition_key
@@ -28,16 +28,16 @@ from market_pipeline.storage.schema import check_schema
 from market_pipeline.symbols import Catalogue
 
 if TYPE_CHECKING:
-    from market_pipeline.prices.collect import Collected
+    from market_pipeline.prices.collected import Collected
 
 RAW_PRICES = "raw_prices"
 REJECTED_PRICES = "rejected_prices"
 
 
 def build_raw_prices(
-    partitions: dg.MultiPartitionsDefinition, catalogue: Catalogue, kinds: set[str]
+    partitions: dg.MultiPartitionsDefinition, catalogue: Catalogue, kinds: set[str], collect_cron: str
 ) -> dg.AssetsDefinition:
-    """The multi-asset that collects the coins of `catalogue`."""
+    """The multi-asset that collects the coins of `catalogue`; what is a hole follows from when it runs."""
 
     @dg.multi_asset(
         name="collect_prices", outs=_outs(kinds), partitions_def=partitions, backfill_policy=SINGLE_RUN
@@ -45,13 +45,11 @@ def build_raw_prices(
     def collect_prices(
         context: dg.AssetExecutionContext, coingecko: CoinGeckoResource, database: DatabaseResource
     ) -> Iterator[dg.Output[Columns]]:
-        from market_pipeline.prices.collect import collect
-
         wanted = days_of(context.partition_keys)
         store = database.database()
         check_schema(store)
         with traced(context.run.run_id), coingecko.client() as client:
-            collected = collect(client, catalogue, wanted, utc_now())
+            collected = collect_and_fill(store, client, catalogue, wanted, collect_cron)
             quotes, refusals = _columns(collected, context.run.run_id)
             if collected.failures:
                 _keep_what_came(store, quotes, refusals)
@@ -59,7 +57,7 @@ def build_raw_prices(
                 _report(context, partitions, RAW_PRICES, price_metadata(store, good, collected))
                 _report(context, partitions, REJECTED_PRICES, refusal_metadata(store, good, collected))
                 raise collection_failure(collected.failures)
-            late = neighbour_days(wanted, collected.quotes)
+            late = neighbour_days(wanted, collected)
             described = price_metadata(store, [*wanted, *late], collected)
             _describe(context, RAW_PRICES, {day: described[day] for day in wanted})
             _describe(context, REJECTED_PRICES, refusal_metadata(store, wanted, collected))
@@ -75,7 +73,8 @@ def _outs(kinds: set[str]) -> dict[str, dg.AssetOut]:
     return {
         RAW_PRICES: dg.AssetOut(
             description="Accepted quotes in US dollars, by UTC day and symbol. Today is brought up to date with one "
-            "live request for all symbols; a past day with its hourly history. Doing it again changes nothing.",
+            "live request for all symbols, holes of the last 24 hours are filled with 5-minute points; a past day is "
+            "brought up to date with its hourly history. Doing it again changes nothing.",
             metadata=table_metadata(tables.raw_prices, write_mode="upsert"),
             group_name=GROUP,
             owners=OWNERS,
@@ -109,8 +108,11 @@ def _keep_what_came(store: Database, quotes: Columns, refusals: Columns) -> None
 
 
 def _run_metadata(collected: "Collected") -> Metadata:
+    unfilled = "; ".join(f"{symbol}: {why}" for symbol, why in collected.unfilled.items())
     return {
         "requests_in_this_run": collected.requests,
+        "holes_filled": len(collected.filled),
+        "holes_unfilled": unfilled or "none",
         "unasked_coins": ", ".join(collected.unasked) or "none",
     }
 

@@ -1,7 +1,7 @@
 """What is stored of a day: counts per day and symbol. Pure; the stored keys come from the caller."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 
 from market_pipeline.prices.quotes import Quote, Refusal
@@ -17,6 +17,20 @@ def quotes_by_day(stored: Iterable[tuple[str, datetime]], arriving: Iterable[Quo
     keys = set(stored)
     keys.update((quote.symbol, quote.timestamp) for quote in arriving)
     return Counter((timestamp.date(), symbol) for symbol, timestamp in keys)
+
+
+def changes_by_day(
+    stored: Mapping[tuple[str, datetime], float], arriving: Iterable[Quote]
+) -> Counter[DayOfSymbol]:
+    """Arriving quotes per (UTC day, symbol) whose time is stored with another price.
+
+    `stored` maps (symbol, aware UTC timestamp) to the price in US dollars.
+    """
+    return Counter(
+        (quote.timestamp.date(), quote.symbol)
+        for quote in arriving
+        if stored.get((quote.symbol, quote.timestamp), quote.price) != quote.price
+    )
 
 
 def refusals_by_day(

@@ -1,0 +1,113 @@
+"""Past days by windows of history: as few requests as there can be, none that the plan is certain to
+refuse, and a note of what the source does not have itself."""
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, datetime, timedelta
+
+from market_pipeline.clock import iso
+from market_pipeline.coingecko.client import CoinGeckoClient
+from market_pipeline.coingecko.errors import CoinGeckoError, RequestRefused, TransientError
+from market_pipeline.prices.absences import Absence, Answered
+from market_pipeline.prices.charts import ask_chart
+from market_pipeline.prices.collected import Progress
+from market_pipeline.prices.gaps import LONGEST_GAP, Interval, day_interval, gaps, last_settled_day, merged
+from market_pipeline.prices.quotes import Quote, Source
+from market_pipeline.prices.validate import examine
+from market_pipeline.prices.windows import windows
+from market_pipeline.slices import Slice
+from market_pipeline.symbols import Catalogue
+
+logger = logging.getLogger(__name__)
+
+# A request may wait its turn for some minutes, and the server judges its age when it comes.
+_MARGIN = timedelta(minutes=10)
+# CoinGecko's code for days older than the plan reaches.
+_TOO_OLD = 10012
+
+
+def collect_past(
+    client: CoinGeckoClient,
+    catalogue: Catalogue,
+    asked: Mapping[str, Collection[date]],
+    progress: Progress,
+    stopped: CoinGeckoError | None,
+) -> None:
+    """Ask for the windows of the days `asked`, until an error shows that asking on is pointless.
+
+    `stopped` is such an error of an earlier request. Days older than the plan reaches fail without a
+    request; of the day at the edge the part within reach is asked for.
+    """
+    oldest = _oldest_within_reach(client)
+    reached = []
+    for symbol, days in asked.items():
+        too_old = {day for day in days if oldest and day_interval(day).end <= oldest}
+        if too_old:
+            progress.fail([symbol], _beyond_reach(client, catalogue.coin(symbol).coin_id, min(too_old)))
+        reached += [(day, symbol) for day in days if day not in too_old]
+    down: set[str] = set()
+    for window in windows(reached):
+        if stopped:
+            progress.fail([window.symbol], stopped)
+        elif window.symbol not in down:
+            error = _collect_window(client, catalogue, window, progress)
+            stopped = error if error and error.affects_all else None
+            # A refused window tells nothing of the next one; a failed server does.
+            if isinstance(error, TransientError):
+                down.add(window.symbol)
+
+
+def _collect_window(
+    client: CoinGeckoClient, catalogue: Catalogue, window: Slice, progress: Progress
+) -> CoinGeckoError | None:
+    """Ask for one window and keep what comes; returns the error if nothing does."""
+    coin_id = catalogue.coin(window.symbol).coin_id
+    oldest = _oldest_within_reach(client)
+    start = max(window.start, oldest) if oldest else window.start
+    try:
+        if start >= window.end:
+            raise _beyond_reach(client, coin_id, window.first)
+        span = Interval(start, window.end)
+        chart = ask_chart(client, coin_id, span)
+    except CoinGeckoError as error:
+        logger.error("No prices of %s from %s to %s: %s", window.symbol, window.first, window.last, error,
+                     extra={"symbol": window.symbol})
+        progress.fail([window.symbol], error)
+        return error
+    examined = examine(
+        chart.points, symbol=window.symbol, days=window.days, now=chart.came, source=Source.HISTORY,
+        window=(span.start, span.end),
+    )
+    progress.keep(examined)
+    if chart.evidence:
+        progress.answered.append(Answered(window.symbol, coin_id, span))
+        gone = _silences(window, span, examined.quotes, chart.came)
+        progress.absences.extend(
+            Absence(window.symbol, coin_id, gap, chart.evidence, chart.came) for gap in gone
+        )
+    return None
+
+
+def _silences(window: Slice, span: Interval, quotes: Sequence[Quote], now: datetime) -> list[Interval]:
+    """The gaps of settled days that the answer for `span` holds itself."""
+    settled = [day_interval(day) for day in window.days if day <= last_settled_day(now)]
+    if not settled or settled[-1].end <= span.start:
+        return []
+    # A midnight ends a gap, because days are judged one by one.
+    edges = [day.start for day in settled] + [quote.timestamp for quote in quotes]
+    return merged(gaps(edges, span.start, settled[-1].end, LONGEST_GAP))
+
+
+def _oldest_within_reach(client: CoinGeckoClient) -> datetime | None:
+    """From when on this plan has history, a little late; None where no limit is known."""
+    return (client.clock() - client.reach + _MARGIN).replace(microsecond=0) if client.reach else None
+
+
+def _beyond_reach(client: CoinGeckoClient, coin_id: str, day: date) -> RequestRefused:
+    reach = client.reach.days if client.reach else 0
+    return RequestRefused(
+        f"not asked for: {day} is older than the {reach} days that this plan reaches back (to "
+        f"{iso(client.clock().replace(microsecond=0) - timedelta(days=reach))}). Set HISTORY_START to a later day, "
+        "ask for later days, or use a paid plan.",
+        endpoint=f"/coins/{coin_id}/market_chart/range", attempts=0, error_code=_TOO_OLD,
+    )
