@@ -2,96 +2,125 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-SHARED = Path(__file__).parents[3] / "shared" / "coingecko"
+from market_pipeline.simulator.faults import Fault
+from market_pipeline_tests.openapi import ABSENT, DESCRIPTIONS, Judge
 
-pytestmark = pytest.mark.skipif(not SHARED.exists(), reason="the OpenAPI descriptions are not here")
+pytestmark = pytest.mark.skipif(not DESCRIPTIONS.exists(), reason=ABSENT)
 
-QUESTIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "/ping": ("/ping", {}),
-    "/simple/price": (
-        "/simple/price",
-        {
-            "ids": "bitcoin,ethereum,nothing",
-            "vs_currencies": "usd",
-            "include_market_cap": "true",
-            "include_24hr_vol": "true",
-            "include_24hr_change": "true",
-            "include_last_updated_at": "true",
-            "precision": "full",
-        },
-    ),
-    "/coins/{id}/market_chart": ("/coins/bitcoin/market_chart", {"vs_currency": "usd", "days": "90"}),
-    "/coins/{id}/market_chart/range": (
-        "/coins/bitcoin/market_chart/range",
-        {"vs_currency": "usd", "from": "1795348830", "to": "1795435230"},
-    ),
-    "/coins/list": ("/coins/list", {"include_platform": "true"}),
-    "/key": ("/key", {}),
+# The simulator's clock stands here.
+NOW = datetime(2026, 11, 23, 12, 0, 30, tzinfo=timezone.utc)
+EVERYTHING = {
+    "include_market_cap": "true",
+    "include_24hr_vol": "true",
+    "include_24hr_change": "true",
+    "include_last_updated_at": "true",
 }
-_TYPES: dict[str, Callable[[Any], bool]] = {
-    "object": lambda value: isinstance(value, dict),
-    "array": lambda value: isinstance(value, list),
-    "string": lambda value: isinstance(value, str),
-    "boolean": lambda value: isinstance(value, bool),
-    "number": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
-    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
-}
-_JUDGED = {"type", "properties", "items", "required", "additionalProperties", "nullable"}
-# Keywords that say nothing about whether a value is valid.
-_SILENT = {"description", "example", "title", "format"}
+DOLLARS = {"vs_currencies": "usd"}
+RANGE = "/coins/bitcoin/market_chart/range"
 
 
-def violations(value: Any, schema: dict[str, Any], spec: dict[str, Any], where: str = "$") -> list[str]:
-    """What in `value` contradicts `schema`: the keywords that these endpoints' schemas use."""
-    if "$ref" in schema:
-        return violations(value, spec["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]], spec, where)
-    unknown = set(schema) - _JUDGED - _SILENT
-    assert not unknown, f"this judge does not know {unknown} at {where}"
-    if value is None and schema.get("nullable"):
-        return []
-    if "type" in schema and not _TYPES[schema["type"]](value):
-        return [f"{where}: {value!r} is no {schema['type']}"]
-    found = []
-    if isinstance(value, dict):
-        found += [f"{where}.{name} is missing" for name in schema.get("required", []) if name not in value]
-        for name, inner in value.items():
-            of_name = schema.get("properties", {}).get(name, schema.get("additionalProperties"))
-            found += violations(inner, of_name, spec, f"{where}.{name}") if isinstance(of_name, dict) else []
-    if isinstance(value, list):
-        for index, inner in enumerate(value):
-            found += violations(inner, schema.get("items", {}), spec, f"{where}[{index}]")
-    return found
+def window(since: timedelta, until: timedelta = timedelta()) -> dict[str, str]:
+    start, end = NOW - since, NOW - until
+    return {"vs_currency": "usd", "from": str(int(start.timestamp())), "to": str(int(end.timestamp()))}
 
 
-@pytest.mark.parametrize(("plan", "file"), [("demo", "demo-api.json"), ("pro", "pro-api.json")])
-@pytest.mark.parametrize("endpoint", QUESTIONS)
-def test_an_answer_is_what_the_official_description_says(
-    serve: Callable[..., Any], plan: str, file: str, endpoint: str
-) -> None:
-    spec = json.loads((SHARED / file).read_text())
-    if endpoint not in spec["paths"]:
-        pytest.skip(f"{endpoint} is not in {file}")
-    operation = spec["paths"][endpoint]["get"]
-    path, query = QUESTIONS[endpoint]
-    described = {parameter.get("name") for parameter in operation.get("parameters", [])}
-    assert set(query) <= described
-    answer = serve(plan=plan).get(path, headers={f"x-cg-{plan}-api-key": "CG-x"}, **query)
+QUESTIONS: list[tuple[str, dict[str, str]]] = [
+    ("/ping", {}),
+    ("/simple/price", {"ids": "bitcoin,ethereum,nothing", **DOLLARS, **EVERYTHING, "precision": "full"}),
+    ("/simple/price", {"ids": "bitcoin", **DOLLARS, "precision": "0"}),
+    ("/simple/price", {"ids": "cardano", **DOLLARS}),
+    ("/simple/price", {"names": "Bitcoin", **DOLLARS, "precision": "18"}),
+    ("/simple/price", {"symbols": "btc,eth", **DOLLARS}),
+    ("/simple/price", {"ids": "nothing", **DOLLARS, **EVERYTHING}),
+    ("/simple/price", {"ids": "bitcoin", "vs_currencies": "eur", "include_last_updated_at": "true"}),
+    *(("/coins/bitcoin/market_chart", {"vs_currency": "usd", "days": days}) for days in ("1", "30", "90", "365")),
+    ("/coins/bitcoin/market_chart", {"vs_currency": "usd", "days": "2", "interval": "hourly"}),
+    ("/coins/bitcoin/market_chart", {"vs_currency": "usd", "days": "30", "interval": "daily", "precision": "2"}),
+    (RANGE, window(timedelta(days=1))),
+    (RANGE, window(timedelta(hours=1), timedelta(minutes=30))),
+    (RANGE, window(timedelta(days=3), timedelta(days=2))),
+    (RANGE, window(timedelta(days=90))),
+    (RANGE, window(timedelta(days=200)) | {"precision": "full"}),
+    (RANGE, window(timedelta(), timedelta())),
+    (RANGE, window(timedelta(), timedelta(days=-2))),
+    ("/coins/list", {}),
+    ("/coins/list", {"include_platform": "true"}),
+    ("/coins/list", {"include_platform": "false", "status": "active"}),
+    ("/coins/list", {"status": "inactive"}),
+    ("/key", {}),
+]
+
+
+def check(client: Any, plan: str, path: str, query: dict[str, str]) -> Any:
+    """Ask, and let the judge look at question and answer; the answer's document."""
+    judge, key = Judge(plan), {f"x-cg-{plan}-api-key": "CG-x"}
+    assert judge.of_request(path, query, key) == []
+    answer = client.get(path, headers=key, **query)
     assert answer.status_code == 200
-    schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
-    assert violations(answer.json(), schema, spec) == []
+    assert judge.of_answer(path, query, answer.content, answer.headers["Content-Type"]) == []
+    return answer.json()
 
 
-def test_the_judge_itself_finds_what_is_wrong() -> None:
-    spec = json.loads((SHARED / "demo-api.json").read_text())
-    price, chart = ({"$ref": f"#/components/schemas/{name}"} for name in ("SimplePrice", "CoinsMarketChart"))
-    assert violations({"bitcoin": {"usd": "1", "last_updated_at": 1}}, price, spec)
-    assert violations({"prices": [[1, 2]], "market_caps": []}, chart, spec) == ["$.total_volumes is missing"]
-    assert violations({"prices": [[1, None]], "market_caps": [], "total_volumes": []}, chart, spec)
+@pytest.mark.parametrize("plan", ["demo", "pro"])
+@pytest.mark.parametrize(("path", "query"), QUESTIONS)
+def test_an_answer_is_what_the_official_description_says(
+    serve: Callable[..., Any], plan: str, path: str, query: dict[str, str]
+) -> None:
+    if Judge.endpoint(path) not in Judge(plan).description["paths"]:
+        assert (plan, path) == ("demo", "/key"), "the usage is the only endpoint of one host alone"
+        return
+    check(serve(plan=plan), plan, path, query)
+
+
+def test_the_questions_reach_every_spacing_and_no_points_at_all(serve: Callable[..., Any]) -> None:
+    """Or the judge would have seen less than it seems."""
+    spacings = set()
+    for path, query in QUESTIONS:
+        if path == RANGE:
+            prices = serve().get(path, **query).json()["prices"]
+            times = [at for at, _ in prices[:3]]
+            spacings.add(round((times[2] - times[1]) / 300_000) * 5 if prices else 0)
+    assert {0, 5, 1440} < spacings and any(45 <= spacing <= 75 for spacing in spacings)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(kind="unlisted_coin", coin="bitcoin"),
+        Fault(kind="renamed_coin", coin="bitcoin", keyed_as="bitcoin-2"),
+        Fault(kind="renamed_coin", coin="bitcoin", keyed_as="ethereum"),
+        Fault(kind="new_ticker", coin="bitcoin", keyed_as="xbt"),
+    ],
+)
+def test_a_list_with_a_coin_gone_is_still_a_list(serve: Callable[..., Any], fault: Fault) -> None:
+    client = serve(plan="demo", faults=[fault])
+    listed = {coin["id"]: coin["symbol"] for coin in check(client, "demo", "/coins/list", {})}
+    assert listed.get("bitcoin") != "btc"
+
+
+def test_the_usage_stays_valid_when_the_month_is_used_up(serve: Callable[..., Any]) -> None:
+    client = serve(plan="pro", monthly_credits=1)
+    for _ in range(3):
+        usage = check(client, "pro", "/key", {})
+    assert usage["current_remaining_monthly_calls"] == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "document"),
+    [
+        ("/simple/price", {"bitcoin": {"usd": "1", "last_updated_at": 1}}),
+        ("/coins/bitcoin/market_chart", {"prices": [[1, 2]], "market_caps": []}),
+        ("/coins/bitcoin/market_chart", {"prices": [[1, None]], "market_caps": [], "total_volumes": []}),
+        ("/coins/list", [{"id": "bitcoin", "symbol": "btc"}]),
+    ],
+)
+def test_the_judge_itself_finds_what_is_wrong(path: str, document: Any) -> None:
+    assert Judge("demo").of_answer(path, {}, json.dumps(document).encode(), "application/json") != []
 
 
 @pytest.mark.parametrize(
@@ -118,7 +147,7 @@ def test_an_error_is_the_recorded_one_to_the_letter(
     query: dict[str, str],
 ) -> None:
     """Only the time of the answer differs."""
-    recorded = json.loads((SHARED / "recorded" / f"{recording}.json").read_text())["response"]
+    recorded = json.loads((DESCRIPTIONS / "recorded" / f"{recording}.json").read_text())["response"]
     answer = serve(plan=plan).get(path, headers=headers, **query)
     assert answer.status_code == recorded["status"]
     assert _timeless(answer.json()) == _timeless(json.loads(recorded["body_text"]))
