@@ -1,0 +1,81 @@
+"""`market-pipeline backfill`: bring past days up to date, after saying what that takes.
+
+What is missing is measured from the stored prices, before the plan and again before each run: it can
+be interrupted and started again at any time, and what is complete is never asked for.
+"""
+
+import argparse
+from datetime import date, datetime
+
+from market_pipeline.budget.status import BudgetStatus, budget_status
+from market_pipeline.budget.wiring import account_of, limits_now, live_reserve
+from market_pipeline.clock import utc_now
+from market_pipeline.coingecko.client import reach_of
+from market_pipeline.commands.backfill_plan import InputError, Plan, oldest_day, reachable_span
+from market_pipeline.commands.backfill_work import Backfill, complete
+from market_pipeline.commands.confirm import confirmed, say
+from market_pipeline.logs import configure_logging
+from market_pipeline.settings import Settings, load_settings
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema import check_schema
+from market_pipeline.symbols import Catalogue
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("--from", dest="first", type=day, required=True, metavar="DATE", help="first UTC day")
+    parser.add_argument("--to", dest="last", type=day, required=True, metavar="DATE", help="last UTC day")
+    parser.add_argument("--symbols", default="", metavar="A,B", help="only these (default: all collected)")
+    parser.add_argument("--dry-run", action="store_true", help="say what it would take and stop")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def day(text: str) -> date:
+    """A day as it is written on the command line."""
+    try:
+        return datetime.strptime(text.strip(), "%Y-%m-%d").date()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day; write it as 2026-01-31") from None
+
+
+def execute(options: argparse.Namespace) -> int:
+    """0 if nothing is missing in the end, 1 if something is, 130 after Ctrl-C."""
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    work = _work(settings, options)
+    for note in work.span.notes:
+        say(note)
+    if work.span.first > work.span.last:
+        say("Nothing is left to do.")
+        return 0
+    plan = Plan(work.repairs(work.missing(work.span.first, work.span.last)), _budget(settings, work.database))
+    for line in plan.lines() if plan.repairs else [f"Everything {work} is stored."]:
+        say(line)
+    if options.dry_run or (plan.repairs and not confirmed(options.yes)):
+        return 0
+    return complete(work, plan)
+
+
+def _work(settings: Settings, options: argparse.Namespace) -> Backfill:
+    catalogue = _chosen(settings.catalogue, options.symbols)
+    reach = reach_of(settings.coingecko_plan)
+    span = reachable_span(
+        options.first, options.last, history_start=settings.history_start, reach=reach, now=utc_now()
+    )
+    database = Database(settings.database)
+    check_schema(database)
+    return Backfill(settings, database, catalogue, span, lambda: oldest_day(reach, utc_now()))
+
+
+def _chosen(catalogue: Catalogue, text: str) -> Catalogue:
+    """The coins of `catalogue` that `text` names, all if it names none."""
+    try:
+        named = {catalogue.validate_symbol(symbol) for symbol in text.split(",") if symbol.strip()}
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return Catalogue([coin for coin in catalogue if coin.symbol in named]) if named else catalogue
+
+
+def _budget(settings: Settings, database: Database) -> BudgetStatus:
+    limits = limits_now(settings, database)
+    return budget_status(database, account_of(settings), limits, live_reserve(settings)(utc_now()))

@@ -1,0 +1,112 @@
+"""What a backfill would do and cost, before anything is asked. Pure."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from market_pipeline.budget.status import BudgetStatus
+from market_pipeline.clock import DAY
+from market_pipeline.commands.home import StartError
+from market_pipeline.prices.repairs import Repair
+
+_SHOWN = 5
+
+
+class InputError(StartError):
+    """What was asked for cannot be done; the message says why and what to write."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """The days `first`..`last` (UTC, both included) that can be filled, and what was left out and why."""
+
+    first: date
+    last: date
+    notes: tuple[str, ...]
+
+
+def reachable_span(
+    first: date, last: date, *, history_start: date, reach: timedelta | None, now: datetime
+) -> Span:
+    """The part of `first`..`last` that CoinGecko can complete at `now` (aware, UTC).
+
+    `reach` is how old the history of the plan may be, None where no limit is known. Raises InputError
+    for days in the wrong order, in the future or without partitions.
+    """
+    today = now.date()
+    if first > last:
+        raise InputError(f"{first} comes after {last}; write the earlier day first (--from, FROM)")
+    if last > today:
+        raise InputError(f"{last} has not begun: it is {today} in UTC, and the future has no prices")
+    if first < history_start:
+        raise InputError(
+            f"{first} is before HISTORY_START={history_start}, where partitions begin; set "
+            f"HISTORY_START={first} or earlier (environment or .env), restart `make run` and try again"
+        )
+    notes = []
+    if last == today:
+        last -= DAY
+        notes.append(f"{today} is not over; the ticks collect it.")
+    oldest = oldest_day(reach, now)
+    if oldest is not None and first < oldest:
+        notes.append(f"CoinGecko tells this plan nothing from before {oldest}; days before it are left out.")
+        first = oldest
+    return Span(first, last, tuple(notes))
+
+
+def oldest_day(reach: timedelta | None, now: datetime) -> date | None:
+    """The oldest day of which a plan with this `reach` still sees the first minute, None without a limit."""
+    return None if reach is None else (now - reach).date() + DAY
+
+
+def counted(number: int, what: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a backfill, newest days first, and the budget that they have to do with."""
+
+    repairs: Sequence[Repair]
+    budget: BudgetStatus
+
+    @property
+    def partitions(self) -> int:
+        return sum(repair.partitions for repair in self.repairs)
+
+    @property
+    def requests(self) -> int:
+        return sum(repair.requests for repair in self.repairs)
+
+    def lines(self) -> Iterator[str]:
+        """The plan in words, a line at a time."""
+        per_minute = self.budget.requests_per_minute
+        minutes = math.ceil(self.requests / per_minute)
+        yield f"{counted(self.partitions, 'partition')} (a day of a symbol each) without all prices."
+        yield (
+            f"{counted(self.requests, 'request')} in {counted(len(self.repairs), 'run')}, about {minutes:,} min "
+            f"at {per_minute:,} requests a minute, newest days first:"
+        )
+        for repair in self.repairs[:_SHOWN]:
+            yield f"  {repair}"
+        if len(self.repairs) > _SHOWN:
+            yield f"  and {len(self.repairs) - _SHOWN:,} more"
+        yield from self._credit_lines()
+
+    def _credit_lines(self) -> Iterator[str]:
+        budget = self.budget
+        if budget.cool_down_until is not None:
+            until = f"{budget.cool_down_until:%H:%M:%S} UTC"
+            yield f"Nobody may ask before {until} ({budget.cool_down_reason}); the first request waits."
+        if budget.monthly_credits is None or budget.credits_left is None:
+            return
+        renewal = f"{budget.renews_at:%Y-%m-%d} 00:00 UTC"
+        free = max(0, budget.credits_left - budget.reserve)
+        yield (
+            f"{counted(self.requests, 'credit')}; {budget.credits_left:,} of the month's {budget.monthly_credits:,} "
+            f"are left, {budget.reserve:,} of these are kept for live prices until {renewal}."
+        )
+        if self.requests > free:
+            yield f"That suffices for {counted(free, 'request')}; the same command does the rest after {renewal}."

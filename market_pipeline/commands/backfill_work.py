@@ -1,0 +1,127 @@
+"""Doing a backfill: run after run, then the scores that depend on what came."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from market_pipeline.anomalies import LEAD_DAYS
+from market_pipeline.clock import DAY, utc_now
+from market_pipeline.commands.backfill_plan import Plan, Span, counted
+from market_pipeline.commands.confirm import say
+from market_pipeline.prices.repairs import Repair, plan_repairs
+from market_pipeline.settings import Settings
+from market_pipeline.storage.completeness import incomplete_days
+from market_pipeline.storage.engine import Database
+from market_pipeline.symbols import Catalogue
+
+if TYPE_CHECKING:
+    from market_pipeline.commands.dagster_runs import Runs
+    from market_pipeline.commands.progress import RunProgress
+
+_RESUME = "What is stored stays; the same command goes on from there."
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """What is to be complete: the days of `span` of the coins of `catalogue`.
+
+    `oldest` tells the oldest day that CoinGecko still shows in full, None if there is no limit: it
+    moves on while a long backfill is at work.
+    """
+
+    settings: Settings
+    database: Database
+    catalogue: Catalogue
+    span: Span
+    oldest: Callable[[], date | None]
+
+    def missing(self, first: date, last: date, symbols: Sequence[str] = ()) -> list[tuple[date, str]]:
+        """The days of `first`..`last` that can be completed and are not, as they are stored now.
+
+        Of `symbols`, or of all coins of the backfill.
+        """
+        coins = [coin for coin in self.catalogue if coin.symbol in symbols] if symbols else [*self.catalogue]
+        reachable = max(first, self.oldest() or first)
+        return incomplete_days(self.database, Catalogue(coins), reachable, last, utc_now())
+
+    def repairs(self, days: list[tuple[date, str]]) -> list[Repair]:
+        return plan_repairs(days, self.settings.catalogue.symbols)
+
+    def __str__(self) -> str:
+        return f"from {self.span.first} to {self.span.last} of {', '.join(self.catalogue.symbols)}"
+
+
+def complete(work: Backfill, plan: Plan) -> int:
+    """Execute `plan`; 0 if nothing is missing afterwards, 1 if something is, 130 after Ctrl-C."""
+    from market_pipeline.commands.dagster_runs import recorded_runs
+    from market_pipeline.commands.progress import RunProgress
+
+    progress = RunProgress(plan.partitions)
+    try:
+        with recorded_runs(work.settings) as runs:
+            failure = None
+            if plan.repairs:
+                with progress:
+                    failure = _collect(work, plan, runs, progress)
+            failure = failure or _score(work, runs)
+    except KeyboardInterrupt:
+        say(f"Interrupted after {_done(progress)}. {_RESUME}")
+        return 130
+    if plan.repairs:
+        say(f"Stored {_done(progress)}.")
+    if failure:
+        say(f"Stopped: {failure} {_RESUME}")
+        return 1
+    return _report(work) if plan.repairs else 0
+
+
+def _collect(work: Backfill, plan: Plan, runs: "Runs", progress: "RunProgress") -> str | None:
+    """Every run of the plan; why one failed, or None."""
+    from market_pipeline.defs.jobs import COMPLETE_DAYS
+
+    for number, planned in enumerate(plan.repairs, 1):
+        runs.wait_for_others(COMPLETE_DAYS)
+        rows = 0
+        # Others may have stored some of it since the plan was made: a schedule, the sensor.
+        for repair in work.repairs(work.missing(planned.first, planned.last, planned.symbols)):
+            ended = runs.execute(COMPLETE_DAYS, repair)
+            if not ended.success:
+                return f"the run {ended.run_id[:8]} of {repair} failed: {ended.reason}"
+            rows += ended.rows
+        progress.finished(f"Run {number} of {len(plan.repairs)}: {planned}", planned.partitions, rows)
+    return None
+
+
+def _score(work: Backfill, runs: "Runs") -> str | None:
+    """Compute anomalies again where the days before have changed; why that failed, or None."""
+    from market_pipeline.defs.jobs import SCORE_DAYS
+    from market_pipeline.defs.outdated import outdated_days
+
+    last = min(work.span.last + timedelta(days=LEAD_DAYS), utc_now().date() - DAY)
+    length = (last - work.span.first).days + 1
+    days = [
+        (work.span.first + timedelta(days=n), symbol)
+        for n in range(length)
+        for symbol in work.catalogue.symbols
+    ]
+    for part in work.repairs(outdated_days(runs.instance, days)):
+        ended = runs.execute(SCORE_DAYS, part)
+        if not ended.success:
+            return f"the anomalies of {part} could not be computed: {ended.reason}"
+    return None
+
+
+def _done(progress: "RunProgress") -> str:
+    return f"{counted(progress.rows, 'row')} with {counted(progress.requests, 'request')}"
+
+
+def _report(work: Backfill) -> int:
+    left = Counter(symbol for _, symbol in work.missing(work.span.first, work.span.last))
+    if not left:
+        say(f"Everything {work} is stored.")
+        return 0
+    lacking = ", ".join(f"{symbol} {counted(days, 'day')}" for symbol, days in left.items())
+    say(f"CoinGecko answered without all prices of {lacking}; rejected_prices and the checks in the UI tell more.")
+    return 1

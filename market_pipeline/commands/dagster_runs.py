@@ -1,0 +1,161 @@
+"""Runs of the project's jobs in this process, recorded in the project's Dagster instance.
+
+The UI shows them like those of the schedules. Loading Dagster takes seconds, so one process executes
+them all; whether `make run` is at work on the same instance does not matter.
+"""
+
+import logging
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from market_pipeline.commands.home import StartError, project_folder
+from market_pipeline.commands.instance import create_instance
+from market_pipeline.commands.run import HOME
+from market_pipeline.logs import ROOT
+from market_pipeline.prices.repairs import Repair
+from market_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 5.0
+_PATIENCE_SECONDS = 600.0
+# What a person needs of a run is said by the command; the UI has every event.
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: `reason` is why it failed, `rows` counts the prices that it stored."""
+
+    run_id: str
+    success: bool
+    reason: str
+    rows: int
+
+
+class Runs:
+    """Executes jobs over rectangles of partitions, one run at a time."""
+
+    def __init__(self, settings: Settings, instance: "dg.DagsterInstance") -> None:
+        self.instance = instance
+        self._settings = settings
+
+    @cached_property
+    def _defs(self) -> "dg.Definitions":
+        from market_pipeline.definitions import build_defs
+
+        return build_defs(self._settings)
+
+    def execute(self, job: str, part: Repair) -> Ended:
+        """One run of `job` over the partitions of `part`; KeyboardInterrupt after it was marked canceled."""
+        import dagster as dg
+
+        from market_pipeline.defs.local_runs import process_tags
+        from market_pipeline.defs.partitions import range_tags
+
+        run_id = str(uuid.uuid4())
+        try:
+            result = self._defs.resolve_job_def(job).execute_in_process(
+                instance=self.instance,
+                run_id=run_id,
+                tags={**range_tags(part.first, part.last, part.symbols), **process_tags()},
+                run_config=_QUIET,
+                raise_on_error=False,
+            )
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            self._cancel(run_id)
+            raise KeyboardInterrupt from None
+        return Ended(run_id, result.success, _why_failed(result), _rows(result))
+
+    def wait_for_others(self, job: str) -> None:
+        """Let a run of `job` that somebody else has at work end first, within reason: it may ask for the same."""
+        from market_pipeline.defs.local_runs import unfinished_run
+
+        patience = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < patience:
+            other = unfinished_run(self.instance, job, at_work=True)
+            if other is None:
+                return
+            log.warning("Waiting for run %s of %s to end", other.run_id[:8], job, extra={"run": other.run_id})
+            time.sleep(_POLL_SECONDS)
+
+    def _cancel(self, run_id: str) -> None:
+        run = self.instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            self.instance.report_run_canceled(run, "Interrupted. What it had stored is kept.")
+
+
+def _rows(result: "dg.ExecuteInProcessResult") -> int:
+    """How many prices were new or changed; the run tells it with each of its partitions."""
+    for event in result.all_events:
+        if event.is_step_materialization and event.asset_key and event.asset_key.path[-1] == "raw_prices":
+            written: Any = event.materialization.metadata.get("rows_written")
+            if written is not None:
+                return int(written.value)
+    return 0
+
+
+def _why_failed(result: "dg.ExecuteInProcessResult") -> str:
+    """What the failed step says, in its own words."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            failure = event.step_failure_data
+            if failure.user_failure_data and failure.user_failure_data.description:
+                return failure.user_failure_data.description
+            cause = failure.error.cause if failure.error and failure.error.cause else failure.error
+            return cause.message.strip() if cause else event.message or ""
+    return "" if result.success else "see its events in the UI"
+
+
+@contextmanager
+def recorded_runs(settings: Settings) -> Iterator[Runs]:
+    """Runs on the instance of DAGSTER_HOME or, where that is not set, on that of `make run` in this folder.
+
+    Inside the block only warnings are logged to the terminal; the UI has every line.
+    """
+    import dagster as dg
+
+    home = _home()
+    create_instance(home)
+    with _warnings_only(), dg.DagsterInstance.from_config(str(home)) as instance:
+        yield Runs(settings, instance)
+
+
+@contextmanager
+def _warnings_only() -> Iterator[None]:
+    handlers = [(handler, handler.level) for handler in logging.getLogger(ROOT).handlers]
+    for handler, _ in handlers:
+        handler.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for handler, level in handlers:
+            handler.setLevel(level)
+
+
+def _home() -> Path:
+    if given := os.environ.get("DAGSTER_HOME"):
+        home = Path(given).expanduser()
+        if not home.is_absolute() or not home.is_dir():
+            raise StartError(f"DAGSTER_HOME={given} is not the absolute path of a folder")
+        return home
+    project = project_folder()
+    home = project / HOME
+    try:
+        home.mkdir(exist_ok=True)
+        if not (home / "dagster.yaml").exists():
+            shutil.copyfile(project / "dagster.yaml", home / "dagster.yaml")
+    except OSError as error:
+        raise StartError(f"{home} cannot be written: {error.strerror}") from None
+    return home

@@ -1,0 +1,105 @@
+"""`market-pipeline replay`: refused points judged again by the rules of today; prices leave the quarantine."""
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+from market_pipeline.anomalies import LEAD_DAYS
+from market_pipeline.clock import utc_now
+from market_pipeline.commands.backfill import day
+from market_pipeline.commands.backfill_plan import counted
+from market_pipeline.commands.confirm import confirmed, say
+from market_pipeline.logs import configure_logging
+from market_pipeline.prices.quotes import Reason
+from market_pipeline.prices.repairs import plan_repairs
+from market_pipeline.prices.replay import Verdicts, judge_again
+from market_pipeline.settings import Settings, load_settings
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.replay import move, refused_points
+from market_pipeline.storage.schema import check_schema
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes; each narrows down which refused points are looked at."""
+    reasons = [reason.value for reason in Reason]
+    parser.add_argument("--reason", choices=reasons, help="only what was refused for this")
+    parser.add_argument("--symbol", type=str.upper, help="only this symbol, e.g. BTC")
+    parser.add_argument("--from", dest="first", type=day, metavar="DATE", help="only from this UTC day on")
+    parser.add_argument("--to", dest="last", type=day, metavar="DATE", help="only up to this UTC day")
+    parser.add_argument("--dry-run", action="store_true", help="say what would become of them and stop")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """0, or 1 if the anomalies of the days concerned could not be computed again."""
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    database = Database(settings.database)
+    check_schema(database)
+    found = refused_points(
+        database,
+        reason=Reason(options.reason) if options.reason else None,
+        symbol=options.symbol,
+        first=options.first,
+        last=options.last,
+    )
+    verdicts = judge_again(found, utc_now())
+    say(f"{counted(len(found), 'refused point')} in quarantine.")
+    for line in _lines(verdicts):
+        say(f"  {line}")
+    if not verdicts.accepted and not verdicts.renamed:
+        say("Nothing changes.")
+        return 0
+    if options.dry_run or not confirmed(options.yes):
+        return 0
+    written = move(database, verdicts)
+    say(
+        f"{counted(len(verdicts.accepted), 'point')} moved to raw_prices, {counted(written, 'price')} new or changed."
+    )
+    return _score(settings, verdicts)
+
+
+def _lines(verdicts: Verdicts) -> Iterator[str]:
+    """What becomes of them, by the reason they were refused for."""
+    accepted = Counter(refusal.reason.value for refusal, _ in verdicts.accepted)
+    yield from (f"{number:,} refused for {reason} are prices now" for reason, number in accepted.items())
+    renamed = Counter((old.reason.value, new.reason.value) for old, new in verdicts.renamed)
+    for (old, new), number in renamed.items():
+        yield f"{number:,} refused for {old} are refused for {new} now"
+    same = Counter(refusal.reason.value for refusal in verdicts.unchanged)
+    yield from (f"{number:,} stay refused for {reason}" for reason, number in same.items())
+    if verdicts.unreadable:
+        yield f"{len(verdicts.unreadable):,} stay: the kept part of the answer is cut or holds no point"
+
+
+def _score(settings: Settings, verdicts: Verdicts) -> int:
+    """Compute the anomalies of the days that the moved points belong to or lead up to."""
+    from market_pipeline.commands.dagster_runs import recorded_runs
+    from market_pipeline.defs.jobs import SCORE_DAYS
+
+    symbols = settings.catalogue.symbols
+    days = {
+        (quote.timestamp.date() + timedelta(days=n), quote.symbol)
+        for _, quote in verdicts.accepted
+        for n in range(LEAD_DAYS + 1)
+        if quote.symbol in symbols
+    }
+    repairs = plan_repairs(filter(lambda key: _has_partition(settings, key[0]), days), symbols)
+    if not repairs:
+        return 0
+    with recorded_runs(settings) as runs:
+        for part in repairs:
+            ended = runs.execute(SCORE_DAYS, part)
+            if not ended.success:
+                say(
+                    f"The anomalies of {part} could not be computed: {ended.reason} Materialize price_anomalies of "
+                    "these partitions in the UI once the cause is mended."
+                )
+                return 1
+    say(f"Anomalies computed again for {counted(sum(part.partitions for part in repairs), 'partition')}.")
+    return 0
+
+
+def _has_partition(settings: Settings, when: date) -> bool:
+    return settings.history_start <= when <= utc_now().date()

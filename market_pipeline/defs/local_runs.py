@@ -1,0 +1,51 @@
+"""Runs that a command executes in its own process: marked with that process, so that a run whose
+process was killed does not count as under way for ever."""
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+
+import dagster as dg
+
+PROCESS = "market_pipeline/process"
+
+_WAITING = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED]
+_AT_WORK = [
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def process_tags() -> dict[str, str]:
+    """Run tags that name this process. Dagster shall not retry such a run: its command is run again."""
+    return {PROCESS: f"{socket.gethostname()}:{os.getpid()}", "dagster/max_retries": "0"}
+
+
+def unfinished_run(
+    instance: dg.DagsterInstance, job: str, *, at_work: bool = False
+) -> dg.DagsterRun | None:
+    """The newest run of `job` that has not ended, with `at_work` one that has begun.
+
+    Runs of dead processes are ended first.
+    """
+    runs = instance.get_runs(dg.RunsFilter(job_name=job, statuses=_AT_WORK if at_work else _WAITING + _AT_WORK))
+    dead = [run for run in runs if _is_dead(run.tags)]
+    for run in dead:
+        instance.report_run_failed(run, "The process of this run was killed. What it had stored is kept.")
+    return next((run for run in runs if run not in dead), None)
+
+
+def _is_dead(tags: Mapping[str, str]) -> bool:
+    """Whether the process of a run was on this host and is gone; there is no telling on Windows."""
+    host, _, number = tags.get(PROCESS, "").rpartition(":")
+    if host != socket.gethostname() or not number.isdecimal() or sys.platform == "win32":
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -1,0 +1,100 @@
+"""The sensor that lets history fill itself: on a first start 30 days at once, after an outage the hole.
+
+It looks at what the stored prices lack and starts one run at a time, the newest days first; then it
+has anomalies computed again that depend on what came. What it decides is in `repair_decision`.
+"""
+
+from datetime import date, datetime, timedelta, timezone
+
+import dagster as dg
+
+from market_pipeline.budget.status import budget_status
+from market_pipeline.budget.wiring import account_of, limits_now, live_reserve
+from market_pipeline.clock import iso, utc_now
+from market_pipeline.defs.jobs import COMPLETE_DAYS, JOBS, SCORE_DAYS
+from market_pipeline.defs.local_runs import unfinished_run
+from market_pipeline.defs.outdated import outdated_days
+from market_pipeline.defs.repair_decision import AFTER_SUCCESS, PastRun, Situation, next_run
+from market_pipeline.defs.resources import current_database
+from market_pipeline.prices.gaps import last_settled_day
+from market_pipeline.settings import Settings
+from market_pipeline.slices import Slice
+from market_pipeline.storage.completeness import incomplete_days
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.errors import StorageError
+from market_pipeline.storage.schema import check_schema
+
+REPAIRED_DAYS = 30
+_LOOK_ANYWAY = timedelta(hours=1)
+
+
+def build_repair_sensor(settings: Settings) -> dg.SensorDefinition:
+    """The sensor, running as soon as the code location is loaded."""
+
+    @dg.sensor(
+        name="repair_sensor",
+        jobs=[job for job in JOBS if job.name in (COMPLETE_DAYS, SCORE_DAYS)],
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Completes the last {REPAIRED_DAYS} days wherever prices are missing, one run at a time, within "
+        "the request budget.",
+    )
+    def repair_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        for job in (COMPLETE_DAYS, SCORE_DAYS):
+            if run := unfinished_run(context.instance, job):
+                return dg.SkipReason(
+                    f"Run {run.run_id[:8]} of {job} is {run.status.value.lower()}; what it leaves is looked at when it "
+                    "has ended. If it hangs, terminate it in the UI."
+                )
+        try:
+            return _look(context, settings, current_database(), utc_now())
+        except StorageError as error:
+            return dg.SkipReason(f"What is missing cannot be told: {error}")
+
+    return repair_sensor
+
+
+def _look(
+    context: dg.SensorEvaluationContext, settings: Settings, database: Database, now: datetime
+) -> dg.RunRequest | dg.SkipReason:
+    """The next run, or why there is none; the cursor remembers when nothing was missing."""
+    last = last_settled_day(now)
+    first = max(settings.history_start, last - timedelta(days=REPAIRED_DAYS - 1))
+    past = _past_runs(context.instance, now)
+    state = f"{first} {last} {past[0].run_id if past else ''}"
+    quiet = f"Nothing was missing from {first} to {last}"
+    if _seen(context.cursor, state, now):
+        return dg.SkipReason(f"{quiet}; no run has ended since, it is looked at again within the hour.")
+    check_schema(database)
+    missing = incomplete_days(database, settings.catalogue, first, last, now)
+    outdated = outdated_days(context.instance, _every_day(settings, first, last))
+    if not missing and not outdated:
+        context.update_cursor(f"{state}|{iso(now)}")
+        return dg.SkipReason(f"{quiet}.")
+    limits = limits_now(settings, database)
+    budget = budget_status(database, account_of(settings), limits, live_reserve(settings)(now))
+    return next_run(Situation(now, missing, outdated, past, budget), settings.catalogue.symbols)
+
+
+def _seen(cursor: str | None, state: str, now: datetime) -> bool:
+    """Whether nothing was missing in the same `state` less than an hour before `now`."""
+    seen, _, when = (cursor or "").rpartition("|")
+    return seen == state and now - datetime.fromisoformat(when.replace("Z", "+00:00")) < _LOOK_ANYWAY
+
+
+def _every_day(settings: Settings, first: date, last: date) -> list[tuple[date, str]]:
+    slices = [Slice(symbol, first, last) for symbol in settings.catalogue.symbols]
+    return [(day, part.symbol) for part in slices for day in part.days]
+
+
+def _past_runs(instance: dg.DagsterInstance, now: datetime) -> list[PastRun]:
+    """The runs of both jobs that ended lately, newest first."""
+    ended = [
+        PastRun.of(record.dagster_run, datetime.fromtimestamp(record.end_time, timezone.utc))
+        for job in (COMPLETE_DAYS, SCORE_DAYS)
+        for record in instance.get_run_records(
+            dg.RunsFilter(job_name=job, updated_after=now - AFTER_SUCCESS), limit=100
+        )
+        if record.end_time
+    ]
+    return sorted(ended, key=lambda run: run.ended, reverse=True)
