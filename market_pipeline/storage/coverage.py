@@ -53,6 +53,19 @@ def day_coverage(database: Database, slices: Sequence[Slice]) -> list[DayCoverag
     return covered
 
 
+def first_days(database: Database, symbols: Sequence[str]) -> dict[str, date]:
+    """The UTC day of the first stored price of each symbol; one without any is left out."""
+    time = raw_prices.c.timestamp
+    found = {}
+    with database.reading() as connection:
+        for symbol in symbols:
+            oldest = select(time).where(raw_prices.c.symbol == symbol).order_by(time).limit(1)
+            moment = connection.execute(oldest).scalar()
+            if moment is not None:
+                found[symbol] = moment.date()
+    return found
+
+
 def _largest_gap(number: int, first: int, last: int, between: int | None) -> timedelta:
     start = number * MICROSECONDS_PER_DAY
     longest = max(first - start, between or 0, start + MICROSECONDS_PER_DAY - last)

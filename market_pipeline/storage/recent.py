@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Select, func, literal, or_, select, type_coerce
+from sqlalchemy import Interval as DatabaseInterval
 
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.prices.holes import Recent
@@ -50,4 +51,4 @@ def _longer(
     if dialect == "sqlite":
         distance = type_coerce(later, BigInteger) - type_coerce(earlier, BigInteger)
         return distance > span // _MICROSECOND
-    return later.op("-")(earlier).op(">")(span)
+    return later.op("-")(earlier).op(">")(literal(span, DatabaseInterval()))

@@ -1,0 +1,59 @@
+"""The checks `history_is_complete_<SYMBOL>`: whether the past days of a symbol have the prices that the
+source has. One step measures all symbols."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import dagster as dg
+
+from market_pipeline.clock import utc_now
+from market_pipeline.defs.raw_prices import RAW_PRICES
+from market_pipeline.defs.resources import DatabaseResource
+from market_pipeline.logs import traced
+from market_pipeline.symbols import Catalogue
+
+
+def build_history_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
+    """One check for each coin of `catalogue`."""
+    symbols = history_check_names(catalogue.symbols)
+
+    @dg.multi_asset_check(name="check_history", specs=_specs(symbols), can_subset=True)
+    def check_history(
+        context: dg.AssetCheckExecutionContext, database: DatabaseResource
+    ) -> Iterator[dg.AssetCheckResult]:
+        from market_pipeline.defs.history_verdicts import verdicts
+
+        selected = {key.name for key in context.selected_asset_check_keys}
+        asked = {name: symbol for name, symbol in symbols.items() if name in selected}
+        coins = Catalogue([catalogue.coin(symbol) for symbol in asked.values()])
+        with traced(context.run.run_id):
+            yield from verdicts(database.database(), coins, asked, utc_now())
+
+    return check_history
+
+
+def history_check_names(symbols: Sequence[str]) -> dict[str, str]:
+    """The symbol of each check by the check's name, in which only letters, digits and _ may stand.
+
+    Symbols that differ in nothing else get a number, in the order of `symbols`.
+    """
+    names: dict[str, str] = {}
+    for symbol in symbols:
+        name = plain = "history_is_complete_" + re.sub(r"[^A-Za-z0-9]", "_", symbol)
+        number = 2
+        while name in names:
+            name, number = f"{plain}_{number}", number + 1
+        names[name] = symbol
+    return names
+
+
+def _specs(symbols: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(
+            name,
+            asset=RAW_PRICES,
+            description=f"Every past day of {symbol} in the last 90 has prices without a gap of more than two hours, "
+            "except where the source has none itself.",
+        )
+        for name, symbol in symbols.items()
+    ]
