@@ -1,0 +1,269 @@
+"""The rules of the budget under any sequence of events, with nothing but a clock and a state."""
+
+import itertools
+from collections import Counter
+from dataclasses import replace
+from datetime import date
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from market_pipeline.budget import credits, rules
+from market_pipeline.budget.clock import month_of, next_month
+from market_pipeline.budget.limits import Limits
+from market_pipeline.budget.rules import GRACE, LONGEST_COOL_DOWN, LOOK, MARGIN, SECOND, WINDOW, State
+
+START = 1_795_000_000 * SECOND
+HOUR = 3_600 * SECOND
+
+
+class Callers(RuleBasedStateMachine):
+    """Several callers on one budget, as `SharedBudget` runs them, in a time that events move.
+
+    `flowed` is what the clock has shown to pass: steps back of the clock do not take anything from it.
+    The window is measured in it, because no more can be known from a single clock.
+    """
+
+    @initialize(limit=st.integers(1, 6), cap=st.integers(0, 40), reserve=st.integers(0, 5))
+    def begin(self, limit, cap, reserve):
+        self.limits = Limits(limit, cap)
+        self.reserve = reserve
+        self.state = State()
+        self.now = START
+        self.flowed = 0
+        self.names = (f"caller {n}" for n in itertools.count())
+        # Who sleeps, in the order in which they queued, with the time at which each looks again.
+        self.sleepers = {}
+        self.under_way = []
+        self.grants = []
+        self.history_left = []
+        self.spent = Counter()
+        self.cool_down_flows_until = 0
+
+    def _bring(self):
+        """What `SharedBudget` does at the start of every transaction."""
+        self.state = rules.brought_to(self.state, self.now)
+        if self.state.month != (month := month_of(self.now)):
+            self.state = replace(self.state, month=month, credits_used=self.spent[month])
+
+    def _pass(self, duration):
+        self.now += duration
+        self.flowed += duration
+
+    def _look(self, name, history=False):
+        self._bring()
+        reserved = self.reserve if history else 0
+        if credits.shortage(self.state, self.limits, reserved):
+            self.state = rules.left(self.state, name)
+            self.sleepers.pop(name, None)
+            return "no credits"
+        due = rules.turn(self.state, self.limits.requests_per_minute, self.now, name)
+        assert due >= self.now
+        if due > self.now:
+            looks_at = self.now + min(due - self.now, LOOK)
+            self.state = rules.queued(self.state, name, looks_at)
+            self.sleepers[name] = (looks_at, history)
+            self._wait_is_bounded(due, name)
+            return due
+        assert self.now >= self.state.cool_down_until
+        before = [ticket.name for ticket in self.state.waiting[: rules.ahead(self.state, name)]]
+        # Only callers whose own turn has come, and who have not looked yet, are overtaken.
+        limit = self.limits.requests_per_minute
+        assert all(rules.turn(self.state, limit, self.now, other) == self.now for other in before)
+        assert len(self.state.granted) + len(before) < limit
+        self.state = rules.granted(self.state, self.now, name, 1)
+        self.sleepers.pop(name, None)
+        self.grants.append(self.flowed)
+        self.under_way.append((self.now, self.flowed))
+        self.spent[self.state.month] += 1
+        if history:
+            self.history_left.append(self.limits.monthly_credits - self.state.credits_used)
+        return "granted"
+
+    def _wait_is_bounded(self, due, name):
+        """A window for each `limit` places ahead, after the longest pause there can be."""
+        windows = rules.ahead(self.state, name) // self.limits.requests_per_minute + 1
+        spacing = SECOND // 10 * (rules.ahead(self.state, name) + 1)
+        assert due - self.now <= LONGEST_COOL_DOWN + windows * WINDOW + spacing
+
+    @rule(history=st.booleans())
+    def somebody_comes(self, history):
+        self._look(next(self.names), history)
+
+    @precondition(lambda self: self.sleepers)
+    @rule(late=st.integers(0, 2 * SECOND))
+    def the_next_sleeper_wakes(self, late):
+        """Whoever sleeps shortest; by then the time of its sleep has passed, or it was woken late."""
+        name = min(self.sleepers, key=lambda sleeper: self.sleepers[sleeper][0])
+        looks_at, history = self.sleepers[name]
+        self._pass(max(0, looks_at - self.now) + late)
+        self._look(name, history)
+
+    @precondition(lambda self: self.sleepers)
+    @rule(data=st.data())
+    def a_sleeper_is_killed(self, data):
+        self.sleepers.pop(data.draw(st.sampled_from(sorted(self.sleepers))))
+
+    @precondition(lambda self: self.sleepers)
+    @rule(data=st.data())
+    def a_sleeper_gives_up(self, data):
+        name = data.draw(st.sampled_from(sorted(self.sleepers)))
+        self.sleepers.pop(name)
+        self.state = rules.left(self.state, name)
+
+    @rule(duration=st.integers(0, 90 * SECOND))
+    def time_passes(self, duration):
+        self._pass(duration)
+
+    @rule(step=st.one_of(st.integers(-40 * 24 * HOUR, 40 * 24 * HOUR), st.integers(-70 * SECOND, 70 * SECOND)))
+    def the_clock_is_stepped(self, step):
+        self.now += step
+        self.flowed += max(0, step)
+
+    @precondition(lambda self: self.under_way)
+    @rule(pause=st.one_of(st.none(), st.integers(1, 2 * LONGEST_COOL_DOWN)))
+    def a_request_ends(self, pause):
+        granted_at, started = self.under_way.pop(0)
+        self._bring()
+        self.state = rules.ended(self.state, granted_at, self.now)
+        if pause:
+            until = self.now + min(pause, LONGEST_COOL_DOWN)
+            self.state = rules.cooled_down(self.state, until, "asked")
+            assert self.state.cool_down_until >= until
+
+    @invariant()
+    def no_window_holds_more_than_the_limit(self):
+        limit = self.limits.requests_per_minute
+        assert len(rules.brought_to(self.state, self.now).granted) <= limit
+        for first, later in zip(self.grants, self.grants[limit:]):
+            assert later - first >= WINDOW
+
+    @invariant()
+    def credits_stay_below_the_cap_and_history_leaves_the_reserve(self):
+        assert all(spent <= self.limits.monthly_credits for spent in self.spent.values())
+        assert all(left >= self.reserve for left in self.history_left)
+
+    @invariant()
+    def the_queue_holds_nobody_twice(self):
+        names = [ticket.name for ticket in self.state.waiting]
+        assert len(names) == len(set(names))
+
+
+TestCallers = Callers.TestCase
+TestCallers.settings = settings(
+    max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+@given(
+    limit=st.integers(1, 12),
+    starts=st.lists(st.integers(0, 40 * SECOND), min_size=1, max_size=30),
+    pause_at=st.integers(0, 100 * SECOND),
+    pause=st.integers(0, 50 * SECOND),
+)
+@settings(deadline=None)
+def test_punctual_callers_are_served_in_the_order_in_which_they_came(limit, starts, pause_at, pause):
+    """Each looks exactly when it was told to; a pause asked for meanwhile changes nothing in the order."""
+    state, served = State(), []
+    events = sorted((START + start, number, f"caller {number}") for number, start in enumerate(starts))
+    order = [name for _, _, name in events]
+    paused = False
+    while events:
+        now, number, name = events.pop(0)
+        state = rules.brought_to(state, now)
+        if not paused and now >= START + pause_at:
+            paused = True
+            state = rules.cooled_down(state, now + pause, "asked")
+        due = rules.turn(state, limit, now, name)
+        if due <= now:
+            assert now >= state.cool_down_until
+            state = rules.granted(state, now, name, 0)
+            served.append(name)
+        else:
+            looks_at = now + min(due - now, LOOK)
+            state = rules.queued(state, name, looks_at)
+            events = sorted([*events, (looks_at, number, name)])
+    assert served == order
+
+
+def queue_of(state, limit, *names, now=START):
+    for name in names:
+        due = rules.turn(state, limit, now, name)
+        state = rules.queued(state, name, now + min(due - now, LOOK))
+    return state
+
+
+def test_a_burst_is_paced_and_then_waits_for_the_window():
+    state, turns = State(), []
+    now = START
+    for number in range(5):
+        now = rules.turn(state, 3, now, f"caller {number}")
+        state = rules.granted(rules.brought_to(state, now), now, f"caller {number}", 0)
+        turns.append((now - START) / SECOND)
+    assert turns == [0, 0.1, 0.2, 61, 61.1]
+
+
+def test_the_place_of_a_killed_caller_is_given_up_after_the_grace():
+    state = queue_of(State(cool_down_until=START + 20 * SECOND), 5, "killed", "alive")
+    state = rules.queued(state, "alive", START + 30 * SECOND)
+    before = rules.brought_to(state, START + LOOK + GRACE)
+    assert rules.ahead(before, "alive") == 1
+    assert rules.ahead(rules.brought_to(state, START + LOOK + GRACE + 1), "alive") == 0
+
+
+def test_a_late_caller_may_be_overtaken_and_keeps_its_place_in_the_window():
+    """Two places are free; the second in the queue takes one, and a third does not get the other."""
+    pause = START + SECOND
+    state = queue_of(State(cool_down_until=pause), 2, "late", "second", "third")
+    now = pause + 2 * SECOND
+    state = rules.brought_to(state, now)
+    assert rules.turn(state, 2, now, "second") == now
+    state = rules.granted(state, now, "second", 0)
+    assert rules.turn(state, 2, now, "third") > now + 50 * SECOND
+    assert rules.turn(state, 2, now + SECOND, "late") == now + SECOND
+
+
+def test_a_request_that_took_long_is_counted_from_its_end():
+    """It may have reached the server at any time until then."""
+    state = rules.granted(State(), START, "a", 0)
+    ended = START + 30 * SECOND
+    assert rules.ended(state, START, ended).granted == (ended - MARGIN,)
+    assert rules.ended(state, START, START + MARGIN) == state
+    assert rules.ended(State(), START, ended) == State()
+
+
+def test_the_longer_of_two_pauses_holds():
+    state = rules.cooled_down(State(), START + 60 * SECOND, "first")
+    assert rules.cooled_down(state, START + 30 * SECOND, "second") == state
+    assert rules.cooled_down(state, START + 90 * SECOND, "third").cool_down_reason == "third"
+
+
+def test_a_clock_stepped_back_makes_nobody_wait_longer_than_a_window():
+    state = rules.granted(State(), START, "a", 0)
+    state = rules.queued(state, "b", START + LOOK)
+    earlier = START - 24 * HOUR
+    state = rules.brought_to(state, earlier)
+    assert rules.turn(state, 1, earlier, "b") == earlier + WINDOW
+    assert state.waiting[0].looks_at == earlier + LOOK
+
+
+@pytest.mark.parametrize(
+    ("used", "reserved", "left"), [(9_999, 0, None), (10_000, 0, 0), (12_000, 0, 0), (7_000, 3_000, 3_000),
+                                   (6_999, 3_000, None)],
+)
+def test_the_reserve_is_kept_to_the_last_credit(used, reserved, left):
+    state = State(month=date(2026, 12, 1), credits_used=used)
+    short = credits.shortage(state, Limits(30, 10_000), reserved)
+    assert (short.left if short else None) == left
+    if short:
+        assert f"{short.renews_at:%Y-%m-%dT%H:%M}" == "2027-01-01T00:00"
+    assert credits.shortage(state, Limits(5, None), reserved) is None
+
+
+@given(st.dates(date(1970, 1, 1), date(2200, 1, 1)))
+def test_the_next_month_begins_a_month(day):
+    following = next_month(day)
+    assert following.day == 1 and following > day
+    assert 1 <= (following - day.replace(day=1)).days <= 31
