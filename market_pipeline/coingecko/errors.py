@@ -8,6 +8,7 @@
     |   `-- BudgetExhausted     nothing was asked: our own budget has no request left for it now
     `-- PermanentError          the same request will fail again; a person has to change something
         |-- RequestRefused      3xx and 4xx: key, plan, parameters, coin id
+        |   `-- OutOfReach      nothing was asked: the days are older than the plan reaches
         |-- BadAnswer           200 with HTML, broken JSON, an error body or another shape
         `-- Banned              Cloudflare 1015, 1020 and the like: asking on makes it longer
 
@@ -130,6 +131,14 @@ class RequestRefused(PermanentError):
         if self.error_code == _RANGE_CODE:
             return False
         return self.error_code in _KEY_AND_HOST_CODES or self.status in (401, 403)
+
+
+class OutOfReach(RequestRefused):
+    """The request was not sent, because CoinGecko is certain to refuse days as old as these."""
+
+    def __init__(self, verdict: str, *, endpoint: str) -> None:
+        super().__init__(verdict, endpoint=endpoint, attempts=0, error_code=_RANGE_CODE)
+        self.args = (f"GET {endpoint} was not sent: {verdict}",)
 
 
 class BadAnswer(PermanentError):

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 from market_pipeline.clock import iso
 from market_pipeline.coingecko.client import CoinGeckoClient
-from market_pipeline.coingecko.errors import CoinGeckoError, RequestRefused, TransientError
+from market_pipeline.coingecko.errors import CoinGeckoError, OutOfReach, TransientError
 from market_pipeline.prices.absences import Absence, Answered
 from market_pipeline.prices.charts import ask_chart
 from market_pipeline.prices.collected import Progress
@@ -22,8 +22,6 @@ logger = logging.getLogger(__name__)
 
 # A request may wait its turn for some minutes, and the server judges its age when it comes.
 _MARGIN = timedelta(minutes=10)
-# CoinGecko's code for days older than the plan reaches.
-_TOO_OLD = 10012
 
 
 def collect_past(
@@ -103,11 +101,11 @@ def _oldest_within_reach(client: CoinGeckoClient) -> datetime | None:
     return (client.clock() - client.reach + _MARGIN).replace(microsecond=0) if client.reach else None
 
 
-def _beyond_reach(client: CoinGeckoClient, coin_id: str, day: date) -> RequestRefused:
+def _beyond_reach(client: CoinGeckoClient, coin_id: str, day: date) -> OutOfReach:
     reach = client.reach.days if client.reach else 0
-    return RequestRefused(
-        f"not asked for: {day} is older than the {reach} days that this plan reaches back (to "
-        f"{iso(client.clock().replace(microsecond=0) - timedelta(days=reach))}). Set HISTORY_START to a later day, "
-        "ask for later days, or use a paid plan.",
-        endpoint=f"/coins/{coin_id}/market_chart/range", attempts=0, error_code=_TOO_OLD,
+    oldest = iso(client.clock().replace(microsecond=0) - timedelta(days=reach))
+    return OutOfReach(
+        f"{day} is older than the {reach} days that this plan reaches back (now to {oldest}); set HISTORY_START to "
+        "a later day, ask for later days, or use a paid plan.",
+        endpoint=f"/coins/{coin_id}/market_chart/range",
     )
