@@ -5,12 +5,16 @@ import warnings
 import dagster as dg
 
 from market_pipeline.defs.checks import build_checks
+from market_pipeline.defs.history_check import build_history_checks
+from market_pipeline.defs.identity_check import build_identity_check
 from market_pipeline.defs.io_manager import DatabaseIOManager
 from market_pipeline.defs.jobs import JOBS
 from market_pipeline.defs.market_overview import build_market_overview
 from market_pipeline.defs.partitions import price_partitions
 from market_pipeline.defs.price_anomalies import build_price_anomalies
 from market_pipeline.defs.raw_prices import build_raw_prices
+from market_pipeline.defs.repair_sensor import build_repair_sensor
+from market_pipeline.defs.request_ledger import build_request_ledger
 from market_pipeline.defs.resources import CoinGeckoResource, DatabaseResource
 from market_pipeline.defs.schedules import build_schedules
 from market_pipeline.logs import configure_logging
@@ -27,13 +31,19 @@ def build_defs(settings: Settings) -> dg.Definitions:
     kinds = {"python", "postgres" if settings.database.get_backend_name() == "postgresql" else "sqlite"}
     return dg.Definitions(
         assets=[
-            build_raw_prices(partitions, catalogue, kinds),
+            build_raw_prices(partitions, catalogue, kinds, settings.collect_cron),
             build_price_anomalies(partitions, kinds),
             build_market_overview(catalogue),
+            build_request_ledger(kinds),
         ],
-        asset_checks=[build_checks(catalogue.symbols, settings.collect_cron)],
+        asset_checks=[
+            build_checks(catalogue.symbols, settings.collect_cron),
+            build_identity_check(catalogue),
+            build_history_checks(catalogue),
+        ],
         jobs=JOBS,
         schedules=build_schedules(settings.collect_cron, catalogue.symbols),
+        sensors=[build_repair_sensor(settings)],
         resources={
             "database": DatabaseResource(),
             "coingecko": CoinGeckoResource(plan=settings.coingecko_plan, base_url=settings.base_url),

@@ -1,6 +1,6 @@
-"""The schedules: the tick over today's partitions and the nightly completion of yesterday.
+"""The schedules: the tick over today's partitions, the nightly completion of yesterday, the hourly ledger.
 
-Both are safe to repeat. What they decide is in pure functions; only the question whether the
+All are safe to repeat. What they decide is in pure functions; only the question whether the
 previous run still goes needs the instance.
 """
 
@@ -10,11 +10,13 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 
 from market_pipeline.clock import DAY
-from market_pipeline.defs.jobs import COMPLETE_DAYS, TICK
+from market_pipeline.defs.jobs import ACCOUNT_REQUESTS, COMPLETE_DAYS, TICK
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, first_day, range_tags
 
 # CoinGecko publishes the last completed UTC day at 00:35 and its caches expire at 00:40.
 COMPLETION_CRON = "45 0 * * *"
+# The hour is over and so are the requests that it began.
+LEDGER_CRON = "2 * * * *"
 LONGEST_COMPLETION = timedelta(days=7)
 
 _UNFINISHED = [
@@ -67,7 +69,7 @@ def skip_reason(job: str, unfinished: Sequence[dg.DagsterRun]) -> str | None:
 
 
 def build_schedules(collect_cron: str, symbols: Sequence[str]) -> list[dg.ScheduleDefinition]:
-    """Both schedules, running as soon as the code location is loaded."""
+    """The schedules, running as soon as the code location is loaded."""
 
     @dg.schedule(
         name="tick_schedule",
@@ -99,7 +101,15 @@ def build_schedules(collect_cron: str, symbols: Sequence[str]) -> list[dg.Schedu
             )
         )
 
-    return [tick_schedule, completion_schedule]
+    ledger_schedule = dg.ScheduleDefinition(
+        name="ledger_schedule",
+        job_name=ACCOUNT_REQUESTS,
+        cron_schedule=LEDGER_CRON,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Shows what the last hour's requests were and cost.",
+    )
+    return [tick_schedule, completion_schedule, ledger_schedule]
 
 
 def _latest(context: dg.ScheduleEvaluationContext, job: str) -> dg.DagsterRun | None:

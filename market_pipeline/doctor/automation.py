@@ -61,7 +61,7 @@ def _finding(
     age = (subject.clock() - then).total_seconds()
     what = f"on; last tick {span(age)} ago {tick.status.value.lower()}"
     if tick.status.value == "FAILURE":
-        why = first_line(tick.error.message) if tick.error else "no error is stored"
+        why = first_line(tick.error.message if tick.error else "")
         return fail(name, f"{what}: {why}", "See the tick under Automation in the UI.", tick_age_seconds=round(age))
     cron = getattr(definition, "cron_schedule", None)
     if isinstance(cron, str) and then < oldest_fresh(cron, subject.clock()):

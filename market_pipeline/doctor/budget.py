@@ -1,7 +1,11 @@
 """Does the schedule fit the plan, and what is left of the plan?"""
 
 from collections.abc import Iterator
+from datetime import date, timedelta
 
+from cronsim import CronSim
+
+from market_pipeline.budget.clock import next_month
 from market_pipeline.budget.limits import Limits, limits_of
 from market_pipeline.budget.overview import left_in_words, numbers_left, status_now
 from market_pipeline.budget.reserve import ticks_left
@@ -12,7 +16,7 @@ from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
 from market_pipeline.doctor.subject import Subject
 from market_pipeline.settings import Settings
 
-_DAYS = 31
+_LONGEST_MONTH = 31
 _MINUTES_OF_A_DAY = 1440
 _EVERY_MINUTES = (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60)
 
@@ -23,13 +27,14 @@ def examine_schedule_cost(subject: Subject) -> Iterator[Finding]:
     if settings is None:
         yield not_examined("schedule cost", "settings")
         return
-    limits, symbols = _limits(subject, settings), settings.catalogue.symbols
+    limits = _limits(subject, settings)
     requests = len(list(batches((coin.coin_id for coin in settings.catalogue), settings.base_url)))
-    month = start_of_day(subject.clock().date().replace(day=1))
-    live, nightly = requests * ticks_left(settings.collect_cron, month), _DAYS * len(symbols)
+    month = subject.clock().date().replace(day=1)
+    days = (next_month(month) - month).days
+    live, nightly = requests * _ticks_of(settings.collect_cron, month), days * len(settings.catalogue.symbols)
     cap = limits.monthly_credits
     numbers = {"requests_per_tick": requests, "live_a_month": live, "nightly_a_month": nightly, "monthly_credits": cap}
-    detail = f"'{settings.collect_cron}' takes {live:,} requests a month, completing the days {nightly:,}"
+    detail = f"'{settings.collect_cron}' takes {live:,} requests this month and completing its days {nightly:,}"
     remedy = f"{_gentler(requests, nightly, cap or 0)}, or get a plan with more credits."
     if cap is not None and live > cap:
         yield fail("schedule cost", f"{detail}; the plan has {cap:,} credits", remedy, **numbers)
@@ -68,10 +73,17 @@ def _limits(subject: Subject, settings: Settings) -> Limits:
     )
 
 
+def _ticks_of(cron: str, month: date) -> int:
+    """How many times `cron` comes in `month`, its first midnight included."""
+    begin = start_of_day(month)
+    first = next(CronSim(cron, begin - timedelta(seconds=1)))
+    return ticks_left(cron, begin) + (first == begin)
+
+
 def _gentler(requests: int, nightly: int, cap: int) -> str:
     """The most frequent COLLECT_CRON whose month fits in `cap`."""
     for minutes in _EVERY_MINUTES:
-        if requests * _DAYS * _MINUTES_OF_A_DAY // minutes + nightly <= cap:
+        if requests * _LONGEST_MONTH * _MINUTES_OF_A_DAY // minutes + nightly <= cap:
             cron = f"*/{minutes} * * * *" if minutes < 60 else "0 * * * *"
             return f"Set COLLECT_CRON='{cron}' or rarer"
     return "Collect less often with COLLECT_CRON"

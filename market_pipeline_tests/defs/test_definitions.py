@@ -31,18 +31,25 @@ def test_the_keys_jobs_schedules_and_checks_are_those_that_others_know(repositor
         "rejected_prices",
         "price_anomalies",
         "market_overview",
+        "request_ledger",
     }
-    assert {job for job in repository.job_names if not job.startswith("__")} == {"tick", "complete_days"}
+    assert {job for job in repository.job_names if not job.startswith("__")} == {
+        "tick",
+        "complete_days",
+        "score_days",
+        "account_requests",
+    }
     schedules = {schedule.name: schedule for schedule in repository.schedule_defs}
     assert {name: (schedule.cron_schedule, schedule.job_name) for name, schedule in schedules.items()} == {
         "tick_schedule": ("*/5 * * * *", "tick"),
         "completion_schedule": ("45 0 * * *", "complete_days"),
+        "ledger_schedule": ("2 * * * *", "account_requests"),
     }
     assert all(s.default_status == dg.DefaultScheduleStatus.RUNNING for s in schedules.values())
     assert all(s.execution_timezone == "UTC" for s in schedules.values())
 
 
-def test_two_checks_block_and_three_do_not(repository):
+def test_two_checks_block_and_the_others_do_not(repository):
     blocking = {
         spec.name: spec.blocking
         for checks in repository.asset_checks_defs_by_key.values()
@@ -54,6 +61,8 @@ def test_two_checks_block_and_three_do_not(repository):
         "no_rejected_quotes": False,
         "every_symbol_quoted": False,
         "quotes_are_fresh": False,
+        "coin_ids_are_listed": False,
+        **{f"history_is_complete_{symbol}": False for symbol in ("BTC", "ETH", "SOL", "ADA", "DOT")},
     }
 
 

@@ -1,0 +1,72 @@
+"""The stored prices: how old, how complete, what was refused."""
+
+from datetime import timedelta
+
+import pytest
+
+from market_pipeline.clock import DAY, start_of_day, utc_now
+from market_pipeline.doctor.stored_prices import examine_freshness, examine_gaps, examine_refusals
+from market_pipeline.storage import tables
+from market_pipeline.storage.recent_refusals import refusals_by_reason
+
+
+def refuse(database, number, reason, age):
+    now = utc_now()
+    row = {
+        "id": f"{number:032d}", "symbol": "BTC", "day": now.date(), "reason": reason, "detail": "-1", "timestamp": now,
+        "payload": "{}", "source": "simple_price", "run_id": "r1", "refused_at": now - age,
+    }
+    with database.writing() as connection:
+        connection.execute(tables.rejected_prices.insert().values(**row))
+
+
+def test_each_symbol_tells_how_old_its_newest_quote_is(set_up, store_price, database):
+    subject = set_up(database, MARKET_SYMBOLS="BTC,ETH,SOL,ADA")
+    store_price(database, "BTC", timedelta(seconds=20))
+    store_price(database, "ETH", timedelta(hours=5))
+    store_price(database, "ADA", timedelta(minutes=-10))
+    btc, eth, sol, ada = examine_freshness(subject)
+    assert (btc.status, btc.detail) == ("ok", "20 s old")
+    assert eth.status == "warn" and eth.detail == "5 h old, older than the last tick but one"
+    assert sol.status == "warn" and sol.detail == "no quote is stored yet"
+    assert ada.detail == "10 min in the future"
+    assert eth.numbers["age_seconds"] == pytest.approx(5 * 3600, abs=30)
+
+
+def test_days_with_gaps_are_counted_for_each_symbol(set_up, store_price, only, database):
+    today = utc_now().date()
+    subject = set_up(database, MARKET_SYMBOLS="BTC,ETH", HISTORY_START=str(today - 3 * DAY))
+    midnight = start_of_day(today)
+    for day in (1, 2, 3):
+        for hour in range(24):
+            store_price(database, "BTC", utc_now() - (midnight - day * DAY + timedelta(hours=hour)))
+    finding = only(examine_gaps, subject)
+    # A day counts from an hour after its end on.
+    settled = 3 if utc_now() >= midnight + timedelta(hours=1) else 2
+    assert finding.status == "warn"
+    assert finding.numbers == {"incomplete_days_BTC": 0, "incomplete_days_ETH": settled}
+    assert f"FROM={today - 3 * DAY}" in finding.remedy
+
+
+def test_no_gaps_are_told_as_such(set_up, only, database):
+    """Before the first day of history nothing can be missing."""
+    finding = only(examine_gaps, set_up(database, HISTORY_START=str(utc_now().date())))
+    assert finding.status == "ok"
+
+
+def test_what_was_refused_lately_is_counted_by_reason(set_up, only, database):
+    subject = set_up(database)
+    assert only(examine_refusals, subject).status == "ok"
+    refuse(database, 1, "negative_price", timedelta(hours=1))
+    refuse(database, 2, "negative_price", timedelta(hours=23))
+    refuse(database, 3, "missing_price", timedelta(hours=2))
+    refuse(database, 4, "missing_price", timedelta(hours=25))
+    finding = only(examine_refusals, subject)
+    assert finding.status == "warn" and finding.detail.endswith("2 negative_price, 1 missing_price")
+    assert finding.numbers == {"refused": 3, "refused_negative_price": 2, "refused_missing_price": 1}
+    assert refusals_by_reason(database, utc_now() - 2 * DAY) == {"missing_price": 2, "negative_price": 2}
+
+
+@pytest.mark.parametrize("examination", [examine_freshness, examine_gaps, examine_refusals])
+def test_without_a_database_it_is_said_that_nothing_was_examined(examination, subject, only):
+    assert only(examination, subject).because_of == "database"
