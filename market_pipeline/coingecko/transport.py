@@ -5,7 +5,6 @@ is the client's business.
 """
 
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
@@ -17,7 +16,8 @@ from requests.auth import AuthBase
 from market_pipeline.clock import Clock
 from market_pipeline.coingecko.answers import Answer, read_answer
 from market_pipeline.coingecko.budget import NO_ANSWER, RequestBudget
-from market_pipeline.coingecko.errors import BadAnswer, CoinGeckoError, ConnectionFailed
+from market_pipeline.coingecko.errors import BODY_LIMIT, BadAnswer, CoinGeckoError, ConnectionFailed
+from market_pipeline.coingecko.hiding import hide, hide_in_body
 from market_pipeline.coingecko.retries import RETRIES, asked_pause, with_retries
 from market_pipeline.coingecko.waits import server_time
 
@@ -27,8 +27,6 @@ TIMEOUT_SECONDS = 5.0
 # The timeout above is for each read; a server that trickles would never meet it.
 WHOLE_ANSWER_SECONDS = 30.0
 LARGEST_BODY = 32 * 1024 * 1024
-
-_USER_INFO = re.compile(r"//\S*@")
 
 class _NoCredentials(AuthBase):
     """Keeps requests from adding what a .netrc file says about this host."""
@@ -40,10 +38,10 @@ class _NoCredentials(AuthBase):
 class Transport:
     """GET requests below `base_url`, each sent with `headers`. Not to be shared between threads.
 
-    `secret` is blanked out of every body, so that a server that echoes it cannot put it into an
-    error or a stored payload. `requests_sent` counts every attempt, `last_attempt` those of the
-    last call, and `last_skew` is how many seconds our clock was ahead of the server's when the last
-    answer came (None if it did not tell its time).
+    `secret` is blanked out of every body and of the reason why a connection failed, so that a server
+    that echoes it cannot put it into an error or a stored payload. `requests_sent` counts every
+    attempt, `last_attempt` those of the last call, and `last_skew` is how many seconds our clock was
+    ahead of the server's when the last answer came (None if it did not tell its time).
     """
 
     def __init__(
@@ -97,7 +95,7 @@ class Transport:
             status = answer.status
             return read_answer(answer)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            _raise_connection_failed(error, endpoint, number)
+            self._raise_connection_failed(error, endpoint, number)
         except CoinGeckoError as error:
             status, pause = error.status, asked_pause(error)
             raise
@@ -122,9 +120,20 @@ class Transport:
             sent_at = server_time(response.headers)
             self.last_skew = (self._clock() - sent_at).total_seconds() if sent_at else None
             body = _read_body(response, endpoint, number)
-        if self._secret:
-            body = body.replace(self._secret.encode(), b"[hidden]")
+        body = hide_in_body(body, self._secret)
         return Answer(endpoint, number, response.status_code, response.headers, body, self._clock())
+
+    def _raise_connection_failed(self, error: Exception, endpoint: str, number: int) -> NoReturn:
+        """Names the innermost cause only, which may quote the server or the URL of a proxy."""
+        cause: BaseException = error
+        while (inner := cause.__cause__ or cause.__context__) is not None:
+            cause = inner
+        reason = " ".join(hide(str(cause), self._secret).split())[:BODY_LIMIT]
+        raise ConnectionFailed(
+            f"no complete answer came ({type(error).__name__}: {reason}); check the network and "
+            "COINGECKO_BASE_URL. The next run asks again.",
+            endpoint=endpoint, attempts=number,
+        ) from None
 
 
 def _read_body(response: requests.Response, endpoint: str, number: int) -> bytes:
@@ -141,16 +150,3 @@ def _read_body(response: requests.Response, endpoint: str, number: int) -> bytes
         if time.monotonic() > deadline:
             raise requests.Timeout(f"the answer was not complete after {WHOLE_ANSWER_SECONDS:.0f} s")
     return bytes(body)
-
-
-def _raise_connection_failed(error: Exception, endpoint: str, number: int) -> NoReturn:
-    """Names the innermost cause only, without the user and password that a proxy's URL may hold."""
-    cause: BaseException = error
-    while (inner := cause.__cause__ or cause.__context__) is not None:
-        cause = inner
-    reason = _USER_INFO.sub("//", str(cause))
-    raise ConnectionFailed(
-        f"no complete answer came ({type(error).__name__}: {reason}); check the network and "
-        "COINGECKO_BASE_URL. The next run asks again.",
-        endpoint=endpoint, attempts=number,
-    ) from None
