@@ -16,7 +16,7 @@ _LONGEST_WAIT = 1.0
 
 
 class _Unshared:
-    """Grants what is asked: where there is no database yet, nobody else collects for it."""
+    """Grants what is asked: without a database that can be used nobody collects."""
 
     def acquire(self, endpoint: str) -> Grant:
         return Grant(endpoint, utc_now(), 0.0)

@@ -20,7 +20,7 @@ from market_pipeline.doctor.setting_findings import examine_settings
 from market_pipeline.doctor.stored_prices import examine_freshness, examine_gaps, examine_refusals
 from market_pipeline.doctor.subject import Subject
 
-# The budget is in the database, so the API comes after it; Dagster's storage is examined beside the API.
+# The budget is in the database, so the API comes after it; Dagster's storage is examined beside them.
 _DATABASE = Group(7.0, [
     ("database", examine_database),
     ("disk space", examine_disk),
@@ -35,7 +35,7 @@ _API = Group(7.0, [
     ("server clock", examine_server_clock),
     ("budget", examine_budget),
 ])
-_DAGSTER = Group(7.0, [
+_DAGSTER = Group(12.0, [
     ("dagster instance", examine_instance),
     ("daemons", examine_daemons),
     ("schedules", examine_automation),
@@ -64,7 +64,7 @@ def make_report(folder: Path, environment: Mapping[str, str], clock: Clock = utc
     of_dagster = guarded("dagster home", examine_home, subject)
     # Importing Dagster takes this processor some seconds, which nothing that hangs can lengthen.
     of_dagster += guarded("code location", examine_code_location, subject)
+    in_instance = Making(_DAGSTER, subject)
     findings += in_database.findings()
-    of_api, in_instance = Making(_API, subject), Making(_DAGSTER, subject)
-    findings += [*of_api.findings(), *of_dagster, *in_instance.findings()]
+    findings += Making(_API, subject).findings() + of_dagster + in_instance.findings()
     return Report(at, [masked(finding, subject.secrets) for finding in findings])
