@@ -14,7 +14,9 @@ from sqlalchemy.exc import ArgumentError
 from market_pipeline.clock import utc_now
 from market_pipeline.symbols import parse_catalogue
 
-_POSTGRESQL_FORM = "write postgresql://user:password@host:5432/name, with %40 for an @ in the password"
+_POSTGRESQL_FORM = (
+    "write postgresql://user:password@host:5432/name, with %40 for an @ and %2F for a / in the password"
+)
 _PASSWORD_PARAMETERS = {"password", "passfile", "sslpassword"}
 
 
@@ -26,6 +28,9 @@ def normalise_database_url(secret: SecretStr) -> SecretStr:
             # Whoever shows a URL hides the password of its user part alone.
             names = " and ".join(hidden)
             raise ValueError(f"{names} cannot stand in the query; write the password as user:password@host")
+        if "@" in (url.database or ""):
+            # A part of the password after an unquoted slash, which messages would show as the name.
+            raise ValueError(f"its database's name holds an @; {_POSTGRESQL_FORM}")
         url = url.set(drivername="postgresql+psycopg2")
     elif url.drivername == "sqlite" and url.database and url.database != ":memory:":
         url = url.set(database=str(Path(os.path.expanduser(url.database)).absolute()))

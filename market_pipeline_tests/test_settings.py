@@ -105,6 +105,7 @@ def test_a_password_stands_where_it_is_hidden_or_nowhere(monkeypatch, name):
         ("postgresql://h:canary/d", "port is not a number"),
         ("postgresql://user:can@ary:canary@h/d", "port is not a number"),
         ("postgresql://user:can@canary@h/d", "host holds an @"),
+        ("postgresql://user:can@9/canary@h/d", "database's name holds an @"),
     ],
 )
 def test_a_malformed_host_or_port_is_said_without_showing_it(monkeypatch, url, complaint):

@@ -8,11 +8,13 @@ from urllib3.exceptions import HeaderParsingError
 HIDDEN = "[hidden]"
 
 _USER_INFO = re.compile(r"//\S*@")
+# After the status a proxy may say what it likes, such as the credentials that it refuses.
+_TUNNEL = re.compile(r"(Tunnel connection failed: \d+).*", re.DOTALL)
 
 
 def hide(text: str, secret: str | None) -> str:
-    """`text` without `secret` and without the user and password of an address."""
-    text = _USER_INFO.sub("//", text)
+    """`text` without `secret`, without the user and password of an address and without a proxy's words."""
+    text = _TUNNEL.sub(r"\1", _USER_INFO.sub("//", text))
     return text.replace(secret, HIDDEN) if secret else text
 
 

@@ -8,17 +8,17 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from requests.auth import AuthBase
+
 from market_pipeline.clock import Clock
 from market_pipeline.coingecko.answers import Answer, read_answer
 from market_pipeline.coingecko.budget import NO_ANSWER, RequestBudget
 from market_pipeline.coingecko.errors import BODY_LIMIT, BadAnswer, CoinGeckoError, ConnectionFailed
 from market_pipeline.coingecko.hiding import hide, hide_in_body
 from market_pipeline.coingecko.retries import RETRIES, asked_pause, with_retries
+from market_pipeline.coingecko.session import session_for
 from market_pipeline.coingecko.waits import server_time
 
 logger = logging.getLogger(__name__)
@@ -27,12 +27,6 @@ TIMEOUT_SECONDS = 5.0
 # The timeout above is for each read; a server that trickles would never meet it.
 WHOLE_ANSWER_SECONDS = 30.0
 LARGEST_BODY = 32 * 1024 * 1024
-
-class _NoCredentials(AuthBase):
-    """Keeps requests from adding what a .netrc file says about this host."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
 
 
 class Transport:
@@ -61,11 +55,7 @@ class Transport:
         self._sleep = sleep
         self._clock = clock
         self._retries = retries
-        self._session = requests.Session()
-        self._session.auth = _NoCredentials()
-        # The proxy of the environment leads out of this machine, where loopback is someone else.
-        self._session.trust_env = urlsplit(base_url).hostname not in ("127.0.0.1", "localhost", "::1")
-        self._session.headers.update(headers)
+        self._session = session_for(base_url, headers)
         self.requests_sent = 0
         self.last_attempt = 0
         self.last_skew: float | None = None

@@ -323,3 +323,30 @@ def test_what_a_price_answer_holds_is_handed_on_unjudged(
     text, negative, timeless = client.simple_price(["bitcoin", "ethereum", "solana"]).points
     assert (text.price, negative.price, timeless.timestamp) == ("unavailable", -1.0, None)
     assert all(isinstance(point.timestamp, int) for point in (text, negative))
+
+
+@pytest.mark.parametrize("target", [b"http://[nonsense", b"", b"/elsewhere"])
+def test_where_a_redirect_leads_is_not_even_read(
+    play: Callable[..., Any], budget: SharedBudget, target: bytes
+) -> None:
+    """An address that is none would otherwise be an error of the library's own."""
+    response = b"HTTP/1.1 301 Moved\r\nLocation: " + target + b"\r\nContent-Length: 0\r\n\r\n"
+    with (
+        play([response]) as url,
+        CoinGeckoClient(url, "keyless", None, budget) as client,
+        pytest.raises(RequestRefused, match="redirects are not followed"),
+    ):
+        client.ping()
+
+
+def test_the_body_of_a_redirect_is_bounded_like_any_other(
+    play: Callable[..., Any], budget: SharedBudget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("market_pipeline.coingecko.transport.LARGEST_BODY", 1_000)
+    response = b"HTTP/1.1 301 Moved\r\nLocation: /x\r\nContent-Length: 5000\r\n\r\n" + b" " * 5_000
+    with (
+        play([response]) as url,
+        CoinGeckoClient(url, "keyless", None, budget) as client,
+        pytest.raises(BadAnswer, match="larger than"),
+    ):
+        client.ping()

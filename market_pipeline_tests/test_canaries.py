@@ -1,0 +1,277 @@
+"""A key and a password that are in no log line, exception, output or file, whatever fails.
+
+Here without Dagster: settings, client, database. Runs and commands are in `test_canaries_of_runs`.
+"""
+
+import logging
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+
+from market_pipeline.clock import utc_now
+from market_pipeline.coingecko.client import CoinGeckoClient
+from market_pipeline.coingecko.errors import CoinGeckoError
+from market_pipeline.settings import SettingsError, load_settings
+from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, Fault
+from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.server import Simulator
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.errors import DatabaseUnavailable, StorageError, WriteFailed
+from market_pipeline.storage.identities import known_identities
+from market_pipeline.storage.records import columns_of
+from market_pipeline.storage.schema import check_schema, migrate
+from market_pipeline.storage.tables import raw_prices
+from market_pipeline.storage.write import upsert
+from market_pipeline_tests.budgets import generous_budget
+from market_pipeline_tests.canaries import KEY, PASSWORD, PASSWORD_IN_URL, heard, heard_in_files, words_of
+
+STATUSES = [(status, code) for status, code in [
+    (400, 10010), (400, 10011), (400, 10012), (401, 10002), (401, 10005), (401, 10012), (403, None), (403, 1020),
+    (404, None), (408, None), (414, None), (422, None), (429, None), (429, 1015), (500, None), (503, None), (520, None),
+]]
+
+
+@pytest.fixture
+def told(caplog, capfd, tmp_path):
+    """What errors told; in the end nothing is heard in it, in the log, in the output or in a file."""
+    caplog.set_level(logging.DEBUG)
+    errors = []
+    yield errors
+    found = [place for error in errors for place in heard("error", words_of(error))]
+    for record in caplog.records:
+        found += heard("log", record.getMessage() + repr(vars(record)) + (record.exc_text or ""))
+    found += heard("log", caplog.text)
+    output = capfd.readouterr()
+    found += heard("stdout", output.out) + heard("stderr", output.err) + heard_in_files(tmp_path)
+    assert errors, "nothing failed, so nothing was looked at"
+    assert found == []
+
+
+@pytest.fixture
+def client_at(budget_database):
+    """A client with the key, which does not sleep."""
+
+    @contextmanager
+    def make(url, plan="demo"):
+        waits = []
+        budget = generous_budget(budget_database, waits)
+        with CoinGeckoClient(url, plan, KEY, budget, sleep=waits.append) as client:
+            yield client
+
+    return make
+
+
+def ask_everything(client, told):
+    """Every request that the client can send; the errors go to `told`."""
+    end = utc_now() - timedelta(days=2)
+    for ask in (
+        client.ping,
+        lambda: client.simple_price(["bitcoin", "ethereum"]),
+        lambda: client.market_chart_range("bitcoin", end - timedelta(days=1), end),
+        lambda: client.market_chart_range("nothing", end - timedelta(days=1), end),
+        client.coins_list,
+        client.key_info,
+    ):
+        try:
+            answer = ask()
+        except CoinGeckoError as error:
+            told.append(error)
+        else:
+            assert heard("answer", repr(answer)) == []
+
+
+def play(answers):
+    """A server that answers the first requests with these bytes, and goes on with the last of them."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    left = list(answers)
+
+    def serve():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, suppress(OSError):
+                connection.settimeout(5)
+                for part in left.pop(0) if len(left) > 1 else left[0]:
+                    connection.recv(65_536)
+                    connection.sendall(part)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    return listener
+
+
+@pytest.fixture
+def server():
+    """`server([part, ...])`: the address of a server that answers every connection with these parts."""
+    listeners = []
+
+    def make(*parts):
+        listeners.append(play([parts]))
+        return "127.0.0.1:{}".format(listeners[-1].getsockname()[1])
+
+    yield make
+    for listener in listeners:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
+@pytest.mark.parametrize("environment", [
+    {"COINGECKO_API_KEY": KEY},
+    {"COINGECKO_API_KEY": KEY, "COINGECKO_PLAN": "free"},
+    {"COINGECKO_API_KEY": KEY, "COINGECKO_PLAN": "demo", "LOG_LEVEL": "loud"},
+    {"COINGECKO_BASE_URL": f"https://host/api?x_cg_pro_api_key={KEY}"},
+    {"COINGECKO_BASE_URL": f"https://me:{PASSWORD_IN_URL}@host/api"},
+    {"COINGECKO_REQUESTS_PER_MINUTE": "many", "COINGECKO_API_KEY": KEY, "COINGECKO_PLAN": "pro"},
+    {"DATABASE_URL": f"mysql://me:{PASSWORD_IN_URL}@host/prices"},
+    {"DATABASE_URL": f"postgresql://me:{PASSWORD}@host/prices"},
+    {"DATABASE_URL": f"postgresql://host:{PASSWORD_IN_URL}/prices"},
+    {"DATABASE_URL": f"postgresql://host/prices?password={PASSWORD_IN_URL}"},
+    {"DATABASE_URL": f"{PASSWORD}"},
+])
+def test_settings_that_cannot_be_used(told, monkeypatch, environment):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(None)
+    told.append(caught.value)
+
+
+@pytest.mark.parametrize("fault", [
+    *(Fault(kind="status", status=status, code=code, times=None) for status, code in STATUSES),
+    *(
+        Fault(kind=kind, times=None, seconds=0.4, coin="bitcoin" if kind in {"wrong_id", *LISTING_ONLY} else None)
+        for kind in sorted(KINDS - {"status"})
+    ),
+], ids=lambda fault: f"{fault.kind}-{fault.status}-{fault.code}")
+def test_every_fault_of_the_server(told, client_at, monkeypatch, fault):
+    monkeypatch.setattr("market_pipeline.coingecko.transport.TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("market_pipeline.coingecko.client._LIST_TIMEOUT_SECONDS", 0.2)
+    with Simulator(MarketModel(), plan="demo", faults=[fault]) as simulator, client_at(simulator.base_url) as client:
+        ask_everything(client, told)
+
+
+@pytest.mark.parametrize(("host", "plan"), [("pro", "demo"), ("demo", "pro"), ("keyless", "pro")])
+def test_a_key_at_the_wrong_host(told, client_at, host, plan):
+    with Simulator(MarketModel(), plan=host) as simulator, client_at(simulator.base_url, plan) as client:
+        ask_everything(client, told)
+
+
+@pytest.mark.parametrize("answer", [
+    f"HTTP/1.1 401 {KEY}\r\nContent-Length: 0\r\n\r\n",
+    f"HTTP/1.1 {KEY} x\r\n\r\n",
+    f"{KEY} nonsense\r\n\r\n",
+    f"HTTP/1.1 401 X\r\nbroken {KEY}\r\nContent-Length: 0\r\n\r\n",
+    f"HTTP/1.1 302 Found\r\nLocation: http://{KEY}.invalid/?{KEY}\r\nContent-Length: 0\r\n\r\n",
+    f"HTTP/1.1 302 Found\r\nLocation: http://[{KEY}\r\nContent-Length: 0\r\n\r\n",
+    f"HTTP/1.1 429 X\r\nRetry-After: {KEY}\r\nDate: {KEY}\r\nContent-Length: 0\r\n\r\n",
+    f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{KEY}\r\n",
+    f"HTTP/1.1 200 OK\r\nContent-Length: {KEY}\r\n\r\n",
+    f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(KEY)}\r\n\r\n{KEY}",
+    f"HTTP/1.1 200 OK\r\nSet-Cookie: {KEY}={KEY}\r\nContent-Length: {len(KEY) + 2}\r\n\r\n\"{KEY}\"",
+    *(
+        f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+        for status in (200, 401, 500)
+        for body in (
+            f'{{"error":"{KEY}"}}',
+            f'{{"{KEY}":{{"usd":1}},"bitcoin":{{"usd":"{KEY}"}}}}',
+            f'{{"prices":[["{KEY}","{KEY}"]],"gecko_says":"{KEY}","plan":"{KEY}"}}',
+            f'[{{"id":"{KEY}","symbol":"{KEY}","name":"{KEY}"}}]',
+            f"<html>{KEY}</html>",
+        )
+    ),
+])
+def test_a_server_that_repeats_the_key_wherever_it_can(told, client_at, server, answer):
+    with client_at(f"http://{server(answer.encode())}") as client:
+        ask_everything(client, told)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://no-such-host.invalid/api/v3"])
+def test_nobody_at_the_address(told, client_at, monkeypatch, url):
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with client_at(url) as client:
+        ask_everything(client, told)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("proxy", ["refuses", "closed", "unreadable"])
+def test_a_proxy_with_credentials(told, client_at, server, monkeypatch, scheme, proxy):
+    """One that refuses them and repeats them, one that is not there, one whose address cannot be read."""
+    refusal = f"HTTP/1.1 407 {PASSWORD}\r\nContent-Length: 0\r\nProxy-Authenticate: Basic {PASSWORD}\r\n\r\n"
+    hosts = {"refuses": server(refusal.encode()), "closed": "127.0.0.1:9", "unreadable": "[proxy"}
+    address = f"http://somebody:{PASSWORD_IN_URL}@{hosts[proxy]}"
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, address)
+    monkeypatch.setenv("no_proxy", "")
+    with client_at(f"{scheme}://api.invalid/api/v3") as client:
+        ask_everything(client, told)
+
+
+def ways(database):
+    quote = {"symbol": "BTC", "timestamp": utc_now(), "price": 1.0, "source": "simple_price", "ingested_at": utc_now()}
+    yield lambda: check_schema(database)
+    yield lambda: migrate(database)
+    yield lambda: upsert(database, raw_prices, columns_of(raw_prices, [quote]))
+    yield lambda: known_identities(database, [])
+    yield lambda: generous_budget(database).acquire("/ping")
+
+
+# A server that asks for the password in clear text and then complains of it, word for word.
+_COMPLAINT = b"SFATAL\0C28P01\0Mpassword authentication failed: " + PASSWORD.encode() + b"\0\0"
+WRONG_PASSWORD = (
+    b"N",
+    b"R\0\0\0\x08\0\0\0\x03",
+    b"E" + (len(_COMPLAINT) + 4).to_bytes(4, "big") + _COMPLAINT,
+)
+
+
+@pytest.mark.parametrize("where", ["closed port", "no such host", "no such database", "wrong password"])
+def test_a_database_that_cannot_be_reached(told, server, postgres_server, where):
+    url = make_url(f"postgresql+psycopg2://me:{PASSWORD_IN_URL}@127.0.0.1:9/prices")
+    if where == "no such host":
+        url = url.set(host="no-such-host.invalid")
+    elif where == "no such database":
+        url = postgres_server.set(database="absent", password=PASSWORD)
+    elif where == "wrong password":
+        url = url.set(port=int(server(*WRONG_PASSWORD).rpartition(":")[2]))
+    for way in ways(Database(url)):
+        with pytest.raises(DatabaseUnavailable) as caught:
+            way()
+        told.append(caught.value)
+    assert "***" in repr(Database(url)) and heard("repr", repr(Database(url))) == []
+    if where == "wrong password":
+        assert "password authentication failed: ***" in str(told[0])
+
+
+@pytest.mark.parametrize("spoil", [
+    "ALTER TABLE raw_prices DROP COLUMN price CASCADE",
+    "ALTER TABLE raw_prices ADD CHECK (price > 1)",
+    "DROP TABLE raw_prices",
+])
+def test_a_write_that_the_database_refuses(told, postgres_database, spoil):
+    database = Database(postgres_database.url.set(password=PASSWORD))
+    with database.writing() as connection:
+        connection.execute(text(spoil))
+    quote = {"symbol": "BTC", "timestamp": utc_now(), "price": 1.0, "source": "simple_price", "ingested_at": utc_now()}
+    with pytest.raises(WriteFailed) as caught:
+        upsert(database, raw_prices, columns_of(raw_prices, [quote]))
+    told.append(caught.value)
+    database.dispose()
+
+
+def test_tables_of_another_version(told, postgres_database):
+    database = Database(postgres_database.url.set(password=PASSWORD))
+    for version in ("0000", "9999"):
+        with database.writing() as connection:
+            connection.execute(text(f"UPDATE market_pipeline_version SET version_num = '{version}'"))
+        with pytest.raises(StorageError) as caught:
+            check_schema(database)
+        told.append(caught.value)
+    database.dispose()
