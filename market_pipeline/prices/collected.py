@@ -43,7 +43,7 @@ class Collected:
             requests=self.requests + fill.requests,
             answered=self.answered + fill.answered,
             absences=self.absences + fill.absences,
-            filled=fill.quotes,
+            filled=fill.filled,
             unfilled=fill.unfilled,
         )
 

@@ -53,7 +53,8 @@ def fill_holes(
     if unfilled:
         logger.warning("Holes of the last day stay until the next tick: %s", ", ".join(unfilled),
                        extra={"unfilled": unfilled})
-    return replace(progress.collected(client.requests_sent - before), unfilled=unfilled)
+    collected = progress.collected(client.requests_sent - before)
+    return replace(collected, filled=collected.quotes, unfilled=unfilled)
 
 
 def _fill_symbol(

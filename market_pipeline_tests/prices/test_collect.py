@@ -12,7 +12,7 @@ from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import Banned, RateLimited, RequestRefused, ServerFailed
 from market_pipeline.prices.collect import Collected, collect
 from market_pipeline.prices.quotes import Reason, Source
-from market_pipeline.simulator.faults import KINDS, Fault
+from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.symbols import Catalogue, parse_catalogue
@@ -237,8 +237,8 @@ def test_a_failed_history_fails_its_symbol_only(simulator: Simulator, ask: Ask, 
 
 def test_every_fault_that_the_simulator_knows_is_tried_here() -> None:
     tried = {*LIVE_FAULTS, *HISTORY_FAULTS, *WHOLE_FAULTS}
-    elsewhere = {"status", "hang", "empty_object", "stale_timestamp", "no_points",
-                 "duplicated_points", "out_of_order_points"}
+    elsewhere = {"status", "hang", "empty_object", "stale_timestamp", "no_points", "throttled", "redirect",
+                 "echo", "duplicated_points", "out_of_order_points"} | LISTING_ONLY
     assert tried | elsewhere == KINDS
 
 
@@ -267,19 +267,6 @@ def test_what_came_before_a_ban_is_kept(simulator: Simulator, ask: Ask) -> None:
     assert set(collected.failures) == {"ETH", "SOL"}
     assert {quote.symbol for quote in collected.quotes} == {"BTC", "DOT"}
     assert "/coins/solana/market_chart/range" not in paths(simulator)
-
-
-def test_days_beyond_the_plans_reach_fail_and_the_later_ones_are_collected(
-    simulator: Simulator, ask: Ask
-) -> None:
-    """The refusal speaks of one window; the others of the symbol, and the key, are fine."""
-    collected = ask(*[(TODAY - n * DAY, "BTC") for n in range(340, 370)], (YESTERDAY, "ETH"))
-    error = collected.failures["BTC"]
-    assert isinstance(error, RequestRefused) and error.error_code == 10012
-    assert "HISTORY_START" in error.verdict
-    assert set(collected.failures) == {"BTC"}
-    assert {quote.symbol for quote in collected.quotes} == {"BTC", "ETH"}
-    assert min(quote.timestamp for quote in collected.quotes).date() == TODAY - 364 * DAY
 
 
 def test_a_symbol_whose_server_fails_is_not_asked_for_its_other_windows(

@@ -1,0 +1,156 @@
+"""What is remembered of the source, and which days lack prices all the same."""
+
+from datetime import date, datetime, timedelta, timezone
+
+import pytest
+
+from market_pipeline.prices.absences import Absence, Answered
+from market_pipeline.prices.gaps import Interval
+from market_pipeline.storage import tables
+from market_pipeline.storage.completeness import incomplete_days
+from market_pipeline.storage.source_gaps import known_gaps, remember, remembered
+from market_pipeline.storage.write import upsert
+from market_pipeline.symbols import Coin, parse_catalogue
+
+START = datetime(2024, 3, 1, tzinfo=timezone.utc)
+FIRST = START.date()
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+BTC, ETH = Coin("BTC", "bitcoin"), Coin("ETH", "ethereum")
+NOW = START + 30 * DAY
+
+
+def span(start, end):
+    return Interval(START + start * HOUR, START + end * HOUR)
+
+
+def absence(start, end, coin=BTC, evidence="asked"):
+    return Absence(coin.symbol, coin.coin_id, span(start, end), evidence, NOW)
+
+
+def answered(start, end, coin=BTC):
+    return Answered(coin.symbol, coin.coin_id, span(start, end))
+
+
+def spans(database, *coins):
+    return [one.span for one in remembered(database, coins or [BTC], START, NOW)]
+
+
+def test_an_absence_is_remembered_with_its_evidence(database):
+    found = absence(3, 9)
+    remember(database, [answered(0, 24)], [found], [])
+    assert remembered(database, [BTC, ETH], START, NOW) == [found]
+    assert known_gaps(database, [BTC, ETH], START, NOW) == {"BTC": [span(3, 9)]}
+
+
+def test_only_what_overlaps_is_given(database):
+    remember(database, [answered(0, 240)], [absence(3, 9), absence(30, 40), absence(100, 200)], [])
+    assert [one.span for one in remembered(database, [BTC], START + 9 * HOUR, START + 101 * HOUR)] == [
+        span(30, 40), span(100, 200)
+    ]
+
+
+def test_finding_it_again_renews_the_evidence(database):
+    remember(database, [answered(0, 24)], [absence(3, 9)], [])
+    again = absence(3, 9, evidence="asked again")
+    remember(database, [answered(0, 24)], [again], [])
+    assert remembered(database, [BTC], START, NOW) == [again]
+
+
+def test_asking_for_one_day_again_leaves_the_others_known(database):
+    """A coin that did not exist for a month is not asked for day after day because of one new answer."""
+    remember(database, [answered(0, 720)], [absence(0, 720)], [])
+    remember(database, [answered(24, 48)], [absence(24, 48, evidence="asked again")], [])
+    assert spans(database) == [span(0, 24), span(24, 48), span(48, 720)]
+
+
+def test_prices_that_the_source_has_by_now_end_an_absence(database):
+    remember(database, [answered(0, 72)], [absence(0, 72)], [])
+    remember(database, [answered(24, 48)], [], [("BTC", START + 30 * HOUR), ("ETH", START + 3 * HOUR)])
+    assert spans(database) == [span(0, 24), span(48, 72)]
+
+
+def test_another_coin_id_of_the_symbol_knows_nothing_of_it(database):
+    remember(database, [answered(0, 24)], [absence(0, 24)], [])
+    assert remembered(database, [Coin("BTC", "bitcoin-2")], START, NOW) == []
+    remember(database, [answered(0, 24, Coin("BTC", "bitcoin-2"))], [], [("BTC", START + HOUR)])
+    assert spans(database) == [span(0, 24)], "and its prices say nothing of the first"
+
+
+def test_short_silences_are_forgotten_once_their_points_are_gone(database):
+    """They serve the ticks alone, and there may be many of them a day."""
+    remember(database, [answered(0, 24)], [absence(1, 1.5), absence(3, 9)], [])
+    remember(database, [answered(47, 49)], [absence(47.5, 48)], [])
+    assert spans(database) == [span(1, 1.5), span(3, 9), span(47.5, 48)]
+    remember(database, [answered(50, 52)], [], [])
+    assert spans(database) == [span(3, 9), span(47.5, 48)]
+
+
+def test_a_run_without_answers_writes_nothing(database):
+    remember(database, [], [], [("BTC", START)])
+    assert spans(database) == []
+
+
+@pytest.fixture
+def store(database, make):
+    """`store(symbol, hour, ...)`: prices at these hours since `START`."""
+
+    def write(symbol, *hours):
+        rows = [make.price(symbol, 60 * hour) for hour in hours]
+        upsert(database, tables.raw_prices, make.prices(*rows))
+
+    return write
+
+
+CATALOGUE = parse_catalogue("ETH,BTC")
+
+
+def incomplete(database, days=3, now=NOW, catalogue=CATALOGUE):
+    last = FIRST + (days - 1) * DAY
+    return incomplete_days(database, catalogue, FIRST, last, now)
+
+
+def test_days_with_a_gap_of_more_than_two_hours_are_incomplete(database, store):
+    store("BTC", *range(24), *range(24, 48, 2), *(h for h in range(48, 72) if h not in (50, 51)))
+    store("ETH", *range(72))
+    assert incomplete(database) == [(FIRST + 2 * DAY, "BTC")]
+
+
+def test_days_without_any_price_are_incomplete(database, store):
+    store("BTC", *range(48))
+    assert incomplete(database) == [
+        *((FIRST + n * DAY, "ETH") for n in range(3)), (FIRST + 2 * DAY, "BTC")
+    ]
+
+
+def test_gaps_of_the_source_do_not_make_a_day_incomplete(database, store):
+    store("ETH", *range(72))
+    store("BTC", *range(8), *range(14, 30), *range(40, 48))
+    remember(database, [answered(0, 72)], [absence(7, 14), absence(29, 39), absence(48, 72)], [])
+    assert incomplete(database) == [], "an hour more than what is known is no gap"
+    remember(database, [answered(24, 48)], [absence(29, 35)], [])
+    assert incomplete(database) == [(FIRST + DAY, "BTC")]
+
+
+def test_correcting_a_coin_id_makes_its_days_incomplete_again(database, store):
+    store("ETH", *range(72))
+    remember(database, [answered(0, 72)], [absence(0, 72)], [])
+    assert incomplete(database) == []
+    corrected = parse_catalogue("ETH,BTC=bitcoin-2")
+    assert incomplete(database, catalogue=corrected) == [(FIRST + n * DAY, "BTC") for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("now", "days"), [(START + 48.9 * HOUR, 1), (START + 49 * HOUR, 2), (START + HOUR / 2, 0)]
+)
+def test_days_that_have_just_ended_do_not_count(sqlite_database, now, days):
+    catalogue = parse_catalogue("BTC")
+    assert incomplete(sqlite_database, now=now, catalogue=catalogue) == [
+        (FIRST + n * DAY, "BTC") for n in range(days)
+    ]
+
+
+def test_only_the_days_asked_for_are_looked_at(database, store):
+    store("BTC", *range(48))
+    store("ETH", *range(48))
+    assert incomplete_days(database, CATALOGUE, date(2024, 3, 1), date(2024, 3, 2), NOW) == []
