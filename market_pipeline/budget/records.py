@@ -36,7 +36,7 @@ def keep(connection: Connection, account: str, state: State) -> None:
     connection.execute(
         update(request_budgets).where(_COLUMNS.account == account).values(
             granted=list(state.granted),
-            waiting=[[ticket.name, ticket.looks_at] for ticket in state.waiting],
+            waiting=[[ticket.name, ticket.looks_at, ticket.paced] for ticket in state.waiting],
             cool_down_until=from_microseconds(until) if until else None,
             cool_down_reason=state.cool_down_reason or None,
             month=state.month,
@@ -67,7 +67,7 @@ def _state(row: RowMapping) -> State:
     until = row["cool_down_until"]
     return State(
         granted=tuple(row["granted"]),
-        waiting=tuple(Ticket(name, looks_at) for name, looks_at in row["waiting"]),
+        waiting=tuple(Ticket(*ticket) for ticket in row["waiting"]),
         cool_down_until=to_microseconds(until) if until else 0,
         cool_down_reason=row["cool_down_reason"] or "",
         month=row["month"],

@@ -29,10 +29,15 @@ LONGEST_COOL_DOWN = 3_600 * SECOND
 
 @dataclass(frozen=True)
 class Ticket:
-    """A place in the queue, given up if its owner has not looked again by `looks_at` and some seconds."""
+    """A place in the queue, given up if its owner has not looked again by `looks_at` and some seconds.
+
+    `paced` is the earliest time that the pace of grants leaves to it, fixed when it queued, so that
+    nobody who overtakes it can move it back.
+    """
 
     name: str
     looks_at: int
+    paced: int
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def brought_to(state: State, now: int) -> State:
         state,
         granted=tuple(min(granted, now) for granted in state.granted if granted > now - WINDOW),
         waiting=tuple(
-            replace(ticket, looks_at=min(ticket.looks_at, now + LOOK))
+            replace(ticket, looks_at=min(ticket.looks_at, now + LOOK), paced=min(ticket.paced, now + LOOK))
             for ticket in state.waiting
             if ticket.looks_at >= now - GRACE
         ),
@@ -72,14 +77,19 @@ def turn(state: State, limit: int, now: int, name: str) -> int:
 
     `state` must have been brought to `now`.
     """
+    place = ahead(state, name)
+    paced = [ticket.paced for ticket in state.waiting[:place + 1]]
+    if place == len(state.waiting):
+        paced.append(_pace(state, limit, now))
     taken = list(state.granted)
-    pace = taken[-1] + _spacing(limit) if taken else 0
-    for _ in range(ahead(state, name)):
-        due = max(pace, _earliest(state, taken, limit))
+    due = 0
+    for earliest in paced:
+        free = taken[-limit] + WINDOW if len(taken) >= limit else 0
+        due = max(earliest, due, free, state.cool_down_until)
         # Nobody can be granted a request before now, however long its turn has been due.
         taken.append(max(due, now))
-        pace = due + _spacing(limit)
-    return max(now, pace, _earliest(state, taken, limit))
+        due += _spacing(limit)
+    return taken[-1]
 
 
 def granted(state: State, now: int, name: str, credits: int) -> State:
@@ -91,12 +101,13 @@ def granted(state: State, now: int, name: str, credits: int) -> State:
     )
 
 
-def queued(state: State, name: str, looks_at: int) -> State:
-    """`state` with the caller at the end of the queue, or at the place that it had."""
-    waiting = list(state.waiting)
+def queued(state: State, limit: int, now: int, name: str, due: int) -> State:
+    """`state` with the caller, whose turn is `due`, at the end of the queue or where it was already."""
     place = ahead(state, name)
-    waiting[place:place + 1] = [Ticket(name, looks_at)]
-    return replace(state, waiting=tuple(waiting))
+    known = state.waiting[place:place + 1]
+    paced = known[0].paced if known else _pace(state, limit, now)
+    ticket = Ticket(name, min(due, now + LOOK), paced)
+    return replace(state, waiting=(*state.waiting[:place], ticket, *state.waiting[place + 1:]))
 
 
 def left(state: State, name: str) -> State:
@@ -125,9 +136,10 @@ def cooled_down(state: State, until: int, reason: str) -> State:
     return replace(state, cool_down_until=until, cool_down_reason=reason)
 
 
-def _earliest(state: State, taken: list[int], limit: int) -> int:
-    free = taken[-limit] + WINDOW if len(taken) >= limit else 0
-    return max(free, state.cool_down_until)
+def _pace(state: State, limit: int, now: int) -> int:
+    """The earliest time that the last grant and the last in the queue leave to one who comes now."""
+    last = [*state.granted[-1:], *(ticket.paced for ticket in state.waiting[-1:])]
+    return max([now, *(moment + _spacing(limit) for moment in last)])
 
 
 def _spacing(limit: int) -> int:

@@ -80,22 +80,13 @@ class SharedBudget:
         the database fails.
         """
         name = secrets.token_hex(6)
-        waited = announced = 0.0
-        try:
-            while isinstance(step := self._look(name, endpoint, waited), _Wait):
-                if step.seconds >= _ANNOUNCED_FROM and waited + step.seconds > announced + _ANNOUNCED_FROM:
-                    announced = waited + step.seconds
-                    logger.info(
-                        "Waiting %.1f s before GET %s: %s", step.seconds, endpoint, step.reason,
-                        extra={"endpoint": endpoint, "wait_seconds": round(step.seconds, 3)},
-                    )
-                pause = min(step.seconds, LOOK / SECOND) + _MILLISECOND
-                self._sleep(pause)
-                waited += pause
+        step = self._look(name, endpoint, 0.0)
+        if isinstance(step, Grant):
             return step
+        try:
+            return self._wait(name, endpoint, step)
         except BaseException:
-            if waited:
-                self._leave(name)
+            self._leave(name)
             raise
 
     def settle(self, grant: Grant, outcome: str, cool_down: float | None = None, reason: str = "") -> None:
@@ -119,6 +110,22 @@ class SharedBudget:
                 grant.endpoint, outcome, error, extra={"endpoint": grant.endpoint},
             )
 
+    def _wait(self, name: str, endpoint: str, step: Grant | _Wait) -> Grant:
+        """Sleep until this caller's turn has come; it looks again now and then, as the turn may move."""
+        waited = announced = 0.0
+        while isinstance(step, _Wait):
+            if step.seconds >= _ANNOUNCED_FROM and waited + step.seconds > announced + _ANNOUNCED_FROM:
+                announced = waited + step.seconds
+                logger.info(
+                    "Waiting %.1f s before GET %s: %s", step.seconds, endpoint, step.reason,
+                    extra={"endpoint": endpoint, "wait_seconds": round(step.seconds, 3)},
+                )
+            pause = min(step.seconds, LOOK / SECOND) + _MILLISECOND
+            self._sleep(pause)
+            waited += pause
+            step = self._look(name, endpoint, waited)
+        return step
+
     def _look(self, name: str, endpoint: str, waited: float) -> Grant | _Wait:
         """The grant if it is this caller's turn, else its place in the queue is kept."""
         with self._locked() as turn:
@@ -135,7 +142,7 @@ class SharedBudget:
             if waited + wait > self._max_wait:
                 verdict = wording.too_long(why, now, due, self._max_wait)
                 raise BudgetExhausted(verdict, endpoint=endpoint, retry_after=wait)
-            turn.state = rules.queued(state, name, now + min(due - now, LOOK))
+            turn.state = rules.queued(state, self._limits.requests_per_minute, now, name, due)
             return _Wait(wait, why)
 
     def _require_credits(self, state: State, endpoint: str, now: int) -> None:

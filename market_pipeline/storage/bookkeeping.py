@@ -22,7 +22,7 @@ request_budgets = Table(
         "waiting",
         JSON,
         nullable=False,
-        comment="Who waits for a turn, in order: [ticket, when its owner looks next, in such microseconds].",
+        comment="Who waits, in order: [ticket, when its owner looks next, its earliest turn], in such microseconds.",
     ),
     Column("cool_down_until", UtcTimestamp, comment="Nobody may ask before this time, UTC."),
     Column("cool_down_reason", Text, comment="Why nobody may ask until then."),

@@ -62,9 +62,9 @@ class Callers(RuleBasedStateMachine):
         due = rules.turn(self.state, self.limits.requests_per_minute, self.now, name)
         assert due >= self.now
         if due > self.now:
-            looks_at = self.now + min(due - self.now, LOOK)
-            self.state = rules.queued(self.state, name, looks_at)
-            self.sleepers[name] = (looks_at, history)
+            limit = self.limits.requests_per_minute
+            self.state = rules.queued(self.state, limit, self.now, name, due)
+            self.sleepers[name] = (min(due, self.now + LOOK), history)
             self._wait_is_bounded(due, name)
             return due
         assert self.now >= self.state.cool_down_until
@@ -182,16 +182,14 @@ def test_punctual_callers_are_served_in_the_order_in_which_they_came(limit, star
             state = rules.granted(state, now, name, 0)
             served.append(name)
         else:
-            looks_at = now + min(due - now, LOOK)
-            state = rules.queued(state, name, looks_at)
-            events = sorted([*events, (looks_at, number, name)])
+            state = rules.queued(state, limit, now, name, due)
+            events = sorted([*events, (min(due, now + LOOK), number, name)])
     assert served == order
 
 
 def queue_of(state, limit, *names, now=START):
     for name in names:
-        due = rules.turn(state, limit, now, name)
-        state = rules.queued(state, name, now + min(due - now, LOOK))
+        state = rules.queued(state, limit, now, name, rules.turn(state, limit, now, name))
     return state
 
 
@@ -207,7 +205,7 @@ def test_a_burst_is_paced_and_then_waits_for_the_window():
 
 def test_the_place_of_a_killed_caller_is_given_up_after_the_grace():
     state = queue_of(State(cool_down_until=START + 20 * SECOND), 5, "killed", "alive")
-    state = rules.queued(state, "alive", START + 30 * SECOND)
+    state = rules.queued(state, 5, START + LOOK, "alive", START + 20 * SECOND)
     before = rules.brought_to(state, START + LOOK + GRACE)
     assert rules.ahead(before, "alive") == 1
     assert rules.ahead(rules.brought_to(state, START + LOOK + GRACE + 1), "alive") == 0
@@ -223,6 +221,27 @@ def test_a_late_caller_may_be_overtaken_and_keeps_its_place_in_the_window():
     state = rules.granted(state, now, "second", 0)
     assert rules.turn(state, 2, now, "third") > now + 50 * SECOND
     assert rules.turn(state, 2, now + SECOND, "late") == now + SECOND
+
+
+def test_whoever_is_overtaken_is_not_moved_back():
+    """Else a caller that is always a little late, on a busy machine, would never be served."""
+    pause = START + SECOND
+    state = queue_of(State(cool_down_until=pause), 5, "late", "second", "third")
+    for number, name in enumerate(("second", "third"), 1):
+        now = pause + number * SECOND
+        state = rules.granted(rules.brought_to(state, now), now, name, 0)
+        assert rules.turn(state, 5, now, "late") == now
+
+
+def test_killed_callers_do_not_slow_the_pace_of_the_others():
+    state = queue_of(State(granted=(START,)), 60, *(f"killed {n}" for n in range(20)))
+    now = START + 4 * SECOND
+    for number in range(10):
+        state = rules.brought_to(state, now)
+        now = rules.turn(state, 60, now, f"caller {number}")
+        state = rules.granted(rules.brought_to(state, now), now, f"caller {number}", 0)
+    assert now == START + 4_900_000
+    assert len(state.waiting) == 20
 
 
 def test_a_request_that_took_long_is_counted_from_its_end():
@@ -242,7 +261,7 @@ def test_the_longer_of_two_pauses_holds():
 
 def test_a_clock_stepped_back_makes_nobody_wait_longer_than_a_window():
     state = rules.granted(State(), START, "a", 0)
-    state = rules.queued(state, "b", START + LOOK)
+    state = queue_of(state, 1, "b")
     earlier = START - 24 * HOUR
     state = rules.brought_to(state, earlier)
     assert rules.turn(state, 1, earlier, "b") == earlier + WINDOW

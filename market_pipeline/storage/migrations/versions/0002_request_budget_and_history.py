@@ -72,7 +72,7 @@ def _request_budgets() -> None:
             "waiting",
             sa.JSON(),
             nullable=False,
-            comment="Who waits for a turn, in order: [ticket, when its owner looks next, in such microseconds].",
+            comment="Who waits, in order: [ticket, when its owner looks next, its earliest turn], in such microseconds.",
         ),
         sa.Column("cool_down_until", UtcTimestamp(), comment="Nobody may ask before this time, UTC."),
         sa.Column("cool_down_reason", sa.Text(), comment="Why nobody may ask until then."),
