@@ -2,7 +2,7 @@
 
 from datetime import date, datetime, timedelta, timezone
 
-from market_pipeline.prices.coverage import quotes_by_day, refusals_by_day
+from market_pipeline.prices.coverage import changes_by_day, quotes_by_day, refusals_by_day
 from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
 
 MIDNIGHT = datetime(2026, 5, 2, tzinfo=timezone.utc)
@@ -32,3 +32,9 @@ def test_the_same_refusal_is_counted_once():
     known = refusal("BTC", day, "{}")
     rows = refusals_by_day([(known.id, day, "BTC")], [known, refusal("BTC", day, "[]")])
     assert rows == {(day, "BTC"): 2}
+
+
+def test_a_stored_time_with_another_price_is_a_change():
+    stored = {("BTC", MIDNIGHT): 1.0, ("ETH", MIDNIGHT): 2.0}
+    arriving = [quote("BTC", MIDNIGHT), quote("ETH", MIDNIGHT), quote("ETH", MIDNIGHT + timedelta(hours=1))]
+    assert changes_by_day(stored, arriving) == {(date(2026, 5, 2), "ETH"): 1}

@@ -1,0 +1,25 @@
+"""A past price that CoinGecko changes: seen in the partition's metadata, explained by the revisions."""
+
+from sqlalchemy import select
+
+from market_pipeline.slices import Slice
+from market_pipeline.storage.revisions import revisions
+from market_pipeline.storage.tables import raw_prices
+
+
+def test_a_day_fetched_again_with_another_price_counts_and_keeps_the_change(world_of, database):
+    world = world_of(database)
+    yesterday = world.days_ago(1)
+    whole = Slice("BTC", yesterday, yesterday)
+    assert world.complete(yesterday, yesterday, ["BTC", "ETH"]).success
+    assert world.latest_metadata("raw_prices", yesterday, "BTC")["prices_changed"] == 0
+    with database.writing() as connection:
+        first = select(raw_prices.c.timestamp).where(raw_prices.c.symbol == "BTC").limit(1).scalar_subquery()
+        one = (raw_prices.c.symbol == "BTC") & (raw_prices.c.timestamp == first)
+        connection.execute(raw_prices.update().where(one).values(price=1.0))
+    assert world.complete(yesterday, yesterday, ["BTC", "ETH"]).success
+    assert world.latest_metadata("raw_prices", yesterday, "BTC")["prices_changed"] == 1
+    assert world.latest_metadata("raw_prices", yesterday, "ETH")["prices_changed"] == 0
+    by_hand, mended = revisions(database, [whole])
+    assert (by_hand.price_after, mended.price_before) == (1.0, 1.0)
+    assert mended.price_after == by_hand.price_before

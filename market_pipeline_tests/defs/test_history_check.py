@@ -1,0 +1,141 @@
+"""The check of every symbol's past days: what it measures, when it fails, and that it can be asked alone."""
+
+from datetime import timedelta
+
+import dagster as dg
+import pytest
+
+from market_pipeline.clock import start_of_day, utc_now
+from market_pipeline.defs.history_check import build_history_checks, history_check_names
+from market_pipeline.defs.history_verdicts import verdicts
+from market_pipeline.prices.absences import Absence, Answered
+from market_pipeline.prices.gaps import Interval
+from market_pipeline.storage import tables
+from market_pipeline.storage.records import columns_of
+from market_pipeline.storage.source_gaps import remember
+from market_pipeline.storage.write import upsert
+from market_pipeline.symbols import parse_catalogue
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+CATALOGUE = parse_catalogue("BTC,ETH")
+# Noon, so that yesterday is settled.
+NOW = start_of_day(utc_now().date() - 3 * DAY) + 12 * HOUR
+MIDNIGHT = start_of_day(NOW.date())
+
+
+def store(database, symbol, *hours):
+    """Prices of `symbol` so many hours before the midnight before `NOW`."""
+    rows = [
+        {"symbol": symbol, "timestamp": MIDNIGHT - hour * HOUR, "price": 1.0, "source": "market_chart",
+         "ingested_at": NOW}
+        for hour in hours
+    ]
+    upsert(database, tables.raw_prices, columns_of(tables.raw_prices, rows))
+
+
+def judge(database, now=NOW):
+    names = history_check_names(CATALOGUE.symbols)
+    results = {one.check_name: one for one in verdicts(database, CATALOGUE, names, now)}
+    assert list(results) == ["history_is_complete_BTC", "history_is_complete_ETH"]
+    return list(results.values())
+
+
+def test_days_with_every_hour_are_complete(database):
+    store(database, "BTC", *range(1, 73))
+    store(database, "ETH", *range(1, 25))
+    bitcoin, ether = judge(database)
+    assert bitcoin.passed and ether.passed
+    values = {name: value.value for name, value in bitcoin.metadata.items()}
+    assert values["points"] == values["expected_points"] == 72
+    assert (values["days"], values["days_incomplete"], values["largest_gap_hours"]) == (3, 0, 1.0)
+    assert ether.metadata["days"].value == 1, "measured from the first stored price"
+
+
+def test_a_gap_fails_with_the_day_and_what_to_do(database):
+    store(database, "BTC", *range(1, 25), *range(30, 73))
+    store(database, "ETH", 1)
+    check = judge(database)[0]
+    day = (NOW - 2 * DAY).date()
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert f"make backfill FROM={day} TO={day} SYMBOLS=BTC" in check.description
+    assert "repair sensor" in check.description
+    (row,) = check.metadata["incomplete_days"].records
+    assert row.data == {"day": day.isoformat(), "points": 19, "expected": 24, "largest_gap_hours": 6.0}
+
+
+def test_a_gap_of_the_source_passes_and_is_shown_with_its_evidence(database):
+    store(database, "BTC", *range(1, 25), *range(30, 73))
+    store(database, "ETH", 1)
+    gap = Interval(MIDNIGHT - 30 * HOUR, MIDNIGHT - 24 * HOUR)
+    remember(
+        database, [Answered("BTC", "bitcoin", gap)], [Absence("BTC", "bitcoin", gap, "Asked at noon.", NOW)], []
+    )
+    check = judge(database)[0]
+    assert check.passed
+    (row,) = check.metadata["known_source_gaps"].records
+    assert (row.data["hours"], row.data["evidence"]) == (6.0, "Asked at noon.")
+
+
+def test_a_symbol_without_any_price_fails(database):
+    store(database, "BTC", *range(1, 25))
+    ether = judge(database)[1]
+    assert (ether.passed, ether.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "MARKET_SYMBOLS" in ether.description
+
+
+def test_prices_that_begin_today_have_no_past_day_yet(database):
+    store(database, "BTC", -1)
+    store(database, "ETH", -1)
+    check = judge(database)[0]
+    assert check.passed and "begin today" in check.description
+    assert check.metadata["days"].value == 0
+
+
+def test_nothing_older_than_ninety_days_is_measured(sqlite_database):
+    store(sqlite_database, "BTC", 24 * 400, *range(1, 24 * 90 + 1))
+    store(sqlite_database, "ETH", 24 * 400)
+    bitcoin, ether = judge(sqlite_database)
+    assert bitcoin.passed
+    assert bitcoin.metadata["days"].value == 90
+    assert (ether.metadata["days_incomplete"].value, len(ether.metadata["incomplete_days"].records)) == (90, 20)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "names"),
+    [
+        (["BTC"], ["history_is_complete_BTC"]),
+        (["A.B", "A-B", "AB"], ["history_is_complete_A_B", "history_is_complete_A_B_2", "history_is_complete_AB"]),
+        (["A.B", "A.B.2", "A-B"], ["history_is_complete_A_B", "history_is_complete_A_B_2",
+                                   "history_is_complete_A_B_3"]),
+    ],
+)
+def test_every_symbol_has_a_check_of_a_name_that_dagster_accepts(symbols, names):
+    assert history_check_names(symbols) == dict(zip(names, symbols))
+    catalogue = parse_catalogue(",".join(f"{symbol}=coin-{n}" for n, symbol in enumerate(symbols)))
+    specs = build_history_checks(catalogue).check_specs
+    assert sorted(spec.name for spec in specs) == sorted(names)
+    assert all(spec.description and not spec.blocking for spec in specs)
+
+
+def test_it_runs_with_the_completion_of_days_and_not_with_a_tick(world):
+    yesterday = world.days_ago(1)
+    names = set(history_check_names(world.symbols))
+    assert not names & set(world.checks(world.tick()))
+    checks = world.checks(world.complete(yesterday, yesterday))
+    assert {name: checks[name].passed for name in names} == dict.fromkeys(names, True)
+
+
+def test_the_check_of_one_symbol_can_be_executed_alone(world):
+    """What a person does who wonders about one coin: a run without partitions and without requests."""
+    world.tick()
+    requests = len(world.simulator.requests)
+    check = dg.AssetCheckKey(dg.AssetKey("raw_prices"), "history_is_complete_ETH")
+    job = (
+        world.defs.get_repository_def()
+        .get_implicit_global_asset_job_def()
+        .get_subset(asset_check_selection={check}, asset_selection=set())
+    )
+    result = job.execute_in_process(instance=world.instance)
+    assert list(world.checks(result)) == ["history_is_complete_ETH"]
+    assert len(world.simulator.requests) == requests
