@@ -12,7 +12,7 @@ from market_pipeline.budget.wiring import account_of, limits_now, live_reserve
 from market_pipeline.clock import utc_now
 from market_pipeline.coingecko.client import reach_of
 from market_pipeline.commands.backfill_plan import InputError, Plan, oldest_day, reachable_span
-from market_pipeline.commands.backfill_work import Backfill, complete
+from market_pipeline.commands.backfill_work import Backfill, complete, report
 from market_pipeline.commands.confirm import confirmed, say
 from market_pipeline.logs import configure_logging
 from market_pipeline.settings import Settings, load_settings
@@ -49,7 +49,9 @@ def execute(options: argparse.Namespace) -> int:
         say("Nothing is left to do.")
         return 0
     plan = Plan(work.repairs(work.missing(work.span.first, work.span.last)), _budget(settings, work.database))
-    for line in plan.lines() if plan.repairs else [f"Everything {work} is stored."]:
+    if not plan.repairs:
+        report(work)
+    for line in plan.lines() if plan.repairs else ():
         say(line)
     if options.dry_run or (plan.repairs and not confirmed(options.yes)):
         return 0

@@ -60,9 +60,9 @@ def oldest_day(reach: timedelta | None, now: datetime) -> date | None:
     return None if reach is None else (now - reach).date() + DAY
 
 
-def counted(number: int, what: str) -> str:
+def counted(number: int, one: str, many: str = "") -> str:
     """`1 run`, `2 runs`."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 @dataclass(frozen=True)

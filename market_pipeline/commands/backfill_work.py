@@ -7,13 +7,14 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from market_pipeline.anomalies import LEAD_DAYS
-from market_pipeline.clock import DAY, utc_now
+from market_pipeline.clock import DAY, start_of_day, utc_now
 from market_pipeline.commands.backfill_plan import Plan, Span, counted
 from market_pipeline.commands.confirm import say
 from market_pipeline.prices.repairs import Repair, plan_repairs
 from market_pipeline.settings import Settings
 from market_pipeline.storage.completeness import incomplete_days
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.source_gaps import known_gaps
 from market_pipeline.symbols import Catalogue
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def complete(work: Backfill, plan: Plan) -> int:
     if failure:
         say(f"Stopped: {failure} {_RESUME}")
         return 1
-    return _report(work) if plan.repairs else 0
+    return report(work) if plan.repairs else 0
 
 
 def _collect(work: Backfill, plan: Plan, runs: "Runs", progress: "RunProgress") -> str | None:
@@ -117,11 +118,16 @@ def _done(progress: "RunProgress") -> str:
     return f"{counted(progress.rows, 'row')} with {counted(progress.requests, 'request')}"
 
 
-def _report(work: Backfill) -> int:
+def report(work: Backfill) -> int:
+    """Say what is still missing and what the source itself does not have; 1 if something is missing."""
     left = Counter(symbol for _, symbol in work.missing(work.span.first, work.span.last))
-    if not left:
-        say(f"Everything {work} is stored.")
-        return 0
-    lacking = ", ".join(f"{symbol} {counted(days, 'day')}" for symbol, days in left.items())
-    say(f"CoinGecko answered without all prices of {lacking}; rejected_prices and the checks in the UI tell more.")
-    return 1
+    if left:
+        lacking = ", ".join(f"{symbol} {counted(days, 'day')}" for symbol, days in left.items())
+        say(f"CoinGecko answered without all prices of {lacking}; rejected_prices and the checks tell more.")
+        return 1
+    say(f"Everything {work} is stored.")
+    start, end = start_of_day(work.span.first), start_of_day(work.span.last) + DAY
+    for symbol, absences in known_gaps(work.database, work.catalogue, start, end).items():
+        stretches = counted(len(absences), "stretch", "stretches")
+        say(f"CoinGecko itself has no prices of {symbol} in {stretches} of this; source_gaps holds the evidence.")
+    return 0

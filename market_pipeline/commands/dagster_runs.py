@@ -74,8 +74,12 @@ class Runs:
                 raise_on_error=False,
             )
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            interrupted = True
+        else:
+            interrupted = any(_is_interruption(event) for event in result.all_events)
+        if interrupted:
             self._cancel(run_id)
-            raise KeyboardInterrupt from None
+            raise KeyboardInterrupt
         return Ended(run_id, result.success, _why_failed(result), _rows(result))
 
     def wait_for_others(self, job: str) -> None:
@@ -92,8 +96,15 @@ class Runs:
 
     def _cancel(self, run_id: str) -> None:
         run = self.instance.get_run_by_id(run_id)
-        if run is not None and not run.is_finished:
+        if run is not None and not run.is_success:
             self.instance.report_run_canceled(run, "Interrupted. What it had stored is kept.")
+
+
+def _is_interruption(event: "dg.DagsterEvent") -> bool:
+    """Whether Ctrl-C reached a step, which Dagster takes for a failure of it."""
+    from dagster._core.execution.plan.objects import ErrorSource  # not public
+
+    return event.is_step_failure and event.step_failure_data.error_source is ErrorSource.INTERRUPT
 
 
 def _rows(result: "dg.ExecuteInProcessResult") -> int:

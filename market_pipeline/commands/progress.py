@@ -8,6 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from market_pipeline.commands.backfill_plan import counted
 from market_pipeline.logs import ROOT
 
 _COLUMNS = (
@@ -57,19 +58,20 @@ class RunProgress:
         self._bar.advance(self._task, partitions)
         self._show("")
         if not self._console.is_terminal:
-            self._console.print(f"{what}: {rows:,} rows, {self.requests:,} requests so far", soft_wrap=True)
+            self._console.print(
+                f"{what}: {counted(rows, 'row')}, {counted(self.requests, 'request')} so far", soft_wrap=True
+            )
 
     def _show(self, waiting: str) -> None:
-        self._bar.update(
-            self._task, note=f"{self.rows:,} rows, {self.requests:,} requests{waiting}", refresh=True
-        )
+        note = f"{counted(self.rows, 'row')}, {counted(self.requests, 'request')}{waiting}"
+        self._bar.update(self._task, note=note, refresh=True)
 
 
 def _log_to_stderr() -> None:
     """Let logs go to what standard error is now: a bar that is drawn puts a stream of its own there."""
     for handler in logging.getLogger(ROOT).handlers:
         if isinstance(handler, logging.StreamHandler):
-            handler.setStream(sys.stderr)
+            handler.stream = sys.stderr
 
 
 class _Watcher(logging.Handler):

@@ -72,8 +72,8 @@ def _next_repair(situation: Situation, symbols: Sequence[str]) -> Repair | str:
     newest = next((run for run in situation.past if run.job == COMPLETE_DAYS), None)
     if newest and not newest.success and newest.again_at > situation.now:
         return (
-            f"{lack}, but run {newest.run_id[:8]} of {COMPLETE_DAYS} failed at {newest.ended:%H:%M} UTC; its page tells "
-            f"why. The next try is at {newest.again_at:%H:%M} UTC."
+            f"{lack}, but run {newest.run_id[:8]} of {COMPLETE_DAYS} ended without success at {newest.ended:%H:%M} "
+            f"UTC; its page tells why. The next try is at {newest.again_at:%H:%M} UTC."
         )
     open_repairs = _not_lately(COMPLETE_DAYS, repairs, situation)
     if not open_repairs:

@@ -1,0 +1,83 @@
+"""A folder, a simulated CoinGecko and a migrated database in which the filling commands work."""
+
+import os
+from datetime import timedelta
+
+import dagster as dg
+from sqlalchemy import func, select
+from sqlalchemy.engine import make_url
+
+from market_pipeline.clock import utc_now
+from market_pipeline.commands.main import main
+from market_pipeline.commands.run import HOME
+from market_pipeline.prices.gaps import last_settled_day
+from market_pipeline.storage.completeness import incomplete_days
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema import migrate
+from market_pipeline.storage.tables import raw_prices
+from market_pipeline.symbols import parse_catalogue
+
+CATALOGUE = parse_catalogue("BTC,ETH,SOL,ADA,DOT")
+
+
+class Filling:
+    """The commands as a person gives them in `project`, with the settings in `environment`."""
+
+    def __init__(self, project, simulator, **settings):
+        self.project = project
+        self.simulator = simulator
+        self.database = Database(make_url(f"sqlite:///{project / 'mine.db'}"))
+        # Of today everything is incomplete, and so is yesterday for an hour.
+        self.settled = last_settled_day(utc_now())
+        self.environment = {
+            "DATABASE_URL": f"sqlite:///{project / 'mine.db'}",
+            "COINGECKO_BASE_URL": simulator.base_url,
+            "COINGECKO_PLAN": "keyless",
+            "COINGECKO_API_KEY": "",
+            "COINGECKO_REQUESTS_PER_MINUTE": "600",
+            "HISTORY_START": self.days_ago(400).isoformat(),
+            "COLLECT_CRON": "0 0 1 1 *",
+            "LOG_LEVEL": "INFO",
+            **settings,
+        }
+
+    def migrate(self):
+        migrate(self.database)
+        return self
+
+    def days_ago(self, days):
+        """A day before the last one that can be complete."""
+        return self.settled - timedelta(days=days)
+
+    def arguments(self, first, last, *more):
+        """A backfill of days ago `first`..`last`."""
+        return [
+            "backfill", "--from", self.days_ago(first).isoformat(), "--to", self.days_ago(last).isoformat(), *more,
+        ]  # fmt: skip
+
+    def backfill(self, first, last, *more):
+        return main(self.arguments(first, last, *more))
+
+    @property
+    def history(self):
+        """The (coin, from, to) of every request for history that the simulator has answered well."""
+        return [
+            (request.path.split("/")[2], request.query["from"], request.query["to"])
+            for request in self.simulator.requests
+            if request.path.endswith("/range") and request.status == 200
+        ]
+
+    def missing(self, first, last):
+        return incomplete_days(
+            self.database, CATALOGUE, self.days_ago(first), self.days_ago(last), utc_now()
+        )
+
+    def rows(self):
+        with self.database.reading() as connection:
+            return connection.execute(select(func.count()).select_from(raw_prices)).scalar()
+
+    def runs(self):
+        """Every run in the instance, oldest first."""
+        home = os.environ.get("DAGSTER_HOME") or str(self.project / HOME)
+        with dg.DagsterInstance.from_config(home) as instance:
+            return list(reversed(instance.get_runs()))

@@ -1,0 +1,266 @@
+"""`market-pipeline backfill`: it says what it takes, asks, does it, and never asks twice for the same."""
+
+import io
+import logging
+import os
+import pty
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from market_pipeline.clock import utc_now
+from market_pipeline.commands.main import main
+from market_pipeline.commands.progress import RunProgress
+from market_pipeline.commands.run import HOME
+from market_pipeline.defs import resources
+from market_pipeline.simulator.faults import Fault
+from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.server import Simulator
+from market_pipeline.symbols import KNOWN_COINS
+from market_pipeline_tests.commands.filling import Filling
+from market_pipeline_tests.commands.live import wait_for
+
+
+@pytest.fixture
+def filling_of(project, monkeypatch):
+    """Builds a Filling whose settings are those of this process."""
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.chdir(project)
+    # Each test has a standard error of its own, so each configures its own logging.
+    monkeypatch.setattr(logging.getLogger("market_pipeline"), "handlers", [])
+    with Simulator(MarketModel(tuple(KNOWN_COINS.values()), seed=7)) as simulator:
+
+        def build(**settings):
+            filling = Filling(project, simulator, **settings)
+            for name, value in filling.environment.items():
+                monkeypatch.setenv(name, value)
+            opened.append(filling)
+            return filling
+
+        opened = []
+        yield build
+    for filling in opened:
+        filling.database.dispose()
+    resources._process_database.cache_clear()
+
+
+@pytest.fixture
+def filling(filling_of):
+    return filling_of().migrate()
+
+
+def test_a_dry_run_says_what_it_takes_and_asks_nothing(filling, capsys):
+    assert filling.backfill(364, 0, "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "1,820 partitions" in said or "1,825 partitions" in said
+    assert "25 requests in 13 runs, about 1 min at 600 requests a minute" in said
+    assert f"to {filling.settled} of BTC, ETH" in said, "the newest days come first"
+    assert "and 8 more" in said
+    assert filling.simulator.requests == []
+    assert not (filling.project / HOME).exists()
+
+
+def test_it_fills_what_is_missing_and_then_there_is_nothing_to_do(filling, capsys):
+    assert filling.backfill(2, 0, "--symbols", "btc, ETH", "--yes") == 0
+    output = capsys.readouterr()
+    assert "6 partitions" in output.out and "2 requests in 1 run" in output.out
+    assert f"Stored {filling.rows()} rows with" in output.out
+    assert "Everything from" in output.out and "of BTC, ETH is stored." in output.out
+    assert "Run 1 of 1:" in output.err
+    assert "DEBUG" not in output.err and '"level": "INFO"' not in output.err, "the terminal is not a log"
+    assert len(filling.history) == 2
+    assert filling.backfill(2, 0, "--symbols", "BTC,ETH") == 0, "no question where nothing is to be done"
+    assert "is stored." in capsys.readouterr().out
+    assert len(filling.history) == 2
+    assert filling.backfill(3, 1, "--yes") == 0
+    assert "9 partitions" not in capsys.readouterr().out
+    asked = filling.history[2:]
+    assert len(asked) == len(set(asked)) == 5, "three symbols of three days, two of the day that was new"
+
+
+def test_its_runs_are_in_the_instance_like_those_of_the_schedules(filling):
+    assert filling.backfill(1, 0, "--symbols", "DOT", "--yes") == 0
+    (run,) = filling.runs()
+    assert (run.job_name, run.status.value) == ("complete_days", "SUCCESS")
+    assert run.tags["dagster/asset_partition_range_start"] == f"{filling.days_ago(1)}|DOT"
+    assert run.tags["dagster/asset_partition_range_end"] == f"{filling.days_ago(0)}|DOT"
+
+
+def test_the_week_after_a_filled_hole_is_scored_again(filling):
+    """The days were scored without those before them."""
+    assert filling.backfill(0, 0, "--symbols", "ADA", "--yes") == 0
+    assert filling.backfill(1, 0, "--symbols", "ADA", "--yes") == 0
+    assert [run.job_name for run in filling.runs()] == ["complete_days", "complete_days", "score_days"]
+    assert len(filling.history) == 2
+
+
+def test_the_instance_of_dagster_home_is_used(filling, monkeypatch, tmp_path):
+    home = tmp_path / "elsewhere"
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    assert filling.backfill(0, 0, "--symbols", "BTC", "--yes") == 2, "there is no such folder"
+    home.mkdir()
+    assert filling.backfill(0, 0, "--symbols", "BTC", "--yes") == 0
+    assert len(filling.runs()) == 1
+    assert not (filling.project / HOME).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--from", "2026-01-05", "--to", "2026-01-01"], "2026-01-05 comes after 2026-01-01"),
+        (["--from", "2026-01-05", "--to", "2999-01-01"], "2999-01-01 has not begun"),
+        (["--from", "2013-05-05", "--to", "2026-01-01"], "set HISTORY_START=2013-05-05 or earlier"),
+        (["--from", "2026-01-01", "--to", "2026-01-02", "--symbols", "BTC,PEPE"], "Unsupported symbol: 'PEPE'"),
+    ],
+)
+def test_what_cannot_be_filled_is_said(filling, capsys, arguments, complaint):
+    assert main(["backfill", *arguments]) == 2
+    assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("written", ["", "yesterday", "2026-02-30"])
+def test_what_is_no_day_is_said(filling, capsys, written):
+    with pytest.raises(SystemExit) as end:
+        main(["backfill", "--from", written, "--to", "2026-01-01"])
+    assert end.value.code == 2
+    assert f"{written!r} is not a day; write it as 2026-01-31" in capsys.readouterr().err
+
+
+def test_a_database_without_tables_is_told_with_the_remedy(filling_of, capsys):
+    assert filling_of().backfill(1, 0, "--yes") == 2
+    assert "run `market-pipeline migrate`" in capsys.readouterr().err
+
+
+def test_without_a_terminal_it_does_nothing_unless_told_to(filling, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    assert filling.backfill(0, 0) == 2
+    assert "add --yes (YES=1 with make)" in capsys.readouterr().err
+    assert filling.simulator.requests == []
+
+
+@pytest.mark.parametrize(("answer", "requests"), [("n", 0), ("", 0), ("y", 1)])
+def test_a_person_is_asked(filling, capsys, monkeypatch, answer, requests):
+    terminal, other = pty.openpty()
+    os.write(terminal, f"{answer}\n".encode())
+    with os.fdopen(other) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert filling.backfill(0, 0, "--symbols", "BTC") == 0
+    os.close(terminal)
+    assert "Go on? [y/N]" in capsys.readouterr().out
+    assert len(filling.history) == requests
+
+
+def test_today_is_left_to_the_ticks(filling, capsys):
+    today = utc_now().date().isoformat()
+    assert main(["backfill", "--from", today, "--to", today]) == 0
+    assert f"{today} is not over; the ticks collect it." in capsys.readouterr().out
+
+
+def test_a_failed_run_stops_it_with_the_reason_and_the_next_goes_on(filling, capsys):
+    fault = Fault(kind="status", status=400, code=10012, times=None, path="/coins/solana")
+    filling.simulator.add_fault(fault)
+    asked = ("--symbols", "BTC,SOL,DOT", "--yes")
+    assert filling.backfill(0, 0, *asked) == 1
+    said = capsys.readouterr().out
+    assert f"of {filling.settled} to {filling.settled} of SOL failed: No prices for SOL" in said
+    assert "the same command goes on from there" in said
+    filling.simulator.clear_faults()
+    assert filling.backfill(0, 0, *asked) == 0
+    assert sorted(coin for coin, _, _ in filling.history) == ["bitcoin", "polkadot", "solana"]
+
+
+def test_what_coingecko_does_not_have_is_told(filling, capsys):
+    """An answer without prices is an answer; it is not asked for again."""
+    filling.simulator.add_fault(Fault(kind="no_points", times=None, path="/coins/cardano"))
+    for _ in range(2):
+        assert filling.backfill(0, 0, "--symbols", "ADA", "--yes") == 0
+        assert "CoinGecko itself has no prices of ADA in 1 stretch of this" in capsys.readouterr().out
+    assert len(filling.history) == 1
+
+
+def test_what_is_missing_in_the_end_is_told(filling, capsys):
+    """Here somebody deletes what is stored."""
+    with filling.database.writing() as connection:
+        connection.execute(
+            text("CREATE TRIGGER thief AFTER INSERT ON raw_prices BEGIN DELETE FROM raw_prices; END")
+        )
+    assert filling.backfill(0, 0, "--symbols", "ADA", "--yes") == 1
+    assert "CoinGecko answered without all prices of ADA 1 day" in capsys.readouterr().out
+
+
+def test_the_credits_of_the_month_are_told_before_and_end_it_in_time(filling_of, capsys):
+    """The first run spends one more on the daily look at the list of coins; the last finds none left."""
+    filling = filling_of(COINGECKO_MONTHLY_CREDITS="3").migrate()
+    asked = ("--symbols", "BTC,SOL,DOT", "--yes")
+    code = filling.backfill(0, 0, *asked)
+    said = capsys.readouterr().out
+    assert "3 credits; 3 of the month's 3 are left, 0 of these are kept for live prices until" in said
+    assert code == 1
+    assert "3 of the 3 credits of this month" in said and "They renew on" in said
+    assert filling.backfill(0, 0, *asked) == 1
+    assert "That suffices for 0 requests; the same command does the rest after" in capsys.readouterr().out
+
+
+class _Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_there_is_a_bar_and_logs_appear_above_it(monkeypatch):
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    logger = logging.getLogger("market_pipeline.coingecko.transport")
+    logger.setLevel(logging.INFO)
+    with RunProgress(10) as progress:
+        logger.info("GET", extra={"status_code": 200})
+        logger.info("Waiting", extra={"wait_seconds": 41.3})
+        progress.finished("Run 1", 5, 120)
+    drawn = terminal.getvalue()
+    assert "5 of 10 partitions" in drawn
+    assert "120 rows, 1 request" in drawn
+    assert "waiting 41 s for the request budget" in drawn
+    assert (progress.rows, progress.requests) == (120, 1)
+    assert "Run 1" not in drawn, "lines are for where there is no bar"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_it_can_be_stopped_anywhere_and_goes_on_where_it_stopped(filling, how):
+    """Three runs of one request each; the second never gets its answer."""
+    filling.simulator.add_fault(Fault(kind="hang", times=None, path="/coins/solana"))
+    arguments = filling.arguments(4, 0, "--symbols", "BTC,SOL,DOT", "--yes")
+    command = [sys.executable, "-m", "market_pipeline.commands.main", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def hanging():
+        return any("solana" in request.path for request in filling.simulator.requests)
+
+    wait_for(hanging, 120, "the second run's request")
+    process.send_signal(how)
+    output, _ = process.communicate(timeout=60)
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert "Interrupted after" in output and "the same command goes on" in output
+        assert "Traceback" not in output, output
+    assert [coin for coin, _, _ in filling.history if coin != "solana"] == ["bitcoin"]
+    filling.simulator.clear_faults()
+    before = len(filling.simulator.requests)
+    assert main(arguments) == 0
+    after = [request.path.split("/")[2] for request in filling.simulator.requests[before:]]
+    assert [coin for coin in after if coin != "list"] == ["solana", "polkadot"], "what is complete is not asked for"
+    assert not [key for key in filling.missing(4, 0) if key[1] in ("BTC", "SOL", "DOT")]
+    statuses = {run.status.value for run in filling.runs()}
+    assert statuses == {"SUCCESS", "CANCELED" if how == signal.SIGINT else "FAILURE"}, "no run is left hanging"
+
+
+def test_days_that_the_plan_does_not_see_are_left_out(filling, capsys):
+    assert filling.backfill(399, 360, "--symbols", "BTC", "--dry-run") == 0
+    oldest = (utc_now() - timedelta(days=365)).date() + timedelta(days=1)
+    assert f"nothing from before {oldest}; days before it are left out" in capsys.readouterr().out
+    assert filling.backfill(399, 390) == 0
+    assert "Nothing is left to do." in capsys.readouterr().out
