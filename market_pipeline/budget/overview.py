@@ -35,6 +35,6 @@ def left_in_words(status: BudgetStatus) -> str:
     if status.credits_left is None:
         return f"{minute}; this plan has no monthly cap."
     return (
-        f"{minute}; {status.credits_left:,} of {status.monthly_credits:,} credits are left until they renew on "
-        f"{status.renews_at:%Y-%m-%d} 00:00 UTC, live ticks need {status.reserve:,} of them."
+        f"{minute}; {status.credits_left:,} of {status.monthly_credits:,} credits are left until they renew "
+        f"on {status.renews_at:%Y-%m-%d} 00:00 UTC, live ticks need {status.reserve:,} of them."
     )

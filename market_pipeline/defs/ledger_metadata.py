@@ -25,9 +25,10 @@ def ledger_metadata(store: Database, settings: Settings, now: datetime) -> dict[
     status = status_now(settings, store)
     return {
         "summary": f"{sentence(rows, hour)} Now {left_in_words(status)}",
-        "last_24_hours": records_table([_record(row) for row in reversed(rows)]),
         **hour_numbers(rows, hour),
         **numbers_left(status),
+        # Last, because it is long.
+        "last_24_hours": records_table([_record(row) for row in reversed(rows)]),
     }
 
 
@@ -68,7 +69,7 @@ def _key(name: str) -> str:
 
 def _record(row: LedgerRow) -> dict[str, Any]:
     return {
-        "hour (UTC)": f"{row.hour:%Y-%m-%d %H:%M}",
+        "hour (UTC)": f"{row.hour:%m-%d %H:%M}",
         "endpoint": row.endpoint,
         "outcome": row.outcome,
         "plan": row.plan,

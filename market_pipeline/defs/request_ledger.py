@@ -1,4 +1,4 @@
-"""The asset `request_ledger`: what was asked of CoinGecko and what of its limits is left, plotted by the UI."""
+"""The asset `request_ledger`: what was asked of CoinGecko and what of its limits is left."""
 
 import dagster as dg
 
@@ -17,9 +17,9 @@ def build_request_ledger(kinds: set[str]) -> dg.AssetsDefinition:
 
     @dg.asset(
         name=REQUEST_LEDGER,
-        description="Requests to CoinGecko by every process that shares this database: how many the last full hour "
-        "(UTC) brought and what they cost, by endpoint, outcome and plan, as numbers that the UI plots over time; what "
-        "is left of the limits; the last 24 hours as a table.",
+        description="Requests to CoinGecko by every process that shares this database: how many the last "
+        "full hour (UTC) brought and what they cost, by endpoint, outcome and plan, as numbers that the UI "
+        "plots over time; what is left of the limits; the last 24 hours as a table.",
         group_name=GROUP,
         owners=OWNERS,
         kinds=kinds,

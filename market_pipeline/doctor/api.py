@@ -26,7 +26,10 @@ class _Unshared:
 
 
 def examine_api(subject: Subject) -> Iterator[Finding]:
-    """One request, counted in the budget: /ping, on the plan pro /key. What it says of the time is kept in `subject`."""
+    """One request, counted in the budget: /ping, on the plan pro /key.
+
+    What the answer says of the time is kept in `subject`.
+    """
     if subject.settings is None:
         yield not_examined("api", "settings")
         return
@@ -62,7 +65,8 @@ def examine_server_clock(subject: Subject) -> Iterator[Finding]:
 def _trouble(where: str, error: CoinGeckoError) -> Finding:
     numbers = {"http_status": error.status, "error_code": error.error_code}
     if isinstance(error, BudgetExhausted):
-        return warn("api", f"{where} was not asked: {error.verdict}", "Ask again when the budget allows it.", **numbers)
+        detail = f"{where} was not asked: {error.verdict}"
+        return warn("api", detail, "Ask again when the budget allows it.", **numbers)
     answered = "brought no answer" if error.status is None else f"answered {error.status}"
     code = "" if error.error_code is None else f" (error code {error.error_code})"
     detail = f"{where}: GET {error.endpoint} {answered}{code}"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
+from market_pipeline.doctor.finding import Finding, Number, fail, not_examined, ok, warn
 from market_pipeline.doctor.subject import Subject
 from market_pipeline.doctor.words import first_line, span
 from market_pipeline.prices.freshness import oldest_fresh
@@ -26,7 +26,7 @@ def examine_code_location(subject: Subject) -> Iterator[Finding]:
 
     subject.repository = build_defs(subject.settings).get_repository_def()
     schedules, sensors = len(subject.repository.schedule_defs), len(subject.repository.sensor_defs)
-    yield ok("code location", f"loads, with {schedules} schedules and {sensors} sensors")
+    yield ok("code location", f"loads; schedules: {schedules}, sensors: {sensors}")
 
 
 def examine_automation(subject: Subject) -> Iterator[Finding]:
@@ -48,25 +48,32 @@ def examine_automation(subject: Subject) -> Iterator[Finding]:
 def _finding(
     subject: Subject, name: str, definition: "Instigator", state: "InstigatorState | None"
 ) -> Finding:
-    default = definition.default_status.value
-    on = default == "RUNNING" if state is None or state.status.value == "DECLARED_IN_CODE" else state.is_running
-    if not on and default == "RUNNING":
+    on_by_default = definition.default_status.value == "RUNNING"
+    on = on_by_default if state is None or state.status.value == "DECLARED_IN_CODE" else state.is_running
+    if not on and on_by_default:
         return warn(name, "stopped by hand", "Turn it on under Automation in the UI.", status="stopped")
     if not on:
         return ok(name, "off, as it is unless somebody turns it on", status="off")
     tick = _last_tick(subject, state)
     if tick is None:
         return ok(name, "on; it has not ticked yet", status="on")
+    return _told_of_tick(name, tick, getattr(definition, "cron_schedule", None), subject.clock())
+
+
+def _told_of_tick(name: str, tick: "InstigatorTick", cron: object, now: datetime) -> Finding:
+    """How the newest tick went, and whether another has been due since by `cron`, which sensors have not."""
     then = datetime.fromtimestamp(tick.timestamp, timezone.utc)
-    age = (subject.clock() - then).total_seconds()
+    age = (now - then).total_seconds()
     what = f"on; last tick {span(age)} ago {tick.status.value.lower()}"
+    numbers: dict[str, Number] = {"status": "on", "tick_status": tick.status.value.lower(), "tick_age_seconds": round(age)}
     if tick.status.value == "FAILURE":
         why = first_line(tick.error.message if tick.error else "")
-        return fail(name, f"{what}: {why}", "See the tick under Automation in the UI.", tick_age_seconds=round(age))
-    cron = getattr(definition, "cron_schedule", None)
-    if isinstance(cron, str) and then < oldest_fresh(cron, subject.clock()):
-        return warn(name, f"{what}, and none since", "See the daemons above.", tick_age_seconds=round(age))
-    return ok(name, what, status="on", tick_age_seconds=round(age))
+        return fail(name, f"{what}: {why}", "See the tick under Automation in the UI.", **numbers)
+    if tick.skip_reason:
+        what += f": {first_line(tick.skip_reason)}"
+    if isinstance(cron, str) and then < oldest_fresh(cron, now):
+        return warn(name, f"{what}, and none since", "See the daemons: they start the ticks.", **numbers)
+    return ok(name, what, **numbers)
 
 
 def _last_tick(subject: Subject, state: "InstigatorState | None") -> "InstigatorTick | None":

@@ -16,6 +16,8 @@ from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
 from market_pipeline.doctor.subject import Subject
 from market_pipeline.settings import Settings
 
+_COST = "schedule cost"
+
 _LONGEST_MONTH = 31
 _MINUTES_OF_A_DAY = 1440
 _EVERY_MINUTES = (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60)
@@ -25,7 +27,7 @@ def examine_schedule_cost(subject: Subject) -> Iterator[Finding]:
     """Ticks of this month and nightly completions against the month's credits, a tick against the minute."""
     settings = subject.settings
     if settings is None:
-        yield not_examined("schedule cost", "settings")
+        yield not_examined(_COST, "settings")
         return
     limits = _limits(subject, settings)
     requests = len(list(batches((coin.coin_id for coin in settings.catalogue), settings.base_url)))
@@ -33,19 +35,23 @@ def examine_schedule_cost(subject: Subject) -> Iterator[Finding]:
     days = (next_month(month) - month).days
     live, nightly = requests * _ticks_of(settings.collect_cron, month), days * len(settings.catalogue.symbols)
     cap = limits.monthly_credits
-    numbers = {"requests_per_tick": requests, "live_a_month": live, "nightly_a_month": nightly, "monthly_credits": cap}
-    detail = f"'{settings.collect_cron}' takes {live:,} requests this month and completing its days {nightly:,}"
+    numbers = {
+        "requests_per_tick": requests, "live_this_month": live, "nightly_this_month": nightly,
+        "monthly_credits": cap,
+    }
+    cost = f"'{settings.collect_cron}' takes {live:,} requests this month and completing its days {nightly:,}"
     remedy = f"{_gentler(requests, nightly, cap or 0)}, or get a plan with more credits."
     if cap is not None and live > cap:
-        yield fail("schedule cost", f"{detail}; the plan has {cap:,} credits", remedy, **numbers)
+        yield fail(_COST, f"{cost}; the plan has {cap:,} credits", remedy, **numbers)
     elif cap is not None and live + nightly > cap:
-        yield warn("schedule cost", f"{detail}; the plan has {cap:,} credits, so nights will be left out", remedy,
-                   **numbers)
+        detail = f"{cost}; the plan has {cap:,} credits, so nights will be left out"
+        yield warn(_COST, detail, remedy, **numbers)
     elif requests > limits.requests_per_minute:
-        yield warn("schedule cost", f"a tick is {requests} requests; {limits.requests_per_minute} a minute are the limit",
-                   "Collect fewer coins in MARKET_SYMBOLS, or get a plan with more requests a minute.", **numbers)
+        detail = f"a tick is {requests} requests; {limits.requests_per_minute} a minute are the limit"
+        remedy = "Collect fewer coins in MARKET_SYMBOLS, or get a plan with more requests a minute."
+        yield warn(_COST, detail, remedy, **numbers)
     else:
-        yield ok("schedule cost", f"{detail}; {'no monthly cap' if cap is None else f'of {cap:,} credits'}", **numbers)
+        yield ok(_COST, f"{cost}; {'no monthly cap' if cap is None else f'of {cap:,} credits'}", **numbers)
 
 
 def examine_budget(subject: Subject) -> Iterator[Finding]:
@@ -58,7 +64,8 @@ def examine_budget(subject: Subject) -> Iterator[Finding]:
     if status.credits_left == 0:
         yield fail("budget", detail, "Wait for the renewal, or get a plan with more credits.", **numbers)
     elif status.credits_left is not None and status.credits_left <= status.reserve:
-        yield warn("budget", detail, "History waits for the renewal; collect less often for it to go on.", **numbers)
+        remedy = "History waits for the renewal; collect less often for it to go on."
+        yield warn("budget", detail, remedy, **numbers)
     elif status.cool_down_until is not None:
         yield warn("budget", detail, "Nothing: every process waits by itself and goes on then.", **numbers)
     else:
@@ -69,7 +76,10 @@ def _limits(subject: Subject, settings: Settings) -> Limits:
     if subject.database is not None:
         return limits_now(settings, subject.database)
     return limits_of(
-        settings.coingecko_plan, settings.coingecko_requests_per_minute, settings.coingecko_monthly_credits, None
+        settings.coingecko_plan,
+        settings.coingecko_requests_per_minute,
+        settings.coingecko_monthly_credits,
+        None,
     )
 
 

@@ -26,10 +26,11 @@ def examine_daemons(subject: Subject) -> Iterator[Finding]:
     errors = [f"{name}: {first_line(beat.errors[0].message)}" for name, beat in beats.items() if beat.errors]
     silent = [status.daemon_type for status in statuses if not status.healthy]
     if errors:
-        yield fail("daemons", f"errors reported by {'; '.join(errors)}", "Read the daemon's output for the rest.",
-                   **numbers)
+        remedy = "Read the daemon's output for the rest."
+        yield fail("daemons", f"errors reported by {'; '.join(errors)}", remedy, **numbers)
     elif silent:
         last = [f"{name} {span(ages[name])} ago" if name in ages else f"{name} never" for name in silent]
         yield fail("daemons", f"nothing is scheduled; last reports: {', '.join(last)}", _START, **numbers)
     else:
-        yield ok("daemons", f"{len(ages)} report, the last heartbeat {span(max(ages.values()))} ago", **numbers)
+        oldest = span(max(ages.values()))
+        yield ok("daemons", f"{len(ages)} report, the oldest heartbeat {oldest} ago", **numbers)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from market_pipeline.budget.clock import database_clock
 from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
-from market_pipeline.doctor.subject import Subject
 from market_pipeline.doctor.skew import skew_finding
+from market_pipeline.doctor.subject import Subject
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.errors import SchemaMismatch, StorageError

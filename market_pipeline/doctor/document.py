@@ -8,7 +8,7 @@ from market_pipeline.doctor.report import Report
 
 
 def as_json(report: Report) -> str:
-    """Status of the whole, when it was made (UTC), and each finding with its numbers; ends with a new line."""
+    """Status of the whole, when it was made (UTC), and each finding with its numbers."""
     document = {
         "status": report.status,
         "examined_at": iso(report.examined_at),

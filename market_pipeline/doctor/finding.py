@@ -12,8 +12,8 @@ Number = int | float | str | None
 class Finding:
     """One line of the report: what was looked at, how it is, what was found, and what to do.
 
-    `numbers` repeats for a program what `detail` tells a person. `because_of` names the finding that kept this one
-    from being examined at all.
+    `numbers` repeats for a program what `detail` tells a person. `because_of` names the finding that
+    kept this one from being examined at all.
     """
 
     name: str
@@ -41,9 +41,8 @@ def fail(name: str, detail: str, remedy: str, **numbers: Number) -> Finding:
 
 def not_examined(name: str, cause: str) -> Finding:
     """What could not be looked at because of another finding."""
-    return Finding(
-        name, "warn", f"not examined, because of: {cause}", f"Mend '{cause}' first, then ask again.", because_of=cause
-    )
+    detail, remedy = f"not examined, because of: {cause}", f"Mend '{cause}' first, then ask again."
+    return Finding(name, "warn", detail, remedy, because_of=cause)
 
 
 def worst(findings: list[Finding]) -> Status:

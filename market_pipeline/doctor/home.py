@@ -22,7 +22,8 @@ def examine_home(subject: Subject) -> Iterator[Finding]:
     elif given and not home.is_dir():
         yield fail("dagster home", f"DAGSTER_HOME={given} is no folder", "Create it, or unset DAGSTER_HOME.")
     elif not _was_used(home):
-        yield warn("dagster home", f"nothing was started in {home} yet", "Start with `make run`.", home=str(home))
+        detail = f"nothing was started in {home} yet"
+        yield warn("dagster home", detail, "Start with `make run`.", home=str(home))
     else:
         subject.home = home
         yield _durability(home)
@@ -41,8 +42,9 @@ def examine_instance(subject: Subject) -> Iterator[Finding]:
     # Its storage is pluggable: what a broken one raises is nobody's promise.
     except Exception as error:
         subject.instance = None
+        why = f"{type(error).__name__}: {first_line(str(error))}"
         yield fail(
-            "dagster instance", f"{subject.home} cannot be opened: {type(error).__name__}: {first_line(str(error))}",
+            "dagster instance", f"{subject.home} cannot be opened: {why}",
             f"Correct {subject.home / 'dagster.yaml'}, or move the folder away and start with `make run`.",
         )
     else:

@@ -1,4 +1,4 @@
-"""Keeps secrets out of the report, whoever's words are in it: drivers and servers repeat what they were given."""
+"""Keeps secrets out of the report, whose words may be those of drivers and servers."""
 
 import re
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ _KEY = re.compile(r"\bCG-[A-Za-z0-9_\-]{6,}")
 
 
 def masked(finding: Finding, secrets: Iterable[str]) -> Finding:
-    """`finding` without any of `secrets`, without passwords in addresses and without what looks like an API key."""
+    """`finding` without any of `secrets`, passwords in addresses and whatever looks like an API key."""
     known = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
     return replace(
         finding,

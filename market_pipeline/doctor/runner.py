@@ -50,7 +50,7 @@ class Making:
         """What is said of the examination that hangs and of those that were to come after it."""
         names = [name for name, _ in self._group.examinations]
         hangs = names[max(0, self._begun - 1)]
-        remedy = "Something accepts connections but does not answer, or this machine is very busy; see to that first."
+        remedy = "Something accepts connections and does not answer, or this machine is very busy."
         late = fail(hangs, f"no answer within {self._group.seconds:.0f} s", remedy)
         return [late, *(not_examined(name, hangs) for name in names[self._begun:])]
 

@@ -31,10 +31,12 @@ def examine_runs(subject: Subject) -> Iterator[Finding]:
     last = failed[0]
     run = last.dagster_run
     age = span((subject.clock().timestamp() - (last.end_time or 0.0)))
+    reason = _reason(subject.instance, run.run_id)
     yield fail(
-        "runs", f"{run.job_name} failed {age} ago (run {run.run_id[:8]}): {_reason(subject.instance, run.run_id)}",
+        "runs", f"{run.job_name} failed {age} ago (run {run.run_id[:8]}): {reason}",
         "Do what the reason says; the run is under Runs in the UI.",
-        failed_jobs=len(failed), run_id=run.run_id, jobs=", ".join(r.dagster_run.job_name for r in failed),
+        failed_jobs=len(failed), run_id=run.run_id,
+        jobs=", ".join(record.dagster_run.job_name for record in failed),
     )
 
 
@@ -44,8 +46,9 @@ def _newest_finished(subject: Subject, instance: "dg.DagsterInstance") -> dict[s
 
     finished = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
     since = subject.clock() - DAY
+    wanted = dg.RunsFilter(statuses=finished, updated_after=since)
     found: dict[str, dg.RunRecord] = {}
-    for record in instance.get_run_records(dg.RunsFilter(statuses=finished, updated_after=since), limit=_LOOKED_AT):
+    for record in instance.get_run_records(wanted, limit=_LOOKED_AT):
         found.setdefault(record.dagster_run.job_name, record)
     return found
 
@@ -55,7 +58,8 @@ def _reason(instance: "dg.DagsterInstance", run_id: str) -> str:
     import dagster as dg
 
     kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
-    events = [record.event_log_entry.dagster_event for record in instance.get_records_for_run(run_id, of_type=kinds).records]
+    records = instance.get_records_for_run(run_id, of_type=kinds).records
+    events = [record.event_log_entry.dagster_event for record in records]
     for event in events:
         if event is not None and event.is_step_failure:
             data = event.step_failure_data

@@ -22,7 +22,8 @@ def examine_settings(subject: Subject) -> Iterator[Finding]:
     try:
         settings = load_settings(str(subject.env_file))
     except SettingsError as error:
-        yield fail("settings", " ".join(str(error).split()), "Correct them in .env or in the environment.")
+        said = " ".join(str(error).split())
+        yield fail("settings", said, "Correct them in .env or in the environment.")
     else:
         subject.settings = settings
         subject.secrets += secrets_of(settings)
@@ -33,7 +34,8 @@ def examine_settings(subject: Subject) -> Iterator[Finding]:
 def secrets_of(settings: Settings) -> list[str]:
     """The values that nobody may see."""
     key = settings.coingecko_api_key
-    return [text for text in (key.get_secret_value() if key else "", settings.database.password or "") if text]
+    found = (key.get_secret_value() if key else "", settings.database.password or "")
+    return [text for text in found if text]
 
 
 def shown(settings: Settings) -> dict[str, str | int | None]:
@@ -51,14 +53,15 @@ def shown(settings: Settings) -> dict[str, str | int | None]:
 
 def _sentence(settings: Settings, subject: Subject) -> str:
     key = "with a key" if settings.coingecko_api_key else "no key"
-    what = f"plan {settings.coingecko_plan} ({key}), {some(settings.catalogue.symbols, 10)} at '{settings.collect_cron}' UTC"
+    coins = some(settings.catalogue.symbols, 10)
+    what = f"plan {settings.coingecko_plan} ({key}), {coins} at '{settings.collect_cron}' UTC"
     sources = _sources(subject)
     given = "; ".join(f"from {where}: {', '.join(names)}" for where, names in sources.items() if names)
     return f"{what}; {given or 'all by default'}"
 
 
 def _sources(subject: Subject) -> dict[str, list[str]]:
-    """The settings that the file and the environment give; a variable that is set to nothing means the default."""
+    """The settings that the environment and the file give; a variable set to nothing gives none."""
     environment = {name.upper(): value.strip() for name, value in subject.environment.items()}
     file = {name: value for name, value in _file(subject).items() if name not in environment}
     return {
@@ -78,7 +81,7 @@ def _misspelt(subject: Subject) -> Iterator[Finding]:
 
 
 def _file(subject: Subject) -> dict[str, str]:
-    """The variables of .env in upper case; none where there is no file that can be read, of which the settings tell."""
+    """The variables of .env in upper case; none if it cannot be read, which the settings tell."""
     try:
         values = dotenv_values(subject.env_file, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):

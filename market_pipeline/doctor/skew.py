@@ -8,7 +8,7 @@ _UNREMARKABLE_SECONDS = 5.0
 
 
 def skew_finding(name: str, whose: str, skew: float) -> Finding:
-    """A finding about `skew`, the seconds by which this machine's clock is ahead of another, e.g. 'the server's'."""
+    """A finding about `skew`, the seconds by which this machine's clock is ahead of `whose`."""
     numbers = {"skew_seconds": round(skew, 3)}
     direction = "ahead of" if skew > 0 else "behind"
     detail = f"this machine's clock is {span(abs(skew))} {direction} {whose}"

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 class Subject:
     """An installation: its folder, its environment and its time.
 
-    `settings` is there once they were found valid, `database` once it was found ready, `home` and `instance` once
-    Dagster's own storage was found and opened, `repository` once the code was loaded, `skew` (seconds by which this
-    machine's clock is ahead of the server's) once the API has answered. `secrets` must not be in any report.
+    `settings` is there once they were found valid, `database` once it was found ready, `home` and
+    `instance` once Dagster's own storage was found and opened, `repository` once the code was loaded,
+    `skew` (seconds by which this machine's clock is ahead of the server's) once the API has answered.
+    `secrets` must not be in any report.
     """
 
     folder: Path

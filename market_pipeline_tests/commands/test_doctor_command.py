@@ -35,10 +35,12 @@ def simulator():
 def doctor(project, *arguments, **environment):
     """The finished process; nothing of this one's settings reaches it."""
     names = [name.upper() for name in Settings.model_fields]
-    inherited = {name: value for name, value in os.environ.items() if name not in [*names, "DAGSTER_HOME"]}
+    names.append("DAGSTER_HOME")
+    inherited = {name: value for name, value in os.environ.items() if name not in names}
     return subprocess.run(
         [sys.executable, "-m", "market_pipeline.commands.main", "doctor", *arguments],
-        cwd=project, env={**inherited, **environment}, capture_output=True, text=True, timeout=120, check=False,
+        cwd=project, env={**inherited, **environment}, capture_output=True, text=True, timeout=120,
+        check=False,
     )
 
 
@@ -94,7 +96,8 @@ def test_settings_that_cannot_be_used_keep_nothing_from_being_said(tmp_path):
     process = doctor(tmp_path, "--json", COINGECKO_PLAN="free", LOG_LEVEL="loud")
     document, found = by_name(process)
     assert process.returncode == 1
-    assert "COINGECKO_PLAN='free'" in found["settings"]["detail"] and "LOG_LEVEL='LOUD'" in found["settings"]["detail"]
+    assert "COINGECKO_PLAN='free'" in found["settings"]["detail"]
+    assert "LOG_LEVEL='LOUD'" in found["settings"]["detail"]
     assert found["api"]["because_of"] == found["database"]["because_of"] == "settings"
 
 

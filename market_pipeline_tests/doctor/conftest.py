@@ -57,7 +57,10 @@ def store_price():
 
     def store(database, symbol, age, price=100.0):
         now = utc_now()
-        row = {"symbol": symbol, "timestamp": now - age, "price": price, "source": "simple_price", "ingested_at": now}
+        row = {
+            "symbol": symbol, "timestamp": now - age, "price": price, "source": "simple_price",
+            "ingested_at": now,
+        }
         with database.writing() as connection:
             connection.execute(tables.raw_prices.insert().values(**row))
 

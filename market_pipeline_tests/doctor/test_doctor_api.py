@@ -16,6 +16,7 @@ from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 
+MANY = ",".join(f"C{n}=coin-{n}" for n in range(300))
 MIDDLE_OF_NOVEMBER = datetime(2026, 11, 15, 12, 30, tzinfo=timezone.utc)
 
 
@@ -43,7 +44,8 @@ def test_without_a_database_it_is_asked_all_the_same(set_up, only, simulator):
 )
 def test_a_key_on_the_wrong_host_is_explained(plan, host, verdict, set_up, only):
     with Simulator(MarketModel(seed=1), plan=host) as simulator:
-        subject = set_up(COINGECKO_PLAN=plan, COINGECKO_API_KEY="CG-canary1", COINGECKO_BASE_URL=simulator.base_url)
+        settings = {"COINGECKO_PLAN": plan, "COINGECKO_API_KEY": "CG-canary1"}
+        subject = set_up(COINGECKO_BASE_URL=simulator.base_url, **settings)
         finding = only(examine_api, subject)
     assert finding.status == "fail" and verdict in finding.remedy
     assert "canary" not in str(finding)
@@ -126,9 +128,8 @@ def test_what_is_left_of_the_budget(state, status, said, set_up, only, database)
         ({}, "ok", "takes 8,640 requests this month and completing its days 150; no monthly cap"),
         ({"COINGECKO_MONTHLY_CREDITS": "9000"}, "ok", "of 9,000 credits"),
         ({"COINGECKO_MONTHLY_CREDITS": "8700"}, "warn", "nights will be left out"),
-        ({"COLLECT_CRON": "* * * * *", "COINGECKO_MONTHLY_CREDITS": "10000"}, "fail", "takes 43,200 requests"),
-        ({"MARKET_SYMBOLS": ",".join(f"C{n}=coin-{n}" for n in range(300)), "COINGECKO_REQUESTS_PER_MINUTE": "1"},
-         "warn", "a tick is 2 requests"),
+        ({"COLLECT_CRON": "* * * * *", "COINGECKO_MONTHLY_CREDITS": "10000"}, "fail", "takes 43,200"),
+        ({"MARKET_SYMBOLS": MANY, "COINGECKO_REQUESTS_PER_MINUTE": "1"}, "warn", "a tick is 2 requests"),
     ],
 )
 @pytest.mark.parametrize("ready", [True, False])
@@ -139,12 +140,16 @@ def test_what_the_schedule_costs(settings, status, said, ready, set_up, only, sq
     assert finding.status == status and said in finding.detail
 
 
-@pytest.mark.parametrize(("credits", "remedy"), [("10000", "'*/5 * * * *'"), ("900", "'0 * * * *'"), ("5", "less often")])
+@pytest.mark.parametrize(
+    ("credits", "remedy"), [("10000", "'*/5 * * * *'"), ("900", "'0 * * * *'"), ("5", "less often")]
+)
 def test_the_remedy_names_a_schedule_that_fits(credits, remedy, set_up, only):
     subject = set_up(COLLECT_CRON="* * * * *", COINGECKO_MONTHLY_CREDITS=credits)
     assert remedy in only(examine_schedule_cost, subject).remedy
 
 
-@pytest.mark.parametrize("examination", [examine_api, examine_server_clock, examine_budget, examine_schedule_cost])
+@pytest.mark.parametrize(
+    "examination", [examine_api, examine_server_clock, examine_budget, examine_schedule_cost]
+)
 def test_without_settings_nothing_is_asked(examination, subject, only):
     assert only(examination, subject).because_of

@@ -1,4 +1,4 @@
-"""Dagster's own storage as its daemon leaves it: home, heartbeats, states, ticks and runs in a real instance."""
+"""Home, heartbeats, states, ticks and runs, written into a real instance as the daemon writes them."""
 
 import shutil
 import tempfile
@@ -73,11 +73,11 @@ def state_of(instance, schedule, status):
     return instance.add_instigator_state(InstigatorState(origin, InstigatorType.SCHEDULE, status, data))
 
 
-def tick(instance, state, age, status, error=None):
+def tick(instance, state, age, status, error=None, reason=None):
     then = (utc_now() - age).timestamp()
     instance.create_tick(TickData(
         state.instigator_origin_id, state.instigator_name, InstigatorType.SCHEDULE, status, then,
-        run_ids=[], selector_id=state.selector_id, error=error,
+        run_ids=[], selector_id=state.selector_id, error=error, skip_reason=reason,
     ))
 
 
@@ -151,7 +151,8 @@ def test_an_error_that_a_daemon_reports_is_a_failure(opened, only):
 
 def test_schedules_that_nobody_touched_are_on(loaded):
     found = automation(loaded)
-    assert {"schedule tick_schedule", "schedule completion_schedule", "schedule ledger_schedule"} <= set(found)
+    names = ("tick_schedule", "completion_schedule", "ledger_schedule")
+    assert {f"schedule {name}" for name in names} <= set(found)
     assert found["schedule tick_schedule"].detail == "on; it has not ticked yet"
 
 
@@ -179,6 +180,26 @@ def test_a_failed_tick_is_a_failure_with_its_error(loaded):
     assert finding.status == "fail" and finding.detail.endswith("failure: OSError: disk gone")
 
 
+def test_a_skipped_tick_tells_its_reason(loaded):
+    state = state_of(loaded.instance, "tick_schedule", InstigatorStatus.DECLARED_IN_CODE)
+    tick(loaded.instance, state, timedelta(minutes=1), TickStatus.SKIPPED, reason="still going")
+    finding = automation(loaded)["schedule tick_schedule"]
+    assert (finding.status, finding.detail) == ("ok", "on; last tick 60 s ago skipped: still going")
+
+
+def test_what_is_off_by_default_and_was_not_turned_on_is_in_order(opened):
+    @dg.sensor(job_name="tick", default_status=dg.DefaultSensorStatus.STOPPED)
+    def quiet():
+        return None
+
+    @dg.repository
+    def holder():
+        return [job("tick", None), quiet]
+
+    opened.repository = holder
+    assert automation(opened)["sensor quiet"].detail == "off, as it is unless somebody turns it on"
+
+
 def test_a_schedule_that_stopped_ticking_is_a_warning(loaded):
     state = state_of(loaded.instance, "tick_schedule", InstigatorStatus.DECLARED_IN_CODE)
     tick(loaded.instance, state, timedelta(hours=3), TickStatus.SUCCESS)
@@ -202,7 +223,9 @@ def job(name, outcome):
 def test_the_newest_failed_run_tells_its_reason(opened, only):
     assert "none has finished" in only(examine_runs, opened).detail
     for name, outcome in (
-        ("good", None), ("broken", ValueError("no such coin\nat all")), ("tick", dg.Failure("No prices for BTC: why.")),
+        ("good", None),
+        ("broken", ValueError("no such coin\nat all")),
+        ("tick", dg.Failure("No prices for BTC: why.")),
     ):
         job(name, outcome).execute_in_process(instance=opened.instance, raise_on_error=False)
     finding = only(examine_runs, opened)

@@ -1,5 +1,6 @@
 """The database: not there yet, there, not migrated, not reachable; its room and its clock."""
 
+import os
 import shutil
 from collections import namedtuple
 from datetime import timedelta
@@ -55,6 +56,19 @@ def test_what_cannot_be_reached_fails_without_the_password(url, complaint, set_u
     finding = only(examine_database, set_up(DATABASE_URL=url))
     assert finding.status == "fail" and complaint in finding.detail
     assert "canary" not in str(finding)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("closed", ["folder", "file"])
+def test_what_this_user_may_not_write_fails(closed, set_up, only, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    file = folder / "prices.db"
+    file.touch()
+    (folder if closed == "folder" else file).chmod(0o500)
+    finding = only(examine_database, set_up(DATABASE_URL=f"sqlite:///{file}"))
+    folder.chmod(0o700)
+    assert finding.status == "fail" and "cannot be written" in finding.detail
 
 
 def test_a_file_that_is_no_database_fails(set_up, only, tmp_path):

@@ -1,4 +1,4 @@
-"""The runner and the writers: nothing raises, nothing waits for ever, no secret passes, columns are aligned."""
+"""Runner and writers: nothing raises, nothing waits for ever, no secret passes, columns are aligned."""
 
 import json
 import threading
