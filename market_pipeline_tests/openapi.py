@@ -58,12 +58,12 @@ class Judge:
         operation = self.description["paths"][self.endpoint(path)]["get"]
         known = {each["name"]: each for each in operation.get("parameters", []) if each["in"] == "query"}
         problems = [f"there is no parameter {name}" for name in query if name not in known]
-        problems += [f"{name} is missing" for name, each in known.items() if each["required"] and name not in query]
-        return problems + [
-            f"{name}={value} is neither true nor false"
-            for name, value in query.items()
-            if known.get(name, {}).get("schema", {}).get("type") == "boolean" and value not in ("true", "false")
-        ]
+        for name, each in known.items():
+            if each["required"] and name not in query:
+                problems.append(f"{name} is missing")
+            if each["schema"].get("type") == "boolean" and query.get(name, "true") not in ("true", "false"):
+                problems.append(f"{name}={query[name]} is neither true nor false")
+        return problems
 
     def _request(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> MockRequest:
         host = self.description["servers"][0]["url"].removesuffix("/api/v3")

@@ -3,6 +3,7 @@
 Here without Dagster: settings, client, database. Runs and commands are in `test_canaries_of_runs`.
 """
 
+import base64
 import logging
 import socket
 import threading
@@ -30,10 +31,12 @@ from market_pipeline.storage.write import upsert
 from market_pipeline_tests.budgets import generous_budget
 from market_pipeline_tests.canaries import KEY, PASSWORD, PASSWORD_IN_URL, heard, heard_in_files, words_of
 
-STATUSES = [(status, code) for status, code in [
-    (400, 10010), (400, 10011), (400, 10012), (401, 10002), (401, 10005), (401, 10012), (403, None), (403, 1020),
-    (404, None), (408, None), (414, None), (422, None), (429, None), (429, 1015), (500, None), (503, None), (520, None),
-]]
+STATUSES = [
+    (400, 10010), (400, 10011), (400, 10012), (401, 10002), (401, 10005), (401, 10012), (403, None),
+    (403, 1020), (404, None), (408, None), (414, None), (422, None), (429, None), (429, 1015), (500, None),
+    (503, None), (520, None),
+]
+NEED_A_COIN = {"wrong_id", *LISTING_ONLY}
 
 
 @pytest.fixture
@@ -146,15 +149,16 @@ def test_settings_that_cannot_be_used(told, monkeypatch, environment):
 @pytest.mark.parametrize("fault", [
     *(Fault(kind="status", status=status, code=code, times=None) for status, code in STATUSES),
     *(
-        Fault(kind=kind, times=None, seconds=0.4, coin="bitcoin" if kind in {"wrong_id", *LISTING_ONLY} else None)
+        Fault(kind=kind, times=None, seconds=0.4, coin="bitcoin" if kind in NEED_A_COIN else None)
         for kind in sorted(KINDS - {"status"})
     ),
 ], ids=lambda fault: f"{fault.kind}-{fault.status}-{fault.code}")
 def test_every_fault_of_the_server(told, client_at, monkeypatch, fault):
     monkeypatch.setattr("market_pipeline.coingecko.transport.TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr("market_pipeline.coingecko.client._LIST_TIMEOUT_SECONDS", 0.2)
-    with Simulator(MarketModel(), plan="demo", faults=[fault]) as simulator, client_at(simulator.base_url) as client:
-        ask_everything(client, told)
+    with Simulator(MarketModel(), plan="demo", faults=[fault]) as simulator:
+        with client_at(simulator.base_url) as client:
+            ask_everything(client, told)
 
 
 @pytest.mark.parametrize(("host", "plan"), [("pro", "demo"), ("demo", "pro"), ("keyless", "pro")])
@@ -214,11 +218,16 @@ def test_a_proxy_with_credentials(told, client_at, server, monkeypatch, scheme, 
         ask_everything(client, told)
 
 
+def store_a_quote(database):
+    now = utc_now()
+    quote = {"symbol": "BTC", "timestamp": now, "price": 1.0, "source": "simple_price", "ingested_at": now}
+    upsert(database, raw_prices, columns_of(raw_prices, [quote]))
+
+
 def ways(database):
-    quote = {"symbol": "BTC", "timestamp": utc_now(), "price": 1.0, "source": "simple_price", "ingested_at": utc_now()}
     yield lambda: check_schema(database)
     yield lambda: migrate(database)
-    yield lambda: upsert(database, raw_prices, columns_of(raw_prices, [quote]))
+    yield lambda: store_a_quote(database)
     yield lambda: known_identities(database, [])
     yield lambda: generous_budget(database).acquire("/ping")
 
@@ -259,9 +268,8 @@ def test_a_write_that_the_database_refuses(told, postgres_database, spoil):
     database = Database(postgres_database.url.set(password=PASSWORD))
     with database.writing() as connection:
         connection.execute(text(spoil))
-    quote = {"symbol": "BTC", "timestamp": utc_now(), "price": 1.0, "source": "simple_price", "ingested_at": utc_now()}
     with pytest.raises(WriteFailed) as caught:
-        upsert(database, raw_prices, columns_of(raw_prices, [quote]))
+        store_a_quote(database)
     told.append(caught.value)
     database.dispose()
 
@@ -275,3 +283,16 @@ def test_tables_of_another_version(told, postgres_database):
             check_schema(database)
         told.append(caught.value)
     database.dispose()
+
+
+@pytest.mark.parametrize("secret", [KEY, PASSWORD, PASSWORD_IN_URL, KEY.upper(), f"me:{PASSWORD}", f"x{KEY}"])
+def test_what_sings_is_heard(tmp_path, secret):
+    encoded = base64.b64encode(secret.encode())
+    assert heard("plain", f"some {secret} text") != []
+    if secret != KEY.upper():
+        assert heard("base64", b"Basic " + encoded) != []
+    (tmp_path / "folder").mkdir()
+    file = tmp_path / "folder" / "file.bin"
+    file.write_bytes(b"\0\xff" + secret.encode())
+    assert len(heard_in_files(tmp_path)) == 1
+    assert heard_in_files(tmp_path, file) == []

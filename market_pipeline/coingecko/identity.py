@@ -76,8 +76,8 @@ def _found(coin: Coin, entry: ListedCoin, earlier: Identity | None) -> Identity:
     problem = None
     if was and ticker != was:
         problem = (
-            f"CoinGecko now calls {coin.coin_id} {ticker} ({entry.name}); it was {was} before. See on its page "
-            "that it is still the coin you mean."
+            f"CoinGecko now calls {coin.coin_id} {ticker} ({entry.name}); it was {was} before. See on its "
+            "page that it is still the coin you mean."
         )
     return Identity(coin.symbol, coin.coin_id, True, ticker, entry.name, problem, None)
 
@@ -91,7 +91,7 @@ def _missing(
     gone = "no longer lists" if earlier and earlier.listed else "does not list"
     problem = f"CoinGecko {gone} the id {coin.coin_id} among its active coins; "
     if likely is None:
-        problem += "none that it lists is alike, so it probably vanished. Take it out, or look for its new id."
+        problem += "none that it lists is alike, so it probably vanished. Take it out or find its new id."
     elif likely.coin_id in symbol_of:
         problem += (
             f"it was probably merged into {likely.coin_id} ({likely.name}), which is collected as "

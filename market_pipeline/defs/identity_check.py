@@ -25,8 +25,8 @@ def build_identity_check(catalogue: Catalogue) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=RAW_PRICES,
         name=LISTED,
-        description="CoinGecko lists every configured coin by its id, asked once a day. A vanished id is an error, "
-        "a changed ticker warns; the likely new id is named.",
+        description="CoinGecko lists every configured coin by its id, asked once a day. A vanished id is an "
+        "error, a changed ticker warns; the likely new id is named.",
     )
     def coin_ids_are_listed(
         context: dg.AssetCheckExecutionContext, coingecko: CoinGeckoResource, database: DatabaseResource
@@ -50,7 +50,8 @@ def _not_asked(error: CoinGeckoError) -> dg.AssetCheckResult:
         check_name=LISTED,
         asset_key=RAW_PRICES,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"CoinGecko's list of coins cannot be had, so nothing is known of the ids today: {error.verdict}",
+        description="CoinGecko's list of coins cannot be had, so nothing is known of the ids today: "
+        f"{error.verdict}",
         metadata={"verdict": error.verdict, "error": str(error)},
     )
 
@@ -74,6 +75,6 @@ def _recovery(catalogue: Catalogue, gone: Sequence[Identity]) -> str:
         return "Look the coin up on coingecko.com and mend its entry in MARKET_SYMBOLS."
     line = suggested_symbols(list(catalogue), gone)
     return (
-        f"Look the coin up on coingecko.com; if that is right set MARKET_SYMBOLS={line} and start again. Stored prices "
-        "keep their symbol."
+        f"Look the coin up on coingecko.com; if that is right set MARKET_SYMBOLS={line} and start again. "
+        "Stored prices keep their symbol."
     )

@@ -71,7 +71,7 @@ def test_a_body_without_an_error_code_has_none(body: Any) -> None:
         (401, {"status": {"error_code": 10005}}, RequestRefused, True, "COINGECKO_PLAN=pro"),
         (401, {"error": {"status": {"error_code": 10012}}}, RequestRefused, False, "HISTORY_START"),
         (401, {"error": "who are you"}, RequestRefused, True, "not accepted"),
-        (403, {"status": {"error_message": "add a User-Agent"}}, RequestRefused, True, "proxy on the way removes it"),
+        (403, {"status": {"error_message": "add a User-Agent"}}, RequestRefused, True, "a proxy removes it"),
         (403, {"status": {"error_code": 403}}, RequestRefused, True, "this key's plan does not include it"),
         (404, {"error": "coin not found"}, RequestRefused, False, "MARKET_SYMBOLS"),
         (414, "<html>", RequestRefused, False, "fewer coins"),

@@ -88,7 +88,8 @@ def test_without_such_a_ticker_a_name_much_alike_is_named_or_none(
 def test_a_successor_that_is_collected_already_means_a_merger() -> None:
     polygon = Coin("POL", "polygon-matic-network")
     _, identity = compare([polygon, MATIC], LISTED)
-    assert identity.problem and "merged into polygon-matic-network (Polygon), which is collected as POL" in identity.problem
+    assert identity.problem
+    assert "merged into polygon-matic-network (Polygon), which is collected as POL" in identity.problem
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,8 @@ def test_the_plans_without_payment_have_no_such_endpoint(client: CoinGeckoClient
 
 
 @pytest.mark.parametrize(
-    ("body", "missing"), [(b"[]", "its limits;"), (b'{"plan":"x"}', "rate_limit_request_per_minute is missing")]
+    ("body", "missing"),
+    [(b"[]", "its limits;"), (b'{"plan":"x"}', "rate_limit_request_per_minute is missing")],
 )
 def test_another_answer_about_the_key_is_a_bad_one(
     play: Callable[..., Any], budget: SharedBudget, body: bytes, missing: str

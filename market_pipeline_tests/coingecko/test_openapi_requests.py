@@ -61,7 +61,7 @@ def test_a_new_request_of_the_client_has_to_be_judged_too() -> None:
         ("/simple/prices", {}, KEY, "Path not found"),
         ("/simple/price", {"ids": "bitcoin"}, KEY, "vs_currencies is missing"),
         ("/simple/price", {"vs_currencies": "usd", "precision": "19"}, KEY, "precision"),
-        ("/simple/price", {"vs_currencies": "usd", "include_last_updated_at": "yes"}, KEY, "neither true nor false"),
+        ("/simple/price", {"vs_currencies": "usd", "include_last_updated_at": "yes"}, KEY, "neither true"),
         ("/simple/price", {"vs_currencies": "usd", "colour": "red"}, KEY, "there is no parameter colour"),
         ("/ping", {}, {}, "Security not found"),
         ("/ping", {}, {"x-cg-pro-api-key": "CG-x"}, "Security not found"),

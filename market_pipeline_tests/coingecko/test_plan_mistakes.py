@@ -48,7 +48,7 @@ def old_history(client: CoinGeckoClient) -> Any:
         ("keyless", "pro", price, 400, 10010, True, "Pro key on the public host; set COINGECKO_PLAN=pro"),
         ("demo", "pro", price, 400, 10010, True, "Pro key on the public host; set COINGECKO_PLAN=pro"),
         ("pro", "keyless", price, 401, 10002, True, "missing or unknown; check COINGECKO_API_KEY"),
-        ("demo", "demo", CoinGeckoClient.key_info, 401, 10005, True, "get a Pro key and set COINGECKO_PLAN=pro"),
+        ("demo", "demo", CoinGeckoClient.key_info, 401, 10005, True, "set COINGECKO_PLAN=pro"),
         ("demo", "demo", old_history, 401, 10012, False, "The key is not the problem"),
         ("keyless", "keyless", old_history, 401, 10012, False, "HISTORY_START later"),
     ],
@@ -68,8 +68,8 @@ def test_a_setting_that_does_not_fit_says_which_one_and_how(
     [
         (Fault(kind="status", status=401, code=10002), RequestRefused, True, "the whole key, CG-..."),
         (Fault(kind="status", status=400, code=10012), RequestRefused, False, "collect fewer coins"),
-        (Fault(kind="status", status=403), RequestRefused, True, "a proxy on the way removes it"),
-        (Fault(kind="status", status=403, code=1), RequestRefused, True, "this key's plan does not include it"),
+        (Fault(kind="status", status=403), RequestRefused, True, "a proxy removes it"),
+        (Fault(kind="status", status=403, code=1), RequestRefused, True, "this key's plan"),
         (Fault(kind="status", status=403, code=1020), Banned, True, "wait an hour"),
         (Fault(kind="status", status=429, code=1020), Banned, True, "wait an hour"),
         (Fault(kind="status", status=429, code=1015), Banned, True, "wait an hour"),
@@ -78,7 +78,8 @@ def test_a_setting_that_does_not_fit_says_which_one_and_how(
     ],
 )
 def test_a_refusal_that_stays_says_what_to_do(
-    meet: Callable[..., PermanentError], fault: Fault, kind: type[PermanentError], all_alike: bool, advice: str
+    meet: Callable[..., PermanentError],
+    fault: Fault, kind: type[PermanentError], all_alike: bool, advice: str,
 ) -> None:
     error = meet("demo", "demo", price, fault)
     assert type(error) is kind
@@ -88,7 +89,7 @@ def test_a_refusal_that_stays_says_what_to_do(
 
 def test_no_two_refusals_share_their_verdict(meet: Callable[..., PermanentError]) -> None:
     """A person who reads it must know which of them it is."""
-    pairs = [(400, 10010), (400, 10011), (400, 10012), (401, 10002), (401, 10005), (401, 10012), (403, None), (403, 1),
-             (404, None), (422, None), (403, 1015)]
+    pairs = [(400, 10010), (400, 10011), (400, 10012), (401, 10002), (401, 10005), (401, 10012), (403, None),
+             (403, 1), (404, None), (422, None), (403, 1015)]
     faults = [Fault(kind="status", status=status, code=code) for status, code in pairs]
     assert len({meet("demo", "demo", price, fault).verdict for fault in faults}) == len(pairs)

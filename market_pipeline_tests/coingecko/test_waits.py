@@ -66,7 +66,12 @@ def test_a_date_that_cannot_be_read_leaves_our_own_clock() -> None:
 
 @pytest.mark.parametrize(
     ("text", "moment"),
-    [("Fri, 25 Jul 2025 14:53:30 GMT", NOW), ("", None), ("soon", None), ("Fri, 25 Jul 99999 14:53:30 GMT", None)],
+    [
+        ("Fri, 25 Jul 2025 14:53:30 GMT", NOW),
+        ("", None),
+        ("soon", None),
+        ("Fri, 25 Jul 99999 14:53:30 GMT", None),
+    ],
 )
 def test_the_time_of_the_server_is_read_from_its_date(text: str, moment: datetime | None) -> None:
     assert server_time(CaseInsensitiveDict({"Date": text})) == moment

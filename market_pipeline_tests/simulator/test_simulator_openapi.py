@@ -21,7 +21,8 @@ EVERYTHING = {
     "include_last_updated_at": "true",
 }
 DOLLARS = {"vs_currencies": "usd"}
-RANGE = "/coins/bitcoin/market_chart/range"
+CHART = "/coins/bitcoin/market_chart"
+RANGE = f"{CHART}/range"
 
 
 def window(since: timedelta, until: timedelta = timedelta()) -> dict[str, str]:
@@ -38,9 +39,9 @@ QUESTIONS: list[tuple[str, dict[str, str]]] = [
     ("/simple/price", {"symbols": "btc,eth", **DOLLARS}),
     ("/simple/price", {"ids": "nothing", **DOLLARS, **EVERYTHING}),
     ("/simple/price", {"ids": "bitcoin", "vs_currencies": "eur", "include_last_updated_at": "true"}),
-    *(("/coins/bitcoin/market_chart", {"vs_currency": "usd", "days": days}) for days in ("1", "30", "90", "365")),
-    ("/coins/bitcoin/market_chart", {"vs_currency": "usd", "days": "2", "interval": "hourly"}),
-    ("/coins/bitcoin/market_chart", {"vs_currency": "usd", "days": "30", "interval": "daily", "precision": "2"}),
+    *((CHART, {"vs_currency": "usd", "days": days}) for days in ("1", "30", "90", "365")),
+    (CHART, {"vs_currency": "usd", "days": "2", "interval": "hourly"}),
+    (CHART, {"vs_currency": "usd", "days": "30", "interval": "daily", "precision": "2"}),
     (RANGE, window(timedelta(days=1))),
     (RANGE, window(timedelta(hours=1), timedelta(minutes=30))),
     (RANGE, window(timedelta(days=3), timedelta(days=2))),

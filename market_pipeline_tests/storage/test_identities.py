@@ -5,32 +5,30 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from sqlalchemy import text
 
+from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.identity import Identity
-from market_pipeline.coingecko.models import ListedCoin
+from market_pipeline.simulator.faults import Fault
+from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.errors import WriteFailed
 from market_pipeline.storage.identities import known_identities, store_identities, verify_identities
 from market_pipeline.symbols import Coin, parse_catalogue
+from market_pipeline_tests.budgets import generous_budget
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 BTC, ETH = Coin("BTC", "bitcoin"), Coin("ETH", "ethereum")
 
 
-class Asked:
-    """Stands where the client stands, so that the moment of asking can be chosen; the client itself is
-    tested over a socket."""
-
-    def __init__(self, *listed):
-        self.listed = listed
-        self.times = 0
-
-    def coins_list(self):
-        self.times += 1
-        return self.listed
+@pytest.fixture
+def simulator():
+    with Simulator(MarketModel(["bitcoin", "ethereum"])) as running:
+        yield running
 
 
 @pytest.fixture
-def client():
-    return Asked(ListedCoin("bitcoin", "btc", "Bitcoin"), ListedCoin("ethereum", "eth", "Ethereum"))
+def client(simulator, database):
+    with CoinGeckoClient(simulator.base_url, "keyless", None, generous_budget(database)) as plain:
+        yield plain
 
 
 def test_what_is_stored_comes_back(database):
@@ -49,27 +47,27 @@ def test_a_day_passes_between_two_requests(database, client):
     for after in moments:
         found = verify_identities(client, database, parse_catalogue("BTC,ETH"), NOW + after)
         assert [identity.symbol for identity in found] == ["BTC", "ETH"]
-    assert client.times == 2
+    assert client.requests_sent == 2
 
 
 def test_another_configuration_asks_at_once(database, client):
     verify_identities(client, database, [BTC, ETH], NOW)
     verify_identities(client, database, [ETH], NOW)
-    assert client.times == 1, "fewer coins are known already"
+    assert client.requests_sent == 1, "fewer coins are known already"
     verify_identities(client, database, [BTC, Coin("ETHER", "ethereum")], NOW)
-    assert client.times == 2
+    assert client.requests_sent == 2
 
 
 def test_a_clock_that_went_back_does_not_keep_the_list_for_ever(database, client):
     verify_identities(client, database, [BTC], NOW + timedelta(days=300))
     verify_identities(client, database, [BTC], NOW)
-    assert client.times == 2
+    assert client.requests_sent == 2
 
 
-def test_a_ticker_that_changed_since_is_noticed(database, client):
+def test_a_ticker_that_changed_since_is_noticed(database, client, simulator):
     ether = Coin("ETHER", "ethereum")
     verify_identities(client, database, [ether], NOW)
-    client.listed = (ListedCoin("ethereum", "etx", "Ethereum"),)
+    simulator.add_fault(Fault(kind="new_ticker", coin="ethereum", keyed_as="etx"))
     (identity,) = verify_identities(client, database, [ether], NOW + timedelta(days=1))
     assert "ETX (Ethereum); it was ETH before" in identity.problem
     assert known_identities(database, [ether])[ether][0] == identity
