@@ -64,8 +64,9 @@ def _told_of_tick(name: str, tick: "InstigatorTick", cron: object, now: datetime
     """How the newest tick went, and whether another has been due since by `cron`, which sensors have not."""
     then = datetime.fromtimestamp(tick.timestamp, timezone.utc)
     age = (now - then).total_seconds()
-    what = f"on; last tick {span(age)} ago {tick.status.value.lower()}"
-    numbers: dict[str, Number] = {"status": "on", "tick_status": tick.status.value.lower(), "tick_age_seconds": round(age)}
+    outcome = tick.status.value.lower()
+    what = f"on; last tick {span(age)} ago {outcome}"
+    numbers: dict[str, Number] = {"status": "on", "tick_status": outcome, "tick_age_seconds": round(age)}
     if tick.status.value == "FAILURE":
         why = first_line(tick.error.message if tick.error else "")
         return fail(name, f"{what}: {why}", "See the tick under Automation in the UI.", **numbers)
