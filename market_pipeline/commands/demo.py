@@ -32,6 +32,8 @@ HISTORY_DAYS = 8
 # Partitions before the filled ones, where an earlier demo may have collected.
 _EARLIER_DAYS = 30
 _READY_SECONDS = 30.0
+# Room for the first fill beside the ticks.
+_REQUESTS_PER_MINUTE = 60
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -68,6 +70,8 @@ def demo_settings(project: Path, port: int) -> Settings:
         coingecko_plan="keyless",
         coingecko_api_key=None,
         coingecko_base_url=f"http://{HOST}:{port}/api/v3",
+        coingecko_requests_per_minute=_REQUESTS_PER_MINUTE,
+        coingecko_monthly_credits=None,
         market_symbols="BTC,ETH,SOL,ADA,DOT",
         history_start=utc_now().date() - timedelta(days=HISTORY_DAYS + _EARLIER_DAYS),
         collect_cron="* * * * *",
@@ -76,9 +80,9 @@ def demo_settings(project: Path, port: int) -> Settings:
 
 
 def simulator_command(port: int) -> list[str]:
-    """The simulator with its market model and room for the first fill beside the ticks."""
+    """The simulator with its market model, which allows what the demo asks for."""
     command = [sys.executable, "-m", "market_pipeline.simulator", "--model", "--quiet"]
-    return command + ["--port", str(port), "--requests-per-minute", "30"]
+    return command + ["--port", str(port), "--requests-per-minute", str(_REQUESTS_PER_MINUTE)]
 
 
 def _wait_until_ready(port: int) -> None:
