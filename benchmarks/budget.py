@@ -1,6 +1,7 @@
 """What it costs to ask the shared budget for a request: the wait for its lock and its transaction.
 
-Wall time without the pauses between turns. The limit is so high that nobody waits for the window.
+Wall time without the pauses between turns. The limit is so high that nobody waits for the window, and
+a request takes as long as a fast one does.
 """
 
 import multiprocessing
@@ -25,8 +26,9 @@ PROCESSES = 8
 # As many grants are in the window of a budget of 100 requests a minute, which is the default's most.
 ROUNDS = 100
 _LIMITS = Limits(1_000_000, 100_000_000)
-# A few milliseconds; with eight processes that ask without a pause, the turns of the seven others as well.
-BAR_IDLE = 5
+REQUEST_SECONDS = 0.05
+# A few milliseconds; with eight processes at once, the transactions of the seven others as well.
+BAR_ALONE = 5
 BAR_CONTENDED = 5 * PROCESSES
 
 
@@ -38,7 +40,7 @@ def figures() -> Iterator[Figure]:
             migrate(database)
             database.dispose()
             name = "SQLite" if database.dialect == "sqlite" else "PostgreSQL"
-            yield from _two(f"{name}: acquire", _alone(url), BAR_IDLE)
+            yield from _two(f"{name}: acquire", _alone(url), BAR_ALONE)
             yield from _two(f"{name}: acquire, {PROCESSES} processes at once", _contended(url), BAR_CONTENDED)
 
 
@@ -69,7 +71,7 @@ def _report(url: URL, barrier: Barrier, results: "multiprocessing.SimpleQueue[li
 
 
 def _acquires(url: URL, account: str) -> list[float]:
-    """Milliseconds of each acquire of a request that ends at once, after some that are not counted."""
+    """Milliseconds of each acquire, after some that are not counted."""
     database = Database(url)
     budget = SharedBudget(database, Account("pro", account), _LIMITS)
     times = []
@@ -77,6 +79,7 @@ def _acquires(url: URL, account: str) -> list[float]:
         started = time.perf_counter()
         grant = budget.acquire("/simple/price")
         times.append(1_000 * (time.perf_counter() - started - grant.waited))
+        time.sleep(REQUEST_SECONDS)
         budget.settle(grant, "200")
     database.dispose()
     return times[5:]

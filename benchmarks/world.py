@@ -17,7 +17,10 @@ from market_pipeline.storage.schema import migrate
 from market_pipeline.symbols import KNOWN_COINS
 
 # Quiet: what goes to the terminal is not what is measured.
-_INSTANCE = "telemetry: {enabled: false}\npython_logs: {managed_python_loggers: [market_pipeline], python_log_level: WARNING}\n"
+_INSTANCE = (
+    "telemetry: {enabled: false}\n"
+    "python_logs: {managed_python_loggers: [market_pipeline], python_log_level: WARNING}\n"
+)
 
 
 @dataclass(frozen=True)

@@ -78,17 +78,16 @@ def turn(state: State, limit: int, now: int, name: str) -> int:
     `state` must have been brought to `now`.
     """
     place = ahead(state, name)
-    paced = [ticket.paced for ticket in state.waiting[:place + 1]]
-    if place == len(state.waiting):
-        paced.append(_pace(state, limit, now))
+    here = state.waiting[place:place + 1] or (Ticket(name, now, _pace(state, limit, now)),)
     taken = list(state.granted)
-    due = 0
-    for earliest in paced:
+    due = taken[-1] if taken else 0
+    for ticket in (*state.waiting[:place], *here):
         free = taken[-limit] + WINDOW if len(taken) >= limit else 0
-        due = max(earliest, due, free, state.cool_down_until)
+        due = max(ticket.paced, due, free, state.cool_down_until)
         # Nobody can be granted a request before now, however long its turn has been due.
         taken.append(max(due, now))
-        due += _spacing(limit)
+        # Whoever is late to look, perhaps for ever, does not hold up the pace of the others.
+        due += _spacing(limit) if ticket.looks_at >= now else 0
     return taken[-1]
 
 

@@ -43,7 +43,8 @@ def budget_status(
 ) -> BudgetStatus:
     """The budget of `account`; one that never sent anything has everything left.
 
-    `reserve` is how many credits are kept for live requests (see `wiring.live_reserve`). Raises a StorageError if the database cannot be read.
+    `reserve` is how many credits are kept for live requests (see `wiring.live_reserve`). Raises a
+    StorageError if the database cannot be read.
     """
     with database.reading() as connection:
         now = clock(connection)

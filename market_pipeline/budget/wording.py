@@ -19,20 +19,19 @@ def why_wait(state: State, account: Account, limits: Limits, now: int, name: str
 def too_long(why: str, now: int, turn: int, max_wait: float) -> str:
     """The verdict where the turn would come too late; `why` as `why_wait` says it."""
     return (
-        f"its turn would come in {(turn - now) / SECOND:.0f} s, at {_time(turn)}, and {max_wait:.0f} s is the "
-        f"longest wait: {why}. Try again then, or allow more with COINGECKO_REQUESTS_PER_MINUTE if the plan does."
+        f"its turn would come in {(turn - now) / SECOND:.0f} s, at {_time(turn)}, and {max_wait:.0f} s is "
+        f"the longest wait: {why}. Try again then, or allow more with COINGECKO_REQUESTS_PER_MINUTE if the "
+        "plan does."
     )
 
 
 def no_credits(short: Shortage, account: Account) -> str:
     """The verdict where the credits of the month do not suffice."""
-    month = f"{short.renews_at:%Y-%m-%d} 00:00 UTC"
-    kept = (
-        f"; {short.reserved:,} are kept for the live requests of the rest of the month" if short.reserved else ""
-    )
+    kept = f"; {short.reserved:,} are kept for the live requests of the rest of the month"
     return (
-        f"{short.used:,} of the {short.cap:,} credits of this month of {account.name} are used, {short.left:,} are "
-        f"left{kept}. They renew on {month}; COINGECKO_MONTHLY_CREDITS sets the cap."
+        f"{short.used:,} of the {short.cap:,} credits of this month of {account.name} are used, "
+        f"{short.left:,} are left{kept if short.reserved else ''}. They renew on "
+        f"{short.renews_at:%Y-%m-%d} 00:00 UTC; COINGECKO_MONTHLY_CREDITS sets the cap."
     )
 
 

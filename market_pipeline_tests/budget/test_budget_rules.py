@@ -113,11 +113,15 @@ class Callers(RuleBasedStateMachine):
         self.sleepers.pop(name)
         self.state = rules.left(self.state, name)
 
-    @rule(duration=st.integers(0, 90 * SECOND))
+    @rule(duration=st.one_of(
+        st.integers(0, 90 * SECOND), st.sampled_from([WINDOW - SECOND // 2, WINDOW - 1, WINDOW, LOOK + GRACE])
+    ))
     def time_passes(self, duration):
         self._pass(duration)
 
-    @rule(step=st.one_of(st.integers(-40 * 24 * HOUR, 40 * 24 * HOUR), st.integers(-70 * SECOND, 70 * SECOND)))
+    @rule(step=st.one_of(
+        st.integers(-40 * 24 * HOUR, 40 * 24 * HOUR), st.integers(-70 * SECOND, 70 * SECOND)
+    ))
     def the_clock_is_stepped(self, step):
         self.now += step
         self.flowed += max(0, step)

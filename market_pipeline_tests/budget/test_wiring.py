@@ -175,7 +175,10 @@ def test_the_reserve_is_the_live_requests_of_the_rest_of_the_month(chosen):
 
 @pytest.mark.parametrize(
     "cron",
-    ["*/5 * * * *", "7 */6 * * *", "0 0 * * 1-5", "30 12 15 * *", "*/20 9-17 * * 6", "0 0 29 2 *", "59 23 L * *"],
+    [
+        "*/5 * * * *", "7 */6 * * *", "0 0 * * 1-5", "30 12 15 * *", "*/20 9-17 * * 6", "0 0 29 2 *",
+        "59 23 L * *",
+    ],
 )
 @given(data=st.data())
 @settings(max_examples=12, deadline=None)
