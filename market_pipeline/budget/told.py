@@ -9,7 +9,7 @@ from market_pipeline.budget.account import Account
 from market_pipeline.budget.clock import database_clock, month_of
 from market_pipeline.budget.limits import PlanTold
 from market_pipeline.clock import DAY
-from market_pipeline.coingecko.errors import CoinGeckoError, PermanentError
+from market_pipeline.coingecko.errors import BadAnswer, CoinGeckoError, RequestRefused
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.types import from_microseconds
@@ -36,16 +36,14 @@ def is_due(settings: Settings, database: Database, account: Account) -> bool:
 def ask(client: "CoinGeckoClient", database: Database, account: Account) -> None:
     """Ask /key and keep what it says.
 
-    Raises the CoinGeckoErrors that every other request would meet too, such as a wrong key. Others
-    are logged, and what was known before holds on; a permanent one is not met again for a day.
+    An error is logged and nobody is kept from working: if the key is wrong, the next request says so
+    where it can be shown. What /key refused once is not asked for again before the next day.
     """
     try:
         info = client.key_info()
     except CoinGeckoError as error:
-        if isinstance(error, PermanentError) and error.affects_all:
-            raise
         logger.warning("The limits of the plan are not known from /key: %s", error)
-        if isinstance(error, PermanentError):
+        if isinstance(error, (RequestRefused, BadAnswer)):
             _keep(database, account, None)
         return
     _keep(database, account, info)

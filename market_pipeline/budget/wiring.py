@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # A run that waits longer than this for one request is worth less than the next run.
 MAX_WAIT_SECONDS = 300.0
+# Nobody needs the limits so much that the request itself should wait for them.
+_KEY_WAIT_SECONDS = 5.0
 
 
 def budgeted_client(
@@ -28,11 +30,10 @@ def budgeted_client(
 ) -> "CoinGeckoClient":
     """A client of the plan and key of `settings` that keeps to the budget in `database`.
 
-    Use it in a `with` block. On the plan pro /key is asked first if it was not asked for a day;
-    CoinGeckoErrors that speak of the key or the plan are raised, all others only logged.
+    Use it in a `with` block. On the plan pro /key is asked first if it was not asked for a day.
     """
     if told.is_due(settings, database, account_of(settings)):
-        with client_of(settings, shared_budget(settings, database, max_wait)) as asking:
+        with client_of(settings, shared_budget(settings, database, _KEY_WAIT_SECONDS), retries=0) as asking:
             told.ask(asking, database, account_of(settings))
     return client_of(settings, shared_budget(settings, database, max_wait))
 

@@ -119,7 +119,7 @@ def test_who_would_wait_too_long_is_told_so_at_once_with_the_numbers(world):
     assert len(world.slept) == slept
     assert caught.value.retry_after == pytest.approx(60.6, abs=0.1)
     message = str(caught.value)
-    assert message.startswith("GET /simple/price was not sent: its turn would come in 61 s, at 2026-11-23 12:01")
+    assert message.startswith("GET /simple/price was not sent: its turn would come in 61 s, at 2026-11-23 12")
     assert "60 s is the longest wait: 5 requests a minute are the limit" in message
     assert world.status(5).waiting == 0
 

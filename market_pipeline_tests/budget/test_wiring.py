@@ -9,14 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
+from market_pipeline.budget import told
 from market_pipeline.budget.account import Account
 from market_pipeline.budget.clock import next_month
 from market_pipeline.budget.ledger import requests_by_hour
 from market_pipeline.budget.limits import Limits, PlanTold, limits_of
 from market_pipeline.budget.reserve import ticks_left
+from market_pipeline.budget.shared import SharedBudget
+from market_pipeline.budget.status import budget_status
 from market_pipeline.budget.wiring import account_of, budgeted_client, limits_now, live_reserve
 from market_pipeline.clock import DAY, start_of_day, utc_now
 from market_pipeline.coingecko.errors import BudgetExhausted, RequestRefused
+from market_pipeline.coingecko.key import KeyInfo
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
@@ -54,7 +58,7 @@ def keyless(**changes):
 
 
 @pytest.mark.parametrize(
-    ("plan", "set_per_minute", "set_monthly", "told", "limits"),
+    ("plan", "set_per_minute", "set_monthly", "said", "limits"),
     [
         ("keyless", None, None, None, Limits(5, None)),
         ("demo", None, None, None, Limits(30, 10_000)),
@@ -68,11 +72,11 @@ def keyless(**changes):
     ],
 )
 def test_a_limit_is_what_was_set_else_what_key_told_else_the_plans_own(
-    plan, set_per_minute, set_monthly, told, limits
+    plan, set_per_minute, set_monthly, said, limits
 ):
     """And never above 100 a minute unless that was set."""
-    said = PlanTold(*told, datetime(2026, 11, 23, tzinfo=UTC)) if told else None
-    assert limits_of(plan, set_per_minute, set_monthly, said) == limits
+    told_then = PlanTold(*said, datetime(2026, 11, 23, tzinfo=UTC)) if said else None
+    assert limits_of(plan, set_per_minute, set_monthly, told_then) == limits
 
 
 def test_an_account_is_the_plan_the_host_and_nothing_that_leads_to_the_key(chosen):
@@ -103,16 +107,21 @@ def test_on_the_plan_pro_the_key_is_asked_for_its_limits_once_a_day(chosen, simu
     assert [sent.path for sent in simulator.requests].count("/key") == 3
 
 
-def test_credits_that_the_key_spent_elsewhere_count_too(chosen, simulator, sqlite_database):
-    settings = chosen()
-    with budgeted_client(settings, sqlite_database) as client:
-        info = client.key_info()
-    with sqlite_database.reading() as connection:
-        used = connection.execute(request_budgets.select()).mappings().one()["credits_used"]
-    assert used >= info.calls_this_month - 1
-    _set(sqlite_database, credits_used=info.monthly_credits)
-    with budgeted_client(settings, sqlite_database) as client, pytest.raises(BudgetExhausted):
-        client.ping()
+@pytest.mark.parametrize(("calls", "left", "used"), [(777, 49_500, 777), (10, 49_100, 900), (0, 50_000, 1)])
+def test_credits_that_the_key_spent_elsewhere_count_too(chosen, sqlite_database, calls, left, used):
+    """Whichever count is the highest: the account's, the key's, or our own."""
+    settings = chosen(coingecko_monthly_credits=50_000)
+    account = account_of(settings)
+    budget = SharedBudget(sqlite_database, account, limits_now(settings, sqlite_database))
+    budget.settle(budget.acquire("/key"), "200")
+
+    class Told:
+        def key_info(self):
+            return KeyInfo("analyst", 500, 50_000, calls, left)
+
+    told.ask(Told(), sqlite_database, account)
+    status = budget_status(sqlite_database, account, limits_now(settings, sqlite_database), 0)
+    assert (status.credits_used, status.credits_left) == (used, 50_000 - used)
 
 
 @pytest.mark.parametrize(
@@ -128,10 +137,16 @@ def test_nobody_is_asked_for_limits_that_are_known(chosen, simulator, sqlite_dat
     assert simulator.requests == []
 
 
-def test_a_wrong_key_is_reported_by_the_first_request(chosen, simulator, sqlite_database):
-    simulator.add_fault(Fault(kind="status", status=401, code=10002, path="/key"))
-    with pytest.raises(RequestRefused, match="COINGECKO_API_KEY"):
-        budgeted_client(chosen(), sqlite_database)
+def test_a_wrong_key_is_reported_by_the_first_request_of_every_client(chosen, simulator, sqlite_database):
+    """Not by its making, where nobody could say which symbols it concerns."""
+    simulator.add_fault(Fault(kind="status", status=401, code=10002, times=None))
+    for _ in range(2):
+        with (
+            budgeted_client(chosen(), sqlite_database) as client,
+            pytest.raises(RequestRefused, match="COINGECKO_API_KEY"),
+        ):
+            client.ping()
+    assert [sent.path for sent in simulator.requests] == ["/key", "/ping", "/ping"]
 
 
 @pytest.mark.parametrize(("status", "asked_again"), [(404, 0), (501, 1)])
