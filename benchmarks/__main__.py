@@ -9,11 +9,12 @@ from benchmarks.figures import Section
 
 def sections() -> dict[str, Section]:
     """The sections by name, in the order in which they are printed."""
-    from benchmarks import budget, imports, requests_sent, tables, ticks
+    from benchmarks import backfill, budget, imports, requests_sent, tables, ticks
 
     return {
         "Requests": requests_sent.figures,
         "The request budget": budget.figures,
+        "Filling history": backfill.figures,
         "Imports": imports.figures,
         "A tick": ticks.figures,
         "Reading and writing through the IO manager": tables.figures,

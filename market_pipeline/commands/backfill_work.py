@@ -68,10 +68,10 @@ def complete(work: Backfill, plan: Plan) -> int:
                     failure = _collect(work, plan, runs, progress)
             failure = failure or _score(work, runs)
     except KeyboardInterrupt:
-        say(f"Interrupted after {_done(progress)}. {_RESUME}")
+        say(f"Interrupted after {progress}. {_RESUME}")
         return 130
     if plan.repairs:
-        say(f"Stored {_done(progress)}.")
+        say(f"Stored {progress}.")
     if failure:
         say(f"Stopped: {failure} {_RESUME}")
         return 1
@@ -84,14 +84,15 @@ def _collect(work: Backfill, plan: Plan, runs: "Runs", progress: "RunProgress") 
 
     for number, planned in enumerate(plan.repairs, 1):
         runs.wait_for_others(COMPLETE_DAYS)
-        rows = 0
+        rows = requests = 0
         # Others may have stored some of it since the plan was made: a schedule, the sensor.
         for repair in work.repairs(work.missing(planned.first, planned.last, planned.symbols)):
             ended = runs.execute(COMPLETE_DAYS, repair)
             if not ended.success:
                 return f"the run {ended.run_id[:8]} of {repair} failed: {ended.reason}"
-            rows += ended.rows
-        progress.finished(f"Run {number} of {len(plan.repairs)}: {planned}", planned.partitions, rows)
+            rows, requests = rows + ended.rows, requests + ended.requests
+        what = f"Run {number} of {len(plan.repairs)}, {planned}"
+        progress.finished(what, planned.partitions, rows, requests)
     return None
 
 
@@ -112,10 +113,6 @@ def _score(work: Backfill, runs: "Runs") -> str | None:
         if not ended.success:
             return f"the anomalies of {part} could not be computed: {ended.reason}"
     return None
-
-
-def _done(progress: "RunProgress") -> str:
-    return f"{counted(progress.rows, 'row')} with {counted(progress.requests, 'request')}"
 
 
 def report(work: Backfill) -> int:

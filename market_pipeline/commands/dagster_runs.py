@@ -30,18 +30,20 @@ log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 5.0
 _PATIENCE_SECONDS = 600.0
+_NUMBERS = ("rows_written", "requests_in_this_run")
 # What a person needs of a run is said by the command; the UI has every event.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: `reason` is why it failed, `rows` counts the prices that it stored."""
+    """How a run ended: `reason` is why it failed, `rows` and `requests` what a good one stored and sent."""
 
     run_id: str
     success: bool
     reason: str
     rows: int
+    requests: int
 
 
 class Runs:
@@ -80,7 +82,7 @@ class Runs:
         if interrupted:
             self._cancel(run_id)
             raise KeyboardInterrupt
-        return Ended(run_id, result.success, _why_failed(result), _rows(result))
+        return Ended(run_id, result.success, _why_failed(result), *(_number(result, name) for name in _NUMBERS))
 
     def wait_for_others(self, job: str) -> None:
         """Let a run of `job` that somebody else has at work end first, within reason: it may ask for the same."""
@@ -107,13 +109,13 @@ def _is_interruption(event: "dg.DagsterEvent") -> bool:
     return event.is_step_failure and event.step_failure_data.error_source is ErrorSource.INTERRUPT
 
 
-def _rows(result: "dg.ExecuteInProcessResult") -> int:
-    """How many prices were new or changed; the run tells it with each of its partitions."""
+def _number(result: "dg.ExecuteInProcessResult", name: str) -> int:
+    """A number that the run tells with each of the partitions of `raw_prices`."""
     for event in result.all_events:
         if event.is_step_materialization and event.asset_key and event.asset_key.path[-1] == "raw_prices":
-            written: Any = event.materialization.metadata.get("rows_written")
-            if written is not None:
-                return int(written.value)
+            value: Any = event.materialization.metadata.get(name)
+            if value is not None:
+                return int(value.value)
     return 0
 
 

@@ -31,11 +31,7 @@ class RunProgress:
         self._task = self._bar.add_task("", total=partitions, note="")
         self._watcher = _Watcher(self._show)
         self.rows = 0
-
-    @property
-    def requests(self) -> int:
-        """Requests sent since the block began, retries included."""
-        return self._watcher.requests
+        self.requests = 0
 
     def __enter__(self) -> "RunProgress":
         self._bar.start()
@@ -52,19 +48,21 @@ class RunProgress:
         self._bar.stop()
         _log_to_stderr()
 
-    def finished(self, what: str, partitions: int, rows: int) -> None:
+    def finished(self, what: str, partitions: int, rows: int, requests: int) -> None:
         """One run more is done; `what` names it."""
         self.rows += rows
+        self.requests += requests
         self._bar.advance(self._task, partitions)
+        self._watcher.requests = 0
         self._show("")
         if not self._console.is_terminal:
-            self._console.print(
-                f"{what}: {counted(rows, 'row')}, {counted(self.requests, 'request')} so far", soft_wrap=True
-            )
+            self._console.print(f"{what}: {self}", soft_wrap=True)
 
-    def _show(self, waiting: str) -> None:
-        note = f"{counted(self.rows, 'row')}, {counted(self.requests, 'request')}{waiting}"
-        self._bar.update(self._task, note=note, refresh=True)
+    def __str__(self) -> str:
+        return f"{counted(self.rows, 'row')} with {counted(self.requests, 'request')}"
+
+    def _show(self, now: str) -> None:
+        self._bar.update(self._task, note=f"{self}{now}", refresh=True)
 
 
 def _log_to_stderr() -> None:
@@ -75,7 +73,7 @@ def _log_to_stderr() -> None:
 
 
 class _Watcher(logging.Handler):
-    """Learns of requests and waits from what the client and the budget log."""
+    """Learns what the run at work does from what the client and the budget log."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         super().__init__(logging.INFO)
@@ -85,6 +83,6 @@ class _Watcher(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if hasattr(record, "status_code"):
             self.requests += 1
-            self._show("")
+            self._show(f", {self.requests} more under way")
         elif hasattr(record, "wait_seconds"):
             self._show(f", waiting {record.wait_seconds:.0f} s for the request budget")

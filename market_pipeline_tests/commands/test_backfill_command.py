@@ -68,9 +68,9 @@ def test_it_fills_what_is_missing_and_then_there_is_nothing_to_do(filling, capsy
     assert filling.backfill(2, 0, "--symbols", "btc, ETH", "--yes") == 0
     output = capsys.readouterr()
     assert "6 partitions" in output.out and "2 requests in 1 run" in output.out
-    assert f"Stored {filling.rows()} rows with" in output.out
+    assert f"Stored {filling.rows()} rows with 2 requests." in output.out
     assert "Everything from" in output.out and "of BTC, ETH is stored." in output.out
-    assert "Run 1 of 1:" in output.err
+    assert "Run 1 of 1, " in output.err
     assert "DEBUG" not in output.err and '"level": "INFO"' not in output.err, "the terminal is not a log"
     assert len(filling.history) == 2
     assert filling.backfill(2, 0, "--symbols", "BTC,ETH") == 0, "no question where nothing is to be done"
@@ -219,12 +219,13 @@ def test_on_a_terminal_there_is_a_bar_and_logs_appear_above_it(monkeypatch):
     with RunProgress(10) as progress:
         logger.info("GET", extra={"status_code": 200})
         logger.info("Waiting", extra={"wait_seconds": 41.3})
-        progress.finished("Run 1", 5, 120)
+        progress.finished("Run 1", 5, 120, 2)
     drawn = terminal.getvalue()
     assert "5 of 10 partitions" in drawn
-    assert "120 rows, 1 request" in drawn
+    assert "120 rows with 2 requests" in drawn
+    assert ", 1 more under way" in drawn
     assert "waiting 41 s for the request budget" in drawn
-    assert (progress.rows, progress.requests) == (120, 1)
+    assert (progress.rows, progress.requests) == (120, 2)
     assert "Run 1" not in drawn, "lines are for where there is no bar"
 
 
