@@ -86,8 +86,8 @@ class Plan:
         minutes = math.ceil(self.requests / per_minute)
         yield f"{counted(self.partitions, 'partition')} (a day of a symbol each) without all prices."
         yield (
-            f"{counted(self.requests, 'request')} in {counted(len(self.repairs), 'run')}, about {minutes:,} min "
-            f"at {per_minute:,} requests a minute, newest days first:"
+            f"{counted(self.requests, 'request')} in {counted(len(self.repairs), 'run')}, "
+            f"about {minutes:,} min at {per_minute:,} requests a minute, newest days first:"
         )
         for repair in self.repairs[:_SHOWN]:
             yield f"  {repair}"
@@ -105,8 +105,10 @@ class Plan:
         renewal = f"{budget.renews_at:%Y-%m-%d} 00:00 UTC"
         free = max(0, budget.credits_left - budget.reserve)
         yield (
-            f"{counted(self.requests, 'credit')}; {budget.credits_left:,} of the month's {budget.monthly_credits:,} "
-            f"are left, {budget.reserve:,} of these are kept for live prices until {renewal}."
+            f"{counted(self.requests, 'credit')}; {budget.credits_left:,} of the month's "
+            f"{budget.monthly_credits:,} are left, {budget.reserve:,} of these are kept for live prices "
+            f"until {renewal}."
         )
         if self.requests > free:
-            yield f"That suffices for {counted(free, 'request')}; the same command does the rest after {renewal}."
+            enough = counted(free, "request")
+            yield f"That suffices for {enough}; the same command does the rest after {renewal}."

@@ -73,7 +73,7 @@ def complete(work: Backfill, plan: Plan) -> int:
     if plan.repairs:
         say(f"Stored {progress}.")
     if failure:
-        say(f"Stopped: {failure} {_RESUME}")
+        say(f"Stopped: {failure.rstrip('.')}. {_RESUME}")
         return 1
     return report(work) if plan.repairs else 0
 
@@ -125,6 +125,6 @@ def report(work: Backfill) -> int:
     say(f"Everything {work} is stored.")
     start, end = start_of_day(work.span.first), start_of_day(work.span.last) + DAY
     for symbol, absences in known_gaps(work.database, work.catalogue, start, end).items():
-        stretches = counted(len(absences), "stretch", "stretches")
-        say(f"CoinGecko itself has no prices of {symbol} in {stretches} of this; source_gaps holds the evidence.")
+        where = f"{symbol} in {counted(len(absences), 'stretch', 'stretches')} of this"
+        say(f"CoinGecko itself has no prices of {where}; source_gaps holds the evidence.")
     return 0

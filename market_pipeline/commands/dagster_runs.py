@@ -5,20 +5,15 @@ them all; whether `make run` is at work on the same instance does not matter.
 """
 
 import logging
-import os
-import shutil
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from market_pipeline.commands.home import StartError, project_folder
-from market_pipeline.commands.instance import create_instance
-from market_pipeline.commands.run import HOME
+from market_pipeline.commands.dagster_home import dagster_home
 from market_pipeline.logs import ROOT
 from market_pipeline.prices.repairs import Repair
 from market_pipeline.settings import Settings
@@ -30,7 +25,6 @@ log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 5.0
 _PATIENCE_SECONDS = 600.0
-_NUMBERS = ("rows_written", "requests_in_this_run")
 # What a person needs of a run is said by the command; the UI has every event.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -60,7 +54,10 @@ class Runs:
         return build_defs(self._settings)
 
     def execute(self, job: str, part: Repair) -> Ended:
-        """One run of `job` over the partitions of `part`; KeyboardInterrupt after it was marked canceled."""
+        """One run of `job` over the partitions of `part`.
+
+        Interrupted, it is marked canceled, and KeyboardInterrupt is raised.
+        """
         import dagster as dg
 
         from market_pipeline.defs.local_runs import process_tags
@@ -82,10 +79,14 @@ class Runs:
         if interrupted:
             self._cancel(run_id)
             raise KeyboardInterrupt
-        return Ended(run_id, result.success, _why_failed(result), *(_number(result, name) for name in _NUMBERS))
+        rows, requests = (_number(result, name) for name in ("rows_written", "requests_in_this_run"))
+        return Ended(run_id, result.success, _why_failed(result), rows, requests)
 
     def wait_for_others(self, job: str) -> None:
-        """Let a run of `job` that somebody else has at work end first, within reason: it may ask for the same."""
+        """Let a run of `job` that somebody else has at work end first: it may ask for the same.
+
+        A run that hangs is not waited for without end.
+        """
         from market_pipeline.defs.local_runs import unfinished_run
 
         patience = time.monotonic() + _PATIENCE_SECONDS
@@ -139,8 +140,7 @@ def recorded_runs(settings: Settings) -> Iterator[Runs]:
     """
     import dagster as dg
 
-    home = _home()
-    create_instance(home)
+    home = dagster_home()
     with _warnings_only(), dg.DagsterInstance.from_config(str(home)) as instance:
         yield Runs(settings, instance)
 
@@ -155,20 +155,3 @@ def _warnings_only() -> Iterator[None]:
     finally:
         for handler, level in handlers:
             handler.setLevel(level)
-
-
-def _home() -> Path:
-    if given := os.environ.get("DAGSTER_HOME"):
-        home = Path(given).expanduser()
-        if not home.is_absolute() or not home.is_dir():
-            raise StartError(f"DAGSTER_HOME={given} is not the absolute path of a folder")
-        return home
-    project = project_folder()
-    home = project / HOME
-    try:
-        home.mkdir(exist_ok=True)
-        if not (home / "dagster.yaml").exists():
-            shutil.copyfile(project / "dagster.yaml", home / "dagster.yaml")
-    except OSError as error:
-        raise StartError(f"{home} cannot be written: {error.strerror}") from None
-    return home

@@ -1,4 +1,4 @@
-"""`market-pipeline replay`: refused points judged again by the rules of today; prices leave the quarantine."""
+"""`market-pipeline replay`: refused points judged again by today's rules; prices leave the quarantine."""
 
 import argparse
 from collections import Counter
@@ -54,9 +54,8 @@ def execute(options: argparse.Namespace) -> int:
     if options.dry_run or not confirmed(options.yes):
         return 0
     written = move(database, verdicts)
-    say(
-        f"{counted(len(verdicts.accepted), 'point')} moved to raw_prices, {counted(written, 'price')} new or changed."
-    )
+    moved, changed = counted(len(verdicts.accepted), "point"), counted(written, "price")
+    say(f"{moved} moved to raw_prices, {changed} new or changed.")
     return _score(settings, verdicts)
 
 
@@ -92,10 +91,8 @@ def _score(settings: Settings, verdicts: Verdicts) -> int:
         for part in repairs:
             ended = runs.execute(SCORE_DAYS, part)
             if not ended.success:
-                say(
-                    f"The anomalies of {part} could not be computed: {ended.reason} Materialize price_anomalies of "
-                    "these partitions in the UI once the cause is mended."
-                )
+                say(f"The anomalies of {part} could not be computed: {ended.reason.rstrip('.')}.")
+                say("Materialize price_anomalies of these partitions in the UI once the cause is mended.")
                 return 1
     say(f"Anomalies computed again for {counted(sum(part.partitions for part in repairs), 'partition')}.")
     return 0

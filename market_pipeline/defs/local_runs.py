@@ -30,7 +30,8 @@ def unfinished_run(
 
     Runs of dead processes are ended first.
     """
-    runs = instance.get_runs(dg.RunsFilter(job_name=job, statuses=_AT_WORK if at_work else _WAITING + _AT_WORK))
+    statuses = _AT_WORK if at_work else _WAITING + _AT_WORK
+    runs = instance.get_runs(dg.RunsFilter(job_name=job, statuses=statuses))
     dead = [run for run in runs if _is_dead(run.tags)]
     for run in dead:
         instance.report_run_failed(run, "The process of this run was killed. What it had stored is kept.")
@@ -44,8 +45,6 @@ def _is_dead(tags: Mapping[str, str]) -> bool:
         return False
     try:
         os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
     return False

@@ -72,21 +72,24 @@ def _next_repair(situation: Situation, symbols: Sequence[str]) -> Repair | str:
     newest = next((run for run in situation.past if run.job == COMPLETE_DAYS), None)
     if newest and not newest.success and newest.again_at > situation.now:
         return (
-            f"{lack}, but run {newest.run_id[:8]} of {COMPLETE_DAYS} ended without success at {newest.ended:%H:%M} "
-            f"UTC; its page tells why. The next try is at {newest.again_at:%H:%M} UTC."
+            f"{lack}, but run {newest.run_id[:8]} of {COMPLETE_DAYS} ended without success at "
+            f"{newest.ended:%H:%M} UTC; its page tells why. The next try is at {newest.again_at:%H:%M} UTC."
         )
     open_repairs = _not_lately(COMPLETE_DAYS, repairs, situation)
     if not open_repairs:
         return (
-            f"{lack}, the newest being {repairs[0]}. CoinGecko was asked for them and answered without; it is asked "
-            f"again at {_again_at(repairs, situation):%H:%M} UTC. rejected_prices and the checks may tell why."
+            f"{lack}, the newest being {repairs[0]}. CoinGecko was asked for them and answered without; it is "
+            f"asked again at {_again_at(repairs, situation):%H:%M} UTC. rejected_prices and the checks may tell "
+            "why."
         )
     return _affordable(open_repairs[0], situation.budget, lack)
 
 
 def _not_lately(job: str, repairs: Sequence[Repair], situation: Situation) -> list[Repair]:
     """Those that no run of `job` has tried too shortly before."""
-    tried = {(run.start, run.end) for run in situation.past if run.job == job and run.again_at > situation.now}
+    tried = {
+        (run.start, run.end) for run in situation.past if run.job == job and run.again_at > situation.now
+    }
     return [repair for repair in repairs if _range(repair) not in tried]
 
 
@@ -107,8 +110,8 @@ def _affordable(repair: Repair, budget: BudgetStatus, lack: str) -> Repair | str
     if free < 1:
         return (
             f"{lack}, but no credits are left for history: {budget.credits_left:,} of the month's "
-            f"{budget.monthly_credits:,} remain and {budget.reserve:,} are kept for live prices. They renew on "
-            f"{budget.renews_at:%Y-%m-%d} 00:00 UTC."
+            f"{budget.monthly_credits:,} remain and {budget.reserve:,} are kept for live prices. They renew "
+            f"on {budget.renews_at:%Y-%m-%d} 00:00 UTC."
         )
     return replace(repair, symbols=repair.symbols[:free])
 

@@ -51,9 +51,8 @@ class Filling:
 
     def arguments(self, first, last, *more):
         """A backfill of days ago `first`..`last`."""
-        return [
-            "backfill", "--from", self.days_ago(first).isoformat(), "--to", self.days_ago(last).isoformat(), *more,
-        ]  # fmt: skip
+        start, end = self.days_ago(first).isoformat(), self.days_ago(last).isoformat()
+        return ["backfill", "--from", start, "--to", end, *more]
 
     def backfill(self, first, last, *more):
         return main(self.arguments(first, last, *more))

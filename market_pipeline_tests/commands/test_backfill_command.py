@@ -4,19 +4,28 @@ import io
 import logging
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 from datetime import timedelta
 
+import dagster as dg
 import pytest
 from sqlalchemy import text
 
+from market_pipeline.budget.limits import Limits
+from market_pipeline.budget.shared import SharedBudget
+from market_pipeline.budget.wiring import account_of
 from market_pipeline.clock import utc_now
+from market_pipeline.commands import dagster_runs
+from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.main import main
 from market_pipeline.commands.progress import RunProgress
 from market_pipeline.commands.run import HOME
 from market_pipeline.defs import resources
+from market_pipeline.settings import load_settings
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
@@ -114,7 +123,7 @@ def test_the_instance_of_dagster_home_is_used(filling, monkeypatch, tmp_path):
         (["--from", "2026-01-05", "--to", "2026-01-01"], "2026-01-05 comes after 2026-01-01"),
         (["--from", "2026-01-05", "--to", "2999-01-01"], "2999-01-01 has not begun"),
         (["--from", "2013-05-05", "--to", "2026-01-01"], "set HISTORY_START=2013-05-05 or earlier"),
-        (["--from", "2026-01-01", "--to", "2026-01-02", "--symbols", "BTC,PEPE"], "Unsupported symbol: 'PEPE'"),
+        (["--from", "2026-01-01", "--to", "2026-01-02", "--symbols", "PEPE"], "Unsupported symbol: 'PEPE'"),
     ],
 )
 def test_what_cannot_be_filled_is_said(filling, capsys, arguments, complaint):
@@ -229,34 +238,101 @@ def test_on_a_terminal_there_is_a_bar_and_logs_appear_above_it(monkeypatch):
     assert "Run 1" not in drawn, "lines are for where there is no bar"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_it_can_be_stopped_anywhere_and_goes_on_where_it_stopped(filling, how):
-    """Three runs of one request each; the second never gets its answer."""
+def hanging(filling):
+    """Let the second of three runs never get its answer; whether its request was sent."""
     filling.simulator.add_fault(Fault(kind="hang", times=None, path="/coins/solana"))
-    arguments = filling.arguments(4, 0, "--symbols", "BTC,SOL,DOT", "--yes")
-    command = [sys.executable, "-m", "market_pipeline.commands.main", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return lambda: any("solana" in request.path for request in filling.simulator.requests)
 
-    def hanging():
-        return any("solana" in request.path for request in filling.simulator.requests)
 
-    wait_for(hanging, 120, "the second run's request")
-    process.send_signal(how)
-    output, _ = process.communicate(timeout=60)
-    if how == signal.SIGINT:
-        assert process.returncode == 130
-        assert "Interrupted after" in output and "the same command goes on" in output
-        assert "Traceback" not in output, output
+def assert_it_goes_on_where_it_stopped(filling, arguments):
     assert [coin for coin, _, _ in filling.history if coin != "solana"] == ["bitcoin"]
     filling.simulator.clear_faults()
-    before = len(filling.simulator.requests)
+    before = len(filling.history)
     assert main(arguments) == 0
-    after = [request.path.split("/")[2] for request in filling.simulator.requests[before:]]
-    assert [coin for coin in after if coin != "list"] == ["solana", "polkadot"], "what is complete is not asked for"
+    after = [coin for coin, _, _ in filling.history[before:]]
+    assert after == ["solana", "polkadot"], "what is complete is not asked for"
     assert not [key for key in filling.missing(4, 0) if key[1] in ("BTC", "SOL", "DOT")]
-    statuses = {run.status.value for run in filling.runs()}
-    assert statuses == {"SUCCESS", "CANCELED" if how == signal.SIGINT else "FAILURE"}, "no run is left hanging"
+
+
+def test_ctrl_c_ends_it_in_order_and_the_same_command_goes_on(filling, capsys):
+    sent = hanging(filling)
+
+    def press_ctrl_c():
+        wait_for(sent, 120, "the second run's request")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    arguments = filling.arguments(4, 0, "--symbols", "BTC,SOL,DOT", "--yes")
+    pressing = threading.Thread(target=press_ctrl_c)
+    pressing.start()
+    assert main(arguments) == 130
+    pressing.join()
+    said = capsys.readouterr()
+    assert "Interrupted after 120 rows with" in said.out and "the same command goes on" in said.out
+    assert "Traceback" not in said.err
+    assert [run.status.value for run in filling.runs()] == ["SUCCESS", "CANCELED"]
+    assert_it_goes_on_where_it_stopped(filling, arguments)
+
+
+@pytest.mark.slow
+def test_a_killed_one_leaves_no_run_hanging_and_the_same_command_goes_on(filling):
+    sent = hanging(filling)
+    arguments = filling.arguments(4, 0, "--symbols", "BTC,SOL,DOT", "--yes")
+    command = [sys.executable, "-m", "market_pipeline.commands.main", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        wait_for(sent, 120, "the second run's request")
+        process.kill()
+    assert [run.status.value for run in filling.runs()] == ["SUCCESS", "STARTED"]
+    assert_it_goes_on_where_it_stopped(filling, arguments)
+    assert [run.status.value for run in filling.runs()][:2] == ["SUCCESS", "FAILURE"]
+
+
+def test_a_run_of_somebody_else_is_let_end_first(filling, capsys, monkeypatch):
+    """It may be asking for the same days."""
+    monkeypatch.setattr(dagster_runs, "_POLL_SECONDS", 0.2)
+    home = filling.project / HOME
+    home.mkdir()
+    shutil.copy(filling.project / "dagster.yaml", home)
+    create_instance(home)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        job = dg.GraphDefinition(name="complete_days").to_job()
+        other = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+        threading.Timer(1.0, lambda: instance.report_run_canceled(other)).start()
+        assert filling.backfill(0, 0, "--symbols", "BTC", "--yes") == 0
+    assert f"Waiting for run {other.run_id[:8]} of complete_days to end" in capsys.readouterr().err
+    monkeypatch.setattr(dagster_runs, "_PATIENCE_SECONDS", 0.0)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+        assert filling.backfill(0, 0, "--symbols", "ETH", "--yes") == 0, "nobody waits for ever"
+
+
+def test_scores_that_fail_are_told(filling, capsys, monkeypatch):
+    assert filling.backfill(0, 0, "--symbols", "ADA", "--yes") == 0
+
+    def failing(*given):
+        raise RuntimeError("no scores today")
+
+    monkeypatch.setattr("market_pipeline.anomalies.detect.detect_days", failing)
+    with dg.DagsterInstance.from_config(str(filling.project / HOME)) as instance:
+        key = dg.AssetMaterialization("raw_prices", partition=f"{filling.settled}|ADA")
+        instance.report_runless_asset_event(key)
+    assert filling.backfill(0, 0, "--symbols", "ADA", "--yes") == 1
+    said = capsys.readouterr().out
+    assert "could not be computed: RuntimeError: no scores today. What is stored stays" in said
+
+
+def test_a_home_that_cannot_be_written_is_said_in_a_sentence(filling, capsys):
+    (filling.project / HOME).touch()
+    assert filling.backfill(0, 0, "--symbols", "ADA", "--yes") == 2
+    assert f"{HOME} cannot be written" in capsys.readouterr().err
+
+
+def test_a_pause_that_the_server_asked_for_is_told(filling_of, capsys):
+    filling = filling_of()
+    filling.migrate()
+    budget = SharedBudget(filling.database, account_of(load_settings()), Limits(600, None))
+    budget.settle(budget.acquire("/ping"), "429", cool_down=60.0, reason="the server said so")
+    assert filling.backfill(0, 0, "--dry-run") == 0
+    assert "(the server said so); the first request waits." in capsys.readouterr().out
 
 
 def test_days_that_the_plan_does_not_see_are_left_out(filling, capsys):

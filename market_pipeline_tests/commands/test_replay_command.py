@@ -36,7 +36,7 @@ def filling(project, monkeypatch):
 
 @pytest.fixture
 def refused(filling):
-    """A price that a former rule refused, one that is refused for another reason today, one as before, one cut."""
+    """A price by today's rules, one that is refused for another reason now, one as before, one cut."""
     noon = start_of_day(filling.days_ago(1)) + timedelta(hours=12)
     points = [
         (Reason.ZERO_PRICE, json.dumps([noon.timestamp() * 1000, 5.0]), Source.HISTORY),
@@ -123,8 +123,7 @@ def test_scores_that_fail_are_told_with_what_to_do(filling, refused, capsys, mon
     assert filling.rows() == 1
 
 
-def test_a_price_before_the_start_of_history_moves_and_is_scored_nowhere(filling, refused, capsys, monkeypatch):
-    monkeypatch.setenv("HISTORY_START", filling.days_ago(-1).isoformat())
+def test_a_price_without_a_partition_moves_and_is_scored_nowhere(filling, refused, capsys, monkeypatch):
     monkeypatch.setenv("MARKET_SYMBOLS", "ETH")
     assert main(["replay", "--yes"]) == 0
     assert "Anomalies" not in capsys.readouterr().out

@@ -129,7 +129,8 @@ def test_a_hole_is_filled_newest_days_first_and_the_week_after_it_is_scored_agai
 
 
 def test_a_source_that_fails_is_asked_again_an_hour_later(sensed):
-    sensed.simulator.add_fault(Fault(kind="status", status=400, code=10012, times=None, path="/coins/cardano"))
+    fault = Fault(kind="status", status=400, code=10012, times=None, path="/coins/cardano")
+    sensed.simulator.add_fault(fault)
     run = execute(sensed, evaluate(sensed))
     assert not run.success
     evaluation = evaluate(sensed)

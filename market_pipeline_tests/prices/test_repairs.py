@@ -20,7 +20,8 @@ def a_year(symbols):
 
 
 def cells(repair):
-    return [(repair.first + timedelta(days=n), symbol) for n in range(repair.days) for symbol in repair.symbols]
+    days = [repair.first + timedelta(days=n) for n in range(repair.days)]
+    return [(day, symbol) for day in days for symbol in repair.symbols]
 
 
 def fewest_requests(days, longest):
@@ -53,7 +54,7 @@ def assert_plan_is_right(days, repairs, longest, largest):
     assert [repair.last for repair in repairs] == sorted((repair.last for repair in repairs), reverse=True)
     for repair in repairs:
         first = SYMBOLS.index(repair.symbols[0])
-        assert SYMBOLS[first : first + len(repair.symbols)] == repair.symbols, "a range of Dagster's partitions"
+        assert SYMBOLS[first : first + len(repair.symbols)] == repair.symbols, "neighbours"
 
 
 @given(asked_days, st.integers(1, 12), st.integers(1, 30))
