@@ -1,7 +1,7 @@
 """The assets `raw_prices` and `rejected_prices`: collect a set of days, keep what is accepted,
 quarantine what is refused. What is refused, and how little is asked, the core decides."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -108,13 +108,21 @@ def _keep_what_came(store: Database, quotes: Columns, refusals: Columns) -> None
 
 
 def _run_metadata(collected: "Collected") -> Metadata:
-    unfilled = "; ".join(f"{symbol}: {why}" for symbol, why in collected.unfilled.items())
     return {
         "requests_in_this_run": collected.requests,
         "holes_filled": len(collected.filled),
-        "holes_unfilled": unfilled or "none",
+        "holes_unfilled": _summary(collected.unfilled),
         "unasked_coins": ", ".join(collected.unasked) or "none",
     }
+
+
+def _summary(unfilled: Mapping[str, str]) -> str:
+    """Which holes stay and the first reason, in few words: Dagster keeps a copy for every partition."""
+    if not unfilled:
+        return "none"
+    shown = ", ".join(list(unfilled)[:10])
+    more = f" and {len(unfilled) - 10} more" if len(unfilled) > 10 else ""
+    return f"{shown}{more}: {next(iter(unfilled.values()))}"
 
 
 def _describe(context: dg.AssetExecutionContext, asset: str, days: dict[DayOfSymbol, Metadata]) -> None:

@@ -51,8 +51,9 @@ def fill_holes(
             unfilled[symbol] = error.verdict
             stopped = error.verdict if error.affects_all else ""
     if unfilled:
-        logger.warning("Holes of the last day stay until the next tick: %s", ", ".join(unfilled),
-                       extra={"unfilled": unfilled})
+        logger.warning("The holes of %s in the last day stay until the next tick: %s",
+                       ", ".join(unfilled), next(iter(unfilled.values())),
+                       extra={"symbols_unfilled": len(unfilled)})
     collected = progress.collected(client.requests_sent - before)
     return replace(collected, filled=collected.quotes, unfilled=unfilled)
 

@@ -173,7 +173,8 @@ def test_a_failed_request_leaves_the_hole_and_the_others_are_filled(simulator, f
     assert {quote.symbol for quote in filled.quotes} == {"ETH"}
     assert set(filled.unfilled) == {"BTC"} and "next run" in filled.unfilled["BTC"]
     assert filled.failures == {}
-    assert "Holes of the last day stay until the next tick: BTC" in caplog.messages
+    expected = f"The holes of BTC in the last day stay until the next tick: {filled.unfilled['BTC']}"
+    assert expected in caplog.messages
 
 
 def test_an_error_that_meets_everyone_stops_the_filling(simulator, fill):
