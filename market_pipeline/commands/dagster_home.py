@@ -6,7 +6,7 @@ from pathlib import Path
 
 from market_pipeline.commands.home import StartError, project_folder
 from market_pipeline.commands.instance import create_instance
-from market_pipeline.commands.run import HOME
+from market_pipeline.settings import LOCAL_DAGSTER_HOME
 
 
 def dagster_home() -> Path:
@@ -20,7 +20,7 @@ def dagster_home() -> Path:
             raise StartError(f"DAGSTER_HOME={given} is not the absolute path of a folder")
         return home
     project = project_folder()
-    home = project / HOME
+    home = project / LOCAL_DAGSTER_HOME
     try:
         home.mkdir(exist_ok=True)
         if not (home / "dagster.yaml").exists():

@@ -10,13 +10,11 @@ from market_pipeline.commands.home import HOST, own_home, project_folder, requir
 from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.processes import Processes
 from market_pipeline.logs import configure_logging
-from market_pipeline.settings import Settings, load_settings
+from market_pipeline.settings import LOCAL_DAGSTER_HOME, Settings, load_settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import migrate
 
 log = logging.getLogger(__name__)
-
-HOME = ".dagster_home"
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -25,7 +23,7 @@ def execute(options: argparse.Namespace) -> int:
     settings = load_settings()
     configure_logging(settings.log_level)
     require_free(options.port, "the Dagster UI")
-    with own_home(project, HOME) as home:
+    with own_home(project, LOCAL_DAGSTER_HOME) as home:
         migrate(Database(settings.database))
         create_instance(home)
         with Processes() as processes:

@@ -4,10 +4,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from market_pipeline.commands.run import HOME
 from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
 from market_pipeline.doctor.subject import Subject
 from market_pipeline.doctor.words import first_line
+from market_pipeline.settings import LOCAL_DAGSTER_HOME
 
 # `dagster dev` makes such a folder where DAGSTER_HOME is not set, and deletes it at its end.
 _THROWN_AWAY = ".tmp_dagster_home"
@@ -16,7 +16,7 @@ _THROWN_AWAY = ".tmp_dagster_home"
 def examine_home(subject: Subject) -> Iterator[Finding]:
     """Where Dagster's own storage is; one that was used already is kept in `subject`."""
     given = subject.environment.get("DAGSTER_HOME", "").strip()
-    home = Path(given) if given else subject.folder / HOME
+    home = Path(given) if given else subject.folder / LOCAL_DAGSTER_HOME
     if not home.is_absolute():
         yield fail("dagster home", f"DAGSTER_HOME={given} is not an absolute path", "Give the whole path.")
     elif given and not home.is_dir():

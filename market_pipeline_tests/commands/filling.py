@@ -9,7 +9,7 @@ from sqlalchemy.engine import make_url
 
 from market_pipeline.clock import utc_now
 from market_pipeline.commands.main import main
-from market_pipeline.commands.run import HOME
+from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.storage.completeness import incomplete_days
 from market_pipeline.storage.engine import Database

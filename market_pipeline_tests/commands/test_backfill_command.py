@@ -23,7 +23,7 @@ from market_pipeline.commands import dagster_runs
 from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.main import main
 from market_pipeline.commands.progress import RunProgress
-from market_pipeline.commands.run import HOME
+from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.defs import resources
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.faults import Fault

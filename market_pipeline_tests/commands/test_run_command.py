@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from market_pipeline.clock import utc_now
 from market_pipeline.commands.home import StartError, free_port, own_home
 from market_pipeline.commands.main import main
-from market_pipeline.commands.run import HOME
+from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
