@@ -78,9 +78,9 @@ def _next_repair(situation: Situation, symbols: Sequence[str]) -> Repair | str:
     open_repairs = _not_lately(COMPLETE_DAYS, repairs, situation)
     if not open_repairs:
         return (
-            f"{lack}, the newest being {repairs[0]}. CoinGecko was asked for them and answered without; it is "
-            f"asked again at {_again_at(repairs, situation):%H:%M} UTC. rejected_prices and the checks may tell "
-            "why."
+            f"{lack}, the newest being {repairs[0]}. CoinGecko was asked for them and answered without; it "
+            f"is asked again at {_again_at(repairs, situation):%H:%M} UTC. rejected_prices and the checks may "
+            "tell why."
         )
     return _affordable(open_repairs[0], situation.budget, lack)
 

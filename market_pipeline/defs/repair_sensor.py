@@ -36,15 +36,15 @@ def build_repair_sensor(settings: Settings) -> dg.SensorDefinition:
         jobs=[job for job in JOBS if job.name in (COMPLETE_DAYS, SCORE_DAYS)],
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Completes the last {REPAIRED_DAYS} days wherever prices are missing, one run at a time, "
-        "within the request budget.",
+        description=f"Completes the last {REPAIRED_DAYS} days wherever prices are missing, one run at a "
+        "time, within the request budget.",
     )
     def repair_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         for job in (COMPLETE_DAYS, SCORE_DAYS):
             if run := unfinished_run(context.instance, job):
                 return dg.SkipReason(
-                    f"Run {run.run_id[:8]} of {job} is {run.status.value.lower()}; what it leaves is looked at "
-                    "when it has ended. If it hangs, terminate it in the UI."
+                    f"Run {run.run_id[:8]} of {job} is {run.status.value.lower()}; what it leaves is looked "
+                    "at when it has ended. If it hangs, terminate it in the UI."
                 )
         try:
             return _look(context, settings, current_database(), utc_now())
