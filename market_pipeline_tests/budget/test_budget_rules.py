@@ -171,7 +171,8 @@ TestCallers.settings = settings(
 def test_punctual_callers_are_served_in_the_order_in_which_they_came(limit, starts, pause_at, pause):
     """Each looks exactly when it was told to; a pause asked for meanwhile changes nothing in the order."""
     state, served = State(), []
-    events = sorted((START + start, number, f"caller {number}") for number, start in enumerate(starts))
+    # Numbered as they come, and of two who look at the same moment the first comes first.
+    events = [(START + start, number, f"caller {number}") for number, start in enumerate(sorted(starts))]
     order = [name for _, _, name in events]
     paused = False
     while events:
