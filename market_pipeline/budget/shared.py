@@ -37,6 +37,16 @@ class _Wait:
 
 
 @dataclass
+class _Caller:
+    """One who asks: `began` is when it first looked, `slept` how many seconds it meant to sleep since."""
+
+    name: str
+    endpoint: str
+    began: int = 0
+    slept: float = 0.0
+
+
+@dataclass
 class _Turn:
     """The row of the budget while it is locked: `state` is what will be written."""
 
@@ -49,7 +59,8 @@ class SharedBudget:
     """Grants requests of `account` within `limits` as a `RequestBudget`; may be shared by threads.
 
     `live_reserve(now)` is how many credits history has to leave for the live requests of the month.
-    Nobody waits longer than `max_wait` seconds in all. Nothing is locked while anybody sleeps.
+    Nobody waits longer than `max_wait` seconds in all, by the database's clock, so that a process that
+    was stopped meanwhile does not begin anew. Nothing is locked while anybody sleeps.
     """
 
     def __init__(
@@ -79,14 +90,14 @@ class SharedBudget:
         `max_wait` or the month's credits do not suffice, and a StorageError or SQLAlchemyError if
         the database fails.
         """
-        name = secrets.token_hex(6)
-        step = self._look(name, endpoint, 0.0)
+        caller = _Caller(secrets.token_hex(6), endpoint)
+        step = self._look(caller)
         if isinstance(step, Grant):
             return step
         try:
-            return self._wait(name, endpoint, step)
+            return self._wait(caller, step)
         except BaseException:
-            self._leave(name)
+            self._leave(caller.name)
             raise
 
     def settle(self, grant: Grant, outcome: str, cool_down: float | None = None, reason: str = "") -> None:
@@ -110,39 +121,42 @@ class SharedBudget:
                 grant.endpoint, outcome, error, extra={"endpoint": grant.endpoint},
             )
 
-    def _wait(self, name: str, endpoint: str, step: Grant | _Wait) -> Grant:
-        """Sleep until this caller's turn has come; it looks again now and then, as the turn may move."""
-        waited = announced = 0.0
+    def _wait(self, caller: _Caller, step: Grant | _Wait) -> Grant:
+        """Sleep until the caller's turn has come; it looks again now and then, as the turn may move."""
+        announced = 0.0
         while isinstance(step, _Wait):
-            if step.seconds >= _ANNOUNCED_FROM and waited + step.seconds > announced + _ANNOUNCED_FROM:
-                announced = waited + step.seconds
+            if step.seconds >= _ANNOUNCED_FROM and caller.slept + step.seconds > announced + _ANNOUNCED_FROM:
+                announced = caller.slept + step.seconds
                 logger.info(
-                    "Waiting %.1f s before GET %s: %s", step.seconds, endpoint, step.reason,
-                    extra={"endpoint": endpoint, "wait_seconds": round(step.seconds, 3)},
+                    "Waiting %.1f s before GET %s: %s", step.seconds, caller.endpoint, step.reason,
+                    extra={"endpoint": caller.endpoint, "wait_seconds": round(step.seconds, 3)},
                 )
             pause = min(step.seconds, LOOK / SECOND) + _MILLISECOND
             self._sleep(pause)
-            waited += pause
-            step = self._look(name, endpoint, waited)
+            caller.slept += pause
+            step = self._look(caller)
         return step
 
-    def _look(self, name: str, endpoint: str, waited: float) -> Grant | _Wait:
-        """The grant if it is this caller's turn, else its place in the queue is kept."""
+    def _look(self, caller: _Caller) -> Grant | _Wait:
+        """The grant if it is the caller's turn, else its place in the queue is kept."""
+        name, endpoint, limit = caller.name, caller.endpoint, self._limits.requests_per_minute
         with self._locked() as turn:
             state, now = turn.state, turn.now
+            caller.began = caller.began or now
             self._require_credits(state, endpoint, now)
-            due = rules.turn(state, self._limits.requests_per_minute, now, name)
+            due = rules.turn(state, limit, now, name)
             if due <= now:
                 turn.state = rules.granted(state, now, name, self._cost)
                 granted_at = from_microseconds(now)
                 ledger.count(turn.connection, self._account, endpoint, granted_at, self._cost)
-                return Grant(endpoint, granted_at, waited)
+                return Grant(endpoint, granted_at, caller.slept)
             wait = (due - now) / SECOND
             why = wording.why_wait(state, self._account, self._limits, now, name)
+            waited = max(caller.slept, (now - caller.began) / SECOND)
             if waited + wait > self._max_wait:
-                verdict = wording.too_long(why, now, due, self._max_wait)
+                verdict = wording.too_long(state, why, now, due, waited, self._max_wait)
                 raise BudgetExhausted(verdict, endpoint=endpoint, retry_after=wait)
-            turn.state = rules.queued(state, self._limits.requests_per_minute, now, name, due)
+            turn.state = rules.queued(state, limit, now, name, due)
             return _Wait(wait, why)
 
     def _require_credits(self, state: State, endpoint: str, now: int) -> None:

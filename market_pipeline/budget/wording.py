@@ -16,12 +16,18 @@ def why_wait(state: State, account: Account, limits: Limits, now: int, name: str
     return f"{limits.requests_per_minute} requests a minute are the limit of {account.name}{queue}"
 
 
-def too_long(why: str, now: int, turn: int, max_wait: float) -> str:
-    """The verdict where the turn would come too late; `why` as `why_wait` says it."""
+def too_long(state: State, why: str, now: int, turn: int, waited: float, max_wait: float) -> str:
+    """The verdict where the turn would come too late for one who `waited` so many seconds already.
+
+    `why` is as `why_wait` says it. A pause is the server's: no setting of ours ends it.
+    """
+    already = f" after {waited:.0f} s of waiting" if waited >= 1 else ""
+    remedy = "" if state.cool_down_until > now else (
+        ", or allow more with COINGECKO_REQUESTS_PER_MINUTE if the plan does"
+    )
     return (
-        f"its turn would come in {(turn - now) / SECOND:.0f} s, at {_time(turn)}, and {max_wait:.0f} s is "
-        f"the longest wait: {why}. Try again then, or allow more with COINGECKO_REQUESTS_PER_MINUTE if the "
-        "plan does."
+        f"its turn would come in {(turn - now) / SECOND:.0f} s{already}, at {_time(turn)}, and {max_wait:.0f} s "
+        f"is the longest wait: {why}. Try again then{remedy}."
     )
 
 

@@ -161,9 +161,24 @@ def test_a_wait_that_becomes_too_long_ends_and_leaves_the_queue(world):
         other.settle(grant, "429", 3_600.0, "asked")
         world.sleep(seconds)
 
-    with pytest.raises(BudgetExhausted, match=r"nobody may ask before 2026-11-23 13:00:00 UTC \(asked\)"):
+    with pytest.raises(BudgetExhausted) as caught:
         world.budget(1, sleep=sleep).acquire(LIVE)
+    message = str(caught.value)
+    assert "in 3595 s after 5 s of waiting, at 2026-11-23 13:00:00 UTC, and 300 s is the longest" in message
+    assert message.endswith("nobody may ask before 2026-11-23 13:00:00 UTC (asked). Try again then.")
     assert world.status(1).waiting == 0
+
+
+def test_whoever_was_stopped_past_its_turn_waits_no_longer_than_agreed_in_all(world):
+    """Its place is gone then, and with a new wait it would be late twice."""
+    use(world.budget(1))
+
+    def stopped(seconds):
+        world.now += timedelta(seconds=100)
+        use(world.budget(1))
+
+    with pytest.raises(BudgetExhausted, match="in 61 s after 100 s of waiting.* 120 s is the longest wait"):
+        world.budget(1, sleep=stopped, max_wait=120).acquire(LIVE)
 
 
 def test_an_interrupted_wait_leaves_the_queue(world):
