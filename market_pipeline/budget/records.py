@@ -8,6 +8,15 @@ from market_pipeline.storage.bookkeeping import request_budgets
 from market_pipeline.storage.types import from_microseconds, to_microseconds
 
 _COLUMNS = request_budgets.c
+
+# A process that stops in the middle of its transaction, or whose host is gone, would hold up everybody
+# else on PostgreSQL for as long as its connection seems alive. On SQLite waiting for a lock is bounded.
+HOLDER_SECONDS = 10
+PATIENCE_SECONDS = 30
+_BOUNDS = text(
+    "SELECT set_config('idle_in_transaction_session_timeout', :holder, true), "
+    "set_config('lock_timeout', :patience, true)"
+)
 _ADD = text(
     "INSERT INTO request_budgets (account, granted, waiting, month, credits_used) "
     "VALUES (:account, '[]', '[]', '1970-01-01', 0) ON CONFLICT DO NOTHING"
@@ -15,7 +24,14 @@ _ADD = text(
 
 
 def locked(connection: Connection, account: str) -> State:
-    """The state of the budget of `account`, made if there is none, locked until the transaction ends."""
+    """The state of the budget of `account`, made if there is none, locked until the transaction ends.
+
+    PostgreSQL ends a transaction that holds the lock and does nothing for `HOLDER_SECONDS`; whoever
+    cannot have it for `PATIENCE_SECONDS` gets an OperationalError.
+    """
+    if connection.dialect.name == "postgresql":
+        bounds = {"holder": f"{HOLDER_SECONDS}s", "patience": f"{PATIENCE_SECONDS}s"}
+        connection.execute(_BOUNDS, bounds)
     query = select(request_budgets).where(_COLUMNS.account == account).with_for_update()
     row = connection.execute(query).mappings().first()
     if row is None:

@@ -18,8 +18,10 @@ from market_pipeline.budget.limits import Limits
 from market_pipeline.budget.rules import LOOK, SECOND, State
 from market_pipeline.coingecko.budget import Grant
 from market_pipeline.coingecko.errors import BudgetExhausted
+from market_pipeline.storage.bookkeeping import request_budgets
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.errors import StorageError
+from market_pipeline.storage.refusals import explained
 from market_pipeline.storage.types import from_microseconds, to_microseconds
 
 logger = logging.getLogger(__name__)
@@ -87,8 +89,7 @@ class SharedBudget:
         """Wait until a request to `endpoint` may be sent; the request counts from then on.
 
         Raises BudgetExhausted, at once where the numbers show it, if the turn would come after
-        `max_wait` or the month's credits do not suffice, and a StorageError or SQLAlchemyError if
-        the database fails.
+        `max_wait` or the month's credits do not suffice, and a StorageError if the database fails.
         """
         caller = _Caller(secrets.token_hex(6), endpoint)
         step = self._look(caller)
@@ -171,7 +172,7 @@ class SharedBudget:
     @contextmanager
     def _locked(self) -> Iterator[_Turn]:
         """One transaction on the budget's row, in which the clock is read after the lock was had."""
-        with self._database.writing() as connection:
+        with explained(self._database, request_budgets), self._database.writing() as connection:
             stored = records.locked(connection, self._account.name)
             turn = _Turn(connection, self._clock(connection), stored)
             turn.state = rules.brought_to(stored, turn.now)

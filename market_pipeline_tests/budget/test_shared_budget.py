@@ -6,7 +6,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import make_url, select, text, update
+from sqlalchemy.exc import DBAPIError
 
+from market_pipeline.budget import records
 from market_pipeline.budget.account import Account
 from market_pipeline.budget.clock import database_clock
 from market_pipeline.budget.ledger import LedgerRow, requests_by_hour
@@ -18,7 +20,7 @@ from market_pipeline.coingecko.budget import RequestBudget
 from market_pipeline.coingecko.errors import BudgetExhausted
 from market_pipeline.storage.bookkeeping import request_budgets, request_ledger
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.errors import DatabaseUnavailable
+from market_pipeline.storage.errors import DatabaseUnavailable, WriteFailed
 from market_pipeline.storage.types import to_microseconds
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
@@ -308,8 +310,29 @@ def test_a_database_that_fails_during_a_wait_is_what_is_reported(world):
         with world.database.writing() as connection:
             connection.execute(text("DROP TABLE request_budgets"))
 
-    with pytest.raises(Exception, match="request_budgets"):
+    with pytest.raises(WriteFailed, match="request_budgets: .*Nothing was written"):
         world.budget(1, sleep=sleep).acquire(LIVE)
+
+
+def test_a_holder_that_stops_in_the_middle_holds_up_nobody_for_long(postgres_database, monkeypatch):
+    """Such as a process that is suspended, or one on a host that is gone: its connection seems alive."""
+    monkeypatch.setattr(records, "HOLDER_SECONDS", 1)
+    account = Account("keyless", "h")
+    with pytest.raises(DBAPIError, match="terminat"), postgres_database.writing() as stopped:
+        records.locked(stopped, account.name)
+        assert SharedBudget(postgres_database, account, Limits(4, None)).acquire(LIVE).waited == 0
+        stopped.execute(select(request_budgets))
+
+
+def test_a_lock_that_cannot_be_had_is_an_error_that_says_so(postgres_database, monkeypatch):
+    monkeypatch.setattr(records, "PATIENCE_SECONDS", 1)
+    account = Account("keyless", "h")
+    budget = SharedBudget(postgres_database, account, Limits(4, None))
+    budget.acquire(LIVE)
+    with postgres_database.writing() as connection:
+        connection.execute(text("LOCK TABLE request_budgets"))
+        with pytest.raises(WriteFailed, match="request_budgets: .*lock timeout"):
+            budget.acquire(LIVE)
 
 
 def test_threads_that_share_a_budget_stay_within_it_together(database):
