@@ -33,9 +33,10 @@ def is_due(settings: Settings, database: Database, account: Account) -> bool:
     return said is None or not now - DAY < said.told_at <= now
 
 
-def ask(client: "CoinGeckoClient", database: Database, account: Account) -> None:
+def ask(settings: Settings, client: "CoinGeckoClient", database: Database, account: Account) -> None:
     """Ask /key and keep what it says.
 
+    What was spent of the key's credits elsewhere counts too, unless `settings` set a cap of their own.
     An error is logged and nobody is kept from working: if the key is wrong, the next request says so
     where it can be shown. What /key refused once is not asked for again before the next day.
     """
@@ -46,11 +47,14 @@ def ask(client: "CoinGeckoClient", database: Database, account: Account) -> None
         if isinstance(error, (RequestRefused, BadAnswer)):
             _keep(database, account, None)
         return
-    _keep(database, account, info)
+    _keep(database, account, info, counts=settings.coingecko_monthly_credits is None)
 
 
-def _keep(database: Database, account: Account, info: "KeyInfo | None") -> None:
-    """Write what /key said, None that it has nothing to say, and when that was."""
+def _keep(database: Database, account: Account, info: "KeyInfo | None", counts: bool = False) -> None:
+    """Write what /key said, None that it has nothing to say, and when that was.
+
+    With `counts` at least as many credits are used as /key says.
+    """
     with database.writing() as connection:
         state = records.locked(connection, account.name)
         now = database_clock(connection)
@@ -61,6 +65,6 @@ def _keep(database: Database, account: Account, info: "KeyInfo | None") -> None:
             return
         said = PlanTold(info.requests_per_minute, info.monthly_credits, told_at)
         records.keep_told(connection, account.name, said)
-        used = max(info.calls_this_month, info.monthly_credits - info.credits_left)
-        if state.month == month_of(now) and used > state.credits_used:
+        used = info.monthly_credits - info.credits_left
+        if counts and state.month == month_of(now) and used > state.credits_used:
             records.keep(connection, account.name, replace(state, credits_used=used))

@@ -34,7 +34,7 @@ def budgeted_client(
     """
     if told.is_due(settings, database, account_of(settings)):
         with client_of(settings, shared_budget(settings, database, _KEY_WAIT_SECONDS), retries=0) as asking:
-            told.ask(asking, database, account_of(settings))
+            told.ask(settings, asking, database, account_of(settings))
     return client_of(settings, shared_budget(settings, database, max_wait))
 
 

@@ -9,13 +9,12 @@ from typing import Any
 class KeyInfo:
     """The limits that bind this key, of the account or of the key itself, whichever is tighter.
 
-    `calls_this_month` counts the whole account; `credits_left` is what this key may still spend.
+    `credits_left` is what this key may still spend of `monthly_credits` this month.
     """
 
     plan: str
     requests_per_minute: int
     monthly_credits: int
-    calls_this_month: int
     credits_left: int
 
 
@@ -35,7 +34,6 @@ def key_info(document: Mapping[str, Any]) -> KeyInfo:
         plan=plan,
         requests_per_minute=_least(per_minute, _optional(document, "api_key_rate_limit_request_per_minute")),
         monthly_credits=_least(credits, own_credits),
-        calls_this_month=_count(document, "current_total_monthly_calls"),
         credits_left=left,
     )
 

@@ -107,21 +107,25 @@ def test_on_the_plan_pro_the_key_is_asked_for_its_limits_once_a_day(chosen, simu
     assert [sent.path for sent in simulator.requests].count("/key") == 3
 
 
-@pytest.mark.parametrize(("calls", "left", "used"), [(777, 49_500, 777), (10, 49_100, 900), (0, 50_000, 1)])
-def test_credits_that_the_key_spent_elsewhere_count_too(chosen, sqlite_database, calls, left, used):
-    """Whichever count is the highest: the account's, the key's, or our own."""
-    settings = chosen(coingecko_monthly_credits=50_000)
+@pytest.mark.parametrize(
+    ("cap", "left", "used"), [(None, 49_100, 900), (None, 50_000, 1), (20_000, 9_000, 1)]
+)
+def test_credits_that_the_key_spent_elsewhere_count_unless_a_cap_was_set(
+    chosen, sqlite_database, cap, left, used
+):
+    """Else a share of a busy key would count as spent before the first request."""
+    settings = chosen(coingecko_monthly_credits=cap, coingecko_requests_per_minute=None)
     account = account_of(settings)
-    budget = SharedBudget(sqlite_database, account, limits_now(settings, sqlite_database))
+    budget = SharedBudget(sqlite_database, account, Limits(100, 50_000))
     budget.settle(budget.acquire("/key"), "200")
 
     class Told:
         def key_info(self):
-            return KeyInfo("analyst", 500, 50_000, calls, left)
+            return KeyInfo("analyst", 500, 50_000, left)
 
-    told.ask(Told(), sqlite_database, account)
+    told.ask(settings, Told(), sqlite_database, account)
     status = budget_status(sqlite_database, account, limits_now(settings, sqlite_database), 0)
-    assert (status.credits_used, status.credits_left) == (used, 50_000 - used)
+    assert (status.credits_used, status.credits_left) == (used, (cap or 50_000) - used)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ ACCOUNT = {
     "plan": "Analyst",
     "rate_limit_request_per_minute": 500,
     "monthly_call_credit": 500_000,
-    "current_total_monthly_calls": 1_000,
     "current_remaining_monthly_calls": 499_000,
 }
 
@@ -35,12 +34,12 @@ def of_key(per_minute: int, credits: int, calls: int) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("own", "expected"),
     [
-        ({}, KeyInfo("Analyst", 500, 500_000, 1_000, 499_000)),
-        (of_key(500, 500_000, 8), KeyInfo("Analyst", 500, 500_000, 1_000, 499_000)),
-        (of_key(40, 2_000, 600), KeyInfo("Analyst", 40, 2_000, 1_000, 1_400)),
-        (of_key(40, 2_000, 2_600), KeyInfo("Analyst", 40, 2_000, 1_000, 0)),
-        (of_key(900, 900_000, 0), KeyInfo("Analyst", 500, 500_000, 1_000, 499_000)),
-        ({"api_key_monthly_call_credit": None}, KeyInfo("Analyst", 500, 500_000, 1_000, 499_000)),
+        ({}, KeyInfo("Analyst", 500, 500_000, 499_000)),
+        (of_key(500, 500_000, 8), KeyInfo("Analyst", 500, 500_000, 499_000)),
+        (of_key(40, 2_000, 600), KeyInfo("Analyst", 40, 2_000, 1_400)),
+        (of_key(40, 2_000, 2_600), KeyInfo("Analyst", 40, 2_000, 0)),
+        (of_key(900, 900_000, 0), KeyInfo("Analyst", 500, 500_000, 499_000)),
+        ({"api_key_monthly_call_credit": None}, KeyInfo("Analyst", 500, 500_000, 499_000)),
     ],
 )
 def test_the_tighter_limit_counts_that_of_the_account_or_that_of_the_key(
@@ -63,7 +62,7 @@ def test_the_key_of_a_paid_plan_tells_its_limits(budget: SharedBudget) -> None:
         CoinGeckoClient(simulator.base_url, "pro", "CG-x", budget) as client,
     ):
         client.ping()
-        assert client.key_info() == KeyInfo("Analyst", 70, 900, 1, 899)
+        assert client.key_info() == KeyInfo("Analyst", 70, 900, 899)
 
 
 def test_the_plans_without_payment_have_no_such_endpoint(client: CoinGeckoClient) -> None:
