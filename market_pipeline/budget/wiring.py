@@ -61,10 +61,13 @@ def limits_now(settings: Settings, database: Database) -> Limits:
 
 
 def live_reserve(settings: Settings) -> Callable[[datetime], int]:
-    """How many requests the live ticks of the rest of the month of a time (aware, UTC) will send."""
+    """How many requests the live ticks of the rest of the month of a time (aware, UTC) will send.
+
+    The tick before that time counts too: it may be under way and not have asked yet.
+    """
     coin_ids = [settings.catalogue.coin(symbol).coin_id for symbol in settings.catalogue.symbols]
     requests = len(list(batches(coin_ids, settings.base_url)))
-    return lambda now: requests * ticks_left(settings.collect_cron, now)
+    return lambda now: requests * (1 + ticks_left(settings.collect_cron, now))
 
 
 def shared_budget(settings: Settings, database: Database, max_wait: float) -> SharedBudget:

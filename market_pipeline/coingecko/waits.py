@@ -1,12 +1,12 @@
 """How long a server asks to be left alone, read from the headers of its answer. Pure functions."""
 
-import math
 import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
-_SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
+# Longer numbers mean nothing that could be waited for.
+_SECONDS = re.compile(r"\d{1,12}(\.\d+)?", re.ASCII)
 
 
 def asked_wait(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -36,8 +36,7 @@ def server_time(headers: Mapping[str, str]) -> datetime | None:
 
 def _retry_after(text: str, now: datetime) -> float | None:
     if _SECONDS.fullmatch(text):
-        seconds = float(text)
-        return seconds if math.isfinite(seconds) else None
+        return float(text)
     return _seconds_until(_read_date(text), now)
 
 

@@ -23,7 +23,7 @@ class Callers(RuleBasedStateMachine):
     """Several callers on one budget, as `SharedBudget` runs them, in a time that events move.
 
     `flowed` is what the clock has shown to pass: steps back of the clock do not take anything from it.
-    The window is measured in it, because no more can be known from a single clock.
+    Window and pauses are measured in it, because no more can be known from a single clock.
     """
 
     @initialize(limit=st.integers(1, 6), cap=st.integers(0, 40), reserve=st.integers(0, 5))
@@ -40,7 +40,7 @@ class Callers(RuleBasedStateMachine):
         self.grants = []
         self.history_left = []
         self.spent = Counter()
-        self.cool_down_flows_until = 0
+        self.paused_until = 0
 
     def _bring(self):
         """What `SharedBudget` does at the start of every transaction."""
@@ -67,7 +67,7 @@ class Callers(RuleBasedStateMachine):
             self.sleepers[name] = (min(due, self.now + LOOK), history)
             self._wait_is_bounded(due, name)
             return due
-        assert self.now >= self.state.cool_down_until
+        assert self.flowed >= self.paused_until
         before = [ticket.name for ticket in self.state.waiting[: rules.ahead(self.state, name)]]
         # Only callers whose own turn has come, and who have not looked yet, are overtaken.
         limit = self.limits.requests_per_minute
@@ -133,9 +133,9 @@ class Callers(RuleBasedStateMachine):
         self._bring()
         self.state = rules.ended(self.state, granted_at, self.now)
         if pause:
-            until = self.now + min(pause, LONGEST_COOL_DOWN)
-            self.state = rules.cooled_down(self.state, until, "asked")
-            assert self.state.cool_down_until >= until
+            pause = min(pause, LONGEST_COOL_DOWN)
+            self.state = rules.cooled_down(self.state, self.now + pause, "asked")
+            self.paused_until = max(self.paused_until, self.flowed + pause)
 
     @invariant()
     def no_window_holds_more_than_the_limit(self):

@@ -183,13 +183,13 @@ def test_a_client_keeps_to_the_budget_and_its_requests_are_in_the_ledger(chosen,
     }
 
 
-def test_the_reserve_is_the_live_requests_of_the_rest_of_the_month(chosen):
+def test_the_reserve_is_the_live_requests_of_the_rest_of_the_month_and_of_the_tick_under_way(chosen):
     reserve = live_reserve(chosen(market_symbols="BTC,ETH", collect_cron="*/5 * * * *"))
-    assert reserve(datetime(2026, 12, 31, 23, 44, tzinfo=UTC)) == 3
-    assert reserve(datetime(2026, 12, 31, 23, 45, tzinfo=UTC)) == 2
-    assert reserve(datetime(2026, 12, 1, tzinfo=UTC)) == 31 * 288 - 1
+    assert reserve(datetime(2026, 12, 31, 23, 44, tzinfo=UTC)) == 1 + 3
+    assert reserve(datetime(2026, 12, 31, 23, 45, tzinfo=UTC)) == 1 + 2
+    assert reserve(datetime(2026, 12, 1, tzinfo=UTC)) == 31 * 288
     many = ",".join(f"C{number}=coin-{number}" for number in range(251))
-    assert live_reserve(chosen(market_symbols=many))(datetime(2026, 12, 31, 23, 44, tzinfo=UTC)) == 6
+    assert live_reserve(chosen(market_symbols=many))(datetime(2026, 12, 31, 23, 44, tzinfo=UTC)) == 2 * (1 + 3)
 
 
 @pytest.mark.parametrize(

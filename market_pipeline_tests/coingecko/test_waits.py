@@ -25,6 +25,7 @@ NOW = datetime(2025, 7, 25, 14, 53, 30, tzinfo=timezone.utc)
         ({"Retry-After": "-5"}, None),
         ({"Retry-After": "nan"}, None),
         ({"Retry-After": "9" * 400}, None),
+        ({"Retry-After": "9" * 300}, None),
         ({"x-ratelimit-reset": "2025-07-25 14:54:00 +0000"}, 30),
         ({"x-ratelimit-reset": "2025-07-25 16:54:00 +0200"}, 30),
         ({"x-ratelimit-reset": "Fri, 25 Jul 2025 14:54:00 GMT"}, 30),

@@ -107,15 +107,13 @@ def in_state(subject, **state):
     ("state", "status", "said"),
     [
         ({}, "ok", "10,000 of 10,000 credits are left"),
-        ({"credits_used": 9_990}, "warn", "10 of 10,000 credits are left"),
+        ({"credits_used": 9_999}, "warn", "1 of 10,000 credits are left"),
         ({"credits_used": 10_000}, "fail", "0 of 10,000 credits are left"),
         ({"paused": True, "cool_down_reason": "429"}, "warn", "nobody may ask before"),
     ],
 )
 def test_what_is_left_of_the_budget(state, status, said, set_up, only, database):
-    # Yearly ticks and hourly ones: a reserve of nothing and one that is larger than ten.
-    cron = "* * * * *" if "credits_used" in state else "0 0 1 1 *"
-    subject = set_up(database, COINGECKO_PLAN="demo", COINGECKO_API_KEY="CG-canary1", COLLECT_CRON=cron)
+    subject = set_up(database, COINGECKO_PLAN="demo", COINGECKO_API_KEY="CG-canary1")
     in_state(subject, **state)
     finding = only(examine_budget, subject)
     assert finding.status == status and said in finding.detail
