@@ -17,7 +17,7 @@ from market_pipeline.commands.confirm import confirmed, say
 from market_pipeline.logs import configure_logging
 from market_pipeline.settings import Settings, load_settings
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema import check_schema
+from market_pipeline.storage.schema import migrate
 from market_pipeline.symbols import Catalogue
 
 
@@ -65,7 +65,8 @@ def _work(settings: Settings, options: argparse.Namespace) -> Backfill:
         options.first, options.last, history_start=settings.history_start, reach=reach, now=utc_now()
     )
     database = Database(settings.database)
-    check_schema(database)
+    # It may be the first command of all.
+    migrate(database)
     return Backfill(settings, database, catalogue, span, lambda: oldest_day(reach, utc_now()))
 
 

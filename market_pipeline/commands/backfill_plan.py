@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from market_pipeline.budget.status import BudgetStatus
 from market_pipeline.clock import DAY
 from market_pipeline.commands.home import StartError
+from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.prices.repairs import Repair
 
 _SHOWN = 5
@@ -48,6 +49,9 @@ def reachable_span(
     if last == today:
         last -= DAY
         notes.append(f"{today} is not over; the ticks collect it.")
+    if last > last_settled_day(now):
+        notes.append(f"CoinGecko is still publishing {last}, which is left out until 01:00 UTC.")
+        last = last_settled_day(now)
     oldest = oldest_day(reach, now)
     if oldest is not None and first < oldest:
         notes.append(f"CoinGecko tells this plan nothing from before {oldest}; days before it are left out.")

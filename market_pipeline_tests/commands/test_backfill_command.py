@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from datetime import timedelta
+from datetime import date, datetime, timedelta, timezone
 
 import dagster as dg
 import pytest
@@ -20,6 +20,7 @@ from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.budget.wiring import account_of
 from market_pipeline.clock import utc_now
 from market_pipeline.commands import dagster_runs
+from market_pipeline.commands.backfill_plan import reachable_span
 from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.main import main
 from market_pipeline.commands.progress import RunProgress
@@ -139,9 +140,12 @@ def test_what_is_no_day_is_said(filling, capsys, written):
     assert f"{written!r} is not a day; write it as 2026-01-31" in capsys.readouterr().err
 
 
-def test_a_database_without_tables_is_told_with_the_remedy(filling_of, capsys):
-    assert filling_of().backfill(1, 0, "--yes") == 2
-    assert "run `market-pipeline migrate`" in capsys.readouterr().err
+def test_it_may_be_the_first_command_of_all(filling_of, capsys):
+    """On a fresh clone there is no database yet."""
+    filling = filling_of()
+    assert not (filling.project / "mine.db").exists()
+    assert filling.backfill(1, 0, "--symbols", "BTC", "--dry-run") == 0
+    assert "2 partitions" in capsys.readouterr().out
 
 
 def test_without_a_terminal_it_does_nothing_unless_told_to(filling, capsys, monkeypatch):
@@ -167,6 +171,18 @@ def test_today_is_left_to_the_ticks(filling, capsys):
     today = utc_now().date().isoformat()
     assert main(["backfill", "--from", today, "--to", today]) == 0
     assert f"{today} is not over; the ticks collect it." in capsys.readouterr().out
+
+
+def test_what_coingecko_is_still_publishing_is_left_out_and_not_called_stored():
+    """In the hour after midnight the day before is not complete at the source."""
+    now = datetime(2026, 5, 20, 0, 30, tzinfo=timezone.utc)
+    yesterday, first = date(2026, 5, 19), date(2026, 5, 1)
+    for last in (yesterday, now.date()):
+        span = reachable_span(first, last, history_start=first, reach=None, now=now)
+        assert (span.first, span.last) == (first, date(2026, 5, 18))
+        assert span.notes[-1] == "CoinGecko is still publishing 2026-05-19, which is left out until 01:00 UTC."
+    an_hour_later = reachable_span(first, yesterday, history_start=first, reach=None, now=now.replace(hour=1))
+    assert (an_hour_later.last, an_hour_later.notes) == (yesterday, ())
 
 
 def test_a_failed_run_stops_it_with_the_reason_and_the_next_goes_on(filling, capsys):
