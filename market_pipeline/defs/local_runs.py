@@ -5,12 +5,17 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from datetime import timedelta
 
 import dagster as dg
+
+from market_pipeline.clock import utc_now
 
 PROCESS = "market_pipeline/process"
 
 _WAITING = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED]
+# A daemon lets a run begin within seconds, or within a minute if it has many partitions.
+_SOON = timedelta(minutes=2)
 _AT_WORK = [
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
@@ -26,12 +31,15 @@ def process_tags() -> dict[str, str]:
 def unfinished_run(
     instance: dg.DagsterInstance, job: str, *, at_work: bool = False
 ) -> dg.DagsterRun | None:
-    """The newest run of `job` that has not ended, with `at_work` one that has begun.
+    """A run of `job` that has not ended, with `at_work` one that has begun or was created just now.
 
-    Runs of dead processes are ended first.
+    One that waits for longer may wait for a daemon that nobody has started. Runs of dead processes are
+    ended first.
     """
-    statuses = _AT_WORK if at_work else _WAITING + _AT_WORK
-    runs = instance.get_runs(dg.RunsFilter(job_name=job, statuses=statuses))
+    since = utc_now() - _SOON if at_work else None
+    waiting = dg.RunsFilter(job_name=job, statuses=_WAITING, created_after=since)
+    begun = dg.RunsFilter(job_name=job, statuses=_AT_WORK)
+    runs = [*instance.get_runs(begun), *instance.get_runs(waiting)]
     dead = [run for run in runs if _is_dead(run.tags)]
     for run in dead:
         instance.report_run_failed(run, "The process of this run was killed. What it had stored is kept.")
