@@ -49,17 +49,33 @@ def refused_points(
 def move(database: Database, verdicts: Verdicts) -> int:
     """Move what is accepted from the quarantine to `raw_prices`, and file the rest under today's reasons.
 
-    One transaction: on any failure nothing has changed. A stored price of the same symbol and time is
-    replaced where it differs, and then kept in `price_revisions`. Returns how many prices are new or
-    changed; raises WriteFailed if the database refuses a row.
+    One transaction: on any failure nothing has changed. A stored price of the same symbol and time
+    that came before the refused one is replaced where it differs, and then kept in `price_revisions`;
+    one that came after it stays. Returns how many prices are new or changed; raises WriteFailed if the
+    database refuses a row.
     """
-    quotes = {(quote.symbol, quote.timestamp): quote for _, quote in verdicts.accepted}
-    columns = columns_of(raw_prices, [quotes[key] for key in sorted(quotes)])
     with explained(database, raw_prices), database.writing() as connection:
+        quotes = {
+            (quote.symbol, quote.timestamp): quote
+            for refusal, quote in verdicts.accepted
+            if not _came_later(connection, quote, refusal)
+        }
+        columns = columns_of(raw_prices, [quotes[key] for key in sorted(quotes)])
         written = insert(connection, raw_prices, columns, on_conflict=True)
         _delete(connection, [refusal.id for refusal, _ in verdicts.accepted])
         _rename(connection, verdicts.renamed)
     return written
+
+
+def _came_later(connection: Connection, quote: Quote, refusal: Refusal) -> bool:
+    """Whether the stored price of the time of `quote` came after `refusal`."""
+    columns = raw_prices.c
+    later = select(columns.price).where(
+        columns.symbol == quote.symbol,
+        columns.timestamp == quote.timestamp,
+        columns.ingested_at > refusal.refused_at,
+    )
+    return connection.execute(later).first() is not None
 
 
 def _delete(connection: Connection, ids: Sequence[str]) -> None:

@@ -129,6 +129,16 @@ def test_a_stored_price_of_the_same_time_is_replaced_and_kept_in_the_revisions(d
         assert [tuple(row) for row in found] == [(4.0, 5.0)]
 
 
+def test_a_stored_price_that_came_after_the_refused_one_stays(database, stored):
+    """CoinGecko was asked again meanwhile: its later answer is the better one."""
+    known = Quote("BTC", NOON, 4.0, Source.HISTORY, NOON + timedelta(minutes=1))
+    upsert(database, raw_prices, columns_of(raw_prices, [known]))
+    quarantine(database, history(5.0, refused_at=NOON))
+    assert move(database, judge_again(refused_points(database), LATER)) == 0
+    assert [row["price"] for row in stored(database, raw_prices)] == [4.0]
+    assert stored(database, rejected_prices) == []
+
+
 def test_of_two_points_of_one_time_the_later_refused_wins(database, stored):
     first = history(5.0)
     second = history(6.0, refused_at=NOON + timedelta(hours=1))
