@@ -11,8 +11,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from market_pipeline.budget.account import Account
 
 PROJECT = Path(__file__).parents[2]
 ZONES = ("UTC", "Asia/Kolkata", "America/St_Johns", "Pacific/Kiritimati")
@@ -21,12 +23,16 @@ ZONES = ("UTC", "Asia/Kolkata", "America/St_Johns", "Pacific/Kiritimati")
 class Crew:
     """Workers on `database` that ask `simulator` as fast as `limit` requests a minute allow.
 
+    Their limit is that of the simulator's address, so that several crews can share a database.
+
     Every worker lives in another time zone than its neighbours and asks for a coin named after it, by
     which the simulator's log knows it.
     """
 
     def __init__(self, database, simulator, limit):
         self._simulator = simulator
+        self.account = _account(simulator.base_url)
+        self._chooser = random.Random(5)
         url = database.url.render_as_string(hide_password=False)
         self._process = subprocess.Popen(
             [sys.executable, __file__, url, simulator.base_url, str(limit)],
@@ -52,23 +58,20 @@ class Crew:
     def kill(self, number):
         self._tell(f"kill {number}")
 
-    def replace_at_random(self, numbers, seconds, every):
-        """For so many seconds, kill a worker now and again and start one in its place."""
-        chooser, end, killed = random.Random(5), time.monotonic() + seconds, 0
-        while time.monotonic() < end:
-            time.sleep(every)
-            number = chooser.choice(numbers)
-            self.kill(number)
-            self.start(number)
-            killed += 1
-        return killed
+    def replace_at_random(self, numbers):
+        """Kill one of these workers and start another in its place."""
+        number = self._chooser.choice(numbers)
+        self.kill(number)
+        self.start(number)
 
     def times(self):
         """When requests reached the server by its own log, in seconds, oldest first."""
         return sorted(sent.time.timestamp() for sent in self._simulator.requests)
 
-    def by_worker(self):
-        return Counter(int(sent.query["ids"].removeprefix("worker-")) for sent in self._simulator.requests)
+    def workers(self):
+        """Whose requests those were, in the same order."""
+        sent = sorted(self._simulator.requests, key=lambda sent: sent.time)
+        return [int(one.query["ids"].removeprefix("worker-")) for one in sent]
 
     def _tell(self, command):
         self._process.stdin.write(command + "\n")
@@ -86,10 +89,13 @@ def most_in_a_minute(times):
     return most
 
 
+def _account(base_url):
+    return Account("keyless", urlsplit(base_url).netloc)
+
+
 def _work(number, url, base_url, limit):
     from sqlalchemy import make_url
 
-    from market_pipeline.budget.account import Account
     from market_pipeline.budget.limits import Limits
     from market_pipeline.budget.shared import SharedBudget
     from market_pipeline.coingecko.client import CoinGeckoClient
@@ -99,7 +105,7 @@ def _work(number, url, base_url, limit):
     os.environ["TZ"] = zone
     time.tzset()
     os.environ["PGOPTIONS"] = f"-c timezone={zone}"
-    budget = SharedBudget(Database(make_url(url)), Account("keyless", "proof"), Limits(limit, None))
+    budget = SharedBudget(Database(make_url(url)), _account(base_url), Limits(limit, None))
     with CoinGeckoClient(base_url, "keyless", None, budget) as client:
         while True:
             client.simple_price([f"worker-{number}"])
