@@ -42,7 +42,7 @@ def examine_instance(subject: Subject) -> Iterator[Finding]:
     # Its storage is pluggable: what a broken one raises is nobody's promise.
     except Exception as error:
         subject.instance = None
-        why = f"{type(error).__name__}: {first_line(str(error))}"
+        why = f"{type(error).__name__}: {first_line(str(error.__cause__ or error))}"
         yield fail(
             "dagster instance", f"{subject.home} cannot be opened: {why}",
             f"Correct {subject.home / 'dagster.yaml'}, or move the folder away and start with `make run`.",

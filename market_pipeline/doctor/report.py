@@ -21,7 +21,7 @@ from market_pipeline.doctor.stored_prices import examine_freshness, examine_gaps
 from market_pipeline.doctor.subject import Subject
 
 # The budget is in the database, so the API comes after it; Dagster's storage is examined beside them.
-_DATABASE = Group(7.0, [
+_DATABASE = Group(7.0, "The database that DATABASE_URL names", [
     ("database", examine_database),
     ("disk space", examine_disk),
     ("database clock", examine_database_clock),
@@ -30,12 +30,13 @@ _DATABASE = Group(7.0, [
     ("refused rows", examine_refusals),
     ("schedule cost", examine_schedule_cost),
 ])
-_API = Group(7.0, [
+_API = Group(7.0, "CoinGecko, or what COINGECKO_BASE_URL names,", [
     ("api", examine_api),
     ("server clock", examine_server_clock),
     ("budget", examine_budget),
 ])
-_DAGSTER = Group(12.0, [
+# Dagster asks a database that it cannot reach again and again, for up to 12.4 s, and only then says why.
+_DAGSTER = Group(14.0, "The database that dagster.yaml names", [
     ("dagster instance", examine_instance),
     ("daemons", examine_daemons),
     ("schedules", examine_automation),
@@ -56,7 +57,7 @@ class Report:
 
 
 def make_report(folder: Path, environment: Mapping[str, str], clock: Clock = utc_now) -> Report:
-    """Examine the installation in `folder` within about 15 seconds; no secret is in what is found."""
+    """Examine the installation in `folder` within about 20 seconds; no secret is in what is found."""
     subject = Subject(folder, environment, clock)
     at = clock()
     findings = guarded("settings", examine_settings, subject)

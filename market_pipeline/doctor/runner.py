@@ -17,9 +17,13 @@ Examination = Callable[[Subject], Iterable[Finding]]
 
 @dataclass(frozen=True)
 class Group:
-    """Examinations that are made one after the other, with a name each, in `seconds` at most altogether."""
+    """Examinations that are made one after the other, with a name each, in `seconds` at most altogether.
+
+    `asks` is whose answer they wait for.
+    """
 
     seconds: float
+    asks: str
     examinations: Sequence[tuple[str, Examination]]
 
 
@@ -50,7 +54,7 @@ class Making:
         """What is said of the examination that hangs and of those that were to come after it."""
         names = [name for name, _ in self._group.examinations]
         hangs = names[max(0, self._begun - 1)]
-        remedy = "Something accepts connections and does not answer, or this machine is very busy."
+        remedy = f"{self._group.asks} does not answer or keeps failing, or this machine is very busy."
         late = fail(hangs, f"no answer within {self._group.seconds:.0f} s", remedy)
         return [late, *(not_examined(name, hangs) for name in names[self._begun:])]
 

@@ -121,6 +121,10 @@ def test_no_secret_is_in_any_output(tmp_path):
     _, found = by_name(process)
     assert "Demo key on the Pro host" in found["api"]["remedy"]
     assert found["database"]["status"] == found["dagster instance"]["status"] == "fail"
+    # On a busy machine Dagster has not given up when its time is up.
+    assert "Connection refused" in found["dagster instance"]["detail"] or (
+        found["dagster instance"]["remedy"].startswith("The database that dagster.yaml names does not answer")
+    )
 
 
 @pytest.mark.slow

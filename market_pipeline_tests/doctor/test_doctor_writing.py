@@ -27,7 +27,7 @@ def broken(subject):
 
 
 def test_an_examination_that_raises_is_a_finding_and_the_next_is_made(subject):
-    group = Group(30.0, [("first", broken), ("second", lambda subject: [ok("second", "fine")])])
+    group = Group(30.0, "It", [("first", broken), ("second", lambda subject: [ok("second", "fine")])])
     first, second = Making(group, subject).findings()
     assert first.status == "fail" and first.detail == "this could not be examined: OSError: the disk is gone"
     assert second.status == "ok"
@@ -35,7 +35,7 @@ def test_an_examination_that_raises_is_a_finding_and_the_next_is_made(subject):
 
 def test_an_examination_that_hangs_is_a_finding_and_so_are_those_after_it(subject):
     release = threading.Event()
-    group = Group(0.2, [
+    group = Group(0.2, "The server", [
         ("first", lambda subject: [ok("first", "fine")]),
         ("second", lambda subject: release.wait(60) and []),
         ("third", lambda subject: []),
@@ -44,6 +44,7 @@ def test_an_examination_that_hangs_is_a_finding_and_so_are_those_after_it(subjec
     release.set()
     assert first.status == "ok"
     assert second.status == "fail" and second.name == "second" and "no answer within" in second.detail
+    assert second.remedy.startswith("The server does not answer")
     assert third.status == "warn" and third.detail == "not examined, because of: second"
 
 
