@@ -26,8 +26,8 @@ def too_long(state: State, why: str, now: int, turn: int, waited: float, max_wai
         ", or allow more with COINGECKO_REQUESTS_PER_MINUTE if the plan does"
     )
     return (
-        f"its turn would come in {(turn - now) / SECOND:.0f} s{already}, at {_time(turn)}, and {max_wait:.0f} s "
-        f"is the longest wait: {why}. Try again then{remedy}."
+        f"its turn would come in {(turn - now) / SECOND:.0f} s{already}, at {_time(turn)}, and "
+        f"{max_wait:.0f} s is the longest wait: {why}. Try again then{remedy}."
     )
 
 

@@ -20,8 +20,8 @@ _REFUSALS = {
     (414, None): "the request is too long for a server on the way; collect fewer coins (MARKET_SYMBOLS).",
     (422, None): "a parameter cannot be read: this program and the API disagree; look for a newer version.",
 }
-_NO_USER_AGENT = ("CoinGecko refuses requests without a User-Agent; this program sends one, so a proxy removes "
-                  "it: let the proxy pass the header on.")
+_NO_USER_AGENT = ("CoinGecko refuses requests without a User-Agent; this program sends one, so a proxy "
+                  "removes it: let the proxy pass the header on.")
 _REDIRECTED = ("the server points elsewhere, and redirects are not followed because the key would travel "
                "along; check COINGECKO_BASE_URL.")
 _REFUSED = "the request is refused; the body says why."

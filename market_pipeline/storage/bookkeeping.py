@@ -11,18 +11,25 @@ from market_pipeline.storage.types import Name, UtcTimestamp
 request_budgets = Table(
     "request_budgets",
     metadata,
-    Column("account", Name(200), primary_key=True, comment="Whose limit it is: plan, host, digest of the key."),
+    Column(
+        "account",
+        Name(200),
+        primary_key=True,
+        comment="Whose limit it is: plan, host, digest of the key.",
+    ),
     Column(
         "granted",
         JSON,
         nullable=False,
-        comment="When the requests of the last minute were granted: microseconds since 1970 UTC, oldest first.",
+        comment="When the requests of the last minute were granted: microseconds since 1970 UTC, "
+        "oldest first.",
     ),
     Column(
         "waiting",
         JSON,
         nullable=False,
-        comment="Who waits, in order: [ticket, when its owner looks next, its earliest turn], in such microseconds.",
+        comment="Who waits, in order: [ticket, when its owner looks next, its earliest turn], in such "
+        "microseconds.",
     ),
     Column("cool_down_until", UtcTimestamp, comment="Nobody may ask before this time, UTC."),
     Column("cool_down_reason", Text, comment="Why nobody may ask until then."),

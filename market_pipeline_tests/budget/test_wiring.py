@@ -189,7 +189,8 @@ def test_the_reserve_is_the_live_requests_of_the_rest_of_the_month_and_of_the_ti
     assert reserve(datetime(2026, 12, 31, 23, 45, tzinfo=UTC)) == 1 + 2
     assert reserve(datetime(2026, 12, 1, tzinfo=UTC)) == 31 * 288
     many = ",".join(f"C{number}=coin-{number}" for number in range(251))
-    assert live_reserve(chosen(market_symbols=many))(datetime(2026, 12, 31, 23, 44, tzinfo=UTC)) == 2 * (1 + 3)
+    two_requests_a_tick = live_reserve(chosen(market_symbols=many))
+    assert two_requests_a_tick(datetime(2026, 12, 31, 23, 44, tzinfo=UTC)) == 2 * (1 + 3)
 
 
 @pytest.mark.parametrize(

@@ -66,13 +66,15 @@ def _request_budgets() -> None:
             "granted",
             sa.JSON(),
             nullable=False,
-            comment="When the requests of the last minute were granted: microseconds since 1970 UTC, oldest first.",
+            comment="When the requests of the last minute were granted: microseconds since 1970 UTC, "
+            "oldest first.",
         ),
         sa.Column(
             "waiting",
             sa.JSON(),
             nullable=False,
-            comment="Who waits, in order: [ticket, when its owner looks next, its earliest turn], in such microseconds.",
+            comment="Who waits, in order: [ticket, when its owner looks next, its earliest turn], in such "
+            "microseconds.",
         ),
         sa.Column("cool_down_until", UtcTimestamp(), comment="Nobody may ask before this time, UTC."),
         sa.Column("cool_down_reason", sa.Text(), comment="Why nobody may ask until then."),
