@@ -141,6 +141,13 @@ def test_a_pause_asked_of_one_binds_the_others_and_those_that_come_later(world, 
     ]
 
 
+def test_a_pause_beyond_all_calendars_is_one_of_an_hour(world):
+    """After which one request is sent, and what the server says then holds."""
+    budget = world.budget()
+    budget.settle(budget.acquire(LIVE), "429", 1e12, "asked")
+    assert world.status().cool_down_until == world.now + timedelta(hours=1)
+
+
 def test_a_pause_that_comes_while_somebody_waits_prolongs_the_wait(world, caplog):
     caplog.set_level(logging.INFO, "market_pipeline.budget")
     other = world.budget(1)
