@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -319,6 +320,22 @@ def test_a_database_that_fails_during_a_wait_is_what_is_reported(world):
 
     with pytest.raises(WriteFailed, match="request_budgets: .*Nothing was written"):
         world.budget(1, sleep=sleep).acquire(LIVE)
+
+
+def test_the_clock_is_read_once_the_lock_is_had(database):
+    """A grant would count as older than it is otherwise, and its place in the window be used too early."""
+    budget = SharedBudget(database, Account("keyless", "h"), Limits(4, None))
+    budget.acquire(LIVE)
+    time.sleep(0.2)
+    grants = []
+    asking = threading.Thread(target=lambda: grants.append(budget.acquire(LIVE)))
+    with database.writing() as connection:
+        records.locked(connection, "keyless@h")
+        asking.start()
+        time.sleep(0.5)
+        released = database_clock(connection)
+    asking.join()
+    assert to_microseconds(grants[0].granted_at) >= released
 
 
 def test_a_holder_that_stops_in_the_middle_holds_up_nobody_for_long(postgres_database, monkeypatch):
