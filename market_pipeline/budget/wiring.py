@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MAX_WAIT_SECONDS = 300.0
 # Nobody needs the limits so much that the request itself should wait for them.
 _KEY_WAIT_SECONDS = 5.0
+# Of so many live requests one is expected to fail and to be sent again.
+_SENT_AGAIN = 50
 
 
 def budgeted_client(
@@ -63,11 +65,17 @@ def limits_now(settings: Settings, database: Database) -> Limits:
 def live_reserve(settings: Settings) -> Callable[[datetime], int]:
     """How many requests the live ticks of the rest of the month of a time (aware, UTC) will send.
 
-    The tick before that time counts too: it may be under way and not have asked yet.
+    One in fifty is expected to be sent again, and the tick before that time counts too: it may be
+    under way and not have asked yet.
     """
     coin_ids = [settings.catalogue.coin(symbol).coin_id for symbol in settings.catalogue.symbols]
     requests = len(list(batches(coin_ids, settings.base_url)))
-    return lambda now: requests * (1 + ticks_left(settings.collect_cron, now))
+
+    def reserve(now: datetime) -> int:
+        sent = requests * (1 + ticks_left(settings.collect_cron, now))
+        return sent + sent // _SENT_AGAIN
+
+    return reserve
 
 
 def shared_budget(settings: Settings, database: Database, max_wait: float) -> SharedBudget:
