@@ -68,7 +68,7 @@ def complete(work: Backfill, plan: Plan) -> int:
                     failure = _collect(work, plan, runs, progress)
             failure = failure or _score(work, runs)
     except KeyboardInterrupt:
-        say(f"Interrupted after {progress}. {_RESUME}")
+        say(f"Interrupted. The runs that ended stored {progress}. {_RESUME}")
         return 130
     if plan.repairs:
         say(f"Stored {progress}.")

@@ -56,7 +56,7 @@ class RunProgress:
         self._watcher.requests = 0
         self._show("")
         if not self._console.is_terminal:
-            self._console.print(f"{what}: {self}", soft_wrap=True)
+            self._console.print(f"{what}: {self} so far", soft_wrap=True)
 
     def __str__(self) -> str:
         return f"{counted(self.rows, 'row')} with {counted(self.requests, 'request')}"

@@ -35,7 +35,7 @@ def examine_freshness(subject: Subject) -> Iterator[Finding]:
         else:
             yield warn(
                 name, f"{detail}, older than the last tick but one",
-                "See the daemons, schedules and runs above; one symbol alone: its id in MARKET_SYMBOLS.",
+                "See the daemons, schedules and runs below; one symbol alone: its id in MARKET_SYMBOLS.",
                 age_seconds=round(age),
             )
 

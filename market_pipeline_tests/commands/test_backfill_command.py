@@ -132,12 +132,19 @@ def test_what_cannot_be_filled_is_said(filling, capsys, arguments, complaint):
     assert complaint in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("written", ["", "yesterday", "2026-02-30"])
-def test_what_is_no_day_is_said(filling, capsys, written):
+@pytest.mark.parametrize(
+    ("written", "complaint"),
+    [
+        ("", "the day is missing; write it as 2026-01-31"),
+        ("yesterday", "'yesterday' is not a day; write it as 2026-01-31"),
+        ("2026-02-30", "'2026-02-30' is not a day; write it as 2026-01-31"),
+    ],
+)
+def test_what_is_no_day_is_said(filling, capsys, written, complaint):
     with pytest.raises(SystemExit) as end:
         main(["backfill", "--from", written, "--to", "2026-01-01"])
     assert end.value.code == 2
-    assert f"{written!r} is not a day; write it as 2026-01-31" in capsys.readouterr().err
+    assert complaint in capsys.readouterr().err
 
 
 def test_it_may_be_the_first_command_of_all(filling_of, capsys):
@@ -284,7 +291,7 @@ def test_ctrl_c_ends_it_in_order_and_the_same_command_goes_on(filling, capsys):
     assert main(arguments) == 130
     pressing.join()
     said = capsys.readouterr()
-    assert "Interrupted after 120 rows with" in said.out and "the same command goes on" in said.out
+    assert "The runs that ended stored 120 rows with" in said.out and "the same command goes on" in said.out
     assert "Traceback" not in said.err
     assert [run.status.value for run in filling.runs()] == ["SUCCESS", "CANCELED"]
     assert_it_goes_on_where_it_stopped(filling, arguments)
