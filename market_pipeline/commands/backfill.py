@@ -50,7 +50,8 @@ def execute(options: argparse.Namespace) -> int:
     if work.span.first > work.span.last:
         say("Nothing is left to do.")
         return 0
-    plan = Plan(work.repairs(work.missing(work.span.first, work.span.last)), _budget(settings, work.database))
+    missing = work.missing(work.span.first, work.span.last)
+    plan = Plan(len(missing), work.repairs(missing), _budget(settings, work.database))
     if not plan.repairs:
         report(work)
     for line in plan.lines() if plan.repairs else ():

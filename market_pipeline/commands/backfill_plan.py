@@ -71,8 +71,9 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a backfill, newest days first, and the budget that they have to do with."""
+    """How many partitions lack prices, the runs that mend it, newest days first, and the budget for them."""
 
+    missing: int
     repairs: Sequence[Repair]
     budget: BudgetStatus
 
@@ -88,7 +89,7 @@ class Plan:
         """The plan in words, a line at a time."""
         per_minute = self.budget.requests_per_minute
         minutes = math.ceil(self.requests / per_minute)
-        yield f"{counted(self.partitions, 'partition')} (a day of a symbol each) without all prices."
+        yield f"{counted(self.missing, 'partition')} (a day of a symbol each) without all prices."
         yield (
             f"{counted(self.requests, 'request')} in {counted(len(self.repairs), 'run')}, "
             f"about {minutes:,} min at {per_minute:,} requests a minute, newest days first:"

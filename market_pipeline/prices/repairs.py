@@ -6,11 +6,9 @@ asks one request a symbol as long as its days fit into one window.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
-from market_pipeline.clock import DAY
-from market_pipeline.prices.windows import LONGEST_WINDOW_DAYS
-from market_pipeline.slices import Slice, merge_days
+from market_pipeline.prices.windows import LONGEST_WINDOW_DAYS, windows
 
 # Dagster keeps some events for every partition of a run, which takes most of a long run's time.
 LARGEST_RUN = 200
@@ -47,33 +45,23 @@ def plan_repairs(
     longest: int = LONGEST_WINDOW_DAYS,
     largest: int = LARGEST_RUN,
 ) -> list[Repair]:
-    """The repairs that cover exactly these (UTC day, symbol) pairs, each once, the newest days first.
+    """The repairs that cover these (UTC day, symbol) pairs, each once, the newest days first.
 
     None has more than `longest` days or `largest` partitions, and together they need as few requests
-    as is possible: for each symbol one for every `longest` days of an unbroken stretch. ValueError
-    for a symbol that is not among `symbols_in_order`.
+    as is possible (see `windows`), for which they may hold days in between that lack nothing.
+    ValueError for a symbol that is not among `symbols_in_order`.
     """
     position = {symbol: number for number, symbol in enumerate(symbols_in_order)}
-    windows: dict[tuple[date, date], list[int]] = {}
-    for stretch in merge_days(days):
-        if stretch.symbol not in position:
-            raise ValueError(f"{stretch.symbol} is not among {', '.join(symbols_in_order)}")
-        for window in _cut(stretch, min(longest, largest)):
-            windows.setdefault((window.last, window.first), []).append(position[stretch.symbol])
+    sharing: dict[tuple[date, date], list[int]] = {}
+    for window in windows(days, min(longest, largest)):
+        if window.symbol not in position:
+            raise ValueError(f"{window.symbol} is not among {', '.join(symbols_in_order)}")
+        sharing.setdefault((window.last, window.first), []).append(position[window.symbol])
     return [
         Repair(first, last, tuple(symbols_in_order[start:end]))
-        for last, first in sorted(windows, reverse=True)
-        for start, end in _neighbours(windows[last, first], largest // ((last - first).days + 1))
+        for last, first in sorted(sharing, reverse=True)
+        for start, end in _neighbours(sharing[last, first], largest // ((last - first).days + 1))
     ]
-
-
-def _cut(stretch: Slice, longest: int) -> Iterator[Slice]:
-    """The windows of a stretch, from its end: the newest days of all symbols then share their windows."""
-    last = stretch.last
-    while last >= stretch.first:
-        first = max(stretch.first, last - timedelta(days=longest - 1))
-        yield Slice(stretch.symbol, first, last)
-        last = first - DAY
 
 
 def _neighbours(positions: Iterable[int], most: int) -> Iterator[tuple[int, int]]:

@@ -1,23 +1,25 @@
 """Which requests for history cover a set of days. Pure functions."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import date, timedelta
 
-from market_pipeline.slices import Slice, merge_days
+from market_pipeline.slices import Slice
 
 # CoinGecko answers a longer range with one price a day instead of one an hour.
 LONGEST_WINDOW_DAYS = 90
 
 
-def windows(days: Iterable[tuple[date, str]]) -> list[Slice]:
-    """The fewest slices of at most 90 days that cover exactly these (day, symbol) pairs, by symbol
-    and then by day: a year of one symbol is five."""
-    return [window for stretch in merge_days(days) for window in _cut(stretch)]
+def windows(days: Iterable[tuple[date, str]], longest: int = LONGEST_WINDOW_DAYS) -> list[Slice]:
+    """The fewest slices of at most `longest` days that cover these (UTC day, symbol) pairs: a year of
+    one symbol is five. By symbol, and then the newest first.
 
-
-def _cut(stretch: Slice) -> Iterator[Slice]:
-    first = stretch.first
-    while first <= stretch.last:
-        last = min(stretch.last, first + timedelta(days=LONGEST_WINDOW_DAYS - 1))
-        yield Slice(stretch.symbol, first, last)
-        first = last + timedelta(days=1)
+    Days in between that are not asked for are bridged: a request costs the same with or without them.
+    """
+    found: list[Slice] = []
+    for day, symbol in sorted(set(days), key=lambda pair: (pair[1], -pair[0].toordinal())):
+        newest = found[-1] if found else None
+        if newest and newest.symbol == symbol and newest.last - day < timedelta(days=longest):
+            found[-1] = Slice(symbol, day, newest.last)
+        else:
+            found.append(Slice(symbol, day, day))
+    return found

@@ -237,7 +237,7 @@ def test_an_answer_without_prices_does_not_keep_older_days_waiting():
     older = DAY - timedelta(days=3)
     done = a_run((DAY, DAY, ("BTC",)), True, timedelta(hours=1))
     request = next_run(situation(missing=[(DAY, "BTC"), (older, "BTC")], past=[done]), SYMBOLS)
-    assert request.tags == range_tags(older, older, ("BTC",))
+    assert request.tags == range_tags(older, DAY, ("BTC",))
 
 
 @pytest.mark.parametrize(("minutes", "tried"), [(59, False), (60, True)])

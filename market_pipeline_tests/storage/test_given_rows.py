@@ -8,7 +8,6 @@ import pytest
 
 from market_pipeline.prices.quotes import Source
 from market_pipeline.slices import Slice
-from market_pipeline.storage import tables
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.read import read_columns, read_frame
 from market_pipeline.storage.records import columns_of
@@ -166,7 +165,7 @@ def test_a_frame_read_has_the_same_dtypes_with_and_without_rows(database, make):
         price_anomalies: make.anomalies(make.anomaly(expected_move=None)),
     }
     day = make.START.date()
-    for table in tables.metadata.sorted_tables:
+    for table in rows:
         empty, none = read_frame(database, table, [Slice("BTC", day, day)]), read_frame(database, table, [])
         upsert(database, table, rows[table])
         full = read_frame(database, table, [Slice("BTC", day, day)])
