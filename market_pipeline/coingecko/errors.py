@@ -4,7 +4,8 @@
     |-- TransientError          the same request may work later
     |   |-- RateLimited         429: too many requests, or the credits of the month are used up
     |   |-- ServerFailed        408 and 5xx
-    |   |-- ConnectionFailed    no connection, a timeout, or an answer that was cut
+    |   |-- ConnectionFailed    a timeout, or an answer that was cut
+    |   |   `-- Unreachable     no connection at all
     |   `-- BudgetExhausted     nothing was asked: our own budget has no request left for it now
     `-- PermanentError          the same request will fail again; a person has to change something
         |-- RequestRefused      3xx and 4xx: key, plan, parameters, coin id
@@ -101,7 +102,15 @@ class ServerFailed(TransientError):
 
 
 class ConnectionFailed(TransientError):
-    """There was no connection, no answer in time, or only a part of one."""
+    """There was no answer in time, or only a part of one."""
+
+
+class Unreachable(ConnectionFailed):
+    """There was no connection at all: the name, the network, a proxy or the certificate stands in the way."""
+
+    @property
+    def affects_all(self) -> bool:
+        return True
 
 
 class BudgetExhausted(TransientError):

@@ -15,7 +15,7 @@ import urllib3
 from market_pipeline.clock import Clock
 from market_pipeline.coingecko.answers import Answer, read_answer
 from market_pipeline.coingecko.budget import NO_ANSWER, RequestBudget
-from market_pipeline.coingecko.errors import BODY_LIMIT, BadAnswer, CoinGeckoError, ConnectionFailed
+from market_pipeline.coingecko.errors import BODY_LIMIT, BadAnswer, CoinGeckoError, ConnectionFailed, Unreachable
 from market_pipeline.coingecko.hiding import hide, hide_in_body
 from market_pipeline.coingecko.retries import RETRIES, asked_pause, with_retries
 from market_pipeline.coingecko.session import session_for
@@ -27,6 +27,13 @@ TIMEOUT_SECONDS = 5.0
 # The timeout above is for each read; a server that trickles would never meet it.
 WHOLE_ANSWER_SECONDS = 30.0
 LARGEST_BODY = 32 * 1024 * 1024
+
+_NEVER_CONNECTED = (
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.ProxyError,
+    urllib3.exceptions.SSLError,
+)
 
 
 class Transport:
@@ -115,11 +122,12 @@ class Transport:
 
     def _raise_connection_failed(self, error: Exception, endpoint: str, number: int) -> NoReturn:
         """Names the innermost cause only, which may quote the server or the URL of a proxy."""
-        cause: BaseException = error
-        while (inner := cause.__cause__ or cause.__context__) is not None:
-            cause = inner
-        reason = " ".join(hide(str(cause), self._secret).split())[:BODY_LIMIT]
-        raise ConnectionFailed(
+        causes: list[BaseException] = [error]
+        while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None:
+            causes.append(inner)
+        reason = " ".join(hide(str(causes[-1]), self._secret).split())[:BODY_LIMIT]
+        kind = Unreachable if any(isinstance(cause, _NEVER_CONNECTED) for cause in causes) else ConnectionFailed
+        raise kind(
             f"no complete answer came ({type(error).__name__}: {reason}); check the network and "
             "COINGECKO_BASE_URL. The next run asks again.",
             endpoint=endpoint, attempts=number,

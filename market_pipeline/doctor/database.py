@@ -7,6 +7,7 @@ from pathlib import Path
 
 from market_pipeline.budget.clock import database_clock
 from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
+from market_pipeline.doctor.home import home_used
 from market_pipeline.doctor.skew import skew_finding
 from market_pipeline.doctor.subject import Subject
 from market_pipeline.settings import Settings
@@ -25,7 +26,7 @@ def examine_database(subject: Subject) -> Iterator[Finding]:
         yield not_examined("database", "settings")
         return
     if subject.settings.database.get_backend_name() == "sqlite":
-        trouble = _file_trouble(subject.settings)
+        trouble = _file_trouble(subject.settings, home_used(subject))
         if trouble is not None:
             yield trouble
             return
@@ -83,8 +84,11 @@ def _file_of(settings: Settings) -> Path:
     return Path(settings.database.database or "")
 
 
-def _file_trouble(settings: Settings) -> Finding | None:
-    """Why a SQLite file should not be opened: opening would create it."""
+def _file_trouble(settings: Settings, used: bool) -> Finding | None:
+    """Why a SQLite file should not be opened: opening would create it.
+
+    `used` is whether something has run here, so that the file should be there.
+    """
     file = _file_of(settings)
     folder = file.parent
     if not folder.is_dir():
@@ -93,6 +97,9 @@ def _file_trouble(settings: Settings) -> Finding | None:
     if not os.access(folder, os.W_OK | os.X_OK):
         return fail("database", f"the folder {folder} of the SQLite file cannot be written",
                     "Allow this user to write there or correct DATABASE_URL.")
+    if not file.exists() and used:
+        return fail("database", f"{file} does not exist, though something has run here before",
+                    "Restore the file or correct DATABASE_URL; `make run` would begin with an empty one.")
     if not file.exists():
         return warn("database", f"{file} does not exist yet", "`make run` creates it.")
     if file.is_file() and not os.access(file, os.W_OK):

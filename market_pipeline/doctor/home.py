@@ -13,10 +13,15 @@ from market_pipeline.settings import LOCAL_DAGSTER_HOME
 _THROWN_AWAY = ".tmp_dagster_home"
 
 
+def home_used(subject: Subject) -> bool:
+    """Whether Dagster has run here before."""
+    return _was_used(_home_of(subject))
+
+
 def examine_home(subject: Subject) -> Iterator[Finding]:
     """Where Dagster's own storage is; one that was used already is kept in `subject`."""
     given = subject.environment.get("DAGSTER_HOME", "").strip()
-    home = Path(given) if given else subject.folder / LOCAL_DAGSTER_HOME
+    home = _home_of(subject)
     if not home.is_absolute():
         yield fail("dagster home", f"DAGSTER_HOME={given} is not an absolute path", "Give the whole path.")
     elif given and not home.is_dir():
@@ -49,6 +54,11 @@ def examine_instance(subject: Subject) -> Iterator[Finding]:
         )
     else:
         yield ok("dagster instance", f"opened, {runs} runs", runs=runs)
+
+
+def _home_of(subject: Subject) -> Path:
+    given = subject.environment.get("DAGSTER_HOME", "").strip()
+    return Path(given) if given else subject.folder / LOCAL_DAGSTER_HOME
 
 
 def _was_used(home: Path) -> bool:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # A day of ticks and the runs between them.
 _LOOKED_AT = 500
+# What Dagster says of a run that somebody stopped; `make run` does so with Ctrl-C.
+_INTERRUPTED = "DagsterExecutionInterruptedError"
 
 
 def examine_runs(subject: Subject) -> Iterator[Finding]:
@@ -21,12 +23,17 @@ def examine_runs(subject: Subject) -> Iterator[Finding]:
         yield not_examined("runs", subject.without_instance)
         return
     newest = _newest_finished(subject, subject.instance)
-    failed = [record for record in newest.values() if record.dagster_run.status.value == "FAILURE"]
+    failed = [
+        record
+        for record in newest.values()
+        if record.dagster_run.status.value == "FAILURE"
+        and _INTERRUPTED not in _reason(subject.instance, record.dagster_run.run_id)
+    ]
     if not newest:
         yield ok("runs", "none has finished in the last 24 hours", failed_jobs=0)
         return
     if not failed:
-        yield ok("runs", f"the newest run of each job went well: {some(sorted(newest))}", failed_jobs=0)
+        yield ok("runs", f"the newest run of each job went well or was stopped: {some(sorted(newest))}", failed_jobs=0)
         return
     last = failed[0]
     run = last.dagster_run

@@ -20,6 +20,7 @@ REVISION = "0002"
 VERSION_TABLE = "market_pipeline_version"
 
 _MIGRATE = "run `market-pipeline migrate`"
+_NO_TABLES = "{} has no tables of this project; " + _MIGRATE
 _VERSION = table(VERSION_TABLE, column("version_num"))
 # Any number: it names this lock among PostgreSQL's advisory locks.
 _LOCK = 7_241_130_901
@@ -28,8 +29,11 @@ _LOCK = 7_241_130_901
 def check_schema(database: Database) -> None:
     """SchemaMismatch, with what to run, unless the tables are at `REVISION`. One query.
 
-    Raises DatabaseUnavailable if the database cannot be read for another reason.
+    Raises DatabaseUnavailable if the database cannot be read for another reason. A SQLite file that
+    does not exist is not created.
     """
+    if database.dialect == "sqlite" and _is_missing(Path(database.url.database or "")):
+        raise SchemaMismatch(_NO_TABLES.format(database.url))
     try:
         with database.reading() as connection:
             found = connection.execute(select(_VERSION.c.version_num)).scalar()
@@ -83,6 +87,10 @@ def _require_not_newer(database: Database, found: str) -> None:
         )
 
 
+def _is_missing(file: Path) -> bool:
+    return file.parent.is_dir() and not file.exists()
+
+
 def _unreadable(database: Database, error: DBAPIError) -> StorageError:
     """Why the revision cannot be read: only a missing table is a matter of migrating."""
     try:
@@ -91,6 +99,6 @@ def _unreadable(database: Database, error: DBAPIError) -> StorageError:
     except DBAPIError:
         missing = False
     if missing:
-        return SchemaMismatch(f"{database.url} has no tables of this project; {_MIGRATE}")
+        return SchemaMismatch(_NO_TABLES.format(database.url))
     why = database.without_password(str(error.orig).strip())
     return DatabaseUnavailable(f"{database.url} cannot be read: {why}. DATABASE_URL names it.")

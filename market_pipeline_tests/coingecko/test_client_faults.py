@@ -11,7 +11,7 @@ import pytest
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import (
-    BadAnswer, Banned, CoinGeckoError, ConnectionFailed, RateLimited, RequestRefused, ServerFailed,
+    BadAnswer, Banned, CoinGeckoError, ConnectionFailed, RateLimited, RequestRefused, ServerFailed, Unreachable,
 )
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
@@ -177,9 +177,19 @@ def test_a_server_that_hangs_is_given_up_after_the_timeout(
 def test_nobody_at_the_address_is_a_failed_connection(waits: list[float], budget: SharedBudget) -> None:
     with (
         CoinGeckoClient("http://127.0.0.1:9", "keyless", None, budget, sleep=waits.append) as client,
-        pytest.raises(ConnectionFailed, match="refused"),
+        pytest.raises(Unreachable, match="refused") as caught,
     ):
         client.ping()
+    assert caught.value.affects_all, "nobody else has to ask to find that out"
+
+
+def test_a_connection_that_was_cut_says_nothing_of_other_requests(
+    simulator: Simulator, client: CoinGeckoClient
+) -> None:
+    simulator.add_fault(Fault(kind="cut", times=None))
+    with pytest.raises(ConnectionFailed) as caught:
+        client.ping()
+    assert not isinstance(caught.value, Unreachable) and not caught.value.affects_all
 
 
 @pytest.mark.parametrize("kind", ["truncated_json", "html", "error_body"])

@@ -238,6 +238,15 @@ def test_the_newest_failed_run_tells_its_reason(opened, only):
     assert only(examine_runs, opened).status == "ok"
 
 
+def test_a_run_that_was_stopped_with_everything_else_is_no_failure(opened, only):
+    """Ctrl-C in the middle of a tick; it is started again with the rest."""
+    stopped = dg.DagsterExecutionInterruptedError()
+    job("tick", stopped).execute_in_process(instance=opened.instance, raise_on_error=False)
+    assert opened.instance.get_runs()[0].status.value == "FAILURE"
+    finding = only(examine_runs, opened)
+    assert finding.status == "ok" and "or was stopped: tick" in finding.detail
+
+
 def test_a_failure_of_days_ago_is_history(opened, only):
     job("broken", ValueError("long ago")).execute_in_process(instance=opened.instance, raise_on_error=False)
     opened.clock = lambda: datetime.now(timezone.utc) + timedelta(days=2)

@@ -31,6 +31,15 @@ def test_a_file_that_is_not_there_yet_is_no_failure_and_is_not_created(set_up, o
     assert not (tmp_path / "prices.db").exists()
 
 
+def test_a_file_that_is_gone_is_a_failure(set_up, only, tmp_path):
+    """Something has run here: `make run` would begin anew without a word of what was lost."""
+    (tmp_path / ".dagster_home" / "history").mkdir(parents=True)
+    finding = only(examine_database, set_up())
+    assert finding.status == "fail" and "has run here before" in finding.detail
+    assert "Restore the file or correct DATABASE_URL" in finding.remedy
+    assert not (tmp_path / "prices.db").exists()
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_tables_that_are_not_migrated_say_what_to_run(kind, set_up, only, tmp_path, request):
     url = make_url(f"sqlite:///{tmp_path / 'empty.db'}")

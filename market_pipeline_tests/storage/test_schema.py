@@ -43,6 +43,8 @@ def names(database):
 def test_an_empty_database_says_how_to_make_the_tables(empty_database):
     with pytest.raises(SchemaMismatch, match="has no tables of this project; run `market-pipeline migrate`"):
         check_schema(empty_database)
+    if empty_database.dialect == "sqlite":
+        assert not Path(empty_database.url.database).exists(), "a look creates no file"
 
 
 def test_migrating_makes_the_tables_once_and_for_all(empty_database):
