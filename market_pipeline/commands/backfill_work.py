@@ -64,6 +64,7 @@ def complete(work: Backfill, plan: Plan) -> int:
         with recorded_runs(work.settings) as runs:
             failure = None
             if plan.repairs:
+                say("Starting; the first run takes some seconds to load.")
                 with progress:
                     failure = _collect(work, plan, runs, progress)
             failure = failure or _score(work, runs)

@@ -35,31 +35,35 @@ def ledger_metadata(store: Database, settings: Settings, now: datetime) -> dict[
 def hour_numbers(rows: Sequence[LedgerRow], hour: datetime) -> dict[str, int]:
     """Requests and credits of the UTC hour that begins with `hour`: in all, by endpoint, outcome and plan.
 
-    Whatever occurs in `rows` gets its number, so that its line in the plot falls to zero when it ends.
+    Whatever occurs in `rows` gets its numbers, so that its line in the plot falls to zero when it ends;
+    credits only where the plan has any.
     """
-    numbers = {"requests_last_hour": 0, "credits_last_hour": 0}
-    endpoints = [*_EVERYDAY, *(row.endpoint for row in rows)]
-    numbers |= {f"requests_{_key(name)}": 0 for name in endpoints}
-    numbers |= {f"outcome_{_key(name)}": 0 for name in [_GOOD, *(row.outcome for row in rows)]}
-    numbers |= {f"requests_plan_{row.plan}": 0 for row in rows}
-    numbers |= {f"credits_plan_{row.plan}": 0 for row in rows}
+    numbers = {"requests_last_hour": 0, "credits_last_hour": 0, f"requests_outcome_{_GOOD}": 0}
+    numbers |= {f"requests_{_key(name)}": 0 for name in _EVERYDAY}
     for row in rows:
-        if row.hour == hour:
-            for key in ("last_hour", _key(row.endpoint), f"plan_{row.plan}"):
-                numbers[f"requests_{key}"] += row.requests
-            for key in ("last_hour", f"plan_{row.plan}"):
-                numbers[f"credits_{key}"] += row.credits
-            numbers[f"outcome_{_key(row.outcome)}"] += row.requests
+        last = row.hour == hour
+        for name in _names(row):
+            key = f"requests_{name}"
+            numbers[key] = numbers.get(key, 0) + (row.requests if last else 0)
+            key = f"credits_{name}"
+            if row.credits or key in numbers:
+                numbers[key] = numbers.get(key, 0) + (row.credits if last else 0)
     return numbers
 
 
+def _names(row: LedgerRow) -> list[str]:
+    """What the requests of a row are counted under."""
+    return ["last_hour", _key(row.endpoint), f"outcome_{_key(row.outcome)}", f"plan_{row.plan}"]
+
+
 def sentence(rows: Sequence[LedgerRow], hour: datetime) -> str:
-    """How many requests the hour brought, and how many of them were in vain."""
+    """How many requests the hour brought, how many of them were in vain, and how many came since."""
     last = [row for row in rows if row.hour == hour]
     sent = sum(row.requests for row in last)
     vain = sum(row.requests for row in last if row.outcome != _GOOD)
+    since = sum(row.requests for row in rows if row.hour > hour)
     trouble = f", {vain} of them without a good answer" if vain else ""
-    return f"{sent} requests from {hour:%H:%M} to {hour + HOUR:%H:%M} UTC{trouble}."
+    return f"{sent} requests from {hour:%H:%M} to {hour + HOUR:%H:%M} UTC{trouble}, {since} since."
 
 
 def _key(name: str) -> str:

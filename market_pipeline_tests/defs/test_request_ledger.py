@@ -44,18 +44,20 @@ def test_the_numbers_are_those_of_the_last_full_hour():
     assert hour_numbers(rows, TEN) == {
         "requests_last_hour": 20, "credits_last_hour": 19,
         "requests_simple_price": 12, "requests_market_chart_range": 7, "requests_coins_list": 1,
-        "outcome_200": 17, "outcome_429": 2, "outcome_no_answer": 1,
+        "credits_simple_price": 12, "credits_market_chart_range": 7,
+        "requests_outcome_200": 17, "requests_outcome_429": 2, "requests_outcome_no_answer": 1,
+        "credits_outcome_200": 17, "credits_outcome_429": 2,
         "requests_plan_demo": 19, "credits_plan_demo": 19,
-        "requests_plan_keyless": 1, "credits_plan_keyless": 0,
+        "requests_plan_keyless": 1,
     }
-    assert sentence(rows, TEN) == "20 requests from 10:00 to 11:00 UTC, 3 of them without a good answer."
+    assert sentence(rows, TEN) == "20 requests from 10:00 to 11:00 UTC, 3 of them without a good answer, 77 since."
 
 
 def test_what_ended_is_plotted_as_zero():
     """A key that is missing would leave its line hanging at the last value."""
     numbers = hour_numbers([row(TEN - 3 * HOUR, "/key", "503")], TEN)
-    assert numbers["requests_key"] == numbers["outcome_503"] == numbers["requests_plan_demo"] == 0
-    assert numbers["requests_simple_price"] == numbers["requests_last_hour"] == numbers["outcome_200"] == 0
+    assert numbers["requests_key"] == numbers["requests_outcome_503"] == numbers["requests_plan_demo"] == 0
+    assert numbers["requests_simple_price"] == numbers["requests_last_hour"] == numbers["requests_outcome_200"] == 0
 
 
 def test_the_asset_shows_numbers_a_sentence_and_a_table(world_of, database):
@@ -69,8 +71,8 @@ def test_the_asset_shows_numbers_a_sentence_and_a_table(world_of, database):
     # At the turn of the hour the last full one is another.
     if utc_now().replace(minute=0, second=0, microsecond=0) == this_hour:
         assert metadata["requests_last_hour"] == metadata["requests_simple_price"] == 12
-        assert metadata["outcome_200"] == 12
-        assert metadata["outcome_429"] == 0
+        assert metadata["requests_outcome_200"] == 12
+        assert metadata["requests_outcome_429"] == 0
         assert metadata["summary"].startswith("12 requests from ")
     table = [record.data for record in metadata["last_24_hours"].records]
     assert [entry["outcome"] for entry in table] == ["200", "429"], "newest first, nothing of the day before"
