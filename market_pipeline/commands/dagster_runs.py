@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Capturing what a run prints takes two processes more for each step, which a Ctrl-C in the terminal
+# reaches too: they would answer with a traceback each.
+_NO_CAPTURE: Any = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
 _POLL_SECONDS = 5.0
 _PATIENCE_SECONDS = 600.0
 # What a person needs of a run is said by the command; the UI has every event.
@@ -139,9 +147,10 @@ def recorded_runs(settings: Settings) -> Iterator[Runs]:
     Inside the block only warnings are logged to the terminal; the UI has every line.
     """
     import dagster as dg
+    from dagster._core.instance.ref import InstanceRef  # not public
 
-    home = dagster_home()
-    with _warnings_only(), dg.DagsterInstance.from_config(str(home)) as instance:
+    ref = InstanceRef.from_dir(str(dagster_home()), overrides=_NO_CAPTURE)
+    with _warnings_only(), dg.DagsterInstance.from_ref(ref) as instance:
         yield Runs(settings, instance)
 
 
