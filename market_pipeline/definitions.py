@@ -12,6 +12,7 @@ from market_pipeline.defs.jobs import JOBS
 from market_pipeline.defs.market_overview import build_market_overview
 from market_pipeline.defs.partitions import price_partitions
 from market_pipeline.defs.price_anomalies import build_price_anomalies
+from market_pipeline.defs.price_coverage import build_price_coverage
 from market_pipeline.defs.raw_prices import build_raw_prices
 from market_pipeline.defs.repair_sensor import build_repair_sensor
 from market_pipeline.defs.request_ledger import build_request_ledger
@@ -34,6 +35,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
             build_raw_prices(partitions, catalogue, kinds, settings.collect_cron),
             build_price_anomalies(partitions, kinds),
             build_market_overview(catalogue),
+            build_price_coverage(catalogue),
             build_request_ledger(kinds),
         ],
         asset_checks=[

@@ -59,13 +59,14 @@ def from_symbols(
     good: str,
     recovery: str,
     ages: Mapping[str, float] | None = None,
+    asset: str = RAW_PRICES,
 ) -> dg.AssetCheckResult:
     """Fails with `severity` if any symbol has a problem; each is a row of the metadata table."""
     metadata: dict[str, Any] = {"symbols_failing": len(problems)}
     metadata.update({f"age_seconds_{symbol}": age for symbol, age in (ages or {}).items()})
     if not problems:
         return dg.AssetCheckResult(
-            passed=True, check_name=check, asset_key=RAW_PRICES, metadata=metadata, description=good
+            passed=True, check_name=check, asset_key=asset, metadata=metadata, description=good
         )
     metadata["symbols"] = ", ".join(problems)
     first = next(iter(problems.values())).rstrip(".")
@@ -73,7 +74,7 @@ def from_symbols(
     return dg.AssetCheckResult(
         passed=False,
         check_name=check,
-        asset_key=RAW_PRICES,
+        asset_key=asset,
         severity=severity,
         metadata=metadata,
         description=f"{', '.join(problems)}: {first}. {recovery}",

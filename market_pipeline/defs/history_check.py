@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 
 from market_pipeline.clock import utc_now
-from market_pipeline.defs.raw_prices import RAW_PRICES
+from market_pipeline.defs.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.resources import DatabaseResource
 from market_pipeline.logs import traced
 from market_pipeline.symbols import Catalogue
@@ -51,7 +51,7 @@ def _specs(symbols: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
     return [
         dg.AssetCheckSpec(
             name,
-            asset=RAW_PRICES,
+            asset=PRICE_COVERAGE,
             description=f"Every past day of {symbol} in the last 90 has prices without a gap of more than two hours, "
             "except where the source has none itself.",
         )

@@ -5,19 +5,15 @@ from datetime import date, datetime, timedelta
 
 import dagster as dg
 
-from market_pipeline.clock import iso, start_of_day
+from market_pipeline.clock import iso
 from market_pipeline.defs.metadata import records_table
-from market_pipeline.defs.raw_prices import RAW_PRICES
+from market_pipeline.defs.price_coverage import PRICE_COVERAGE
 from market_pipeline.prices.absences import Absence
-from market_pipeline.prices.gaps import last_settled_day
-from market_pipeline.slices import Slice
-from market_pipeline.storage.completeness import incomplete_days
-from market_pipeline.storage.coverage import DayCoverage, day_coverage, first_days
+from market_pipeline.storage.coverage import DayCoverage
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.source_gaps import remembered
+from market_pipeline.storage.past_days import PastDays, past_days
 from market_pipeline.symbols import Catalogue
 
-_LONGEST_LOOK = timedelta(days=90)
 _TABLE_ROWS = 20
 _HOUR = timedelta(hours=1)
 
@@ -25,32 +21,19 @@ _HOUR = timedelta(hours=1)
 def verdicts(
     store: Database, coins: Catalogue, checks: Mapping[str, str], now: datetime
 ) -> Iterator[dg.AssetCheckResult]:
-    """One result for each of `checks` (name to symbol) about the `coins` of these symbols.
-
-    A symbol is measured from the day of its first stored price, at most 90 days back, to the last
-    day that had ended an hour before `now`.
-    """
-    last = last_settled_day(now)
-    begun = first_days(store, coins.symbols)
-    first = {symbol: max(day, last - _LONGEST_LOOK + timedelta(days=1)) for symbol, day in begun.items()}
-    earliest = min(first.values(), default=last)
-    missing = incomplete_days(store, coins, earliest, last, now)
+    """One result for each of `checks` (name to symbol) about the `coins` of these symbols, as
+    `past_days` measures them at `now`."""
+    history = {past.symbol: past for past in past_days(store, coins, now)}
     for name, symbol in checks.items():
-        if symbol not in first:
-            yield _empty(name, symbol)
-            continue
-        days = [day for day, of in missing if of == symbol and day >= first[symbol]]
-        measured = day_coverage(store, [Slice(symbol, first[symbol], last)]) if first[symbol] <= last else []
-        start, end = start_of_day(first[symbol]), start_of_day(last) + timedelta(days=1)
-        known = remembered(store, [coins.coin(symbol)], start, end)
-        yield _result(name, symbol, measured, days, known)
+        past = history[symbol]
+        yield _result(name, past) if past.stored else _empty(name, symbol)
 
 
 def _empty(name: str, symbol: str) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=False,
         check_name=name,
-        asset_key=RAW_PRICES,
+        asset_key=PRICE_COVERAGE,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"points": 0},
         description=f"No price of {symbol} is stored at all. See that tick_schedule is running and compare the "
@@ -58,24 +41,22 @@ def _empty(name: str, symbol: str) -> dg.AssetCheckResult:
     )
 
 
-def _result(
-    name: str, symbol: str, measured: Sequence[DayCoverage], missing: Sequence[date], known: Sequence[Absence]
-) -> dg.AssetCheckResult:
-    lacking = [covered for covered in measured if covered.day in set(missing)]
+def _result(name: str, past: PastDays) -> dg.AssetCheckResult:
+    lacking = [covered for covered in past.measured if covered.day in set(past.missing)]
     return dg.AssetCheckResult(
-        passed=not missing,
+        passed=not past.missing,
         check_name=name,
-        asset_key=RAW_PRICES,
+        asset_key=PRICE_COVERAGE,
         severity=dg.AssetCheckSeverity.WARN,
-        description=_sentence(symbol, len(measured), missing),
+        description=_sentence(past.symbol, len(past.measured), past.missing),
         metadata={
-            "expected_points": sum(covered.expected for covered in measured),
-            "points": sum(covered.points for covered in measured),
-            "days": len(measured),
-            "days_incomplete": len(missing),
-            "largest_gap_hours": max((covered.largest_gap / _HOUR for covered in measured), default=0.0),
+            "expected_points": past.expected_points,
+            "points": past.points,
+            "days": len(past.measured),
+            "days_incomplete": len(past.missing),
+            "largest_gap_hours": past.largest_gap / _HOUR,
             "incomplete_days": records_table([_day(covered) for covered in lacking[:_TABLE_ROWS]]),
-            "known_source_gaps": records_table([_gap(absence) for absence in known[:_TABLE_ROWS]]),
+            "known_source_gaps": records_table([_gap(absence) for absence in past.source_gaps[:_TABLE_ROWS]]),
         },
     )
 

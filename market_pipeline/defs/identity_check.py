@@ -13,7 +13,7 @@ from market_pipeline.coingecko.errors import CoinGeckoError
 from market_pipeline.coingecko.identity import Identity, suggested_symbols
 from market_pipeline.defs.check_names import LISTED
 from market_pipeline.defs.check_results import from_symbols
-from market_pipeline.defs.raw_prices import RAW_PRICES
+from market_pipeline.defs.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.resources import CoinGeckoResource, DatabaseResource
 from market_pipeline.logs import traced
 from market_pipeline.symbols import Catalogue
@@ -23,7 +23,7 @@ def build_identity_check(catalogue: Catalogue) -> dg.AssetChecksDefinition:
     """The check of the coins in `catalogue`."""
 
     @dg.asset_check(
-        asset=RAW_PRICES,
+        asset=PRICE_COVERAGE,
         name=LISTED,
         description="CoinGecko lists every configured coin by its id, asked once a day. A vanished id is an "
         "error, a changed ticker warns; the likely new id is named.",
@@ -48,7 +48,7 @@ def _not_asked(error: CoinGeckoError) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=False,
         check_name=LISTED,
-        asset_key=RAW_PRICES,
+        asset_key=PRICE_COVERAGE,
         severity=dg.AssetCheckSeverity.WARN,
         description="CoinGecko's list of coins cannot be had, so nothing is known of the ids today: "
         f"{error.verdict}",
@@ -65,6 +65,7 @@ def _verdict(catalogue: Catalogue, identities: Sequence[Identity]) -> dg.AssetCh
         severity=dg.AssetCheckSeverity.ERROR if gone else dg.AssetCheckSeverity.WARN,
         good="CoinGecko lists every coin by its configured id",
         recovery=_recovery(catalogue, gone),
+        asset=PRICE_COVERAGE,
     )
 
 

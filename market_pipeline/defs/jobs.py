@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from market_pipeline.defs.check_names import FRESH, FUTURE, NEGATIVE, QUOTED, REJECTED
 from market_pipeline.defs.market_overview import MARKET_OVERVIEW
 from market_pipeline.defs.price_anomalies import PRICE_ANOMALIES
+from market_pipeline.defs.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.raw_prices import RAW_PRICES, REJECTED_PRICES
 from market_pipeline.defs.request_ledger import REQUEST_LEDGER
 
@@ -13,23 +13,21 @@ COMPLETE_DAYS = "complete_days"
 SCORE_DAYS = "score_days"
 ACCOUNT_REQUESTS = "account_requests"
 
-_EVERYTHING = dg.AssetSelection.assets(RAW_PRICES, REJECTED_PRICES, PRICE_ANOMALIES, MARKET_OVERVIEW)
-# The other checks look at many days or need a request of their own; once a day is enough for them.
-_CHECKS_OF_A_TICK = dg.AssetSelection.checks(
-    *(dg.AssetCheckKey(dg.AssetKey(RAW_PRICES), name) for name in (FUTURE, NEGATIVE, REJECTED, QUOTED, FRESH))
-)
+# Each with all of its checks.
+_PRICES = dg.AssetSelection.assets(RAW_PRICES, REJECTED_PRICES, PRICE_ANOMALIES, MARKET_OVERVIEW)
 
 JOBS = [
     dg.define_asset_job(
         TICK,
-        _EVERYTHING.without_checks() | _CHECKS_OF_A_TICK,
+        _PRICES,
         description="Today's prices of all symbols with one request, checks, anomalies and the overview.",
         tags={"dagster/max_runtime": "600"},
     ),
     dg.define_asset_job(
         COMPLETE_DAYS,
-        _EVERYTHING,
-        description="Past days completed from hourly history, checked and scored again.",
+        # The coverage and its checks look at many days and may need a request; once a day is enough.
+        _PRICES | dg.AssetSelection.assets(PRICE_COVERAGE),
+        description="Past days completed from hourly history, checked, scored and measured again.",
     ),
     dg.define_asset_job(
         SCORE_DAYS,

@@ -1,5 +1,6 @@
 """The code location, loaded as the server loads it; what others rely on by name is pinned here."""
 
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -12,11 +13,13 @@ PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def repository():
+def repository(monkeypatch):
     """What workspace.yaml names, found and loaded by Dagster's own loaders with the default settings."""
     from dagster._core.workspace.autodiscovery import loadable_targets_from_python_module
     from dagster._core.workspace.load import location_origins_from_yaml_paths
 
+    # A test before this one may have loaded it with settings of its own.
+    monkeypatch.delitem(sys.modules, "market_pipeline.definitions", raising=False)
     origins = location_origins_from_yaml_paths([str(PROJECT / "workspace.yaml")])
     assert [origin.location_name for origin in origins] == ["market_pipeline"]
     module = origins[0].loadable_target_origin.module_name
@@ -31,6 +34,7 @@ def test_the_keys_jobs_schedules_and_checks_are_those_that_others_know(repositor
         "rejected_prices",
         "price_anomalies",
         "market_overview",
+        "price_coverage",
         "request_ledger",
     }
     assert {job for job in repository.job_names if not job.startswith("__")} == {
@@ -64,6 +68,30 @@ def test_two_checks_block_and_the_others_do_not(repository):
         "coin_ids_are_listed": False,
         **{f"history_is_complete_{symbol}": False for symbol in ("BTC", "ETH", "SOL", "ADA", "DOT")},
     }
+
+
+def test_a_check_belongs_to_the_asset_that_is_materialized_as_often_as_it_runs(repository):
+    """Dagster takes a check for not evaluated once its asset is materialized again without it."""
+    by_asset = {"raw_prices": set(), "price_coverage": set()}
+    for key in repository.asset_checks_defs_by_key:
+        by_asset[key.asset_key.to_user_string()].add(key)
+    assert len(by_asset["raw_prices"]) == 5
+    assert {key.name for key in by_asset["price_coverage"]} == {
+        "coin_ids_are_listed",
+        *(f"history_is_complete_{symbol}" for symbol in ("BTC", "ETH", "SOL", "ADA", "DOT")),
+    }
+    tick, completion = (repository.get_job(name).asset_layer for name in ("tick", "complete_days"))
+    assert set(tick.executable_asset_keys) == {
+        dg.AssetKey(name) for name in ("raw_prices", "rejected_prices", "price_anomalies", "market_overview")
+    }
+    assert set(completion.executable_asset_keys) - set(tick.executable_asset_keys) == {
+        dg.AssetKey("price_coverage")
+    }
+    for layer in (tick, completion):
+        ran = set(layer.executable_asset_keys)
+        assert layer.selected_check_keys == {
+            key for keys in by_asset.values() for key in keys if key.asset_key in ran
+        }
 
 
 def test_every_asset_tells_what_it_is_and_whose(repository):

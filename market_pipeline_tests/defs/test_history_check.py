@@ -130,7 +130,7 @@ def test_the_check_of_one_symbol_can_be_executed_alone(world):
     """What a person does who wonders about one coin: a run without partitions and without requests."""
     world.tick()
     requests = len(world.simulator.requests)
-    check = dg.AssetCheckKey(dg.AssetKey("raw_prices"), "history_is_complete_ETH")
+    check = dg.AssetCheckKey(dg.AssetKey("price_coverage"), "history_is_complete_ETH")
     job = (
         world.defs.get_repository_def()
         .get_implicit_global_asset_job_def()

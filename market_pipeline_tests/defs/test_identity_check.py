@@ -16,13 +16,14 @@ NAME = "coin_ids_are_listed"
 
 def alone(world):
     """The check executed by itself, as a person does from the UI."""
-    check = dg.AssetCheckKey(dg.AssetKey("raw_prices"), NAME)
+    check = dg.AssetCheckKey(dg.AssetKey("price_coverage"), NAME)
     job = (
         world.defs.get_repository_def()
         .get_implicit_global_asset_job_def()
         .get_subset(asset_check_selection={check}, asset_selection=set())
     )
     result = job.execute_in_process(instance=world.instance)
+    assert list(world.checks(result)) == [NAME]
     return world.checks(result)[NAME]
 
 

@@ -1,0 +1,63 @@
+"""What the coverage says: a sentence, numbers in all and by symbol, and a table."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from market_pipeline.defs.metadata import records_table
+from market_pipeline.storage.past_days import PastDays
+
+_HOUR = timedelta(hours=1)
+_SYMBOLS_NAMED = 5
+
+
+def coverage_metadata(history: Sequence[PastDays]) -> dict[str, Any]:
+    """The metadata of one materialization about the past days of each symbol."""
+    numbers = {past.symbol: _numbers(past) for past in history}
+    totals = ("complete_days", "missing_days", "points", "source_gaps")
+    return {
+        "summary": _sentence(history),
+        **{name: sum(int(of[name]) for of in numbers.values()) for name in totals},
+        **{f"{name}_{symbol}": value for symbol, of in numbers.items() for name, value in of.items()},
+        "symbols": records_table([_record(past, numbers[past.symbol]) for past in history]),
+    }
+
+
+def _numbers(past: PastDays) -> dict[str, float]:
+    """complete_days, missing_days, ...; no gap is told of where there is no day that could have one."""
+    numbers: dict[str, float] = {
+        "complete_days": len(past.measured) - len(past.missing),
+        "missing_days": len(past.missing),
+        "points": past.points,
+        "source_gaps": len(past.source_gaps),
+    }
+    if past.measured:
+        numbers["largest_gap_hours"] = round(past.largest_gap / _HOUR, 2)
+    return numbers
+
+
+def _record(past: PastDays, numbers: dict[str, float]) -> dict[str, Any]:
+    span = (past.measured[0].day, past.measured[-1].day) if past.measured else ("-", "-")
+    days = {"symbol": past.symbol, "first_day": span[0], "last_day": span[1]}
+    return {**days, "largest_gap_hours": "-", **numbers}
+
+
+def _sentence(history: Sequence[PastDays]) -> str:
+    days = sum(len(past.measured) for past in history)
+    missing = sum(len(past.missing) for past in history)
+    text = (
+        f"{days - missing} of {days} past days of {len(history)} symbols are complete, as far as the source "
+        "has them."
+        if days
+        else "No past day has prices yet."
+    )
+    if lacking := [f"{past.symbol} {len(past.missing)}" for past in history if past.missing]:
+        text += f" Days that lack prices: {_some(lacking)}."
+    if silent := [past.symbol for past in history if not past.stored]:
+        text += f" No prices at all: {_some(silent)}."
+    return text
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SYMBOLS_NAMED
+    return ", ".join(names[:_SYMBOLS_NAMED]) + (f" and {more} more" if more > 0 else "")
