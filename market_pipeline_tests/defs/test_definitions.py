@@ -89,7 +89,7 @@ def test_a_check_belongs_to_the_asset_that_is_materialized_as_often_as_it_runs(r
     }
     for layer in (tick, completion):
         ran = set(layer.executable_asset_keys)
-        assert layer.selected_check_keys == {
+        assert layer.asset_graph.asset_check_keys == {
             key for keys in by_asset.values() for key in keys if key.asset_key in ran
         }
 
