@@ -15,7 +15,9 @@ import urllib3
 from market_pipeline.clock import Clock
 from market_pipeline.coingecko.answers import Answer, read_answer
 from market_pipeline.coingecko.budget import NO_ANSWER, RequestBudget
-from market_pipeline.coingecko.errors import BODY_LIMIT, BadAnswer, CoinGeckoError, ConnectionFailed, Unreachable
+from market_pipeline.coingecko.errors import (
+    BODY_LIMIT, BadAnswer, CoinGeckoError, ConnectionFailed, Unreachable,
+)
 from market_pipeline.coingecko.hiding import hide, hide_in_body
 from market_pipeline.coingecko.retries import RETRIES, asked_pause, with_retries
 from market_pipeline.coingecko.session import session_for
@@ -126,7 +128,8 @@ class Transport:
         while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None:
             causes.append(inner)
         reason = " ".join(hide(str(causes[-1]), self._secret).split())[:BODY_LIMIT]
-        kind = Unreachable if any(isinstance(cause, _NEVER_CONNECTED) for cause in causes) else ConnectionFailed
+        connected = not any(isinstance(cause, _NEVER_CONNECTED) for cause in causes)
+        kind = ConnectionFailed if connected else Unreachable
         raise kind(
             f"no complete answer came ({type(error).__name__}: {reason}); check the network and "
             "COINGECKO_BASE_URL. The next run asks again.",
