@@ -34,6 +34,8 @@ from market_pipeline.symbols import KNOWN_COINS
 from market_pipeline_tests.commands.filling import Filling
 from market_pipeline_tests.commands.live import wait_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def filling_of(project, monkeypatch):
@@ -297,7 +299,6 @@ def test_ctrl_c_ends_it_in_order_and_the_same_command_goes_on(filling, capsys):
     assert_it_goes_on_where_it_stopped(filling, arguments)
 
 
-@pytest.mark.slow
 def test_a_killed_one_leaves_no_run_hanging_and_the_same_command_goes_on(filling):
     sent = hanging(filling)
     arguments = filling.arguments(4, 0, "--symbols", "BTC,SOL,DOT", "--yes")

@@ -19,6 +19,8 @@ from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import migrate
 
+pytestmark = pytest.mark.slow
+
 # What is found at any installation; schedules, sensors and newest quotes come by name.
 ALWAYS = {
     "settings", "database", "disk space", "database clock", "gaps", "refused rows", "schedule cost", "api",
@@ -62,7 +64,6 @@ def test_a_fresh_clone_is_told_how_to_start(tmp_path, simulator):
     assert len(simulator.requests) == 1
 
 
-@pytest.mark.slow
 def test_a_program_reads_one_document(project, simulator):
     (project / ".env").write_text("COINGEKO_PLAN=demo\n")
     database = Database(make_url(f"sqlite:///{project / 'prices.db'}"))
@@ -101,7 +102,6 @@ def test_settings_that_cannot_be_used_keep_nothing_from_being_said(tmp_path):
     assert found["api"]["because_of"] == found["database"]["because_of"] == "settings"
 
 
-@pytest.mark.slow
 def test_no_secret_is_in_any_output(tmp_path):
     """Every part fails in its own words here: the driver's, the server's, Dagster's."""
     home = tmp_path / ".dagster_home"
@@ -127,7 +127,6 @@ def test_no_secret_is_in_any_output(tmp_path):
     )
 
 
-@pytest.mark.slow
 def test_what_hangs_does_not_hang_the_command(tmp_path):
     """A host that accepts connections and never answers, as database and as API."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -1,10 +1,13 @@
 """A past price that CoinGecko changes: seen in the partition's metadata, explained by the revisions."""
 
+import pytest
 from sqlalchemy import select
 
 from market_pipeline.slices import Slice
 from market_pipeline.storage.revisions import revisions
 from market_pipeline.storage.tables import raw_prices
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_day_fetched_again_with_another_price_counts_and_keeps_the_change(world_of, database):

@@ -3,11 +3,14 @@
 from datetime import timedelta
 
 import dagster as dg
+import pytest
 
 from market_pipeline.clock import start_of_day
 from market_pipeline.defs.partitions import partition_key
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.storage import tables
+
+pytestmark = pytest.mark.slow
 
 
 def asked_for_prices(world):

@@ -32,6 +32,8 @@ from market_pipeline.storage.types import to_microseconds
 from market_pipeline.storage.write import upsert
 from market_pipeline.symbols import parse_catalogue
 
+pytestmark = pytest.mark.slow
+
 NOON = datetime(2026, 11, 20, 12, 0, 4, tzinfo=timezone.utc)
 FIVE_MINUTES = timedelta(minutes=5)
 # A point of 5-minute history comes at most a minute and a half late.

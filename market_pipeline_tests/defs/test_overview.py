@@ -3,8 +3,12 @@
 import base64
 from datetime import datetime, timedelta, timezone
 
+import pytest
+
 from market_pipeline.clock import utc_now
 from market_pipeline.defs.overview_chart import is_due
+
+pytestmark = pytest.mark.slow
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 

@@ -15,6 +15,8 @@ from market_pipeline.storage.coverage import DayCoverage
 from market_pipeline.storage.past_days import PastDays, past_days
 from market_pipeline.storage.source_gaps import remember
 
+pytestmark = pytest.mark.slow
+
 COVERAGE = dg.AssetKey("price_coverage")
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)

@@ -14,6 +14,8 @@ from market_pipeline.storage.records import columns_of
 from market_pipeline.storage.tables import raw_prices
 from market_pipeline.storage.write import upsert
 
+pytestmark = pytest.mark.slow
+
 PROCESSES, WRITES, ROWS = 8, 25, 5
 
 
