@@ -19,7 +19,6 @@ from market_pipeline.defs.resources import current_database
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.settings import Settings
 from market_pipeline.slices import Slice
-from market_pipeline.storage.completeness import incomplete_days
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.errors import StorageError
 from market_pipeline.storage.schema import check_schema
@@ -58,6 +57,9 @@ def _look(
     context: dg.SensorEvaluationContext, settings: Settings, database: Database, now: datetime
 ) -> dg.RunRequest | dg.SkipReason:
     """The next run, or why there is none; the cursor remembers when nothing was missing."""
+    # It brings NumPy, which loading the code location can do without.
+    from market_pipeline.storage.completeness import incomplete_days
+
     last = last_settled_day(now)
     first = max(settings.history_start, last - timedelta(days=REPAIRED_DAYS - 1))
     past = _past_runs(context.instance, now)
