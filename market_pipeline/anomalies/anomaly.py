@@ -1,29 +1,92 @@
-"""An anomaly: one flagged move between two quotes, as a row of the `price_anomalies` table."""
+"""An anomaly: one flagged quote, as a row of the `price_anomalies` table."""
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
+
+
+class Kind(str, Enum):
+    """What kind of thing was flagged; `docs/anomalies.md` tells the rule of each."""
+
+    USER_THRESHOLD = "user_threshold"
+    JUMP = "jump"
+    LARGE_MOVE = "large_move"
+    MARKET_MOVE = "market_move"
+    IDIOSYNCRATIC = "idiosyncratic"
+    BAD_TICK = "bad_tick"
+    STALE_FEED = "stale_feed"
+    GAP_MOVE = "gap_move"
+
+
+class Scope(str, Enum):
+    """Whether the market moved with the coin; unknown where too few other coins had quotes."""
+
+    MARKET = "market"
+    IDIOSYNCRATIC = "idiosyncratic"
+    MIXED = "mixed"
+    UNKNOWN = "unknown"
+
+
+class Severity(str, Enum):
+    """How rare it is, by the calibrated probability."""
+
+    WATCH = "watch"
+    ALERT = "alert"
+    CRITICAL = "critical"
 
 
 @dataclass(frozen=True)
 class Anomaly:
-    """One flagged move; the fields are the columns of `price_anomalies`, in their order.
+    """One flagged quote; the fields are the columns of `price_anomalies`, in their order.
 
-    `timestamp` and `timestamp_before` (aware UTC) are the times of the quotes after and before the
-    move. Prices are US dollars. `move` is a simple return (0.05 is +5 %). `expected_move` is one
-    standard deviation of the simple return over exactly `elapsed_seconds`, None where too little
-    history is known. `score` and `threshold` are in the detector's own units.
+    Times are aware UTC. Prices are US dollars. `move` is a simple return (0.05 is +5 %) from the
+    price before to the price after; `expected_move` is one standard deviation of the return over
+    exactly that time, on the same scale. Probabilities are two-sided and per quote. None means that
+    it is not known or makes no sense for the kind. The comments of the table tell each column.
     """
 
     symbol: str
     timestamp: datetime
-    detector: str
-    score: float
-    threshold: float
+    kind: str
+    id: str
+    episode_id: str
+    event_id: str | None
+    scope: str
+    severity: str
     direction: str
+    detected_at: datetime
     price_before: float
     timestamp_before: datetime
     price_after: float
     move: float
-    expected_move: float | None
     elapsed_seconds: float
+    horizon_minutes: float
+    expected_move: float | None
+    score: float
+    threshold: float
+    z: float | None
+    p_raw: float | None
+    p_calibrated: float | None
+    expected_every_days: float | None
+    volatility_annual: float | None
+    volatility_percentile: float | None
+    hour_factor: float
+    market_z: float | None
+    beta: float | None
+    residual_z: float | None
+    market_share: float | None
+    peers_moved: int | None
+    members: str | None
+    quotes_used: int
+    stale_minutes: float
+    calibration: str
+    calibrated_at: datetime | None
+    quality_flags: str
+    confirmation: str | None
+    confirmed_at: datetime | None
+    confirmed_price: float | None
+    episode_first: datetime
+    episode_peak: datetime
+    episode_last: datetime
+    detector_version: str
     explanation: str
