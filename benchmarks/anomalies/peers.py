@@ -1,0 +1,102 @@
+"""Moves of one coin against moves of all: what the other coins add, on aligned 5-minute bars.
+
+Jumps are put into calm bars of one coin (idiosyncratic), or of all five at once and equal in size
+(a market move). Thresholds come from the untouched bars. The residual score is the package's score of what
+is left of a move when the market's share is taken out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.anomalies.injection import hindsight_sigma, spaced, with_jumps
+from benchmarks.anomalies.ours import as_frame
+from benchmarks.anomalies.prices import Bars, by_file
+from benchmarks.anomalies.rivals import returns
+from benchmarks.anomalies.scoring import share, threshold_for
+from benchmarks.anomalies.worlds import Floats
+
+SIZES = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+BUDGETS = (10, 50)  # alarms per 10,000 bars
+SCORES = ("jump_score", "residual_score", "market_score")
+_BARS_PER_JUMP = 60
+_WARM_UP = 600
+_CALM = 2.0  # hindsight standard deviations that no coin's own move may exceed where a jump is put
+
+Panel = dict[str, tuple[Floats, Floats]]
+
+
+@dataclass(frozen=True)
+class Peers:
+    """Recall by size for each score and budget; scope labels of the jumps found at 10 per 10,000."""
+
+    recalls: dict[tuple[str, str, int], list[tuple[float, float]]]  # by kind of jump, score, budget
+    scopes: dict[str, tuple[int, int]]  # right and all, by kind of jump
+    jumps: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Injected:
+    scores: dict[str, Floats]  # at the jumps
+    scopes: NDArray[np.object_]
+    sizes: Floats
+
+
+def measure(series: Sequence[Bars], seed: int = 1) -> Peers:
+    """Both kinds of jump on every file in which all coins are quoted at the same times."""
+    panels = [aligned(bars) for bars in by_file(list(series)).values()]
+    untouched = [_score(panel) for panel in panels]
+    quiet = {s: np.concatenate([np.nan_to_num(f[s].to_numpy(np.float64)) for f in untouched]) for s in SCORES}
+    recalls, scopes, jumps = {}, {}, {}
+    for kind in ("idiosyncratic", "market"):
+        parts = [_inject(panel, kind, seed + number) for number, panel in enumerate(panels)]
+        sizes = np.concatenate([part.sizes for part in parts])
+        labels = np.concatenate([part.scopes for part in parts])
+        found_by_any = np.zeros(len(sizes), dtype=np.bool_)
+        for score in SCORES:
+            values = np.concatenate([part.scores[score] for part in parts])
+            for budget in BUDGETS:
+                found = values > threshold_for(quiet[score], len(quiet[score]) * budget / 10_000)
+                recalls[kind, score, budget] = [share(found[sizes == size]) for size in SIZES]
+                found_by_any |= found & (budget == BUDGETS[0])
+        scopes[kind] = (int((labels[found_by_any] == kind).sum()), int(found_by_any.sum()))
+        jumps[kind] = len(sizes)
+    return Peers(recalls, scopes, jumps)
+
+
+def aligned(bars: Sequence[Bars]) -> Panel:
+    """The bars that all symbols have."""
+    common = bars[0].minutes
+    for one in bars[1:]:
+        common = np.intersect1d(common, one.minutes)
+    return {one.symbol: (common, one.prices[np.isin(one.minutes, common)]) for one in bars}
+
+
+def _inject(panel: Panel, kind: str, seed: int) -> _Injected:
+    """Scores and scopes at the jumps of one kind."""
+    random = np.random.default_rng([seed, len(kind)])
+    sigmas = {symbol: hindsight_sigma(*quotes) for symbol, quotes in panel.items()}
+    calm = np.logical_and.reduce([np.abs(returns(panel[s][1])) < _CALM * sigmas[s] for s in panel])
+    calm[:_WARM_UP] = False
+    apart = _BARS_PER_JUMP * (1 if kind == "idiosyncratic" else len(panel))
+    at = spaced(calm, apart, random)
+    sizes, signs = random.choice(SIZES, len(at)), random.choice([-1.0, 1.0], len(at))
+    chosen = random.integers(0, len(panel), len(at))
+    moved = {}
+    for number, (symbol, (minutes, prices)) in enumerate(panel.items()):
+        own = (chosen == number) | (kind == "market")
+        moved[symbol] = (minutes, with_jumps(prices, at[own], (sizes * signs * sigmas[symbol][at])[own]))
+    scored = _score(moved)
+    # The market move is judged in a coin drawn for each jump, as the idiosyncratic one is.
+    rows = chosen * len(calm) + at
+    scores = {score: np.nan_to_num(scored[score].to_numpy(np.float64)[rows]) for score in SCORES}
+    return _Injected(scores, scored["scope"].to_numpy(object)[rows], sizes)
+
+
+def _score(panel: Panel) -> pd.DataFrame:
+    from market_pipeline.anomalies import score_prices
+
+    return score_prices(as_frame(panel))
