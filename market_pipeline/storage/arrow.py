@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from sqlalchemy import Column, Date, Double, Table
+from sqlalchemy import Column, Date, Table
 
 from market_pipeline.storage.columns import Columns
-from market_pipeline.storage.frames import numbers, require_columns, series_numbers, series_times, times
+from market_pipeline.storage.frames import (
+    holds_numbers, numbers, require_columns, series_numbers, series_times, times,
+)
 from market_pipeline.storage.keys import MICROSECONDS_PER_DAY, Integers, Ranked
+from market_pipeline.storage.records import numpy_type
 from market_pipeline.storage.types import UtcTimestamp
 
 if TYPE_CHECKING:
@@ -86,8 +89,8 @@ def _typed(part: pa.Table, symbol: str, schema: pa.Schema) -> pa.Table:
 def _arrow_type(column: Column[Any]) -> pa.DataType:
     if isinstance(column.type, UtcTimestamp):
         return pa.timestamp("us", tz="UTC")
-    if isinstance(column.type, Double):
-        return pa.float64()
+    if holds_numbers(column):
+        return pa.from_numpy_dtype(numpy_type(column))
     return pa.date32() if isinstance(column.type, Date) else pa.string()
 
 
@@ -97,7 +100,7 @@ def _array(column: Column[Any], values: Any) -> pa.Array | pa.ChunkedArray:
     if isinstance(column.type, UtcTimestamp):
         moments = times(column, values) if is_array else series_times(column, values)
         return pa.array(moments, type=pa.timestamp("us")).cast(_arrow_type(column))
-    if isinstance(column.type, Double):
+    if holds_numbers(column):
         figures = numbers(column, values) if is_array else series_numbers(column, values)
         return pa.array(figures, from_pandas=bool(column.nullable))
     return _texts_or_days(column, values)

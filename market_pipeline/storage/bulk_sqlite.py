@@ -98,7 +98,7 @@ def _stored_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _example(kind: pa.DataType) -> object:
-    if pa.types.is_timestamp(kind):
+    if pa.types.is_timestamp(kind) or pa.types.is_integer(kind):
         return 0
     if pa.types.is_floating(kind):
         return 0.5

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Column, Date, Double, Table
+from sqlalchemy import Column, Date, Integer, Table
 
 from market_pipeline.storage.columns import Columns
-from market_pipeline.storage.records import NOT_A_TIME
+from market_pipeline.storage.records import NOT_A_TIME, numpy_type
 from market_pipeline.storage.types import UtcTimestamp
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _columns(table: Table, rows: Columns | pd.DataFrame) -> Columns:
 def _checked(column: Column[Any], array: NDArray[Any]) -> NDArray[Any]:
     if isinstance(column.type, UtcTimestamp):
         return times(column, array)
-    if isinstance(column.type, Double):
+    if holds_numbers(column):
         return numbers(column, array)
     return _objects(column, array.tolist())
 
@@ -70,8 +70,13 @@ def times(column: Column[Any], array: NDArray[Any]) -> NDArray[np.datetime64]:
     return array.astype("datetime64[us]", copy=False)
 
 
-def numbers(column: Column[Any], array: NDArray[Any]) -> NDArray[np.float64]:
-    """The array as float64, None as NaN; ValueError if it holds anything but numbers."""
+def holds_numbers(column: Column[Any]) -> bool:
+    """Whether the values of `column` are numbers, whole or not."""
+    return numpy_type(column).kind in "fi"
+
+
+def numbers(column: Column[Any], array: NDArray[Any]) -> NDArray[Any]:
+    """The array in the number type of `column`, None as NaN; ValueError if it holds anything else."""
     if array.dtype.kind == "O":
         for value in array:
             if value is not None and (
@@ -80,7 +85,7 @@ def numbers(column: Column[Any], array: NDArray[Any]) -> NDArray[np.float64]:
                 raise ValueError(f"column {column.name} must hold numbers, not {value!r}")
     elif array.dtype.kind not in "iuf":
         raise ValueError(f"column {column.name} must hold numbers, not {array.dtype}")
-    return array.astype(np.float64, copy=False)
+    return _in_type_of(column, array.astype(np.float64, copy=False))
 
 
 def series_times(column: Column[Any], series: Any) -> NDArray[np.datetime64]:
@@ -98,18 +103,26 @@ def series_times(column: Column[Any], series: Any) -> NDArray[np.datetime64]:
     )
 
 
-def series_numbers(column: Column[Any], series: Any) -> NDArray[np.float64]:
-    """A numeric series as float64, what is missing as NaN."""
+def series_numbers(column: Column[Any], series: Any) -> NDArray[Any]:
+    """A numeric series in the number type of `column`, what is missing as NaN."""
     if series.dtype.kind in "iuf":
-        figures: NDArray[np.float64] = series.to_numpy(dtype=np.float64, na_value=np.nan)
-        return figures
+        return _in_type_of(column, series.to_numpy(dtype=np.float64, na_value=np.nan))
     return numbers(column, series.to_numpy(dtype=object, na_value=None))
+
+
+def _in_type_of(column: Column[Any], figures: NDArray[np.float64]) -> NDArray[Any]:
+    if isinstance(column.type, Integer):
+        whole = np.isfinite(figures) & (figures == np.floor(figures))
+        wrong = ~(whole | (np.isnan(figures) & bool(column.nullable)))
+        if wrong.any():
+            raise ValueError(f"column {column.name} must hold whole numbers, not {figures[wrong][0]}")
+    return figures.astype(numpy_type(column), copy=False)
 
 
 def _from_series(column: Column[Any], series: Any) -> NDArray[Any]:
     if isinstance(column.type, UtcTimestamp):
         return series_times(column, series)
-    if isinstance(column.type, Double):
+    if holds_numbers(column):
         return series_numbers(column, series)
     return _objects(column, series.to_numpy(dtype=object, na_value=None))
 

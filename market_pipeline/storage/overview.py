@@ -57,8 +57,8 @@ def anomalies_since(database: Database, symbols: Sequence[str], since: datetime)
                 select(*chosen).where(table.c.symbol == symbol, table.c.timestamp >= since)
             )
         ]
-    when, symbol, detector = (names.index(name) for name in ("timestamp", "symbol", "detector"))
-    rows.sort(key=lambda row: (-row[when], row[symbol], row[detector]))
+    when, symbol, kind = (names.index(name) for name in ("timestamp", "symbol", "kind"))
+    rows.sort(key=lambda row: (-row[when], row[symbol], row[kind]))
     return columns_from_rows(table, names, rows)
 
 

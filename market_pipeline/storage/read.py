@@ -134,7 +134,7 @@ def _array(column: Column[Any], values: Sequence[Any]) -> NDArray[Any]:
         if column.nullable:
             values = [NOT_A_TIME if value is None else value for value in values]
         return np.array(values, dtype=np.int64).view(kind)
-    if kind.kind == "f":
+    if kind.kind in "fi":
         return np.array(values, dtype=kind)  # None becomes NaN.
     array = np.empty(len(values), dtype=object)
     array[:] = values

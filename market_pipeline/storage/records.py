@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Column, Date, Double, Table
+from sqlalchemy import Column, Date, Double, Integer, Table
 
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.types import UtcTimestamp, to_microseconds
@@ -17,10 +17,15 @@ NOT_A_TIME = np.iinfo(np.int64).min
 
 
 def numpy_type(column: "Column[Any]") -> np.dtype[Any]:
-    """The array type that holds a column: times as datetime64[us], numbers as float64, else objects."""
+    """The array type that holds a column: times as datetime64[us], numbers as float64, else objects.
+
+    Whole numbers are int64, but float64 where some may be missing: integers have no NaN.
+    """
     if isinstance(column.type, UtcTimestamp):
         return np.dtype("datetime64[us]")
-    return np.dtype(np.float64 if isinstance(column.type, Double) else object)
+    if isinstance(column.type, Integer) and not column.nullable:
+        return np.dtype(np.int64)
+    return np.dtype(np.float64 if isinstance(column.type, (Double, Integer)) else object)
 
 
 def empty_columns(table: Table, names: Iterable[str]) -> Columns:
@@ -60,6 +65,8 @@ def _array(column: "Column[Any]", values: list[Any]) -> NDArray[Any]:
         return np.array(times, dtype=np.int64).view(kind)
     if kind.kind == "f":
         return np.array([np.nan if value is None else value for value in values], dtype=kind)
+    if kind.kind == "i":
+        return np.array(values, dtype=kind)
     array = np.empty(len(values), dtype=object)
     array[:] = [value.value if isinstance(value, Enum) else value for value in values]
     return array

@@ -2,7 +2,9 @@
 
 from functools import lru_cache
 
-from sqlalchemy import Date, Double, Table
+from typing import Any
+
+from sqlalchemy import Column, Date, Double, Integer, Table
 
 from market_pipeline.storage.types import UtcTimestamp
 
@@ -32,16 +34,19 @@ def insert_row(table: Table, *, on_conflict: bool) -> str:
 @lru_cache
 def arrays_as_rows(table: Table) -> str:
     """A FROM for PostgreSQL whose rows are given as one array parameter a column."""
-    arrays = ", ".join(f"%s::{_postgresql_type(column.type)}[]" for column in table.columns)
+    arrays = ", ".join(f"%s::{_postgresql_type(column)}[]" for column in table.columns)
     return f"unnest({arrays}) AS given ({_names(table)})"
 
 
-def _postgresql_type(kind: object) -> str:
-    if isinstance(kind, UtcTimestamp):
+def _postgresql_type(column: "Column[Any]") -> str:
+    if isinstance(column.type, UtcTimestamp):
         return "timestamptz"
-    if isinstance(kind, Double):
+    # Whole numbers of which some may be missing travel as floats.
+    if isinstance(column.type, Double) or (isinstance(column.type, Integer) and column.nullable):
         return "float8"
-    return "date" if isinstance(kind, Date) else "text"
+    if isinstance(column.type, Integer):
+        return "int8"
+    return "date" if isinstance(column.type, Date) else "text"
 
 
 def _names(table: Table) -> str:

@@ -110,7 +110,8 @@ price_anomalies = Table(
         comment="Share of the calibration's days with lower volatility, 0 to 100.",
     ),
     Column(
-        "hour_factor", Double, nullable=False, comment="Usual volatility of this UTC hour over the day's: 1 is usual."
+        "hour_factor", Double, nullable=False,
+        comment="Usual volatility of this UTC hour over the day's: 1 is usual.",
     ),
     Column("market_z", Double, comment="Median move of the other coins in standard deviations, signed."),
     Column("beta", Double, comment="Standard deviations that the coin usually moves for one of the market's."),

@@ -42,21 +42,39 @@ class Make:
             **changes,
         }
 
-    def anomaly(self, symbol="BTC", minutes=0, **changes):
+    def anomaly(self, symbol="BTC", minutes=0, kind="jump", **changes):
+        when, number = self.at(minutes), f"{symbol} {minutes} {kind}"
+        unknown = [column.name for column in tables.price_anomalies.columns if column.nullable]
         return {
             "symbol": symbol,
-            "timestamp": self.at(minutes),
-            "detector": "two_point",
-            "score": 6.0,
-            "threshold": 5.0,
+            "timestamp": when,
+            "kind": kind,
+            "id": number,
+            "episode_id": number,
+            "scope": "idiosyncratic",
+            "severity": "alert",
             "direction": "up",
+            "detected_at": when,
             "price_before": 100.0,
             "timestamp_before": self.at(minutes - 5),
             "price_after": 106.0,
             "move": 0.06,
-            "expected_move": 0.01,
             "elapsed_seconds": 300.0,
+            "horizon_minutes": 5.0,
+            "score": 6.0,
+            "threshold": 5.0,
+            "hour_factor": 1.0,
+            "quotes_used": 2000,
+            "stale_minutes": 0.0,
+            "calibration": "gpd",
+            "quality_flags": "",
+            **{name: when for name in ("episode_first", "episode_peak", "episode_last")},
+            "detector_version": "3",
             "explanation": "BTC rose.",
+            **dict.fromkeys(unknown),
+            "expected_move": 0.01,
+            "calibrated_at": self.START,
+            "peers_moved": 2,
             **changes,
         }
 

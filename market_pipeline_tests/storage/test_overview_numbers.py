@@ -30,7 +30,7 @@ def test_the_quote_at_a_time_is_the_newest_up_to_it(database, make):
 def test_anomalies_are_newest_first_from_the_asked_time_on(database, make):
     rows = [
         make.anomaly("BTC", 0),
-        make.anomaly("BTC", 5, detector="ewma", expected_move=None),
+        make.anomaly("BTC", 5, kind="large_move", expected_move=None),
         make.anomaly("BTC", 5),
         make.anomaly("ADA", 5),
         make.anomaly("ETH", 9),
@@ -38,11 +38,11 @@ def test_anomalies_are_newest_first_from_the_asked_time_on(database, make):
     ]
     upsert(database, price_anomalies, make.anomalies(*rows))
     found = overview.anomalies_since(database, SYMBOLS, make.at(5))
-    assert list(zip(found["symbol"], found["detector"])) == [
-        ("ETH", "two_point"),
-        ("ADA", "two_point"),
-        ("BTC", "ewma"),
-        ("BTC", "two_point"),
+    assert list(zip(found["symbol"], found["kind"])) == [
+        ("ETH", "jump"),
+        ("ADA", "jump"),
+        ("BTC", "jump"),
+        ("BTC", "large_move"),
     ]
     assert found.datetimes("timestamp") == [make.at(9), make.at(5), make.at(5), make.at(5)]
     assert list(found.arrays) == [column.name for column in price_anomalies.columns]
