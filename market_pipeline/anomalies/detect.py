@@ -1,71 +1,122 @@
-"""Detection by the day: which detectors run, and the one way in which a day is scored.
+"""From scores to anomalies: the rules in their order, and the one way in which a day is scored.
 
-A day is always scored from the same quotes, its own and those of the seven days before it, so its
-rows do not depend on whether it is computed alone, in a range or again.
+A day is always scored from the same quotes, its own and those of the seven days before it of all
+symbols, with the calibration that was known when it began, so its rows do not depend on whether it is
+computed alone, in a range or again.
+
+A row depends on its quote and on earlier ones, but for what stays open for a while: a bad tick needs the
+next two changed quotes, the scope and the coin of a market event the next two minutes, an event, an
+episode and the members of both the next 60 minutes, a confirmation up to the first quote after four
+hours, a gap of up to 70 minutes the next quote.
 """
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
 
 from market_pipeline.anomalies import LEAD_DAYS
-from market_pipeline.anomalies.anomaly import Anomaly
-from market_pipeline.anomalies.detector import Detector
-from market_pipeline.anomalies.ewma import EwmaScore
-from market_pipeline.anomalies.series import PriceSeries
-from market_pipeline.anomalies.two_point import TwoPointMove
+from market_pipeline.anomalies.anomaly import Anomaly, Kind, Scope
+from market_pipeline.anomalies.anomaly_rows import RowMaker
+from market_pipeline.anomalies.bad_ticks import merge_bad_ticks
+from market_pipeline.anomalies.calibration import Calibration
+from market_pipeline.anomalies.detection_settings import DetectionSettings
+from market_pipeline.anomalies.episodes import Span, find_episodes
+from market_pipeline.anomalies.finding import Finding
+from market_pipeline.anomalies.flags import flag_moves
+from market_pipeline.anomalies.market_events import MarketEvent, find_market_events, link_members
+from market_pipeline.anomalies.market_view import view
+from market_pipeline.anomalies.score_table import ScoreTable, group
+from market_pipeline.anomalies.scoring import score_columns
+from market_pipeline.anomalies.series import to_datetime64
+from market_pipeline.anomalies.stale_feeds import find_stale_feeds
 from market_pipeline.clock import DAY, start_of_day
 from market_pipeline.storage.columns import Columns
 
-DETECTORS: tuple[Detector, ...] = (TwoPointMove(), EwmaScore())
+Calibrations = Callable[[date], Calibration | None]
 
 
-def detect_day(series: PriceSeries, day: date) -> list[Anomaly]:
-    """The anomalies whose quote lies in `day` (UTC), by time and then by detector.
+def detect_columns(
+    scores: Columns,
+    calibration: Calibration | None = None,
+    settings: DetectionSettings = DetectionSettings(),
+) -> list[Anomaly]:
+    """The flagged rows of one table of `score_columns`, by symbol, time and kind."""
+    return _detect(scores, calibration, settings, None, None)
 
-    Reads the quotes of `day` and of the `LEAD_DAYS` days before it; others are ignored.
+
+def detect_days(
+    prices: Columns,
+    partitions: Iterable[tuple[date, str]],
+    calibrations: Calibrations,
+    settings: DetectionSettings = DetectionSettings(),
+) -> list[Anomaly]:
+    """The anomalies of many (day, symbol) partitions, by symbol, time and kind.
+
+    `prices` has symbol, timestamp and price in time order per symbol, of all symbols, because they tell
+    the market of each other, and should hold the `LEAD_DAYS` days before each day. `calibrations` gives
+    the calibration that was known at the start of a day.
     """
-    start = start_of_day(day)
-    window = series.between(start - timedelta(days=LEAD_DAYS), start + DAY)
-    found = [
-        anomaly
-        for detector in DETECTORS
-        for anomaly in detector.detect(window)
-        if anomaly.timestamp >= start
+    wanted: dict[date, set[str]] = {}
+    for day, symbol in partitions:
+        wanted.setdefault(day, set()).add(symbol)
+    times = prices["timestamp"]
+    found: list[Anomaly] = []
+    for day, symbols in sorted(wanted.items()):
+        start = start_of_day(day)
+        first, begin, end = (to_datetime64(t) for t in (start - timedelta(days=LEAD_DAYS), start, start + DAY))
+        window = prices.where((times >= first) & (times < end))
+        calibration = calibrations(day)
+        found += _detect(score_columns(window, calibration), calibration, settings, begin, symbols)
+    return sorted(found, key=_order)
+
+
+def alarms(anomalies: Iterable[Anomaly]) -> list[Anomaly]:
+    """The rows that stand for themselves: members of an event and legs of a bad tick are its evidence."""
+    return [anomaly for anomaly in anomalies if anomaly.event_id in (None, anomaly.id)]
+
+
+def _detect(
+    scores: Columns,
+    calibration: Calibration | None,
+    settings: DetectionSettings,
+    since: np.datetime64 | None,
+    symbols: set[str] | None,
+) -> list[Anomaly]:
+    """The rows from `since` on of `symbols`; what came before counts for episodes, events and bad ticks."""
+    table = group(scores)
+    events = find_market_events(table, settings)
+    findings = _findings(table, events, settings)
+    spans = {
+        event.finding.at: Span(event.first, event.last, int(table.moments[event.peak])) for event in events
+    }
+    maker = RowMaker(table, calibration, settings, find_episodes(table, findings, spans, settings))
+    earliest = -np.inf if since is None else int(since.astype(np.int64))
+    rows = [
+        maker.row(finding)
+        for finding in findings
+        if table.moments[finding.at] >= earliest and (symbols is None or table.symbol(finding.at) in symbols)
     ]
-    return sorted(found, key=lambda anomaly: (anomaly.timestamp, anomaly.detector))
+    return sorted(rows, key=_order)
 
 
-def detect_days(prices: Columns, partitions: Iterable[tuple[date, str]]) -> list[Anomaly]:
-    """The anomalies of many (day, symbol) partitions, by symbol, time and detector.
-
-    `prices` has the columns symbol, timestamp and price, sorted by symbol and timestamp, and should
-    hold the `LEAD_DAYS` days before each day. A symbol without quotes has no anomalies. Raises
-    ValueError if the rows are not sorted or a price is not above zero.
-    """
-    by_symbol = split_by_symbol(prices)
-    return [
-        anomaly
-        for symbol, day in sorted({(symbol, day) for day, symbol in partitions})
-        if symbol in by_symbol
-        for anomaly in detect_day(by_symbol[symbol], day)
-    ]
+def _findings(table: ScoreTable, events: list[MarketEvent], settings: DetectionSettings) -> list[Finding]:
+    moves = merge_bad_ticks(table, flag_moves(table, settings), settings)
+    seen = [replace(finding, market=view(table, finding)) for finding in moves]
+    linked = link_members(table, [each for each in seen if not _is_the_markets(each)], events, settings)
+    return linked + [event.finding for event in events] + find_stale_feeds(table, settings)
 
 
-def split_by_symbol(prices: Columns) -> dict[str, PriceSeries]:
-    """One series per symbol from rows sorted by symbol and timestamp.
+def _is_the_markets(finding: Finding) -> bool:
+    """Whether a row that was the coin's own by its scores is not so by the quotes that came just after."""
+    refreshed = finding.market is not None and finding.market.seen > 0
+    return (
+        finding.kind is Kind.IDIOSYNCRATIC and refreshed and finding.market.scope is not Scope.IDIOSYNCRATIC
+    )
 
-    The order of the symbols themselves is free, because databases collate text differently.
-    Raises ValueError if the rows of a symbol are not together or not in time order.
-    """
-    symbols = prices["symbol"]
-    borders = np.flatnonzero(symbols[1:] != symbols[:-1]) + 1
-    series: dict[str, PriceSeries] = {}
-    for rows in np.split(np.arange(len(symbols)), borders) if len(symbols) else ():
-        symbol = str(symbols[rows[0]])
-        if symbol in series:
-            raise ValueError(f"the rows of {symbol} are not together; sort by symbol and timestamp")
-        chunk = slice(rows[0], rows[-1] + 1)
-        series[symbol] = PriceSeries(symbol, prices["timestamp"][chunk], prices["price"][chunk])
-    return series
+
+def _order(anomaly: Anomaly) -> tuple[str, object, str]:
+    return anomaly.symbol, anomaly.timestamp, anomaly.kind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,3 +68,13 @@ def to_datetime(moment: np.datetime64) -> datetime:
     """A UTC `datetime64[us]` as an aware datetime."""
     naive: datetime = moment.astype("datetime64[us]").astype(object)
     return naive.replace(tzinfo=timezone.utc)
+
+
+def rows_by_symbol(symbols: NDArray[Any]) -> dict[str, NDArray[np.intp]]:
+    """The row numbers of each symbol, in the order of the rows; symbols by their first row."""
+    borders = np.flatnonzero(symbols[1:] != symbols[:-1]) + 1
+    starts = [0, *borders.tolist()] if len(symbols) else []
+    pieces: dict[str, list[NDArray[np.intp]]] = {}
+    for start, end in zip(starts, [*starts[1:], len(symbols)], strict=True):
+        pieces.setdefault(str(symbols[start]), []).append(np.arange(start, end))
+    return {symbol: np.concatenate(rows) for symbol, rows in pieces.items()}

@@ -1,0 +1,93 @@
+"""What is usual, learned from the past: hour factors, the level of each coin, and the tails of the scores.
+
+A calibration knows only quotes before its as-of time. Stored and never changed, it lets a past day be
+scored again with what was known then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+
+import numpy as np
+
+from market_pipeline.anomalies.parameters import DETECTOR_VERSION
+from market_pipeline.anomalies.returns import Floats
+from market_pipeline.anomalies.tails import Tail
+
+# The tail of all coins together, for a coin with too little past of its own.
+ALL = "*"
+GPD, PRIOR = "gpd", "prior"
+
+
+@dataclass(frozen=True)
+class CoinCalibration:
+    """One coin: log volatility per square root of a minute, and 21 quantiles (0 %, 5 %, ...) of annual volatility."""
+
+    level: float
+    volatility_quantiles: tuple[float, ...]
+    quotes: int
+    days: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """`hours` are 24 factors (UTC). `tails` are by coin and score, as in `tail_key`; `ALL` stands for all coins.
+
+    `as_of` is aware UTC: only quotes before it were used. Raises ValueError if it has no time zone.
+    """
+
+    as_of: datetime
+    hours: tuple[float, ...]
+    coins: Mapping[str, CoinCalibration] = field(default_factory=dict)
+    tails: Mapping[str, Tail] = field(default_factory=dict)
+    detector_version: str = DETECTOR_VERSION
+
+    def __post_init__(self) -> None:
+        if self.as_of.tzinfo is None:
+            raise ValueError(f"as_of {self.as_of.isoformat()} has no time zone; give an aware UTC datetime")
+
+    def to_json(self) -> str:
+        """The calibration as one JSON document that `from_json` reads back unchanged."""
+        return json.dumps({**asdict(self), "as_of": self.as_of.astimezone(timezone.utc).isoformat()})
+
+    @staticmethod
+    def from_json(text: str) -> Calibration:
+        """Raises ValueError if `text` is not a calibration written by `to_json`."""
+        try:
+            found = json.loads(text)
+            return Calibration(
+                as_of=datetime.fromisoformat(found["as_of"]),
+                hours=tuple(found["hours"]),
+                coins={
+                    symbol: CoinCalibration(
+                        coin["level"], tuple(coin["volatility_quantiles"]), coin["quotes"], coin["days"]
+                    )
+                    for symbol, coin in found["coins"].items()
+                },
+                tails={key: Tail(**tail) for key, tail in found["tails"].items()},
+                detector_version=found["detector_version"],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"this is not a calibration of this package: {error!r}") from None
+
+    def tail(self, symbol: str, score: str, interval: str) -> Tail | None:
+        """The tail of a coin's score for short or long intervals; that of all coins where its own is missing."""
+        own = self.tails.get(tail_key(symbol, score, interval))
+        return own or self.tails.get(tail_key(ALL, score, interval))
+
+    def volatility_percentiles(self, symbol: str, annual: Floats) -> Floats:
+        """How much of the coin's past was calmer than `annual` (0.6 is 60 % a year), 0 to 100; NaN if not known."""
+        coin = self.coins.get(symbol)
+        if coin is None:
+            return np.full(len(annual), np.nan)
+        quantiles = np.array(coin.volatility_quantiles)
+        percentiles: Floats = np.interp(annual, quantiles, np.linspace(0, 100, len(quantiles)))
+        return percentiles
+
+
+def tail_key(symbol: str, score: str, interval: str) -> str:
+    """`BTC jump short`: the name of a tail; `score` is jump, large_move, residual or market."""
+    return f"{symbol} {score} {interval}"

@@ -1,0 +1,59 @@
+"""Returns between changed quotes, with the time they took.
+
+An unchanged quote says that the source had nothing new, not that the price stood still: counted as a
+return of zero it would make the next real move look enormous. Its time is carried to the next changed
+quote.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market_pipeline.anomalies.parameters import PARAMETERS
+from market_pipeline.anomalies.series import PriceSeries
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+_MICROSECONDS = 60e6
+
+
+@dataclass(frozen=True, eq=False)
+class Returns:
+    """One entry per quote. `before` is the changed quote that a return starts from, -1 for the first quote.
+
+    `minutes` is the clock (since 1970, UTC), `step` the minutes since the quote before, `elapsed` those
+    since `before`, at least the shortest interval that means something; `log_return` is 0 and `changed`
+    false for an unchanged quote. `number` counts the changed quotes known before.
+    """
+
+    minutes: Floats
+    log_price: Floats
+    changed: NDArray[np.bool_]
+    before: Indices
+    log_return: Floats
+    elapsed: Floats
+    step: Floats
+    number: Indices
+
+
+def returns_of(series: PriceSeries) -> Returns:
+    """The returns of a series; the first quote has none, so its entries are 0 and its elapsed time the least."""
+    size = len(series)
+    minutes = series.timestamps.view(np.int64) / _MICROSECONDS
+    log_price = np.log(series.prices)
+    changed = np.ones(size, dtype=np.bool_)
+    changed[1:] = series.prices[1:] != series.prices[:-1]
+    # The last changed quote before each: the newest changed index, shifted by one quote.
+    newest = np.maximum.accumulate(np.where(changed, np.arange(size), 0)) if size else np.empty(0, np.intp)
+    before = np.concatenate([np.full(min(size, 1), -1, dtype=np.intp), newest[:-1]])
+    log_return = np.zeros(size)
+    log_return[1:] = log_price[1:] - log_price[before[1:]]
+    elapsed = np.full(size, PARAMETERS.shortest_interval)
+    elapsed[1:] = np.maximum(minutes[1:] - minutes[before[1:]], PARAMETERS.shortest_interval)
+    step = np.zeros(size)
+    step[1:] = np.diff(minutes)
+    return Returns(
+        minutes, log_price, changed, before, log_return, elapsed, step, np.cumsum(changed) - changed
+    )

@@ -1,0 +1,153 @@
+"""The scores of every quote: one table in, the same rows with their scores out.
+
+Causal: what a row gets depends on quotes at or before its own time only, so later quotes change nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market_pipeline.anomalies.calibration import GPD, PRIOR, Calibration
+from market_pipeline.anomalies.coin_moves import CoinMoves, coin_moves
+from market_pipeline.anomalies.horizons import large_moves
+from market_pipeline.anomalies.market import market_coins, residuals, view_of
+from market_pipeline.anomalies.parameters import PARAMETERS
+from market_pipeline.anomalies.prior_tails import PRIOR_TAILS
+from market_pipeline.anomalies.quality import quality_of
+from market_pipeline.anomalies.returns import Floats
+from market_pipeline.anomalies.series import PriceSeries, rows_by_symbol
+from market_pipeline.storage.columns import Columns
+
+_SCOPES = np.array(["unknown", "market", "mixed", "idiosyncratic"], dtype=object)
+_CALIBRATIONS = np.array([PRIOR, GPD], dtype=object)
+_SECONDS = 60.0
+
+
+def score_columns(prices: Columns, calibration: Calibration | None = None) -> Columns:
+    """`prices` (symbol, timestamp, price) with the scores of each row, in the same order.
+
+    The rows of each symbol must be in time order, whatever lies between them. `before` and
+    `large_move_before` are row numbers of this table. Raises ValueError if times do not increase
+    strictly or a price is not a finite number above zero.
+    """
+    groups = rows_by_symbol(prices["symbol"])
+    scored = score_groups(groups, prices["timestamp"], prices["price"], calibration)
+    return Columns({"symbol": prices["symbol"], "timestamp": prices["timestamp"], "price": prices["price"], **scored})
+
+
+def score_groups(
+    groups: Mapping[str, NDArray[np.intp]],
+    timestamps: NDArray[np.datetime64],
+    prices: Floats,
+    calibration: Calibration | None,
+) -> dict[str, NDArray[Any]]:
+    """The score columns of all rows; `groups` has the row numbers of each symbol, in time order."""
+    moves = {
+        symbol: coin_moves(PriceSeries(symbol, timestamps[rows], prices[rows]), calibration)
+        for symbol, rows in groups.items()
+    }
+    market = {symbol: moves[symbol].path for symbol in market_coins(list(moves))}
+    out: dict[str, NDArray[Any]] = {}
+    for symbol, rows in groups.items():
+        for name, values in _score_coin(symbol, moves[symbol], market, rows, calibration).items():
+            if name not in out:
+                out[name] = np.empty(len(prices), dtype=values.dtype)
+            out[name][rows] = values
+    return out if out else _no_rows()
+
+
+def _score_coin(
+    symbol: str, coin: CoinMoves, market: Mapping[str, Any], rows: NDArray[np.intp], calibration: Calibration | None
+) -> dict[str, NDArray[Any]]:
+    returns = coin.returns
+    view = view_of(symbol, {**market, symbol: coin.path}, coin.z)
+    left = residuals(coin.z, view.z, returns.step)
+    known = np.isfinite(view.z)
+    # The log price of the market in units of this coin's slow volatility.
+    steps = np.where(known & returns.changed, view.z * (coin.deviation / coin.filtered.slow), 0.0)
+    large = large_moves(returns, coin.filtered.slow, np.cumsum(steps))
+    long = returns.elapsed > PARAMETERS.long_interval
+    p, calibrated = _probabilities(
+        symbol,
+        {"jump": coin.filtered.score, "large_move": large.score, "residual": left.score, "market": large.market},
+        long,
+        calibration,
+    )
+    ratio = _ratio(view.z, coin.z)
+    return {
+        "before": np.where(returns.before >= 0, rows[returns.before], -1),
+        "log_return": returns.log_return,
+        "elapsed_seconds": np.where(returns.before >= 0, returns.elapsed * _SECONDS, 0.0),
+        "stale_minutes": np.where(returns.changed, 0.0, returns.elapsed),
+        "quotes_used": returns.number.astype(np.float64),
+        "jump_score": coin.filtered.score,
+        "jump_p": p["jump"],
+        "z": coin.z,
+        "expected_move": np.expm1(np.minimum(coin.deviation, 700.0)),
+        "volatility": coin.annual,
+        "volatility_percentile": _percentiles(symbol, coin, calibration),
+        "hour_factor": np.sqrt(coin.square),
+        "large_move_score": large.score,
+        "large_move_p": p["large_move"],
+        "large_move_horizon": np.where(large.horizon > 0, large.horizon, returns.elapsed),
+        "large_move_before": np.where(large.before >= 0, rows[large.before], -1),
+        "market_score": large.market,
+        "market_p": p["market"],
+        "market_z": view.z,
+        "beta": left.beta,
+        "residual_z": left.z,
+        "residual_score": left.score,
+        "residual_p": p["residual"],
+        "market_share": np.clip(left.beta * ratio, 0.0, 1.0),
+        "peers_moved": view.peers_moved,
+        "scope": _SCOPES[_scope(ratio)],
+        "quality": quality_of(returns),
+        "calibration": _CALIBRATIONS[calibrated.astype(np.intp)],
+    }
+
+
+def _ratio(market_z: Floats, z: Floats) -> Floats:
+    """How far the market moved for each standard deviation of the coin; NaN where either is not known."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio: Floats = np.where(z != 0, market_z / z, np.nan)
+    return ratio
+
+
+def _scope(ratio: Floats) -> NDArray[np.intp]:
+    """The number of the scope: unknown, market, mixed or idiosyncratic."""
+    codes = np.zeros(len(ratio), dtype=np.intp)
+    with np.errstate(invalid="ignore"):
+        codes[ratio >= PARAMETERS.market_ratio] = 1
+        codes[ratio < PARAMETERS.market_ratio] = 2
+        codes[ratio <= PARAMETERS.idiosyncratic_ratio] = 3
+    return codes
+
+
+def _probabilities(
+    symbol: str, scores: Mapping[str, Floats], long: NDArray[np.bool_], calibration: Calibration | None
+) -> tuple[dict[str, Floats], NDArray[np.bool_]]:
+    """The calibrated probability of each score, and where that of the jump score rests on the past."""
+    found = {name: np.ones(len(values)) for name, values in scores.items()}
+    from_past = np.zeros(len(long), dtype=np.bool_)
+    for interval, rows in (("short", ~long), ("long", long)):
+        if not rows.any():
+            continue
+        for name, values in scores.items():
+            tail = calibration.tail(symbol, name, interval) if calibration else None
+            found[name][rows] = (tail or PRIOR_TAILS[name, interval]).probability(values[rows])
+            if name == "jump":
+                from_past[rows] = tail is not None
+    return found, from_past
+
+
+def _percentiles(symbol: str, coin: CoinMoves, calibration: Calibration | None) -> Floats:
+    if calibration is None:
+        return np.full(len(coin.z), np.nan)
+    return calibration.volatility_percentiles(symbol, coin.annual)
+
+
+def _no_rows() -> dict[str, NDArray[Any]]:
+    empty = PriceSeries("", np.empty(0, "datetime64[us]"), np.empty(0))
+    return _score_coin("", coin_moves(empty, None), {}, np.empty(0, np.intp), None)
