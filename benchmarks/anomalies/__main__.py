@@ -61,7 +61,7 @@ def _on_real_prices(section: str, results: Results, *, quick: bool) -> None:
 
 def main() -> None:
     """Parse the command line, run, print and write."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.anomalies", description="Benchmark the detectors.")
+    parser = argparse.ArgumentParser("python -m benchmarks.anomalies", description="Benchmark the detectors.")
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
     parser.add_argument("--quick", action="store_true", help="a tenth of the quotes; prints only")
     arguments = parser.parse_args()
@@ -70,7 +70,7 @@ def main() -> None:
         parser.error(f"no such section: {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     results = run(arguments.sections or list(SECTIONS), quick=arguments.quick)
-    text = "\n".join(report(results))
+    text = "\n".join(report(results)).rstrip() + "\n"
     sys.stdout.write(text)
     if not arguments.quick and not arguments.sections:
         (_DOCS / "anomaly-benchmark.md").write_text(text, encoding="utf-8")

@@ -15,7 +15,7 @@ from benchmarks.anomalies.ours import as_frame, with_past_calibration
 from benchmarks.anomalies.peers import aligned
 from benchmarks.anomalies.prices import Bars, by_file
 from benchmarks.anomalies.rivals import ewma_clock_fresh
-from benchmarks.anomalies.worlds import Floats
+from benchmarks.anomalies.volatility import Floats
 
 NOMINAL = (1e-3, 2e-4)
 _LEAST_HISTORY_DAYS = 30
@@ -64,7 +64,7 @@ def measure(series: Sequence[Bars]) -> list[Adherence]:
 
 
 def _gaussian_p(minutes: Floats, prices: Floats) -> Floats:
-    from scipy.special import erfc
+    from scipy.special import erfc  # type: ignore[import-untyped]
 
     p: Floats = erfc(ewma_clock_fresh(minutes, prices) / np.sqrt(2))
     return p

@@ -1,14 +1,14 @@
 """Known events of the real series: who notices them at a given number of episodes per symbol-day."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
 import numpy as np
 
-from benchmarks.anomalies.contenders import LIBRARIES, OURS, RULES
+from benchmarks.anomalies.contenders import LIBRARIES, OURS, RULES, Contender
 from benchmarks.anomalies.prices import Bars
-from benchmarks.anomalies.worlds import Floats
+from benchmarks.anomalies.volatility import Floats
 
 RATES = (0.05, 0.1, 0.2, 0.5, 1.0)  # episodes per symbol-day, or per day for the market
 _MERGED_WITHIN = 60.0  # minutes between alarms of one episode
@@ -91,19 +91,20 @@ def by_symbol(series: Sequence[Bars]) -> list[Hits]:
     """Every detector on every symbol, with a threshold per symbol over all its files."""
     rows = []
     for contender in (*OURS, *RULES, *LIBRARIES[:2]):
-        rows.append(_hits(contender.name, series, lambda bars, c=contender: c.scores(bars.minutes, bars.prices)))
+        rows.append(_hits(contender, series))
     return rows
 
 
-def _hits(title: str, series: Sequence[Bars], scores: Callable[[Bars], Floats]) -> Hits:
+def _hits(contender: Contender, series: Sequence[Bars]) -> Hits:
     counts, possible = np.zeros(len(RATES), dtype=int), 0
     for symbol in dict.fromkeys(bars.symbol for bars in series):
         own = [bars for bars in series if bars.symbol == symbol]
         minutes = np.concatenate([bars.minutes for bars in own])
-        found = np.array(noticed(minutes, np.concatenate([scores(bars) for bars in own]), sum(b.days for b in own)))
+        scores = np.concatenate([contender.scores(bars.minutes, bars.prices) for bars in own])
+        found = np.array(noticed(minutes, scores, sum(bars.days for bars in own)))
         counts += found.sum(axis=1)
         possible += found.shape[1]
-    return Hits(title, tuple(counts.tolist()), possible)
+    return Hits(contender.name, tuple(counts.tolist()), possible)
 
 
 def from_panel(title: str, panels: Sequence[tuple[Floats, Floats, float]]) -> Hits:

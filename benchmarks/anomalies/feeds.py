@@ -7,16 +7,17 @@ score that gives the alarm budget on its feeds before injection: real jumps use 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.anomalies.contenders import CONTENDERS
+from benchmarks.anomalies.contenders import CONTENDERS, Contender
 from benchmarks.anomalies.injection import hindsight_sigma, spaced, with_jumps
 from benchmarks.anomalies.prices import Bars
-from benchmarks.anomalies.rivals import Detector, returns
+from benchmarks.anomalies.rivals import returns
 from benchmarks.anomalies.scoring import share, threshold_for
-from benchmarks.anomalies.worlds import Floats
+from benchmarks.anomalies.volatility import Floats
 
 SIZES = (5.0, 8.0, 10.0, 15.0, 20.0)
 BUDGETS = (10, 50)  # alarms per 10,000 quotes
@@ -67,30 +68,35 @@ def make_feed(bars: Bars, number: int, seed: int = 1) -> Feed:
 
 def outcomes(series: Sequence[Bars], seed: int = 1) -> list[Found]:
     """Hindsight first, then every detector, on all feeds of all series."""
-    feeds = {i: [make_feed(bars, n, seed) for n in range(FEEDS_PER_SERIES)] for i, bars in enumerate(series)}
-    rows = [_found(HINDSIGHT, feeds, lambda feed: (_against(feed, feed.untouched), _against(feed, feed.jumped)))]
+    feeds = [[make_feed(bars, number, seed) for number in range(FEEDS_PER_SERIES)] for bars in series]
+    rows = [_found(HINDSIGHT, feeds, _against_hindsight)]
     for contender in CONTENDERS:
-        rows.append(_found(contender.name, feeds, lambda feed, one=contender.scores: _both(one, feed)))
+        rows.append(_found(contender.name, feeds, partial(_scored, contender)))
     return rows
 
 
-def _both(scores: Detector, feed: Feed) -> tuple[Floats, Floats]:
-    return scores(feed.minutes, feed.untouched), scores(feed.minutes, feed.jumped)
+def _scored(contender: Contender, feed: Feed) -> tuple[Floats, Floats]:
+    return contender.scores(feed.minutes, feed.untouched), contender.scores(feed.minutes, feed.jumped)
 
 
-def _against(feed: Feed, prices: Floats) -> Floats:
-    return np.nan_to_num(np.abs(returns(prices)) / feed.sigma, nan=0.0, posinf=0.0)
+def _against_hindsight(feed: Feed) -> tuple[Floats, Floats]:
+    sigma = np.where(feed.sigma > 0, feed.sigma, np.inf)  # repeated quotes have none
+    return np.abs(returns(feed.untouched)) / sigma, np.abs(returns(feed.jumped)) / sigma
 
 
-def _found(title: str, feeds: dict[int, list[Feed]], scores: Callable[[Feed], tuple[Floats, Floats]]) -> Found:
+def _found(
+    title: str, feeds: Sequence[Sequence[Feed]], scores: Callable[[Feed], tuple[Floats, Floats]]
+) -> Found:
     """Recall for each budget, with one threshold for all feeds of a series."""
     hits: dict[int, list[NDArray[np.bool_]]] = {budget: [] for budget in BUDGETS}
-    for own in feeds.values():
+    for own in feeds:
         scored = [scores(feed) for feed in own]
-        untouched = np.concatenate([np.nan_to_num(before[_WARM_UP:]) for before, _ in scored])
+        untouched = np.concatenate([before[_WARM_UP:] for before, _ in scored])
         at_jumps = np.concatenate([after[feed.jump_at] for feed, (_, after) in zip(own, scored, strict=True)])
         for budget in BUDGETS:
-            hits[budget].append(at_jumps > threshold_for(untouched, round(len(untouched) * budget / 10_000)))
-    sizes = np.concatenate([feed.sizes for own in feeds.values() for feed in own])
+            threshold = threshold_for(untouched, round(len(untouched) * budget / 10_000))
+            hits[budget].append(at_jumps > threshold)
+    sizes = np.concatenate([feed.sizes for own in feeds for feed in own])
     found = {budget: np.concatenate(parts) for budget, parts in hits.items()}
-    return Found(title, {budget: [share(found[budget][sizes == size]) for size in SIZES] for budget in BUDGETS})
+    recalls = {budget: [share(found[budget][sizes == size]) for size in SIZES] for budget in BUDGETS}
+    return Found(title, recalls)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.anomalies.rivals import returns
-from benchmarks.anomalies.worlds import Floats
+from benchmarks.anomalies.volatility import Floats
 
 _SIDE = 10  # quotes on either side from which hindsight takes its scale
 _MEDIAN_TO_SD = 1.4826

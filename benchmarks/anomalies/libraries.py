@@ -9,43 +9,38 @@ import warnings
 import numpy as np
 
 from benchmarks.anomalies.rivals import returns
-from benchmarks.anomalies.worlds import Floats
+from benchmarks.anomalies.volatility import Floats
 
-_HISTORY = 1_000  # quotes whose range is taken for the trees, before which they score 0
+_HISTORY = 1_000  # quotes that the trees learn from before they score
 
 
 def ecod(minutes: Floats, prices: Floats) -> Floats:
     """Empirical tail probability of the return (Li et al. 2022)."""
-    from pyod.models.ecod import ECOD
+    from pyod.models.ecod import ECOD  # type: ignore[import-untyped]
 
     return _fitted(ECOD(), prices)
 
 
 def isolation_forest(minutes: Floats, prices: Floats) -> Floats:
     """How few random cuts isolate the return (Liu, Ting & Zhou 2008)."""
-    from pyod.models.iforest import IForest
+    from pyod.models.iforest import IForest  # type: ignore[import-untyped]
 
     return _fitted(IForest(random_state=1), prices)
 
 
 def half_space_trees(minutes: Floats, prices: Floats) -> Floats:
-    """Streaming trees on the return (Tan, Ting & Liu 2011), scaled by the range of the first quotes.
-
-    The trees want values from 0 to 1: the return is mapped through a logistic function of its size in
-    standard deviations of the first quotes, which keeps the order of the largest moves.
-    """
+    """Streaming trees on the return (Tan, Ting & Liu 2011), scaled to 0..1 by its range so far."""
     from river.anomaly import HalfSpaceTrees
+    from river.compose import Pipeline
+    from river.preprocessing import MinMaxScaler
 
-    moves = returns(prices)
-    scale = max(float(np.std(moves[:_HISTORY])), 1e-12)
-    values = 1 / (1 + np.exp(-moves / (3 * scale)))
-    trees = HalfSpaceTrees(n_trees=10, seed=1, limits={"move": (0.0, 1.0)})
+    model = Pipeline(MinMaxScaler(), HalfSpaceTrees(seed=1))
     scores = np.zeros(len(prices))
-    for i, value in enumerate(values.tolist()):
-        sample = {"move": value}
+    for i, move in enumerate(returns(prices).tolist()):
+        sample = {"move": move}
         if i >= _HISTORY:
-            scores[i] = trees.score_one(sample)
-        trees.learn_one(sample)
+            scores[i] = model.score_one(sample)
+        model.learn_one(sample)
     return scores
 
 

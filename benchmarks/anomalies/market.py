@@ -9,7 +9,7 @@ from benchmarks.anomalies.ours import as_frame
 from benchmarks.anomalies.peers import Panel, aligned
 from benchmarks.anomalies.prices import Bars, by_file
 from benchmarks.anomalies.rivals import two_point
-from benchmarks.anomalies.worlds import Floats
+from benchmarks.anomalies.volatility import Floats
 
 
 def measure(series: Sequence[Bars]) -> list[Hits]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.anomalies.worlds import Floats
+from benchmarks.anomalies.volatility import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,8 @@ def jump_calibrated(minutes: Floats, prices: Floats) -> Floats:
     """`jump_score` with what was known at the time: calibrated on the 90 days before every 4 weeks."""
     frame = as_frame({"A": (minutes, prices)})
     parts = [part["jump_score"].to_numpy(np.float64) for part in with_past_calibration(frame, _REFRESH_DAYS)]
-    return np.nan_to_num(np.concatenate(parts))
+    scores: Floats = np.nan_to_num(np.concatenate(parts))
+    return scores
 
 
 def as_frame(series: Mapping[str, tuple[Floats, Floats]]) -> "pd.DataFrame":

@@ -17,7 +17,7 @@ from benchmarks.anomalies.ours import as_frame
 from benchmarks.anomalies.prices import Bars, by_file
 from benchmarks.anomalies.rivals import returns
 from benchmarks.anomalies.scoring import share, threshold_for
-from benchmarks.anomalies.worlds import Floats
+from benchmarks.anomalies.volatility import Floats
 
 SIZES = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 BUDGETS = (10, 50)  # alarms per 10,000 bars
@@ -81,7 +81,7 @@ def _inject(panel: Panel, kind: str, seed: int) -> _Injected:
     sigmas = {symbol: hindsight_sigma(*quotes) for symbol, quotes in panel.items()}
     calm = np.logical_and.reduce([np.abs(returns(panel[s][1])) < _CALM * sigmas[s] for s in panel])
     calm[:_WARM_UP] = False
-    apart = _BARS_PER_JUMP * (1 if kind == "idiosyncratic" else len(panel))
+    apart = _BARS_PER_JUMP if kind == "idiosyncratic" else 2 * _BARS_PER_JUMP
     at = spaced(calm, apart, random)
     sizes, signs = random.choice(SIZES, len(at)), random.choice([-1.0, 1.0], len(at))
     chosen = random.integers(0, len(panel), len(at))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import njit
 
-from benchmarks.anomalies.worlds import Floats
+from benchmarks.anomalies.volatility import Floats
 
 Detector = Callable[[Floats, Floats], Floats]
 
@@ -82,8 +82,8 @@ def lee_mykland(minutes: Floats, prices: Floats) -> Floats:
     products = np.abs(moves) * np.concatenate(([0.0], np.abs(moves[:-1])))
     summed = np.cumsum(products)
     scores = np.zeros(len(moves))
-    variance = (summed[window:-1] - summed[:-window - 1]) / window
-    scores[window + 1:] = np.abs(moves[window + 1:]) / np.sqrt(np.maximum(variance, _least(moves) ** 2))
+    variance = (summed[window:-1] - summed[: -window - 1]) / window
+    scores[window + 1 :] = np.abs(moves[window + 1 :]) / np.sqrt(np.maximum(variance, _least(moves) ** 2))
     return scores
 
 
@@ -97,7 +97,7 @@ def _least(moves: Floats) -> float:
     return max(0.01 * float(np.std(moves[:1000])), 1e-12)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _ewma(moves: Floats, elapsed: Floats, least: float) -> Floats:
     scores = np.zeros(len(moves))
     variance = 0.0
@@ -111,7 +111,7 @@ def _ewma(moves: Floats, elapsed: Floats, least: float) -> Floats:
     return scores
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _modified_z(moves: Floats, window: int, least: float) -> Floats:
     scores = np.zeros(len(moves))
     for i in range(window, len(moves)):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.anomalies.worlds import JUMP_SIZES, WARM_UP, Floats
+from benchmarks.anomalies.volatility import Floats
+from benchmarks.anomalies.worlds import JUMP_SIZES, WARM_UP
 
 FALSE_ALARMS = (1, 10)  # per 10,000 quotes
 _KEPT_SHARE = 0.02  # of the highest scores of a series: more than any threshold here looks at

@@ -18,7 +18,8 @@ def table(head: Cells, rows: Sequence[Cells]) -> Iterator[str]:
     """A Markdown table: the first column to the left, the others to the right, padded to read as text."""
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     yield _row(head, widths)
-    yield "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
+    rules = ["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]
+    yield "|" + "|".join(rules) + "|"
     for row in rows:
         yield _row(row, widths)
     yield ""
@@ -58,21 +59,21 @@ def idiosyncratic(measured: Peers) -> Iterator[str]:
     yield from table(head, rows)
     for kind, (right, found) in measured.scopes.items():
         number = measured.jumps[kind]
-        yield f"Of {number:,} {kind} jumps {found:,} were found by a score at 10 per 10,000; "
+        yield f"Of {number:,} {kind} jumps {found:,} were found by a score at 10 per 10,000;"
         yield f"the scope of {right:,} of these reads `{kind}`."
-    yield ""
+        yield ""
 
 
 def adherence(rows: Sequence[Adherence]) -> Iterator[str]:
-    head = ["detector", "nominal", "rows", "alarms", "expected", "realised / nominal", "segments within x1.5",
-            "worst segment"]  # fmt: skip
+    head = ["detector", "nominal", "rows", "alarms", "expected", "realised / nominal"]
+    head += ["segments within x1.5", "worst segment"]
     cells = []
     for row in rows:
         within = sum(expected / 1.5 <= count <= 1.5 * expected for _, expected, count in row.segments)
         worst = max(row.segments, key=lambda one: max(one[2] / one[1], one[1] / max(one[2], 0.5)))
         cells.append([
-            row.title, f"{row.nominal:g}", f"{row.rows:,}", f"{row.alarms:,}", f"{row.nominal * row.rows:.0f}",
-            f"{row.ratio:.2f} ± {row.error:.2f}", f"{within} of {len(row.segments)}",
+            row.title, f"{row.nominal:g}", f"{row.rows:,}", f"{row.alarms:,}",
+            f"{row.nominal * row.rows:.0f}", f"{row.ratio:.2f} ± {row.error:.2f}", f"{within} of {len(row.segments)}",
             f"{worst[0]}: {worst[2]} for {worst[1]:.1f}",
         ])  # fmt: skip
     yield from table(head, cells)
@@ -89,5 +90,5 @@ def recall(share: float, error: float) -> str:
 
 
 def _row(cells: Cells, widths: Sequence[int]) -> str:
-    padded = [c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
-    return "| " + " | ".join(padded) + " |"
+    padded = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+    return "| " + " | ".join([cells[0].ljust(widths[0]), *padded[1:]]) + " |"

@@ -47,7 +47,9 @@ def targets(results: Results) -> Iterator[Target]:
         yield Target("million rows/s of score_prices", results.speeds[0].millions, 2.0)
 
 
-def _world(results: Results, name: str, rate: int, bars: dict[float, float], f1: float | None = None) -> Iterator[Target]:
+def _world(
+    results: Results, name: str, rate: int, bars: dict[float, float], f1: float | None = None
+) -> Iterator[Target]:
     if name not in results.worlds:
         return
     world, outcomes = results.worlds[name]
@@ -74,8 +76,8 @@ def _feeds(results: Results) -> Iterator[Target]:
     for size, bar in ((8.0, 0.72), (10.0, 0.88), (15.0, 0.985)):
         i = feeds.SIZES.index(size)
         value, error = max(rows[name].recalls[10][i] for name in (JUMP, CALIBRATED))
-        yield Target(f"emulated live feed, 10 per 10,000: recall at {size:g} sigma", value, bar, error,
-                     rows[feeds.HINDSIGHT].recalls[10][i][0])  # fmt: skip
+        what = f"emulated live feed, 10 per 10,000: recall at {size:g} sigma"
+        yield Target(what, value, bar, error, rows[feeds.HINDSIGHT].recalls[10][i][0])
 
 
 def _peers(results: Results) -> Iterator[Target]:
@@ -93,7 +95,8 @@ def _events(results: Results) -> Iterator[Target]:
     for row in (row for row in results.events or [] if row.title == OURS[2].name):
         for rate, bar in ((0.2, 124 / 130), (0.5, 128 / 130)):
             share = row.hits[events.RATES.index(rate)] / row.possible
-            yield Target(f"known events noticed by large move at {rate:g} episodes per symbol-day", share, bar)
+            what = f"known events noticed by large move at {rate:g} episodes per symbol-day"
+            yield Target(what, share, bar)
     for row in (results.market or [])[:1]:
         share = row.hits[events.RATES.index(0.1)] / row.possible
         yield Target("known events noticed by the market alarm at 0.1 per day", share, 27 / 30)

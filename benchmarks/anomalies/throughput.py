@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from benchmarks.anomalies.contenders import LIBRARIES, RULES
 from benchmarks.anomalies.ours import as_frame
-from benchmarks.anomalies.worlds import REGULAR, Floats, World, make_series
+from benchmarks.anomalies.volatility import Floats
+from benchmarks.anomalies.worlds import REGULAR, World, make_series
 
 _SYMBOLS = ("BTC", "ETH", "SOL", "ADA", "DOT")
 _AT_MOST = {"PyOD IForest": 200_000, "river HalfSpaceTrees": 20_000}
@@ -39,7 +41,7 @@ def measure(rows_per_symbol: int = 400_000) -> Iterator[Speed]:
         count = min(_AT_MOST.get(contender.name, rows_per_symbol), rows_per_symbol)
         sample = (minutes[:count], prices[:count])
         contender.scores(*(part[:3_000] for part in sample))  # compiles, imports
-        yield Speed(contender.name, count, _best(lambda one=contender.scores, args=sample: one(*args)))
+        yield Speed(contender.name, count, _best(partial(contender.scores, *sample)))
 
 
 def _ours(panel: dict[str, tuple[Floats, Floats]]) -> Iterator[Speed]:
@@ -49,9 +51,9 @@ def _ours(panel: dict[str, tuple[Floats, Floats]]) -> Iterator[Speed]:
     history = frame[frame["timestamp"] < frame["timestamp"].min() + np.timedelta64(90, "D")]
     calibration = calibrate(history)
     score_prices(frame.head(3_000), calibration)  # compiles
-    seconds = _best(lambda: score_prices(frame, calibration))
+    seconds = _best(partial(score_prices, frame, calibration))
     yield Speed("whole score_prices with a calibration (ours)", len(frame), seconds)
-    seconds = _best(lambda: calibrate(history))
+    seconds = _best(partial(calibrate, history))
     yield Speed("calibrate, 90 days of minutes (ours)", len(history), seconds)
 
 

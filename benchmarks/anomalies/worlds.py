@@ -11,20 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from benchmarks.anomalies.volatility import Floats, hour_factor, log_sigma
 
-FACTOR_SDS = (0.41, 0.36, 0.28)
-FACTOR_HALF_LIVES = (20 * 1440.0, 360.0, 20.0)  # minutes
-MEDIAN_SIGMA = 0.60 / np.sqrt(365 * 1440.0)  # 60 % a year, per square root of a minute
 START_PRICE = 30_000.0
 JUMP_SIZES = (3.0, 4.0, 5.0, 6.0, 8.0)  # in standard deviations of the interval's return
 QUOTES_PER_JUMP = 500
 LEAST_QUOTES_BETWEEN_JUMPS = 50
 WARM_UP = 1_000  # quotes at the start of a series that carry no jump and are not judged
 QUOTE_NOISE = 0.5e-4
-# The shape of Bitcoin's volatility over the hours of a day (UTC): quiet at 4, busy when New York opens.
-_HOUR_SHAPE = (0.99, 0.95, 0.87, 0.79, 0.74, 0.76, 0.82, 0.88, 0.92, 0.88, 0.86, 0.87,
-               0.98, 1.25, 1.49, 1.39, 1.25, 1.12, 1.04, 1.00, 0.97, 0.93, 0.90, 0.95)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,8 @@ class World:
         """The same world with about `share` of its quotes: fewer series first, then shorter ones."""
         wanted = self.series * self.length * share
         series = max(2, min(self.series, round(wanted / self.length)))
-        return World(self.name, self.title, series, int(wanted / series), self.step, self.irregular)
+        length = min(self.length, int(wanted / series))
+        return World(self.name, self.title, series, length, self.step, self.irregular)
 
 
 REGULAR = World("1m", "1-minute grid", 10, 100_000, 1.0)
@@ -66,20 +61,12 @@ class Series:
     noise: float  # variance that noise and rounding add to every return
 
 
-def hour_factor(minutes: Floats) -> Floats:
-    """The hour-of-day factor of volatility at each minute; its mean square over a day is 1."""
-    shape = np.array(_HOUR_SHAPE)
-    shape /= np.sqrt(np.mean(shape**2))
-    factors: Floats = shape[(minutes // 60).astype(np.int64) % 24]
-    return factors
-
-
 def make_series(world: World, number: int, seed: int = 1) -> Series:
     """Series `number` (from 0) of a world; other seeds give other samples of the same world."""
     random = np.random.default_rng([seed, sum(world.name.encode()), number])
     elapsed = _elapsed(world, random)
     minutes = np.cumsum(elapsed)
-    interval = np.exp(_log_sigma(elapsed, random)) * hour_factor(minutes) * np.sqrt(elapsed)
+    interval = np.exp(log_sigma(elapsed, random)) * hour_factor(minutes) * np.sqrt(elapsed)
     path = np.cumsum(interval * random.standard_normal(world.length))
     fresh = np.ones(world.length, dtype=np.bool_)
     quote_noise = np.zeros(world.length)
@@ -106,27 +93,6 @@ def _elapsed(world: World, random: np.random.Generator) -> Floats:
         elapsed[outage] = random.uniform(30, 360, int(outage.sum()))
     elapsed[0] = 0.0
     return elapsed
-
-
-def _log_sigma(elapsed: Floats, random: np.random.Generator) -> Floats:
-    """The logarithm of volatility per square root of a minute at each quote, without the hour's factor."""
-    from scipy.signal import lfilter
-
-    total = np.full(len(elapsed), np.log(MEDIAN_SIGMA))
-    for sd, half_life in zip(FACTOR_SDS, FACTOR_HALF_LIVES, strict=True):
-        keep = 0.5 ** (elapsed / half_life)
-        shocks = sd * np.sqrt(1 - keep**2) * random.standard_normal(len(elapsed))
-        shocks[0] = sd * random.standard_normal()
-        if np.ptp(keep[1:]) == 0:
-            total += lfilter([1.0], [1.0, -keep[1]], shocks)
-            continue
-        level = 0.0
-        factor = np.empty(len(elapsed))
-        for i, (kept, shock) in enumerate(zip(keep.tolist(), shocks.tolist(), strict=True)):
-            level = kept * level + shock
-            factor[i] = level
-        total += factor
-    return total
 
 
 def _since_fresh(variance: Floats, fresh: NDArray[np.bool_]) -> Floats:
