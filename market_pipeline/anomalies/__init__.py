@@ -1,7 +1,24 @@
-"""Flagging unusual price moves: volatility, detectors, explanations and the overview chart.
+"""Flagging what is unusual in prices: scores, detection, explanations.
 
-NumPy and plain Python; no Dagster, no SQL, no DataFrames.
+`score_prices`, `detect_anomalies` and `calibrate` are for DataFrames. Everything below them works on
+arrays; no Dagster, no SQL, and pandas only in `frames`.
 """
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from market_pipeline.anomalies.frames import calibrate, detect_anomalies, score_prices
+
+__all__ = ["LEAD_DAYS", "calibrate", "detect_anomalies", "score_prices"]
 
 # A day is scored with its own quotes and those of this many days before it.
 LEAD_DAYS = 7
+
+
+def __getattr__(name: str) -> Any:
+    # NumPy is imported by whoever scores, not by whoever asks for the number of lead days.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    from market_pipeline.anomalies import frames
+
+    return getattr(frames, name)

@@ -8,6 +8,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
+from market_pipeline.anomalies.detection_settings import DetectionSettings
+
 RULES = 2
 
 MINUTES_PER_DAY = 1_440.0
@@ -81,8 +83,10 @@ class Parameters:
     # The market is told by at most this many coins.
     market_coins: int = 8
     calibration_days: int = 90
-    # A tail is fitted beyond this quantile, from at least so many scores and days.
+    # A tail is fitted beyond this quantile, from at least so many scores of a coin, or of all coins together,
+    # and from so many days.
     tail_quantile: float = 0.98
+    coin_tail_scores: int = 5_000
     tail_scores: int = 1_500
     tail_days: float = 30.0
     # Hourly and 5-minute returns have different tails: the border between short and long intervals.
@@ -98,4 +102,4 @@ def version_of(*parameters: object) -> str:
     return f"{RULES}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-DETECTOR_VERSION = version_of(PARAMETERS)
+DETECTOR_VERSION = version_of(PARAMETERS, DetectionSettings())
