@@ -89,12 +89,12 @@ def _detect(
     """The rows from `since` on of `symbols`; what came before counts for episodes, events and bad ticks."""
     table = group(scores)
     events = find_market_events(table, settings)
-    findings = _findings(table, events, settings)
+    earliest = np.iinfo(np.int64).min if since is None else int(since.astype(np.int64))
+    findings = _findings(table, events, settings, earliest)
     spans = {
         event.finding.at: Span(event.first, event.last, int(table.moments[event.peak])) for event in events
     }
     maker = RowMaker(table, calibration, settings, find_episodes(table, findings, spans, settings))
-    earliest = -np.inf if since is None else int(since.astype(np.int64))
     rows = [
         maker.row(finding)
         for finding in findings
@@ -103,19 +103,26 @@ def _detect(
     return sorted(rows, key=_order)
 
 
-def _findings(table: ScoreTable, events: list[MarketEvent], settings: DetectionSettings) -> list[Finding]:
+def _findings(
+    table: ScoreTable, events: list[MarketEvent], settings: DetectionSettings, earliest: int
+) -> list[Finding]:
+    """All findings; the market is looked at only for those that are told and those that it can refute."""
     moves = merge_bad_ticks(table, flag_moves(table, settings), settings)
-    seen = [replace(finding, market=view(table, finding)) for finding in moves]
+    seen = [
+        replace(finding, market=view(table, finding))
+        if finding.kind is Kind.IDIOSYNCRATIC or table.moments[finding.at] >= earliest
+        else finding
+        for finding in moves
+    ]
     linked = link_members(table, [each for each in seen if not _is_the_markets(each)], events, settings)
     return linked + [event.finding for event in events] + find_stale_feeds(table, settings)
 
 
 def _is_the_markets(finding: Finding) -> bool:
     """Whether a row that was the coin's own by its scores is not so by the quotes that came just after."""
-    refreshed = finding.market is not None and finding.market.seen > 0
-    return (
-        finding.kind is Kind.IDIOSYNCRATIC and refreshed and finding.market.scope is not Scope.IDIOSYNCRATIC
-    )
+    if finding.kind is not Kind.IDIOSYNCRATIC or finding.market is None:
+        return False
+    return finding.market.seen > 0 and finding.market.scope is not Scope.IDIOSYNCRATIC
 
 
 def _order(anomaly: Anomaly) -> tuple[str, object, str]:

@@ -1,37 +1,86 @@
-"""The one plain sentence of an anomaly: what happened, when, and against what it stands out."""
+"""The one plain sentence of a row: what happened, when, and against what it stands out."""
 
 from datetime import datetime
 
+from market_pipeline.anomalies.phrases import (
+    Company, Move, Rarity, against, beside, join, length, move_rarity, rarity_words, verb, what,
+)
 from market_pipeline.anomalies.wording import (
-    format_duration, format_interval, format_percent, format_price, format_ratio,
+    format_duration, format_interval, format_percent, format_price, format_signed,
 )
 
 
-def describe_move(
-    symbol: str, move: float, price_before: float, price_after: float, start: datetime, end: datetime
-) -> str:
-    """What happened: `SOL fell 15.2 % from $18.32 to $15.53 in 5 min (2023-06-10 04:10-04:15 UTC)`.
+def move_sentence(move: Move, rarity: Rarity, company: Company) -> str:
+    """`SOL fell 15.2 % in 5 min (2023-06-10 04:10-04:15 UTC); a move this size over 5 min at this hour is
+    expected once in 4 years given the last 90 days; BTC moved -1.5 %, so 90 % of it is SOL's own.`"""
+    return join(what(move), move_rarity(move, rarity), beside(move.symbol, company))
 
-    `move` is a simple return, prices are US dollars, times are aware.
-    """
-    verb = "rose" if move > 0 else "fell"
-    elapsed = format_duration((end - start).total_seconds())
+
+def limit_sentence(move: Move, limit: float, rarity: Rarity, company: Company) -> str:
+    """A move of the two-point rule, whose limit is a simple return."""
+    reached = f"{what(move)}, which reaches the {limit * 100:g} % limit"
+    return join(reached, move_rarity(move, rarity), beside(move.symbol, company))
+
+
+def large_sentence(move: Move, expected: float, rarity: Rarity, company: Company) -> str:
+    """A large move against what is usual over its time by the volatility of the last weeks."""
+    ratio = f"{what(move)}, {against(move.change, expected)}"
+    return join(ratio, rarity_words("a quote after so large a move", rarity), beside(move.symbol, company))
+
+
+def own_sentence(move: Move, rarity: Rarity, company: Company) -> str:
+    """A move that is unusual only beside the market."""
+    rare = rarity_words("so much beside the market", rarity)
+    return join(what(move), beside(move.symbol, company), rare)
+
+
+def gap_sentence(move: Move, rarity: Rarity, company: Company) -> str:
+    """A move over a gap, of which nobody knows when in it it happened."""
+    what = f"{move.symbol} {verb(move)} {format_percent(move.change)} over a gap of {length(move)}"
+    when = f"{what} without quotes ({format_interval(move.start, move.end)})"
+    return join(when, move_rarity(move, rarity), beside(move.symbol, company))
+
+
+def bad_tick_sentence(move: Move, undone: float, back: datetime, back_price: float) -> str:
+    """A print that the quote at `back` took back to `back_price`; `undone` is the share of it."""
+    side = "above" if move.change > 0 else "below"
+    share = format_percent(min(undone, 1.0))
     return (
-        f"{symbol} {verb} {format_percent(move)} from {format_price(price_before)} "
-        f"to {format_price(price_after)} in {elapsed} ({format_interval(start, end)})"
+        f"{move.symbol} was quoted at {format_price(move.price_after)} ({format_interval(move.start, move.end)}), "
+        f"{format_percent(move.change)} {side} the quote before; {format_duration((back - move.end).total_seconds())} "
+        f"later it was {format_price(back_price)}, which undid {share} of it, so it looks like a bad print."
     )
 
 
-def against_limit(limit: float) -> str:
-    """The reason of a rule with a fixed limit (a simple return)."""
-    return f"more than the {limit * 100:g} % limit"
+def gap_in_feed_sentence(symbol: str, start: datetime, end: datetime, limit_minutes: float) -> str:
+    """No quotes from `start` to `end`."""
+    length = format_duration((end - start).total_seconds())
+    return (
+        f"{symbol} had no quotes for {length} ({format_interval(start, end)}), "
+        f"longer than the {format_duration(limit_minutes * 60)} after which its feed counts as standing still."
+    )
 
 
-def against_usual(move: float, expected_move: float) -> str:
-    """The reason of a score: how many times the usual move it was (both simple returns).
+def still_sentence(move: Move, quotes: int, expected: float) -> str:
+    """`quotes` quotes with the same price, over a time in which `expected` is one standard deviation."""
+    return (
+        f"{move.symbol} stayed at exactly {format_price(move.price_after)} for {length(move)} and {quotes} quotes "
+        f"({format_interval(move.start, move.end)}), although {format_percent(expected)} is usual over that time: "
+        "its feed seems to stand still."
+    )
 
-    The ratio is the one of the two printed percents. A score on log returns is a little larger for
-    a fall and a little smaller for a rise.
-    """
-    ratio = format_ratio(abs(move) / expected_move)
-    return f"{ratio} times the {format_percent(expected_move)} that is usual for this interval"
+
+def market_sentence(move: Move, moved: list[str], known: int, rarity: Rarity, peak: str) -> str:
+    """A market event by the coin that moved most; `moved` are its members, `peak` how far it went later."""
+    direction = "rose" if move.change > 0 else "fell"
+    names = ", ".join(moved[:5]) + (f" and {len(moved) - 5} more" if len(moved) > 5 else "")
+    what = (
+        f"The market {direction}: {len(moved)} of {known} coins ({names}), {move.symbol} by "
+        f"{format_percent(move.change)} in {length(move)} ({format_interval(move.start, move.end)})"
+    )
+    return join(what, peak, rarity_words("a quote after such a move of the market", rarity))
+
+
+def peak_words(symbol: str, change: float, at: datetime, since: datetime) -> str:
+    """How far an event had gone at its peak: the move of one coin since the event's start."""
+    return f"at its height at {at:%H:%M} UTC {symbol} was at {format_signed(change)} since {since:%H:%M}"

@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
+_YEAR = 365
 
 
 def format_price(price: float) -> str:
@@ -29,6 +30,11 @@ def format_percent(fraction: float) -> str:
     if percent >= 1:
         return f"{percent:.1f} %"
     return f"{percent:#.2g} %" if percent >= 1e-4 else "less than 0.0001 %"
+
+
+def format_signed(fraction: float) -> str:
+    """A simple return with its sign: `-1.5 %`."""
+    return ("-" if fraction < 0 else "+") + format_percent(fraction)
 
 
 def format_ratio(ratio: float) -> str:
@@ -63,3 +69,19 @@ def format_interval(start: datetime, end: datetime) -> str:
     if same_day:
         return f"{start:%Y-%m-%d} {start:{clock}}-{end:{clock}} UTC"
     return f"{start:%Y-%m-%d} {start:{clock}} to {end:%Y-%m-%d} {end:{clock}} UTC"
+
+
+def format_wait(days: float) -> str:
+    """How often something is expected: `once in 12 days`, `once in 4 years`, `several times a day`."""
+    if days < 0.5:
+        return "several times a day"
+    if days < 1.5:
+        return "once a day"
+    if days < 60:
+        return f"once in {days:.0f} days"
+    if days < _YEAR:
+        return f"once in {days / _YEAR * 12:.0f} months"
+    years = days / _YEAR
+    if years >= 1000:
+        return "less than once in 1,000 years"
+    return "once a year" if years < 1.5 else f"once in {years:.0f} years"

@@ -1,0 +1,132 @@
+"""The score table: scored quotes grouped by symbol and in time order, as the rules of detection read them.
+
+A position is a row of this table. Quotes of one symbol have neighbouring positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market_pipeline.storage.columns import Columns
+
+Positions = NDArray[np.int64]
+
+MICROSECONDS = 1_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_DAY = 86_400 * MICROSECONDS
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTable:
+    """Scores with `before` and `large_move_before` as positions.
+
+    `symbols[n]` has the positions `starts[n]` to `starts[n + 1]`. `moments` are microseconds since 1970.
+    """
+
+    scores: Columns
+    symbols: tuple[str, ...]
+    starts: Positions
+    moments: Positions
+    # What was worked out of the table, kept as long as the table: see `peers`.
+    known: dict[Any, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.moments)
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        return self.scores[name]
+
+    @cached_property
+    def _keys(self) -> tuple[Positions, int, int]:
+        """One increasing number per quote over all symbols, to find quotes by symbol and time."""
+        origin = int(self.moments.min()) if len(self) else 0
+        width = int(self.moments.max()) - origin + 1 if len(self) else 1
+        codes = np.repeat(np.arange(len(self.symbols)), np.diff(self.starts))
+        return codes * width + (self.moments - origin), origin, width
+
+    def code(self, position: int) -> int:
+        """The number of the symbol at `position`."""
+        return int(np.searchsorted(self.starts, position, side="right")) - 1
+
+    def symbol(self, position: int) -> str:
+        return self.symbols[self.code(position)]
+
+    def end_of(self, position: int) -> int:
+        """The position after the last quote of the symbol at `position`."""
+        return int(self.starts[self.code(position) + 1])
+
+    def price(self, position: int) -> float:
+        return float(self.scores["price"][position])
+
+    def time(self, position: int) -> datetime:
+        """Aware, UTC."""
+        return to_time(int(self.moments[position]))
+
+    def seconds(self, before: int, after: int) -> float:
+        return int(self.moments[after] - self.moments[before]) / MICROSECONDS
+
+    def number(self, name: str, position: int) -> float:
+        return float(self.scores[name][position])
+
+    def quality(self, position: int) -> list[str]:
+        """The quality flags of a quote."""
+        return [flag for flag in str(self.scores["quality"][position]).split(",") if flag]
+
+    def first_from(self, position: int, moment: int) -> int:
+        """The first quote of the same symbol at or after `moment`; its end if there is none."""
+        code = self.code(position)
+        first, end = int(self.starts[code]), int(self.starts[code + 1])
+        return first + int(np.searchsorted(self.moments[first:end], moment))
+
+    def latest(self, moment: int) -> Positions:
+        """For each symbol its last quote at or before `moment`, -1 where there is none."""
+        keys, origin, width = self._keys
+        offset = min(max(moment - origin, -1), width - 1)
+        found = np.searchsorted(keys, np.arange(len(self.symbols)) * width + offset, side="right") - 1
+        latest: Positions = np.where(found >= self.starts[:-1], found, -1)
+        return latest
+
+
+def group(scores: Columns) -> ScoreTable:
+    """The table of `scores`, whose symbols may be interleaved; the rows of each are in time order."""
+    names = scores["symbol"]
+    if not len(names):
+        return ScoreTable(scores, (), np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int64))
+    starts = _starts(names)
+    if len(set(names[starts])) < len(starts):
+        codes = {name: code for code, name in enumerate(dict.fromkeys(names.tolist()))}
+        order = np.argsort(np.array([codes[name] for name in names.tolist()]), kind="stable")
+        scores = _reordered(scores, order)
+        starts = _starts(scores["symbol"])
+    symbols = tuple(str(name) for name in scores["symbol"][starts])
+    moments = scores["timestamp"].astype("datetime64[us]").view(np.int64)
+    return ScoreTable(scores, symbols, np.append(starts, len(names)), moments)
+
+
+def _starts(names: NDArray[np.object_]) -> Positions:
+    return np.concatenate([[0], np.flatnonzero(names[1:] != names[:-1]) + 1])
+
+
+def _reordered(scores: Columns, order: Positions) -> Columns:
+    position_of = np.empty(len(order) + 1, dtype=np.int64)
+    position_of[order] = np.arange(len(order))
+    position_of[-1] = -1
+    moved = scores.take(order)
+    pointers = {name: position_of[moved[name]] for name in ("before", "large_move_before")}
+    return Columns({**moved.arrays, **pointers})
+
+
+def to_time(moment: int) -> datetime:
+    """Microseconds since 1970 as an aware UTC datetime."""
+    return _EPOCH + timedelta(microseconds=moment)
+
+
+def same_day(moment: int, other: int) -> bool:
+    """Whether both times lie in one UTC day."""
+    return moment // _DAY == other // _DAY
