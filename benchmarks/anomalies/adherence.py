@@ -24,14 +24,36 @@ _LEAD_DAYS = 7  # that a day is scored together with
 
 
 @dataclass(frozen=True)
+class Segment:
+    """A part of the rows: a coin, or a coin's calendar month."""
+
+    name: str
+    expected: float
+    alarms: int
+
+    @property
+    def ratio(self) -> float:
+        return self.alarms / self.expected
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether independent alarms at the nominal rate give such a number 95 times in 100 (Poisson)."""
+        from scipy.stats import poisson  # type: ignore[import-untyped]
+
+        below, above = poisson.interval(0.95, self.expected)
+        return bool(below <= self.alarms <= above)
+
+
+@dataclass(frozen=True)
 class Adherence:
-    """Alarms of one detector at one nominal rate; a segment is a symbol's calendar month."""
+    """Alarms of one detector at one nominal rate."""
 
     title: str
     nominal: float
     rows: int
     alarms: int
-    segments: tuple[tuple[str, float, int], ...]  # name, alarms expected, alarms counted
+    months: tuple[Segment, ...]  # of each coin
+    coins: tuple[Segment, ...]
 
     @property
     def ratio(self) -> float:
@@ -71,16 +93,18 @@ def _gaussian_p(minutes: Floats, prices: Floats) -> Floats:
 
 
 def _p_values(rows: pd.DataFrame, p: Floats) -> pd.DataFrame:
-    months = rows["timestamp"].dt.strftime("%Y-%m")
-    segment = rows["symbol"].astype(str) + " " + months
-    return pd.DataFrame({"segment": segment.to_numpy(), "p": np.nan_to_num(p, nan=1.0)})
+    coins = rows["symbol"].astype(str)
+    months = coins + " " + rows["timestamp"].dt.strftime("%Y-%m")
+    return pd.DataFrame({"coin": coins.array, "month": months.array, "p": np.nan_to_num(p, nan=1.0)})
 
 
 def _count(title: str, table: pd.DataFrame, nominal: float) -> Adherence:
     alarm = table["p"] < nominal
-    grouped = alarm.groupby(table["segment"])
-    segments = tuple(
-        (str(name), nominal * int(size), int(count))
-        for name, size, count in zip(grouped.size().index, grouped.size(), grouped.sum(), strict=True)
-    )
-    return Adherence(title, nominal, len(table), int(alarm.sum()), segments)
+    months, coins = (_segments(alarm, table[column], nominal) for column in ("month", "coin"))
+    return Adherence(title, nominal, len(table), int(alarm.sum()), months, coins)
+
+
+def _segments(alarm: pd.Series, names: pd.Series, nominal: float) -> tuple[Segment, ...]:
+    found = alarm.groupby(names).agg(["size", "sum"])
+    rows = zip(found.index, found["size"], found["sum"], strict=True)
+    return tuple(Segment(str(name), nominal * int(size), int(alarms)) for name, size, alarms in rows)

@@ -2,7 +2,7 @@
 
 Jumps are put into calm bars of one coin (idiosyncratic), or of all five at once and equal in size
 (a market move). Thresholds come from the untouched bars. The residual score is the package's score of what
-is left of a move when the market's share is taken out.
+is left of a move when the market's share is taken out; the market's z is the median of the other coins' moves.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from benchmarks.anomalies.volatility import Floats
 
 SIZES = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 BUDGETS = (10, 50)  # alarms per 10,000 bars
-SCORES = ("jump_score", "residual_score", "market_score")
+SCORES = ("jump_score", "residual_score", "market_z")
 _BARS_PER_JUMP = 60
 _WARM_UP = 600
 _CALM = 2.0  # hindsight standard deviations that no coin's own move may exceed where a jump is put
@@ -49,7 +49,7 @@ def measure(series: Sequence[Bars], seed: int = 1) -> Peers:
     """Both kinds of jump on every file in which all coins are quoted at the same times."""
     panels = [aligned(bars) for bars in by_file(list(series)).values()]
     untouched = [_score(panel) for panel in panels]
-    quiet = {s: np.concatenate([np.nan_to_num(f[s].to_numpy(np.float64)) for f in untouched]) for s in SCORES}
+    quiet = {s: np.concatenate([_sizes_of(f, s) for f in untouched]) for s in SCORES}
     recalls, scopes, jumps = {}, {}, {}
     for kind in ("idiosyncratic", "market"):
         parts = [_inject(panel, kind, seed + number) for number, panel in enumerate(panels)]
@@ -92,11 +92,18 @@ def _inject(panel: Panel, kind: str, seed: int) -> _Injected:
     scored = _score(moved)
     # The market move is judged in a coin drawn for each jump, as the idiosyncratic one is.
     rows = chosen * len(calm) + at
-    scores = {score: np.nan_to_num(scored[score].to_numpy(np.float64)[rows]) for score in SCORES}
+    scores = {score: _sizes_of(scored, score)[rows] for score in SCORES}
     return _Injected(scores, scored["scope"].to_numpy(object)[rows], sizes)
+
+
+def _sizes_of(scored: pd.DataFrame, column: str) -> Floats:
+    """A column without its sign, 0 where it is not known."""
+    sizes: Floats = np.abs(np.nan_to_num(scored[column].to_numpy(np.float64)))
+    return sizes
 
 
 def _score(panel: Panel) -> pd.DataFrame:
     from market_pipeline.anomalies import score_prices
 
-    return score_prices(as_frame(panel))
+    scored: pd.DataFrame = score_prices(as_frame(panel))
+    return scored

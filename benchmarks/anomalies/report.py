@@ -46,9 +46,10 @@ Jumps in one coin alone and equal jumps in all five, put into calm aligned 5-min
 standard deviations, budgets in alarms per 10,000 bars of the untouched series."""
 
 _ADHERENCE = """\
-Each week is scored with the calibration of the 90 days before it (at least 30 days). A segment is a coin's
-calendar month; at 2e-4 a month holds fewer than two expected alarms, so that single segments say little
-there. Alarms come in clusters and in several coins at once: the standard errors are too small."""
+Each week is scored with the calibration of the 90 days before it (at least 30 days). A coin's calendar month
+holds about nine expected alarms at 1e-3 and two at 2e-4: chance alone takes many of them out of a factor of
+1.5, hence the column that says how many chance would explain. Alarms come in clusters and in several coins
+at once, so the standard error of the ratio is too small."""
 
 _SPEED = """\
 CPU seconds on one core, the best of three, after one call that compiles; five coins of 1-minute quotes for

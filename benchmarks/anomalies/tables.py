@@ -66,15 +66,19 @@ def idiosyncratic(measured: Peers) -> Iterator[str]:
 
 def adherence(rows: Sequence[Adherence]) -> Iterator[str]:
     head = ["detector", "nominal", "rows", "alarms", "expected", "realised / nominal"]
-    head += ["segments within x1.5", "worst segment"]
+    head += ["lowest to highest coin", "coin-months within x1.5", "within chance (95 %)", "farthest coin-month"]
     cells = []
     for row in rows:
-        within = sum(expected / 1.5 <= count <= 1.5 * expected for _, expected, count in row.segments)
-        worst = max(row.segments, key=lambda one: max(one[2] / one[1], one[1] / max(one[2], 0.5)))
+        ratios = [coin.ratio for coin in row.coins]
+        within = sum(1 / 1.5 <= month.ratio <= 1.5 for month in row.months)
+        by_chance = sum(month.by_chance for month in row.months)
+        farthest = max(row.months, key=lambda month: abs(month.alarms - month.expected))
         cells.append([
             row.title, f"{row.nominal:g}", f"{row.rows:,}", f"{row.alarms:,}",
-            f"{row.nominal * row.rows:.0f}", f"{row.ratio:.2f} ± {row.error:.2f}", f"{within} of {len(row.segments)}",
-            f"{worst[0]}: {worst[2]} for {worst[1]:.1f}",
+            f"{row.nominal * row.rows:.0f}", f"{row.ratio:.2f} ± {row.error:.2f}",
+            f"{min(ratios):.2f} to {max(ratios):.2f}", f"{within} of {len(row.months)}",
+            f"{by_chance} of {len(row.months)}",
+            f"{farthest.name}: {farthest.alarms} for {farthest.expected:.1f}",
         ])  # fmt: skip
     yield from table(head, cells)
 
