@@ -73,8 +73,8 @@ def to_datetime(moment: np.datetime64) -> datetime:
 def rows_by_symbol(symbols: NDArray[Any]) -> dict[str, NDArray[np.intp]]:
     """The row numbers of each symbol, in the order of the rows; symbols by their first row."""
     borders = np.flatnonzero(symbols[1:] != symbols[:-1]) + 1
-    starts = [0, *borders.tolist()] if len(symbols) else []
+    ends = [*borders.tolist(), len(symbols)] if len(symbols) else []
     pieces: dict[str, list[NDArray[np.intp]]] = {}
-    for start, end in zip(starts, [*starts[1:], len(symbols)], strict=True):
+    for start, end in zip([0, *ends], ends):
         pieces.setdefault(str(symbols[start]), []).append(np.arange(start, end))
     return {symbol: np.concatenate(rows) for symbol, rows in pieces.items()}
