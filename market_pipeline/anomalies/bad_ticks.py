@@ -2,11 +2,11 @@
 
 A flagged move (jump or two-point) is a bad tick if one of the next two changed quotes undoes at least
 70 % of it without going as far beyond. It must be surprising (a two-point move in a wild hour is not)
-and its own (what the other coins did as well was no misprint). Its jump, its way back and the large moves from or to the bad
-print are then no rows of their own. The two-point rule is the user's and keeps its rows, both legs,
-but as evidence: with the quality flag `bad_tick` and the bad tick's id as event_id, so that they are
-not counted as alarms again (a leg of the next day, which is another partition, only has the flag).
-Until the way back is known the row is a jump.
+and its own (what the other coins did as well was no misprint). Its jump, its way back and the large
+moves from or to the bad print are then no rows of their own. The two-point rule is the user's and keeps
+its rows, both legs, but as evidence: with the quality flag `bad_tick` and the bad tick's id as event_id,
+so that they are not counted as alarms again (a leg of the next day, which is another partition, only has
+the flag). Until the way back is known the row is a jump.
 """
 
 from collections.abc import Iterator

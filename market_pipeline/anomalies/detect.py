@@ -25,9 +25,10 @@ from market_pipeline.anomalies.bad_ticks import merge_bad_ticks
 from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.detection_settings import DetectionSettings
 from market_pipeline.anomalies.episodes import Span, find_episodes
+from market_pipeline.anomalies.event_members import link_members
 from market_pipeline.anomalies.finding import Finding
 from market_pipeline.anomalies.flags import flag_moves
-from market_pipeline.anomalies.market_events import MarketEvent, find_market_events, link_members
+from market_pipeline.anomalies.market_events import MarketEvent, find_market_events
 from market_pipeline.anomalies.market_view import view
 from market_pipeline.anomalies.score_table import ScoreTable, group
 from market_pipeline.anomalies.scoring import score_columns
@@ -67,10 +68,10 @@ def detect_days(
     found: list[Anomaly] = []
     for day, symbols in sorted(wanted.items()):
         start = start_of_day(day)
-        first, begin, end = (to_datetime64(t) for t in (start - timedelta(days=LEAD_DAYS), start, start + DAY))
-        window = prices.where((times >= first) & (times < end))
+        first, end = to_datetime64(start - timedelta(days=LEAD_DAYS)), to_datetime64(start + DAY)
         calibration = calibrations(day)
-        found += _detect(score_columns(window, calibration), calibration, settings, begin, symbols)
+        scores = score_columns(prices.where((times >= first) & (times < end)), calibration)
+        found += _detect(scores, calibration, settings, to_datetime64(start), symbols)
     return sorted(found, key=_order)
 
 

@@ -30,14 +30,14 @@ def large_sentence(move: Move, expected: float, rarity: Rarity, company: Company
 
 def own_sentence(move: Move, rarity: Rarity, company: Company) -> str:
     """A move that is unusual only beside the market."""
-    rare = rarity_words("so much beside the market", rarity)
+    rare = rarity_words("as much apart from the market", rarity)
     return join(what(move), beside(move.symbol, company), rare)
 
 
 def gap_sentence(move: Move, rarity: Rarity, company: Company) -> str:
     """A move over a gap, of which nobody knows when in it it happened."""
-    what = f"{move.symbol} {verb(move)} {format_percent(move.change)} over a gap of {length(move)}"
-    when = f"{what} without quotes ({format_interval(move.start, move.end)})"
+    told = f"{move.symbol} {verb(move)} {format_percent(move.change)} over a gap of {length(move)}"
+    when = f"{told} without quotes ({format_interval(move.start, move.end)})"
     return join(when, move_rarity(move, rarity), beside(move.symbol, company))
 
 
@@ -45,28 +45,31 @@ def bad_tick_sentence(move: Move, undone: float, back: datetime, back_price: flo
     """A print that the quote at `back` took back to `back_price`; `undone` is the share of it."""
     side = "above" if move.change > 0 else "below"
     share = format_percent(min(undone, 1.0))
+    when, wait = format_interval(move.start, move.end), format_duration((back - move.end).total_seconds())
     return (
-        f"{move.symbol} was quoted at {format_price(move.price_after)} ({format_interval(move.start, move.end)}), "
-        f"{format_percent(move.change)} {side} the quote before; {format_duration((back - move.end).total_seconds())} "
-        f"later it was {format_price(back_price)}, which undid {share} of it, so it looks like a bad print."
+        f"{move.symbol} was quoted at {format_price(move.price_after)} ({when}), "
+        f"{format_percent(move.change)} {side} the quote before; {wait} later it was "
+        f"{format_price(back_price)}, which undid {share} of it, so it looks like a bad print."
     )
 
 
 def gap_in_feed_sentence(symbol: str, start: datetime, end: datetime, limit_minutes: float) -> str:
     """No quotes from `start` to `end`."""
-    length = format_duration((end - start).total_seconds())
+    silence = format_duration((end - start).total_seconds())
+    limit = format_duration(limit_minutes * 60)
     return (
-        f"{symbol} had no quotes for {length} ({format_interval(start, end)}), "
-        f"longer than the {format_duration(limit_minutes * 60)} after which its feed counts as standing still."
+        f"{symbol} had no quotes for {silence} ({format_interval(start, end)}), "
+        f"longer than the {limit} after which its feed counts as standing still."
     )
 
 
 def still_sentence(move: Move, quotes: int, expected: float) -> str:
     """`quotes` quotes with the same price, over a time in which `expected` is one standard deviation."""
+    when = format_interval(move.start, move.end)
     return (
-        f"{move.symbol} stayed at exactly {format_price(move.price_after)} for {length(move)} and {quotes} quotes "
-        f"({format_interval(move.start, move.end)}), although {format_percent(expected)} is usual over that time: "
-        "its feed seems to stand still."
+        f"{move.symbol} stayed at exactly {format_price(move.price_after)} for {length(move)} and {quotes} "
+        f"quotes ({when}), although {format_percent(expected)} is usual over that time: its feed seems to "
+        "stand still."
     )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from market_pipeline.anomalies.anomaly import Kind, Scope
 from market_pipeline.anomalies.detection_settings import DetectionSettings
-from market_pipeline.anomalies.finding import Finding, MarketView, id_of, score_of
+from market_pipeline.anomalies.finding import Finding, MarketView, score_of
 from market_pipeline.anomalies.flags import WARM_UP
 from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.peers import MOVED, Moves, moves_between, slow_volatility
@@ -23,9 +23,9 @@ from market_pipeline.anomalies.score_table import MICROSECONDS, Positions, Score
 
 _FEWEST_COINS = 3
 _SAME_WAY = 0.6
-_MINUTE = 60 * MICROSECONDS
+MINUTE = 60 * MICROSECONDS
 # Members' own rows may come before the market is known to move, by the length of its move up to this.
-_LONGEST_LEAD = 60 * _MINUTE
+_LONGEST_LEAD = 60 * MINUTE
 
 
 @dataclass
@@ -49,7 +49,7 @@ def find_market_events(table: ScoreTable, settings: DetectionSettings) -> list[M
     events: list[MarketEvent] = []
     if len(table.symbols) < _FEWEST_COINS:
         return events
-    width = int(settings.episode_minutes * _MINUTE)
+    width = int(settings.episode_minutes * MINUTE)
     for at in _triggers(table, settings):
         moment = int(table.moments[at])
         event = events[-1] if events else None
@@ -60,38 +60,6 @@ def find_market_events(table: ScoreTable, settings: DetectionSettings) -> list[M
         elif (begun := _begin(table, at, settings)) is not None:
             events.append(begun)
     return [_completed(table, event) for event in events]
-
-
-def link_members(
-    table: ScoreTable, findings: list[Finding], events: list[MarketEvent], settings: DetectionSettings
-) -> list[Finding]:
-    """`findings` with the event of each that is part of one; what a coin does alone stands on its own."""
-    width = int(settings.episode_minutes * _MINUTE)
-    linked = []
-    for finding in findings:
-        event = _event_of(table, finding, events, width)
-        if event is not None and finding.market is not None:
-            residual = table.number("residual_p", finding.at)
-            scope = Scope.MIXED if residual < settings.watch_p else Scope.MARKET
-            market = replace(finding.market, scope=scope)
-            event_id = id_of(table, Kind.MARKET_MOVE, event.finding.at)
-            finding = replace(finding, market=market, event_id=event_id)
-        linked.append(finding)
-    return linked
-
-
-def _event_of(
-    table: ScoreTable, finding: Finding, events: list[MarketEvent], width: int
-) -> MarketEvent | None:
-    alone = finding.market is None or finding.market.scope is Scope.IDIOSYNCRATIC
-    if alone or finding.event_id is not None or finding.kind in (Kind.IDIOSYNCRATIC, Kind.BAD_TICK):
-        return None
-    moment = int(table.moments[finding.at])
-    for event in events:
-        inside = event.first - event.lead <= moment <= event.last + width
-        if inside and same_day(moment, event.first) and table.symbol(finding.at) in event.moves:
-            return event
-    return None
 
 
 def _triggers(table: ScoreTable, settings: DetectionSettings) -> list[int]:
@@ -142,8 +110,8 @@ def _row_of(
 def _largest_moves(table: ScoreTable, at: int) -> tuple[Moves, int]:
     """The coins' moves up to the quote at `at`, over the horizon at which their median is largest."""
     end = int(table.moments[at])
-    step = max(int(table.number("elapsed_seconds", at) * MICROSECONDS), _MINUTE)
-    widths = [step, *(int(horizon * _MINUTE) for horizon in PARAMETERS.horizons)]
+    step = max(int(table.number("elapsed_seconds", at) * MICROSECONDS), MINUTE)
+    widths = [step, *(int(horizon * MINUTE) for horizon in PARAMETERS.horizons)]
     best: tuple[float, Moves, int] | None = None
     for width in widths:
         moves = moves_between(table, end - width, end, slow_volatility)

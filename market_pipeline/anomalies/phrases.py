@@ -71,7 +71,8 @@ def against(change: float, expected: float) -> str:
     """The ratio of the two printed percents."""
     if not expected > 0:
         return "more than is usual over that time"
-    return f"{format_ratio(abs(change) / expected)} times the {format_percent(expected)} that is usual over that time"
+    ratio = format_ratio(abs(change) / expected)
+    return f"{ratio} times the {format_percent(expected)} that is usual over that time"
 
 
 def move_rarity(move: Move, rarity: Rarity) -> str:
@@ -94,7 +95,7 @@ def beside(symbol: str, company: Company) -> str:
     if not math.isnan(company.leader_move):
         told.append(f"{company.leader} moved {format_signed(company.leader_move)}")
     if not math.isnan(company.median) and company.coins > 1:
-        told.append(f"the median of {company.coins} other coins {format_signed(company.median)}")
+        told.append(f"the median of the {company.coins} other coins {format_signed(company.median)}")
     if not told:
         return ""
     return " and ".join(told) + _whose(symbol, company.own_share)
@@ -104,5 +105,5 @@ def _whose(symbol: str, own_share: float) -> str:
     if math.isnan(own_share):
         return ""
     if own_share >= 0.5:
-        return f", so {own_share * 100:.0f} % of it is {symbol}'s own"
-    return f", so {(1 - own_share) * 100:.0f} % of it is the market's"
+        return f", so by their usual moves {own_share * 100:.0f} % of it is {symbol}'s own"
+    return f", so by their usual moves {(1 - own_share) * 100:.0f} % of it is the market's"
