@@ -2,7 +2,8 @@
 
 Jumps are put into calm bars of one coin (idiosyncratic), or of all five at once and equal in size
 (a market move). Thresholds come from the untouched bars. The residual score is the package's score of what
-is left of a move when the market's share is taken out; the market's z is the median of the other coins' moves.
+is left of a move when the market's share is taken out; the market's z is the median of the other coins'
+moves.
 """
 
 from collections.abc import Sequence

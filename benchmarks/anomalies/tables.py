@@ -66,7 +66,7 @@ def idiosyncratic(measured: Peers) -> Iterator[str]:
 
 def adherence(rows: Sequence[Adherence]) -> Iterator[str]:
     head = ["detector", "nominal", "rows", "alarms", "expected", "realised / nominal"]
-    head += ["lowest to highest coin", "coin-months within x1.5", "within chance (95 %)", "farthest coin-month"]
+    head += ["lowest to highest coin", "months within x1.5", "within chance (95 %)", "farthest month"]
     cells = []
     for row in rows:
         ratios = [coin.ratio for coin in row.coins]
