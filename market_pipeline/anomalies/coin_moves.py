@@ -7,7 +7,7 @@ import numpy as np
 
 from market_pipeline.anomalies import hours
 from market_pipeline.anomalies.calibration import Calibration
-from market_pipeline.anomalies.market import CoinPath
+from market_pipeline.anomalies.market import CoinPath, path_of
 from market_pipeline.anomalies.parameters import MINUTES_PER_YEAR, PARAMETERS
 from market_pipeline.anomalies.returns import Floats, Returns, returns_of
 from market_pipeline.anomalies.series import PriceSeries
@@ -58,7 +58,7 @@ def coin_moves(series: PriceSeries, calibration: Calibration | None) -> CoinMove
         per_minute=per_minute,
         deviation=deviation,
         z=returns.log_return / deviation,
-        path=CoinPath(returns, np.cumsum(step_variance)),
+        path=path_of(returns, step_variance),
     )
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from market_pipeline.anomalies.anomaly import Anomaly
 from market_pipeline.anomalies.calibration import Calibration
@@ -48,19 +49,14 @@ def score_prices(prices: pd.DataFrame, calibration: Calibration | None = None) -
     """
     import pandas as pd
 
-    columns, order = _columns_of(prices)
-    from market_pipeline.anomalies.scoring import score_columns
+    from market_pipeline.anomalies.scoring import WORDS, score_groups
 
-    scores = score_columns(columns, calibration)
-    arrays = dict(scores.arrays)
-    if order is not None:
-        arrays = {name: _back(values, order) for name, values in arrays.items()}
-        for name in ("before", "large_move_before"):
-            arrays[name] = np.where(arrays[name] >= 0, order[arrays[name]], -1)
-    frame = pd.DataFrame({name: values for name, values in arrays.items() if name not in _NEEDED}, index=prices.index)
-    for position, name in enumerate(_NEEDED):
-        frame.insert(position, name, prices[name])
-    return frame
+    codes, symbols = _symbols_of(prices)
+    groups = {symbol: rows for symbol, rows in zip(symbols, _rows_of(codes, len(symbols)), strict=True)}
+    scores = score_groups(groups, *_values_of(prices), calibration, details=False)
+    words = {name: pd.Categorical.from_codes(scores[name], WORDS[name]) for name in WORDS}
+    given = {name: prices[name].array for name in _NEEDED}
+    return pd.DataFrame({**given, **scores, **words}, index=prices.index, copy=False)
 
 
 def detect_anomalies(
@@ -78,7 +74,7 @@ def detect_anomalies(
     from market_pipeline.anomalies.detect import detect_columns
     from market_pipeline.anomalies.scoring import score_columns
 
-    columns, _ = _columns_of(prices)
+    columns = _columns_of(prices)
     found = detect_columns(score_columns(columns, calibration), calibration, settings or DetectionSettings())
     names = [field.name for field in fields(Anomaly)]
     return pd.DataFrame([[getattr(row, name) for name in names] for row in found], columns=names)
@@ -93,7 +89,7 @@ def calibrate(prices: pd.DataFrame, as_of: datetime | None = None) -> Calibratio
     from market_pipeline.anomalies.learning import calibrate_columns
     from market_pipeline.anomalies.series import to_datetime
 
-    columns, _ = _columns_of(prices)
+    columns = _columns_of(prices)
     if as_of is None:
         if not len(columns):
             raise ValueError("there are no quotes to calibrate from; give as_of for an empty calibration")
@@ -101,8 +97,17 @@ def calibrate(prices: pd.DataFrame, as_of: datetime | None = None) -> Calibratio
     return calibrate_columns(columns, as_of)
 
 
-def _columns_of(prices: pd.DataFrame) -> tuple[Columns, np.ndarray | None]:
-    """The rows with those of each symbol together, and their former places; None if they were together."""
+def _columns_of(prices: pd.DataFrame) -> Columns:
+    """The rows with those of each symbol together."""
+    codes, symbols = _symbols_of(prices)
+    times, values = _values_of(prices)
+    order = np.argsort(codes, kind="stable")
+    names = np.array(symbols, dtype=object)[codes[order]]
+    return Columns({"symbol": names, "timestamp": times[order], "price": values[order]})
+
+
+def _symbols_of(prices: pd.DataFrame) -> tuple[NDArray[np.intp], list[str]]:
+    """The number of each row's symbol, and the symbols."""
     import pandas as pd
 
     missing = [name for name in _NEEDED if name not in prices.columns]
@@ -111,20 +116,17 @@ def _columns_of(prices: pd.DataFrame) -> tuple[Columns, np.ndarray | None]:
     codes, symbols = pd.factorize(prices["symbol"])
     if len(codes) and codes.min() < 0:
         raise ValueError(f"row {int((codes < 0).argmax())} of prices has no symbol")
-    times = pd.to_datetime(prices["timestamp"], utc=True).dt.tz_localize(None)
-    arrays = {
-        "timestamp": times.to_numpy().astype("datetime64[us]"),
-        "price": prices["price"].to_numpy(dtype=np.float64),
-    }
-    names = np.asarray(symbols, dtype=object)
-    if (codes[1:] >= codes[:-1]).all():
-        return Columns({"symbol": names[codes], **arrays}), None
+    return codes, [str(symbol) for symbol in symbols]
+
+
+def _rows_of(codes: NDArray[np.intp], symbols: int) -> list[NDArray[np.intp]]:
     order = np.argsort(codes, kind="stable")
-    sorted_arrays = {name: values[order] for name, values in arrays.items()}
-    return Columns({"symbol": names[codes[order]], **sorted_arrays}), order
+    return np.split(order, np.searchsorted(codes[order], np.arange(1, symbols))) if symbols else []
 
 
-def _back(values: np.ndarray, order: np.ndarray) -> np.ndarray:
-    placed = np.empty_like(values)
-    placed[order] = values
-    return placed
+def _values_of(prices: pd.DataFrame) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
+    """Times (UTC) and prices."""
+    import pandas as pd
+
+    times = pd.to_datetime(prices["timestamp"], utc=True).dt.tz_localize(None)
+    return times.to_numpy().astype("datetime64[us]"), prices["price"].to_numpy(dtype=np.float64)

@@ -105,6 +105,7 @@ def _integral(squares: Floats, rows: NDArray[np.intp], minutes: Floats) -> Float
 
 def days_and_hours(returns: Returns) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """UTC day number of each quote and the hour in which the middle of its interval lies."""
-    day = (returns.minutes // MINUTES_PER_DAY).astype(np.intp)
+    day = np.floor(returns.minutes / MINUTES_PER_DAY).astype(np.intp)
     middle = returns.minutes - 0.5 * returns.elapsed
-    return day, (middle // 60).astype(np.intp) % HOURS
+    within = middle - MINUTES_PER_DAY * np.floor(middle / MINUTES_PER_DAY)
+    return day, np.minimum((within / 60).astype(np.intp), HOURS - 1)

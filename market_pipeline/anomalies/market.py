@@ -30,10 +30,21 @@ _SCALE_VARIANCE = 0.05
 
 @dataclass(frozen=True)
 class CoinPath:
-    """A coin's quotes as others see them: log price and the variance expected until each quote, summed up."""
+    """A coin's changed quotes as others see them: clock (minutes), log price, and the variance expected until
+    each, summed up."""
 
-    returns: Returns
+    minutes: Floats
+    log_price: Floats
     variance: Floats
+
+
+def path_of(returns: Returns, step_variance: Floats) -> CoinPath:
+    """The path of a coin; `step_variance` is that expected of the log return since the quote before."""
+    variance = np.cumsum(step_variance)
+    if returns.changed.all():
+        return CoinPath(returns.minutes, returns.log_price, variance)
+    changed = returns.changed
+    return CoinPath(returns.minutes[changed], returns.log_price[changed], variance[changed])
 
 
 @dataclass(frozen=True)
@@ -59,10 +70,9 @@ def market_coins(symbols: Sequence[str]) -> list[str]:
     return sorted(symbols, key=lambda symbol: (rank.get(symbol, len(rank)), symbol))[: PARAMETERS.market_coins]
 
 
-def view_of(symbol: str, coins: Mapping[str, CoinPath], own_z: Floats) -> MarketView:
+def view_of(symbol: str, own: Returns, own_z: Floats, coins: Mapping[str, CoinPath]) -> MarketView:
     """What the market coins other than `symbol` did over each of its intervals; `own_z` gives the direction."""
-    own = coins[symbol].returns
-    moves = [_moves(own, coins[other]) for other in market_coins(list(coins)) if other != symbol]
+    moves = [_moves(own, coins[other]) for other in coins if other != symbol]
     if len(moves) < _FEWEST_PEERS:
         return MarketView(np.full(len(own_z), np.nan), np.zeros(len(own_z)))
     direction = np.sign(own_z)
@@ -95,17 +105,15 @@ def residuals(own_z: Floats, market_z: Floats, minutes: Floats) -> Residuals:
 
 def _moves(own: Returns, other: CoinPath) -> Floats:
     """The other coin's moves over the intervals of `own` in standard deviations; NaN where it had no quote."""
-    theirs = other.returns
     moves = np.full(len(own.minutes), np.nan)
-    if own.changed.all() and np.array_equal(own.minutes, theirs.minutes):
-        change, variance, rows = np.diff(theirs.log_price), np.diff(other.variance), slice(1, None)
-        moves[rows] = change / np.sqrt(variance)
+    if own.changed.all() and np.array_equal(own.minutes, other.minutes):
+        moves[1:] = np.diff(other.log_price) / np.sqrt(np.diff(other.variance))
         return moves
-    end = np.searchsorted(theirs.minutes, own.minutes, "right") - 1
+    end = np.searchsorted(other.minutes, own.minutes, "right") - 1
     start = end[own.before]
     usable = np.flatnonzero((own.before >= 0) & (start >= 0) & (end > start))
     end, start = end[usable], start[usable]
-    change = theirs.log_price[end] - theirs.log_price[start]
+    change = other.log_price[end] - other.log_price[start]
     moves[usable] = change / np.sqrt(other.variance[end] - other.variance[start])
     return moves
 

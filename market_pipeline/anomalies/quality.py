@@ -1,7 +1,5 @@
 """What to know about a quote before trusting its scores."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,22 +8,21 @@ from market_pipeline.anomalies.returns import Floats, Returns
 
 FIRST, STALE, WARM_UP, GAP = "first", "stale", "warm_up", "gap"
 _FLAGS = (FIRST, STALE, WARM_UP, GAP)
-_TEXTS = np.array(
-    [",".join(flag for bit, flag in enumerate(_FLAGS) if code >> bit & 1) for code in range(2 ** len(_FLAGS))],
-    dtype=object,
+# What each number that `quality_of` gives says.
+QUALITIES = tuple(
+    ",".join(flag for bit, flag in enumerate(_FLAGS) if code >> bit & 1) for code in range(2 ** len(_FLAGS))
 )
 
 
-def quality_of(returns: Returns) -> NDArray[Any]:
-    """Comma separated: `first` quote, `stale` (unchanged), `warm_up` (little known yet), `gap` (see `after_gap`)."""
+def quality_of(returns: Returns) -> NDArray[np.int8]:
+    """The numbers of the `QUALITIES`: `first` quote, `stale` (unchanged), `warm_up` (little known yet), `gap` (see `after_gap`)."""
     codes = (
         (returns.before < 0) * 1
         + ~returns.changed * 2
         + (returns.number < PARAMETERS.warm_up_quotes) * 4
         + after_gap(returns) * 8
     )
-    texts: NDArray[Any] = _TEXTS[codes]
-    return texts
+    return codes.astype(np.int8)
 
 
 def after_gap(returns: Returns) -> NDArray[np.bool_]:

@@ -12,17 +12,23 @@ from numpy.typing import NDArray
 from market_pipeline.anomalies.calibration import GPD, PRIOR, Calibration
 from market_pipeline.anomalies.coin_moves import CoinMoves, coin_moves
 from market_pipeline.anomalies.horizons import large_moves
-from market_pipeline.anomalies.market import market_coins, residuals, view_of
+from market_pipeline.anomalies.market import CoinPath, market_coins, residuals, view_of
 from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.prior_tails import PRIOR_TAILS
-from market_pipeline.anomalies.quality import quality_of
+from market_pipeline.anomalies.quality import QUALITIES, quality_of
 from market_pipeline.anomalies.returns import Floats
 from market_pipeline.anomalies.series import PriceSeries, rows_by_symbol
 from market_pipeline.storage.columns import Columns
 
-_SCOPES = np.array(["unknown", "market", "mixed", "idiosyncratic"], dtype=object)
-_CALIBRATIONS = np.array([PRIOR, GPD], dtype=object)
+# Words are numbers until the end: a million texts cost more than their scores.
+WORDS = {
+    "scope": ("unknown", "market", "mixed", "idiosyncratic"),
+    "quality": QUALITIES,
+    "calibration": (PRIOR, GPD),
+}
 _SECONDS = 60.0
+# expm1 of anything above 709 overflows.
+_LARGEST_LOG_RETURN = 700.0
 
 
 def score_columns(prices: Columns, calibration: Calibration | None = None) -> Columns:
@@ -33,7 +39,9 @@ def score_columns(prices: Columns, calibration: Calibration | None = None) -> Co
     strictly or a price is not a finite number above zero.
     """
     groups = rows_by_symbol(prices["symbol"])
-    scored = score_groups(groups, prices["timestamp"], prices["price"], calibration)
+    scored = score_groups(groups, prices["timestamp"], prices["price"], calibration, details=True)
+    for name, words in WORDS.items():
+        scored[name] = np.array(words, dtype=object)[scored[name]]
     return Columns({"symbol": prices["symbol"], "timestamp": prices["timestamp"], "price": prices["price"], **scored})
 
 
@@ -42,8 +50,13 @@ def score_groups(
     timestamps: NDArray[np.datetime64],
     prices: Floats,
     calibration: Calibration | None,
+    *,
+    details: bool,
 ) -> dict[str, NDArray[Any]]:
-    """The score columns of all rows; `groups` has the row numbers of each symbol, in time order."""
+    """The score columns of all rows, `WORDS` as their numbers; `groups` has the rows of each symbol in time order.
+
+    With `details` also what a row of the anomalies table tells beside the scores.
+    """
     moves = {
         symbol: coin_moves(PriceSeries(symbol, timestamps[rows], prices[rows]), calibration)
         for symbol, rows in groups.items()
@@ -51,18 +64,24 @@ def score_groups(
     market = {symbol: moves[symbol].path for symbol in market_coins(list(moves))}
     out: dict[str, NDArray[Any]] = {}
     for symbol, rows in groups.items():
-        for name, values in _score_coin(symbol, moves[symbol], market, rows, calibration).items():
+        # Rows that lie together are copied several times as fast as scattered ones.
+        together = len(rows) == rows[-1] - rows[0] + 1
+        place = slice(rows[0], rows[-1] + 1) if together else rows
+        for name, values in _score_coin(
+            symbol, moves[symbol], market, rows, calibration, details=details
+        ).items():
             if name not in out:
                 out[name] = np.empty(len(prices), dtype=values.dtype)
-            out[name][rows] = values
-    return out if out else _no_rows()
+            out[name][place] = values
+    return out if out else _no_rows(details)
 
 
 def _score_coin(
-    symbol: str, coin: CoinMoves, market: Mapping[str, Any], rows: NDArray[np.intp], calibration: Calibration | None
+    symbol: str, coin: CoinMoves, market: Mapping[str, CoinPath], rows: NDArray[np.intp], calibration: Calibration | None,
+    *, details: bool,
 ) -> dict[str, NDArray[Any]]:
     returns = coin.returns
-    view = view_of(symbol, {**market, symbol: coin.path}, coin.z)
+    view = view_of(symbol, returns, coin.z, market)
     left = residuals(coin.z, view.z, returns.step)
     known = np.isfinite(view.z)
     # The log price of the market in units of this coin's slow volatility.
@@ -76,35 +95,40 @@ def _score_coin(
         calibration,
     )
     ratio = _ratio(view.z, coin.z)
+    scores: dict[str, NDArray[Any]] = {
+        "jump_score": coin.filtered.score,
+        "jump_p": p["jump"],
+        "z": coin.z,
+        "expected_move": np.expm1(np.minimum(coin.deviation, _LARGEST_LOG_RETURN)),
+        "large_move_score": large.score,
+        "large_move_p": p["large_move"],
+        "market_score": large.market,
+        "market_p": p["market"],
+        "market_z": view.z,
+        "residual_score": left.score,
+        "residual_z": left.z,
+        "residual_p": p["residual"],
+        "scope": _scope(ratio),
+        "quality": quality_of(returns),
+        "calibration": calibrated.astype(np.int8),
+    }
+    if not details:
+        return scores
     return {
+        **scores,
         "before": np.where(returns.before >= 0, rows[returns.before], -1),
         "log_return": returns.log_return,
         "elapsed_seconds": np.where(returns.before >= 0, returns.elapsed * _SECONDS, 0.0),
         "stale_minutes": np.where(returns.changed, 0.0, returns.elapsed),
         "quotes_used": returns.number.astype(np.float64),
-        "jump_score": coin.filtered.score,
-        "jump_p": p["jump"],
-        "z": coin.z,
-        "expected_move": np.expm1(np.minimum(coin.deviation, 700.0)),
         "volatility": coin.annual,
         "volatility_percentile": _percentiles(symbol, coin, calibration),
         "hour_factor": np.sqrt(coin.square),
-        "large_move_score": large.score,
-        "large_move_p": p["large_move"],
         "large_move_horizon": np.where(large.horizon > 0, large.horizon, returns.elapsed),
         "large_move_before": np.where(large.before >= 0, rows[large.before], -1),
-        "market_score": large.market,
-        "market_p": p["market"],
-        "market_z": view.z,
         "beta": left.beta,
-        "residual_z": left.z,
-        "residual_score": left.score,
-        "residual_p": p["residual"],
         "market_share": np.clip(left.beta * ratio, 0.0, 1.0),
         "peers_moved": view.peers_moved,
-        "scope": _SCOPES[_scope(ratio)],
-        "quality": quality_of(returns),
-        "calibration": _CALIBRATIONS[calibrated.astype(np.intp)],
     }
 
 
@@ -115,13 +139,11 @@ def _ratio(market_z: Floats, z: Floats) -> Floats:
     return ratio
 
 
-def _scope(ratio: Floats) -> NDArray[np.intp]:
-    """The number of the scope: unknown, market, mixed or idiosyncratic."""
-    codes = np.zeros(len(ratio), dtype=np.intp)
+def _scope(ratio: Floats) -> NDArray[np.int8]:
+    """The number of the scope."""
     with np.errstate(invalid="ignore"):
-        codes[ratio >= PARAMETERS.market_ratio] = 1
-        codes[ratio < PARAMETERS.market_ratio] = 2
-        codes[ratio <= PARAMETERS.idiosyncratic_ratio] = 3
+        below = (ratio < PARAMETERS.market_ratio).astype(np.int8) + (ratio <= PARAMETERS.idiosyncratic_ratio)
+        codes: NDArray[np.int8] = (ratio == ratio) * (1 + below)
     return codes
 
 
@@ -148,6 +170,6 @@ def _percentiles(symbol: str, coin: CoinMoves, calibration: Calibration | None) 
     return calibration.volatility_percentiles(symbol, coin.annual)
 
 
-def _no_rows() -> dict[str, NDArray[Any]]:
+def _no_rows(details: bool) -> dict[str, NDArray[Any]]:
     empty = PriceSeries("", np.empty(0, "datetime64[us]"), np.empty(0))
-    return _score_coin("", coin_moves(empty, None), {}, np.empty(0, np.intp), None)
+    return _score_coin("", coin_moves(empty, None), {}, np.empty(0, np.intp), None, details=details)
