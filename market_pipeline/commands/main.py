@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from market_pipeline.commands import backfill, demo, doctor, migrate, replay, run
+from market_pipeline.commands import backfill, chart, demo, doctor, migrate, replay, run
 from market_pipeline.commands.home import StartError
 from market_pipeline.settings import SettingsError
 from market_pipeline.storage.errors import StorageError
@@ -38,13 +38,14 @@ def _parser() -> argparse.ArgumentParser:
             "--port", type=_port, default=3000, help="port of the UI on 127.0.0.1 (default 3000)"
         )
         command.set_defaults(command=module.execute)
-    for name, filler, text in (
+    for name, module, text in (
         ("backfill", backfill, "bring past days up to date with the fewest requests, after saying what it takes"),
         ("replay", replay, "judge refused prices again by the rules of today"),
+        ("chart", chart, "draw one symbol with its expected band and what was flagged, as PNG or SVG"),
     ):
         command = commands.add_parser(name, help=text, description=text)
-        filler.add_arguments(command)
-        command.set_defaults(command=filler.execute)
+        module.add_arguments(command)
+        command.set_defaults(command=module.execute)
     command = commands.add_parser("migrate", help="create or update the tables of DATABASE_URL")
     command.set_defaults(command=migrate.execute)
     text = "examine settings, database, API, budget, Dagster and data, and say what to do"

@@ -1,34 +1,47 @@
 """When the overview's picture is drawn: metadata is stored with every materialization, so a picture
-in each would fill the event log."""
+in each would fill the event log.
+
+It is the light one, on paper of its own: the UI shows an image as it is on a light and on a dark page,
+and dark letters on white can be read on both.
+"""
 
 import base64
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from hashlib import sha256
 from typing import Any
 
 import dagster as dg
 
+from market_pipeline.anomalies.series import to_datetime64
+from market_pipeline.charts.flagged import is_alarm
 from market_pipeline.clock import iso
-from market_pipeline.storage import overview
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
 
 DRAWN_AT = "chart_drawn_at"
-NEWEST = "chart_newest_anomaly"
+ALARMS = "chart_alarms"
 REDRAW_AFTER = timedelta(hours=1)
 SPAN = timedelta(hours=24)
 
 
-def is_due(now: datetime, drawn_at: datetime | None, newest: str, charted: str | None) -> bool:
-    """Whether to draw: never drawn, an hour ago, or an anomaly that the last picture does not show."""
-    return drawn_at is None or now - drawn_at >= REDRAW_AFTER or newest != charted
+def is_due(now: datetime, drawn_at: datetime | None, charted: str | None, anomalies: Columns) -> bool:
+    """Whether to draw: never drawn, an hour ago, or other alarms than on the picture drawn at `drawn_at`,
+    of which `charted` is the `alarms_digest`."""
+    if drawn_at is None or not timedelta(0) <= now - drawn_at < REDRAW_AFTER:
+        return True
+    return charted != alarms_digest(anomalies, drawn_at)
 
 
-def newest_anomaly(anomalies: Columns) -> str:
-    """A name for the newest anomaly of rows ordered newest first."""
-    if not len(anomalies):
-        return "none"
-    return f"{iso(anomalies.datetimes('timestamp')[0])} {anomalies['symbol'][0]} {anomalies['detector'][0]}"
+def alarms_digest(anomalies: Columns, drawn_at: datetime) -> str:
+    """A digest of which alarms there are, but not of what is known of them.
+
+    Of those that a picture of `drawn_at` shows and that are still in the last `SPAN` when it is an hour
+    old: that an alarm grows old is nothing new.
+    """
+    recent = anomalies["timestamp"] >= to_datetime64(drawn_at - SPAN + REDRAW_AFTER)
+    ids = anomalies["id"][recent & is_alarm(anomalies)]
+    return sha256(" ".join(sorted(ids)).encode()).hexdigest()[:16]
 
 
 def chart_metadata(
@@ -40,27 +53,41 @@ def chart_metadata(
 ) -> dict[str, dg.MetadataValue[Any]]:
     """The picture if it is due, else a note of when the last one was drawn.
 
-    `last` is the metadata of the overview's previous materialization.
+    `anomalies` are the rows of the last `SPAN`, `last` is the metadata of the overview's previous
+    materialization.
     """
-    newest = newest_anomaly(anomalies)
     drawn_at = _time_of(last.get(DRAWN_AT))
-    charted = last[NEWEST].value if NEWEST in last else None
-    if drawn_at is not None and not is_due(now, drawn_at, newest, charted):
-        where = f"drawn at {iso(drawn_at.replace(microsecond=0))}: see the materialization of that time under Events"
-        return {
-            "chart_note": dg.MetadataValue.text(where),
-            DRAWN_AT: dg.MetadataValue.timestamp(drawn_at),
-            NEWEST: dg.MetadataValue.text(newest),
-        }
-    from market_pipeline.anomalies.chart import draw_overview
+    charted = last[ALARMS].value if ALARMS in last else None
+    if drawn_at is not None and not is_due(now, drawn_at, charted, anomalies):
+        where = f"drawn at {iso(drawn_at)}: see the materialization of that time under Events"
+        return {"chart_note": dg.MetadataValue.text(where), **_drawn(anomalies, drawn_at)}
+    return {**_picture(store, symbols, anomalies, now), **_drawn(anomalies, now.replace(microsecond=0))}
 
-    series = overview.price_series(store, symbols, now - SPAN)
-    picture = base64.b64encode(draw_overview(series, anomalies, symbols, now - SPAN, now)).decode()
+
+def _drawn(anomalies: Columns, at: datetime) -> dict[str, dg.MetadataValue[Any]]:
     return {
-        "chart": dg.MetadataValue.md(f"![The last 24 hours of each symbol](data:image/png;base64,{picture})"),
-        DRAWN_AT: dg.MetadataValue.timestamp(now),
-        NEWEST: dg.MetadataValue.text(newest),
+        DRAWN_AT: dg.MetadataValue.timestamp(at),
+        ALARMS: dg.MetadataValue.text(alarms_digest(anomalies, at)),
     }
+
+
+def _picture(
+    store: Database, symbols: Sequence[str], anomalies: Columns, now: datetime
+) -> dict[str, dg.MetadataValue[Any]]:
+    from market_pipeline.charts.overview import draw_overview, most_alarming
+    from market_pipeline.charts.stored import stored_scores
+
+    chosen = most_alarming(symbols, anomalies)
+    scores = stored_scores(store, chosen, now - SPAN, now)
+    picture = base64.b64encode(draw_overview(scores, anomalies, chosen, now - SPAN, now)).decode()
+    words = f"The last 24 hours of {', '.join(chosen)}"
+    metadata: dict[str, dg.MetadataValue[Any]] = {
+        "chart": dg.MetadataValue.md(f"![{words}](data:image/png;base64,{picture})")
+    }
+    if len(chosen) < len(symbols):
+        note = f"{len(chosen)} of {len(symbols)} symbols: those with the most severe alarms"
+        metadata["chart_note"] = dg.MetadataValue.text(note)
+    return metadata
 
 
 def _time_of(value: dg.MetadataValue[Any] | None) -> datetime | None:

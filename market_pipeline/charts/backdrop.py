@@ -1,0 +1,92 @@
+"""What lies behind all panels: the time grid, the shades of market events and their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from market_pipeline.anomalies.anomaly import Severity
+from market_pipeline.charts.canvas import Box, Canvas
+from market_pipeline.charts.flagged import SEVERITIES, MarketEvent
+from market_pipeline.charts.time_axis import ticks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# All lengths are in pixels.
+NAME_HEIGHT = 20
+_ROWS = 2
+_LETTERS = 13
+_NARROWEST = 7
+_GAP = 8
+
+
+def draw_backdrop(canvas: Canvas, box: Box, events: Sequence[MarketEvent], span: tuple[float, float]) -> Axes:
+    """Time grid and market events over the whole of `box`, times named below it.
+
+    The upper `names_height` pixels of `box` must be free for the names of the events.
+    """
+    axes = canvas.axes(box)
+    axes.set_zorder(-1)
+    axes.set_xlim(*span)
+    axes.set_ylim(0, box.height)
+    axes.set_yticks([])
+    axes.set_xticks(*ticks(*span))
+    axes.tick_params(axis="x", labelbottom=True, pad=6)
+    top = box.height - names_height(events, box.width, span)
+    axes.vlines(axes.get_xticks(), 0, top, color=canvas.theme.grid, linewidth=0.8, zorder=0.5)
+    for event in events:
+        left, right = _edges(event, box.width, span)
+        axes.axvspan(
+            *(span[0] + pixel / box.width * (span[1] - span[0]) for pixel in (left, right)),
+            color=canvas.theme.event, linewidth=0, zorder=0,
+        )  # fmt: skip
+    _draw_names(canvas, box, events, span)
+    return axes
+
+
+def _edges(event: MarketEvent, width: float, span: tuple[float, float]) -> tuple[float, float]:
+    """Where the shade begins and ends, pixels from the left: never too narrow to be seen."""
+    scale = width / (span[1] - span[0])
+    left, right = (event.first - span[0]) * scale, (event.last - span[0]) * scale
+    spare = max(_NARROWEST - (right - left), 0) / 2
+    return max(left - spare, 0), min(right + spare, width)
+
+
+def _draw_names(canvas: Canvas, box: Box, events: Sequence[MarketEvent], span: tuple[float, float]) -> None:
+    """The name of each event above its shade, once."""
+    for event, (row, left) in named_events(events, box.width, span):
+        canvas.text(
+            box.left + left, box.top + 4 + row * NAME_HEIGHT, event.name, _LETTERS,
+            color=canvas.theme.event_ink, fontweight="bold" if _is_critical(event) else "normal",
+        )  # fmt: skip
+
+
+def names_height(events: Sequence[MarketEvent], width: float, span: tuple[float, float]) -> int:
+    """How many pixels above the panels the names of the events take."""
+    rows = [row for _, (row, _) in named_events(events, width, span)]
+    return NAME_HEIGHT * (max(rows) + 1) if rows else 0
+
+
+def named_events(
+    events: Sequence[MarketEvent], width: float, span: tuple[float, float]
+) -> list[tuple[MarketEvent, tuple[int, float]]]:
+    """Which events are named, in which of the two rows, and how many pixels from the left.
+
+    Where a name would meet another in both rows, it is left out; the most severe come first.
+    """
+    taken: list[tuple[int, float, float]] = []
+    named = []
+    for event in sorted(events, key=lambda event: -SEVERITIES.index(event.severity)):
+        long = len(event.name) * _LETTERS * (0.61 if _is_critical(event) else 0.53)
+        left = max(min(_edges(event, width, span)[0], width - long), 0)
+        for row in range(_ROWS):
+            if all(row != other or left > end + _GAP or left + long < begin - _GAP for other, begin, end in taken):
+                taken.append((row, left, left + long))
+                named.append((event, (row, left)))
+                break
+    return named
+
+
+def _is_critical(event: MarketEvent) -> bool:
+    return event.severity == Severity.CRITICAL.value

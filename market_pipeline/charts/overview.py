@@ -1,0 +1,101 @@
+"""The overview picture: a panel per symbol, one below the other over the same time.
+
+Beside each panel are its numbers; a market event is one shade through all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from market_pipeline.anomalies.series import to_datetime64
+from market_pipeline.anomalies.wording import format_interval
+from market_pipeline.charts.backdrop import draw_backdrop, names_height
+from market_pipeline.charts.canvas import WIDTH, Box, Canvas, to_png
+from market_pipeline.charts.flagged import SEVERITIES, is_alarm, market_events
+from market_pipeline.charts.headline import Headline, headline_of
+from market_pipeline.charts.key import KEY_LINE, MARGIN, draw_key, has_marks
+from market_pipeline.charts.panel import draw_panel
+from market_pipeline.charts.theme import LIGHT, Theme
+from market_pipeline.charts.track import hours_of, track_of
+from market_pipeline.storage.columns import Columns
+
+MOST_PANELS = 12
+_NUMBERS = 222
+_PRICES = 74
+_HEADER = 42
+_FOOTER = 30
+_SPACE = 8
+_LOW = 114
+_BIG = 23
+# Up to how many panels each is how high.
+_HEIGHTS = ((2, 230), (6, 142), (MOST_PANELS, _LOW))
+
+
+def draw_overview(
+    scores: Columns,
+    anomalies: Columns,
+    symbols: Sequence[str],
+    start: datetime,
+    end: datetime,
+    theme: Theme = LIGHT,
+) -> bytes:
+    """A PNG, 1200 pixels wide, of `symbols` from `start` to `end` (aware UTC).
+
+    `scores` are those of `scores.scored_span`, `anomalies` rows of `price_anomalies`; of both only
+    what lies in the span is drawn. A symbol without quotes gets a panel that says so. Raises
+    ValueError if `symbols` is empty or has more than `MOST_PANELS`: see `most_alarming`.
+    """
+    if not 0 < len(symbols) <= MOST_PANELS:
+        raise ValueError(f"the overview has 1 to {MOST_PANELS} panels, not {len(symbols)}")
+    first, last = hours_of(np.array([to_datetime64(start), to_datetime64(end)]))
+    times = hours_of(anomalies["timestamp"])
+    rows = anomalies.where((times >= first) & (times <= last))
+    events = [event for event in market_events(anomalies) if event.last >= first and event.first <= last]
+    tracks = [track_of(scores, symbol, start, end) for symbol in symbols]
+
+    own = rows.where(np.isin(rows["symbol"], list(symbols)))
+    height = next(height for most, height in _HEIGHTS if len(symbols) <= most)
+    header = _HEADER + KEY_LINE * has_marks(own)
+    width = WIDTH - _NUMBERS - _PRICES
+    names = names_height(events, width, (first, last))
+    field = Box(_NUMBERS, header, width, names + len(symbols) * (height + _SPACE) - _SPACE)
+    canvas = Canvas(int(field.bottom + _FOOTER), theme)
+    canvas.text(MARGIN, 11, f"US dollars, {format_interval(start, end)}", 17, fontweight="bold")
+    draw_key(canvas, 12, tracks, own, events)
+    draw_backdrop(canvas, field, events, (first, last))
+    for number, track in enumerate(tracks):
+        box = Box(field.left, field.top + names + number * (height + _SPACE), field.width, height)
+        flagged = own.where(own["symbol"] == track.symbol)
+        draw_panel(canvas, box, track, flagged, (first, last))
+        _draw_numbers(canvas, box, track.symbol, headline_of(track, flagged, events))
+    return to_png(canvas)
+
+
+def most_alarming(symbols: Sequence[str], anomalies: Columns) -> list[str]:
+    """At most `MOST_PANELS` of `symbols` in their order: all, or those with the most severe alarms."""
+    alarms = anomalies.where(is_alarm(anomalies))
+
+    def weight(symbol: str) -> tuple[int, int]:
+        severities = alarms["severity"][alarms["symbol"] == symbol]
+        return max(map(SEVERITIES.index, severities), default=-1), len(severities)
+
+    chosen = set(sorted(symbols, key=weight, reverse=True)[:MOST_PANELS])
+    return [symbol for symbol in symbols if symbol in chosen]
+
+
+def _draw_numbers(canvas: Canvas, box: Box, symbol: str, words: Headline) -> None:
+    """The headline at the left of a panel, in the middle of its height."""
+    faint = canvas.theme.faint
+    lines: list[tuple[str, dict[str, Any]]] = [(words.change, {}), (words.volatility, {"color": faint})]
+    lines += [(text, {"fontweight": "bold"}) for text in words.alarms] or [("no alarms", {"color": faint})]
+    lines = [(text, looks) for text, looks in lines if text]
+    step = 20 if box.height > _LOW else 16
+    first = box.top + (box.height - 2 * _BIG - step * len(lines)) / 2
+    canvas.text(MARGIN, first, symbol, 19, fontweight="bold")
+    canvas.text(MARGIN, first + _BIG, words.price, 16)
+    for number, (text, looks) in enumerate(lines):
+        canvas.text(MARGIN, first + 2 * _BIG + number * step, text, 13, **looks)

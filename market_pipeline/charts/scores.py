@@ -1,0 +1,65 @@
+"""The scores behind the band: each day as detection scores it, with its lead and what was known then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market_pipeline.anomalies import LEAD_DAYS
+from market_pipeline.anomalies.series import to_datetime64
+from market_pipeline.clock import DAY, start_of_day
+from market_pipeline.storage.columns import Columns
+
+if TYPE_CHECKING:
+    from market_pipeline.anomalies.calibration import Calibration
+
+LEAD = timedelta(days=LEAD_DAYS)
+
+_INSTANT = timedelta(microseconds=1)
+
+
+def lead_start(start: datetime) -> datetime:
+    """From when on prices are needed to score from `start` (aware) on."""
+    return start_of_day(start.date()) - LEAD
+
+
+def scored_span(
+    prices: Columns, start: datetime, end: datetime, calibration_of: Callable[[date], Calibration | None]
+) -> Columns:
+    """Symbol, timestamp, price, price_before, expected_move and volatility of the quotes from `start` to
+    `end` (aware UTC, both included), by day.
+
+    `prices` has symbol, timestamp and price from `lead_start(start)` on, in time order per symbol.
+    `calibration_of` tells the calibration that was known on a day. `price_before` is the price from
+    which `expected_move`, one standard deviation as a simple return, is counted; both are NaN where
+    they are not known, and so is `volatility`, a year's.
+    """
+    inside = prices["timestamp"][_between(prices["timestamp"], start, end + _INSTANT)]
+    parts = [_scores(prices.where(np.zeros(len(prices), dtype=np.bool_)), None)]
+    for day in np.unique(inside.astype("datetime64[D]")).tolist():
+        midnight = start_of_day(day)
+        window = prices.where(_between(prices["timestamp"], midnight - LEAD, midnight + DAY))
+        scores = _scores(window, calibration_of(day))
+        shown = _between(scores["timestamp"], max(start, midnight), min(end + _INSTANT, midnight + DAY))
+        parts.append(scores.where(shown))
+    return Columns({name: np.concatenate([part[name] for part in parts]) for name in parts[0].arrays})
+
+
+def _between(times: NDArray[Any], start: datetime, end: datetime) -> NDArray[np.bool_]:
+    inside: NDArray[np.bool_] = (times >= to_datetime64(start)) & (times < to_datetime64(end))
+    return inside
+
+
+def _scores(window: Columns, calibration: Calibration | None) -> Columns:
+    from market_pipeline.anomalies.scoring import score_columns
+
+    scores = score_columns(window, calibration)
+    before = scores["before"]
+    price_before = np.full(len(scores), np.nan)
+    price_before[before >= 0] = scores["price"][before[before >= 0]]
+    names = ("symbol", "timestamp", "price", "expected_move", "volatility")
+    return Columns({**{name: scores[name] for name in names}, "price_before": price_before})

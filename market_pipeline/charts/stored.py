@@ -1,0 +1,39 @@
+"""What a picture needs of the database."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from market_pipeline.anomalies.anomaly import Kind
+from market_pipeline.anomalies.calibration import Calibration
+from market_pipeline.anomalies.parameters import DETECTOR_VERSION
+from market_pipeline.charts.scores import lead_start, scored_span
+from market_pipeline.clock import DAY
+from market_pipeline.slices import Slice
+from market_pipeline.storage.calibrations import calibrations_for
+from market_pipeline.storage.columns import Columns
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.read import read_columns
+from market_pipeline.storage.tables import price_anomalies, raw_prices
+
+
+def stored_scores(database: Database, symbols: Sequence[str], start: datetime, end: datetime) -> Columns:
+    """The scores of the quotes of `symbols` from `start` to `end` (aware UTC): see `scores.scored_span`.
+
+    Raises ValueError if a stored calibration cannot be read.
+    """
+    slices = [Slice(symbol, lead_start(start).date(), end.date()) for symbol in symbols]
+    prices = read_columns(database, raw_prices, slices, ["symbol", "timestamp", "price"])
+    documents = calibrations_for(database, Slice("", start.date(), end.date()).days, DETECTOR_VERSION)
+    parsed = {text: Calibration.from_json(text) for text in set(documents.values())}
+    known = {day: parsed[text] for day, text in documents.items()}
+    return scored_span(prices, start, end, known.get)
+
+
+def stored_anomalies(
+    database: Database, symbol: str, symbols: Sequence[str], start: datetime, end: datetime
+) -> Columns:
+    """The flagged rows of `symbol`, and the market moves of all `symbols`, that may show from `start` to
+    `end` (aware UTC): an event may have begun the day before."""
+    slices = [Slice(each, start.date() - DAY, end.date()) for each in symbols]
+    rows = read_columns(database, price_anomalies, slices)
+    return rows.where((rows["symbol"] == symbol) | (rows["kind"] == Kind.MARKET_MOVE.value))
