@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run demo test bench migrate backfill doctor
+.PHONY: run demo test bench bench-anomalies migrate backfill doctor chart
 
 run: .venv/run.stamp
 	@$(BIN)/market-pipeline run
@@ -18,6 +18,10 @@ backfill: .venv/run.stamp
 	@$(BIN)/market-pipeline backfill --from '$(FROM)' --to '$(TO)' \
 		$(if $(SYMBOLS),--symbols '$(SYMBOLS)') $(if $(DRY_RUN),--dry-run) $(if $(YES),--yes)
 
+# make chart SYMBOL=BTC FROM=2026-10-01 TO=2026-10-08 OUT=chart.png
+chart: .venv/run.stamp
+	@$(BIN)/market-pipeline chart '$(SYMBOL)' --from '$(FROM)' --to '$(TO)' --out '$(OUT)'
+
 doctor: .venv/run.stamp
 	@$(BIN)/market-pipeline doctor
 
@@ -28,10 +32,19 @@ test: .venv/test.stamp
 bench: .venv/test.stamp
 	$(BIN)/python -m benchmarks
 
+# make bench-anomalies [ONLY="worlds feeds"] [QUICK=1]: the detectors beside others; writes docs/anomaly-benchmark.md
+bench-anomalies: .venv/bench.stamp
+	$(BIN)/python -m benchmarks.anomalies $(ONLY) $(if $(QUICK),--quick)
+
 .venv/run.stamp: pyproject.toml constraints.txt
 	@echo "Installing into .venv; the first time this takes a minute or two."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/bench.stamp: .venv/run.stamp
+	@echo "Installing what the benchmark compares with."
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
 
 .venv/test.stamp: .venv/run.stamp
