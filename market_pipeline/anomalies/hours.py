@@ -42,7 +42,8 @@ def hour_sums(returns: Returns) -> HourSums:
     key = ((day - first) * HOURS + hour)[usable]
     size = np.log(np.abs(returns.log_return[usable])) - 0.5 * np.log(returns.elapsed[usable])
     counts = np.bincount(key, minlength=days * HOURS).reshape(days, HOURS).astype(np.float64)
-    sums = np.bincount(key, size, minlength=days * HOURS).reshape(days, HOURS)
+    # Without any returns it would count in whole numbers.
+    sums = np.bincount(key, size, minlength=days * HOURS).reshape(days, HOURS).astype(np.float64)
     # The mean of hourly means: a day with more quotes at noon than at night is not louder for it.
     seen = counts > 0
     means = np.divide(sums, counts, out=np.zeros_like(sums), where=seen)
