@@ -17,8 +17,8 @@ REVERTED = "reverted"
 
 _CONFIRMED = (Kind.JUMP, Kind.LARGE_MOVE, Kind.GAP_MOVE, Kind.MARKET_MOVE)
 _MINUTE = 60 * MICROSECONDS
-# An hour less what hourly quotes may come early.
-_FIRST_LOOK = 55 * _MINUTE
+# An hour less what an hourly quote may come early.
+_FIRST_LOOK = 58 * _MINUTE
 _LAST_LOOK = 240 * _MINUTE
 _HALF = 0.5
 _LITTLE = 0.3

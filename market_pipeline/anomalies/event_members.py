@@ -59,4 +59,5 @@ def _scope(table: ScoreTable, finding: Finding, settings: DetectionSettings) -> 
     if finding.kind is Kind.LARGE_MOVE and finding.market and finding.market.scope is not Scope.UNKNOWN:
         return finding.market.scope
     further = table.number("residual_z", finding.at) * table.number("z", finding.at) > 0
-    return Scope.MIXED if further and table.number("residual_p", finding.at) < settings.watch_p else Scope.MARKET
+    flagged = table.number("residual_p", finding.at) < settings.watch_p
+    return Scope.MIXED if further and flagged else Scope.MARKET

@@ -67,12 +67,14 @@ def _candidates(table: ScoreTable, settings: DetectionSettings) -> list[int]:
 def _judge(table: ScoreTable, at: int, start: int, settings: DetectionSettings) -> Finding | None:
     """A stretch from the changed quote at `start`, as known with the quote at `at`."""
     usual = usual_gap(table, at)
+    if math.isnan(usual):
+        return None
     limit = max(settings.stale_minutes, settings.stale_gaps * usual / 60)
     gap = table.seconds(at - 1, at) / 60
     if gap > limit:
         return Finding(Kind.STALE_FEED, at, at - 1, gap, limit)
     still = table.number("stale_minutes", at)
-    if still <= limit or math.isnan(usual):
+    if still <= limit:
         return None
     probability = _standing_still(table, start, at)
     if not probability < _IMPROBABLE:

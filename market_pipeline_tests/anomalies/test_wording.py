@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from market_pipeline.anomalies.wording import (
-    format_duration, format_interval, format_percent, format_price, format_ratio,
+    format_duration, format_interval, format_percent, format_price, format_ratio, format_signed, format_wait,
 )
 
 
@@ -37,6 +37,23 @@ def test_percents_have_no_sign_and_two_digits_or_more(fraction, text):
 )
 def test_ratios_have_one_decimal_while_they_are_small(ratio, text):
     assert format_ratio(ratio) == text
+
+
+@pytest.mark.parametrize(("fraction", "text"), [(-0.0153, "-1.5 %"), (0.0018, "+0.18 %")])
+def test_moves_of_others_have_their_sign(fraction, text):
+    assert format_signed(fraction) == text
+
+
+@pytest.mark.parametrize(
+    ("days", "text"),
+    [
+        (0.2, "several times a day"), (0.9, "once a day"), (12.3, "once in 12 days"), (90, "once in 3 months"),
+        (363, "once in 12 months"), (400, "once a year"), (4 * 365, "once in 4 years"),
+        (1e9, "less than once in 1,000 years"),
+    ],
+)
+def test_rarity_is_told_as_a_waiting_time(days, text):
+    assert format_wait(days) == text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,96 @@
+"""What later quotes may change: only what is still open, and each for as long as it says.
+
+Detection over quotes up to a time must tell the same as detection over all of them, except
+
+- the end of an episode or market event of which a flagged quote is less than an hour old;
+- a confirmation that no quote had decided yet;
+- for two minutes what another coin's quote may tell: the scope, and the coin of a market event; for one
+  quote a gap that hourly history explains; for two changed quotes a jump that becomes a bad tick;
+- the link of a coin's row to a market event that begins up to an hour later.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from market_pipeline.anomalies.detect import detect_columns
+from market_pipeline.anomalies.scoring import score_columns
+from market_pipeline.storage.columns import Columns
+
+# Longer than anything stays open in these worlds, whose outages last half an hour.
+SETTLED = timedelta(hours=5)
+HOUR = timedelta(hours=1)
+OPEN_MOVES = {"jump", "large_move", "idiosyncratic", "market_move"}
+
+
+def rows_until(prices, end):
+    cut = prices.where(prices["timestamp"] <= np.datetime64(end.replace(tzinfo=None)))
+    return {row.id: row for row in detect_columns(score_columns(cut))}
+
+
+def closed(row, other, end):
+    """`row` with the values of `other` where it was still open at `end`."""
+    if row.confirmation is None:
+        row = replace(
+            row, confirmation=other.confirmation, confirmed_at=other.confirmed_at,
+            confirmed_price=other.confirmed_price,
+        )
+    if row.episode_last >= end - HOUR:
+        row = replace(row, episode_peak=other.episode_peak, episode_last=other.episode_last)
+        if row.kind == "market_move":
+            row = replace(row, members=other.members, severity=other.severity, explanation=other.explanation)
+    return row
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_settled_rows_never_change(world, as_columns, seed):
+    coins = world(seed)
+    prices = as_columns(*coins)
+    last = coins[0].time(len(coins[0]) - 1)
+    whole = rows_until(prices, last)
+    kinds = {row.kind for row in whole.values()}
+    assert {"jump", "large_move", "market_move", "bad_tick", "user_threshold"} <= kinds
+    for hours in (3, 9, 17, 26):
+        end = last - timedelta(hours=hours, minutes=7 * hours % 11)
+        before = rows_until(prices, end)
+        settled = {key for key, row in whole.items() if row.timestamp <= end - SETTLED}
+        assert settled == {key for key, row in before.items() if row.timestamp <= end - SETTLED} != set()
+        for key in settled:
+            assert closed(before[key], whole[key], end) == whole[key]
+
+
+@pytest.mark.parametrize("seed", [4, 5])
+def test_open_rows_change_only_in_what_is_open(world, as_columns, seed):
+    coins = world(seed, hours=30)
+    prices = as_columns(*coins)
+    last = coins[0].time(len(coins[0]) - 1)
+    whole = rows_until(prices, last)
+    ticks = {(row.symbol, row.timestamp) for row in whole.values() if row.kind == "bad_tick"}
+    for minutes in range(60, 600, 45):
+        end = last - timedelta(minutes=minutes)
+        for key, row in rows_until(prices, end).items():
+            later = whole.get(key)
+            if later is None:
+                became_bad_tick = any(
+                    symbol == row.symbol and row.timestamp_before <= at <= row.timestamp for symbol, at in ticks
+                )
+                assert row.kind in OPEN_MOVES
+                assert became_bad_tick or end - row.detected_at <= timedelta(minutes=2)
+            elif row.kind != "market_move":
+                assert (row.timestamp_before, row.score, row.p_calibrated, row.move) == (
+                    later.timestamp_before, later.score, later.p_calibrated, later.move,
+                )
+                if end - row.timestamp > timedelta(minutes=2):
+                    assert (row.market_z, row.residual_z, row.detected_at) == (
+                        later.market_z, later.residual_z, later.detected_at
+                    )
+                    assert row.event_id in (None, later.event_id)
+
+
+def test_nothing_flagged_depends_on_the_order_of_the_rows(world, as_columns):
+    prices = as_columns(*world(6, hours=24))
+    order = np.argsort(prices["timestamp"], kind="stable")
+    mixed = Columns({name: values[order] for name, values in prices.arrays.items()})
+    assert detect_columns(score_columns(mixed)) == detect_columns(score_columns(prices)) != []

@@ -1,0 +1,129 @@
+"""A market that moves as a whole is one event with its members, not an alarm per coin."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from market_pipeline.anomalies.detect import alarms, detect_columns
+
+SYMBOLS = ("ADA", "BTC", "ETH", "SOL")
+SIZE = 40
+
+
+@pytest.fixture
+def market(series, scores_of):
+    """Coins quoted together every five minutes; `falls` is what each loses at quote number 20.
+
+    The market's p is 1e-5 at `triggers`, and each coin that falls has a jump there.
+    """
+
+    def build(falls, triggers=(20,), start=0, again=(), **values):
+        coins = []
+        for number, (symbol, fall) in enumerate(zip(SYMBOLS, falls, strict=False)):
+            prices = 100 + 0.01 * ((np.arange(SIZE) + number) % 3)
+            prices[20:] *= 1 - fall
+            for row, symbols, factor in again:
+                prices[row:] *= factor if symbol in symbols else 1
+            coins.append(series(prices, start + np.arange(SIZE) * 300, symbol))
+        fallen = {number * SIZE + 20: 1e-5 for number, fall in enumerate(falls) if fall}
+        market_p = {number * SIZE + row: 1e-5 for number in range(len(falls)) for row in triggers}
+        defaults = {"market_p": market_p, "jump_p": fallen, "scope": dict.fromkeys(fallen, "market")}
+        return scores_of(*coins, **{**defaults, **values})
+
+    return build
+
+
+def test_one_row_links_its_members(market):
+    rows = detect_columns(market([0.02, 0.01, 0.015, 0.04]))
+    [event] = [row for row in rows if row.kind == "market_move"]
+    assert (event.symbol, event.scope, event.direction, event.event_id) == ("SOL", "market", "down", event.id)
+    assert event.members == "SOL,ADA,ETH,BTC"
+    assert event.move == pytest.approx(-0.04, abs=1e-3)
+    assert event.peers_moved == 3 and event.severity == "critical"
+    assert [row.kind for row in rows].count("jump") == 4
+    assert {row.event_id for row in rows} == {event.id}
+    assert {row.scope for row in rows} == {"market"}
+    assert alarms(rows) == [event]
+
+
+@pytest.mark.parametrize(("falls", "events"), [([0.02, 0.02], 0), ([0.02, 0.02, 0.02], 1), ([0.02, 0.02, 0, 0], 0)])
+def test_a_market_has_three_coins_of_which_most_moved(market, falls, events):
+    rows = detect_columns(market(falls))
+    assert [row.kind for row in rows].count("market_move") == events
+
+
+def test_coins_that_move_apart_are_no_market_move(market):
+    assert "market_move" not in {row.kind for row in detect_columns(market([0.02, -0.02, 0.02, -0.02]))}
+
+
+def test_a_coin_that_moves_alone_during_an_event_stands_on_its_own(market):
+    scope = {20: "market", 60: "market", 100: "market", 140: "idiosyncratic"}
+    rows = detect_columns(market([0.02, 0.02, 0.02, -0.03], scope=scope))
+    assert sorted(row.kind for row in alarms(rows)) == ["jump", "market_move"]
+    assert [(row.symbol, row.event_id) for row in rows if row.scope == "idiosyncratic"] == [("SOL", None)]
+
+
+def test_a_member_that_went_further_than_the_market_says_so(market):
+    scores = market([0.02, 0.02, 0.02, 0.08], residual_p={140: 1e-5}, residual_z={140: -6.0})
+    rows = {(row.symbol, row.kind): row for row in detect_columns(scores)}
+    assert rows["SOL", "jump"].scope == "mixed"
+    assert rows["SOL", "jump"].event_id == rows["SOL", "market_move"].id
+    assert rows["ADA", "jump"].scope == "market"
+
+
+def test_triggers_within_an_hour_are_one_event_and_its_height_is_told(market):
+    worst = {row: 1e-5 for row in (20, 60, 100, 140)} | {row + 8: 1e-9 for row in (20, 60, 100, 140)}
+    [event] = alarms(detect_columns(market([0.02, 0.02, 0.02, 0.03], triggers=(20, 28), market_p=worst)))
+    assert event.severity == "critical"
+    assert event.p_calibrated == 1e-5
+    assert event.episode_first == event.timestamp
+    assert event.episode_last == event.episode_peak == event.timestamp + timedelta(minutes=40)
+
+
+def test_triggers_more_than_an_hour_apart_are_two_events(market):
+    scores = market([0.02, 0.02, 0.02, 0.03], triggers=(20, 33), again=[(33, SYMBOLS, 0.97)])
+    events = alarms(detect_columns(scores))
+    assert [event.kind for event in events] == ["market_move"] * 2
+    assert len({event.episode_id for event in events}) == 2
+
+
+def test_an_event_begins_again_at_midnight_in_the_same_episode(market):
+    """The rows of a day do not refer to rows of another."""
+    start = 86_400 - 22 * 300
+    rows = detect_columns(market([0.02, 0.02, 0.02, 0.03], triggers=range(20, 26), start=start))
+    first, second = (row for row in rows if row.kind == "market_move")
+    assert first.timestamp.day + 1 == second.timestamp.day
+    assert second.episode_id == first.episode_id == first.id != second.id
+    assert all(row.event_id == first.id for row in rows if row.kind == "jump")
+
+
+def test_the_row_keeps_its_id_while_the_event_goes_on(market):
+    """Another coin may fall further later; the alarm does not change its name for it."""
+    worst = {row: 1e-5 for row in (20, 60, 100, 140)} | {64: 1e-9}
+    scores = market([0.02, 0.02, 0.02, 0.03], market_p=worst, again=[(24, ["ADA"], 0.8)])
+    [event] = alarms(detect_columns(scores))
+    assert event.symbol == "SOL"
+    assert event.members.startswith("ADA,SOL")
+    assert "at its height at 02:00 UTC SOL was at -3.0 % since 01:35" in event.explanation
+
+
+def test_large_moves_of_members_are_linked_by_the_market_over_their_own_time(market):
+    """Whatever its last step was: over the hour the coin fell with the others."""
+    scores = market(
+        [0.02, 0.02, 0.02, 0.02], scope={24: "idiosyncratic"},
+        large_move_p={24: 1e-4}, large_move_before={24: 12}, large_move_score={24: 3.0},
+    )
+    rows = [row for row in detect_columns(scores) if row.kind == "large_move"]
+    assert [(row.scope, row.event_id is not None) for row in rows] == [("market", True)]
+    assert rows[0].market_z == pytest.approx(-3.1, abs=0.2)
+
+
+def test_the_market_in_its_warm_up_moves_nobody(market):
+    quality = dict.fromkeys(range(4 * SIZE), "warm_up")
+    assert "market_move" not in {row.kind for row in detect_columns(market([0.02] * 4, quality=quality))}
+
+
+def test_an_event_is_confirmed_by_its_own_coin(market):
+    [event] = alarms(detect_columns(market([0.02, 0.02, 0.02, 0.04])))
+    assert (event.confirmation, event.confirmed_at - event.timestamp) == ("persisted", timedelta(minutes=60))
