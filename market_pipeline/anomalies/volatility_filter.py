@@ -9,7 +9,7 @@ Log stochastic volatility: Harvey, Ruiz & Shephard 1994; Kim, Shephard & Chib 19
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,6 @@ from market_pipeline.anomalies.predictive import GRID, filter_tables
 Floats = NDArray[np.float64]
 
 _LN2 = math.log(2)
-_LOWEST, _STEP, _COLUMNS = GRID.lowest, GRID.step, GRID.columns
-_DEVIATION_STEP, _ROWS = GRID.deviation_step, GRID.rows
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,8 @@ def filter_volatility(
         -_LN2 / settings.fast.half_life,
         -_LN2 / PARAMETERS.slow_half_life,
         PARAMETERS.slow_truncation**2,
+        # Not read from the module by the loop: machine code on disk would keep the grid it was made for.
+        *astuple(GRID),
     )
     mean, variance, slow, score = run(
         _filter, (log_size, log_scale, minutes), numbers, outputs=4, tables=filter_tables()
@@ -69,7 +69,11 @@ def filter_volatility(
 
 def _filter(rows, numbers, tables, out):  # type: ignore[no-untyped-def]
     log_sizes, log_scales, minutes = rows
-    m0, p00, stationary_1, stationary_2, wander, rate_1, rate_2, slow_rate, truncation = numbers
+    m0, p00, stationary_1, stationary_2, wander, rate_1, rate_2, slow_rate, truncation = numbers[:9]
+    lowest, step, width, deviation_step, height = numbers[9:]
+    columns = int(width)
+    last_column = width - 1.001
+    last_row = height - 1.001
     shifts, shares, tails = tables
     means, variances, slows, scores = out
     m1 = m2 = p01 = p02 = p12 = known = 0.0
@@ -106,20 +110,20 @@ def _filter(rows, numbers, tables, out):  # type: ignore[no-untyped-def]
             continue
         size -= log_scales[i]
         # Bilinear in the tables; beyond their edges the nearest entry.
-        x = (size - mean - _LOWEST) / _STEP
+        x = (size - mean - lowest) / step
         if x < 0.0:
             x = 0.0
-        elif x > _COLUMNS - 1.001:
-            x = _COLUMNS - 1.001
-        w = math.sqrt(variance) / _DEVIATION_STEP
-        if w > _ROWS - 1.001:
-            w = _ROWS - 1.001
+        elif x > last_column:
+            x = last_column
+        w = math.sqrt(variance) / deviation_step
+        if w > last_row:
+            w = last_row
         column = int(x)
         row = int(w)
         x -= column
         w -= row
-        at = row * _COLUMNS + column
-        below = at + _COLUMNS
+        at = row * columns + column
+        below = at + columns
         c00 = (1.0 - x) * (1.0 - w)
         c01 = x * (1.0 - w)
         c10 = (1.0 - x) * w
