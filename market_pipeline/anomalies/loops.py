@@ -27,20 +27,38 @@ def run(
     tables: Sequence[Floats] = (),
 ) -> list[Floats]:
     """Call `loop(rows, numbers, tables, out)`; the `outputs` arrays that it filled, of the length of the rows."""
-    size = len(rows[0])
-    if size >= COMPILED_FROM or "numba" in sys.modules:
-        arrays = tuple(np.zeros(size) for _ in range(outputs))
-        contiguous = tuple(np.ascontiguousarray(row) for row in rows)
-        _compiled(loop)(contiguous, tuple(map(float, numbers)), tuple(tables), arrays)
-        return list(arrays)
+    many = len(rows[0]) >= COMPILED_FROM or "numba" in sys.modules
+    return (_compiled if many else _interpreted)(loop, rows, numbers, outputs, tables)
+
+
+def _interpreted(
+    loop: Callable[..., Any],
+    rows: Sequence[Floats],
+    numbers: Sequence[float],
+    outputs: int,
+    tables: Sequence[Floats],
+) -> list[Floats]:
     # Numbers in lists are several times as fast to reach as in arrays.
-    lists = tuple([0.0] * size for _ in range(outputs))
+    lists = tuple([0.0] * len(rows[0]) for _ in range(outputs))
     loop([row.tolist() for row in rows], numbers, [table.tolist() for table in tables], lists)
     return [np.array(values, dtype=np.float64) for values in lists]
 
 
+def _compiled(
+    loop: Callable[..., Any],
+    rows: Sequence[Floats],
+    numbers: Sequence[float],
+    outputs: int,
+    tables: Sequence[Floats],
+) -> list[Floats]:
+    arrays = tuple(np.zeros(len(rows[0])) for _ in range(outputs))
+    contiguous = tuple(np.ascontiguousarray(row) for row in rows)
+    _machine_code(loop)(contiguous, tuple(map(float, numbers)), tuple(tables), arrays)
+    return list(arrays)
+
+
 @lru_cache
-def _compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
+def _machine_code(loop: Callable[..., Any]) -> Callable[..., Any]:
     """`loop` as machine code, kept on disk between processes where that is possible."""
     import numba
 
