@@ -4,7 +4,9 @@ import warnings
 
 import dagster as dg
 
+from market_pipeline.defs.calibration_schedule import build_calibration_schedule
 from market_pipeline.defs.checks import build_checks
+from market_pipeline.defs.detector_calibration import build_detector_calibration
 from market_pipeline.defs.history_check import build_history_checks
 from market_pipeline.defs.identity_check import build_identity_check
 from market_pipeline.defs.io_manager import DatabaseIOManager
@@ -33,6 +35,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=[
             build_raw_prices(partitions, catalogue, kinds, settings.collect_cron),
+            build_detector_calibration(catalogue, kinds),
             build_price_anomalies(partitions, kinds),
             build_market_overview(catalogue),
             build_price_coverage(catalogue),
@@ -44,7 +47,10 @@ def build_defs(settings: Settings) -> dg.Definitions:
             build_history_checks(catalogue),
         ],
         jobs=JOBS,
-        schedules=build_schedules(settings.collect_cron, catalogue.symbols),
+        schedules=[
+            *build_schedules(settings.collect_cron, catalogue.symbols),
+            build_calibration_schedule(settings),
+        ],
         sensors=[build_repair_sensor(settings)],
         resources={
             "database": DatabaseResource(),

@@ -98,18 +98,18 @@ def _collect(work: Backfill, plan: Plan, runs: "Runs", progress: "RunProgress") 
 
 
 def _score(work: Backfill, runs: "Runs") -> str | None:
-    """Compute anomalies again where the days before have changed; why that failed, or None."""
+    """Compute anomalies again where what they depend on has changed; why that failed, or None.
+
+    Those of all coins: what came of one is a part of the market of the others.
+    """
     from market_pipeline.defs.jobs import SCORE_DAYS
     from market_pipeline.defs.outdated import outdated_days
 
     last = min(work.span.last + timedelta(days=LEAD_DAYS), utc_now().date() - DAY)
     length = (last - work.span.first).days + 1
-    days = [
-        (work.span.first + timedelta(days=n), symbol)
-        for n in range(length)
-        for symbol in work.catalogue.symbols
-    ]
-    for part in work.repairs(outdated_days(runs.instance, days)):
+    symbols = work.settings.catalogue.symbols
+    days = [(work.span.first + timedelta(days=n), symbol) for n in range(length) for symbol in symbols]
+    for part in work.repairs(outdated_days(runs.instance, days, symbols)):
         ended = runs.execute(SCORE_DAYS, part)
         if not ended.success:
             return f"the anomalies of {part} could not be computed: {ended.reason}"

@@ -78,13 +78,11 @@ def _score(settings: Settings, verdicts: Verdicts) -> int:
     from market_pipeline.defs.jobs import SCORE_DAYS
 
     symbols = settings.catalogue.symbols
-    days = {
-        (quote.timestamp.date() + timedelta(days=n), quote.symbol)
-        for _, quote in verdicts.accepted
-        for n in range(LEAD_DAYS + 1)
-        if quote.symbol in symbols
-    }
-    repairs = plan_repairs(filter(lambda key: _has_partition(settings, key[0]), days), symbols)
+    moved = {quote.timestamp.date() for _, quote in verdicts.accepted if quote.symbol in symbols}
+    days = {day + timedelta(days=n) for day in moved for n in range(LEAD_DAYS + 1)}
+    # A price of one coin is a part of the market of the others.
+    concerned = [(day, symbol) for day in days if _has_partition(settings, day) for symbol in symbols]
+    repairs = plan_repairs(concerned, symbols)
     if not repairs:
         return 0
     with recorded_runs(settings) as runs:

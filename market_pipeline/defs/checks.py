@@ -65,7 +65,7 @@ def build_checks(symbols: Sequence[str], collect_cron: str) -> dg.AssetChecksDef
         days = days_of(keys) or [(now.date(), symbol) for symbol in symbols]
         with traced(context.run.run_id):
             yield from verdicts(
-                store, context.run.run_id, days, now, oldest_fresh(collect_cron, now), selected
+                store, context.run.run_id, days, symbols, now, oldest_fresh(collect_cron, now), selected
             )
 
     return check_prices

@@ -1,7 +1,9 @@
-"""The jobs that the schedules start: ranges of partitions with the overview, and the look at the ledger."""
+"""The jobs that the schedules start: ranges of partitions with the overview, the calibration, and the look
+at the ledger."""
 
 import dagster as dg
 
+from market_pipeline.defs.detector_calibration import DETECTOR_CALIBRATION
 from market_pipeline.defs.market_overview import MARKET_OVERVIEW
 from market_pipeline.defs.price_anomalies import PRICE_ANOMALIES
 from market_pipeline.defs.price_coverage import PRICE_COVERAGE
@@ -11,6 +13,7 @@ from market_pipeline.defs.request_ledger import REQUEST_LEDGER
 TICK = "tick"
 COMPLETE_DAYS = "complete_days"
 SCORE_DAYS = "score_days"
+CALIBRATE_DETECTORS = "calibrate_detectors"
 ACCOUNT_REQUESTS = "account_requests"
 
 # Each with all of its checks.
@@ -33,6 +36,11 @@ JOBS = [
         SCORE_DAYS,
         dg.AssetSelection.assets(PRICE_ANOMALIES),
         description="Anomalies computed again from what is stored; nothing is asked of CoinGecko.",
+    ),
+    dg.define_asset_job(
+        CALIBRATE_DETECTORS,
+        dg.AssetSelection.assets(DETECTOR_CALIBRATION),
+        description="What is usual, learned from the last 90 days for the days from the coming midnight on.",
     ),
     dg.define_asset_job(
         ACCOUNT_REQUESTS,

@@ -45,14 +45,16 @@ def table_metadata(table: Table, write_mode: str) -> dict[str, Any]:
     }
 
 
-def lineage(upstream: str, columns: Mapping[str, Sequence[str]]) -> dg.TableColumnLineage:
-    """Which columns of the asset `upstream` each column is made from."""
+def lineage(columns: Mapping[str, Sequence[str]]) -> dg.TableColumnLineage:
+    """Which columns each column is made from, named `asset.column`."""
     return dg.TableColumnLineage(
-        {
-            column: [dg.TableColumnDep(asset_key=dg.AssetKey(upstream), column_name=name) for name in sources]
-            for column, sources in columns.items()
-        }
+        {column: [_column_dep(source) for source in sources] for column, sources in columns.items()}
     )
+
+
+def _column_dep(source: str) -> dg.TableColumnDep:
+    asset, _, column = source.partition(".")
+    return dg.TableColumnDep(asset_key=dg.AssetKey(asset), column_name=column)
 
 
 def records_table(records: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue | dg.TextMetadataValue:

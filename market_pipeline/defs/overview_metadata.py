@@ -6,6 +6,8 @@ from typing import Any
 
 import dagster as dg
 
+from market_pipeline.anomalies.anomaly import Kind, Severity
+from market_pipeline.charts.flagged import is_alarm
 from market_pipeline.clock import iso
 from market_pipeline.defs.metadata import records_table
 from market_pipeline.defs.overview_chart import SPAN, chart_metadata
@@ -17,7 +19,7 @@ from market_pipeline.storage.overview import StoredQuote
 # History has a point an hour, some a little late.
 _ABOUT = timedelta(hours=2)
 _TABLE_ROWS = 50
-_TABLE_COLUMNS = ("timestamp", "symbol", "detector", "direction", "move", "explanation")
+_TABLE_COLUMNS = ("symbol", "kind", "severity", "scope", "move", "explanation")
 
 
 def overview_metadata(
@@ -25,12 +27,13 @@ def overview_metadata(
 ) -> dict[str, Any]:
     """The metadata of one materialization at `now`; `last` is that of the one before."""
     anomalies = overview.anomalies_since(store, symbols, now - SPAN)
+    alarms = anomalies.where(is_alarm(anomalies))
     latest = overview.latest_quotes(store, symbols)
     return {
-        "summary": _sentence(len(anomalies), latest, symbols, now),
+        "summary": _sentence(alarms, latest, symbols, now),
         **chart_metadata(store, symbols, anomalies, now, last),
-        "anomalies_last_24_hours": records_table(_records(anomalies)),
-        **_numbers(symbols, latest, _day_before(store, symbols, now), anomalies),
+        "anomalies_last_24_hours": records_table(_records(alarms)),
+        **_numbers(symbols, latest, _day_before(store, symbols, now), alarms),
     }
 
 
@@ -44,25 +47,34 @@ def _numbers(
     symbols: Sequence[str],
     latest: Mapping[str, StoredQuote],
     before: Mapping[str, StoredQuote],
-    anomalies: Columns,
+    alarms: Columns,
 ) -> dict[str, Any]:
-    """price_BTC, change_24h_percent_BTC, anomalies_24h_BTC, ..."""
-    numbers: dict[str, Any] = {}
+    """price_BTC, change_24h_percent_BTC, anomalies_24h_BTC, ...; a market event counts as one anomaly, of the
+    coin that moved most."""
+    numbers: dict[str, Any] = {"market_events_24h": int((alarms["kind"] == Kind.MARKET_MOVE.value).sum())}
     for symbol in symbols:
         if symbol in latest:
             numbers[f"price_{symbol}"] = latest[symbol].price
         if symbol in latest and symbol in before:
             numbers[f"change_24h_percent_{symbol}"] = 100 * (latest[symbol].price / before[symbol].price - 1)
-        numbers[f"anomalies_24h_{symbol}"] = int((anomalies["symbol"] == symbol).sum())
+        numbers[f"anomalies_24h_{symbol}"] = int((alarms["symbol"] == symbol).sum())
     return numbers
 
 
-def _sentence(anomalies: int, latest: Collection[str], symbols: Sequence[str], now: datetime) -> str:
+def _sentence(alarms: Columns, latest: Collection[str], symbols: Sequence[str], now: datetime) -> str:
     silent = [symbol for symbol in symbols if symbol not in latest]
-    text = f"{anomalies} anomalies in the 24 hours before {iso(now.replace(microsecond=0))}."
+    grave = int((alarms["severity"] == Severity.CRITICAL.value).sum())
+    when = iso(now.replace(microsecond=0))
+    text = f"{len(alarms)} anomalies, {grave} of them critical, in the 24 hours before {when}."
     return f"{text} No quotes yet: {', '.join(silent)}." if silent else text
 
 
-def _records(anomalies: Columns) -> list[dict[str, Any]]:
-    rows = zip(*(anomalies[name][:_TABLE_ROWS].tolist() for name in _TABLE_COLUMNS))
-    return [dict(zip(_TABLE_COLUMNS, row)) for row in rows]
+def _records(alarms: Columns) -> list[dict[str, Any]]:
+    """The newest alarms for a person: the minute (UTC), the move in percent, a market event by its members."""
+    times = [f"{moment:%Y-%m-%d %H:%M}" for moment in alarms.datetimes("timestamp")[:_TABLE_ROWS]]
+    members, *columns = (alarms[name][:_TABLE_ROWS].tolist() for name in ("members", *_TABLE_COLUMNS))
+    rows = [dict(zip(_TABLE_COLUMNS, row)) for row in zip(*columns)]
+    return [
+        {"time_utc": time, **row, "symbol": among or row["symbol"], "move": f"{row['move']:+.2%}"}
+        for time, among, row in zip(times, members, rows)
+    ]

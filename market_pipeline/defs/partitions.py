@@ -35,12 +35,12 @@ def price_partitions(history_start: date, symbols: Sequence[str]) -> dg.MultiPar
 
 
 def lead_mapping() -> dg.MultiPartitionMapping:
-    """A day of a symbol reads that day and the `LEAD_DAYS` before it, of the same symbol."""
+    """A day of a symbol reads that day and the `LEAD_DAYS` before it, of all symbols, which tell the market."""
     days = dg.TimeWindowPartitionMapping(start_offset=-LEAD_DAYS, allow_nonexistent_upstream_partitions=True)
     return dg.MultiPartitionMapping(
         {
             DAY: dg.DimensionPartitionMapping(DAY, days),
-            SYMBOL: dg.DimensionPartitionMapping(SYMBOL, dg.IdentityPartitionMapping()),
+            SYMBOL: dg.DimensionPartitionMapping(SYMBOL, dg.AllPartitionMapping()),
         }
     )
 

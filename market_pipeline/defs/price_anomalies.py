@@ -1,13 +1,15 @@
-"""The asset `price_anomalies`: the flagged moves of each day, scored with the days before it."""
-
-from collections import Counter
+"""The asset `price_anomalies`: the flagged quotes of each day, scored with the days before it."""
 
 import dagster as dg
 
 from market_pipeline.anomalies import LEAD_DAYS
-from market_pipeline.defs.metadata import GROUP, OWNERS, lineage, table_metadata
+from market_pipeline.anomalies.parameters import DETECTOR_VERSION
+from market_pipeline.defs.anomaly_lineage import ANOMALY_LINEAGE
+from market_pipeline.defs.detector_calibration import DETECTOR_CALIBRATION
+from market_pipeline.defs.metadata import GROUP, OWNERS, table_metadata
 from market_pipeline.defs.partitions import SINGLE_RUN, days_of, lead_mapping, partition_key
 from market_pipeline.defs.raw_prices import RAW_PRICES
+from market_pipeline.defs.resources import DatabaseResource
 from market_pipeline.logs import traced
 from market_pipeline.storage import tables
 from market_pipeline.storage.columns import Columns
@@ -15,22 +17,6 @@ from market_pipeline.storage.columns import Columns
 PRICE_ANOMALIES = "price_anomalies"
 
 _PRICES = ["symbol", "timestamp", "price"]
-_LINEAGE = lineage(
-    RAW_PRICES,
-    {
-        "symbol": ["symbol"],
-        "timestamp": ["timestamp"],
-        "timestamp_before": ["timestamp"],
-        "elapsed_seconds": ["timestamp"],
-        "price_before": ["price"],
-        "price_after": ["price"],
-        "move": ["price"],
-        "direction": ["price"],
-        "score": ["price", "timestamp"],
-        "expected_move": ["price", "timestamp"],
-        "explanation": _PRICES,
-    },
-)
 
 
 def build_price_anomalies(partitions: dg.MultiPartitionsDefinition, kinds: set[str]) -> dg.AssetsDefinition:
@@ -38,30 +24,47 @@ def build_price_anomalies(partitions: dg.MultiPartitionsDefinition, kinds: set[s
 
     @dg.asset(
         name=PRICE_ANOMALIES,
-        description=f"Flagged moves of each day. A day is scored with its own quotes and those of the {LEAD_DAYS} days "
-        "before it, so that computing it again, alone or in a range, gives the same rows. Each row says what moved, "
-        "by how much, what was expected, and why it was flagged.",
+        description="Flagged quotes of each day: jumps, large moves, moves of the whole market, bad ticks, feeds "
+        f"that stand still. A day is scored with its own quotes and those of the {LEAD_DAYS} days before it, of all "
+        "symbols, and with the calibration that was known when it began, so that computing it again, alone or in a "
+        "range, gives the same rows. Each row says what moved, by how much, what was expected, how rare that is, "
+        "and whether the market moved too.",
         partitions_def=partitions,
         backfill_policy=SINGLE_RUN,
         ins={RAW_PRICES: dg.AssetIn(partition_mapping=lead_mapping(), metadata={"columns": _PRICES})},
+        deps=[DETECTOR_CALIBRATION],
+        code_version=DETECTOR_VERSION,
         metadata={
             **table_metadata(tables.price_anomalies, write_mode="replace"),
-            "dagster/column_lineage": _LINEAGE,
+            "dagster/column_lineage": ANOMALY_LINEAGE,
         },
         group_name=GROUP,
         owners=OWNERS,
         kinds=kinds,
     )
-    def price_anomalies(context: dg.AssetExecutionContext, raw_prices: Columns) -> Columns:
-        from market_pipeline.anomalies.detect import detect_days
+    def price_anomalies(
+        context: dg.AssetExecutionContext, raw_prices: Columns, database: DatabaseResource
+    ) -> dg.Output[Columns]:
+        from market_pipeline.defs.anomaly_runs import flagged, partition_numbers
         from market_pipeline.storage.records import columns_of
 
         wanted = days_of(context.partition_keys)
         with traced(context.run.run_id):
-            anomalies = detect_days(raw_prices, wanted)
-        counts = Counter((anomaly.timestamp.date(), anomaly.symbol) for anomaly in anomalies)
-        for day in wanted:
-            context.add_asset_metadata({"dagster/row_count": counts[day]}, partition_key=partition_key(*day))
-        return columns_of(tables.price_anomalies, anomalies)
+            anomalies = flagged(database.database(), raw_prices, wanted)
+        for day, numbers in partition_numbers(anomalies, wanted).items():
+            context.add_asset_metadata(numbers, partition_key=partition_key(*day))
+        rows = columns_of(tables.price_anomalies, anomalies)
+        return dg.Output(rows, data_version=_data_version(context.run.run_id))
 
     return price_anomalies
+
+
+def is_of_these_detectors(data_version: str) -> bool:
+    """Whether a materialization of this data version was made by detectors and parameters as they are now."""
+    return data_version.startswith(f"{DETECTOR_VERSION} ")
+
+
+def _data_version(run_id: str) -> dg.DataVersion:
+    """New with every run, and telling which detectors were at work: the code version alone cannot be
+    asked for many partitions at once."""
+    return dg.DataVersion(f"{DETECTOR_VERSION} {run_id}")

@@ -27,17 +27,19 @@ def verdicts(
     store: Database,
     run_id: str,
     days: Sequence[DayOfSymbol],
+    symbols: Collection[str],
     now: datetime,
     oldest: datetime,
     selected: Collection[str],
 ) -> Iterator[dg.AssetCheckResult]:
     """One result for each `selected` check of `raw_prices`, about the `days` of run `run_id`.
 
-    A newest quote from before `oldest` is stale.
+    `symbols` are all that there are. A newest quote from before `oldest` is stale.
     """
     slices = merge_days(days)
     # What blocks the anomalies looks at all that they are about to read.
-    read = merge_days({(day - n * DAY, symbol) for day, symbol in days for n in range(LEAD_DAYS + 1)})
+    window = {day - n * DAY for day, _ in days for n in range(LEAD_DAYS + 1)}
+    read = merge_days((day, symbol) for day in window for symbol in symbols)
     questions: dict[str, Callable[[], dg.AssetCheckResult]] = {
         FUTURE: lambda: _future(store, run_id, read, now),
         NEGATIVE: lambda: _negative(store, run_id, read),

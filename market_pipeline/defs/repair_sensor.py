@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta, timezone
 
 import dagster as dg
 
+from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.budget.status import budget_status
 from market_pipeline.budget.wiring import account_of, limits_now, live_reserve
 from market_pipeline.clock import iso, utc_now
@@ -63,13 +64,14 @@ def _look(
     last = last_settled_day(now)
     first = max(settings.history_start, last - timedelta(days=REPAIRED_DAYS - 1))
     past = _past_runs(context.instance, now)
-    state = f"{first} {last} {past[0].run_id if past else ''}"
+    state = f"{first} {last} {DETECTOR_VERSION} {past[0].run_id if past else ''}"
     quiet = f"Nothing was missing from {first} to {last}"
     if _seen(context.cursor, state, now):
         return dg.SkipReason(f"{quiet}; no run has ended since, it is looked at again within the hour.")
     check_schema(database)
     missing = incomplete_days(database, settings.catalogue, first, last, now)
-    outdated = outdated_days(context.instance, _every_day(settings, first, last))
+    every_day = _every_day(settings, first, last)
+    outdated = outdated_days(context.instance, every_day, settings.catalogue.symbols)
     if not missing and not outdated:
         context.update_cursor(f"{state}|{iso(now)}")
         return dg.SkipReason(f"{quiet}.")

@@ -51,8 +51,7 @@ def _columns(table: Table, rows: Columns | pd.DataFrame) -> Columns:
     if isinstance(rows, Columns):
         names = require_columns(table, list(rows.arrays))
         return Columns({name: _checked(table.columns[name], rows[name]) for name in names})
-    names = require_columns(table, [str(name) for name in rows.columns])
-    return Columns({name: _from_series(table.columns[name], rows[name]) for name in names})
+    return columns_of_frame(table, rows[require_columns(table, [str(name) for name in rows.columns])])
 
 
 def _checked(column: Column[Any], array: NDArray[Any]) -> NDArray[Any]:
@@ -141,3 +140,12 @@ def _objects(column: Column[Any], values: Iterable[Any]) -> NDArray[Any]:
     array = np.empty(len(checked), dtype=object)
     array[:] = checked
     return array
+
+
+def columns_of_frame(table: Table, frame: pd.DataFrame) -> Columns:
+    """A DataFrame of some columns of `table` as `Columns`, each of its type.
+
+    Raises ValueError for a column that is not of its type or a time without time zone.
+    """
+    names = [str(name) for name in frame.columns]
+    return Columns({name: _from_series(table.columns[name], frame[name]) for name in names})

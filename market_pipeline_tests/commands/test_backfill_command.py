@@ -336,7 +336,7 @@ def test_scores_that_fail_are_told(filling, capsys, monkeypatch):
     def failing(*given):
         raise RuntimeError("no scores today")
 
-    monkeypatch.setattr("market_pipeline.anomalies.detect.detect_days", failing)
+    monkeypatch.setattr("market_pipeline.defs.anomaly_runs.detect_days", failing)
     with dg.DagsterInstance.from_config(str(filling.project / HOME)) as instance:
         key = dg.AssetMaterialization("raw_prices", partition=f"{filling.settled}|ADA")
         instance.report_runless_asset_event(key)

@@ -115,7 +115,7 @@ def test_scores_that_fail_are_told_with_what_to_do(filling, refused, capsys, mon
     def failing(*given):
         raise RuntimeError("no scores today")
 
-    monkeypatch.setattr("market_pipeline.anomalies.detect.detect_days", failing)
+    monkeypatch.setattr("market_pipeline.defs.anomaly_runs.detect_days", failing)
     assert main(["replay", "--yes"]) == 1
     said = capsys.readouterr().out
     assert "could not be computed" in said and "no scores today" in said

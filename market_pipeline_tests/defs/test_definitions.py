@@ -33,6 +33,7 @@ def test_the_keys_jobs_schedules_and_checks_are_those_that_others_know(repositor
         "raw_prices",
         "rejected_prices",
         "price_anomalies",
+        "detector_calibration",
         "market_overview",
         "price_coverage",
         "request_ledger",
@@ -41,12 +42,14 @@ def test_the_keys_jobs_schedules_and_checks_are_those_that_others_know(repositor
         "tick",
         "complete_days",
         "score_days",
+        "calibrate_detectors",
         "account_requests",
     }
     schedules = {schedule.name: schedule for schedule in repository.schedule_defs}
     assert {name: (schedule.cron_schedule, schedule.job_name) for name, schedule in schedules.items()} == {
         "tick_schedule": ("*/5 * * * *", "tick"),
         "completion_schedule": ("45 0 * * *", "complete_days"),
+        "calibration_schedule": ("20 * * * *", "calibrate_detectors"),
         "ledger_schedule": ("2 * * * *", "account_requests"),
     }
     assert all(s.default_status == dg.DefaultScheduleStatus.RUNNING for s in schedules.values())
@@ -101,16 +104,39 @@ def test_every_asset_tells_what_it_is_and_whose(repository):
         assert "python" in spec.kinds
 
 
-@pytest.mark.parametrize("name", ["raw_prices", "rejected_prices", "price_anomalies"])
+TABLES = {
+    "raw_prices": "raw_prices",
+    "rejected_prices": "rejected_prices",
+    "price_anomalies": "price_anomalies",
+    "detector_calibration": "detector_calibrations",
+}
+
+
+def spec_of(repository, name):
+    return repository.assets_defs_by_key[dg.AssetKey(name)].specs_by_key[dg.AssetKey(name)]
+
+
+@pytest.mark.parametrize("name", TABLES)
 def test_every_table_asset_shows_its_columns_with_units(repository, name):
-    asset = repository.assets_defs_by_key[dg.AssetKey(name)]
-    metadata = asset.specs_by_key[dg.AssetKey(name)].metadata
-    assert metadata["dagster/table_name"] == name
+    metadata = spec_of(repository, name).metadata
+    assert metadata["dagster/table_name"] == TABLES[name]
     columns = metadata["dagster/column_schema"].columns
     assert [column.name for column in columns] == [
-        column.name for column in tables.metadata.tables[name].columns
+        column.name for column in tables.metadata.tables[TABLES[name]].columns
     ]
     assert all(column.description for column in columns)
+
+
+def test_every_column_of_an_anomaly_tells_what_it_is_made_from(repository):
+    """All but the version of the detectors, which comes from the code."""
+    lineage = spec_of(repository, "price_anomalies").metadata["dagster/column_lineage"].deps_by_column
+    columns = {column.name for column in tables.price_anomalies.columns}
+    assert columns - set(lineage) == {"detector_version"} and set(lineage) <= columns
+    for sources in lineage.values():
+        assert sources
+        for source in sources:
+            name = source.asset_key.to_user_string()
+            assert source.column_name in tables.metadata.tables[TABLES[name]].columns
 
 
 def test_partitions_go_from_the_start_of_history_to_today(world):
@@ -140,7 +166,7 @@ def test_no_secret_is_in_what_dagster_stores_of_the_code_location(world_of, sqli
     assert sqlite_database.url.database not in text
 
 
-def test_a_day_reads_seven_days_before_it_and_never_beyond_the_start(world):
+def test_a_day_reads_seven_days_before_it_of_all_symbols_and_never_beyond_the_start(world):
     asset = world.defs.resolve_assets_def("price_anomalies")
     mapping = asset.get_partition_mapping(dg.AssetKey("raw_prices"))
     partitions = asset.partitions_def
@@ -150,7 +176,10 @@ def test_a_day_reads_seven_days_before_it_and_never_beyond_the_start(world):
         found = mapping.get_upstream_mapped_partitions_result_for_partitions(
             subset, partitions, partitions
         ).partitions_subset
-        return sorted(str(key) for key in found.get_partition_keys())
+        return set(found.get_partition_keys())
 
-    assert upstream(world.today) == [str(partition_key(world.days_ago(n), "BTC")) for n in range(7, -1, -1)]
-    assert upstream(world.settings.history_start) == [str(partition_key(world.settings.history_start, "BTC"))]
+    def of_all(days):
+        return {str(partition_key(day, symbol)) for day in days for symbol in world.symbols}
+
+    assert upstream(world.today) == of_all(world.days_ago(n) for n in range(8))
+    assert upstream(world.settings.history_start) == of_all([world.settings.history_start])

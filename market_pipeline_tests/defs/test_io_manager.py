@@ -46,18 +46,21 @@ def prices(*keys: tuple[int, str], price: float = 100.0, hours: int = 6) -> pd.D
 
 def anomalies(frame: pd.DataFrame) -> pd.DataFrame:
     """An anomaly at every price of `frame`."""
+    names = [f"{symbol} {when}" for symbol, when in zip(frame["symbol"], frame["timestamp"])]
+    texts = {"kind": "jump", "scope": "unknown", "severity": "watch", "direction": "up"}
+    texts |= {"calibration": "prior", "quality_flags": "", "detector_version": "1", "explanation": "It rose."}
+    numbers = {"price_before": 1.0, "price_after": 2.0, "move": 1.0, "elapsed_seconds": 60.0}
+    numbers |= {"horizon_minutes": 1.0, "score": 6.0, "threshold": 5.0, "hour_factor": 1.0}
+    numbers |= {"quotes_used": 9, "stale_minutes": 0.0}
+    times = ("timestamp_before", "detected_at", "episode_first", "episode_peak", "episode_last")
+    empty = [column.name for column in tables.price_anomalies.columns if column.nullable]
     return frame[["symbol", "timestamp"]].assign(
-        detector="two_point",
-        score=6.0,
-        threshold=5.0,
-        direction="up",
-        price_before=1.0,
-        timestamp_before=frame["timestamp"],
-        price_after=2.0,
-        move=1.0,
-        expected_move=np.nan,
-        elapsed_seconds=60.0,
-        explanation="It rose.",
+        id=names,
+        episode_id=names,
+        **texts,
+        **numbers,
+        **{name: frame["timestamp"] for name in times},
+        **dict.fromkeys(empty),
     )
 
 
@@ -186,7 +189,7 @@ def test_ranges_of_days_and_symbols_are_read_whatever_the_order_of_their_keys(io
     assert frame.equals(frame.sort_values(["symbol", "timestamp"]))
 
 
-def test_the_run_of_a_range_hands_eight_days_of_each_symbol_on(io, stored):
+def test_the_run_of_a_range_hands_eight_days_of_all_symbols_on(io, stored):
     """Both assets, real runs: the mapping of the anomalies, and a replacement of exactly the run's days."""
     seen: list[pd.DataFrame] = []
 
@@ -206,11 +209,12 @@ def test_the_run_of_a_range_hands_eight_days_of_each_symbol_on(io, stored):
     )
     def price_anomalies(raw_prices: pd.DataFrame) -> pd.DataFrame:
         seen.append(raw_prices)
-        return anomalies(raw_prices[raw_prices["timestamp"].dt.date == day(9)])
+        own = raw_prices["symbol"].isin(SYMBOLS[:2]) & (raw_prices["timestamp"].dt.date == day(9))
+        return anomalies(raw_prices[own])
 
     assert run(io, [raw_prices, price_anomalies], day(9), day(9), SYMBOLS[:2]).success
     assert list(seen[0].columns) == ["timestamp", "symbol"]
-    assert set(seen[0]["symbol"]) == {"ADA", "BTC"}
+    assert set(seen[0]["symbol"]) == set(SYMBOLS), "those of the others tell the market"
     assert seen[0]["timestamp"].dt.date.unique().tolist() == [day(n) for n in range(2, 10)]
     assert stored(tables.price_anomalies) == [
         row for row in stored() if row[1].date() == day(9) and row[0] != "ETH"

@@ -124,8 +124,8 @@ def test_a_hole_is_filled_newest_days_first_and_the_week_after_it_is_scored_agai
     jobs, _ = repair_all(sensed)
     assert jobs and set(jobs) == {"score_days"}
     assert len(history_requests(sensed)) == 2, "scores are computed from what is stored"
-    days = [(hole + timedelta(days=n), "ETH") for n in range(4)]
-    assert outdated_days(sensed.instance, days) == []
+    days = [(hole + timedelta(days=n), symbol) for n in range(4) for symbol in sensed.symbols]
+    assert outdated_days(sensed.instance, days, sensed.symbols) == []
     assert missing(sensed) == []
 
 
@@ -251,6 +251,27 @@ def test_scores_that_cannot_be_computed_are_not_tried_every_minute():
     failed = a_run((DAY, DAY, SYMBOLS), False, timedelta(minutes=5), job="score_days")
     request = next_run(situation(outdated=LACKING, past=[failed]), SYMBOLS)
     assert "could not be computed again" in request.skip_message
+
+
+def test_a_day_is_outdated_if_prices_of_another_symbol_came_later():
+    """They are a part of its market."""
+    days = [(DAY, "BTC"), (DAY + timedelta(days=7), "BTC"), (DAY + timedelta(days=8), "BTC")]
+    collected = dict.fromkeys(days, 1) | {(DAY, "ETH"): 5}
+    scored = dict.fromkeys(days, 2)
+    assert outdated(collected, scored, days) == days[:2]
+
+
+def test_days_scored_by_earlier_detectors_are_scored_again(sensed, monkeypatch):
+    repair_all(sensed)
+    settled = last_settled_day(utc_now())
+    cursor = evaluate(sensed).cursor
+    monkeypatch.setattr("market_pipeline.defs.price_anomalies.DETECTOR_VERSION", "next")
+    monkeypatch.setattr("market_pipeline.defs.repair_sensor.DETECTOR_VERSION", "next")
+    evaluation = evaluate(sensed, cursor)
+    assert evaluation.run_requests[0].job_name == "score_days"
+    assert asked(evaluation) == range_tags(sensed.settings.history_start, settled, sensed.symbols)
+    assert execute(sensed, evaluation).success
+    assert "Nothing was missing" in evaluate(sensed, cursor).skip_message
 
 
 def test_a_day_is_outdated_if_a_day_of_the_week_before_it_came_later():

@@ -1,0 +1,52 @@
+"""What a run of `price_anomalies` does: score its days with the calibrations known then, and count."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from market_pipeline.anomalies.anomaly import Anomaly, Kind, Severity
+from market_pipeline.anomalies.calibration import Calibration
+from market_pipeline.anomalies.detect import detect_days
+from market_pipeline.anomalies.parameters import DETECTOR_VERSION
+from market_pipeline.storage.calibrations import calibrations_for
+from market_pipeline.storage.columns import Columns
+from market_pipeline.storage.engine import Database
+
+DayOfSymbol = tuple[date, str]
+
+
+def flagged(database: Database, prices: Columns, partitions: Sequence[DayOfSymbol]) -> list[Anomaly]:
+    """The anomalies of these (UTC day, symbol), scored from `prices` and the stored calibrations.
+
+    Raises ValueError if a stored calibration cannot be read.
+    """
+    documents = calibrations_for(database, {day for day, _ in partitions}, DETECTOR_VERSION)
+    parsed = {text: Calibration.from_json(text) for text in set(documents.values())}
+    known = {day: parsed[text] for day, text in documents.items()}
+    return detect_days(prices, partitions, known.get)
+
+
+def partition_numbers(
+    anomalies: Iterable[Anomaly], partitions: Iterable[DayOfSymbol]
+) -> Mapping[DayOfSymbol, dict[str, Any]]:
+    """The metadata of each partition: rows, alarms (what is no member of a market event), and how many of
+    each severity and kind."""
+    of_day: dict[DayOfSymbol, list[Anomaly]] = {day: [] for day in partitions}
+    for anomaly in anomalies:
+        of_day[anomaly.timestamp.date(), anomaly.symbol].append(anomaly)
+    return {day: _numbers(rows) for day, rows in of_day.items()}
+
+
+def _numbers(rows: Sequence[Anomaly]) -> dict[str, Any]:
+    alarms = [row for row in rows if row.event_id in (None, row.id)]
+    kinds = Counter(f"kind_{Kind(row.kind).value}" for row in rows)
+    severities = {f"severity_{severity.value}": 0 for severity in Severity}
+    severities |= Counter(f"severity_{Severity(row.severity).value}" for row in rows)
+    return {
+        "dagster/row_count": len(rows),
+        "alarms": len(alarms),
+        **severities,
+        **dict(sorted(kinds.items())),
+        "detector_version": DETECTOR_VERSION,
+    }
