@@ -35,14 +35,19 @@ def draw_backdrop(canvas: Canvas, box: Box, events: Sequence[MarketEvent], span:
     axes.tick_params(axis="x", labelbottom=True, pad=6)
     top = box.height - names_height(events, box.width, span)
     axes.vlines(axes.get_xticks(), 0, top, color=canvas.theme.grid, linewidth=0.8, zorder=0.5)
-    for event in events:
-        left, right = _edges(event, box.width, span)
-        axes.axvspan(
-            *(span[0] + pixel / box.width * (span[1] - span[0]) for pixel in (left, right)),
-            color=canvas.theme.event, linewidth=0, zorder=0,
-        )  # fmt: skip
+    for shade in shades_of(events, box.width, span):
+        axes.axvspan(*shade, color=canvas.theme.event, linewidth=0, zorder=0)
     _draw_names(canvas, box, events, span)
     return axes
+
+
+def shades_of(
+    events: Sequence[MarketEvent], width: float, span: tuple[float, float]
+) -> list[tuple[float, float]]:
+    """From when to when each event is shaded, in hours since 1970, in a picture of `span` so wide."""
+    scale = (span[1] - span[0]) / width
+    edges = [_edges(event, width, span) for event in events]
+    return [(span[0] + left * scale, span[0] + right * scale) for left, right in edges]
 
 
 def _edges(event: MarketEvent, width: float, span: tuple[float, float]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from market_pipeline.anomalies.series import to_datetime64
 from market_pipeline.anomalies.wording import format_interval
-from market_pipeline.charts.backdrop import draw_backdrop, names_height
+from market_pipeline.charts.backdrop import draw_backdrop, names_height, shades_of
 from market_pipeline.charts.canvas import WIDTH, Box, Canvas, points
 from market_pipeline.charts.flagged import market_events
 from market_pipeline.charts.headline import Headline, headline_of
@@ -56,7 +56,8 @@ def draw_chart(
     canvas.text(MARGIN, 45, f"US dollars, {format_interval(start, end)}", 14, color=theme.faint)
     draw_key(canvas, 45, [track], own, events)
     draw_backdrop(canvas, field, events, (first, last))
-    panel = draw_panel(canvas, Box(_LEFT, top + names, width, _PRICE), drawn, own, (first, last))
+    shades = shades_of(events, width, (first, last))
+    panel = draw_panel(canvas, Box(_LEFT, top + names, width, _PRICE), drawn, own, (first, last), shades)
     draw_labels(canvas, panel, drawn)
     _draw_volatility(canvas, Box(_LEFT, field.bottom - _VOLATILITY, width, _VOLATILITY), drawn, (first, last))
     return canvas

@@ -13,7 +13,7 @@ import numpy as np
 
 from market_pipeline.anomalies.series import to_datetime64
 from market_pipeline.anomalies.wording import format_interval
-from market_pipeline.charts.backdrop import draw_backdrop, names_height
+from market_pipeline.charts.backdrop import draw_backdrop, names_height, shades_of
 from market_pipeline.charts.canvas import WIDTH, Box, Canvas, to_png
 from market_pipeline.charts.flagged import SEVERITIES, is_alarm, market_events
 from market_pipeline.charts.headline import Headline, headline_of
@@ -23,7 +23,7 @@ from market_pipeline.charts.theme import LIGHT, Theme
 from market_pipeline.charts.track import hours_of, track_of
 from market_pipeline.storage.columns import Columns
 
-MOST_PANELS = 12
+MOST_PANELS = 8
 _NUMBERS = 222
 _PRICES = 74
 _HEADER = 42
@@ -32,7 +32,7 @@ _SPACE = 8
 _LOW = 114
 _BIG = 23
 # Up to how many panels each is how high.
-_HEIGHTS = ((2, 230), (6, 142), (MOST_PANELS, _LOW))
+_HEIGHTS = ((2, 230), (5, 142), (MOST_PANELS, _LOW))
 
 
 def draw_overview(
@@ -67,10 +67,11 @@ def draw_overview(
     canvas.text(MARGIN, 11, f"US dollars, {format_interval(start, end)}", 17, fontweight="bold")
     draw_key(canvas, 12, tracks, own, events)
     draw_backdrop(canvas, field, events, (first, last))
+    shades = shades_of(events, width, (first, last))
     for number, track in enumerate(tracks):
         box = Box(field.left, field.top + names + number * (height + _SPACE), field.width, height)
         flagged = own.where(own["symbol"] == track.symbol)
-        draw_panel(canvas, box, track, flagged, (first, last))
+        draw_panel(canvas, box, track, flagged, (first, last), shades)
         _draw_numbers(canvas, box, track.symbol, headline_of(track, flagged, events))
     return to_png(canvas)
 

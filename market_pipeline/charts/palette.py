@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 Colour = tuple[int, int, int]
 
+# How much an event tints the band: enough to be seen through it, and the band remains a band.
+EVENT_TINT = 0.25
 _ENTRIES = 256
 
 
@@ -45,6 +47,7 @@ def _between(theme: Theme) -> Iterator[Colour]:
     for colour in (theme.silence, theme.event_ink, *theme.kinds.values()):
         yield _mixed(colour, theme.paper, 0.5)
     yield _mixed(theme.event_ink, theme.event, 0.5)
+    yield from (_mixed(band, theme.event, EVENT_TINT) for band in (theme.one_sigma, theme.three_sigma))
 
 
 def rgb(colour: str) -> Colour:

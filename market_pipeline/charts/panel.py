@@ -12,6 +12,7 @@ from market_pipeline.anomalies.anomaly import Kind
 from market_pipeline.charts.canvas import Box, Canvas, points
 from market_pipeline.charts.flagged import marks_and_dots
 from market_pipeline.charts.marks import SIZES, Spot, dot_looks, looks, spread
+from market_pipeline.charts.palette import EVENT_TINT
 from market_pipeline.charts.track import Track, hours_of
 from market_pipeline.storage.columns import Columns
 
@@ -37,10 +38,17 @@ class Panel:
     spots: list[Spot]
 
 
-def draw_panel(canvas: Canvas, box: Box, track: Track, flagged: Columns, span: tuple[float, float]) -> Panel:
-    """Draw `track` and the rows `flagged` of its symbol into `box`; `span` is in hours since 1970, UTC.
+def draw_panel(
+    canvas: Canvas,
+    box: Box,
+    track: Track,
+    flagged: Columns,
+    span: tuple[float, float],
+    shades: Sequence[tuple[float, float]],
+) -> Panel:
+    """Draw `track` and the rows `flagged` of its symbol into `box`.
 
-    `flagged` has the columns of `price_anomalies`. Without quotes it is one silence.
+    `span` and each of `shades`, which tint the band, are in hours since 1970, UTC. `flagged` has the columns of `price_anomalies`. Without quotes it is one silence.
     """
     axes = canvas.axes(box)
     axes.set_xlim(*span)
@@ -51,6 +59,8 @@ def draw_panel(canvas: Canvas, box: Box, track: Track, flagged: Columns, span: t
         return Panel(axes, box, flagged.where(np.zeros(len(flagged), dtype=np.bool_)), [])
     axes.set_ylim(*price_range(track, flagged))
     _draw_band(axes, track, canvas.theme)
+    for shade in shades:
+        axes.axvspan(*shade, color=canvas.theme.event, alpha=EVENT_TINT, linewidth=0, zorder=2)
     draw_silences(axes, box, track, canvas.theme)
     _draw_line(axes, track, canvas.theme)
     style_price_axis(axes, canvas.theme, 4 if box.height < 250 else 7)
@@ -148,7 +158,7 @@ def style_price_axis(axes: Axes, theme: Theme, most: int) -> None:
 def tick_names(values: Sequence[float]) -> list[str]:
     """Numbers of the price axis, all with the decimals that tell neighbours apart."""
     texts = [f"{value:.6g}" for value in values]
-    if any("e" in text for text in texts) and max(values, default=0.0) < 1e9:
+    if 1e6 <= max(values, default=0.0) < 1e9:
         texts = [f"{value:.0f}" for value in values]
     if any("e" in text for text in texts):
         return texts

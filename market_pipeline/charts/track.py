@@ -13,8 +13,8 @@ from market_pipeline.storage.columns import Columns
 
 Floats = NDArray[np.float64]
 
-# Longer than so many usual intervals is a silence: a feed that misses one or two quotes is not one.
-_SILENT_INTERVALS = 3
+# Longer than so many usual intervals is a silence: one or two missing quotes, a little late, are none.
+_SILENT_INTERVALS = 3.1
 _NEIGHBOURS = 9
 
 
