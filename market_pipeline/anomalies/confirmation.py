@@ -38,8 +38,6 @@ def confirm(table: ScoreTable, finding: Finding) -> Confirmation | None:
         return None
     moment = int(table.moments[finding.at])
     move = log_move(table, finding.before, finding.at)
-    if move == 0:
-        return None
     for position in range(table.first_from(finding.at, moment + _FIRST_LOOK), table.end_of(finding.at)):
         left = log_move(table, finding.before, position) / move
         late = int(table.moments[position]) >= moment + _LAST_LOOK

@@ -21,10 +21,9 @@ def link_members(
     table: ScoreTable, findings: list[Finding], events: list[MarketEvent], settings: DetectionSettings
 ) -> list[Finding]:
     """`findings` with the event of each that is part of one; what a coin does alone stands on its own."""
-    width = int(settings.episode_minutes * MINUTE)
     linked = []
     for finding in findings:
-        event = _event_of(table, finding, events, width)
+        event = _event_of(table, finding, events, settings)
         if event is not None and finding.market is not None:
             market = replace(finding.market, scope=_scope(table, finding, settings))
             event_id = id_of(table, Kind.MARKET_MOVE, event.finding.at)
@@ -34,24 +33,31 @@ def link_members(
 
 
 def _event_of(
-    table: ScoreTable, finding: Finding, events: list[MarketEvent], width: int
+    table: ScoreTable, finding: Finding, events: list[MarketEvent], settings: DetectionSettings
 ) -> MarketEvent | None:
     if finding.kind not in _LINKED or finding.event_id is not None:
         return None
     moment = int(table.moments[finding.at])
+    width = int(settings.episode_minutes * MINUTE)
     for event in events:
         inside = event.first - event.lead <= moment <= event.last + width
-        if inside and same_day(moment, event.first) and _is_part(table, finding, event):
+        if inside and same_day(moment, event.first) and _is_part(table, finding, event, settings):
             return event
     return None
 
 
-def _is_part(table: ScoreTable, finding: Finding, event: MarketEvent) -> bool:
-    """Whether the market accounts for the move; against the event's direction it must do so by itself."""
+def _is_part(
+    table: ScoreTable, finding: Finding, event: MarketEvent, settings: DetectionSettings
+) -> bool:
+    """Whether the market accounts for the move, or for part of it.
+
+    Where that part is small and the move goes against the event, what is left must not be flagged.
+    """
     scope = finding.market.scope if finding.market else Scope.UNKNOWN
     if scope is Scope.IDIOSYNCRATIC or table.symbol(finding.at) not in event.moves:
         return False
-    return scope is Scope.MARKET or log_move(table, finding.before, finding.at) * event.direction > 0
+    with_event = log_move(table, finding.before, finding.at) * event.direction > 0
+    return scope is Scope.MARKET or with_event or table.number("residual_p", finding.at) >= settings.watch_p
 
 
 def _scope(table: ScoreTable, finding: Finding, settings: DetectionSettings) -> Scope:

@@ -77,10 +77,11 @@ def _begin(table: ScoreTable, at: int, settings: DetectionSettings) -> MarketEve
     direction = 1 if middle > 0 else -1
     same = np.nan_to_num(standard * direction) >= MOVED
     known = len(_known(moves))
-    if known < _FEWEST_COINS or np.count_nonzero(same) < _SAME_WAY * known:
-        return None
     moment = int(table.moments[at])
-    own, before = _row_of(table, at, moves, np.where(same, standard * direction, -np.inf))
+    leader = _leader(table, moment, moves, np.where(same, standard * direction, 0.0))
+    if known < _FEWEST_COINS or np.count_nonzero(same) < _SAME_WAY * known or leader is None:
+        return None
+    own, before = int(moves.after[leader]), int(moves.before[leader])
     p = table.number("market_p", at)
     seen = max(int(table.moments[moves.after[same]].max()), moment)
     market = MarketView(Scope.MARKET, middle, peers_moved=int(np.count_nonzero(same)) - 1, seen=seen)
@@ -92,19 +93,15 @@ def _begin(table: ScoreTable, at: int, settings: DetectionSettings) -> MarketEve
     return event
 
 
-def _row_of(
-    table: ScoreTable, at: int, moves: Moves, sizes: NDArray[np.float64]
-) -> tuple[int, int]:
-    """The quotes after and before the move of the coin that moved most, by `sizes`.
+def _leader(table: ScoreTable, moment: int, moves: Moves, sizes: NDArray[np.float64]) -> int | None:
+    """The number of the coin that moved most, by `sizes`.
 
-    Its quote must lie in the day of the trigger `at`, as nearest quotes may lie beyond midnight.
+    Its quote must lie in the day of `moment`, as nearest quotes may lie beyond midnight.
     """
-    moment = int(table.moments[at])
     for code in np.argsort(-sizes, kind="stable").tolist():
-        after = int(moves.after[code])
-        if sizes[code] > 0 and same_day(int(table.moments[after]), moment):
-            return after, int(moves.before[code])
-    return at, int(table["before"][at])
+        if sizes[code] > 0 and same_day(int(table.moments[moves.after[code]]), moment):
+            return int(code)
+    return None
 
 
 def _largest_moves(table: ScoreTable, at: int) -> tuple[Moves, int]:

@@ -78,23 +78,36 @@ def scores_of(as_columns) -> Callable[..., Columns]:
             for name in ("log_return", "elapsed", "changed", "number")
         }
         before = np.concatenate(
-            [np.where(part.before < 0, -1, part.before + first) for part, first in zip(parts, firsts, strict=True)]
+            [
+                np.where(part.before < 0, -1, part.before + first)
+                for part, first in zip(parts, firsts, strict=True)
+            ]
         )
         seconds = joined["elapsed"] * 60
         deviation = 0.6 / np.sqrt(365 * 86_400) * np.sqrt(seconds)
         z = joined["log_return"] / deviation
         arrays = {
-            **prices.arrays, "before": before, "log_return": joined["log_return"], "elapsed_seconds": seconds,
+            **prices.arrays,
+            "before": before,
+            "log_return": joined["log_return"],
+            "elapsed_seconds": seconds,
             "stale_minutes": np.where(joined["changed"], 0.0, joined["elapsed"]),
-            "quotes_used": joined["number"].astype(float), "jump_score": np.full(size, 0.1),
-            "expected_move": np.expm1(deviation), "z": z, "large_move_score": np.maximum(np.abs(z), 1e-3),
-            "large_move_before": before, "large_move_horizon": joined["elapsed"].copy(),
+            "quotes_used": joined["number"].astype(float),
+            "jump_score": np.full(size, 0.1),
+            "expected_move": np.expm1(deviation),
+            "z": z,
+            "large_move_score": np.maximum(np.abs(z), 1e-3),
+            "large_move_before": before,
+            "large_move_horizon": joined["elapsed"].copy(),
             **{name: np.full(size, 0.8) for name in ("jump_p", "large_move_p", "residual_p", "market_p")},
             **{name: np.full(size, 0.1) for name in ("residual_score", "market_score")},
             **{name: np.full(size, np.nan) for name in ("market_z", "beta", "residual_z", "market_share")},
-            "peers_moved": np.zeros(size), "volatility": np.full(size, 0.6),
-            "volatility_percentile": np.full(size, 50.0), "hour_factor": np.ones(size),
-            "scope": np.full(size, "unknown", dtype=object), "quality": np.full(size, "", dtype=object),
+            "peers_moved": np.zeros(size),
+            "volatility": np.full(size, 0.6),
+            "volatility_percentile": np.full(size, 50.0),
+            "hour_factor": np.ones(size),
+            "scope": np.full(size, "unknown", dtype=object),
+            "quality": np.full(size, "", dtype=object),
             "calibration": np.full(size, "gpd", dtype=object),
         }
         for name, rows in values.items():

@@ -43,11 +43,17 @@ def any_prices(draw):
 @given(any_prices())
 def test_every_row_can_be_stored_and_agrees_with_itself(quotes):
     rows = detect_columns(score_columns(quotes))
-    assert len({(row.symbol, row.timestamp, row.kind) for row in rows}) == len({row.id for row in rows}) == len(rows)
+    assert (
+        len({(row.symbol, row.timestamp, row.kind) for row in rows})
+        == len({row.id for row in rows})
+        == len(rows)
+    )
     ids = {row.id for row in rows}
     for row in rows:
         assert NUMBERS
-        assert all(value is None or math.isfinite(value) for value in (getattr(row, name) for name in NUMBERS))
+        assert all(
+            value is None or math.isfinite(value) for value in (getattr(row, name) for name in NUMBERS)
+        )
         assert row.score >= row.threshold
         assert row.elapsed_seconds == (row.timestamp - row.timestamp_before).total_seconds() > 0
         assert row.episode_first <= row.episode_last and row.detected_at >= row.timestamp

@@ -26,7 +26,12 @@ def crash(series, scores_of):
             seconds = np.arange(SIZE) * 300 + offset + (late if number else 0)
             kept = seconds <= last * 300
             coins.append(series(prices[kept], seconds[kept], symbol))
-        alone = {"scope": {20: "idiosyncratic"}, "market_z": {20: 0.1}, "beta": {20: 1.0}, "residual_z": {20: -9.0}}
+        alone = {
+            "scope": {20: "idiosyncratic"},
+            "market_z": {20: 0.1},
+            "beta": {20: 1.0},
+            "residual_z": {20: -9.0},
+        }
         return scores_of(*coins, **{kind: {20: 1e-5}}, **alone)
 
     return build

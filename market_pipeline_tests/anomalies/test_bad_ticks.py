@@ -44,7 +44,9 @@ def test_a_move_undone_after_three_quotes_is_no_bad_tick(printed):
 
 def test_a_repeated_bad_print_is_still_one(printed):
     """An unchanged quote says nothing new, so it is not one of the next two."""
-    assert kinds(detect_columns(printed([103, 103, 103, 103, 100], [1e-6, 1, 1, 1, 1e-6]))) == [(0, "bad_tick")]
+    assert kinds(detect_columns(printed([103, 103, 103, 103, 100], [1e-6, 1, 1, 1, 1e-6]))) == [
+        (0, "bad_tick")
+    ]
 
 
 def test_a_move_undone_by_half_is_a_move(printed):
@@ -58,8 +60,10 @@ def test_a_larger_move_the_other_way_undoes_nothing(printed):
 
 def test_the_large_moves_to_and_from_a_bad_print_are_not_told(printed):
     scores = printed(
-        [103, 100, 99.9, 99.8], [1e-6, 1e-6, 0.5, 0.5],
-        large_move_p={10: 1e-5, 12: 1e-4, 13: 1e-4}, large_move_before={12: 10, 13: 2},
+        [103, 100, 99.9, 99.8],
+        [1e-6, 1e-6, 0.5, 0.5],
+        large_move_p={10: 1e-5, 12: 1e-4, 13: 1e-4},
+        large_move_before={12: 10, 13: 2},
     )
     assert kinds(detect_columns(scores)) == [(0, "bad_tick"), (3, "large_move")]
 
@@ -83,7 +87,10 @@ def test_a_leg_of_the_next_day_stands_on_its_own(printed):
 
 
 def test_a_two_point_move_in_a_wild_hour_is_no_misprint(printed):
-    assert kinds(detect_columns(printed([106, 100], [0.1, 0.1]))) == [(0, "user_threshold"), (1, "user_threshold")]
+    assert kinds(detect_columns(printed([106, 100], [0.1, 0.1]))) == [
+        (0, "user_threshold"),
+        (1, "user_threshold"),
+    ]
 
 
 def test_in_the_warm_up_an_undone_two_point_move_is_a_bad_tick(printed):
@@ -92,7 +99,10 @@ def test_in_the_warm_up_an_undone_two_point_move_is_a_bad_tick(printed):
 
 
 def test_what_the_market_did_as_well_is_no_misprint(printed):
-    assert kinds(detect_columns(printed([103, 100], [1e-6, 1e-6], scope={10: "market"}))) == [(0, "jump"), (1, "jump")]
+    assert kinds(detect_columns(printed([103, 100], [1e-6, 1e-6], scope={10: "market"}))) == [
+        (0, "jump"),
+        (1, "jump"),
+    ]
 
 
 def test_two_bad_ticks_in_a_row_are_two(printed):

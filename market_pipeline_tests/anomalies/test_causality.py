@@ -34,7 +34,9 @@ def closed(row, other, end):
     """`row` with the values of `other` where it was still open at `end`."""
     if row.confirmation is None:
         row = replace(
-            row, confirmation=other.confirmation, confirmed_at=other.confirmed_at,
+            row,
+            confirmation=other.confirmation,
+            confirmed_at=other.confirmed_at,
             confirmed_price=other.confirmed_price,
         )
     if row.episode_last >= end - HOUR:
@@ -74,17 +76,23 @@ def test_open_rows_change_only_in_what_is_open(world, as_columns, seed):
             later = whole.get(key)
             if later is None:
                 became_bad_tick = any(
-                    symbol == row.symbol and row.timestamp_before <= at <= row.timestamp for symbol, at in ticks
+                    symbol == row.symbol and row.timestamp_before <= at <= row.timestamp
+                    for symbol, at in ticks
                 )
                 assert row.kind in OPEN_MOVES
                 assert became_bad_tick or end - row.detected_at <= timedelta(minutes=2)
             elif row.kind != "market_move":
                 assert (row.timestamp_before, row.score, row.p_calibrated, row.move) == (
-                    later.timestamp_before, later.score, later.p_calibrated, later.move,
+                    later.timestamp_before,
+                    later.score,
+                    later.p_calibrated,
+                    later.move,
                 )
                 if end - row.timestamp > timedelta(minutes=2):
                     assert (row.market_z, row.residual_z, row.detected_at) == (
-                        later.market_z, later.residual_z, later.detected_at
+                        later.market_z,
+                        later.residual_z,
+                        later.detected_at,
                     )
                     assert row.event_id in (None, later.event_id)
 

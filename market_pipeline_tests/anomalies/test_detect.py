@@ -1,119 +1,150 @@
 """Detection by the day: a day's rows depend on nothing but its own eight days of quotes."""
 
+import re
 import subprocess
 import sys
 from dataclasses import fields
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
 
-from market_pipeline.anomalies.anomaly import Anomaly
-from market_pipeline.anomalies.detect import DETECTORS, detect_day, detect_days
+from market_pipeline.anomalies.anomaly import Anomaly, Kind
+from market_pipeline.anomalies.calibration import Calibration
+from market_pipeline.anomalies.detect import alarms, detect_columns, detect_days
+from market_pipeline.anomalies.parameters import DETECTOR_VERSION
+from market_pipeline.anomalies.scoring import score_columns
+from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.tables import price_anomalies
 
-DAYS = 12
-DAY = date(2023, 6, 10)
+DAYS = 10
+DAY = date(2023, 6, 9)
+SYMBOLS = ("ADA", "BTC", "ETH", "SOL")
+
+
+def unknown(day):
+    return None
 
 
 @pytest.fixture
-def eventful(walk, series):
-    """Twelve days from 2023-06-01 with a jump of 8 % every 17 hours or so."""
-
-    def build(symbol="BTC", seed=1):
-        seconds = np.arange(DAYS * 288) * 300
-        jumps = np.cumprod(np.where(np.arange(len(seconds)) % 205 == 204, 1.08, 1.0))
-        return series(walk(seconds, seed).prices * jumps, seconds, symbol)
-
-    return build
+def quotes(world, as_columns):
+    """Ten days of four coins from 2023-06-01."""
+    return as_columns(*world(7, hours=24 * DAYS))
 
 
 def test_an_anomaly_has_exactly_the_columns_of_its_table():
     assert [field.name for field in fields(Anomaly)] == [column.name for column in price_anomalies.columns]
 
 
-def test_the_detectors_in_use_have_names_that_fit_their_column():
-    assert [detector.name for detector in DETECTORS] == ["two_point", "ewma"]
+def test_kinds_fit_their_column():
+    assert max(len(kind.value) for kind in Kind) <= price_anomalies.columns["kind"].type.length
 
 
-def test_only_quotes_of_the_day_are_flagged_by_time_and_then_by_detector(eventful):
-    rows = detect_day(eventful(), DAY)
-    assert {row.timestamp.date() for row in rows} == {DAY}
-    assert {row.detector for row in rows} == {"ewma", "two_point"}
-    keys = [(row.timestamp, row.detector) for row in rows]
+def test_rows_say_which_detectors_made_them(quotes):
+    versions = {row.detector_version for row in detect_days(quotes, [(DAY, "SOL")], unknown)}
+    assert versions == {DETECTOR_VERSION}
+
+
+def test_only_wanted_partitions_are_flagged_by_symbol_time_and_kind(quotes):
+    partitions = [(DAY, "SOL"), (DAY - timedelta(days=1), "ADA")]
+    rows = detect_days(quotes, partitions, unknown)
+    assert {(row.timestamp.date(), row.symbol) for row in rows} == set(partitions)
+    keys = [(row.symbol, row.timestamp, row.kind) for row in rows]
     assert keys == sorted(keys)
 
 
-def test_a_move_over_midnight_belongs_to_the_day_of_its_second_quote(series):
-    quotes = series([100, 110], [86_400 - 100, 86_400])
-    assert detect_day(quotes, date(2023, 6, 1)) == []
-    [row] = detect_day(quotes, date(2023, 6, 2))
+def test_a_day_is_the_same_alone_in_a_range_and_again(quotes):
+    """Also for one symbol: the others are read for what the market did, whether they are wanted or not."""
+    days = [DAY - timedelta(days=number) for number in range(3)]
+    together = detect_days(quotes, [(day, symbol) for day in days for symbol in SYMBOLS], unknown)
+    alone = [
+        row
+        for symbol in SYMBOLS
+        for day in sorted(days)
+        for row in detect_days(quotes, [(day, symbol)], unknown)
+    ]
+    assert together == alone
+    assert any(row.kind == "market_move" for row in together)
+
+
+def test_quotes_outside_the_eight_days_do_not_matter(quotes):
+    """A run of one day reads less than a run of a month; both must write the same rows."""
+    first, end = np.datetime64(DAY - timedelta(days=7)), np.datetime64(DAY + timedelta(days=1))
+    window = quotes.where((quotes["timestamp"] >= first) & (quotes["timestamp"] < end))
+    assert len(window) < len(quotes)
+    wanted = [(DAY, symbol) for symbol in SYMBOLS]
+    assert detect_days(window, wanted, unknown) == detect_days(quotes, wanted, unknown) != []
+
+
+def test_a_move_over_midnight_belongs_to_the_day_of_its_second_quote(series, as_columns):
+    prices = as_columns(series([100, 110], [86_400 - 100, 86_400]))
+    assert detect_days(prices, [(date(2023, 6, 1), "BTC")], unknown) == []
+    [row] = detect_days(prices, [(date(2023, 6, 2), "BTC")], unknown)
     assert row.timestamp_before.date() == date(2023, 6, 1)
 
 
-def test_a_day_is_the_same_alone_in_a_range_and_again(eventful, as_columns):
-    quotes = as_columns(eventful("BTC"), eventful("ETH", 2))
-    days = [date(2023, 6, 1) + timedelta(days=number) for number in range(DAYS)]
-    together = detect_days(quotes, [(day, symbol) for day in days for symbol in ("BTC", "ETH")])
-    alone = [row for symbol in ("BTC", "ETH") for day in days for row in detect_days(quotes, [(day, symbol)])]
-    assert len(together) > 2 * DAYS
-    assert together == alone
-    assert together == detect_days(quotes, [(day, symbol) for day in days for symbol in ("BTC", "ETH")])
+def test_links_of_a_day_lead_to_rows_of_that_day(quotes):
+    rows = detect_columns(score_columns(quotes))
+    by_id = {row.id: row for row in rows}
+    linked = [row for row in rows if row.event_id not in (None, row.id)]
+    assert linked
+    for row in linked:
+        assert by_id[row.event_id].timestamp.date() == row.timestamp.date()
+        assert by_id[row.event_id].kind in ("market_move", "bad_tick")
 
 
-def test_quotes_outside_the_eight_days_do_not_matter(eventful):
-    """A run of one day reads less than a run of a month; both must write the same rows."""
-    whole = eventful()
-    start = whole.time(0) + timedelta(days=(DAY - date(2023, 6, 1)).days)
-    window = whole.between(start - timedelta(days=7), start + timedelta(days=1))
-    assert len(window) < len(whole)
-    assert detect_day(window, DAY) == detect_day(whole, DAY) != []
+def test_a_day_has_the_rows_that_the_whole_has(quotes):
+    """But for what later quotes decide and for the seven days that the whole remembers longer."""
+    whole = [row for row in detect_columns(score_columns(quotes)) if row.timestamp.date() == DAY]
+    day = detect_days(quotes, [(DAY, symbol) for symbol in SYMBOLS], unknown)
+    same = {row.id for row in whole} & {row.id for row in day}
+    assert len(same) >= 0.9 * max(len(whole), len(day))
 
 
-def test_a_quote_of_more_than_seven_days_before_the_day_is_not_compared_with(series):
-    day = date(2023, 6, 9)
-    assert detect_day(series([100, 200], [86_399, 8 * 86_400 + 60]), day) == []
-    assert len(detect_day(series([100, 200], [86_400, 8 * 86_400 + 60]), day)) == 1
+def test_a_day_is_scored_with_the_calibration_known_at_its_start(quotes):
+    asked = []
+    as_of = datetime(2023, 6, 9, tzinfo=timezone.utc)
+
+    def known(day):
+        asked.append(day)
+        return Calibration(as_of=as_of, hours=(1.0,) * 24)
+
+    rows = detect_days(quotes, [(DAY, "SOL"), (DAY, "BTC")], known)
+    assert asked == [DAY]
+    assert {row.calibrated_at for row in rows} == {as_of}
 
 
-def test_quotes_that_arrive_later_do_not_change_earlier_rows(eventful):
-    whole = eventful()
-    noon = whole.time(0) + timedelta(days=9, hours=12)
-    until_noon = detect_day(whole.between(whole.time(0), noon), DAY)
-    assert until_noon == [row for row in detect_day(whole, DAY) if row.timestamp < noon]
+def test_partitions_without_quotes_have_no_anomalies(quotes, as_columns, series):
+    assert detect_days(quotes, [(DAY, "DOT"), (date(2020, 1, 1), "BTC")], unknown) == []
+    assert detect_days(as_columns(series([], [])), [(DAY, "BTC")], unknown) == []
 
 
-def test_a_partition_without_quotes_has_no_anomalies(eventful, as_columns):
-    assert detect_days(as_columns(eventful()), [(DAY, "DOT"), (date(2020, 1, 1), "BTC")]) == []
+def test_rows_that_are_not_in_time_order_are_refused(series, as_columns):
+    prices = as_columns(series([1, 2], [0, 300]))
+    backwards = Columns({name: values[::-1] for name, values in prices.arrays.items()})
+    with pytest.raises(ValueError, match="increase strictly"):
+        detect_days(backwards, [(date(2023, 6, 1), "BTC")], unknown)
 
 
-def test_no_quotes_at_all_are_no_anomalies(series, as_columns):
-    assert detect_days(as_columns(series([], [])), [(DAY, "BTC")]) == []
+def test_alarms_are_the_rows_that_stand_for_themselves(quotes):
+    rows = detect_columns(score_columns(quotes))
+    told = alarms(rows)
+    assert {row.id for row in rows if row.kind in ("market_move", "bad_tick")} <= {row.id for row in told}
+    assert 0 < len(told) < len(rows)
+    assert not any(row.event_id for row in told if row.kind != "market_move")
 
 
-def test_a_partition_asked_for_twice_is_answered_once(eventful, as_columns):
-    quotes = as_columns(eventful())
-    assert detect_days(quotes, [(DAY, "BTC"), (DAY, "BTC")]) == detect_days(quotes, [(DAY, "BTC")])
-
-
-def test_symbols_may_come_in_the_order_of_the_database(eventful, as_columns):
-    """PostgreSQL may sort text unlike Python; the rows of one symbol are together either way."""
-    partitions = [(DAY, "BTC"), (DAY, "ETH")]
-    one, other = eventful("BTC"), eventful("ETH", 2)
-    assert detect_days(as_columns(other, one), partitions) == detect_days(as_columns(one, other), partitions)
-
-
-def test_rows_that_are_not_sorted_are_refused(eventful, as_columns):
-    one, other = eventful("BTC"), eventful("ETH")
-    with pytest.raises(ValueError, match="the rows of BTC are not together; sort by symbol and timestamp"):
-        detect_days(as_columns(one, other, one), [(DAY, "BTC")])
+def test_explanations_are_sentences(quotes):
+    for row in detect_columns(score_columns(quotes)):
+        assert re.fullmatch(r"(The market|ADA|BTC|ETH|SOL) .+ UTC\).*\.", row.explanation)
 
 
 def test_detecting_imports_nothing_heavy():
     """A scheduled run pays for every import on every tick."""
     code = (
-        "import sys, market_pipeline.anomalies.detect, market_pipeline.anomalies.chart;"
-        "print([m for m in ('pandas', 'scipy', 'matplotlib', 'sqlalchemy', 'dagster') if m in sys.modules])"
+        "import sys, market_pipeline.anomalies.detect, market_pipeline.charts.overview;"
+        "heavy = ('pandas', 'scipy', 'numba', 'matplotlib', 'sqlalchemy', 'dagster');"
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -26,7 +26,9 @@ def test_flagged_quotes_within_an_hour_are_one_episode(jumps):
     ids = [row.episode_id for row in rows]
     assert ids == [rows[0].id] * 3 + [rows[3].id]
     first = rows[0]
-    assert (first.episode_first, first.episode_peak, first.episode_last) == tuple(row.timestamp for row in rows[:3])
+    assert (first.episode_first, first.episode_peak, first.episode_last) == tuple(
+        row.timestamp for row in rows[:3]
+    )
     assert {row.episode_peak for row in rows[:3]} == {rows[1].timestamp}
 
 
@@ -65,9 +67,7 @@ def test_a_move_is_confirmed_an_hour_later_or_when_it_is_clear(series, scores_of
     prices[4:] += 0.001 * (np.arange(len(after)) % 2)
     [row] = [
         row
-        for row in detect_columns(
-            scores_of(series(prices, np.arange(len(prices)) * 300), jump_p={3: 1e-4})
-        )
+        for row in detect_columns(scores_of(series(prices, np.arange(len(prices)) * 300), jump_p={3: 1e-4}))
         if row.kind == "jump"
     ]
     assert row.confirmation == verdict
@@ -85,7 +85,11 @@ def test_in_hourly_quotes_the_next_one_confirms(jumps):
 
 def test_the_first_quote_after_a_long_outage_decides_by_half(series, scores_of):
     prices, seconds = [100, 100.01, 100, 102, 100.9], [0, 300, 600, 900, 40_000]
-    [row] = [row for row in detect_columns(scores_of(series(prices, seconds), jump_p={3: 1e-4})) if row.kind == "jump"]
+    [row] = [
+        row
+        for row in detect_columns(scores_of(series(prices, seconds), jump_p={3: 1e-4}))
+        if row.kind == "jump"
+    ]
     assert (row.confirmation, row.confirmed_price) == ("reverted", 100.9)
 
 

@@ -68,9 +68,12 @@ def test_the_last_quote_of_one_coin_is_not_compared_with_the_first_of_the_next(s
 
 
 @pytest.mark.parametrize(
-    ("p", "severity"), [(9e-4, "watch"), (2e-4, "watch"), (1.9e-4, "alert"), (1.9e-5, "critical"), (0.0, "critical")]
+    ("p", "severity"),
+    [(9e-4, "watch"), (2e-4, "watch"), (1.9e-4, "alert"), (1.9e-5, "critical"), (0.0, "critical")],
 )
-def test_a_jump_is_flagged_below_the_watch_level_and_is_as_severe_as_it_is_rare(scores_of, quotes, p, severity):
+def test_a_jump_is_flagged_below_the_watch_level_and_is_as_severe_as_it_is_rare(
+    scores_of, quotes, p, severity
+):
     [row] = detect_columns(scores_of(quotes({4: 102.0}), jump_p={4: p}, jump_score={4: 7.0}))
     assert (row.kind, row.severity, row.p_calibrated) == ("jump", severity, p)
     assert row.p_raw == pytest.approx(1e-7)
@@ -83,10 +86,19 @@ def test_a_p_at_the_watch_level_is_no_jump(scores_of, quotes):
 
 def test_in_the_warm_up_only_the_two_point_rule_speaks(scores_of, quotes):
     scores = scores_of(
-        quotes({4: 110.0}), jump_p={4: 1e-9}, large_move_p={4: 1e-9}, residual_p={4: 1e-9}, quality={4: "warm_up"}
+        quotes({4: 110.0}),
+        jump_p={4: 1e-9},
+        large_move_p={4: 1e-9},
+        residual_p={4: 1e-9},
+        quality={4: "warm_up"},
     )
     [row] = detect_columns(scores)
-    assert (row.kind, row.severity, row.p_calibrated, row.quality_flags) == ("user_threshold", "watch", None, "warm_up")
+    assert (row.kind, row.severity, row.p_calibrated, row.quality_flags) == (
+        "user_threshold",
+        "watch",
+        None,
+        "warm_up",
+    )
 
 
 def test_an_unchanged_quote_is_no_move(scores_of, series):
@@ -103,7 +115,10 @@ def test_a_quote_may_be_both_surprising_and_large(scores_of, quotes):
 def test_a_large_move_is_told_over_its_own_horizon(scores_of, quotes):
     scores = scores_of(
         quotes({4: 101.0, 6: 103.0}),
-        large_move_p={6: 1e-3}, large_move_before={6: 1}, large_move_horizon={6: 15.0}, large_move_score={6: 9.0},
+        large_move_p={6: 1e-3},
+        large_move_before={6: 1},
+        large_move_horizon={6: 15.0},
+        large_move_score={6: 9.0},
     )
     [row] = detect_columns(scores)
     assert (row.timestamp_before.minute, row.elapsed_seconds, row.horizon_minutes) == (5, 1500, 15.0)
@@ -127,26 +142,45 @@ def test_a_large_move_over_a_gap_is_a_gap_move_even_if_it_is_no_jump(scores_of, 
 @pytest.mark.parametrize(("later", "rows"), [(102.2, ["gap_move"]), (104.5, ["gap_move", "large_move"])])
 def test_a_later_large_move_that_is_mostly_the_gap_is_not_told_again(scores_of, quotes, later, rows):
     scores = scores_of(
-        quotes({4: 102.0, 6: later}), jump_p={4: 1e-5}, quality={4: "gap"},
-        large_move_p={6: 1e-3}, large_move_before={6: 1},
+        quotes({4: 102.0, 6: later}),
+        jump_p={4: 1e-5},
+        quality={4: "gap"},
+        large_move_p={6: 1e-3},
+        large_move_before={6: 1},
     )
     assert [kind for _, kind in kinds(scores)] == rows
 
 
 def test_a_coin_that_leaves_the_market_is_idiosyncratic(scores_of, quotes):
     scores = scores_of(
-        quotes({4: 101.0}), residual_p={4: 1e-4}, residual_score={4: 6.0}, residual_z={4: 5.5},
-        market_z={4: 0.2}, beta={4: 1.0}, market_share={4: 0.03}, scope={4: "idiosyncratic"},
+        quotes({4: 101.0}),
+        residual_p={4: 1e-4},
+        residual_score={4: 6.0},
+        residual_z={4: 5.5},
+        market_z={4: 0.2},
+        beta={4: 1.0},
+        market_share={4: 0.03},
+        scope={4: "idiosyncratic"},
     )
     [row] = detect_columns(scores)
     assert (row.kind, row.scope, row.severity) == ("idiosyncratic", "idiosyncratic", "alert")
-    assert (row.residual_z, row.market_z, row.beta, row.market_share, row.peers_moved) == (5.5, 0.2, 1.0, 0.03, 0)
+    assert (row.residual_z, row.market_z, row.beta, row.market_share, row.peers_moved) == (
+        5.5,
+        0.2,
+        1.0,
+        0.03,
+        0,
+    )
     assert row.p_raw == pytest.approx(1e-6)
 
 
 def test_a_jump_of_its_own_is_one_row_that_carries_the_residual(scores_of, quotes):
     scores = scores_of(
-        quotes({4: 102.0}), jump_p={4: 1e-5}, residual_p={4: 1e-5}, residual_z={4: 7.0}, scope={4: "idiosyncratic"}
+        quotes({4: 102.0}),
+        jump_p={4: 1e-5},
+        residual_p={4: 1e-5},
+        residual_z={4: 7.0},
+        scope={4: "idiosyncratic"},
     )
     [row] = detect_columns(scores)
     assert (row.kind, row.scope, row.residual_z) == ("jump", "idiosyncratic", 7.0)
@@ -164,7 +198,14 @@ def test_how_often_it_is_expected_follows_from_p_and_the_usual_spacing(scores_of
 
 def test_what_is_not_known_is_none(scores_of, quotes):
     [row] = detect_columns(scores_of(quotes({2: 102.0}), jump_p={2: 1e-4}, volatility_percentile={2: np.nan}))
-    unknown = (row.market_z, row.beta, row.residual_z, row.market_share, row.peers_moved, row.volatility_percentile)
+    unknown = (
+        row.market_z,
+        row.beta,
+        row.residual_z,
+        row.market_share,
+        row.peers_moved,
+        row.volatility_percentile,
+    )
     assert set(unknown) == {None}
     # One gap before the quote does not make a usual spacing.
     assert row.expected_every_days is None
@@ -173,7 +214,10 @@ def test_what_is_not_known_is_none(scores_of, quotes):
 def test_symbols_may_be_interleaved(scores_of, quotes):
     """A table in time order over all coins gives the rows of a table coin by coin."""
     scores = scores_of(
-        quotes({4: 102.0}), quotes({7: 98.0}, "ETH"), jump_p={4: 1e-4, 19: 1e-5}, large_move_p={20: 1e-4},
+        quotes({4: 102.0}),
+        quotes({7: 98.0}, "ETH"),
+        jump_p={4: 1e-4, 19: 1e-5},
+        large_move_p={20: 1e-4},
         large_move_before={20: 14},
     )
     order = np.argsort(scores["timestamp"], kind="stable")

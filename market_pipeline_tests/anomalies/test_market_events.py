@@ -47,7 +47,9 @@ def test_one_row_links_its_members(market):
     assert alarms(rows) == [event]
 
 
-@pytest.mark.parametrize(("falls", "events"), [([0.02, 0.02], 0), ([0.02, 0.02, 0.02], 1), ([0.02, 0.02, 0, 0], 0)])
+@pytest.mark.parametrize(
+    ("falls", "events"), [([0.02, 0.02], 0), ([0.02, 0.02, 0.02], 1), ([0.02, 0.02, 0, 0], 0)]
+)
 def test_a_market_has_three_coins_of_which_most_moved(market, falls, events):
     rows = detect_columns(market(falls))
     assert [row.kind for row in rows].count("market_move") == events
@@ -62,6 +64,19 @@ def test_a_coin_that_moves_alone_during_an_event_stands_on_its_own(market):
     rows = detect_columns(market([0.02, 0.02, 0.02, -0.03], scope=scope))
     assert sorted(row.kind for row in alarms(rows)) == ["jump", "market_move"]
     assert [(row.symbol, row.event_id) for row in rows if row.scope == "idiosyncratic"] == [("SOL", None)]
+
+
+@pytest.mark.parametrize(("residual_p", "links"), [(1e-5, 0), (0.1, 1)])
+def test_against_the_event_a_partly_own_move_is_linked_unless_its_rest_is_flagged(market, residual_p, links):
+    scores = market(
+        [0.02, 0.02, 0.02, 0.02],
+        again=[(23, ["SOL"], 1.03)],
+        jump_p={143: 1e-5},
+        scope={143: "mixed"},
+        residual_p={143: residual_p},
+    )
+    [row] = [row for row in detect_columns(scores) if row.kind == "jump"]
+    assert (row.event_id is not None) == bool(links)
 
 
 def test_a_member_that_went_further_than_the_market_says_so(market):
@@ -111,8 +126,11 @@ def test_the_row_keeps_its_id_while_the_event_goes_on(market):
 def test_large_moves_of_members_are_linked_by_the_market_over_their_own_time(market):
     """Whatever its last step was: over the hour the coin fell with the others."""
     scores = market(
-        [0.02, 0.02, 0.02, 0.02], scope={24: "idiosyncratic"},
-        large_move_p={24: 1e-4}, large_move_before={24: 12}, large_move_score={24: 3.0},
+        [0.02, 0.02, 0.02, 0.02],
+        scope={24: "idiosyncratic"},
+        large_move_p={24: 1e-4},
+        large_move_before={24: 12},
+        large_move_score={24: 3.0},
     )
     rows = [row for row in detect_columns(scores) if row.kind == "large_move"]
     assert [(row.scope, row.event_id is not None) for row in rows] == [("market", True)]

@@ -47,8 +47,8 @@ def test_moves_of_others_have_their_sign(fraction, text):
 @pytest.mark.parametrize(
     ("days", "text"),
     [
-        (0.2, "several times a day"), (0.9, "once a day"), (12.3, "once in 12 days"), (90, "once in 3 months"),
-        (363, "once in 12 months"), (400, "once a year"), (4 * 365, "once in 4 years"),
+        (0.2, "several times a day"), (0.9, "once a day"), (12.3, "once in 12 days"),
+        (90, "once in 3 months"), (363, "once in 12 months"), (400, "once a year"), (4 * 365, "once in 4 years"),
         (1e9, "less than once in 1,000 years"),
     ],
 )
