@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 LEAD = timedelta(days=LEAD_DAYS)
 
-_INSTANT = timedelta(microseconds=1)
-
 
 def lead_start(start: datetime) -> datetime:
     """From when on prices are needed to score from `start` (aware) on."""
@@ -31,20 +29,20 @@ def scored_span(
     prices: Columns, start: datetime, end: datetime, calibration_of: Callable[[date], Calibration | None]
 ) -> Columns:
     """Symbol, timestamp, price, price_before, expected_move and volatility of the quotes from `start` to
-    `end` (aware UTC, both included), by day.
+    `end` (aware UTC, not included), by day.
 
     `prices` has symbol, timestamp and price from `lead_start(start)` on, in time order per symbol.
     `calibration_of` tells the calibration that was known on a day. `price_before` is the price from
     which `expected_move`, one standard deviation as a simple return, is counted; both are NaN where
     they are not known, and so is `volatility`, a year's.
     """
-    inside = prices["timestamp"][_between(prices["timestamp"], start, end + _INSTANT)]
+    inside = prices["timestamp"][_between(prices["timestamp"], start, end)]
     parts = [_scores(prices.where(np.zeros(len(prices), dtype=np.bool_)), None)]
     for day in np.unique(inside.astype("datetime64[D]")).tolist():
         midnight = start_of_day(day)
         window = prices.where(_between(prices["timestamp"], midnight - LEAD, midnight + DAY))
         scores = _scores(window, calibration_of(day))
-        shown = _between(scores["timestamp"], max(start, midnight), min(end + _INSTANT, midnight + DAY))
+        shown = _between(scores["timestamp"], max(start, midnight), min(end, midnight + DAY))
         parts.append(scores.where(shown))
     return Columns({name: np.concatenate([part[name] for part in parts]) for name in parts[0].arrays})
 

@@ -6,8 +6,8 @@ from datetime import datetime
 from market_pipeline.anomalies.anomaly import Kind
 from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
+from market_pipeline.anomalies.series import to_datetime64
 from market_pipeline.charts.scores import lead_start, scored_span
-from market_pipeline.clock import DAY
 from market_pipeline.slices import Slice
 from market_pipeline.storage.calibrations import calibrations_for
 from market_pipeline.storage.columns import Columns
@@ -17,7 +17,7 @@ from market_pipeline.storage.tables import price_anomalies, raw_prices
 
 
 def stored_scores(database: Database, symbols: Sequence[str], start: datetime, end: datetime) -> Columns:
-    """The scores of the quotes of `symbols` from `start` to `end` (aware UTC): see `scores.scored_span`.
+    """The scores of the quotes of `symbols` from `start` to `end` (aware UTC, not included): see `scores.scored_span`.
 
     Raises ValueError if a stored calibration cannot be read.
     """
@@ -32,8 +32,9 @@ def stored_scores(database: Database, symbols: Sequence[str], start: datetime, e
 def stored_anomalies(
     database: Database, symbol: str, symbols: Sequence[str], start: datetime, end: datetime
 ) -> Columns:
-    """The flagged rows of `symbol`, and the market moves of all `symbols`, that may show from `start` to
-    `end` (aware UTC): an event may have begun the day before."""
-    slices = [Slice(each, start.date() - DAY, end.date()) for each in symbols]
+    """The flagged rows of `symbol` from `start` to `end` (aware UTC, not included), and the market moves of
+    all `symbols` that may reach into that time: an event ends on the day on which it began."""
+    slices = [Slice(each, start.date(), end.date()) for each in symbols]
     rows = read_columns(database, price_anomalies, slices)
-    return rows.where((rows["symbol"] == symbol) | (rows["kind"] == Kind.MARKET_MOVE.value))
+    inside = (rows["timestamp"] >= to_datetime64(start)) & (rows["timestamp"] < to_datetime64(end))
+    return rows.where((inside & (rows["symbol"] == symbol)) | (rows["kind"] == Kind.MARKET_MOVE.value))

@@ -11,6 +11,7 @@ from market_pipeline.commands.backfill_plan import InputError, counted
 from market_pipeline.commands.confirm import say
 from market_pipeline.logs import configure_logging
 from market_pipeline.settings import load_settings
+from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.coverage import first_days
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.overview import latest_quotes
@@ -63,28 +64,40 @@ def execute(options: argparse.Namespace) -> int:
     start, end = span_of(options.start, options.end, utc_now())
     database = Database(settings.database)
     check_schema(database)
-    stored = _stored_span(database, symbol)
 
     from market_pipeline.charts.canvas import to_png, to_svg
     from market_pipeline.charts.chart import draw_chart
-    from market_pipeline.charts.stored import stored_anomalies, stored_scores
+    from market_pipeline.charts.stored import stored_anomalies
     from market_pipeline.charts.theme import THEMES
 
-    none = f"{symbol} has no quotes from {iso(start)} to {iso(end)}; there are some from {{}} to {{}}"
-    if start < stored[0] < end:
-        say(f"Nothing is stored of {symbol} before {stored[0].date()}: the picture begins there.")
-        start = stored[0]
-    # Nothing is read of the time in which there is nothing.
-    until = min(end, stored[1])
-    scores = stored_scores(database, [symbol], start, until) if stored[0] <= start <= until else None
-    if not scores:
-        raise InputError(none.format(*map(iso, stored)))
-    anomalies = stored_anomalies(database, symbol, settings.catalogue.symbols, start, until)
+    start, scores = _scores(database, symbol, start, end)
+    anomalies = stored_anomalies(database, symbol, settings.catalogue.symbols, start, end)
     canvas = draw_chart(scores, anomalies, symbol, start, end, THEMES[options.theme])
-    write_whole(options.out, (to_svg if options.out.suffix.lower() == ".svg" else to_png)(canvas))
-    flagged = int((anomalies["symbol"] == symbol).sum())
-    say(f"{options.out}: {symbol}, {counted(len(scores), 'quote')}, {counted(flagged, 'flagged row')}")
+    write_whole(options.out, to_svg(canvas) if options.out.suffix.lower() == ".svg" else to_png(canvas))
+    say(f"{options.out}: {symbol}, {counted(len(scores), 'quote')}.")
     return 0
+
+
+def _scores(database: Database, symbol: str, start: datetime, end: datetime) -> tuple[datetime, Columns]:
+    """The scores from `start` to `end`, or from when on anything is stored; InputError if there are none."""
+    from market_pipeline.charts.stored import stored_scores
+
+    first_day = first_days(database, [symbol]).get(symbol)
+    if first_day is None:
+        raise InputError(
+            f"{symbol} has no quotes yet; collect some with `market-pipeline run` or `market-pipeline backfill`"
+        )
+    begins = start_of_day(first_day)
+    if start < begins < end:
+        say(f"Nothing is stored of {symbol} before {first_day}; the picture begins there.")
+        start = begins
+    scores = stored_scores(database, [symbol], start, end) if start >= begins else None
+    if not scores:
+        newest = latest_quotes(database, [symbol])[symbol].timestamp
+        raise InputError(
+            f"{symbol} has no quotes from {iso(start)} to {iso(end)}; there are some from {first_day} to {iso(newest)}"
+        )
+    return start, scores
 
 
 def span_of(start: date | datetime, end: date | datetime, now: datetime) -> tuple[datetime, datetime]:
@@ -102,16 +115,6 @@ def span_of(start: date | datetime, end: date | datetime, now: datetime) -> tupl
     if first >= last:
         raise InputError(f"--from {iso(first)} is not before --to {iso(last)}")
     return first, last
-
-
-def _stored_span(database: Database, symbol: str) -> tuple[datetime, datetime]:
-    """From the start of which day to which time there are quotes."""
-    first, newest = first_days(database, [symbol]), latest_quotes(database, [symbol])
-    if symbol not in first:
-        raise InputError(
-            f"{symbol} has no quotes yet; collect some with `market-pipeline run` or `market-pipeline backfill`"
-        )
-    return start_of_day(first[symbol]), newest[symbol].timestamp
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -41,7 +41,7 @@ def test_each_day_is_scored_with_its_lead_and_the_calibration_known_then(prices)
     asked = []
     found = scored_span(prices, at(600), at(3600), lambda day: asked.append(day))
     assert asked == [START.date(), START.date() + 2 * DAY], "a day without quotes needs no calibration"
-    for day, (first, last) in ((0, (at(600), at(1440))), (2, (at(2880), at(3600) + timedelta(microseconds=1)))):
+    for day, (first, last) in ((0, (at(600), at(1440))), (2, (at(2880), at(3600)))):
         midnight = start_of_day(START.date() + day * DAY)
         window = in_day(prices, midnight - timedelta(days=7), midnight + DAY)
         scores = in_day(score_columns(window), first, last)
@@ -50,7 +50,7 @@ def test_each_day_is_scored_with_its_lead_and_the_calibration_known_then(prices)
             assert (mine[name] == scores[name]).all()
         for name in ("expected_move", "volatility"):
             np.testing.assert_array_equal(mine[name], scores[name])
-    assert len(found) == 2 * (14 * 4 + 12 * 4 + 1)
+    assert len(found) == 2 * (14 * 4 + 12 * 4)
 
 
 def test_the_price_before_is_that_from_which_the_move_is_counted(prices):
