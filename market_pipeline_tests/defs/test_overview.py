@@ -3,10 +3,14 @@
 import base64
 from datetime import datetime, timedelta, timezone
 
+import numpy as np
 import pytest
 
+from market_pipeline.charts.flagged import is_alarm
 from market_pipeline.clock import utc_now
-from market_pipeline.defs.overview_chart import is_due
+from market_pipeline.defs.overview_chart import alarms_digest, is_due
+from market_pipeline.defs.overview_metadata import _numbers, _records, _sentence
+from market_pipeline.storage.columns import Columns
 
 pytestmark = pytest.mark.slow
 
@@ -50,11 +54,45 @@ def test_a_new_anomaly_is_in_the_table_and_brings_a_new_picture(world):
     assert any(record.data["symbol"] == "BTC" for record in metadata["anomalies_last_24_hours"].records)
 
 
-def test_a_picture_is_due_at_first_after_an_hour_or_for_a_new_anomaly():
-    assert is_due(NOON, None, "none", None)
-    assert not is_due(NOON, NOON - timedelta(minutes=59), "none", "none")
-    assert is_due(NOON, NOON - timedelta(minutes=60), "none", "none")
-    assert is_due(NOON, NOON - timedelta(minutes=1), "12:00 BTC ewma", "none")
+def rows(*given):
+    """Anomalies with these columns; of the others a picture's due time knows nothing."""
+    names = ("symbol", "id", "event_id", "kind", "severity", "scope", "move", "members", "explanation")
+    usual = {"symbol": "BTC", "kind": "jump", "severity": "alert", "scope": "market", "move": 0.012}
+    full = [{"timestamp": NOON, **usual, "explanation": "It moved.", **row} for row in given]
+    arrays = {name: np.array([row.get(name) for row in full], dtype=object) for name in names}
+    arrays["timestamp"] = np.array([row["timestamp"].replace(tzinfo=None) for row in full], "datetime64[us]")
+    return Columns(arrays)
+
+
+def test_a_picture_is_due_at_first_after_an_hour_or_for_a_new_alarm():
+    none, one = rows(), rows({"id": "a"})
+    now = NOON + timedelta(minutes=30)
+    assert is_due(now, None, None, none)
+    charted = alarms_digest(none, NOON)
+    assert not is_due(NOON + timedelta(minutes=59), NOON, charted, none)
+    assert is_due(NOON + timedelta(minutes=60), NOON, charted, none)
+    assert is_due(now, NOON, charted, one)
+    assert not is_due(now, NOON, alarms_digest(one, NOON), one)
+    member = rows({"id": "b", "event_id": "a"})
+    assert not is_due(now, NOON, charted, member), "it is no alarm of its own"
+
+
+def test_a_market_event_is_one_line_and_one_anomaly():
+    event = {"id": "e", "event_id": "e", "kind": "market_move", "severity": "critical"}
+    members = [{"symbol": name, "id": name, "event_id": "e"} for name in ("SOL", "BTC", "ETH")]
+    alone = {"symbol": "ADA", "id": "x", "move": -0.2, "scope": "idiosyncratic"}
+    found = rows({**event, "symbol": "SOL", "members": "SOL,BTC,ETH"}, *members, alone)
+    alarms = found.where(is_alarm(found))
+    assert [(row["symbol"], row["kind"], row["severity"], row["move"]) for row in _records(alarms)] == [
+        ("SOL,BTC,ETH", "market_move", "critical", "+1.20%"),
+        ("ADA", "jump", "alert", "-20.00%"),
+    ]
+    assert [row["time_utc"] for row in _records(alarms)] == ["2026-05-01 12:00"] * 2
+    numbers = _numbers(["BTC", "SOL", "ADA"], {}, {}, alarms)
+    of_coins = {"anomalies_24h_BTC": 0, "anomalies_24h_SOL": 1, "anomalies_24h_ADA": 1}
+    assert numbers == {"market_events_24h": 1, **of_coins}
+    said = _sentence(alarms, ["BTC"], ["BTC"], NOON)
+    assert said == "2 anomalies, 1 of them critical, in the 24 hours before 2026-05-01T12:00:00Z."
 
 
 def test_an_empty_database_has_an_overview_that_says_so(world):
