@@ -11,9 +11,9 @@ import numpy as np
 
 from benchmarks.anomalies.particle_filter import surprises
 from benchmarks.anomalies.volatility import FACTOR_HALF_LIVES, FACTOR_SDS, MEDIAN_SIGMA, Floats, hour_factor
-from benchmarks.anomalies.worlds import JUMP_SIZES, QUOTES_PER_JUMP, Series
+from benchmarks.anomalies.worlds import JUMP_SIZES, QUOTES_PER_JUMP, Series, pieces
 
-PARTICLES = 1_500
+PARTICLES = 1_000
 _SHOCKS = 1 << 18
 
 
@@ -30,17 +30,20 @@ def bayes(series: Series, prices: Floats, seed: int = 1) -> Floats:
     changed one. Jumps are part of the law, so that one jump does not spoil what is known of volatility.
     """
     shocks = np.random.default_rng([seed, len(prices)]).standard_normal(_SHOCKS)
-    stale = np.concatenate(([True], np.diff(prices) == 0))
-    scale = hour_factor(series.minutes) ** 2 * series.elapsed
-    keeps = 0.5 ** (series.elapsed[:, None] / np.array(FACTOR_HALF_LIVES))
+    lengths, ends = pieces(series.elapsed)
+    returns, taught = np.zeros(len(lengths)), np.zeros(len(lengths), dtype=np.bool_)
+    returns[ends] = _fresh_returns(series, prices)
+    taught[ends[1:]] = np.diff(prices) != 0
+    scale = hour_factor(np.cumsum(lengths) - lengths / 2) ** 2 * lengths
+    keeps = 0.5 ** (lengths[:, None] / np.array(FACTOR_HALF_LIVES))
     mean_square = float(np.mean(np.square(JUMP_SIZES)))
     nodes, masses = np.polynomial.hermite_e.hermegauss(9)
     scores: Floats = surprises(
-        _fresh_returns(series, prices), stale, scale, keeps, series.noise, shocks,
+        returns, ~taught, scale, keeps, series.noise, shocks,
         np.array(FACTOR_SDS), math.log(MEDIAN_SIGMA), 1 / QUOTES_PER_JUMP, mean_square, PARTICLES,
         nodes, masses / masses.sum(),
     )  # fmt: skip
-    return scores
+    return scores[ends]
 
 
 def _fresh_returns(series: Series, prices: Floats) -> Floats:

@@ -15,11 +15,11 @@ def surprises(
     shocks: Floats, sds: Floats, level: float, jump_rate: float, jump_square: float, count: int,
     nodes: Floats, masses: Floats,
 ) -> Floats:  # fmt: skip
-    """Run `count` particles over one series of log returns and score each return.
+    """Run `count` particles over the pieces of one series and score the log returns that end in them.
 
-    `scale` is the squared hour factor times the minutes of each interval, `keeps` how much of each factor
-    outlives it, `sds` the factors' stationary standard deviations, `level` the log of median volatility;
-    `shocks` are standard normal draws, `nodes` and `masses` a Gauss-Hermite rule for a standard normal.
+    `stale` says in which pieces none does: their variance is carried on. `scale` is the squared hour factor
+    times the minutes of each piece, `keeps` how much of each factor outlives it, `sds` the stationary
+    standard deviations of the factors, `level` the log of median volatility; `shocks` are standard normal draws, `nodes` and `masses` a Gauss-Hermite rule for a standard normal.
     """
     slow, mid, fast = np.empty(count), np.empty(count), np.empty(count)
     before, variance = np.zeros(count), np.empty(count)

@@ -16,15 +16,15 @@ _PREFACE = """\
 
 Written by `make bench-anomalies` (`python -m benchmarks.anomalies`); the same seeds give the same figures.
 
-In the synthetic worlds the volatility of every interval is known: three random factors (half-lives of 20
-days, 6 hours and 20 minutes) and an hour-of-day factor, median 60 % a year. Jumps of 3 to 8 standard
-deviations of their interval are put in, on average one in 500 quotes. The threshold of each detector is set
-on the same paths without jumps, so that all give equally many false alarms; what differs is the share of
-jumps they find. Two rows are limits: the oracle knows the volatility, which only hindsight could, and the
-Bayes filter knows the law of the world and learns the volatility from past prices. No causal detector of one
-price series can do better than the second but by luck within its standard error, which stands behind each
-share. The worlds have log-stochastic volatility, the family that the package's filter assumes, with other
-parameters; the real series below are the check on that.
+In the synthetic worlds the variance of every interval is known: three random factors (half-lives of 20 days,
+6 hours and 20 minutes) and an hour-of-day factor, median 60 % a year. Jumps of 3 to 8 standard deviations of
+their interval are put in, on average one in 500 quotes. The threshold of each detector is set on the same
+paths without jumps, so that all give equally many false alarms; what differs is the share of jumps they find.
+Two rows are limits: the oracle knows the variance, which only hindsight could, and the Bayes filter knows the
+law of the world and learns the volatility from past prices. Shares stand with their standard error; no causal
+detector of one price series can do better than the Bayes filter but by chance. The worlds have log-stochastic
+volatility, the family that the package's filter assumes, with other parameters; the real series further down
+are the check on that.
 """
 
 _TARGETS = """\
@@ -46,10 +46,10 @@ Jumps in one coin alone and equal jumps in all five, put into calm aligned 5-min
 standard deviations, budgets in alarms per 10,000 bars of the untouched series."""
 
 _ADHERENCE = """\
-Each week is scored with the calibration of the 90 days before it (at least 30 days). A calendar month of a coin
-holds about nine expected alarms at 1e-3 and two at 2e-4: chance alone takes many of them out of a factor of
-1.5, hence the column that says how many chance would explain. Alarms come in clusters and in several coins
-at once, so the standard error of the ratio is too small."""
+Each week is scored with the calibration of the 90 days before it (at least 30 days). A coin's calendar
+month holds about nine expected alarms at 1e-3 and two at 2e-4: chance alone takes many of them out of a factor of
+1.5, hence the column that counts the months whose alarms lie where chance puts 95 of 100. Alarms come in
+clusters and in several coins at once, so the standard error of the ratio is too small."""
 
 _SPEED = """\
 CPU seconds on one core, the best of three, after one call that compiles; five coins of 1-minute quotes for

@@ -1,9 +1,9 @@
 """Synthetic price series whose volatility, jumps and quoting faults are known exactly.
 
 The logarithm of volatility is the sum of three Ornstein-Uhlenbeck factors (slow, mid, fast) and an
-hour-of-day factor; returns are Gaussian given the volatility of their interval, which is the volatility at
-the interval's end held over its length. Every series comes with its control: the same path, the same quoting
-faults, no jumps. Equal arguments give equal bits.
+hour-of-day factor; it is held over pieces of at most a quarter of an hour, and returns are Gaussian given the
+variance of the pieces of their interval. Every series comes with its control: the same path, the same
+quoting faults, no jumps. Equal arguments give equal bits.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ QUOTES_PER_JUMP = 500
 LEAST_QUOTES_BETWEEN_JUMPS = 50
 WARM_UP = 1_000  # quotes at the start of a series that carry no jump and are not judged
 QUOTE_NOISE = 0.5e-4
+LONGEST_PIECE = 15.0  # minutes over which volatility is held
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,11 @@ def make_series(world: World, number: int, seed: int = 1) -> Series:
     random = np.random.default_rng([seed, sum(world.name.encode()), number])
     elapsed = _elapsed(world, random)
     minutes = np.cumsum(elapsed)
-    interval = np.exp(log_sigma(elapsed, random)) * hour_factor(minutes) * np.sqrt(elapsed)
-    path = np.cumsum(interval * random.standard_normal(world.length))
+    lengths, ends = pieces(elapsed)
+    scale = np.exp(2 * log_sigma(lengths, random))
+    scale *= hour_factor(np.cumsum(lengths) - lengths / 2) ** 2 * lengths
+    variance = np.diff(np.cumsum(scale)[ends], prepend=0.0)
+    path = np.cumsum(np.sqrt(variance) * random.standard_normal(world.length))
     fresh = np.ones(world.length, dtype=np.bool_)
     quote_noise = np.zeros(world.length)
     noise = 0.0
@@ -75,13 +79,19 @@ def make_series(world: World, number: int, seed: int = 1) -> Series:
         fresh[1:] = random.random(world.length - 1) >= 0.08
         quote_noise = QUOTE_NOISE * random.standard_normal(world.length)
         noise = 2 * QUOTE_NOISE**2 + (1 / START_PRICE) ** 2 / 6
-    sigma = np.sqrt(_since_fresh(interval**2, fresh) + noise)
+    sigma = np.sqrt(_since_fresh(variance, fresh) + noise)
     jump_at, jump_size = _jumps(fresh, random)
     steps = np.zeros(world.length)
     steps[jump_at] = jump_size * sigma[jump_at] * random.choice([-1.0, 1.0], len(jump_at))
     control = _quoted(path + quote_noise, fresh, rounded=world.irregular)
     prices = _quoted(path + quote_noise + np.cumsum(steps), fresh, rounded=world.irregular)
     return Series(minutes, prices, control, elapsed, fresh, sigma, jump_at, jump_size, noise)
+
+
+def pieces(elapsed: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """The lengths in minutes of the pieces of all intervals, and the number of the last piece of each."""
+    counts = np.maximum(np.ceil(elapsed / LONGEST_PIECE), 1).astype(np.int64)
+    return np.repeat(elapsed / counts, counts), np.cumsum(counts) - 1
 
 
 def _elapsed(world: World, random: np.random.Generator) -> Floats:
