@@ -28,6 +28,7 @@ from market_pipeline.anomalies.episodes import Span, find_episodes
 from market_pipeline.anomalies.event_members import link_members
 from market_pipeline.anomalies.finding import Finding
 from market_pipeline.anomalies.flags import flag_moves
+from market_pipeline.anomalies.growth import only_growing
 from market_pipeline.anomalies.market_events import MarketEvent, find_market_events
 from market_pipeline.anomalies.market_view import view
 from market_pipeline.anomalies.score_table import ScoreTable, group
@@ -95,10 +96,11 @@ def _detect(
     spans = {
         event.finding.at: Span(event.first, event.last, int(table.moments[event.peak])) for event in events
     }
-    maker = RowMaker(table, calibration, settings, find_episodes(table, findings, spans, settings))
+    episodes = find_episodes(table, findings, spans, settings)
+    maker = RowMaker(table, calibration, settings, episodes)
     rows = [
         maker.row(finding)
-        for finding in findings
+        for finding in only_growing(table, findings, episodes)
         if table.moments[finding.at] >= earliest and (symbols is None or table.symbol(finding.at) in symbols)
     ]
     return sorted(rows, key=_order)

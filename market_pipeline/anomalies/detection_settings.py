@@ -12,8 +12,9 @@ class DetectionSettings:
 
     - `user_threshold`: a move between two consecutive quotes, simple return, flagged from here on.
     - `watch_p`, `alert_p`, `critical_p`: the severities; a jump is flagged below `watch_p`.
-    - `large_move_p`, `market_move_p`: a large move of a coin, of the market, is flagged below these. On
-      5-minute quotes, where large moves come in clusters, about 0.2 episodes per symbol and day.
+    - `large_move_p`, `large_move_hourly_p`: a large move of a coin or of the market is flagged below the
+      first, on quotes more than 20 minutes apart below the second. As large moves come in clusters, that
+      makes about 0.2 episodes per symbol and day.
     - `episode_minutes`: flagged quotes at most this far apart are one episode, one market event.
     - `stale_minutes`, `stale_gaps`: a feed stands still after so many minutes and so many times its
       usual spacing, whichever is longer.
@@ -28,7 +29,7 @@ class DetectionSettings:
     alert_p: float = 2e-4
     critical_p: float = 2e-5
     large_move_p: float = 2e-3
-    market_move_p: float = 2e-3
+    large_move_hourly_p: float = 1e-2
     episode_minutes: float = 60.0
     stale_minutes: float = 15.0
     stale_gaps: float = 5.0

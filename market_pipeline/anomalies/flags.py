@@ -11,16 +11,18 @@ only the two-point rule speaks.
   the move (a coin that merely goes further than the others is not alone), and the quote is no jump and
   no gap_move: those rows carry the residual themselves.
 - large_move: the calibrated p of the large-move score is below its own level. It asks another question
-  than the jump, so that both may flag one quote.
+  than the jump, so that both may flag one quote. Which of them are told: see `growth`.
 """
 
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from market_pipeline.anomalies.anomaly import Kind, Scope
 from market_pipeline.anomalies.detection_settings import DetectionSettings
 from market_pipeline.anomalies.finding import Finding, score_of
+from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.score_table import Positions, ScoreTable
 
 WARM_UP = "warm_up"
@@ -31,7 +33,7 @@ def flag_moves(table: ScoreTable, settings: DetectionSettings) -> list[Finding]:
     """The flagged moves of all symbols, by position and kind."""
     changed = (table["before"] >= 0) & (table["stale_minutes"] == 0)
     jumps = changed & (table["jump_p"] < settings.watch_p)
-    large = changed & (table["large_move_p"] < settings.large_move_p)
+    large = changed & (table["large_move_p"] < large_move_levels(table, settings))
     own = changed & ~jumps & (table["residual_p"] < settings.watch_p)
     own[own] = table.scores["scope"][own] != Scope.MARKET.value
     found = [_user_threshold(table, at, settings) for at in _two_point(table, settings).tolist()]
@@ -52,6 +54,15 @@ def flag_moves(table: ScoreTable, settings: DetectionSettings) -> list[Finding]:
             found.append(_idiosyncratic(table, at, settings))
     found = [each for each in found if not _is_old_gap(table, each, over_gaps)]
     return sorted(found + over_gaps, key=lambda finding: (finding.at, finding.kind.value))
+
+
+def large_move_levels(table: ScoreTable, settings: DetectionSettings) -> NDArray[np.float64]:
+    """Below which p a large move is flagged, for each quote: rarer quotes are allowed more often."""
+    if "levels" not in table.known:
+        apart = table["elapsed_seconds"] > 60 * PARAMETERS.long_interval
+        table.known["levels"] = np.where(apart, settings.large_move_hourly_p, settings.large_move_p)
+    levels: NDArray[np.float64] = table.known["levels"]
+    return levels
 
 
 def _two_point(table: ScoreTable, settings: DetectionSettings) -> Positions:
@@ -80,7 +91,8 @@ def _jump(table: ScoreTable, at: int, settings: DetectionSettings) -> Finding:
 def _large_move(table: ScoreTable, at: int, settings: DetectionSettings) -> Finding:
     p = table.number("large_move_p", at)
     before = int(table["large_move_before"][at])
-    return Finding(Kind.LARGE_MOVE, at, before, score_of(p), score_of(settings.large_move_p), p)
+    level = float(large_move_levels(table, settings)[at])
+    return Finding(Kind.LARGE_MOVE, at, before, score_of(p), score_of(level), p)
 
 
 def _idiosyncratic(table: ScoreTable, at: int, settings: DetectionSettings) -> Finding:
@@ -92,7 +104,7 @@ def _idiosyncratic(table: ScoreTable, at: int, settings: DetectionSettings) -> F
 def _gap_move(table: ScoreTable, at: int, is_jump: bool, settings: DetectionSettings) -> Finding:
     """By the jump's p where that is flagged, else by the large move's."""
     p = table.number("jump_p" if is_jump else "large_move_p", at)
-    level = settings.watch_p if is_jump else settings.large_move_p
+    level = settings.watch_p if is_jump else float(large_move_levels(table, settings)[at])
     raw = raw_p(table, at) if is_jump else math.nan
     return Finding(Kind.GAP_MOVE, at, int(table["before"][at]), score_of(p), score_of(level), p, raw)
 

@@ -1,6 +1,6 @@
 """Market events: the market as a whole moved. One row, with its members linked, not an alarm per coin.
 
-A quote whose calibrated market p is below its level triggers an event if at least three coins are
+A quote whose calibrated market p is below the level of large moves triggers an event if at least three coins are
 known and at least 60 % of them moved the same way. Triggers at most 60 minutes apart are one event. Its
 row belongs to the coin that had moved most when it began, so that it keeps its id while it goes on. An
 event ends at midnight UTC and begins again there, in the same episode, because a day's rows must not
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from market_pipeline.anomalies.anomaly import Kind, Scope
 from market_pipeline.anomalies.detection_settings import DetectionSettings
 from market_pipeline.anomalies.finding import Finding, MarketView, score_of
-from market_pipeline.anomalies.flags import WARM_UP
+from market_pipeline.anomalies.flags import WARM_UP, large_move_levels
 from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.peers import MOVED, Moves, moves_between, slow_volatility
 from market_pipeline.anomalies.score_table import MICROSECONDS, Positions, ScoreTable, same_day
@@ -64,7 +64,8 @@ def find_market_events(table: ScoreTable, settings: DetectionSettings) -> list[M
 
 def _triggers(table: ScoreTable, settings: DetectionSettings) -> list[int]:
     """The quotes at which the market's move is flagged, in time order over all symbols."""
-    flagged: Positions = np.flatnonzero((table["market_p"] < settings.market_move_p) & (table["before"] >= 0))
+    low = table["market_p"] < large_move_levels(table, settings)
+    flagged: Positions = np.flatnonzero(low & (table["before"] >= 0))
     in_time = flagged[np.argsort(table.moments[flagged], kind="stable")]
     return [at for at in in_time.tolist() if WARM_UP not in table.quality(at)]
 
@@ -85,9 +86,8 @@ def _begin(table: ScoreTable, at: int, settings: DetectionSettings) -> MarketEve
     p = table.number("market_p", at)
     seen = max(int(table.moments[moves.after[same]].max()), moment)
     market = MarketView(Scope.MARKET, middle, peers_moved=int(np.count_nonzero(same)) - 1, seen=seen)
-    finding = Finding(
-        Kind.MARKET_MOVE, own, before, score_of(p), score_of(settings.market_move_p), p, market=market
-    )
+    level = float(large_move_levels(table, settings)[at])
+    finding = Finding(Kind.MARKET_MOVE, own, before, score_of(p), score_of(level), p, market=market)
     event = MarketEvent(finding, direction, moment, moment, min(lead, _LONGEST_LEAD), at)
     _add_members(table, event, moves)
     return event

@@ -127,6 +127,11 @@ def to_time(moment: int) -> datetime:
     return _EPOCH + timedelta(microseconds=moment)
 
 
+def day_of(moment: int) -> int:
+    """The number of the UTC day of a time, from 1970."""
+    return moment // _DAY
+
+
 def same_day(moment: int, other: int) -> bool:
     """Whether both times lie in one UTC day."""
-    return moment // _DAY == other // _DAY
+    return day_of(moment) == day_of(other)

@@ -32,6 +32,37 @@ def test_flagged_quotes_within_an_hour_are_one_episode(jumps):
     assert {row.episode_peak for row in rows[:3]} == {rows[1].timestamp}
 
 
+def test_a_large_move_is_told_again_only_where_it_grew(jumps):
+    """Its episode lasts as long as it is flagged."""
+    scores = jumps({}, kind="large_move_p")
+    for row, p in {5: 1e-4, 6: 5e-4, 7: 1e-5, 8: 1e-5, 9: 1e-6, 10: 1e-4}.items():
+        scores["large_move_p"][row] = p
+        scores["price"][row] = 100 + row
+        scores["large_move_before"][row] = 1
+    rows = [row for row in detect_columns(scores) if row.kind == "large_move"]
+    assert [row.timestamp.minute // 5 for row in rows] == [5, 7, 9]
+    assert {row.episode_last.minute for row in rows} == {50}
+
+
+def test_the_way_back_is_told_as_well(jumps):
+    scores = jumps({}, kind="large_move_p")
+    for row, p, price in ((5, 1e-5, 104), (9, 1e-4, 98)):
+        scores["large_move_p"][row], scores["price"][row], scores["large_move_before"][row] = p, price, 1
+    assert [row.direction for row in detect_columns(scores)] == ["up", "down"]
+
+
+def test_each_day_tells_its_large_moves_for_itself(series, scores_of):
+    """A day must not rely on a row of another, which another calibration may not have flagged."""
+    prices = 100 + 0.01 * (np.arange(30) % 3)
+    prices[20:] += 5 - 4 * 0.02
+    quotes = series(prices, 86_400 - 22 * 300 + np.arange(30) * 300)
+    p = {20: 1e-6, 21: 1e-5, 22: 1e-5, 23: 1e-4}
+    scores = scores_of(quotes, large_move_p=p, large_move_before=dict.fromkeys(p, 10))
+    rows = [row for row in detect_columns(scores) if row.kind == "large_move"]
+    assert [row.timestamp.minute for row in rows] == [50, 0]
+    assert rows[0].episode_id == rows[1].episode_id
+
+
 def test_kinds_have_episodes_of_their_own(jumps):
     scores = jumps({5: 1e-4})
     scores["large_move_p"][6] = 1e-4

@@ -127,6 +127,15 @@ def test_a_large_move_is_told_over_its_own_horizon(scores_of, quotes):
     assert row.p_raw is None
 
 
+@pytest.mark.parametrize(("gap", "level"), [(300, 2e-3), (3600, 1e-2)])
+def test_large_moves_of_hourly_quotes_have_a_level_of_their_own(series, scores_of, gap, level):
+    """Twelve times fewer quotes may be flagged more often each."""
+    quotes = series(100 + 0.01 * (np.arange(8) % 3), np.arange(8) * gap)
+    assert detect_columns(scores_of(quotes, large_move_p={4: level})) == []
+    [row] = detect_columns(scores_of(quotes, large_move_p={4: level * 0.99}))
+    assert row.threshold == pytest.approx(-np.log10(level))
+
+
 def test_over_a_gap_there_is_one_row_in_place_of_jump_and_large_move(scores_of, quotes):
     scores = scores_of(quotes({4: 102.0}), jump_p={4: 1e-5}, large_move_p={4: 1e-4}, quality={4: "gap"})
     [row] = detect_columns(scores)
