@@ -19,7 +19,8 @@ def surprises(
 
     `stale` says in which pieces none does: their variance is carried on. `scale` is the squared hour factor
     times the minutes of each piece, `keeps` how much of each factor outlives it, `sds` the stationary
-    standard deviations of the factors, `level` the log of median volatility; `shocks` are standard normal draws, `nodes` and `masses` a Gauss-Hermite rule for a standard normal.
+    standard deviations of the factors, `level` the log of median volatility; `shocks` are standard normal
+    draws, `nodes` and `masses` a Gauss-Hermite rule for a standard normal.
     """
     slow, mid, fast = np.empty(count), np.empty(count), np.empty(count)
     before, variance = np.zeros(count), np.empty(count)

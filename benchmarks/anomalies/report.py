@@ -46,8 +46,8 @@ Jumps in one coin alone and equal jumps in all five, put into calm aligned 5-min
 standard deviations, budgets in alarms per 10,000 bars of the untouched series."""
 
 _ADHERENCE = """\
-Each week is scored with the calibration of the 90 days before it (at least 30 days). A coin's calendar
-month holds about nine expected alarms at 1e-3 and two at 2e-4: chance alone takes many of them out of a factor of
+Each week is scored with the calibration of the 90 days before it (at least 30 days). A coin's calendar month
+holds about nine expected alarms at 1e-3 and two at 2e-4: chance alone takes many of them out of a factor of
 1.5, hence the column that counts the months whose alarms lie where chance puts 95 of 100. Alarms come in
 clusters and in several coins at once, so the standard error of the ratio is too small."""
 
