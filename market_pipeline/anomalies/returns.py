@@ -44,7 +44,8 @@ def returns_of(series: PriceSeries) -> Returns:
     minutes = series.timestamps.view(np.int64) / _MICROSECONDS
     log_price = np.log(series.prices)
     changed = np.ones(size, dtype=np.bool_)
-    changed[1:] = series.prices[1:] != series.prices[:-1]
+    # By logarithms: a change in the last bit of a price can leave no return, and log(0) is no size of one.
+    changed[1:] = log_price[1:] != log_price[:-1]
     # The last changed quote before each: the newest changed index, shifted by one quote.
     newest = np.maximum.accumulate(np.where(changed, np.arange(size), 0)) if size else np.empty(0, np.intp)
     before = np.concatenate([np.full(min(size, 1), -1, dtype=np.intp), newest[:-1]])
