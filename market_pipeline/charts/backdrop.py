@@ -86,7 +86,8 @@ def named_events(
         long = len(event.name) * _LETTERS * (0.61 if _is_critical(event) else 0.53)
         left = max(min(_edges(event, width, span)[0], width - long), 0)
         for row in range(_ROWS):
-            if all(row != other or left > end + _GAP or left + long < begin - _GAP for other, begin, end in taken):
+            others = [(begin, end) for other, begin, end in taken if other == row]
+            if all(left > end + _GAP or left + long < begin - _GAP for begin, end in others):
                 taken.append((row, left, left + long))
                 named.append((event, (row, left)))
                 break

@@ -15,7 +15,8 @@ from market_pipeline.charts.flagged import market_events
 from market_pipeline.charts.headline import Headline, headline_of
 from market_pipeline.charts.key import KEY_LINE, MARGIN, draw_key, has_marks
 from market_pipeline.charts.labels import draw_labels
-from market_pipeline.charts.panel import draw_panel, draw_silences, style_price_axis
+from market_pipeline.charts.panel import draw_panel, draw_silences
+from market_pipeline.charts.price_axis import style_price_axis
 from market_pipeline.charts.theme import Theme
 from market_pipeline.charts.track import Track, hours_of, track_of
 from market_pipeline.storage.columns import Columns

@@ -46,8 +46,8 @@ class Area:
 
     def holds(self, x: Floats, y: Floats) -> int:
         """How many of the points are inside."""
-        inside = (x > self.left - _AIR) & (x < self.right + _AIR) & (y > self.low - _AIR) & (y < self.high + _AIR)
-        return int(inside.sum())
+        level = (y > self.low - _AIR) & (y < self.high + _AIR)
+        return int((level & (x > self.left - _AIR) & (x < self.right + _AIR)).sum())
 
 
 def draw_labels(canvas: Canvas, panel: Panel, track: Track) -> None:

@@ -14,6 +14,8 @@ Colour = tuple[int, int, int]
 
 # How much an event tints the band: enough to be seen through it, and the band remains a band.
 EVENT_TINT = 0.25
+# Close enough that no step on the way from a line to its ground is nearer to the colour of a mark.
+_STEPS = (0.2, 0.45, 0.7)
 _ENTRIES = 256
 
 
@@ -29,7 +31,7 @@ def with_palette(picture: Image, theme: Theme) -> Image:
 
 
 def palette(theme: Theme) -> list[Colour]:
-    """The colours of `theme`, and between those that meet at an edge one or two to smooth it."""
+    """The colours of `theme`, and between those that meet at an edge some to smooth it."""
     return list(dict.fromkeys([*_plain(theme), *_between(theme)]))
 
 
@@ -41,9 +43,9 @@ def _plain(theme: Theme) -> Iterator[Colour]:
 
 def _between(theme: Theme) -> Iterator[Colour]:
     for letters in (theme.ink, theme.faint, theme.line):
-        yield from (_mixed(letters, theme.paper, share) for share in (0.33, 0.66))
+        yield from (_mixed(letters, theme.paper, share) for share in _STEPS)
     for ground in (theme.one_sigma, theme.three_sigma, theme.event):
-        yield from (_mixed(theme.line, ground, share) for share in (0.35, 0.7))
+        yield from (_mixed(theme.line, ground, share) for share in _STEPS)
     for colour in (theme.silence, theme.event_ink, *theme.kinds.values()):
         yield _mixed(colour, theme.paper, 0.5)
     yield _mixed(theme.event_ink, theme.event, 0.5)

@@ -13,6 +13,7 @@ from market_pipeline.charts.canvas import Box, Canvas, points
 from market_pipeline.charts.flagged import marks_and_dots
 from market_pipeline.charts.marks import SIZES, Spot, dot_looks, looks, spread
 from market_pipeline.charts.palette import EVENT_TINT
+from market_pipeline.charts.price_axis import style_price_axis
 from market_pipeline.charts.track import Track, hours_of
 from market_pipeline.storage.columns import Columns
 
@@ -30,7 +31,7 @@ _NAMED_SILENCE = 90
 
 @dataclass(frozen=True)
 class Panel:
-    """A drawn panel: its `marks` (rows of `price_anomalies`) are at `spots`, in pixels from its lower left."""
+    """A drawn panel; `marks` (rows of `price_anomalies`) are at `spots`, in pixels from its lower left."""
 
     axes: Axes
     box: Box
@@ -48,7 +49,8 @@ def draw_panel(
 ) -> Panel:
     """Draw `track` and the rows `flagged` of its symbol into `box`.
 
-    `span` and each of `shades`, which tint the band, are in hours since 1970, UTC. `flagged` has the columns of `price_anomalies`. Without quotes it is one silence.
+    `span` and each of `shades`, which tint the band, are in hours since 1970, UTC. `flagged` has the
+    columns of `price_anomalies`. Without quotes the panel is one silence.
     """
     axes = canvas.axes(box)
     axes.set_xlim(*span)
@@ -88,8 +90,8 @@ def _draw_band(axes: Axes, track: Track, theme: Theme) -> None:
     for sigmas, colour in ((3, theme.three_sigma), (1, theme.one_sigma)):
         lower, upper = (track.broken(edge) for edge in track.band(sigmas))
         axes.fill_between(
-            hours, lower, upper, antialiased=False, where=np.isfinite(lower) & np.isfinite(upper), color=colour, linewidth=0,
-            zorder=1 + 0.1 / sigmas, label=f"_{sigmas}",
+            hours, lower, upper, where=np.isfinite(lower) & np.isfinite(upper), color=colour, linewidth=0,
+            antialiased=False, zorder=1 + 0.1 / sigmas,
         )  # fmt: skip
 
 
@@ -98,8 +100,9 @@ def draw_silences(axes: Axes, box: Box, track: Track, theme: Theme) -> None:
     first, last = axes.get_xlim()
     for start, end in track.silences:
         axes.axvspan(
-            start, end, facecolor="none", edgecolor=theme.silence, hatch="////", linewidth=0, alpha=0.45, zorder=0.9
-        )
+            start, end, facecolor="none", edgecolor=theme.silence, hatch="////", linewidth=0, alpha=0.45,
+            zorder=0.9,
+        )  # fmt: skip
         if (end - start) / (last - first) * box.width > _NAMED_SILENCE:
             axes.text(
                 (start + end) / 2, 0.5, "no quotes", transform=axes.get_xaxis_transform(), ha="center",
@@ -139,28 +142,3 @@ def _draw_flagged(axes: Axes, box: Box, flagged: Columns, theme: Theme) -> tuple
             zorder=6, **looks(kind, severity, theme),
         )  # fmt: skip
     return marks, spots
-
-
-def style_price_axis(axes: Axes, theme: Theme, most: int) -> None:
-    """Round prices, at most about `most`, named on the right, with faint lines across."""
-    from matplotlib.ticker import MaxNLocator
-
-    low, high = axes.get_ylim()
-    places = MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-    shown = [float(place) for place in places if low <= place <= high]
-    axes.yaxis.tick_right()
-    axes.set_yticks(shown, tick_names(shown))
-    axes.grid(axis="y", color=theme.grid, linewidth=0.8, zorder=0.5)
-    axes.set_axisbelow(True)
-    axes.tick_params(axis="y", length=0, labelright=True, labelleft=False)
-
-
-def tick_names(values: Sequence[float]) -> list[str]:
-    """Numbers of the price axis, all with the decimals that tell neighbours apart."""
-    texts = [f"{value:.6g}" for value in values]
-    if 1e6 <= max(values, default=0.0) < 1e9:
-        texts = [f"{value:.0f}" for value in values]
-    if any("e" in text for text in texts):
-        return texts
-    decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
-    return [f"{value:,.{decimals}f}" for value in values]

@@ -17,7 +17,8 @@ from market_pipeline.storage.tables import price_anomalies, raw_prices
 
 
 def stored_scores(database: Database, symbols: Sequence[str], start: datetime, end: datetime) -> Columns:
-    """The scores of the quotes of `symbols` from `start` to `end` (aware UTC, not included): see `scores.scored_span`.
+    """The scores of the quotes of `symbols` from `start` to `end` (aware UTC, not included), as
+    `scores.scored_span` gives them.
 
     Raises ValueError if a stored calibration cannot be read.
     """

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 class Theme:
     """Colours as Matplotlib takes them; `kinds` is the colour of each kind of anomaly.
 
-    The kinds follow the palette of Okabe and Ito ("Color Universal Design", 2008), which readers with
-    any of the common forms of colour blindness can tell apart, made darker or lighter until each stands
-    out from the paper; shapes tell them apart as well.
+    The colours of kinds are far enough apart for readers who lack any one kind of cone (as simulated by
+    Machado, Oliveira and Fernandes, "A physiologically-based model for simulation of color vision
+    deficiency", 2009), and each stands out from the paper; shapes tell the kinds apart as well.
     """
 
     paper: str
@@ -38,13 +38,13 @@ LIGHT = Theme(
     event="#fcebc6",
     event_ink="#7a4b00",
     kinds={
-        "user_threshold": "#a86500",
-        "jump": "#d1400c",
-        "large_move": "#b0307f",
-        "idiosyncratic": "#0068b5",
+        "user_threshold": "#b77409",
+        "jump": "#97100a",
+        "large_move": "#b93fdd",
+        "idiosyncratic": "#1530e8",
         "bad_tick": "#1c2530",
-        "stale_feed": "#00805c",
-        "gap_move": "#2a8fc4",
+        "stale_feed": "#1b6a50",
+        "gap_move": "#1390a6",
     },
 )
 
@@ -60,13 +60,13 @@ DARK = Theme(
     event="#4f3c12",
     event_ink="#f5cd7b",
     kinds={
-        "user_threshold": "#f0b429",
+        "user_threshold": "#eeca1a",
         "jump": "#ff6b3d",
-        "large_move": "#ee86c0",
+        "large_move": "#d475a9",
         "idiosyncratic": "#4da6ff",
         "bad_tick": "#ffffff",
-        "stale_feed": "#2fd0a0",
-        "gap_move": "#8fdcff",
+        "stale_feed": "#17df79",
+        "gap_move": "#8cdbfe",
     },
 )
 

@@ -1,4 +1,4 @@
-"""`market-pipeline chart`: the prices of one symbol as a picture, with what was expected and what was flagged."""
+"""`market-pipeline chart`: the prices of one symbol as a picture, with what was expected and flagged."""
 
 import argparse
 import os
@@ -32,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"last UTC {time}; a date is drawn to its end",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="chart.png or chart.svg, replaced if it exists"
+        "--out", type=Path, required=True, metavar="FILE", help="a .png or .svg, replaced if it exists"
     )
-    parser.add_argument("--theme", choices=("light", "dark"), default="light", help="for which page (default light)")
+    parser.add_argument("--theme", choices=("light", "dark"), default="light", help="default light")
 
 
 def moment(text: str) -> date | datetime:
@@ -85,7 +85,8 @@ def _scores(database: Database, symbol: str, start: datetime, end: datetime) -> 
     first_day = first_days(database, [symbol]).get(symbol)
     if first_day is None:
         raise InputError(
-            f"{symbol} has no quotes yet; collect some with `market-pipeline run` or `market-pipeline backfill`"
+            f"{symbol} has no quotes yet; collect some with `market-pipeline run` or "
+            "`market-pipeline backfill`"
         )
     begins = start_of_day(first_day)
     if start < begins < end:
@@ -95,7 +96,8 @@ def _scores(database: Database, symbol: str, start: datetime, end: datetime) -> 
     if not scores:
         newest = latest_quotes(database, [symbol])[symbol].timestamp
         raise InputError(
-            f"{symbol} has no quotes from {iso(start)} to {iso(end)}; there are some from {first_day} to {iso(newest)}"
+            f"{symbol} has no quotes from {iso(start)} to {iso(end)}; there are some from {first_day} to "
+            f"{iso(newest)}"
         )
     return start, scores
 

@@ -24,14 +24,16 @@ def at(minutes: float) -> datetime:
     return START + timedelta(minutes=minutes)
 
 
-def scores_of(symbol: str, minutes: Iterable[float], prices: Iterable[float], sigma: float = 0.002) -> Columns:
+def scores_of(
+    symbol: str, minutes: Iterable[float], prices: Iterable[float], sigma: float = 0.002
+) -> Columns:
     """Quotes with a band of `sigma` around the price before each."""
     minutes, price = np.array(list(minutes), dtype=float), np.array(list(prices), dtype=float)
-    count = len(price)
+    count, offsets = len(price), (minutes * 6e7).astype("timedelta64[us]")
     return Columns(
         {
             "symbol": np.full(count, symbol, dtype=object),
-            "timestamp": np.datetime64(START.replace(tzinfo=None), "us") + (minutes * 6e7).astype("timedelta64[us]"),
+            "timestamp": np.datetime64(START.replace(tzinfo=None), "us") + offsets,
             "price": price,
             "price_before": np.concatenate([[np.nan], price[:-1]])[:count],
             "expected_move": np.concatenate([[np.nan], np.full(max(count - 1, 0), sigma)])[:count],
@@ -59,11 +61,11 @@ def changed(scores: Columns, **columns: Any) -> Columns:
 
 def flagged(symbol: str, minutes: float, kind: str = "jump", **values: Any) -> dict[str, Any]:
     """A row of `price_anomalies` as a mapping."""
-    when = at(minutes)
+    usual = ((Double, 1.0), (Integer, 1), (UtcTimestamp, at(minutes)))
     row: dict[str, Any] = {}
     for column in price_anomalies.columns:
-        plain = 1.0 if isinstance(column.type, Double) else 1 if isinstance(column.type, Integer) else ""
-        row[column.name] = None if column.nullable else when if isinstance(column.type, UtcTimestamp) else plain
+        plain = next((value for kind, value in usual if isinstance(column.type, kind)), "")
+        row[column.name] = None if column.nullable else plain
     identity = f"{symbol} {minutes} {kind}"
     return {
         **row, "symbol": symbol, "kind": kind, "id": identity, "episode_id": identity, "severity": "alert",
@@ -104,7 +106,7 @@ def draw() -> Callable[..., Image.Image]:
     from market_pipeline.charts.overview import draw_overview
     from market_pipeline.charts.theme import LIGHT
 
-    def build(scores: Columns, *rows: Mapping[str, Any], symbols=("BTC",), theme=LIGHT, end=END) -> Image.Image:
+    def build(scores: Columns, *rows: Mapping[str, Any], symbols=("BTC",), theme=LIGHT, end=END):
         return opened(draw_overview(scores, rows_of(*rows), list(symbols), START, end, theme))
 
     return build

@@ -30,7 +30,8 @@ def many_anomalies(symbols):
         for number in range(60):
             kind = list(SHAPES)[(number + place) % len(SHAPES)]
             severity = severities[number % 3]
-            rows.append(flagged(symbol, number * 20 + place, kind, severity=severity, price_after=100 + number % 7))
+            looks = {"severity": severity, "price_after": 100 + number % 7}
+            rows.append(flagged(symbol, number * 20 + place, kind, **looks))
     return rows
 
 
@@ -62,8 +63,9 @@ def test_it_is_1200_pixels_wide_and_grows_with_the_symbols(draw, count):
 @pytest.mark.parametrize("kind", SHAPES)
 def test_each_kind_is_marked_in_its_colour_and_only_kinds_present_are_in_the_key(draw, kind, theme):
     scores = scores_of("BTC", range(0, 1441, 5), [100.0] * 289)
+    row = flagged("BTC", 700, kind, severity="critical")
     without = pixels(draw(scores, theme=theme), theme.kinds[kind])
-    marked = pixels(draw(scores, flagged("BTC", 700, kind, severity="critical"), theme=theme), theme.kinds[kind])
+    marked = pixels(draw(scores, row, theme=theme), theme.kinds[kind])
     key = slice(40, 60), slice(None)
     if theme.kinds[kind] not in (theme.ink, theme.line):
         assert without.sum() == 0
@@ -184,4 +186,5 @@ def test_a_picture_on_a_time_zone_of_its_own_is_that_of_utc(draw):
     scores = noisy("BTC", 1)
     tokyo = timezone(timedelta(hours=9))
     assert draw(scores, end=END.astimezone(tokyo)).tobytes() == draw(scores).tobytes()
-    assert opened(draw_overview(scores, rows_of(), ["BTC"], at(0), at(1440))).tobytes() == draw(scores).tobytes()
+    png = draw_overview(scores, rows_of(), ["BTC"], at(0), at(1440))
+    assert opened(png).tobytes() == draw(scores).tobytes()
