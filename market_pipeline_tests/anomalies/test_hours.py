@@ -34,7 +34,7 @@ def running(series):
     return hours.running_factors(hours.hour_sums(returns_of(series)))
 
 
-@pytest.mark.parametrize(("minutes", "error", "least"), [(5, 0.05, 0.99), (60, 0.16, 0.9)])
+@pytest.mark.parametrize(("minutes", "error", "least"), [(5, 0.05, 0.99), (60, 0.16, 0.85)])
 def test_known_factors_are_recovered(seasonal, minutes, error, least):
     """Hourly quotes are twelve times fewer, and what they say is shrunk more."""
     found = running(seasonal(91, minutes))[90]
@@ -94,7 +94,7 @@ def test_days_longer_ago_than_ninety_are_forgotten(seasonal, walk):
     prices = np.concatenate([first.prices, second.prices * first.prices[-1] / 100])
     found = running(type(first)("BTC", np.concatenate([first.timestamps, later]), prices))
     assert PARAMETERS.hour_days == 90
-    assert np.corrcoef(found[90], FACTORS)[0, 1] > 0.95
+    assert np.corrcoef(found[90], FACTORS)[0, 1] > 0.9
     flat = running(walk(np.arange(0, 92 * DAY, 1800)))
     assert found[181] == pytest.approx(flat[91], abs=0.02)
 
