@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from market_pipeline.anomalies.flags import flag_moves
 from market_pipeline.anomalies.growth import only_growing
 from market_pipeline.anomalies.market_events import MarketEvent, find_market_events
 from market_pipeline.anomalies.market_view import view
+from market_pipeline.anomalies.same_quote import link_same_quote
 from market_pipeline.anomalies.score_table import ScoreTable, group
 from market_pipeline.anomalies.scoring import score_columns
 from market_pipeline.anomalies.series import to_datetime64
@@ -68,16 +69,17 @@ def detect_days(
     times = prices["timestamp"]
     found: list[Anomaly] = []
     for day, symbols in sorted(wanted.items()):
-        start = start_of_day(day)
-        first, end = to_datetime64(start - timedelta(days=LEAD_DAYS)), to_datetime64(start + DAY)
         calibration = calibrations(day)
-        scores = score_columns(prices.where((times >= first) & (times < end)), calibration)
+        start = start_of_day(day)
+        window = prices.where((times >= to_datetime64(start - LEAD_DAYS * DAY)) & (times < to_datetime64(start + DAY)))
+        scores = score_columns(window, calibration, large_since=to_datetime64(start - DAY))
         found += _detect(scores, calibration, settings, to_datetime64(start), symbols)
     return sorted(found, key=_order)
 
 
 def alarms(anomalies: Iterable[Anomaly]) -> list[Anomaly]:
-    """The rows that stand for themselves: members of an event and legs of a bad tick are its evidence."""
+    """The rows that stand for themselves: not members of an event, legs of a bad tick, or the lesser of several
+    rows about one quote."""
     return [anomaly for anomaly in anomalies if anomaly.event_id in (None, anomaly.id)]
 
 
@@ -100,7 +102,7 @@ def _detect(
     maker = RowMaker(table, calibration, settings, episodes)
     rows = [
         maker.row(finding)
-        for finding in only_growing(table, findings, episodes)
+        for finding in link_same_quote(table, only_growing(table, findings, episodes))
         if table.moments[finding.at] >= earliest and (symbols is None or table.symbol(finding.at) in symbols)
     ]
     return sorted(rows, key=_order)

@@ -25,21 +25,22 @@ class LargeMoves:
     market: Floats
 
 
-def large_moves(returns: Returns, slow: Floats, market: Floats) -> LargeMoves:
+def large_moves(returns: Returns, slow: Floats, market: Floats, first: int = 0) -> LargeMoves:
     """The moves of the coin in units of `slow` (per square root of a minute) and those of `market`, the log
-    price of the market in such units, both at the quotes of `returns`."""
+    price of the market in such units, both at the quotes of `returns` from number `first` on."""
     rows = (returns.minutes, returns.log_price, market, returns.before.astype(np.float64))
-    numbers = (PARAMETERS.shortest_interval, *PARAMETERS.horizons)
+    numbers = (float(first), PARAMETERS.shortest_interval, *PARAMETERS.horizons)
     squares, before, horizon, market_squares = run(_largest, rows, numbers, outputs=4)
+    before[:first] = -1
     return LargeMoves(np.sqrt(squares) / slow, before.astype(np.intp), horizon, np.sqrt(market_squares))
 
 
 def _largest(rows, numbers, tables, out):  # type: ignore[no-untyped-def]
     clocks, path, market, returns_from = rows
-    shortest, h1, h2, h3, h4 = numbers
+    first, shortest, h1, h2, h3, h4 = numbers
     squares, before, horizons, market_squares = out
     s1 = s2 = s3 = s4 = -1
-    for i in range(len(clocks)):
+    for i in range(int(first), len(clocks)):
         now = clocks[i]
         while clocks[s1 + 1] <= now - h1:
             s1 += 1

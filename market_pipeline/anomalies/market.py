@@ -169,8 +169,14 @@ def _regress(rows, numbers, tables, out):  # type: ignore[no-untyped-def]
             continue
         residual = z - beta * f
         residuals_[i] = residual
-        z = min(max(z, -truncation), truncation)
-        f = min(max(f, -truncation), truncation)
+        if z > truncation:
+            z = truncation
+        elif z < -truncation:
+            z = -truncation
+        if f > truncation:
+            f = truncation
+        elif f < -truncation:
+            f = -truncation
         cross = cross * kept + z * f
         square = square * kept + f * f
         residual *= residual

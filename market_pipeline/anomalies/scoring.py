@@ -31,15 +31,20 @@ _SECONDS = 60.0
 _LARGEST_LOG_RETURN = 700.0
 
 
-def score_columns(prices: Columns, calibration: Calibration | None = None) -> Columns:
+def score_columns(
+    prices: Columns, calibration: Calibration | None = None, large_since: np.datetime64 | None = None
+) -> Columns:
     """`prices` (symbol, timestamp, price) with the scores of each row, in the same order.
 
     The rows of each symbol must be in time order, whatever lies between them. `before` and
-    `large_move_before` are row numbers of this table. Raises ValueError if times do not increase
+    `large_move_before` are row numbers of this table. Large moves of the coin and the market are looked for
+    from `large_since` (UTC) on, by default everywhere. Raises ValueError if times do not increase
     strictly or a price is not a finite number above zero.
     """
     groups = rows_by_symbol(prices["symbol"])
-    scored = score_groups(groups, prices["timestamp"], prices["price"], calibration, details=True)
+    scored = score_groups(
+        groups, prices["timestamp"], prices["price"], calibration, details=True, large_since=large_since
+    )
     for name, words in WORDS.items():
         scored[name] = np.array(words, dtype=object)[scored[name]]
     return Columns({"symbol": prices["symbol"], "timestamp": prices["timestamp"], "price": prices["price"], **scored})
@@ -52,6 +57,7 @@ def score_groups(
     calibration: Calibration | None,
     *,
     details: bool,
+    large_since: np.datetime64 | None = None,
 ) -> dict[str, NDArray[Any]]:
     """The score columns of all rows, `WORDS` as their numbers; `groups` has the rows of each symbol in time order.
 
@@ -67,8 +73,9 @@ def score_groups(
         # Rows that lie together are copied several times as fast as scattered ones.
         together = len(rows) == rows[-1] - rows[0] + 1
         place = slice(rows[0], rows[-1] + 1) if together else rows
+        first = 0 if large_since is None else int(np.searchsorted(timestamps[rows], large_since))
         for name, values in _score_coin(
-            symbol, moves[symbol], market, rows, calibration, details=details
+            symbol, moves[symbol], market, rows, calibration, details=details, first_large=first
         ).items():
             if name not in out:
                 out[name] = np.empty(len(prices), dtype=values.dtype)
@@ -78,7 +85,7 @@ def score_groups(
 
 def _score_coin(
     symbol: str, coin: CoinMoves, market: Mapping[str, CoinPath], rows: NDArray[np.intp], calibration: Calibration | None,
-    *, details: bool,
+    *, details: bool, first_large: int = 0,
 ) -> dict[str, NDArray[Any]]:
     returns = coin.returns
     view = view_of(symbol, returns, coin.z, market)
@@ -86,7 +93,7 @@ def _score_coin(
     known = np.isfinite(view.z)
     # The log price of the market in units of this coin's slow volatility.
     steps = np.where(known & returns.changed, view.z * (coin.deviation / coin.filtered.slow), 0.0)
-    large = large_moves(returns, coin.filtered.slow, np.cumsum(steps))
+    large = large_moves(returns, coin.filtered.slow, np.cumsum(steps), first_large)
     long = returns.elapsed > PARAMETERS.long_interval
     p, calibrated = _probabilities(
         symbol,

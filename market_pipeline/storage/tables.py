@@ -71,8 +71,8 @@ price_anomalies = Table(
     ),
     Column(
         "event_id", Name(32),
-        comment="Id of the market_move row of which this is a member (its own id for that row itself); "
-        "empty for what stands on its own.",
+        comment="Id of the row that stands for this one: its market_move, its bad tick, or the rarer row of the "
+        "same quote. A market_move has its own id here; empty for other rows that stand on their own.",
     ),
     Column("scope", Name(20), nullable=False, comment="market, idiosyncratic, mixed or unknown."),
     Column("severity", Name(10), nullable=False, comment="watch, alert or critical, by p_calibrated."),

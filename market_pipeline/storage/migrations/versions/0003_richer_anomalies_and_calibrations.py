@@ -44,8 +44,8 @@ _NEW: list[_Column] = [
     ),
     (
         "event_id", Name(32),
-        "Id of the market_move row of which this is a member (its own id for that row itself); empty "
-        "for what stands on its own.", True,
+        "Id of the row that stands for this one: its market_move, its bad tick, or the rarer row of the "
+        "same quote. A market_move has its own id here; empty for other rows that stand on their own.", True,
     ),
     ("scope", Name(20), "market, idiosyncratic, mixed or unknown."),
     ("severity", Name(10), "watch, alert or critical, by p_calibrated."),
