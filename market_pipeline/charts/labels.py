@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,8 @@ _LETTERS = 13
 # How far from its mark a label may be, pixels.
 _DISTANCES = (14, 30, 52, 80)
 _AIR = 4
+# A pixel farther from its mark is as bad as so many points of the line hidden.
+_FAR = 0.4
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,9 @@ def draw_labels(canvas: Canvas, panel: Panel, track: Track) -> None:
         if not free:
             text.remove()
             continue
-        best = min(free, key=lambda area: area.holds(x, y))
+        best = min(free, key=lambda area: _cost(area, spot, x, y, taken))
         taken.append(best)
+        x, y = (np.append(one, more) for one, more in zip((x, y), _leader(best, spot)))
         _put(panel, text, best, spot, canvas.theme.faint)
 
 
@@ -115,6 +118,25 @@ def _places(spot: Spot, width: float, height: float, right: float, high: float) 
             yield Area(left, low, left + width, low + height)
 
 
+def _cost(area: Area, spot: Spot, x: Floats, y: Floats, taken: Sequence[Area]) -> float:
+    """How much a label there would hide, and how far from its mark it is."""
+    crossed = sum(other.holds(*_leader(area, spot)) for other in taken)
+    distance = abs(_end(area, spot) - spot.x)
+    return area.holds(x, y) + crossed + _FAR * distance
+
+
+def _end(area: Area, spot: Spot) -> float:
+    """Where, from the left, the thin line to a label ends: beside its first or last letter."""
+    return area.left - 2 if area.left > spot.x else area.right + 2
+
+
+def _leader(area: Area, spot: Spot) -> tuple[Floats, Floats]:
+    """Points along the thin line from a mark to its label."""
+    ways = np.linspace(0, 1, 20)
+    level = (area.low + area.high) / 2
+    return spot.x + ways * (_end(area, spot) - spot.x), spot.y + ways * (level - spot.y)
+
+
 def _put(panel: Panel, text: Text, area: Area, spot: Spot, colour: str) -> None:
     """Move `text` to its place, with a thin line to its mark."""
     (first, last), (low, high) = panel.axes.get_xlim(), panel.axes.get_ylim()
@@ -126,8 +148,7 @@ def _put(panel: Panel, text: Text, area: Area, spot: Spot, colour: str) -> None:
         return float(low + y / panel.box.height * (high - low))
 
     text.set_position((hours(area.left), price(area.low)))
-    end = area.left - 2 if area.left > spot.x else area.right + 2
+    x, y = _leader(area, spot)
     panel.axes.plot(
-        [hours(spot.x), hours(end)], [price(spot.y), price((area.low + area.high) / 2)], color=colour,
-        linewidth=0.8, zorder=5,
-    )  # fmt: skip
+        [hours(x[0]), hours(x[-1])], [price(y[0]), price(y[-1])], color=colour, linewidth=0.8, zorder=5
+    )

@@ -35,7 +35,7 @@ NAMES = {
 SIZES = {Severity.WATCH.value: 10.0, Severity.ALERT.value: 11.0, Severity.CRITICAL.value: 16.0}
 # Matplotlib's diamond is a square on its corner, wider than its size; crosses look smaller than they are.
 _SCALES = {"D": 0.8, "s": 0.92, "X": 1.1, "P": 1.1}
-_DOT = 5.0
+_DOT = 6.0
 _APART = 1.1
 _MOST_LEVELS = 6
 

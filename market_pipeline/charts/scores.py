@@ -17,12 +17,10 @@ from market_pipeline.storage.columns import Columns
 if TYPE_CHECKING:
     from market_pipeline.anomalies.calibration import Calibration
 
-LEAD = timedelta(days=LEAD_DAYS)
-
 
 def lead_start(start: datetime) -> datetime:
     """From when on prices are needed to score from `start` (aware) on."""
-    return start_of_day(start.date()) - LEAD
+    return start_of_day(start.date()) - timedelta(days=LEAD_DAYS)
 
 
 def scored_span(
@@ -40,7 +38,7 @@ def scored_span(
     parts = [_scores(prices.where(np.zeros(len(prices), dtype=np.bool_)), None)]
     for day in np.unique(inside.astype("datetime64[D]")).tolist():
         midnight = start_of_day(day)
-        window = prices.where(_between(prices["timestamp"], midnight - LEAD, midnight + DAY))
+        window = prices.where(_between(prices["timestamp"], lead_start(midnight), midnight + DAY))
         scores = _scores(window, calibration_of(day))
         shown = _between(scores["timestamp"], max(start, midnight), min(end, midnight + DAY))
         parts.append(scores.where(shown))

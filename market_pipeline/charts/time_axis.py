@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 
 _MINUTES = (1, 5, 10, 15, 30, 60, 120, 180, 360, 720)
-_DAYS = (1, 2, 7, 14, 30, 60, 90, 180, 365)
+_DAYS = (1, 2, 4, 7, 14, 30, 60, 90, 180, 365)
 _STEPS = tuple(minutes / 60 for minutes in _MINUTES) + tuple(24.0 * days for days in _DAYS)
 _MOST_TICKS = 9
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

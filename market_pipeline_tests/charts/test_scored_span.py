@@ -9,7 +9,6 @@ import pytest
 
 from market_pipeline.anomalies.scoring import score_columns
 from market_pipeline.charts.scores import lead_start, scored_span
-from market_pipeline.clock import DAY, start_of_day
 from market_pipeline.storage.columns import Columns
 from market_pipeline_tests.charts.conftest import START, at
 
@@ -40,10 +39,10 @@ def in_day(rows, first, last):
 def test_each_day_is_scored_with_its_lead_and_the_calibration_known_then(prices):
     asked = []
     found = scored_span(prices, at(600), at(3600), lambda day: asked.append(day))
-    assert asked == [START.date(), START.date() + 2 * DAY], "a day without quotes needs no calibration"
+    assert asked == [START.date(), START.date() + timedelta(days=2)], "a day without quotes needs no calibration"
     for day, (first, last) in ((0, (at(600), at(1440))), (2, (at(2880), at(3600)))):
-        midnight = start_of_day(START.date() + day * DAY)
-        window = in_day(prices, midnight - timedelta(days=7), midnight + DAY)
+        midnight = START + timedelta(days=day)
+        window = in_day(prices, midnight - timedelta(days=7), midnight + timedelta(days=1))
         scores = in_day(score_columns(window), first, last)
         mine = in_day(found, first, last)
         for name in ("symbol", "timestamp", "price"):
