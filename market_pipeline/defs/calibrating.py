@@ -1,4 +1,4 @@
-"""Making the calibration of an as-of time, once."""
+"""Making the calibrations that are due: each once, and from what was stored of the days before it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,9 @@ from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.learning import calibrate_columns
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION, PARAMETERS
 from market_pipeline.clock import DAY
+from market_pipeline.defs.detector_calibration import MADE_AGAIN, next_as_of
 from market_pipeline.slices import Slice
-from market_pipeline.storage.calibrations import save, stored_document
+from market_pipeline.storage.calibrations import of_other_versions, save, stored_document
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.frames import columns_of_frame
@@ -29,22 +30,31 @@ class Made:
     new: bool
 
 
-def calibrate_for(database: Database, symbols: Sequence[str], as_of: datetime, now: datetime) -> Made:
-    """Calibrate from the quotes of the days before `as_of` (aware), unless that has been done.
+def calibrate_due(database: Database, symbols: Sequence[str], now: datetime) -> Made:
+    """The calibration of the coming midnight, made at `now` (aware) unless it is stored.
 
-    Raises ValueError if the stored calibration cannot be read.
+    After a change of the detectors those of the last days are made for the new ones too, each from the
+    quotes before its own as-of time; so these days are scored again with as much as was known then.
+    Raises ValueError if a stored calibration cannot be read.
     """
-    document = stored_document(database, as_of, DETECTOR_VERSION)
-    if document is not None:
+    for as_of in of_other_versions(database, now - MADE_AGAIN, DETECTOR_VERSION):
+        if as_of < next_as_of(now):
+            made = calibrate_columns(_prices_before(database, symbols, as_of), as_of)
+            save(database, as_of, DETECTOR_VERSION, made.to_json(), now)
+    return _calibrate(database, symbols, next_as_of(now), now)
+
+
+def _calibrate(database: Database, symbols: Sequence[str], as_of: datetime, now: datetime) -> Made:
+    """The calibration as of `as_of`, made unless it is stored; nobody who is quicker is overwritten."""
+    if (document := stored_document(database, as_of, DETECTOR_VERSION)) is not None:
         return Made(as_of, Calibration.from_json(document), new=False)
     prices = _prices_before(database, symbols, as_of)
     if not len(prices):
         return Made(as_of, None, new=False)
-    calibration = calibrate_columns(prices, as_of)
-    new = save(database, as_of, DETECTOR_VERSION, calibration.to_json(), now)
-    if not new:
-        return calibrate_for(database, symbols, as_of, now)
-    return Made(as_of, calibration, new=True)
+    made = calibrate_columns(prices, as_of)
+    if not save(database, as_of, DETECTOR_VERSION, made.to_json(), now):
+        return _calibrate(database, symbols, as_of, now)
+    return Made(as_of, made, new=True)
 
 
 def _prices_before(database: Database, symbols: Sequence[str], as_of: datetime) -> Columns:

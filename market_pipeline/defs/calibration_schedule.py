@@ -11,14 +11,14 @@ import dagster as dg
 
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.clock import start_of_day, utc_now
-from market_pipeline.defs.detector_calibration import next_as_of
+from market_pipeline.defs.detector_calibration import MADE_AGAIN, next_as_of
 from market_pipeline.defs.jobs import CALIBRATE_DETECTORS, COMPLETE_DAYS
 from market_pipeline.defs.local_runs import unfinished_run
 from market_pipeline.defs.repair_sensor import REPAIRED_DAYS
 from market_pipeline.defs.resources import current_database
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.settings import Settings
-from market_pipeline.storage.calibrations import stored_document
+from market_pipeline.storage.calibrations import of_other_versions, stored_document
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.errors import StorageError
 from market_pipeline.storage.schema import check_schema
@@ -57,7 +57,8 @@ def _why_not(
     """Why the detectors are not calibrated at `now`, or None."""
     check_schema(database)
     as_of = next_as_of(now)
-    if stored_document(database, as_of, DETECTOR_VERSION) is not None:
+    stored = stored_document(database, as_of, DETECTOR_VERSION) is not None
+    if stored and not of_other_versions(database, now - MADE_AGAIN, DETECTOR_VERSION):
         return f"The calibration for the days from {as_of.date()} on is stored."
     for job in (CALIBRATE_DETECTORS, COMPLETE_DAYS):
         if run := unfinished_run(instance, job):

@@ -5,7 +5,7 @@ midnight. So no row of the day at hand changes when it arrives, and every later 
 was known when it began.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import dagster as dg
 
@@ -20,6 +20,10 @@ from market_pipeline.storage.schema import check_schema
 from market_pipeline.symbols import Catalogue
 
 DETECTOR_CALIBRATION = "detector_calibration"
+
+# After a change of the detectors the calibrations of these days are made again for the new ones: of the
+# days that are scored again by themselves, and one for the first of them.
+MADE_AGAIN = timedelta(days=32)
 
 # The data version that Dagster notes for what was not there yet. Calibrations are only ever added, and
 # each for later days: for a day that is scored nothing has changed, and it must not show as outdated.
@@ -49,13 +53,13 @@ def build_detector_calibration(catalogue: Catalogue, kinds: set[str]) -> dg.Asse
     def detector_calibration(
         context: dg.AssetExecutionContext, database: DatabaseResource
     ) -> dg.MaterializeResult[None]:
-        from market_pipeline.defs.calibrating import calibrate_for
+        from market_pipeline.defs.calibrating import calibrate_due
         from market_pipeline.defs.calibration_metadata import calibration_metadata
 
         store = database.database()
         check_schema(store)
         with traced(context.run.run_id):
-            made = calibrate_for(store, catalogue.symbols, next_as_of(utc_now()), utc_now())
+            made = calibrate_due(store, catalogue.symbols, utc_now())
         return dg.MaterializeResult(metadata=calibration_metadata(made), data_version=_NOTHING_CHANGED)
 
     return detector_calibration

@@ -23,16 +23,22 @@ _DATA_VERSION = "dagster/data_version"
 
 
 def outdated_days(
-    instance: dg.DagsterInstance, days: Iterable[DayOfSymbol], symbols: Sequence[str]
+    instance: dg.DagsterInstance,
+    days: Iterable[DayOfSymbol],
+    symbols: Sequence[str],
+    *,
+    by_version: bool = True,
 ) -> list[DayOfSymbol]:
     """Those of `days` whose anomalies have to be computed again, as the instance's events say.
 
-    `symbols` are all that there are.
+    `symbols` are all that there are. Without `by_version` what other detectors than these have scored
+    is as good.
     """
     wanted = sorted(days)
     window = {day - timedelta(days=n) for day, _ in wanted for n in range(LEAD_DAYS + 1)}
     collected = _latest(instance, RAW_PRICES, ((day, symbol) for day in window for symbol in symbols))
-    return outdated(collected, _scored(instance, wanted), wanted)
+    scored = _latest(instance, PRICE_ANOMALIES, wanted)
+    return outdated(collected, _by_these(instance, scored) if by_version else scored, wanted)
 
 
 def outdated(
@@ -54,17 +60,19 @@ def outdated(
     ]
 
 
-def _scored(instance: dg.DagsterInstance, days: Iterable[DayOfSymbol]) -> dict[DayOfSymbol, int]:
-    """As `_latest`, of `price_anomalies`; 0 where other detectors than these were at work."""
-    found = _latest(instance, PRICE_ANOMALIES, days)
-    keys = [str(partition_key(*day)) for day in found]
+def _by_these(
+    instance: dg.DagsterInstance, scored: Mapping[DayOfSymbol, int]
+) -> dict[DayOfSymbol, int]:
+    """Those of `scored` at which these detectors were at work."""
+    keys = [str(partition_key(*day)) for day in scored]
     tags = instance.event_log_storage.get_latest_tags_by_partition(
         dg.AssetKey(PRICE_ANOMALIES), _MATERIALIZATION, [_DATA_VERSION], keys
     )
     versions = [tags.get(key, {}).get(_DATA_VERSION, "") for key in keys]
     return {
-        day: number if is_of_these_detectors(version) else 0
-        for (day, number), version in zip(found.items(), versions, strict=True)
+        day: number
+        for (day, number), version in zip(scored.items(), versions, strict=True)
+        if is_of_these_detectors(version)
     }
 
 

@@ -12,6 +12,7 @@ from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.budget.status import budget_status
 from market_pipeline.budget.wiring import account_of, limits_now, live_reserve
 from market_pipeline.clock import iso, utc_now
+from market_pipeline.defs.detector_calibration import MADE_AGAIN
 from market_pipeline.defs.jobs import COMPLETE_DAYS, JOBS, SCORE_DAYS
 from market_pipeline.defs.local_runs import unfinished_run
 from market_pipeline.defs.outdated import outdated_days
@@ -20,6 +21,7 @@ from market_pipeline.defs.resources import current_database
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.settings import Settings
 from market_pipeline.slices import Slice
+from market_pipeline.storage.calibrations import of_other_versions
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.errors import StorageError
 from market_pipeline.storage.schema import check_schema
@@ -71,7 +73,11 @@ def _look(
     check_schema(database)
     missing = incomplete_days(database, settings.catalogue, first, last, now)
     every_day = _every_day(settings, first, last)
-    outdated = outdated_days(context.instance, every_day, settings.catalogue.symbols)
+    # After a change of the detectors the calibrations come first, of those days that had one.
+    calibrated = not of_other_versions(database, now - MADE_AGAIN, DETECTOR_VERSION)
+    outdated = outdated_days(
+        context.instance, every_day, settings.catalogue.symbols, by_version=calibrated
+    )
     if not missing and not outdated:
         context.update_cursor(f"{state}|{iso(now)}")
         return dg.SkipReason(f"{quiet}.")

@@ -64,6 +64,16 @@ def calibrations_for(database: Database, days: Iterable[date], detector_version:
     return {day: rows[number].document for day, number in numbers.items() if number >= 0}
 
 
+def of_other_versions(database: Database, since: datetime, detector_version: str) -> list[datetime]:
+    """The as-of times from `since` (aware) on at which there is a calibration, but none of this version: the
+    detectors have changed since then. In order."""
+    columns = detector_calibrations.c
+    own = select(columns.as_of).where(columns.detector_version == detector_version)
+    others = select(columns.as_of).distinct().where(columns.as_of >= since, columns.as_of.not_in(own))
+    with database.reading() as connection:
+        return list(connection.execute(others.order_by(columns.as_of)).scalars())
+
+
 def _between(first: date, last: date, detector_version: str) -> Select[Any]:
     """What was known at the start of `first`, and what was added until the start of `last`."""
     columns = detector_calibrations.c

@@ -42,6 +42,12 @@ def look(world):
         return schedule.evaluate_tick(context)
 
 
+def repair(world):
+    """One evaluation of the sensor that has days scored again."""
+    with dg.build_sensor_context(instance=world.instance) as context:
+        return world.defs.resolve_sensor_def("repair_sensor").evaluate_tick(context)
+
+
 def test_a_calibration_is_as_of_the_coming_midnight():
     assert next_as_of(NOON) == datetime(2026, 5, 21, tzinfo=timezone.utc)
     assert next_as_of(start_of_day(NOON.date())) == datetime(2026, 5, 21, tzinfo=timezone.utc)
@@ -159,3 +165,27 @@ def test_a_database_without_tables_is_told_with_the_remedy(world_of, tmp_path):
 
     world = world_of(Database(make_url(f"sqlite:///{tmp_path / 'empty.db'}")))
     assert "run `market-pipeline migrate`" in look(world).skip_message
+
+
+def test_after_a_change_of_the_detectors_the_last_days_are_calibrated_again_before_they_are_scored(
+    short, monkeypatch
+):
+    """Otherwise they would be scored again as if nothing had been known then."""
+    assert short.complete(short.settings.history_start, short.days_ago(1)).success
+    of_yesterday = start_of_day(short.days_ago(1))
+    document = Calibration(of_yesterday, (1.0,) * 24).to_json()
+    save(short.database, of_yesterday, DETECTOR_VERSION, document, NOON)
+    assert calibrate(short).success
+    for module in ("calibration_schedule", "calibrating", "repair_sensor", "price_anomalies", "anomaly_runs"):
+        monkeypatch.setattr(f"market_pipeline.defs.{module}.DETECTOR_VERSION", "next")
+    assert "Nothing was missing" in repair(short).skip_message
+    assert look(short).run_requests
+    assert calibrate(short).success
+    made = [row.as_of for row in stored(short) if row.detector_version == "next"]
+    assert made == [of_yesterday, start_of_day(short.days_ago(-1))]
+    found = Calibration.from_json(stored_document(short.database, of_yesterday, "next"))
+    before = [price for price in short.prices() if price["timestamp"] < of_yesterday]
+    assert sum(coin.quotes for coin in found.coins.values()) == len(before)
+    assert "is stored" in look(short).skip_message
+    (request,) = repair(short).run_requests
+    assert request.job_name == "score_days"

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from market_pipeline.storage.calibrations import (
-    calibration_for, calibrations_for, save, stored_document,
+    calibration_for, calibrations_for, of_other_versions, save, stored_document,
 )
 from market_pipeline.storage.errors import WriteFailed
 
@@ -62,6 +62,15 @@ def test_many_days_are_answered_at_once_and_like_one_by_one(database, make, keep
     assert calibrations_for(database, days, "3") == {d: found for d, found in alone.items() if found}
     assert alone[day(make, 0)] == "day -40" and alone[day(make, -60)] is None
     assert calibrations_for(database, [], "3") == {}
+
+
+def test_what_only_other_detectors_have_calibrated_is_told(database, make, keep):
+    for number in (-3, 0, 1, 2):
+        keep(number, "old", version="2")
+        keep(number, "older", version="1")
+    keep(1, "new", version="3")
+    assert of_other_versions(database, make.at(-60), "3") == [make.at(0), make.at(2 * 1440)]
+    assert of_other_versions(database, make.at(-60), "2") == []
 
 
 def test_a_refused_calibration_says_so(database, make):
