@@ -7,7 +7,8 @@ import numpy as np
 
 from market_pipeline.anomalies import hours
 from market_pipeline.anomalies.calibration import Calibration
-from market_pipeline.anomalies.market import CoinPath, path_of
+from market_pipeline.anomalies.market import path_of
+from market_pipeline.anomalies.market_coins import CoinPath
 from market_pipeline.anomalies.parameters import MINUTES_PER_YEAR, PARAMETERS
 from market_pipeline.anomalies.returns import Floats, Returns, returns_of
 from market_pipeline.anomalies.series import PriceSeries

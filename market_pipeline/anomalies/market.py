@@ -9,33 +9,22 @@ to its last quote inside. Nothing after the end of the interval is looked at.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from market_pipeline.anomalies.loops import run
+from market_pipeline.anomalies.market_coins import CoinPath, Era
 from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.predictive import log10_tail
 from market_pipeline.anomalies.returns import Floats, Returns
 
-# The largest by value, which others follow; coins not named here come after them, by symbol.
-_LEADERS = ("BTC", "ETH", "XRP", "BNB", "SOL", "DOGE", "ADA", "TRX", "LINK", "DOT", "LTC", "AVAX")
 # Fewer other coins are not a market.
 _FEWEST_PEERS = 2
 _MOVED = 2.0
 # Uncertainty of a residual's scale, as variance of its logarithm.
 _SCALE_VARIANCE = 0.05
-
-
-@dataclass(frozen=True)
-class CoinPath:
-    """A coin's changed quotes as others see them: clock (minutes), log price, and the variance expected until
-    each, summed up."""
-
-    minutes: Floats
-    log_price: Floats
-    variance: Floats
 
 
 def path_of(returns: Returns, step_variance: Floats) -> CoinPath:
@@ -64,23 +53,18 @@ class Residuals:
     score: Floats
 
 
-def market_coins(symbols: Sequence[str]) -> list[str]:
-    """The coins that stand for the market, at most `market_coins` of `symbols`."""
-    rank = {symbol: number for number, symbol in enumerate(_LEADERS)}
-    return sorted(symbols, key=lambda symbol: (rank.get(symbol, len(rank)), symbol))[: PARAMETERS.market_coins]
-
-
-def view_of(symbol: str, own: Returns, own_z: Floats, coins: Mapping[str, CoinPath]) -> MarketView:
+def view_of(symbol: str, own: Returns, own_z: Floats, eras: Sequence[Era]) -> MarketView:
     """What the market coins other than `symbol` did over each of its intervals; `own_z` gives the direction."""
-    moves = [_moves(own, coins[other]) for other in coins if other != symbol]
-    if len(moves) < _FEWEST_PEERS:
-        return MarketView(np.full(len(own_z), np.nan), np.zeros(len(own_z)))
-    direction = np.sign(own_z)
-    moved = np.zeros(len(own_z))
-    with np.errstate(invalid="ignore"):
-        for move in moves:
-            moved += move * direction >= _MOVED
-    return MarketView(_median(moves), moved)
+    z, moved = np.full(len(own_z), np.nan), np.zeros(len(own_z))
+    borders = [*np.searchsorted(own.minutes, [era.start for era in eras]).tolist(), len(own_z)]
+    for era, first, last in zip(eras, borders[:-1], borders[1:], strict=True):
+        if first == last:
+            continue
+        moves = [_moves(own, path, last)[first:] for other, path in era.coins.items() if other != symbol]
+        if len(moves) >= _FEWEST_PEERS:
+            z[first:last] = _median(moves)
+            moved[first:last] = _moved(moves, np.sign(own_z[first:last]))
+    return MarketView(z, moved)
 
 
 def residuals(own_z: Floats, market_z: Floats, minutes: Floats) -> Residuals:
@@ -103,19 +87,30 @@ def residuals(own_z: Floats, market_z: Floats, minutes: Floats) -> Residuals:
     return Residuals(np.where(known, beta, np.nan), z, np.where(known & (own_z != 0), score, 0.0))
 
 
-def _moves(own: Returns, other: CoinPath) -> Floats:
-    """The other coin's moves over the intervals of `own` in standard deviations; NaN where it had no quote."""
-    moves = np.full(len(own.minutes), np.nan)
-    if own.changed.all() and np.array_equal(own.minutes, other.minutes):
+def _moves(own: Returns, other: CoinPath, last: int) -> Floats:
+    """The other coin's moves over the intervals of `own` before number `last`, in standard deviations; NaN where
+    it had no quote."""
+    moves = np.full(last, np.nan)
+    minutes, before = own.minutes[:last], own.before[:last]
+    if own.changed.all() and np.array_equal(minutes, other.minutes):
         moves[1:] = np.diff(other.log_price) / np.sqrt(np.diff(other.variance))
         return moves
-    end = np.searchsorted(other.minutes, own.minutes, "right") - 1
-    start = end[own.before]
-    usable = np.flatnonzero((own.before >= 0) & (start >= 0) & (end > start))
+    end = np.searchsorted(other.minutes, minutes, "right") - 1
+    start = end[before]
+    usable = np.flatnonzero((before >= 0) & (start >= 0) & (end > start))
     end, start = end[usable], start[usable]
     change = other.log_price[end] - other.log_price[start]
     moves[usable] = change / np.sqrt(other.variance[end] - other.variance[start])
     return moves
+
+
+def _moved(moves: Sequence[Floats], direction: Floats) -> Floats:
+    """How many coins moved much in that direction."""
+    count = np.zeros(len(direction))
+    with np.errstate(invalid="ignore"):
+        for move in moves:
+            count += move * direction >= _MOVED
+    return count
 
 
 def _median(moves: Sequence[Floats]) -> Floats:

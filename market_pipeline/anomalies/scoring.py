@@ -3,7 +3,7 @@
 Causal: what a row gets depends on quotes at or before its own time only, so later quotes change nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from market_pipeline.anomalies.calibration import GPD, PRIOR, Calibration
 from market_pipeline.anomalies.coin_moves import CoinMoves, coin_moves
 from market_pipeline.anomalies.horizons import large_moves
-from market_pipeline.anomalies.market import CoinPath, market_coins, residuals, view_of
+from market_pipeline.anomalies.market import residuals, view_of
+from market_pipeline.anomalies.market_coins import Era, market_eras
 from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.prior_tails import PRIOR_TAILS
 from market_pipeline.anomalies.quality import QUALITIES, quality_of
@@ -67,7 +68,7 @@ def score_groups(
         symbol: coin_moves(PriceSeries(symbol, timestamps[rows], prices[rows]), calibration)
         for symbol, rows in groups.items()
     }
-    market = {symbol: moves[symbol].path for symbol in market_coins(list(moves))}
+    market = market_eras({symbol: coin.path for symbol, coin in moves.items()})
     out: dict[str, NDArray[Any]] = {}
     for symbol, rows in groups.items():
         # Rows that lie together are copied several times as fast as scattered ones.
@@ -84,7 +85,7 @@ def score_groups(
 
 
 def _score_coin(
-    symbol: str, coin: CoinMoves, market: Mapping[str, CoinPath], rows: NDArray[np.intp], calibration: Calibration | None,
+    symbol: str, coin: CoinMoves, market: Sequence[Era], rows: NDArray[np.intp], calibration: Calibration | None,
     *, details: bool, first_large: int = 0,
 ) -> dict[str, NDArray[Any]]:
     returns = coin.returns
@@ -179,4 +180,4 @@ def _percentiles(symbol: str, coin: CoinMoves, calibration: Calibration | None) 
 
 def _no_rows(details: bool) -> dict[str, NDArray[Any]]:
     empty = PriceSeries("", np.empty(0, "datetime64[us]"), np.empty(0))
-    return _score_coin("", coin_moves(empty, None), {}, np.empty(0, np.intp), None, details=details)
+    return _score_coin("", coin_moves(empty, None), [], np.empty(0, np.intp), None, details=details)
