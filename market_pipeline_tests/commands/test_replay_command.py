@@ -72,6 +72,7 @@ def test_what_is_a_price_today_moves_and_its_week_is_scored(filling, refused, ca
     (run,) = filling.runs()
     assert (run.job_name, run.status.value) == ("score_days", "SUCCESS")
     assert run.tags["dagster/asset_partition_range_start"] == f"{refused.date()}|BTC"
+    assert run.tags["dagster/asset_partition_range_end"].endswith("|DOT"), "it is in the market of all symbols"
     assert filling.simulator.requests == [], "nothing is asked of CoinGecko"
     assert main(["replay", "--yes"]) == 0
     assert "Nothing changes." in capsys.readouterr().out

@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from market_pipeline.clock import utc_now
 from market_pipeline.doctor.database import examine_database, examine_database_clock, examine_disk
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema import REVISION
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -19,7 +20,7 @@ def test_a_migrated_database_is_ready(database, set_up, only):
     subject = set_up(database)
     subject.database = None
     finding = only(examine_database, subject)
-    assert finding.status == "ok" and finding.numbers["revision"] == "0002"
+    assert finding.status == "ok" and finding.numbers["revision"] == REVISION
     assert subject.database is not None
     subject.database.dispose()
 
