@@ -28,7 +28,7 @@ def draw(world: World, outcomes: list[Outcome], path: Path) -> None:
 
     by_name = {outcome.detector: outcome for outcome in outcomes}
     rates = list(outcomes[0].recalls)
-    figure, panels = pyplot.subplots(1, len(rates), figsize=(12, 5), dpi=100, sharey=True)
+    figure, panels = pyplot.subplots(1, len(rates), figsize=(12, 5.6), dpi=100, sharey=True)
     for rate, panel in zip(rates, panels, strict=True):
         for name, (colour, style) in _LINES.items():
             found = by_name[name].recalls[rate]
@@ -41,7 +41,8 @@ def draw(world: World, outcomes: list[Outcome], path: Path) -> None:
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("share of jumps found")
     figure.suptitle(f"Jumps found in {world.title}")
-    panels[0].legend(loc="upper left", frameon=False, fontsize=9)
-    figure.tight_layout()
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="lower center", ncols=4, frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, 0.1, 1, 1))
     figure.savefig(path, metadata={"Software": None})
     pyplot.close(figure)

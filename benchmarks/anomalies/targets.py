@@ -10,7 +10,7 @@ from benchmarks.anomalies.scoring import Recall
 from benchmarks.anomalies.synthetic import BAYES
 from benchmarks.anomalies.worlds import HOURLY, IRREGULAR, JUMP_SIZES, REGULAR
 
-JUMP, CALIBRATED = OURS[0].name, OURS[1].name
+CALIBRATED = OURS[1].name
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Target:
         short = max(self.bar - self.value, self.value - (self.most or self.value))
         if short <= 0:
             return "reached"
+        if self.limit is not None and self.limit - self.value <= self.error:
+            return "missed, as by the limit itself" if self.limit < self.bar else "missed, near the limit"
         return "missed, within its standard error" if short <= self.error else "missed"
 
 
@@ -74,11 +76,11 @@ def _f1_error(ours: Recall) -> float:
 
 def _feeds(results: Results) -> Iterator[Target]:
     rows = {row.title: row for row in results.feeds or []}
-    if JUMP not in rows:
+    if CALIBRATED not in rows:
         return
     for size, bar in ((8.0, 0.72), (10.0, 0.88), (15.0, 0.985)):
         i = feeds.SIZES.index(size)
-        value, error = max(rows[name].recalls[10][i] for name in (JUMP, CALIBRATED))
+        value, error = rows[CALIBRATED].recalls[10][i]
         what = f"emulated live feed, 10 per 10,000: recall at {size:g} sigma"
         yield Target(what, value, bar, error, rows[feeds.HINDSIGHT].recalls[10][i][0])
 
