@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 
 import numpy as np
 
+from market_pipeline.anomalies.hours import HOURS
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.anomalies.returns import Floats
 from market_pipeline.anomalies.tails import Tail
@@ -36,7 +37,8 @@ class CoinCalibration:
 class Calibration:
     """`hours` are 24 factors (UTC). `tails` are by coin and score, as in `tail_key`; `ALL` stands for all coins.
 
-    `as_of` is aware UTC: only quotes before it were used. Raises ValueError if it has no time zone.
+    `as_of` is aware UTC: only quotes before it were used. Raises ValueError if it has no time zone or `hours`
+    are not 24 numbers above zero.
     """
 
     as_of: datetime
@@ -48,6 +50,8 @@ class Calibration:
     def __post_init__(self) -> None:
         if self.as_of.tzinfo is None:
             raise ValueError(f"as_of {self.as_of.isoformat()} has no time zone; give an aware UTC datetime")
+        if len(self.hours) != HOURS or not all(factor > 0 for factor in self.hours):
+            raise ValueError(f"{len(self.hours)} hour factors {self.hours}: there must be 24, all above zero")
 
     def to_json(self) -> str:
         """The calibration as one JSON document that `from_json` reads back unchanged."""

@@ -1,0 +1,126 @@
+"""The calibration as a value: kept as JSON, refused when it is none, and what it answers."""
+
+import json
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from market_pipeline.anomalies.calibration import ALL, Calibration, CoinCalibration, tail_key
+from market_pipeline.anomalies.parameters import DETECTOR_VERSION
+from market_pipeline.anomalies.tails import Tail
+
+AS_OF = datetime(2023, 6, 1, tzinfo=timezone.utc)
+ORDINARY = Calibration(
+    AS_OF,
+    tuple(1 + hour / 100 for hour in range(24)),
+    {"BTC": CoinCalibration(-7.1, tuple(0.2 + 0.01 * step for step in range(21)), 25_920, 89.99)},
+    {"BTC jump short": Tail(2.1, 0.02, 0.2, 0.7, 25_000), "* jump short": Tail(2.2, 0.02, 0.25, 0.8, 125_000)},
+)
+
+numbers = st.floats(1e-6, 1e6)
+calibrations = st.builds(
+    Calibration,
+    as_of=st.datetimes(timezones=st.timezones()),
+    hours=st.tuples(*[numbers] * 24),
+    coins=st.dictionaries(
+        st.text(max_size=5),
+        st.builds(CoinCalibration, numbers, st.tuples(*[numbers] * 21), st.integers(0, 10**6), numbers),
+        max_size=3,
+    ),
+    tails=st.dictionaries(
+        st.text(max_size=20), st.builds(Tail, numbers, numbers, numbers, numbers, st.integers(0, 10**6)), max_size=3
+    ),
+    detector_version=st.text(max_size=8),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(calibrations)
+def test_it_comes_back_from_json_unchanged(calibration):
+    text = calibration.to_json()
+    again = Calibration.from_json(text)
+    assert again == calibration
+    assert again.to_json() == text
+    assert again.as_of.utcoffset() == timedelta(0)
+
+
+def test_its_json_is_plain_and_says_when_and_by_which_detectors():
+    found = json.loads(ORDINARY.to_json())
+    assert found["as_of"] == "2023-06-01T00:00:00+00:00"
+    assert found["detector_version"] == DETECTOR_VERSION
+    assert found["tails"]["BTC jump short"]["threshold"] == 2.1
+
+
+def without(name):
+    return json.dumps({key: value for key, value in json.loads(ORDINARY.to_json()).items() if key != name})
+
+
+def changed(**values):
+    return json.dumps({**json.loads(ORDINARY.to_json()), **values})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "rubbish",
+        "null",
+        "[]",
+        "3",
+        "{}",
+        '"text"',
+        *(without(name) for name in ("as_of", "hours", "coins", "tails", "detector_version")),
+        changed(as_of=5),
+        changed(as_of="yesterday"),
+        changed(hours=7),
+        changed(hours=[1.0] * 23),
+        changed(hours=["a"] * 24),
+        changed(hours=[0.0] * 24),
+        changed(hours=[float("nan")] * 24),
+        changed(coins=[1]),
+        changed(coins={"BTC": 1}),
+        changed(coins={"BTC": {"level": 1.0}}),
+        changed(tails={"BTC jump short": {"threshold": 1.0}}),
+        changed(tails={"BTC jump short": {**vars(Tail(1, 1, 1, 1, 1)), "more": 1}}),
+        changed(tails={"BTC jump short": None}),
+    ],
+)
+def test_what_is_no_calibration_is_refused(text):
+    with pytest.raises(ValueError):
+        Calibration.from_json(text)
+
+
+def test_the_refusal_says_what_is_wrong():
+    with pytest.raises(ValueError, match="not a calibration of this package.*'hours'"):
+        Calibration.from_json(without("hours"))
+    with pytest.raises(ValueError, match="23 hour factors"):
+        Calibration(AS_OF, (1.0,) * 23)
+
+
+def test_a_time_without_time_zone_is_refused():
+    naive = datetime(2023, 6, 1)
+    with pytest.raises(ValueError, match="2023-06-01T00:00:00 has no time zone"):
+        Calibration(naive, ORDINARY.hours)
+    with pytest.raises(ValueError, match="has no time zone"):
+        Calibration.from_json(changed(as_of="2023-06-01T00:00:00"))
+
+
+def test_the_same_moment_elsewhere_is_the_same_calibration():
+    elsewhere = AS_OF.astimezone(timezone(timedelta(hours=-7)))
+    assert Calibration(elsewhere, ORDINARY.hours).to_json() == Calibration(AS_OF, ORDINARY.hours).to_json()
+
+
+def test_a_coin_without_a_tail_has_that_of_all_coins():
+    assert ORDINARY.tail("BTC", "jump", "short") is ORDINARY.tails["BTC jump short"]
+    assert ORDINARY.tail("ETH", "jump", "short") is ORDINARY.tails[tail_key(ALL, "jump", "short")]
+    assert ORDINARY.tail("BTC", "jump", "long") is None
+    assert ORDINARY.tail("BTC", "residual", "short") is None
+
+
+def test_volatility_percentiles_say_how_much_of_the_past_was_calmer():
+    found = ORDINARY.volatility_percentiles("BTC", np.array([0.1, 0.2, 0.3, 0.305, 0.4, 9.0]))
+    assert found == pytest.approx([0, 0, 50, 52.5, 100, 100])
+    assert np.isnan(ORDINARY.volatility_percentiles("ETH", np.array([0.1, 9.0]))).all()
