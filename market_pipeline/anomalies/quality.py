@@ -15,8 +15,9 @@ QUALITIES = tuple(
 
 
 def quality_of(returns: Returns) -> NDArray[np.int8]:
-    """The numbers of the `QUALITIES`: `first` quote, `stale` (unchanged), `warm_up` (little known yet), `gap` (see `after_gap`)."""
-    codes = (
+    """The numbers of the `QUALITIES`: `first` quote, `stale` (unchanged), `warm_up` (little known yet) and `gap`
+    (see `after_gap`)."""
+    codes: NDArray[np.intp] = (
         (returns.before < 0) * 1
         + ~returns.changed * 2
         + (returns.number < PARAMETERS.warm_up_quotes) * 4
