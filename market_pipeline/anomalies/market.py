@@ -64,7 +64,8 @@ def view_of(symbol: str, own: Returns, own_z: Floats, eras: Sequence[Era]) -> Ma
         if len(moves) >= _FEWEST_PEERS:
             z[first:last] = _median(moves)
             moved[first:last] = _moved(moves, np.sign(own_z[first:last]))
-    return MarketView(z, moved)
+    # Not one peer either where the market is not known: another may be quoted only later.
+    return MarketView(z, np.where(np.isnan(z), 0.0, moved))
 
 
 def residuals(own_z: Floats, market_z: Floats, minutes: Floats) -> Residuals:

@@ -92,6 +92,12 @@ def test_others_are_read_at_their_last_quotes_before_the_interval_and_in_it(coin
     assert np.isnan(found.z[2])
 
 
+def test_one_other_coin_is_no_market_and_no_peer(coins):
+    """The same as if the third coin had never been quoted, which at that time nobody could tell."""
+    found = seen_by("BTC", coins(BTC=([0, 9], [0, 1]), ETH=([0, 9], [0, 1]), SOL=([0, 9], [2, 3])))
+    assert np.isnan(found.z[1]) and found.peers_moved[1] == 0
+
+
 def test_unchanged_quotes_of_others_say_nothing(coins):
     """A feed that repeats itself must not count as a market that stands still."""
     grid = [0, 4, 8, 12]
