@@ -18,11 +18,15 @@ from market_pipeline.charts.flagged import is_alarm
 from market_pipeline.clock import iso
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.overview import quotes_since
 
 DRAWN_AT = "chart_drawn_at"
 ALARMS = "chart_alarms"
+QUOTES = "chart_quotes"
 REDRAW_AFTER = timedelta(hours=1)
 SPAN = timedelta(hours=24)
+# A picture of the hole that a first start or an outage leaves is drawn again when it has been filled.
+_FILLED = 1.5
 
 
 def is_due(now: datetime, drawn_at: datetime | None, charted: str | None, anomalies: Columns) -> bool:
@@ -58,16 +62,20 @@ def chart_metadata(
     """
     drawn_at = _time_of(last.get(DRAWN_AT))
     charted = last[ALARMS].value if ALARMS in last else None
-    if drawn_at is not None and not is_due(now, drawn_at, charted, anomalies):
-        where = f"drawn at {iso(drawn_at)}: see the materialization of that time under Events"
-        return {"chart_note": dg.MetadataValue.text(where), **_drawn(anomalies, drawn_at)}
-    return {**_picture(store, symbols, anomalies, now), **_drawn(anomalies, now.replace(microsecond=0))}
+    drawn_of = last[QUOTES].value if QUOTES in last else 0
+    quotes = quotes_since(store, symbols, now - SPAN)
+    if drawn_at is None or is_due(now, drawn_at, charted, anomalies) or quotes > _FILLED * drawn_of:
+        picture = _picture(store, symbols, anomalies, now)
+        return {**picture, **_drawn(anomalies, now.replace(microsecond=0), quotes)}
+    where = f"drawn at {iso(drawn_at)}: see the materialization of that time under Events"
+    return {"chart_note": dg.MetadataValue.text(where), **_drawn(anomalies, drawn_at, drawn_of)}
 
 
-def _drawn(anomalies: Columns, at: datetime) -> dict[str, dg.MetadataValue[Any]]:
+def _drawn(anomalies: Columns, at: datetime, quotes: int) -> dict[str, dg.MetadataValue[Any]]:
     return {
         DRAWN_AT: dg.MetadataValue.timestamp(at),
         ALARMS: dg.MetadataValue.text(alarms_digest(anomalies, at)),
+        QUOTES: dg.MetadataValue.int(quotes),
     }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
@@ -62,18 +62,13 @@ def anomalies_since(database: Database, symbols: Sequence[str], since: datetime)
     return columns_from_rows(table, names, rows)
 
 
-def price_series(database: Database, symbols: Sequence[str], since: datetime) -> Columns:
-    """Symbol, timestamp and price from `since` on, by symbol and time."""
+def quotes_since(database: Database, symbols: Sequence[str], since: datetime) -> int:
+    """How many quotes there are from `since` on."""
     columns = raw_prices.c
-    chosen = [columns.symbol, readable(columns.timestamp, database.dialect), columns.price]
     with database.reading() as connection:
-        rows = [
-            tuple(row)
+        return sum(
+            connection.execute(
+                select(func.count()).where(columns.symbol == symbol, columns.timestamp >= since)
+            ).scalar_one()
             for symbol in symbols
-            for row in connection.execute(
-                select(*chosen)
-                .where(columns.symbol == symbol, columns.timestamp >= since)
-                .order_by(columns.timestamp)
-            )
-        ]
-    return columns_from_rows(raw_prices, ["symbol", "timestamp", "price"], rows)
+        )

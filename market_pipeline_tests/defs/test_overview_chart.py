@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from market_pipeline.defs.overview_chart import ALARMS, DRAWN_AT, alarms_digest, chart_metadata, is_due
+from market_pipeline.defs.overview_chart import ALARMS, DRAWN_AT, QUOTES, alarms_digest, chart_metadata, is_due
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.overview import anomalies_since
 from market_pipeline.storage.tables import raw_prices
@@ -99,6 +99,14 @@ def test_the_picture_is_drawn_once_an_hour_and_noted_in_between(filled):
     assert second["chart_note"].value.startswith("drawn at 2026-05-01T12:00:00Z: see the materialization")
     assert (second[DRAWN_AT], second[ALARMS]) == (first[DRAWN_AT], first[ALARMS])
     assert "chart" in metadata(filled, NOON + timedelta(hours=1), second)
+
+
+def test_a_picture_of_a_hole_is_drawn_again_when_it_is_filled(filled):
+    """The first tick draws a day without quotes; what fills it must not wait for the hour."""
+    empty = {**metadata(filled, NOON, {}), QUOTES: dg.MetadataValue.int(2)}
+    again = metadata(filled, SOON, empty)
+    assert "chart" in again and again[QUOTES].value > 100
+    assert "chart" not in metadata(filled, SOON, again)
 
 
 def test_of_more_symbols_than_there_are_panels_the_note_says_which_are_shown(filled):

@@ -49,14 +49,8 @@ def test_anomalies_are_newest_first_from_the_asked_time_on(database, make):
     assert len(overview.anomalies_since(database, SYMBOLS, make.at(10))) == 0
 
 
-def test_the_series_are_by_symbol_and_time(database, make):
-    upsert(
-        database,
-        raw_prices,
-        make.prices(*(make.price(s, n, price=1.0 + n) for s in ("ADA", "BTC") for n in (9, 5, 0))),
-    )
-    found = overview.price_series(database, SYMBOLS, make.at(5))
-    assert found["symbol"].tolist() == ["BTC", "BTC", "ADA", "ADA"]
-    assert found.datetimes("timestamp") == [make.at(5), make.at(9)] * 2
-    assert found["price"].tolist() == [6.0, 10.0] * 2
-    assert len(overview.price_series(database, ["DOT"], make.at(0))) == 0
+def test_quotes_are_counted_from_a_time_on(database, make):
+    rows = [make.price(symbol, n) for symbol in ("ADA", "BTC") for n in (9, 5, 0)]
+    upsert(database, raw_prices, make.prices(*rows))
+    assert overview.quotes_since(database, SYMBOLS, make.at(5)) == 4
+    assert overview.quotes_since(database, ["DOT"], make.at(0)) == 0
