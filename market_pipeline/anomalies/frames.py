@@ -55,7 +55,8 @@ def score_prices(prices: pd.DataFrame, calibration: Calibration | None = None) -
     groups = {symbol: rows for symbol, rows in zip(symbols, _rows_of(codes, len(symbols)), strict=True)}
     scores = score_groups(groups, *_values_of(prices), calibration, details=False)
     words = {name: pd.Categorical.from_codes(scores[name], pd.Index(WORDS[name])) for name in WORDS}
-    given = {name: prices[name].array for name in _NEEDED}
+    # Copies: whoever changes the scores must not change the prices.
+    given = {name: prices[name].array.copy() for name in _NEEDED}
     return pd.DataFrame({**given, **scores, **words}, index=prices.index, copy=False)
 
 
