@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 class PriceSeries:
     """Quotes of one symbol: times (`datetime64[us]`, UTC) and prices (US dollars).
 
-    Raises ValueError unless the times increase strictly and the prices are finite and above zero.
+    Raises ValueError unless the times are known and increase strictly and the prices are finite and above zero.
     """
 
     symbol: str
@@ -26,6 +26,8 @@ class PriceSeries:
             raise ValueError(
                 f"{self.symbol}: {len(self.timestamps)} timestamps for {len(self.prices)} prices"
             )
+        if np.isnat(self.timestamps).any():
+            raise ValueError(f"{self.symbol}: quote number {np.isnat(self.timestamps).argmax()} has no time")
         out_of_order = np.flatnonzero(~(self.timestamps[1:] > self.timestamps[:-1]))
         if len(out_of_order):
             first = out_of_order[0]

@@ -20,6 +20,15 @@ def test_a_price_that_has_no_logarithm_is_refused(series, price):
         series([1.0, price], [0, 300])
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_quote_without_time_is_refused(series, size):
+    whole = series(np.arange(1.0, size + 1), np.arange(size))
+    times = whole.timestamps.copy()
+    times[size - 1] = np.datetime64("NaT")
+    with pytest.raises(ValueError, match=f"BTC: quote number {size - 1} has no time"):
+        PriceSeries("BTC", times, whole.prices)
+
+
 def test_columns_of_unequal_length_are_refused():
     with pytest.raises(ValueError, match="BTC: 0 timestamps for 1 prices"):
         PriceSeries("BTC", np.array([], dtype="datetime64[us]"), np.array([1.0]))
