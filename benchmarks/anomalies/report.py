@@ -14,8 +14,8 @@ PICTURE = "anomaly-benchmark.png"
 _PREFACE = """\
 # How well anomalies are found
 
-Written by `make bench-anomalies` (`python -m benchmarks.anomalies`) in about a quarter of an hour on two cores;
-the same seeds give the same figures, all but the times.
+Written by `make bench-anomalies` (`python -m benchmarks.anomalies`) in about a quarter of an hour on two
+cores; the same seeds give the same figures, all but the times.
 
 In the synthetic worlds the variance of every interval is known: three random factors (half-lives of 20 days,
 6 hours and 20 minutes) and an hour-of-day factor, median 60 % a year. Jumps of 3 to 8 standard deviations of
