@@ -25,7 +25,7 @@ GPD, PRIOR = "gpd", "prior"
 
 @dataclass(frozen=True)
 class CoinCalibration:
-    """One coin: log volatility per square root of a minute, and 21 quantiles (0 %, 5 %, ...) of annual volatility."""
+    """One coin: log volatility per square root of a minute, and 21 quantiles (0 %, 5 %, ...) of the annual one."""
 
     level: float
     volatility_quantiles: tuple[float, ...]
@@ -78,12 +78,12 @@ class Calibration:
             raise ValueError(f"this is not a calibration of this package: {error!r}") from None
 
     def tail(self, symbol: str, score: str, interval: str) -> Tail | None:
-        """The tail of a coin's score for short or long intervals; that of all coins where its own is missing."""
+        """The tail of a coin's score for `interval` short or long; that of all coins where its own is missing."""
         own = self.tails.get(tail_key(symbol, score, interval))
         return own or self.tails.get(tail_key(ALL, score, interval))
 
     def volatility_percentiles(self, symbol: str, annual: Floats) -> Floats:
-        """How much of the coin's past was calmer than `annual` (0.6 is 60 % a year), 0 to 100; NaN if not known."""
+        """The percent of the coin's past that was calmer than `annual` (0.6 is 60 % a year); NaN if not known."""
         coin = self.coins.get(symbol)
         if coin is None:
             return np.full(len(annual), np.nan)

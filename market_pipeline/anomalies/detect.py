@@ -71,15 +71,16 @@ def detect_days(
     for day, symbols in sorted(wanted.items()):
         calibration = calibrations(day)
         start = start_of_day(day)
-        window = prices.where((times >= to_datetime64(start - LEAD_DAYS * DAY)) & (times < to_datetime64(start + DAY)))
+        first, end = to_datetime64(start - LEAD_DAYS * DAY), to_datetime64(start + DAY)
+        window = prices.where((times >= first) & (times < end))
         scores = score_columns(window, calibration, large_since=to_datetime64(start - DAY))
         found += _detect(scores, calibration, settings, to_datetime64(start), symbols)
     return sorted(found, key=_order)
 
 
 def alarms(anomalies: Iterable[Anomaly]) -> list[Anomaly]:
-    """The rows that stand for themselves: not members of an event, legs of a bad tick, or the lesser of several
-    rows about one quote."""
+    """The rows that stand for themselves: not members of an event, legs of a bad tick, or the lesser of
+    several rows about one quote."""
     return [anomaly for anomaly in anomalies if anomaly.event_id in (None, anomaly.id)]
 
 

@@ -17,7 +17,7 @@ from market_pipeline.anomalies.score_table import ScoreTable, day_of
 def only_growing(
     table: ScoreTable, findings: Iterable[Finding], episodes: Mapping[tuple[Kind, int], Episode]
 ) -> Iterator[Finding]:
-    """`findings` (of each symbol in time order) without the large moves that are no larger than one before."""
+    """`findings` (of each symbol in time order) without large moves that are no larger than one before."""
     highest: dict[tuple[str, bool, int], float] = {}
     for finding in findings:
         if finding.kind is Kind.LARGE_MOVE:

@@ -52,8 +52,8 @@ def _hours(past: Columns) -> tuple[float, ...]:
     days = max(int((each.counts.sum(axis=1) > 0).sum()) for each in sums)
     deviations = sum(each.deviations.sum(axis=0) for each in sums)
     counts = sum(each.counts.sum(axis=0) for each in sums)
-    found: list[float] = factors(np.array([deviations]), np.array([counts]), np.array([float(days)]))[0].tolist()
-    return tuple(found)
+    found = factors(np.array([deviations]), np.array([counts]), np.array([float(days)]))[0]
+    return tuple(map(float, found))
 
 
 def _coin(scores: Columns, rows: NDArray[np.intp]) -> CoinCalibration:

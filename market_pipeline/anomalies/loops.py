@@ -26,7 +26,7 @@ def run(
     outputs: int,
     tables: Sequence[Floats] = (),
 ) -> list[Floats]:
-    """Call `loop(rows, numbers, tables, out)`; the `outputs` arrays that it filled, of the length of the rows."""
+    """Call `loop(rows, numbers, tables, out)`; the `outputs` arrays that it filled, as long as the rows."""
     many = len(rows[0]) >= COMPILED_FROM or "numba" in sys.modules
     return (_compiled if many else _interpreted)(loop, rows, numbers, outputs, tables)
 

@@ -104,7 +104,8 @@ def _quadrature() -> tuple[Floats, Floats, Floats]:
 
 
 def _gauss_hermite() -> tuple[Floats, Floats]:
-    """Nodes and weights of a mean over N(0, 1), by the eigenvalues of the Jacobi matrix (Golub & Welsch 1969).
+    """Nodes and weights of a mean over N(0, 1), by the eigenvalues of the Jacobi matrix (Golub &
+    Welsch 1969).
 
     NumPy's own are in a subpackage that takes longer to import than this takes to compute.
     """

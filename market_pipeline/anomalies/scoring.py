@@ -11,19 +11,21 @@ from numpy.typing import NDArray
 
 from market_pipeline.anomalies.calibration import GPD, PRIOR, Calibration
 from market_pipeline.anomalies.coin_moves import CoinMoves, coin_moves
-from market_pipeline.anomalies.horizons import large_moves
-from market_pipeline.anomalies.market import residuals, view_of
+from market_pipeline.anomalies.horizons import LargeMoves, large_moves
+from market_pipeline.anomalies.market import MarketView, view_of
 from market_pipeline.anomalies.market_coins import Era, market_eras
 from market_pipeline.anomalies.parameters import PARAMETERS
-from market_pipeline.anomalies.prior_tails import PRIOR_TAILS
+from market_pipeline.anomalies.probabilities import probabilities
 from market_pipeline.anomalies.quality import QUALITIES, quality_of
+from market_pipeline.anomalies.residuals import Residuals, residuals
 from market_pipeline.anomalies.returns import Floats
+from market_pipeline.anomalies.scope import SCOPES, market_ratio, scope_of
 from market_pipeline.anomalies.series import PriceSeries, rows_by_symbol
 from market_pipeline.storage.columns import Columns
 
 # Words are numbers until the end: a million texts cost more than their scores.
 WORDS = {
-    "scope": ("unknown", "market", "mixed", "idiosyncratic"),
+    "scope": SCOPES,
     "quality": QUALITIES,
     "calibration": (PRIOR, GPD),
 }
@@ -48,7 +50,8 @@ def score_columns(
     )
     for name, words in WORDS.items():
         scored[name] = np.array(words, dtype=object)[scored[name]]
-    return Columns({"symbol": prices["symbol"], "timestamp": prices["timestamp"], "price": prices["price"], **scored})
+    given = {name: prices[name] for name in ("symbol", "timestamp", "price")}
+    return Columns({**given, **scored})
 
 
 def score_groups(
@@ -60,7 +63,7 @@ def score_groups(
     details: bool,
     large_since: np.datetime64 | None = None,
 ) -> dict[str, NDArray[Any]]:
-    """The score columns of all rows, `WORDS` as their numbers; `groups` has the rows of each symbol in time order.
+    """The score columns of all rows, `WORDS` as their numbers; `groups` has the rows of each symbol in order.
 
     With `details` also what a row of the anomalies table tells beside the scores.
     """
@@ -85,8 +88,14 @@ def score_groups(
 
 
 def _score_coin(
-    symbol: str, coin: CoinMoves, market: Sequence[Era], rows: NDArray[np.intp], calibration: Calibration | None,
-    *, details: bool, first_large: int = 0,
+    symbol: str,
+    coin: CoinMoves,
+    market: Sequence[Era],
+    rows: NDArray[np.intp],
+    calibration: Calibration | None,
+    *,
+    details: bool,
+    first_large: int = 0,
 ) -> dict[str, NDArray[Any]]:
     returns = coin.returns
     view = view_of(symbol, returns, coin.z, market)
@@ -96,13 +105,18 @@ def _score_coin(
     steps = np.where(known & returns.changed, view.z * (coin.deviation / coin.filtered.slow), 0.0)
     large = large_moves(returns, coin.filtered.slow, np.cumsum(steps), first_large)
     long = returns.elapsed > PARAMETERS.long_interval
-    p, calibrated = _probabilities(
+    p, calibrated = probabilities(
         symbol,
-        {"jump": coin.filtered.score, "large_move": large.score, "residual": left.score, "market": large.market},
+        {
+            "jump": coin.filtered.score,
+            "large_move": large.score,
+            "residual": left.score,
+            "market": large.market,
+        },
         long,
         calibration,
     )
-    ratio = _ratio(view.z, coin.z)
+    ratio = market_ratio(view.z, coin.z)
     scores: dict[str, NDArray[Any]] = {
         "jump_score": coin.filtered.score,
         "jump_p": p["jump"],
@@ -116,60 +130,35 @@ def _score_coin(
         "residual_score": left.score,
         "residual_z": left.z,
         "residual_p": p["residual"],
-        "scope": _scope(ratio),
+        "scope": scope_of(ratio),
         "quality": quality_of(returns),
         "calibration": calibrated.astype(np.int8),
     }
-    if not details:
-        return scores
+    if details:
+        scores.update(_details(coin, view, left, large, rows))
+        scores["volatility_percentile"] = _percentiles(symbol, coin, calibration)
+        scores["market_share"] = np.clip(left.beta * ratio, 0.0, 1.0)
+    return scores
+
+
+def _details(
+    coin: CoinMoves, view: MarketView, left: Residuals, large: LargeMoves, rows: NDArray[np.intp]
+) -> dict[str, NDArray[Any]]:
+    """What a row of the anomalies table tells beside the scores."""
+    returns = coin.returns
     return {
-        **scores,
         "before": np.where(returns.before >= 0, rows[returns.before], -1),
         "log_return": returns.log_return,
         "elapsed_seconds": np.where(returns.before >= 0, returns.elapsed * _SECONDS, 0.0),
         "stale_minutes": np.where(returns.changed, 0.0, returns.elapsed),
         "quotes_used": returns.number.astype(np.float64),
         "volatility": coin.annual,
-        "volatility_percentile": _percentiles(symbol, coin, calibration),
         "hour_factor": np.sqrt(coin.square),
         "large_move_horizon": np.where(large.horizon > 0, large.horizon, returns.elapsed),
         "large_move_before": np.where(large.before >= 0, rows[large.before], -1),
         "beta": left.beta,
-        "market_share": np.clip(left.beta * ratio, 0.0, 1.0),
         "peers_moved": view.peers_moved,
     }
-
-
-def _ratio(market_z: Floats, z: Floats) -> Floats:
-    """How far the market moved for each standard deviation of the coin; NaN where either is not known."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio: Floats = np.where(z != 0, market_z / z, np.nan)
-    return ratio
-
-
-def _scope(ratio: Floats) -> NDArray[np.int8]:
-    """The number of the scope."""
-    with np.errstate(invalid="ignore"):
-        below = (ratio < PARAMETERS.market_ratio).astype(np.int8) + (ratio <= PARAMETERS.idiosyncratic_ratio)
-        codes: NDArray[np.int8] = (ratio == ratio) * (1 + below)
-    return codes
-
-
-def _probabilities(
-    symbol: str, scores: Mapping[str, Floats], long: NDArray[np.bool_], calibration: Calibration | None
-) -> tuple[dict[str, Floats], NDArray[np.bool_]]:
-    """The calibrated probability of each score, and where that of the jump score rests on the past."""
-    found = {name: np.ones(len(values)) for name, values in scores.items()}
-    from_past = np.zeros(len(long), dtype=np.bool_)
-    for interval, rows in (("short", ~long), ("long", long)):
-        if not rows.any():
-            continue
-        for name, values in scores.items():
-            tail = calibration.tail(symbol, name, interval) if calibration else None
-            found[name][rows] = (tail or PRIOR_TAILS[name, interval]).probability(values[rows])
-            if name == "jump":
-                from_past[rows] = tail is not None
-    return found, from_past
 
 
 def _percentiles(symbol: str, coin: CoinMoves, calibration: Calibration | None) -> Floats:

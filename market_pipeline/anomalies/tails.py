@@ -30,7 +30,7 @@ class Tail:
     scores: int
 
     def probability(self, scores: Floats) -> Floats:
-        """The probability of a score at least as large; below the threshold by straight lines in its logarithm."""
+        """The probability of a score at least as large; below the threshold a straight line in its logarithm."""
         p: Floats = np.exp(scores * (math.log(self.share) / self.threshold))
         beyond = np.flatnonzero(scores > self.threshold)
         excess = (scores[beyond] - self.threshold) / self.scale

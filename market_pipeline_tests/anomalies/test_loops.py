@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from market_pipeline.anomalies import loops, market
+from market_pipeline.anomalies import loops
 from market_pipeline.anomalies.horizons import large_moves
-from market_pipeline.anomalies.market import residuals
+from market_pipeline.anomalies.residuals import _regress, residuals
 from market_pipeline.anomalies.returns import returns_of
 from market_pipeline.anomalies.volatility_filter import filter_volatility
 
@@ -111,5 +111,5 @@ def test_few_rows_run_interpreted_and_many_compiled(monkeypatch):
 
 def test_no_rows_give_no_results_both_ways():
     for way in (loops._interpreted, loops._compiled):
-        outputs = way(market._regress, [np.empty(0)] * 3, (0.0,) * 7, 3, ())
+        outputs = way(_regress, [np.empty(0)] * 3, (0.0,) * 7, 3, ())
         assert [len(output) for output in outputs] == [0, 0, 0]

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market_pipeline.anomalies.market import _median, path_of, residuals, view_of
+from market_pipeline.anomalies.market import path_of, view_of
+from market_pipeline.anomalies.median import median
 from market_pipeline.anomalies.market_coins import market_eras
 from market_pipeline.anomalies.parameters import PARAMETERS
+from market_pipeline.anomalies.residuals import residuals
 from market_pipeline.anomalies.returns import returns_of
 
 SIGMA = 0.001  # per square root of a minute
@@ -43,7 +45,7 @@ values = st.floats(-1e6, 1e6) | st.just(np.nan)
 )
 def test_the_median_is_that_of_numpy_where_two_or_more_are_known(rows):
     table = np.array(rows)
-    found = _median([column.copy() for column in table.T])
+    found = median(list(table.T), 2)
     for value, row in zip(found, table, strict=True):
         known = row[np.isfinite(row)]
         assert np.isnan(value) if len(known) < 2 else value == pytest.approx(np.median(known), rel=1e-12)
