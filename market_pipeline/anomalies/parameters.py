@@ -78,7 +78,7 @@ class Parameters:
     residual_truncation: float = 3.0
     # A coin whose market moved at least so many times as far (each in its own standard deviations) moved with
     # the market; below the other it moved alone.
-    market_ratio: float = 0.5
+    market_ratio: float = 0.4
     idiosyncratic_ratio: float = 0.3
     # The market is told by at most this many coins.
     market_coins: int = 8
