@@ -29,6 +29,8 @@ class Grid:
 
 GRID = Grid()
 _NODES = 15
+# Far beyond belief only the last node has weight and the variance is lost; integrated it is 0.0786 or more.
+_LEAST_SHARE = 0.07
 # From the highest power down.
 _ERFC = (
     0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807, -0.18628806, 0.09678418, 0.37409196,
@@ -61,7 +63,7 @@ def _posterior() -> tuple[Floats, Floats]:
     shift = (posterior * deviations).sum(axis=-1)
     spread = (posterior * deviations**2).sum(axis=-1) - shift**2
     prior = np.maximum((GRID.deviation_step * np.arange(GRID.rows)) ** 2, 1e-12)[:, None]
-    share = np.where(prior > 1e-9, spread / prior, 1.0)
+    share = np.where(prior > 1e-9, np.maximum(spread / prior, _LEAST_SHARE), 1.0)
     return shift.ravel(), share.ravel()
 
 

@@ -16,6 +16,8 @@ from market_pipeline.anomalies.volatility_filter import filter_volatility
 SIZE = 600
 # Far beyond any market: prices from the smallest to the largest number there is.
 EXTREME = 1_400.0
+# The shortest time between two quotes, in minutes.
+MICROSECOND = 1e-6 / 60
 
 
 @pytest.fixture
@@ -88,12 +90,13 @@ def test_the_horizons_give_the_same_bits_interpreted_and_compiled(both_ways, ser
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=st.lists(st.tuples(st.floats(-30, 10), st.floats(0, 1e6)), min_size=1, max_size=30))
+@given(rows=st.lists(st.tuples(st.floats(-30, 10), st.floats(MICROSECOND, 1e6)), min_size=1, max_size=30))
 def test_any_returns_after_any_time_give_the_same_bits(both_ways, rows):
     sizes, minutes = np.array(rows).T
     scales = np.zeros(len(rows))
     interpreted, compiled = both_ways(lambda: filter_volatility(sizes, scales, minutes, -7.0, 1.0))
     assert same_bits(interpreted, compiled)
+    assert (compiled.variance > 0).all() and np.isfinite(compiled.mean).all()
 
 
 def test_few_rows_run_interpreted_and_many_compiled(monkeypatch):

@@ -74,6 +74,14 @@ def test_where_little_is_known_posterior_moments_are_still_close(u, deviation):
     assert deviation * math.sqrt(looked_up(shares, u, deviation)) == pytest.approx(spread, abs=0.1)
 
 
+def test_some_variance_is_left_after_any_return():
+    """Without any the next quote, a moment later, would divide by it."""
+    shares = filter_tables()[1].reshape(GRID.rows, GRID.columns)
+    assert shares.min() >= 0.07
+    u, deviation = GRID.lowest + GRID.step * (GRID.columns - 1), GRID.deviation_step * (GRID.rows - 1)
+    assert (integrated_posterior(u, deviation)[1] / deviation) ** 2 > 0.07
+
+
 def test_the_filter_and_the_residuals_look_up_the_same_tails():
     """Two ways of the same look-up: the loop's own and the one for whole arrays."""
     u, deviation = np.array([-3.3, 0.02, 1.17, 2.9]), 0.43
