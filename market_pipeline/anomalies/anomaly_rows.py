@@ -53,7 +53,6 @@ class RowMaker:
         expected = simple_return(deviation)
         every_days = expected_every_days(finding.p, usual_gap(table, at))
         own_id = id_of(table, finding.kind, at)
-        severity_p = finding.p if finding.severity_p is None else finding.severity_p
         seconds = table.seconds(before, at)
         return Anomaly(
             symbol=table.symbol(at),
@@ -63,7 +62,7 @@ class RowMaker:
             episode_id=episode.id,
             event_id=own_id if finding.kind is Kind.MARKET_MOVE else finding.event_id,
             scope=market.scope.value,
-            severity=severity_of(severity_p, self._settings).value,
+            severity=severity_of(finding.p, self._settings).value,
             direction=self._direction(finding),
             detected_at=to_time(self._detected(finding)),
             price_before=table.price(before),

@@ -35,7 +35,7 @@ class Finding:
     """A flagged quote at position `at`, whose move starts from the quote at `before`.
 
     `until` is the position of the quote that undid a bad tick, of the height of a market event; `p` is
-    calibrated, NaN if unknown. `severity_p` is set where the severity is not by `p`.
+    calibrated, NaN if unknown, that of a market event at its height.
     """
 
     kind: Kind
@@ -45,7 +45,6 @@ class Finding:
     threshold: float
     p: float = math.nan
     p_raw: float = math.nan
-    severity_p: float | None = None
     until: int | None = None
     flags: tuple[str, ...] = ()
     market: MarketView | None = None

@@ -57,7 +57,7 @@ def find_market_events(table: ScoreTable, settings: DetectionSettings) -> list[M
             event.last = moment
             if table["market_p"][at] < table["market_p"][event.peak]:
                 event.peak = at
-        elif (begun := _begin(table, at, settings)) is not None:
+        elif (begun := _begin(table, at, event, settings)) is not None:
             events.append(begun)
     return [_completed(table, event) for event in events]
 
@@ -70,7 +70,9 @@ def _triggers(table: ScoreTable, settings: DetectionSettings) -> list[int]:
     return [at for at in in_time.tolist() if WARM_UP not in table.quality(at)]
 
 
-def _begin(table: ScoreTable, at: int, settings: DetectionSettings) -> MarketEvent | None:
+def _begin(
+    table: ScoreTable, at: int, previous: MarketEvent | None, settings: DetectionSettings
+) -> MarketEvent | None:
     """The event that begins with the quote at `at`, if enough coins moved the same way."""
     moves, lead = _largest_moves(table, at)
     standard = moves.standard
@@ -79,7 +81,11 @@ def _begin(table: ScoreTable, at: int, settings: DetectionSettings) -> MarketEve
     same = np.nan_to_num(standard * direction) >= MOVED
     known = len(_known(moves))
     moment = int(table.moments[at])
-    leader = _leader(table, moment, moves, np.where(same, standard * direction, 0.0))
+    # A coin whose quotes have stopped may have moved most, but not now, and it may have led the last event.
+    since = moment - _interval(table, at)
+    if previous is not None:
+        since = max(since, int(table.moments[previous.finding.at]) + 1)
+    leader = _leader(table, (since, moment), moves, np.where(same, standard * direction, 0.0))
     if known < _FEWEST_COINS or np.count_nonzero(same) < _SAME_WAY * known or leader is None:
         return None
     own, before = int(moves.after[leader]), int(moves.before[leader])
@@ -93,22 +99,29 @@ def _begin(table: ScoreTable, at: int, settings: DetectionSettings) -> MarketEve
     return event
 
 
-def _leader(table: ScoreTable, moment: int, moves: Moves, sizes: NDArray[np.float64]) -> int | None:
-    """The number of the coin that moved most, by `sizes`.
+def _leader(
+    table: ScoreTable, span: tuple[int, int], moves: Moves, sizes: NDArray[np.float64]
+) -> int | None:
+    """The number of the coin that moved most, by `sizes`, among those quoted since the start of `span`.
 
-    Its quote must lie in the day of `moment`, as nearest quotes may lie beyond midnight.
+    Its quote must lie in the day of the span's end, as nearest quotes may lie beyond midnight.
     """
     for code in np.argsort(-sizes, kind="stable").tolist():
-        if sizes[code] > 0 and same_day(int(table.moments[moves.after[code]]), moment):
+        quoted = int(table.moments[moves.after[code]])
+        if sizes[code] > 0 and quoted >= span[0] and same_day(quoted, span[1]):
             return int(code)
     return None
+
+
+def _interval(table: ScoreTable, at: int) -> int:
+    """The time since the changed quote before, microseconds."""
+    return max(int(table.number("elapsed_seconds", at) * MICROSECONDS), MINUTE)
 
 
 def _largest_moves(table: ScoreTable, at: int) -> tuple[Moves, int]:
     """The coins' moves up to the quote at `at`, over the horizon at which their median is largest."""
     end = int(table.moments[at])
-    step = max(int(table.number("elapsed_seconds", at) * MICROSECONDS), MINUTE)
-    widths = [step, *(int(horizon * MINUTE) for horizon in PARAMETERS.horizons)]
+    widths = [_interval(table, at), *(int(horizon * MINUTE) for horizon in PARAMETERS.horizons)]
     best: tuple[float, Moves, int] | None = None
     for width in widths:
         moves = moves_between(table, end - width, end, slow_volatility)
@@ -132,10 +145,10 @@ def _add_members(table: ScoreTable, event: MarketEvent, moves: Moves) -> None:
 
 
 def _completed(table: ScoreTable, event: MarketEvent) -> MarketEvent:
-    """The event with the members of its peak, and as severe as that."""
+    """The event with the members of its height, and as rare as that."""
     if event.peak != event.finding.at:
         _add_members(table, event, _largest_moves(table, event.peak)[0])
     members = tuple(sorted(event.moves, key=lambda symbol: (-abs(event.moves[symbol]), symbol)))
-    worst = table.number("market_p", event.peak)
-    event.finding = replace(event.finding, members=members, severity_p=worst, until=event.peak)
+    p = table.number("market_p", event.peak)
+    event.finding = replace(event.finding, members=members, score=score_of(p), p=p, until=event.peak)
     return event

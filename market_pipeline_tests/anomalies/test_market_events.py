@@ -1,6 +1,6 @@
 """A market that moves as a whole is one event with its members, not an alarm per coin."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from market_pipeline.anomalies.detect import alarms, detect_columns
 
 SYMBOLS = ("ADA", "BTC", "ETH", "SOL")
 SIZE = 40
+START = datetime(2023, 6, 1, tzinfo=timezone.utc)
 
 
 @pytest.fixture
@@ -90,8 +91,8 @@ def test_a_member_that_went_further_than_the_market_says_so(market):
 def test_triggers_within_an_hour_are_one_event_and_its_height_is_told(market):
     worst = {row: 1e-5 for row in (20, 60, 100, 140)} | {row + 8: 1e-9 for row in (20, 60, 100, 140)}
     [event] = alarms(detect_columns(market([0.02, 0.02, 0.02, 0.03], triggers=(20, 28), market_p=worst)))
-    assert event.severity == "critical"
-    assert event.p_calibrated == 1e-5
+    assert (event.severity, event.p_calibrated, event.score) == ("critical", 1e-9, pytest.approx(9))
+    assert event.expected_every_days == pytest.approx(300 / 86_400 / 1e-9)
     assert event.episode_first == event.timestamp
     assert event.episode_last == event.episode_peak == event.timestamp + timedelta(minutes=40)
 
@@ -145,3 +146,21 @@ def test_the_market_in_its_warm_up_moves_nobody(market):
 def test_an_event_is_confirmed_by_its_own_coin(market):
     [event] = alarms(detect_columns(market([0.02, 0.02, 0.02, 0.04])))
     assert (event.confirmation, event.confirmed_at - event.timestamp) == ("persisted", timedelta(minutes=60))
+
+
+def test_a_coin_whose_quotes_have_stopped_leads_no_second_event(series, scores_of):
+    """Its last quote leads the first already, and a coin's quote has one row of a kind."""
+    coins, triggers = [], {}
+    for symbol in ("BTC", "ETH", "SOL"):
+        prices = 100 + 0.01 * (np.arange(80) % 3)
+        prices[50:] *= 0.9 if symbol == "SOL" else 0.95
+        seconds = np.arange(80) * 300
+        quoted = (seconds <= 50 * 300) | (symbol != "SOL")
+        triggers |= {len(coins) * 80 + row: 1e-5 for row in (50, 65) if symbol != "SOL"}
+        coins.append(series(prices[quoted], seconds[quoted], symbol))
+    rows = [row for row in detect_columns(scores_of(*coins, market_p=triggers)) if row.kind == "market_move"]
+    assert [(row.symbol, row.timestamp) for row in rows if row.symbol == "SOL"] == [
+        ("SOL", START + timedelta(minutes=250))
+    ]
+    assert len({row.id for row in rows}) == len(rows) == 2
+    assert all(row.timestamp >= row.episode_first for row in rows)
