@@ -24,7 +24,10 @@ class Residuals:
 
 
 def residuals(own_z: Floats, market_z: Floats, minutes: Floats) -> Residuals:
-    """The residual of standardised moves on the market's; NaN where the market is not known."""
+    """The residual of standardised moves on the market's; NaN where the market is not known.
+
+    `minutes` is the time that each move took; an unchanged quote is no move.
+    """
     numbers = (
         -math.log(2) / PARAMETERS.beta_half_life,
         -math.log(2) / PARAMETERS.residual_half_life,

@@ -99,7 +99,7 @@ def _score_coin(
 ) -> dict[str, NDArray[Any]]:
     returns = coin.returns
     view = view_of(symbol, returns, coin.z, market)
-    left = residuals(coin.z, view.z, returns.step)
+    left = residuals(coin.z, view.z, returns.elapsed)
     known = np.isfinite(view.z)
     # The log price of the market in units of this coin's slow volatility.
     steps = np.where(known & returns.changed, view.z * (coin.deviation / coin.filtered.slow), 0.0)

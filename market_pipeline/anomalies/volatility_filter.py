@@ -80,15 +80,15 @@ def _filter(rows, numbers, tables, out):  # type: ignore[no-untyped-def]
     p11 = stationary_1
     p22 = stationary_2
     slow = math.exp(2.0 * (m0 + p00))
-    last = -1.0
-    a = b = weight = 0.0
+    last = last_since = -1.0
+    a = b = weight = since = 0.0
     for i in range(len(log_sizes)):
         passed = minutes[i]
+        since += passed
         if passed != last:
             last = passed
             a = math.exp(rate_1 * passed)
             b = math.exp(rate_2 * passed)
-            weight = 1.0 - math.exp(slow_rate * passed)
         m1 *= a
         m2 *= b
         p00 += wander * passed
@@ -147,6 +147,11 @@ def _filter(rows, numbers, tables, out):  # type: ignore[no-untyped-def]
         square = math.exp(2.0 * size)
         if known > 0.0 and square > truncation * slow:
             square = truncation * slow
+        # The time over unchanged quotes is that of the next changed one.
+        if since != last_since:
+            last_since = since
+            weight = 1.0 - math.exp(slow_rate * since)
+        since = 0.0
         known += weight * (1.0 - known)
         if known > 0.0:
             slow += weight / known * (square - slow)

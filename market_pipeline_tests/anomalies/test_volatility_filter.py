@@ -166,3 +166,17 @@ def test_in_its_own_world_its_probabilities_are_true(filtered, seed):
         assert (p < nominal).mean() == pytest.approx(nominal, rel=error)
     off = (log_volatility - found.mean) ** 2 / found.variance
     assert off.mean() == pytest.approx(1, abs=0.06)
+
+
+def test_unchanged_quotes_do_not_lengthen_the_memory_of_the_slow_volatility():
+    """Half of the quotes stale is half of the moves, not half of the time."""
+    rng = np.random.default_rng(3)
+    moves = 1e-3 * np.where(np.arange(4_000) < 2_000, 1.0, 3.0) * rng.standard_normal(4_000)
+    log_size, ten = np.log(np.abs(moves)), np.full(4_000, 10.0)
+    plain = filter_volatility(log_size, 0.5 * np.log(ten), ten, -7.0, 1.0)
+    # The same moves with an unchanged quote in the middle of each.
+    doubled = np.full(8_000, np.nan)
+    doubled[1::2] = log_size
+    five = np.full(8_000, 5.0)
+    stale = filter_volatility(doubled, np.full(8_000, 0.5 * np.log(10.0)), five, -7.0, 1.0)
+    assert stale.slow[1::2] == pytest.approx(plain.slow, rel=1e-9)
