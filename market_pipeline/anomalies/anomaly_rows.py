@@ -51,7 +51,7 @@ class RowMaker:
         confirmation = confirm(table, finding)
         deviation = self._deviation(finding)
         expected = simple_return(deviation)
-        every_days = expected_every_days(finding.p, usual_gap(table, at))
+        every_days = expected_every_days(finding.p, self._spacing(finding))
         own_id = id_of(table, finding.kind, at)
         seconds = table.seconds(before, at)
         return Anomaly(
@@ -112,6 +112,12 @@ class RowMaker:
         seconds = max(table.seconds(finding.before, finding.at), 60 * PARAMETERS.shortest_interval)
         deviation = rate * math.sqrt(seconds)
         return deviation if math.isfinite(deviation) else math.nan
+
+    def _spacing(self, finding: Finding) -> float:
+        """The seconds for which one probability stands: moves over a long gap do not come at every quote."""
+        usual = usual_gap(self._table, finding.at)
+        own = self._table.number("elapsed_seconds", finding.at)
+        return usual if finding.kind in _SLOW else max(usual, own)
 
     def _z(self, finding: Finding, deviation: float) -> float | None:
         if finding.kind is Kind.STALE_FEED or not deviation > 0:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.score_table import MICROSECONDS, Positions, ScoreTable
 
 Volatility = Callable[[ScoreTable, Positions], NDArray[np.float64]]
@@ -39,7 +40,7 @@ class Moves:
 def slow_volatility(table: ScoreTable, positions: Positions) -> NDArray[np.float64]:
     """What the large-move score of each quote divides by: log return per square root of a second."""
     before = table.scores["large_move_before"][positions]
-    seconds = (table.moments[positions] - table.moments[before]) / MICROSECONDS
+    seconds = _seconds(table, before, positions)
     volatility = np.abs(_log_moves(table, before, positions)) / np.sqrt(seconds)
     return np.where(before >= 0, volatility / table["large_move_score"][positions], np.nan)
 
@@ -70,8 +71,7 @@ def _moves_between(table: ScoreTable, start: int, end: int, volatility: Volatili
     known &= (start - table.moments[before] <= oldest) & (end - table.moments[after] <= oldest)
     log_move = np.where(known, _log_moves(table, before, after), np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
-        seconds = (table.moments[after] - table.moments[before]) / MICROSECONDS
-        standard = log_move / (volatility(table, after) * np.sqrt(seconds))
+        standard = log_move / (volatility(table, after) * np.sqrt(_seconds(table, before, after)))
     return Moves(log_move, np.where(np.isfinite(standard), standard, np.nan), before, after)
 
 
@@ -85,6 +85,12 @@ def _nearest(table: ScoreTable, moment: int) -> Positions:
     nearer = exists & (wait <= LATER) & ((last < 0) | (wait < moment - table.moments[last]))
     nearest: Positions = np.where(nearer, following, last)
     return nearest
+
+
+def _seconds(table: ScoreTable, before: Positions, after: Positions) -> NDArray[np.float64]:
+    """The time of moves, no shorter than the scores take it for."""
+    seconds = (table.moments[after] - table.moments[before]) / MICROSECONDS
+    return np.maximum(seconds, 60 * PARAMETERS.shortest_interval)
 
 
 def _log_moves(table: ScoreTable, before: Positions, after: Positions) -> NDArray[np.float64]:

@@ -205,6 +205,15 @@ def test_how_often_it_is_expected_follows_from_p_and_the_usual_spacing(scores_of
     assert row.expected_every_days == pytest.approx(300 / 86_400 / 1e-4)
 
 
+def test_a_move_over_a_gap_is_not_expected_at_every_quote(scores_of, series):
+    """A p of 0.01 for moves over a week: once in two years, not several times a day."""
+    seconds = [0, 300, 600, 900, 1200, 1200 + 7 * 86_400]
+    scores = scores_of(series([100, 101, 100, 101, 100, 106], seconds), jump_p={5: 0.01})
+    [row] = [row for row in detect_columns(scores) if row.kind == "user_threshold"]
+    assert row.expected_every_days == pytest.approx(700)
+    assert "is expected once in 2 years" in row.explanation
+
+
 def test_what_is_not_known_is_none(scores_of, quotes):
     [row] = detect_columns(scores_of(quotes({2: 102.0}), jump_p={2: 1e-4}, volatility_percentile={2: np.nan}))
     unknown = (
