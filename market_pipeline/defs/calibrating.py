@@ -8,7 +8,7 @@ from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.learning import calibrate_columns
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION, PARAMETERS
 from market_pipeline.clock import DAY
-from market_pipeline.defs.detector_calibration import MADE_AGAIN, next_as_of
+from market_pipeline.defs.calibration_times import MADE_AGAIN, next_as_of
 from market_pipeline.slices import Slice
 from market_pipeline.storage.calibrations import of_other_versions, save, stored_document
 from market_pipeline.storage.columns import Columns

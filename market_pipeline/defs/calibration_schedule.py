@@ -11,7 +11,7 @@ import dagster as dg
 
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.clock import start_of_day, utc_now
-from market_pipeline.defs.detector_calibration import MADE_AGAIN, next_as_of
+from market_pipeline.defs.calibration_times import MADE_AGAIN, next_as_of
 from market_pipeline.defs.jobs import CALIBRATE_DETECTORS, COMPLETE_DAYS
 from market_pipeline.defs.local_runs import unfinished_run
 from market_pipeline.defs.repair_sensor import REPAIRED_DAYS

@@ -5,12 +5,10 @@ midnight. So no row of the day at hand changes when it arrives, and every later 
 was known when it began.
 """
 
-from datetime import datetime, timedelta
-
 import dagster as dg
 
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
-from market_pipeline.clock import DAY, start_of_day, utc_now
+from market_pipeline.clock import utc_now
 from market_pipeline.defs.metadata import GROUP, OWNERS, table_metadata
 from market_pipeline.defs.raw_prices import RAW_PRICES
 from market_pipeline.defs.resources import DatabaseResource
@@ -21,18 +19,9 @@ from market_pipeline.symbols import Catalogue
 
 DETECTOR_CALIBRATION = "detector_calibration"
 
-# After a change of the detectors the calibrations of these days are made again for the new ones: of the
-# days that are scored again by themselves, and one for the first of them.
-MADE_AGAIN = timedelta(days=32)
-
 # The data version that Dagster notes for what was not there yet. Calibrations are only ever added, and
 # each for later days: for a day that is scored nothing has changed, and it must not show as outdated.
 _NOTHING_CHANGED = dg.DataVersion("INITIAL")
-
-
-def next_as_of(now: datetime) -> datetime:
-    """The as-of time of a calibration made at `now` (aware UTC): the coming midnight, UTC."""
-    return start_of_day(now.date() + DAY)
 
 
 def build_detector_calibration(catalogue: Catalogue, kinds: set[str]) -> dg.AssetsDefinition:

@@ -12,7 +12,7 @@ from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.budget.status import budget_status
 from market_pipeline.budget.wiring import account_of, limits_now, live_reserve
 from market_pipeline.clock import iso, utc_now
-from market_pipeline.defs.detector_calibration import MADE_AGAIN
+from market_pipeline.defs.calibration_times import MADE_AGAIN
 from market_pipeline.defs.jobs import COMPLETE_DAYS, JOBS, SCORE_DAYS
 from market_pipeline.defs.local_runs import unfinished_run
 from market_pipeline.defs.outdated import outdated_days

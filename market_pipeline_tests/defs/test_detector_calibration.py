@@ -11,7 +11,7 @@ from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.clock import start_of_day, utc_now
 from market_pipeline.defs.calibration_schedule import completed_on, waiting_for
-from market_pipeline.defs.detector_calibration import next_as_of
+from market_pipeline.defs.calibration_times import next_as_of
 from market_pipeline.storage import tables
 from market_pipeline.storage.calibrations import save, stored_document
 
