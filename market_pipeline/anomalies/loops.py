@@ -8,6 +8,7 @@ The loops are plain arithmetic on numbers, so both ways give the same results to
 import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,12 @@ def run(
     """Call `loop(rows, numbers, tables, out)`; the `outputs` arrays that it filled, as long as the rows."""
     many = len(rows[0]) >= COMPILED_FROM or "numba" in sys.modules
     return (_compiled if many else _interpreted)(loop, rows, numbers, outputs, tables)
+
+
+def expect(rows: int) -> None:
+    """Load Numba if the series to come have so many `rows` in all that it pays, however short each is."""
+    if rows >= COMPILED_FROM:
+        import_module("numba")
 
 
 def _interpreted(
@@ -62,5 +69,9 @@ def _machine_code(loop: Callable[..., Any]) -> Callable[..., Any]:
     """`loop` as machine code, kept on disk between processes where that is possible."""
     import numba
 
-    machine_code: Callable[..., Any] = numba.njit(cache=True)(loop)
+    machine_code: Callable[..., Any]
+    try:
+        machine_code = numba.njit(cache=True)(loop)
+    except RuntimeError:  # Neither the package's folder nor one of the user's can be written to.
+        machine_code = numba.njit(loop)
     return machine_code

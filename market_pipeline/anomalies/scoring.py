@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from market_pipeline.anomalies.calibration import GPD, PRIOR, Calibration
 from market_pipeline.anomalies.coin_moves import CoinMoves, coin_moves
 from market_pipeline.anomalies.horizons import LargeMoves, large_moves
+from market_pipeline.anomalies.loops import expect
 from market_pipeline.anomalies.market import MarketView, view_of
 from market_pipeline.anomalies.market_coins import Era, market_eras
 from market_pipeline.anomalies.parameters import PARAMETERS
@@ -67,6 +68,7 @@ def score_groups(
 
     With `details` also what a row of the anomalies table tells beside the scores.
     """
+    expect(len(prices))
     moves = {
         symbol: coin_moves(PriceSeries(symbol, timestamps[rows], prices[rows]), calibration)
         for symbol, rows in groups.items()
