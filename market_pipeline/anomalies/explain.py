@@ -74,7 +74,7 @@ def still_sentence(move: Move, quotes: int, expected: float) -> str:
 
 
 def market_sentence(move: Move, moved: list[str], known: int, rarity: Rarity, peak: str) -> str:
-    """A market event by the coin that moved most; `moved` are its members, `peak` how far it went later."""
+    """A market event by the coin that moved most; `moved` are its members, `peak` is of `peak_words`."""
     direction = "rose" if move.change > 0 else "fell"
     names = ", ".join(moved[:5]) + (f" and {len(moved) - 5} more" if len(moved) > 5 else "")
     what = (
@@ -85,5 +85,5 @@ def market_sentence(move: Move, moved: list[str], known: int, rarity: Rarity, pe
 
 
 def peak_words(symbol: str, change: float, at: datetime, since: datetime) -> str:
-    """How far an event had gone at its peak: the move of one coin since the event's start."""
-    return f"at its height at {at:%H:%M} UTC {symbol} was at {format_signed(change)} since {since:%H:%M}"
+    """Where one coin stood at the peak of an event; that may be the way back, so it need not be further."""
+    return f"most unusual at {at:%H:%M} UTC, with {symbol} at {format_signed(change)} since {since:%H:%M}"

@@ -34,8 +34,8 @@ class MarketView:
 class Finding:
     """A flagged quote at position `at`, whose move starts from the quote at `before`.
 
-    `until` is the position of the quote that undid a bad tick, of the height of a market event; `p` is
-    calibrated, NaN if unknown, that of a market event at its height.
+    `until` is the position of the quote that undid a bad tick, the peak of a market event; `p` is
+    calibrated, NaN if unknown, that of a market event at its peak.
     """
 
     kind: Kind

@@ -145,7 +145,7 @@ def _add_members(table: ScoreTable, event: MarketEvent, moves: Moves) -> None:
 
 
 def _completed(table: ScoreTable, event: MarketEvent) -> MarketEvent:
-    """The event with the members of its height, and as rare as that."""
+    """The event with the members of its peak, and as rare as that."""
     if event.peak != event.finding.at:
         _add_members(table, event, _largest_moves(table, event.peak)[0])
     members = tuple(sorted(event.moves, key=lambda symbol: (-abs(event.moves[symbol]), symbol)))

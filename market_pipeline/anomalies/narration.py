@@ -74,7 +74,7 @@ def _company(table: ScoreTable, finding: Finding) -> Company:
 
 
 def _peak(table: ScoreTable, finding: Finding) -> str:
-    """Where the coin of a market event stood at the event's height, if that came later."""
+    """Where the coin of a market event stood at the event's peak, if that came later."""
     if finding.until is None or table.moments[finding.until] <= table.moments[finding.at]:
         return ""
     position = int(table.latest(int(table.moments[finding.until]))[table.code(finding.at)])

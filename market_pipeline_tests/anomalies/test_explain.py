@@ -110,7 +110,7 @@ def test_a_stale_feed_says_for_how_long():
 def test_a_market_event_names_its_members(members, names):
     peak = peak_words("SOL", -0.2, AT + timedelta(minutes=30), AT)
     assert market_sentence(move(), members, 8, Rarity(100, True), peak) == (
-        f"The market fell: {names}, SOL by 15.2 % in 5 min (2023-06-10 04:10-04:15 UTC); at its height at "
-        "04:40 UTC SOL was at -20.0 % since 04:10; a quote after such a move of the market is expected once in 3 "
-        "months given the last 90 days."
+        f"The market fell: {names}, SOL by 15.2 % in 5 min (2023-06-10 04:10-04:15 UTC); most unusual at "
+        "04:40 UTC, with SOL at -20.0 % since 04:10; a quote after such a move of the market is expected once in "
+        "3 months given the last 90 days."
     )

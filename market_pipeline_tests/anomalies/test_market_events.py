@@ -121,7 +121,7 @@ def test_the_row_keeps_its_id_while_the_event_goes_on(market):
     [event] = alarms(detect_columns(scores))
     assert event.symbol == "SOL"
     assert event.members.startswith("ADA,SOL")
-    assert "at its height at 02:00 UTC SOL was at -3.0 % since 01:35" in event.explanation
+    assert "most unusual at 02:00 UTC, with SOL at -3.0 % since 01:35" in event.explanation
 
 
 def test_large_moves_of_members_are_linked_by_the_market_over_their_own_time(market):
