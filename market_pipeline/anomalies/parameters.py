@@ -1,7 +1,8 @@
-"""Every constant of the scores, and the version that rows carry and Dagster compares.
+"""The parameters of the scores, and the version that rows carry and Dagster compares.
 
-A change of any of them is a change of what an anomaly is: `DETECTOR_VERSION` follows them by itself,
-`RULES` is raised by hand when a formula changes.
+A change of any of them is a change of what an anomaly is: `DETECTOR_VERSION` follows them by itself.
+`RULES` is raised by hand when a formula changes, or a constant that stays beside its rule: a test asks
+for that.
 """
 
 import hashlib
