@@ -24,7 +24,7 @@ def test_a_price_that_has_no_logarithm_is_refused(series, price):
 def test_a_quote_without_time_is_refused(series, size):
     whole = series(np.arange(1.0, size + 1), np.arange(size))
     times = whole.timestamps.copy()
-    times[size - 1] = np.datetime64("NaT")
+    times[size - 1] = np.datetime64("NaT", "us")
     with pytest.raises(ValueError, match=f"BTC: quote number {size - 1} has no time"):
         PriceSeries("BTC", times, whole.prices)
 
