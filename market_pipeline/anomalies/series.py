@@ -45,21 +45,6 @@ class PriceSeries:
     def __len__(self) -> int:
         return len(self.prices)
 
-    def between(self, start: datetime, end: datetime) -> PriceSeries:
-        """The quotes from `start` (included) to `end` (not included), both aware."""
-        first, last = np.searchsorted(self.timestamps, [to_datetime64(start), to_datetime64(end)])
-        return PriceSeries(self.symbol, self.timestamps[first:last], self.prices[first:last])
-
-    def seconds_between(self, before: NDArray[np.intp], after: NDArray[np.intp]) -> NDArray[np.float64]:
-        """The time from quotes number `before` to quotes number `after`, in seconds."""
-        elapsed = self.timestamps[after] - self.timestamps[before]
-        seconds: NDArray[np.float64] = elapsed / np.timedelta64(1, "s")
-        return seconds
-
-    def time(self, index: int) -> datetime:
-        """The time of quote number `index`, aware, in UTC."""
-        return to_datetime(self.timestamps[index])
-
 
 def to_datetime64(moment: datetime) -> np.datetime64:
     """An aware `moment` as the UTC `datetime64[us]` of the series."""

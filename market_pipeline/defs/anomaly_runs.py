@@ -7,7 +7,7 @@ from typing import Any
 
 from market_pipeline.anomalies.anomaly import Anomaly, Kind, Severity
 from market_pipeline.anomalies.calibration import Calibration
-from market_pipeline.anomalies.detect import detect_days
+from market_pipeline.anomalies.detect import alarms, detect_days
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.storage.calibrations import calibrations_for
 from market_pipeline.storage.columns import Columns
@@ -39,13 +39,12 @@ def partition_numbers(
 
 
 def _numbers(rows: Sequence[Anomaly]) -> dict[str, Any]:
-    alarms = [row for row in rows if row.event_id in (None, row.id)]
     kinds = Counter(f"kind_{Kind(row.kind).value}" for row in rows)
     severities = {f"severity_{severity.value}": 0 for severity in Severity}
     severities |= Counter(f"severity_{Severity(row.severity).value}" for row in rows)
     return {
         "dagster/row_count": len(rows),
-        "alarms": len(alarms),
+        "alarms": len(alarms(rows)),
         **severities,
         **dict(sorted(kinds.items())),
         "detector_version": DETECTOR_VERSION,

@@ -47,11 +47,6 @@ def stored_document(database: Database, as_of: datetime, detector_version: str) 
     return document
 
 
-def calibration_for(database: Database, day: date, detector_version: str) -> str | None:
-    """The document with which `day` (UTC) is scored, None if nothing was calibrated by then."""
-    return calibrations_for(database, [day], detector_version).get(day)
-
-
 def calibrations_for(database: Database, days: Iterable[date], detector_version: str) -> dict[date, str]:
     """The document of each of `days` (UTC) that has one, with one query."""
     wanted = sorted(set(days))

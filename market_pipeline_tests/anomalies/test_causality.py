@@ -17,6 +17,7 @@ import pytest
 
 from market_pipeline.anomalies.detect import detect_columns
 from market_pipeline.anomalies.scoring import score_columns
+from market_pipeline.anomalies.series import to_datetime
 from market_pipeline.storage.columns import Columns
 
 # Longer than anything stays open in these worlds, whose outages last half an hour.
@@ -50,7 +51,7 @@ def closed(row, other, end):
 def test_settled_rows_never_change(world, as_columns, seed):
     coins = world(seed)
     prices = as_columns(*coins)
-    last = coins[0].time(len(coins[0]) - 1)
+    last = to_datetime(coins[0].timestamps[-1])
     whole = rows_until(prices, last)
     kinds = {row.kind for row in whole.values()}
     assert {"jump", "large_move", "market_move", "bad_tick", "user_threshold"} <= kinds
@@ -71,7 +72,7 @@ def ids_of_quote(rows, row):
 def test_open_rows_change_only_in_what_is_open(world, as_columns, seed):
     coins = world(seed, hours=30)
     prices = as_columns(*coins)
-    last = coins[0].time(len(coins[0]) - 1)
+    last = to_datetime(coins[0].timestamps[-1])
     whole = rows_until(prices, last)
     ticks = {(row.symbol, row.timestamp) for row in whole.values() if row.kind == "bad_tick"}
     for minutes in range(60, 600, 45):

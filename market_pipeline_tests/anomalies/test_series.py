@@ -1,6 +1,6 @@
-"""The price series: what it refuses and how it is cut."""
+"""The price series: what it refuses."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 import numpy as np
 import pytest
@@ -32,19 +32,6 @@ def test_a_quote_without_time_is_refused(series, size):
 def test_columns_of_unequal_length_are_refused():
     with pytest.raises(ValueError, match="BTC: 0 timestamps for 1 prices"):
         PriceSeries("BTC", np.array([], dtype="datetime64[us]"), np.array([1.0]))
-
-
-def test_a_cut_holds_its_start_but_not_its_end(series):
-    whole = series([1.0, 2.0, 3.0, 4.0], [0, 300, 600, 900])
-    cut = whole.between(whole.time(1), whole.time(3))
-    assert cut.prices.tolist() == [2.0, 3.0]
-    assert cut.symbol == "BTC"
-
-
-def test_a_cut_given_in_another_time_zone_is_the_same_cut(series):
-    whole = series([1.0, 2.0, 3.0], [0, 300, 600])
-    paris = timezone(timedelta(hours=2))
-    assert len(whole.between(whole.time(1).astimezone(paris), whole.time(2).astimezone(paris))) == 1
 
 
 def test_times_survive_the_way_through_numpy_to_the_microsecond():

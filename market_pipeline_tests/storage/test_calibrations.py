@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from market_pipeline.storage.calibrations import (
-    calibration_for, calibrations_for, of_other_versions, save, stored_document,
+    calibrations_for, of_other_versions, save, stored_document,
 )
 from market_pipeline.storage.errors import WriteFailed
 
@@ -22,6 +22,10 @@ def keep(database, make):
 
 def day(make, number):
     return (make.START + timedelta(days=number)).date()
+
+
+def calibration_for(database, day, version):
+    return calibrations_for(database, [day], version).get(day)
 
 
 def test_a_calibration_that_is_stored_is_never_changed(database, make, keep):
