@@ -15,7 +15,7 @@ from market_pipeline.anomalies.parameters import DETECTOR_VERSION, PARAMETERS, R
 
 # These change no row, or are followed by the version.
 FREE = {"COMPILED_FROM", "DETECTOR_VERSION", "PARAMETERS", "RULES", "TYPE_CHECKING"}
-PINNED = (2, "f98e23c74c5a")
+PINNED = (2, "1f30076d1af8")
 
 
 def numbers(value):
@@ -32,15 +32,12 @@ def numbers(value):
 
 
 def constants():
-    """Every constant of the detectors by the name of its module."""
-    found = {}
-    for module in pkgutil.iter_modules(anomalies.__path__):
-        names = vars(importlib.import_module(f"{anomalies.__name__}.{module.name}")).items()
-        found[module.name] = {
-            name: numbers(value) for name, value in names if name.isupper() and name not in FREE
-        }
-    found["lead"] = {"LEAD_DAYS": anomalies.LEAD_DAYS}
-    return found
+    """Every constant of the detectors, wherever its module lies."""
+    found = [["LEAD_DAYS", anomalies.LEAD_DAYS]]
+    for module in pkgutil.walk_packages(anomalies.__path__, f"{anomalies.__name__}."):
+        names = vars(importlib.import_module(module.name)).items()
+        found += [[name, numbers(value)] for name, value in names if name.isupper() and name not in FREE]
+    return sorted({json.dumps(each) for each in found})
 
 
 def test_a_constant_that_changes_asks_for_a_new_number_of_the_rules():
@@ -48,7 +45,7 @@ def test_a_constant_that_changes_asks_for_a_new_number_of_the_rules():
 
     Where this fails and rows change with it, raise `RULES`; then write both here.
     """
-    digest = hashlib.sha256(json.dumps(constants(), sort_keys=True).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(json.dumps(constants()).encode()).hexdigest()[:12]
     assert (RULES, digest) == PINNED
 
 
