@@ -13,10 +13,10 @@ from datetime import datetime, timezone
 
 import numpy as np
 
-from market_pipeline.anomalies.hours import HOURS
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
-from market_pipeline.anomalies.returns import Floats
-from market_pipeline.anomalies.tails import Tail
+from market_pipeline.anomalies.scores.hours import HOURS
+from market_pipeline.anomalies.scores.returns import Floats
+from market_pipeline.anomalies.scores.tails import Tail
 
 # The tail of all coins together, for a coin with too little past of its own.
 ALL = "*"

@@ -20,22 +20,22 @@ import numpy as np
 
 from market_pipeline.anomalies import LEAD_DAYS
 from market_pipeline.anomalies.anomaly import Anomaly, Kind, Scope
-from market_pipeline.anomalies.anomaly_rows import RowMaker
-from market_pipeline.anomalies.bad_ticks import merge_bad_ticks
 from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.detection_settings import DetectionSettings
-from market_pipeline.anomalies.episodes import Span, find_episodes
-from market_pipeline.anomalies.event_members import link_members
-from market_pipeline.anomalies.finding import Finding
-from market_pipeline.anomalies.flags import flag_moves
-from market_pipeline.anomalies.growth import only_growing
-from market_pipeline.anomalies.market_events import MarketEvent, find_market_events
-from market_pipeline.anomalies.market_view import view
-from market_pipeline.anomalies.same_quote import link_same_quote
-from market_pipeline.anomalies.score_table import ScoreTable, group
-from market_pipeline.anomalies.scoring import score_columns
+from market_pipeline.anomalies.rules.anomaly_rows import RowMaker
+from market_pipeline.anomalies.rules.bad_ticks import merge_bad_ticks
+from market_pipeline.anomalies.rules.episodes import Span, find_episodes
+from market_pipeline.anomalies.rules.event_members import link_members
+from market_pipeline.anomalies.rules.finding import Finding
+from market_pipeline.anomalies.rules.flags import flag_moves
+from market_pipeline.anomalies.rules.growth import only_growing
+from market_pipeline.anomalies.rules.market_events import MarketEvent, find_market_events
+from market_pipeline.anomalies.rules.market_view import view
+from market_pipeline.anomalies.rules.same_quote import link_same_quote
+from market_pipeline.anomalies.rules.score_table import ScoreTable, group
+from market_pipeline.anomalies.rules.stale_feeds import find_stale_feeds
+from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.anomalies.series import to_datetime64
-from market_pipeline.anomalies.stale_feeds import find_stale_feeds
 from market_pipeline.clock import DAY, start_of_day
 from market_pipeline.storage.columns import Columns
 

@@ -49,7 +49,7 @@ def score_prices(prices: pd.DataFrame, calibration: Calibration | None = None) -
     """
     import pandas as pd
 
-    from market_pipeline.anomalies.scoring import WORDS, score_groups
+    from market_pipeline.anomalies.scores.scoring import WORDS, score_groups
 
     codes, symbols = _symbols_of(prices)
     groups = {symbol: rows for symbol, rows in zip(symbols, _rows_of(codes, len(symbols)), strict=True)}
@@ -73,7 +73,7 @@ def detect_anomalies(
     import pandas as pd
 
     from market_pipeline.anomalies.detect import detect_columns
-    from market_pipeline.anomalies.scoring import score_columns
+    from market_pipeline.anomalies.scores.scoring import score_columns
 
     columns = _columns_of(prices)
     found = detect_columns(score_columns(columns, calibration), calibration, settings or DetectionSettings())
@@ -87,7 +87,7 @@ def calibrate(prices: pd.DataFrame, as_of: datetime | None = None) -> Calibratio
     Hour factors, the level of each coin, and the tails of the scores (see `Calibration`). `prices` as for
     `score_prices`. Raises ValueError like it, and if there are no quotes to tell `as_of`.
     """
-    from market_pipeline.anomalies.learning import calibrate_columns
+    from market_pipeline.anomalies.scores.learning import calibrate_columns
     from market_pipeline.anomalies.series import to_datetime
 
     columns = _columns_of(prices)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from market_pipeline.anomalies.anomaly import Kind
-from market_pipeline.anomalies.wording import format_price
+from market_pipeline.anomalies.words.wording import format_price
 from market_pipeline.charts.flagged import MarketEvent, is_alarm
 from market_pipeline.charts.track import Track
 from market_pipeline.storage.columns import Columns

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from market_pipeline.anomalies.series import to_datetime64
-from market_pipeline.anomalies.wording import format_interval
+from market_pipeline.anomalies.words.wording import format_interval
 from market_pipeline.charts.backdrop import draw_backdrop, names_height, shades_of
 from market_pipeline.charts.canvas import WIDTH, Box, Canvas, to_png
 from market_pipeline.charts.flagged import SEVERITIES, is_alarm, market_events

@@ -51,7 +51,7 @@ def _between(times: NDArray[Any], start: datetime, end: datetime) -> NDArray[np.
 
 
 def _scores(window: Columns, calibration: Calibration | None) -> Columns:
-    from market_pipeline.anomalies.scoring import score_columns
+    from market_pipeline.anomalies.scores.scoring import score_columns
 
     scores = score_columns(window, calibration)
     before = scores["before"]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from market_pipeline.anomalies.calibration import Calibration
-from market_pipeline.anomalies.learning import calibrate_columns
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION, PARAMETERS
+from market_pipeline.anomalies.scores.learning import calibrate_columns
 from market_pipeline.clock import DAY
 from market_pipeline.defs.calibration_times import MADE_AGAIN, next_as_of
 from market_pipeline.slices import Slice

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from market_pipeline.anomalies.returns import returns_of
+from market_pipeline.anomalies.scores.returns import returns_of
 from market_pipeline.anomalies.series import PriceSeries
 from market_pipeline.storage.columns import Columns
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from market_pipeline.anomalies.calibration import ALL, Calibration, CoinCalibration, tail_key
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
-from market_pipeline.anomalies.tails import Tail
+from market_pipeline.anomalies.scores.tails import Tail
 
 AS_OF = datetime(2023, 6, 1, tzinfo=timezone.utc)
 ORDINARY = Calibration(

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from market_pipeline.anomalies.detect import detect_columns
-from market_pipeline.anomalies.scoring import score_columns
+from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.anomalies.series import to_datetime
 from market_pipeline.storage.columns import Columns
 

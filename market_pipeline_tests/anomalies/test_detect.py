@@ -13,7 +13,7 @@ from market_pipeline.anomalies.anomaly import Anomaly, Kind
 from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.detect import alarms, detect_columns, detect_days
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
-from market_pipeline.anomalies.scoring import score_columns
+from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.tables import price_anomalies
 

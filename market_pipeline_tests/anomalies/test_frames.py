@@ -10,7 +10,7 @@ import pytest
 
 from market_pipeline.anomalies import calibrate, detect_anomalies, score_prices
 from market_pipeline.anomalies.anomaly import Anomaly
-from market_pipeline.anomalies.scoring import score_columns
+from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.storage.columns import Columns
 
 PROMISED = [
@@ -228,7 +228,7 @@ def test_asking_for_the_package_imports_neither_pandas_nor_numba():
     """Importing them takes longer than a tick may."""
     code = (
         "import sys, market_pipeline.anomalies as a; a.LEAD_DAYS; "
-        "import market_pipeline.anomalies.scoring, market_pipeline.anomalies.learning; "
+        "import market_pipeline.anomalies.scores.scoring, market_pipeline.anomalies.scores.learning; "
         "print(*sorted({'pandas', 'numba', 'scipy', 'dagster'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

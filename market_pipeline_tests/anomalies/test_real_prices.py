@@ -5,8 +5,8 @@ from datetime import date, datetime, timedelta, timezone
 import pytest
 
 from market_pipeline.anomalies.detect import alarms, detect_columns, detect_days
-from market_pipeline.anomalies.learning import calibrate_columns
-from market_pipeline.anomalies.scoring import score_columns
+from market_pipeline.anomalies.scores.learning import calibrate_columns
+from market_pipeline.anomalies.scores.scoring import score_columns
 
 SYMBOLS = ("ADA", "BTC", "DOT", "ETH", "SOL")
 COLLAPSE = (date(2022, 11, 8), date(2022, 11, 9), date(2022, 11, 10))

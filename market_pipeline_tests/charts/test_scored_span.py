@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from market_pipeline.anomalies.scoring import score_columns
+from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.charts.scores import lead_start, scored_span
 from market_pipeline.storage.columns import Columns
 from market_pipeline_tests.charts.conftest import START, at

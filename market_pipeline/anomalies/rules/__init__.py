@@ -1,0 +1,1 @@
+"""From scores to anomalies: what is flagged, what belongs together, what later quotes say of it."""

@@ -1,0 +1,1 @@
+"""Scores of every quote: volatility, hours, large moves, the market, and how rare each is. NumPy only."""

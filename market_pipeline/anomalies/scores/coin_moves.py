@@ -1,0 +1,80 @@
+"""One coin's moves against its own volatility: the first half of its scores, which needs no other coin."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from market_pipeline.anomalies.calibration import Calibration
+from market_pipeline.anomalies.parameters import MINUTES_PER_YEAR, PARAMETERS
+from market_pipeline.anomalies.scores import hours
+from market_pipeline.anomalies.scores.market import path_of
+from market_pipeline.anomalies.scores.market_coins import CoinPath
+from market_pipeline.anomalies.scores.returns import Floats, Returns, returns_of
+from market_pipeline.anomalies.scores.volatility_filter import Filtered, filter_volatility
+from market_pipeline.anomalies.series import PriceSeries
+
+
+@dataclass(frozen=True, eq=False)
+class CoinMoves:
+    """Per quote: what was expected of it and what came.
+
+    `deviation` is the standard deviation of the log return over its interval, `z` the return in it,
+    `per_minute` the volatility per square root of a minute without the hour factor, `square` the mean
+    squared hour factor of the interval. `path` is how other coins see this one.
+    """
+
+    returns: Returns
+    square: Floats
+    filtered: Filtered
+    per_minute: Floats
+    deviation: Floats
+    z: Floats
+    path: CoinPath
+
+    @property
+    def annual(self) -> Floats:
+        """The volatility per year (0.6 is 60 %), without the hour factor."""
+        volatility: Floats = self.per_minute * math.sqrt(MINUTES_PER_YEAR)
+        return volatility
+
+
+def coin_moves(series: PriceSeries, calibration: Calibration | None) -> CoinMoves:
+    """Filter a series; hour factors and level come from the calibration, or from the series' own past."""
+    returns = returns_of(series)
+    square = _squares(returns, calibration)
+    log_scale = 0.5 * np.log(square * returns.elapsed)
+    with np.errstate(divide="ignore"):
+        log_size = np.log(np.abs(returns.log_return))
+    log_size[~(returns.changed & (returns.before >= 0))] = np.nan
+    filtered = filter_volatility(log_size, log_scale, returns.step, *_level(series.symbol, calibration))
+    # The mean of sigma^2 when log sigma is normal.
+    per_minute = np.exp(filtered.mean + filtered.variance)
+    deviation = per_minute * np.sqrt(square * returns.elapsed)
+    step_variance = per_minute * per_minute * square * returns.step
+    return CoinMoves(
+        returns=returns,
+        square=square,
+        filtered=filtered,
+        per_minute=per_minute,
+        deviation=deviation,
+        z=returns.log_return / deviation,
+        path=path_of(returns, step_variance),
+    )
+
+
+def _squares(returns: Returns, calibration: Calibration | None) -> Floats:
+    if not len(returns.minutes):
+        return np.empty(0)
+    if calibration is not None:
+        return hours.mean_squares(returns, np.array([calibration.hours]), 0)
+    sums = hours.hour_sums(returns)
+    return hours.mean_squares(returns, hours.running_factors(sums), sums.first_day)
+
+
+def _level(symbol: str, calibration: Calibration | None) -> tuple[float, float]:
+    """The log volatility expected before the first quote, and its standard deviation."""
+    settings = PARAMETERS.filter
+    if calibration is not None and symbol in calibration.coins:
+        return calibration.coins[symbol].level, settings.calibrated_level_deviation
+    return math.log(settings.annual_volatility / math.sqrt(MINUTES_PER_YEAR)), settings.level_deviation

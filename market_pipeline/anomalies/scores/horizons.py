@@ -1,0 +1,73 @@
+"""Large moves: over several horizons, against the slow volatility.
+
+    max over h of abs(x(t) - x(t - h)) / (sigma_slow * sqrt(elapsed))
+
+A score relative to present volatility finds the second hour of a crash unsurprising; this one does not.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from market_pipeline.anomalies.parameters import PARAMETERS
+from market_pipeline.anomalies.scores.loops import run
+from market_pipeline.anomalies.scores.returns import Floats, Indices, Returns
+
+
+@dataclass(frozen=True)
+class LargeMoves:
+    """Per quote the largest standardised move of the coin, where it started and over which horizon (minutes,
+    0 for the last return), and the largest of the market over the same horizons."""
+
+    score: Floats
+    before: Indices
+    horizon: Floats
+    market: Floats
+
+
+def large_moves(returns: Returns, slow: Floats, market: Floats, first: int = 0) -> LargeMoves:
+    """The moves of the coin in units of `slow` (per square root of a minute) and those of `market`, the log
+    price of the market in such units, both at the quotes of `returns` from number `first` on."""
+    rows = (returns.minutes, returns.log_price, market, returns.before.astype(np.float64))
+    numbers = (float(first), PARAMETERS.shortest_interval, *PARAMETERS.horizons)
+    squares, before, horizon, market_squares = run(_largest, rows, numbers, outputs=4)
+    before[:first] = -1
+    return LargeMoves(np.sqrt(squares) / slow, before.astype(np.intp), horizon, np.sqrt(market_squares))
+
+
+def _largest(rows, numbers, tables, out):  # type: ignore[no-untyped-def]
+    clocks, path, market, returns_from = rows
+    first, shortest, h1, h2, h3, h4 = numbers
+    squares, before, horizons, market_squares = out
+    s1 = s2 = s3 = s4 = -1
+    for i in range(int(first), len(clocks)):
+        now = clocks[i]
+        while clocks[s1 + 1] <= now - h1:
+            s1 += 1
+        while clocks[s2 + 1] <= now - h2:
+            s2 += 1
+        while clocks[s3 + 1] <= now - h3:
+            s3 += 1
+        while clocks[s4 + 1] <= now - h4:
+            s4 += 1
+        best = best_market = best_horizon = 0.0
+        best_start = -1
+        for start, horizon in ((int(returns_from[i]), 0.0), (s1, h1), (s2, h2), (s3, h3), (s4, h4)):
+            if start >= 0:
+                elapsed = now - clocks[start]
+                if elapsed < shortest:
+                    elapsed = shortest
+                move = path[i] - path[start]
+                square = move * move / elapsed
+                if square > best:
+                    best = square
+                    best_start = start
+                    best_horizon = horizon
+                move = market[i] - market[start]
+                square = move * move / elapsed
+                if square > best_market:
+                    best_market = square
+        squares[i] = best
+        before[i] = best_start
+        horizons[i] = best_horizon
+        market_squares[i] = best_market

@@ -1,0 +1,61 @@
+"""Score tails: how often a score came in the past, and what that says of larger ones.
+
+Beyond a high quantile u the excesses follow a generalised Pareto distribution (Pickands 1975), fitted
+by probability-weighted moments (Hosking & Wallis 1987); used for thresholds as in Siffer et al., KDD 2017:
+
+    P(score > s) = share * (1 + shape * (s - u) / scale) ** (-1 / shape)
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from market_pipeline.anomalies.parameters import PARAMETERS
+from market_pipeline.anomalies.scores.returns import Floats
+
+# Tails of scores beyond these are not believed, whatever a few excesses say.
+_LIGHTEST, _HEAVIEST = -0.3, 0.6
+_LEAST = 1e-300
+
+
+@dataclass(frozen=True)
+class Tail:
+    """`share` of the scores lay above `threshold`; the excesses have this `shape` and `scale`."""
+
+    threshold: float
+    share: float
+    shape: float
+    scale: float
+    scores: int
+
+    def probability(self, scores: Floats) -> Floats:
+        """The probability of a score at least as large; below the threshold a straight line in its logarithm."""
+        p: Floats = np.exp(scores * (math.log(self.share) / self.threshold))
+        beyond = np.flatnonzero(scores > self.threshold)
+        excess = (scores[beyond] - self.threshold) / self.scale
+        if abs(self.shape) < 1e-6:
+            left = np.exp(-excess)
+        else:
+            left = np.maximum(1 + self.shape * excess, _LEAST) ** (-1 / self.shape)
+        p[beyond] = np.maximum(self.share * left, _LEAST)
+        return p
+
+
+def fit(scores: Floats, least: int) -> Tail | None:
+    """The tail of at least `least` scores, or None if there are fewer or they do not vary.
+
+    By probability-weighted moments, which stay unbiased where ordinary moments of heavy tails do not.
+    """
+    if len(scores) < least:
+        return None
+    threshold = float(np.quantile(scores, PARAMETERS.tail_quantile))
+    excess = np.sort(scores[scores > threshold]) - threshold
+    if threshold <= 0 or len(excess) < 2 or excess[-1] <= 0:
+        return None
+    mean = float(excess.mean())
+    above = 1 - (np.arange(1, len(excess) + 1) - 0.35) / len(excess)
+    weighted = float((excess * above).mean())
+    shape = min(max(2 - mean / (mean - 2 * weighted), _LIGHTEST), _HEAVIEST)
+    # The scale keeps the mean where the shape was held back.
+    return Tail(threshold, len(excess) / len(scores), shape, mean * (1 - shape), len(scores))

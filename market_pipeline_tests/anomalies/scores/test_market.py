@@ -1,0 +1,220 @@
+"""The market as a coin sees it: medians of others, what is left without them, and who they are."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from market_pipeline.anomalies.parameters import PARAMETERS
+from market_pipeline.anomalies.scores.market import path_of, view_of
+from market_pipeline.anomalies.scores.market_coins import market_eras
+from market_pipeline.anomalies.scores.median import median
+from market_pipeline.anomalies.scores.residuals import residuals
+from market_pipeline.anomalies.scores.returns import returns_of
+
+SIGMA = 0.001  # per square root of a minute
+
+
+@pytest.fixture
+def coins(series):
+    """Coins by name, each of (log prices in units of SIGMA, minutes)."""
+
+    def build(**quotes):
+        return {
+            symbol: returns_of(series(100 * np.exp(SIGMA * np.array(logs)), np.array(minutes) * 60, symbol))
+            for symbol, (logs, minutes) in quotes.items()
+        }
+
+    return build
+
+
+def seen_by(symbol, coins):
+    """The view of one coin, all with standard deviation SIGMA."""
+    paths = {other: path_of(returns, SIGMA**2 * returns.step) for other, returns in coins.items()}
+    own = coins[symbol]
+    return view_of(symbol, own, own.log_return / (SIGMA * np.sqrt(own.elapsed)), market_eras(paths))
+
+
+values = st.floats(-1e6, 1e6) | st.just(np.nan)
+
+
+@given(
+    st.integers(2, 9).flatmap(
+        lambda coins: st.lists(st.lists(values, min_size=coins, max_size=coins), min_size=1, max_size=9)
+    )
+)
+def test_the_median_is_that_of_numpy_where_two_or_more_are_known(rows):
+    table = np.array(rows)
+    found = median(list(table.T), 2)
+    for value, row in zip(found, table, strict=True):
+        known = row[np.isfinite(row)]
+        assert np.isnan(value) if len(known) < 2 else value == pytest.approx(np.median(known), rel=1e-12)
+
+
+def test_the_market_is_the_median_of_the_others_in_their_own_deviations(coins):
+    grid = [0, 4, 8]
+    others = {"ETH": ([0, 2, 10], grid), "SOL": ([0, 6, 0], grid), "ADA": ([0, 8, 6], grid)}
+    found = seen_by("BTC", coins(BTC=([0, 1, 0], grid), **others))
+    assert np.isnan(found.z[0])
+    # 2, 6 and 8 sigma of a minute over two roots of a minute.
+    assert found.z[1] == pytest.approx(3)
+    assert found.z[2] == pytest.approx(-1)
+    assert found.peers_moved.tolist() == [0, 2, 1]
+
+
+def test_one_coin_that_jumps_alone_moves_nobodys_market(coins):
+    quiet = dict(BTC=([0, 1], [0, 4]), ETH=([0, 0.5], [0, 4]), SOL=([0, -0.5], [0, 4]), ADA=([0, 1], [0, 4]))
+    jumped = {**quiet, "SOL": ([0, -200], [0, 4])}
+    for symbol in ("BTC", "ETH", "ADA"):
+        assert abs(seen_by(symbol, coins(**jumped)).z[1] - seen_by(symbol, coins(**quiet)).z[1]) <= 0.25
+    assert seen_by("SOL", coins(**jumped)).z[1] == seen_by("SOL", coins(**quiet)).z[1]
+
+
+def test_peers_count_only_when_they_move_the_same_way(coins):
+    grid = [0, 1]
+    others = {"ETH": ([0, -3], grid), "SOL": ([0, -2], grid), "ADA": ([0, 5], grid)}
+    found = seen_by("BTC", coins(BTC=([0, -9], grid), **others))
+    assert found.peers_moved[1] == 2
+
+
+def test_others_are_read_at_their_last_quotes_before_the_interval_and_in_it(coins):
+    found = seen_by(
+        "BTC",
+        coins(
+            BTC=([0, 1, 2], [10, 14, 18]),
+            # From minute 9 to 13.9: 3 in 4.9 minutes; the quote at 18.1 is not known yet.
+            ETH=([0, 0, 3, 99], [1, 9, 13.9, 18.1]),
+            # From minute 10 to 14, both borders belonging to what is known then.
+            SOL=([5, 6, 9, 50], [8, 10, 14, 19]),
+        ),
+    )
+    eth, sol = 3 / np.sqrt(12.9), 3 / 2
+    assert found.z[1] == pytest.approx((eth + sol) / 2)
+    # Neither had another quote until minute 18.
+    assert np.isnan(found.z[2])
+
+
+def test_one_other_coin_is_no_market_and_no_peer(coins):
+    """The same as if the third coin had never been quoted, which at that time nobody could tell."""
+    found = seen_by("BTC", coins(BTC=([0, 9], [0, 1]), ETH=([0, 9], [0, 1]), SOL=([0, 9], [2, 3])))
+    assert np.isnan(found.z[1]) and found.peers_moved[1] == 0
+
+
+def test_unchanged_quotes_of_others_say_nothing(coins):
+    """A feed that repeats itself must not count as a market that stands still."""
+    grid = [0, 4, 8, 12]
+    others = {"ETH": ([0, 0, 0, 6], grid), "SOL": ([0, 2, 4, 6], grid)}
+    found = seen_by("BTC", coins(BTC=([0, 1, 2, 3], grid), **others))
+    assert np.isnan(found.z[1:3]).all()
+    # The change took all twelve minutes.
+    assert found.z[3] == pytest.approx((6 / np.sqrt(12) + 1) / 2)
+
+
+def test_an_unchanged_own_quote_looks_back_to_the_last_changed_one(coins):
+    grid = [0, 4, 8]
+    found = seen_by("BTC", coins(BTC=([0, 0, 1], grid), ETH=([0, 2, 6], grid), SOL=([0, 2, 6], grid)))
+    assert found.z[2] == pytest.approx(6 / np.sqrt(8))
+
+
+def test_one_grid_and_quotes_a_little_apart_give_nearly_the_same(coins):
+    """The short cut for a common grid computes what the general way does."""
+    logs = np.cumsum(np.random.default_rng(1).standard_normal((4, 300)) * 2, axis=1)
+    grid = np.arange(300) * 5.0
+    names = ("BTC", "ETH", "SOL", "ADA")
+    rows = dict(zip(names, logs, strict=True))
+    together = seen_by("BTC", coins(**{name: (row, grid) for name, row in rows.items()}))
+    late = {name: grid + (name == "BTC") * 1e-6 for name in names}
+    apart = seen_by("BTC", coins(**{name: (row, late[name]) for name, row in rows.items()}))
+    assert apart.z[1:] == pytest.approx(together.z[1:], rel=1e-5)
+
+
+def test_with_fewer_than_three_coins_the_market_is_not_known(coins):
+    grid = [0, 4, 8]
+    found = seen_by("BTC", coins(BTC=([0, 1, 2], grid), ETH=([0, 1, 2], grid)))
+    assert np.isnan(found.z).all() and (found.peers_moved == 0).all()
+
+
+def residuals_of(own, market):
+    return residuals(np.array(own), np.array(market), np.full(len(own), 5.0))
+
+
+@pytest.mark.parametrize("beta", [0.2, 1.3])
+def test_beta_is_learned(beta):
+    rng = np.random.default_rng(1)
+    market = rng.standard_normal(3_000)
+    found = residuals_of(beta * market + 0.5 * rng.standard_normal(3_000), market)
+    assert found.beta[0] == PARAMETERS.beta_prior
+    assert found.beta[1_500:].mean() == pytest.approx(beta, abs=0.05)
+
+
+def test_beta_forgets_half_in_three_days():
+    rng = np.random.default_rng(2)
+    days = np.repeat([1.0, 0.0], 288 * 12)
+    market = rng.standard_normal(len(days))
+    found = residuals_of(days * market + 0.3 * rng.standard_normal(len(days)), market)
+    assert found.beta[288 * 12] == pytest.approx(1, abs=0.05)
+    assert found.beta[288 * 15] == pytest.approx(0.5, abs=0.08)
+
+
+def test_a_residual_is_in_its_own_deviations():
+    rng = np.random.default_rng(3)
+    market = rng.standard_normal(5_000)
+    found = residuals_of(0.8 * market + 0.4 * rng.standard_normal(5_000), market)
+    # Residuals beyond three deviations count as three, which makes the scale a little small.
+    assert found.z[500:].std() == pytest.approx(1, abs=0.05)
+    p = 10 ** -found.score[500:]
+    assert (p < 0.1).mean() == pytest.approx(0.1, rel=0.15)
+    # Its tail allows for a scale that is not known exactly.
+    assert 0.002 < (p < 0.01).mean() <= 0.01
+
+
+def test_one_wild_quote_moves_neither_beta_nor_scale_much():
+    rng = np.random.default_rng(4)
+    market = rng.standard_normal(2_000)
+    own = 0.8 * market + 0.4 * rng.standard_normal(2_000)
+    wild_own, wild_market = own.copy(), market.copy()
+    wild_own[1_000], wild_market[1_000] = 500.0, -300.0
+    calm, wild = residuals_of(own, market), residuals_of(wild_own, wild_market)
+    assert wild.beta[1_001:] == pytest.approx(calm.beta[1_001:], abs=0.05)
+    assert wild.z[1_001:1_100] == pytest.approx(calm.z[1_001:1_100], rel=0.2, abs=0.3)
+
+
+def test_where_the_market_is_not_known_nothing_is_left_of_it():
+    found = residuals_of([1.0, 5.0, 0.0, 2.0], [1.0, np.nan, 1.0, 1.0])
+    assert np.isnan([found.z[1], found.beta[1]]).all() and found.score[1] == 0
+    # An unchanged quote scores nothing, and neither teaches.
+    assert found.score[2] == 0
+    assert found.beta[3] == found.beta[2] != found.beta[0]
+
+
+def coins_of(eras, minute):
+    """The coins of the era of that minute."""
+    return list([era.coins for era in eras if era.start <= minute][-1])
+
+
+def paths_from(first_minutes, coins):
+    quoted = coins(**{symbol: ([0, 1], [first, first + 60]) for symbol, first in first_minutes.items()})
+    start = 19_509 * 1_440
+    return market_eras({symbol: path_of(returns, returns.step) for symbol, returns in quoted.items()}), start
+
+
+def test_the_largest_coins_tell_the_market_and_the_others_by_name(coins):
+    symbols = ["ZZZ", "AAA", "ETH", "BTC", "B1", "B2", "B3", "B4", "B5", "B6"]
+    eras, start = paths_from(dict.fromkeys(symbols, 0), coins)
+    assert len(eras) == 1
+    assert coins_of(eras, start) == ["BTC", "ETH", "AAA", "B1", "B2", "B3", "B4", "B5"]
+
+
+def test_up_to_eight_coins_are_the_market_whenever_they_come(coins):
+    eras, start = paths_from({f"C{number}": number for number in range(8)}, coins)
+    assert len(eras) == 1 and len(eras[0].coins) == 8
+
+
+def test_a_large_coin_that_comes_later_tells_the_market_only_from_then_on(coins):
+    """Nobody could know of it before, so scores from before must not depend on it."""
+    first = {**{f"C{number}": 0 for number in range(8)}, "BTC": 30, "C0x": 40, "Z": 50}
+    eras, start = paths_from(first, coins)
+    assert coins_of(eras, start + 29) == [f"C{number}" for number in range(8)]
+    assert coins_of(eras, start + 30) == ["BTC", *(f"C{number}" for number in range(7))]
+    assert coins_of(eras, start + 60) == ["BTC", "C0", "C0x", *(f"C{number}" for number in range(1, 6))]
+    assert len(eras) == 3
