@@ -78,6 +78,12 @@ def _look(
     outdated = outdated_days(
         context.instance, every_day, settings.catalogue.symbols, by_version=calibrated
     )
+    if not missing and not outdated and not calibrated:
+        # Not remembered: the scores are computed again as soon as the calibrations are there.
+        return dg.SkipReason(
+            f"{quiet}. The detectors have changed; calibration_schedule makes their calibrations within the "
+            "hour, then the scores of earlier detectors are computed again."
+        )
     if not missing and not outdated:
         context.update_cursor(f"{state}|{iso(now)}")
         return dg.SkipReason(f"{quiet}.")
