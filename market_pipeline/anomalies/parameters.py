@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from market_pipeline.anomalies.detection_settings import DetectionSettings
 
-RULES = 2
+RULES = 3
 
 MINUTES_PER_DAY = 1_440.0
 MINUTES_PER_YEAR = 365.0 * MINUTES_PER_DAY

@@ -86,7 +86,7 @@ def _begin(
     if previous is not None:
         since = max(since, int(table.moments[previous.finding.at]) + 1)
     leader = _leader(table, (since, moment), moves, np.where(same, standard * direction, 0.0))
-    if known < _FEWEST_COINS or np.count_nonzero(same) < _SAME_WAY * known or leader is None:
+    if np.count_nonzero(same) < max(_FEWEST_COINS, _SAME_WAY * known) or leader is None:
         return None
     own, before = int(moves.after[leader]), int(moves.before[leader])
     p = table.number("market_p", at)

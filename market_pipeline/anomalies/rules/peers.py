@@ -65,8 +65,8 @@ def moves_between(table: ScoreTable, start: int, end: int, volatility: Volatilit
 
 def _moves_between(table: ScoreTable, start: int, end: int, volatility: Volatility) -> Moves:
     before, after = _nearest(table, start), _nearest(table, end)
-    # A quote that is older than the interval is long does not tell the price at its ends.
-    oldest = max(end - start, LATER)
+    # A quote that is older than half of the interval does not tell the price at its ends.
+    oldest = max((end - start) // 2, LATER)
     known = (before >= 0) & (after > before)
     known &= (start - table.moments[before] <= oldest) & (end - table.moments[after] <= oldest)
     log_move = np.where(known, _log_moves(table, before, after), np.nan)

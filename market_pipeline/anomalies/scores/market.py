@@ -20,6 +20,11 @@ from market_pipeline.anomalies.scores.returns import Floats, Returns
 # Fewer other coins are not a market.
 _FEWEST_PEERS = 2
 _MOVED = 2.0
+# How old another coin's last quote may be: minutes, or a share of the interval where that is more. Hourly
+# quotes of different coins may be far apart; those of one live collection are not, and what the first of
+# them cannot know yet is looked at again in detection.
+_LATEST = 5.0
+_SHARE = 0.5
 
 
 def path_of(returns: Returns, step_variance: Floats) -> CoinPath:
@@ -65,6 +70,9 @@ def _moves(own: Returns, other: CoinPath, last: int) -> Floats:
     end = np.searchsorted(other.minutes, minutes, "right") - 1
     start = end[before]
     usable = np.flatnonzero((before >= 0) & (start >= 0) & (end > start))
+    # A move that lies mostly before the interval says nothing of it.
+    late = minutes[usable] - other.minutes[end[usable]]
+    usable = usable[late <= np.maximum(_LATEST, _SHARE * (minutes[usable] - minutes[before[usable]]))]
     end, start = end[usable], start[usable]
     change = other.log_price[end] - other.log_price[start]
     moves[usable] = change / np.sqrt(other.variance[end] - other.variance[start])

@@ -11,6 +11,7 @@ from market_pipeline.anomalies.scores.market_coins import market_eras
 from market_pipeline.anomalies.scores.median import median
 from market_pipeline.anomalies.scores.residuals import residuals
 from market_pipeline.anomalies.scores.returns import returns_of
+from market_pipeline.anomalies.series import PriceSeries
 
 SIGMA = 0.001  # per square root of a minute
 
@@ -218,3 +219,25 @@ def test_a_large_coin_that_comes_later_tells_the_market_only_from_then_on(coins)
     assert coins_of(eras, start + 30) == ["BTC", *(f"C{number}" for number in range(7))]
     assert coins_of(eras, start + 60) == ["BTC", "C0", "C0x", *(f"C{number}" for number in range(1, 6))]
     assert len(eras) == 3
+
+
+def test_hourly_quotes_far_apart_tell_no_market():
+    """A coin quoted at the full hour would be compared with what the others did in the hour before."""
+    hours = 60.0 * np.arange(4)
+    coins = {
+        "BTC": path_of(returns_of(series_at(hours, "BTC")), np.full(4, 1e-4)),
+        "ETH": path_of(returns_of(series_at(hours - 50, "ETH")), np.full(4, 1e-4)),
+        "SOL": path_of(returns_of(series_at(hours - 50, "SOL")), np.full(4, 1e-4)),
+    }
+    late = view_of("BTC", returns_of(series_at(hours, "BTC")), np.ones(4), market_eras(coins))
+    assert np.isnan(late.z).all()
+    for symbol in ("ETH", "SOL"):
+        coins[symbol] = path_of(returns_of(series_at(hours - 10, symbol)), np.full(4, 1e-4))
+    near = view_of("BTC", returns_of(series_at(hours, "BTC")), np.ones(4), market_eras(coins))
+    assert np.isfinite(near.z[1:]).all()
+
+
+def series_at(minutes, symbol):
+    start = np.datetime64("2026-11-01T06:00", "us")
+    times = start + (minutes * 60e6).astype("timedelta64[us]")
+    return PriceSeries(symbol, times, 100.0 + np.arange(len(minutes)))
