@@ -37,7 +37,10 @@ def test_the_command_serves_collects_and_leaves_nothing_behind(project):
             wait_for(lambda: "results" in ui.ask(SCHEDULES)["schedulesOrError"], 60, "loading the location")
             schedules = ui.ask(SCHEDULES)["schedulesOrError"]["results"]
             assert {s["name"]: s["scheduleState"]["status"] for s in schedules} == {
-                "tick_schedule": "RUNNING", "completion_schedule": "RUNNING", "ledger_schedule": "RUNNING",
+                "tick_schedule": "RUNNING",
+                "completion_schedule": "RUNNING",
+                "ledger_schedule": "RUNNING",
+                "calibration_schedule": "RUNNING",
             }
             run_id = ui.materialize(f"{yesterday}|BTC")
             assert wait_for(lambda: ui.finished(run_id), 120, "the run's end") == "SUCCESS"
