@@ -36,7 +36,8 @@ bars for the real series were set on more series, longer spans and, for the live
 its quotes are 5 to 15 minutes apart, so that less is known of volatility."""
 
 _FEEDS = """\
-5-minute closes of five coins, of which every first to third is taken, with outages (0.4 %) and repeated
+5-minute closes of BTC, ETH, SOL, ADA and DOT (15 October to 25 November 2022, first half of 2023), of which
+every first to third is taken, with outages (0.4 %) and repeated
 quotes (8 %); jumps of so many hindsight standard deviations, taken from the ten quotes on either side; longer
 windows give other figures to all. The
 budget is counted on the feeds before injection, so that the real jumps in them use some of it up."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from market_pipeline.anomalies.anomaly import Anomaly
 from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.detection_settings import DetectionSettings
+from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.storage.columns import Columns
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def calibrate(prices: pd.DataFrame, as_of: datetime | None = None) -> Calibratio
     """What is usual, from the quotes of the 90 days before `as_of` (aware; by default just after the last quote).
 
     Hour factors, the level of each coin, and the tails of the scores (see `Calibration`). `prices` as for
-    `score_prices`. Raises ValueError like it, and if there are no quotes to tell `as_of`.
+    `score_prices`. Raises ValueError like it, and if none of the quotes lies in those days.
     """
     from market_pipeline.anomalies.scores.learning import calibrate_columns
     from market_pipeline.anomalies.series import to_datetime
@@ -95,7 +96,13 @@ def calibrate(prices: pd.DataFrame, as_of: datetime | None = None) -> Calibratio
         if not len(columns):
             raise ValueError("there are no quotes to calibrate from; give as_of for an empty calibration")
         as_of = to_datetime(columns["timestamp"].max() + np.timedelta64(1, "us"))
-    return calibrate_columns(columns, as_of)
+    made = calibrate_columns(columns, as_of)
+    if len(columns) and not made.coins:
+        raise ValueError(
+            f"none of the {len(columns):,} quotes lies in the {PARAMETERS.calibration_days} days before "
+            f"{as_of.isoformat()}; give an as_of soon after the quotes to learn from"
+        )
+    return made
 
 
 def _columns_of(prices: pd.DataFrame) -> Columns:

@@ -217,6 +217,12 @@ def test_a_calibration_is_of_just_after_the_last_quote_unless_told_otherwise(pri
         calibrate(prices, last.replace(tzinfo=None))
 
 
+def test_a_time_without_quotes_before_it_is_refused(prices):
+    """A calibration of nothing would score by the prior and say that the past is too short."""
+    with pytest.raises(ValueError, match="none of the 480 quotes lies in the 90 days before 2026-10-01"):
+        calibrate(prices, datetime(2026, 10, 1, tzinfo=timezone.utc))
+
+
 def test_scores_rest_on_the_calibration_given(prices):
     calibration = calibrate(prices)
     plain, calibrated = score_prices(prices), score_prices(prices, calibration)
