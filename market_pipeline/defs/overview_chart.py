@@ -25,8 +25,10 @@ ALARMS = "chart_alarms"
 QUOTES = "chart_quotes"
 REDRAW_AFTER = timedelta(hours=1)
 SPAN = timedelta(hours=24)
-# A picture of the hole that a first start or an outage leaves is drawn again when it has been filled.
+# A picture of the hole that a first start or an outage leaves is drawn again when it has been filled: with so
+# many times the quotes, and so many more a symbol, which a few ticks do not bring.
 _FILLED = 1.5
+_MORE = 10
 
 
 def is_due(now: datetime, drawn_at: datetime | None, charted: str | None, anomalies: Columns) -> bool:
@@ -64,7 +66,8 @@ def chart_metadata(
     charted = last[ALARMS].value if ALARMS in last else None
     drawn_of = last[QUOTES].value if QUOTES in last else 0
     quotes = quotes_since(store, symbols, now - SPAN)
-    if drawn_at is None or is_due(now, drawn_at, charted, anomalies) or quotes > _FILLED * drawn_of:
+    filled = _FILLED * drawn_of + _MORE * len(symbols)
+    if drawn_at is None or is_due(now, drawn_at, charted, anomalies) or quotes > filled:
         picture = _picture(store, symbols, anomalies, now)
         return {**picture, **_drawn(anomalies, now.replace(microsecond=0), quotes)}
     where = f"drawn at {iso(drawn_at)}: see the materialization of that time under Events"

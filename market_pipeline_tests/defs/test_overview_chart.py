@@ -109,6 +109,13 @@ def test_a_picture_of_a_hole_is_drawn_again_when_it_is_filled(filled):
     assert "chart" not in metadata(filled, SOON, again)
 
 
+def test_the_first_ticks_are_no_reason_to_draw(filled):
+    """Two quotes instead of one are twice as many."""
+    first = metadata(filled, NOON, {})
+    few = {**first, QUOTES: dg.MetadataValue.int(first[QUOTES].value - 5)}
+    assert "chart" not in metadata(filled, SOON, few)
+
+
 def test_of_more_symbols_than_there_are_panels_the_note_says_which_are_shown(filled):
     found = metadata(filled, NOON, {}, symbols=["BTC", "ETH", *(f"C{number}" for number in range(10))])
     assert found["chart_note"].value == "8 of 12 symbols: those with the most severe alarms"
