@@ -110,9 +110,9 @@ def test_a_picture_of_a_hole_is_drawn_again_when_it_is_filled(filled):
 
 
 def test_the_first_ticks_are_no_reason_to_draw(filled):
-    """Two quotes instead of one are twice as many."""
+    """Two quotes instead of one are twice as many; half as many again must be ten more a coin, too."""
     first = metadata(filled, NOON, {})
-    few = {**first, QUOTES: dg.MetadataValue.int(first[QUOTES].value - 5)}
+    few = {**first, QUOTES: dg.MetadataValue.int(int(0.62 * first[QUOTES].value))}
     assert "chart" not in metadata(filled, SOON, few)
 
 
