@@ -1,11 +1,12 @@
 """Structured logs: one JSON object a line on standard error, with the trace id of the work at hand.
 
-Modules log through `logging.getLogger(__name__)` and put ids into `extra`; the trace id comes from
-a context variable, so nothing has to pass it along. In a Dagster run it is the run id.
+Modules log through `get_logger(__name__)` and put ids into `extra`. What belongs to the work as a
+whole - trace id, run, asset, partition, symbol, client - is bound once in a context variable, so
+nothing has to pass it along.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -16,17 +17,35 @@ from market_pipeline.clock import iso, utc_now
 
 ROOT = "market_pipeline"
 
-_trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
+_fields: ContextVar[Mapping[str, Any]] = ContextVar("log_fields", default={})
+
+
+def get_logger(name: str) -> logging.Logger:
+    """The logger of a module; give it `__name__`."""
+    return logging.getLogger(name)
+
+
+@contextmanager
+def bound(**fields: Any) -> Iterator[None]:
+    """Every log line of this block carries `fields`, beside those of the blocks around it."""
+    token = _fields.set({**_fields.get(), **fields})
+    try:
+        yield
+    finally:
+        _fields.reset(token)
 
 
 @contextmanager
 def traced(trace_id: str) -> Iterator[None]:
     """Every log line of this block carries `trace_id`."""
-    token = _trace_id.set(trace_id)
-    try:
+    with bound(trace_id=trace_id):
         yield
-    finally:
-        _trace_id.reset(token)
+
+
+def current_trace_id() -> str | None:
+    """The trace id of the work at hand; None outside of any."""
+    trace_id: str | None = _fields.get().get("trace_id")
+    return trace_id
 
 
 class LineFormatter(JsonFormatter):
@@ -37,8 +56,8 @@ class LineFormatter(JsonFormatter):
     ) -> None:
         log_data.update(timestamp=iso(utc_now()), level=record.levelname, logger=record.name)
         super().add_fields(log_data, record, message_dict)
-        if (trace_id := _trace_id.get()) is not None:
-            log_data["trace_id"] = trace_id
+        for name, value in _fields.get().items():
+            log_data.setdefault(name, value)
 
 
 def configure_logging(level: str) -> None:

@@ -2,6 +2,7 @@
 with what is allowed; no message holds a secret."""
 
 import os
+import re
 from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -72,8 +73,17 @@ def check_url(url: str) -> str:
     """An http address without credentials or a query, and without a slash at its end."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in url or "?" in url:
-        raise ValueError("write it as https://host/api/v3, without credentials or a query")
+        raise ValueError("write it as https://host/path, without credentials or a query")
     return url.rstrip("/")
+
+
+def check_token(secret: SecretStr) -> SecretStr:
+    """A bearer token that an HTTP header can carry and nobody guesses: 16 characters or more, no spaces."""
+    if not re.fullmatch(r"[A-Za-z0-9._~+/\-]{16,}=*", secret.get_secret_value()):
+        raise ValueError(
+            "write 16 or more letters, digits or any of -._~+/ such as `openssl rand -hex 32` prints"
+        )
+    return secret
 
 
 def check_history_start(day: date) -> date:

@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 
 from market_pipeline.setting_rules import (
-    check_cron, check_history_start, check_symbols, check_url, normalise_database_url,
+    check_cron, check_history_start, check_symbols, check_token, check_url, normalise_database_url,
 )
 from market_pipeline.symbols import Catalogue, parse_catalogue
 
@@ -59,6 +59,10 @@ class Settings(BaseSettings):
     history_start: Annotated[date, AfterValidator(check_history_start)] = date(2026, 1, 1)
     collect_cron: Annotated[str, AfterValidator(check_cron)] = "*/5 * * * *"
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _Upper] = "INFO"
+    log_format: Annotated[Literal["json", "console"], _Lower] = "json"
+    api_token: Annotated[SecretStr, AfterValidator(check_token)] | None = None
+    api_without_token: bool = False
+    dagster_ui_url: Annotated[str, AfterValidator(check_url)] = "http://127.0.0.1:3000"
 
     @model_validator(mode="before")
     @classmethod
@@ -113,8 +117,10 @@ _ALLOWED = {
     "coingecko_monthly_credits": "allowed is a whole number above 0, or nothing for the plan's own",
     "history_start": "allowed is a day from 2013-01-01 to today, written YYYY-MM-DD",
     "log_level": "allowed are DEBUG, INFO, WARNING, ERROR",
+    "log_format": "allowed are json, console",
+    "api_without_token": "allowed are true, false",
 }
-_SECRET = {"database_url", "coingecko_api_key"}
+_SECRET = {"database_url", "coingecko_api_key", "api_token"}
 
 
 def load_settings(env_file: str | None = ".env", **fixed: Any) -> Settings:

@@ -1,0 +1,5 @@
+"""The page that a person opens."""
+
+from fastapi import APIRouter
+
+router = APIRouter(tags=["page"])

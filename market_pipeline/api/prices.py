@@ -1,0 +1,5 @@
+"""Stored prices of a symbol, newest first."""
+
+from fastapi import APIRouter
+
+router = APIRouter(tags=["prices"])

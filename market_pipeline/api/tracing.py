@@ -1,0 +1,71 @@
+"""One trace id for each request: taken from the caller where it is valid, in every log line and answer."""
+
+import re
+import time
+import uuid
+from collections.abc import Mapping
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from market_pipeline.api.errors import internal_error
+from market_pipeline.logs import bound, get_logger
+
+logger = get_logger(__name__)
+
+HEADER = "X-Request-ID"
+
+# https://www.w3.org/TR/trace-context/#traceparent-header-field-values
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+# As long as a run id in the tables may be.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{8,64}")
+
+
+def trace_id_of(headers: Mapping[str, str]) -> str:
+    """The trace id that a caller sent in `traceparent` or else in `X-Request-ID`, if valid; else a new UUID."""
+    if parent := _TRACEPARENT.fullmatch(headers.get("traceparent", "").strip()):
+        return parent[1]
+    given = headers.get(HEADER.lower(), "")
+    return given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+
+
+class Tracing:
+    """ASGI middleware, the outermost: binds trace id and client, logs each request, answers what broke."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        trace_id = trace_id_of(Headers(scope=scope))
+        client = scope.get("client")
+        with bound(trace_id=trace_id, client_ip=client[0] if client else None):
+            await self._answer(scope, receive, send, trace_id)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, trace_id: str) -> None:
+        started = time.perf_counter()
+        status = 0
+
+        async def send_traced(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[HEADER] = trace_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_traced)
+        except Exception:
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+            if status:
+                raise
+            await internal_error(Request(scope))(scope, receive, send_traced)
+        finally:
+            duration_ms = round(1000 * (time.perf_counter() - started), 1)
+            logger.info(
+                "%s %s answered %s", scope["method"], scope["path"], status or "nothing",
+                extra={"status_code": status, "duration_ms": duration_ms},
+            )

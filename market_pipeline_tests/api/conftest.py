@@ -1,0 +1,80 @@
+"""The API in process over a real database, and over a real socket, with a simulator where prices come from."""
+
+import socket
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+import uvicorn
+from starlette.testclient import TestClient
+
+from market_pipeline.api.app import create_app
+from market_pipeline.api.dagster_home import DagsterHome
+from market_pipeline.api.service import Service
+from market_pipeline.commands.instance import create_instance
+from market_pipeline.settings import load_settings
+from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.server import Simulator
+
+
+@pytest.fixture
+def simulator():
+    """A CoinGecko on loopback that refuses nothing by itself."""
+    with Simulator(MarketModel()) as running:
+        yield running
+
+
+@pytest.fixture
+def dagster_home(tmp_path):
+    """A folder with a Dagster instance of its own; telemetry off."""
+    home = tmp_path / "dagster_home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    create_instance(home)
+    return home
+
+
+@pytest.fixture
+def service_of(database, dagster_home, simulator):
+    """`service_of(**settings)`: a service over the database at hand, the simulator and a Dagster home."""
+    made = []
+
+    def make(clock=None, **settings):
+        chosen = load_settings(None, **{
+            "database_url": database.url.render_as_string(hide_password=False),
+            "coingecko_base_url": simulator.base_url,
+            "coingecko_requests_per_minute": 10_000,
+            **settings,
+        })
+        service = Service(chosen, database, DagsterHome(dagster_home), **({"clock": clock} if clock else {}))
+        made.append(service)
+        return service
+
+    yield make
+    for service in made:
+        service.dagster.close()
+
+
+@pytest.fixture
+def client(service_of):
+    """Asks the API in process; errors of the server become answers, as over a socket."""
+    with TestClient(create_app(service_of()), raise_server_exceptions=False) as asking:
+        yield asking
+
+
+@contextmanager
+def served(app):
+    """`app` on a free loopback port, by uvicorn in a thread; gives its address."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield "http://127.0.0.1:{}".format(listener.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
