@@ -59,8 +59,8 @@ def test_postgresql_is_always_reached_through_psycopg2(monkeypatch, scheme):
         ("HISTORY_START", "01.02.2026", "written YYYY-MM-DD"),
         ("COLLECT_CRON", "every minute", "not a cron expression"),
         ("COLLECT_CRON", "* * * * * *", "five cron fields"),
-        ("COINGECKO_BASE_URL", "ftp://host", "https://host/api/v3"),
-        ("COINGECKO_BASE_URL", "https:///api/v3", "https://host/api/v3"),
+        ("COINGECKO_BASE_URL", "ftp://host", "https://host/path"),
+        ("COINGECKO_BASE_URL", "https:///api/v3", "https://host/path"),
         ("COINGECKO_BASE_URL", "https://[host/api", "Invalid IPv6 URL"),
     ],
 )
