@@ -16,6 +16,7 @@ from market_pipeline.commands.instance import create_instance
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
+from market_pipeline_tests.api.history import fill
 
 
 @pytest.fixture
@@ -54,6 +55,12 @@ def service_of(database, dagster_home, simulator):
     yield make
     for service in made:
         service.dagster.close()
+
+
+@pytest.fixture
+def some_history(database):
+    """Two days of five-minute prices of every default coin, and anomalies of each kind among them."""
+    return fill(database)
 
 
 @pytest.fixture
