@@ -66,7 +66,9 @@ def some_history(database):
 @pytest.fixture
 def client(service_of):
     """Asks the API in process; errors of the server become answers, as over a socket."""
-    with TestClient(create_app(service_of()), raise_server_exceptions=False) as asking:
+    with TestClient(
+        create_app(service_of()), "http://127.0.0.1:8000", raise_server_exceptions=False
+    ) as asking:
         yield asking
 
 
