@@ -12,7 +12,7 @@ from market_pipeline.budget.reserve import ticks_left
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.batches import batches
 from market_pipeline.coingecko.budget import RequestBudget
-from market_pipeline.coingecko.retries import RETRIES
+from market_pipeline.coingecko.retries import LONGEST_WAIT_SECONDS, RETRIES
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 
@@ -32,12 +32,14 @@ def budgeted_client(
 ) -> "CoinGeckoClient":
     """A client of the plan and key of `settings` that keeps to the budget in `database`.
 
+    It waits at most `max_wait` seconds for the budget, and not for a server that asks it to wait longer.
     Use it in a `with` block. On the plan pro /key is asked first if it was not asked for a day.
     """
     if told.is_due(settings, database, account_of(settings)):
         with client_of(settings, shared_budget(settings, database, _KEY_WAIT_SECONDS), retries=0) as asking:
             told.ask(settings, asking, database, account_of(settings))
-    return client_of(settings, shared_budget(settings, database, max_wait))
+    budget = shared_budget(settings, database, max_wait)
+    return client_of(settings, budget, longest_wait=min(max_wait, LONGEST_WAIT_SECONDS))
 
 
 def account_of(settings: Settings) -> Account:
@@ -89,7 +91,13 @@ def shared_budget(settings: Settings, database: Database, max_wait: float) -> Sh
     )
 
 
-def client_of(settings: Settings, budget: RequestBudget, retries: int = RETRIES) -> "CoinGeckoClient":
+def client_of(
+    settings: Settings,
+    budget: RequestBudget,
+    *,
+    retries: int = RETRIES,
+    longest_wait: float = LONGEST_WAIT_SECONDS,
+) -> "CoinGeckoClient":
     """A client of the plan and key of `settings` that keeps to `budget`."""
     from market_pipeline.coingecko.client import CoinGeckoClient
 
@@ -100,4 +108,5 @@ def client_of(settings: Settings, budget: RequestBudget, retries: int = RETRIES)
         api_key=key.get_secret_value() if key else None,
         budget=budget,
         retries=retries,
+        longest_wait=longest_wait,
     )

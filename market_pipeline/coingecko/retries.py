@@ -30,15 +30,18 @@ _backoff = wait_exponential(multiplier=0.5, max=5) + wait_random(-0.2, 0.2)
 
 
 def with_retries(
-    attempt: Callable[[int], Result], sleep: Callable[[float], None], retries: int = RETRIES
+    attempt: Callable[[int], Result],
+    sleep: Callable[[float], None],
+    retries: int = RETRIES,
+    longest_wait: float = LONGEST_WAIT_SECONDS,
 ) -> Result:
     """The result of `attempt(number)`, made again at most `retries` times.
 
     It is made again after a TransientError without a status (no complete answer) or with one of
     `RETRIED_STATUSES`: after 0.5 s, 1 s and 2 s, each +-0.2 s, or after what the server asks if that
     is longer: then the pause that the budget keeps for everybody is over as well. If the server asks
-    for more than 120 s, or after the last attempt, its error is raised. A 429 that comes again after a
-    minute of waiting for it is the last: the month's credits may be gone.
+    for more than `longest_wait` seconds, or after the last attempt, its error is raised. A 429 that
+    comes again after a minute of waiting for it is the last: the month's credits may be gone.
     """
     limited = 0.0
 
@@ -53,7 +56,7 @@ def with_retries(
         wait=lambda state: max(0.0, _asked(state), _backoff(state)),
         stop=lambda state: (
             state.attempt_number > retries
-            or _asked(state) > LONGEST_WAIT_SECONDS
+            or _asked(state) > longest_wait
             or (_is_limited(state) and limited >= LIMIT_SECONDS)
         ),
         retry=retry_if_exception(_is_worth_it),

@@ -19,7 +19,7 @@ from market_pipeline.coingecko.errors import (
     BODY_LIMIT, BadAnswer, CoinGeckoError, ConnectionFailed, Unreachable,
 )
 from market_pipeline.coingecko.hiding import hide, hide_in_body
-from market_pipeline.coingecko.retries import RETRIES, asked_pause, with_retries
+from market_pipeline.coingecko.retries import LONGEST_WAIT_SECONDS, RETRIES, asked_pause, with_retries
 from market_pipeline.coingecko.session import session_for
 from market_pipeline.coingecko.waits import server_time
 
@@ -57,6 +57,7 @@ class Transport:
         sleep: Callable[[float], None],
         clock: Clock,
         retries: int = RETRIES,
+        longest_wait: float = LONGEST_WAIT_SECONDS,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._secret = secret
@@ -64,6 +65,7 @@ class Transport:
         self._sleep = sleep
         self._clock = clock
         self._retries = retries
+        self._longest_wait = longest_wait
         self._session = session_for(base_url, headers)
         self.requests_sent = 0
         self.last_attempt = 0
@@ -79,7 +81,10 @@ class Transport:
         """
         patience = TIMEOUT_SECONDS if timeout is None else timeout
         return with_retries(
-            lambda number: self._attempt(endpoint, params, number, patience), self._sleep, self._retries
+            lambda number: self._attempt(endpoint, params, number, patience),
+            self._sleep,
+            self._retries,
+            self._longest_wait,
         )
 
     def _attempt(self, endpoint: str, params: Mapping[str, str], number: int, timeout: float) -> Any:

@@ -115,6 +115,21 @@ def test_more_than_two_minutes_are_not_waited_for(
     assert len(waits) == waited
 
 
+def test_who_has_less_time_waits_less(
+    simulator: Simulator, budget: SharedBudget, waits: list[float]
+) -> None:
+    simulator.add_fault(Fault(kind="status", status=503, retry_after=5))
+    simulator.add_fault(Fault(kind="status", status=503, retry_after=6))
+    with (
+        CoinGeckoClient(
+            simulator.base_url, "keyless", None, budget, sleep=waits.append, longest_wait=5
+        ) as client,
+        pytest.raises(ServerFailed, match="asks to wait 6 s"),
+    ):
+        client.ping()
+    assert waits == [5] and client.requests_sent == 2
+
+
 def test_a_limit_that_outlasts_a_minute_of_waiting_may_be_that_of_the_month(
     simulator: Simulator, client: CoinGeckoClient, waits: list[float]
 ) -> None:
