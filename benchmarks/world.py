@@ -54,11 +54,12 @@ class World:
 
 
 @contextmanager
-def a_world() -> Iterator[World]:
-    """A world of the default coins, without a request limit."""
+def a_world(requests_per_minute: int | None = None) -> Iterator[World]:
+    """A world of the default coins; without a request limit if none is given."""
+    market = MarketModel(tuple(KNOWN_COINS.values()), seed=1)
     with (
         tempfile.TemporaryDirectory() as folder,
-        Simulator(MarketModel(tuple(KNOWN_COINS.values()), seed=1), plan="pro") as simulator,
+        Simulator(market, plan="pro", requests_per_minute=requests_per_minute) as simulator,
     ):
         home = Path(folder) / "home"
         home.mkdir()
