@@ -1,8 +1,8 @@
 """Do Dagster's daemons, which start scheduled runs, still report?"""
 
-import time
 from collections.abc import Iterator
 
+from market_pipeline.defs.heartbeats import heartbeats
 from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
 from market_pipeline.doctor.subject import Subject
 from market_pipeline.doctor.words import first_line, span
@@ -15,16 +15,15 @@ def examine_daemons(subject: Subject) -> Iterator[Finding]:
     if subject.instance is None:
         yield not_examined("daemons", subject.without_instance)
         return
-    statuses = [status for status in subject.instance.get_daemon_statuses().values() if status.required]
-    beats = {status.daemon_type: status.last_heartbeat for status in statuses if status.last_heartbeat}
-    if not beats:
+    now = subject.clock()
+    beats = heartbeats(subject.instance, now)
+    ages = {beat.daemon: max(0.0, (now - beat.at).total_seconds()) for beat in beats if beat.at}
+    if not ages:
         yield warn("daemons", "none has ever reported here", _START)
         return
-    now = time.time()
-    ages = {name: max(0.0, now - beat.timestamp) for name, beat in beats.items()}
     numbers = {f"heartbeat_age_{name.lower()}": round(age) for name, age in ages.items()}
-    errors = [f"{name}: {first_line(beat.errors[0].message)}" for name, beat in beats.items() if beat.errors]
-    silent = [status.daemon_type for status in statuses if not status.healthy]
+    errors = [f"{beat.daemon}: {first_line(beat.error)}" for beat in beats if beat.error]
+    silent = [beat.daemon for beat in beats if not beat.alive]
     if errors:
         remedy = "Read the daemon's output for the rest."
         yield fail("daemons", f"errors reported by {'; '.join(errors)}", remedy, **numbers)

@@ -129,7 +129,7 @@ def test_an_instance_opens_or_says_why_not(home, set_up, only, monkeypatch):
 
 @pytest.mark.parametrize(
     ("age", "status", "said"),
-    [(5, "ok", "report"), (7200, "fail", "SCHEDULER 2 h ago")],
+    [(5, "ok", "report"), (240, "fail", "SCHEDULER 4 min ago"), (7200, "fail", "SCHEDULER 2 h ago")],
 )
 def test_the_age_of_the_heartbeats_decides(age, status, said, opened, only):
     beat(opened.instance, age)
