@@ -27,6 +27,7 @@ TITLES = {
     "not-ready": "Not ready to serve",
     "no-prices": "There is no price yet",
     "unknown-anomaly": "There is no such anomaly",
+    "unknown-cursor": "There is no page behind this cursor",
     "unauthorized": "A token is needed",
     "foreign-site": "Another site's page may not ask this",
     "unknown-host": "This host name is not served",

@@ -1,5 +1,5 @@
 """Arrow at the border: what is given for writing becomes one Arrow table of exactly the table's
-columns, and Arrow read from a database becomes a DataFrame. Imported by the bulk path only."""
+columns, and what is read from a database one of the types asked for. Imported by the bulk path only."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def to_arrow(table: Table, rows: Columns | pd.DataFrame) -> pa.Table:
     return pa.table(arrays, schema=arrow_schema(table, names))
 
 
-def to_frame(parts: Sequence[pa.Table], symbols: Sequence[str], schema: pa.Schema) -> pd.DataFrame:
-    """One DataFrame of `schema`, whatever a driver made of the rows of each symbol's part."""
-    typed = [_typed(part, symbol, schema) for part, symbol in zip(parts, symbols, strict=True)]
-    frame: pd.DataFrame = (pa.concat_tables(typed) if typed else schema.empty_table()).to_pandas()
-    return frame
+def joined(parts: Sequence[pa.Table], symbols: Sequence[str], schema: pa.Schema) -> pa.Table:
+    """One table of `schema`, whatever a driver made of the rows of each symbol's part; there is at least one."""
+    return pa.concat_tables(
+        _typed(part, symbol, schema) for part, symbol in zip(parts, symbols, strict=True)
+    )
 
 
 def ranked(column: pa.ChunkedArray) -> Ranked:

@@ -1,6 +1,6 @@
 """The bulk path: many rows through Arrow and ADBC. Which way they take, each database has its module.
 
-Only large writes and readers of DataFrames come here, and only then Arrow is imported.
+Only large writes and readers of DataFrames or Arrow tables come here, and only then Arrow is imported.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sqlalchemy import Select, Table
 
 from market_pipeline.slices import Slice
 from market_pipeline.storage import bulk_postgresql, bulk_sqlite
-from market_pipeline.storage.arrow import arrow_schema, days, integers, ranked, to_arrow, to_frame
+from market_pipeline.storage.arrow import arrow_schema, days, integers, joined, ranked, to_arrow
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.keys import last_of_each_key, require_inside
@@ -45,13 +45,25 @@ def read(
     statements: Sequence[Select[Any]],
     symbols: Sequence[str],
 ) -> pd.DataFrame:
+    """The rows of `read_table` as a DataFrame."""
+    frame: pd.DataFrame = read_table(database, table, names, statements, symbols).to_pandas()
+    return frame
+
+
+def read_table(
+    database: Database,
+    table: Table,
+    names: Sequence[str],
+    statements: Sequence[Select[Any]],
+    symbols: Sequence[str],
+) -> pa.Table:
     """The columns `names` of `table`: the rows of all `statements`, each about one of `symbols`."""
     schema = arrow_schema(table, names)
     if not statements:
-        return to_frame([], symbols, schema)
+        return schema.empty_table()
     asked = arrow_schema(table, [column.name for column in statements[0].selected_columns])
     fetch = bulk_sqlite.fetch if database.dialect == "sqlite" else bulk_postgresql.fetch
-    return to_frame(fetch(database, asked, statements), symbols, schema)
+    return joined(fetch(database, asked, statements), symbols, schema)
 
 
 def _write(

@@ -1,10 +1,12 @@
 """Which past days lack prices that the source may have."""
 
+from collections.abc import Iterable
 from datetime import date, datetime
 
+from market_pipeline.clock import DAY, start_of_day
 from market_pipeline.prices.gaps import LONGEST_GAP, Interval, day_interval, gaps, last_settled_day, without
 from market_pipeline.slices import Slice, merge_days
-from market_pipeline.storage.coverage import day_coverage
+from market_pipeline.storage.coverage import DayCoverage, day_coverage
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.read import read_columns
 from market_pipeline.storage.source_gaps import known_gaps
@@ -27,12 +29,17 @@ def incomplete_days(
     if first > last:
         return []
     slices = [Slice(symbol, first, last) for symbol in catalogue.symbols]
-    gappy = [
-        (covered.day, covered.symbol)
-        for covered in day_coverage(database, slices)
-        if covered.largest_gap > LONGEST_GAP
-    ]
-    known = known_gaps(database, catalogue, slices[0].start, slices[0].end) if gappy else {}
+    return lacking(database, catalogue, day_coverage(database, slices))
+
+
+def lacking(database: Database, catalogue: Catalogue, covered: Iterable[DayCoverage]) -> list[DayOfSymbol]:
+    """Those of the `covered` days, in their order, that have a gap longer than `LONGEST_GAP` that the source
+    is not known to have itself."""
+    gappy = [(one.day, one.symbol) for one in covered if one.largest_gap > LONGEST_GAP]
+    if not gappy:
+        return []
+    days = [day for day, _ in gappy]
+    known = known_gaps(database, catalogue, start_of_day(min(days)), start_of_day(max(days)) + DAY)
     # Only where something is known of the source do the times themselves have to be looked at.
     excused = _explained(database, [(day, symbol) for day, symbol in gappy if symbol in known], known)
     return [day for day in gappy if day not in excused]

@@ -1,13 +1,15 @@
 """How complete the past days of each symbol are: the one measure behind what the UI plots and checks."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import chain
 
-from market_pipeline.clock import DAY, start_of_day
+from market_pipeline.clock import DAY
 from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.slices import Slice
-from market_pipeline.storage.completeness import incomplete_days
+from market_pipeline.storage.completeness import lacking
 from market_pipeline.storage.coverage import DayCoverage, day_coverage, first_days
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.source_gaps import remembered
@@ -18,7 +20,7 @@ DAYS_MEASURED = 90
 
 @dataclass(frozen=True)
 class PastDays:
-    """The past days of one symbol, from that of its first stored price, at most `DAYS_MEASURED` of them.
+    """The past days of one symbol, from that of its first stored price; how many, who asks says.
 
     `measured` are all of them in order, `missing` those that lack prices which the source may have,
     `source_gaps` where it has none itself. `stored` is whether any price of the symbol is stored; one
@@ -45,28 +47,28 @@ class PastDays:
         return max((covered.largest_gap for covered in self.measured), default=timedelta(0))
 
 
-def past_days(database: Database, catalogue: Catalogue, now: datetime) -> list[PastDays]:
-    """The past days of every coin of `catalogue`, in its order.
+def past_days(
+    database: Database, catalogue: Catalogue, now: datetime, days: int = DAYS_MEASURED
+) -> list[PastDays]:
+    """The past days of every coin of `catalogue`, in its order, at most `days` of them.
 
     The last day is the one that had ended an hour before `now` (aware).
     """
     last = last_settled_day(now)
     begun = first_days(database, catalogue.symbols)
-    first = {symbol: max(day, last - (DAYS_MEASURED - 1) * DAY) for symbol, day in begun.items()}
-    missing = incomplete_days(database, catalogue, min(first.values(), default=last), last, now)
-    found = []
-    for coin in catalogue:
-        start = first.get(coin.symbol, last + DAY)
-        if start > last:
-            found.append(PastDays(coin.symbol, coin.symbol in begun, (), (), ()))
-            continue
-        found.append(
-            PastDays(
-                coin.symbol,
-                True,
-                tuple(day_coverage(database, [Slice(coin.symbol, start, last)])),
-                tuple(day for day, symbol in missing if symbol == coin.symbol and day >= start),
-                tuple(remembered(database, [coin], start_of_day(start), start_of_day(last + DAY))),
-            )
+    slices = [
+        Slice(symbol, max(day, last - (days - 1) * DAY), last) for symbol, day in begun.items() if day <= last
+    ]
+    measured: dict[str, list[DayCoverage]] = defaultdict(list)
+    for covered in day_coverage(database, slices):
+        measured[covered.symbol].append(covered)
+    missing: dict[str, list[date]] = defaultdict(list)
+    for day, symbol in lacking(database, catalogue, chain.from_iterable(measured.values())):
+        missing[symbol].append(day)
+    found = {symbol: PastDays(symbol, symbol in begun, (), (), ()) for symbol in catalogue.symbols}
+    for part in slices:
+        absences = remembered(database, [catalogue.coin(part.symbol)], part.start, part.end)
+        found[part.symbol] = PastDays(
+            part.symbol, True, tuple(measured[part.symbol]), tuple(missing[part.symbol]), tuple(absences)
         )
-    return found
+    return list(found.values())

@@ -1,0 +1,74 @@
+"""Prices of one symbol, newest first: a page of them as plain rows, or very many as an Arrow table.
+
+Both follow the key of the table backwards from where they begin, so the cost is that of the rows given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, select
+
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.read import readable
+from market_pipeline.storage.tables import raw_prices
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COLUMNS = ("timestamp", "price", "source", "ingested_at")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """At most `rows` of the newest prices of `symbol` from `start` on and before `end` (aware UTC)."""
+
+    symbol: str
+    start: datetime
+    end: datetime
+    rows: int
+
+
+# What `COLUMNS` hold: the times as microseconds since 1970 UTC, the price in US dollars.
+Point = tuple[int, float, str, int]
+
+
+def newest_points(database: Database, asked: Asked) -> Sequence[Point]:
+    """What is asked, through the ordinary driver: for some thousands of rows."""
+    with database.reading() as connection:
+        return connection.execute(_readable_rows(database.dialect), _parameters(asked)).tuples().all()
+
+
+def newest_table(database: Database, asked: Asked) -> pa.Table:
+    """The same rows as `COLUMNS` in Arrow, times as timestamps in UTC: for a million rows."""
+    from market_pipeline.storage import bulk
+
+    statement = _rows([raw_prices.c[name] for name in COLUMNS]).params(_parameters(asked))
+    return bulk.read_table(database, raw_prices, COLUMNS, [statement], [asked.symbol])
+
+
+@cache
+def _readable_rows(dialect: str) -> Select[Any]:
+    return _rows([readable(raw_prices.c[name], dialect) for name in COLUMNS])
+
+
+def _rows(columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
+    key = raw_prices.c
+    return (
+        select(*columns)
+        .where(
+            key.symbol == bindparam("symbol"),
+            key.timestamp >= bindparam("start"),
+            key.timestamp < bindparam("end"),
+        )
+        .order_by(key.timestamp.desc())
+        .limit(bindparam("rows", type_=Integer))
+    )
+
+
+def _parameters(asked: Asked) -> dict[str, object]:
+    return {"symbol": asked.symbol, "start": asked.start, "end": asked.end, "rows": asked.rows}
