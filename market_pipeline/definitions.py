@@ -63,5 +63,5 @@ def build_defs(settings: Settings) -> dg.Definitions:
 
 
 _settings = load_settings()
-configure_logging(_settings.log_level)
+configure_logging(_settings)
 defs = build_defs(_settings)

@@ -1,6 +1,5 @@
 """`SharedBudget`: one budget for every process, run and host that works on the same database."""
 
-import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -18,13 +17,14 @@ from market_pipeline.budget.limits import Limits
 from market_pipeline.budget.rules import LOOK, SECOND, State
 from market_pipeline.coingecko.budget import Grant
 from market_pipeline.coingecko.errors import BudgetExhausted
+from market_pipeline.logs import get_logger
 from market_pipeline.storage.bookkeeping import request_budgets
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.errors import StorageError
 from market_pipeline.storage.refusals import explained
 from market_pipeline.storage.types import from_microseconds, to_microseconds
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # Shorter waits only pace requests that come at once; they are not worth a line in the log.
 _ANNOUNCED_FROM = 1.0

@@ -1,6 +1,5 @@
 """What /key tells of a paid plan: asked once a day, kept in the budget's row."""
 
-import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from market_pipeline.budget.clock import database_clock, month_of
 from market_pipeline.budget.limits import PlanTold
 from market_pipeline.clock import DAY
 from market_pipeline.coingecko.errors import BadAnswer, CoinGeckoError, RequestRefused
+from market_pipeline.logs import get_logger
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.types import from_microseconds
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from market_pipeline.coingecko.client import CoinGeckoClient
     from market_pipeline.coingecko.key import KeyInfo
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def is_due(settings: Settings, database: Database, account: Account) -> bool:

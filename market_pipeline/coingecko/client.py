@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
@@ -21,11 +20,12 @@ from market_pipeline.coingecko.models import (
 )
 from market_pipeline.coingecko.retries import LONGEST_WAIT_SECONDS, RETRIES
 from market_pipeline.coingecko.transport import Transport
+from market_pipeline.logs import get_logger
 
 if TYPE_CHECKING:
     from market_pipeline.settings import Plan
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # How far back the plans without payment see.
 _PUBLIC_REACH = timedelta(days=365)

@@ -5,7 +5,7 @@ import re
 
 from urllib3.exceptions import HeaderParsingError
 
-HIDDEN = "[hidden]"
+from market_pipeline.secret_forms import HIDDEN
 
 _USER_INFO = re.compile(r"//\S*@")
 # After the status a proxy may say what it likes, such as the credentials that it refuses.

@@ -1,7 +1,6 @@
 """Whether and when to ask again. The only place of the project that repeats a request."""
 
 import itertools
-import logging
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,8 +10,9 @@ from market_pipeline.coingecko.errors import (
     Banned, BudgetExhausted, CoinGeckoError, RateLimited, TransientError,
 )
 from market_pipeline.coingecko.verdicts import STILL_LIMITED
+from market_pipeline.logs import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 RETRIES = 3
 # A run that waits longer than this for one answer is worth less than the next run.

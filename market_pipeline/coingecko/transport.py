@@ -4,7 +4,6 @@ What an answer means is decided in `answers`, whether to ask again in `retries`;
 is the client's business.
 """
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
@@ -22,8 +21,9 @@ from market_pipeline.coingecko.hiding import hide, hide_in_body
 from market_pipeline.coingecko.retries import LONGEST_WAIT_SECONDS, RETRIES, asked_pause, with_retries
 from market_pipeline.coingecko.session import session_for
 from market_pipeline.coingecko.waits import server_time
+from market_pipeline.logs import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 TIMEOUT_SECONDS = 5.0
 # The timeout above is for each read; a server that trickles would never meet it.

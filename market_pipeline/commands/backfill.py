@@ -43,7 +43,7 @@ def day(text: str) -> date:
 def execute(options: argparse.Namespace) -> int:
     """0 if nothing is missing in the end, 1 if something is, 130 after Ctrl-C."""
     settings = load_settings()
-    configure_logging(settings.log_level)
+    configure_logging(settings)
     work = _work(settings, options)
     for note in work.span.notes:
         say(note)

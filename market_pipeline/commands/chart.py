@@ -56,7 +56,7 @@ def execute(options: argparse.Namespace) -> int:
     """Draw and write the file; 0. Raises InputError, before any work, for what cannot be drawn or written."""
     _require_target(options.out)
     settings = load_settings()
-    configure_logging(settings.log_level)
+    configure_logging(settings)
     try:
         symbol = settings.catalogue.validate_symbol(options.symbol)
     except ValueError as error:

@@ -14,14 +14,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from market_pipeline.commands.dagster_home import dagster_home
-from market_pipeline.logs import ROOT
+from market_pipeline.logs import at_least, get_logger
 from market_pipeline.prices.repairs import Repair
 from market_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     import dagster as dg
 
-log = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # Capturing what a run prints takes two processes more for each step, which a Ctrl-C in the terminal
 # reaches too: they would answer with a traceback each.
@@ -102,7 +102,7 @@ class Runs:
             other = unfinished_run(self.instance, job, at_work=True)
             if other is None:
                 return
-            log.warning("Waiting for run %s of %s to end", other.run_id[:8], job, extra={"run": other.run_id})
+            logger.warning("Waiting for run %s of %s to end", other.run_id[:8], job, extra={"run": other.run_id})
             time.sleep(_POLL_SECONDS)
 
     def _cancel(self, run_id: str) -> None:
@@ -150,17 +150,5 @@ def recorded_runs(settings: Settings) -> Iterator[Runs]:
     from dagster._core.instance.ref import InstanceRef  # not public
 
     ref = InstanceRef.from_dir(str(dagster_home()), overrides=_NO_CAPTURE)
-    with _warnings_only(), dg.DagsterInstance.from_ref(ref) as instance:
+    with at_least(logging.WARNING), dg.DagsterInstance.from_ref(ref) as instance:
         yield Runs(settings, instance)
-
-
-@contextmanager
-def _warnings_only() -> Iterator[None]:
-    handlers = [(handler, handler.level) for handler in logging.getLogger(ROOT).handlers]
-    for handler, _ in handlers:
-        handler.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for handler, level in handlers:
-            handler.setLevel(level)

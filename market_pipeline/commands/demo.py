@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -18,13 +17,13 @@ from market_pipeline.commands.home import HOST, StartError, free_port, own_home,
 from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.processes import Processes
 from market_pipeline.commands.run import dagster_command, dagster_environment
-from market_pipeline.logs import configure_logging
+from market_pipeline.logs import configure_logging, get_logger
 from market_pipeline.settings import Settings, load_settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.overview import latest_quotes
 from market_pipeline.storage.schema import migrate
 
-log = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 HOME = ".dagster_home_demo"
 DATABASE = "demo.db"
@@ -42,7 +41,7 @@ def execute(options: argparse.Namespace) -> int:
     require_free(options.port, "the Dagster UI")
     port = free_port()
     settings = demo_settings(project, port)
-    configure_logging(settings.log_level)
+    configure_logging(settings)
     with own_home(project, HOME) as home:
         database = Database(settings.database)
         migrate(database)
@@ -53,7 +52,7 @@ def execute(options: argparse.Namespace) -> int:
             _wait_until_ready(port)
             if not latest_quotes(database, settings.catalogue.symbols):
                 _fill_history(settings, environment, home)
-            log.info("Demo is starting; open http://%s:%s", HOST, options.port)
+            logger.info("Demo is starting; open http://%s:%s", HOST, options.port)
             processes.start(dagster_command(project, options.port), environment, home)
             return processes.wait_for_any()
     return 0
@@ -104,7 +103,7 @@ def _fill_history(settings: Settings, environment: dict[str, str], home: Path) -
 
     yesterday = utc_now().date() - timedelta(days=1)
     first = yesterday - timedelta(days=HISTORY_DAYS - 1)
-    log.info("Filling %s days of history from the simulator", HISTORY_DAYS)
+    logger.info("Filling %s days of history from the simulator", HISTORY_DAYS)
     tags = range_tags(first, yesterday, settings.catalogue.symbols)
     command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "market_pipeline.definitions"]
     command += ["-j", COMPLETE_DAYS, "--tags", json.dumps(tags)]

@@ -1,6 +1,5 @@
 """Child processes that end with their parent: started in groups of their own, stopped together."""
 
-import logging
 import os
 import signal
 import subprocess
@@ -11,7 +10,9 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-log = logging.getLogger(__name__)
+from market_pipeline.logs import get_logger
+
+logger = get_logger(__name__)
 
 GRACE_SECONDS = 20.0
 _LEFTOVER_SECONDS = 5.0
@@ -45,7 +46,7 @@ class Processes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         _on_stop_signals(self._kill)
-        log.info("Stopping; this takes some seconds. Press Ctrl-C again to kill everything.")
+        logger.info("Stopping; this takes some seconds. Press Ctrl-C again to kill everything.")
         for child in reversed(self._children):
             _end(child)
         for number, handler in self._former.items():

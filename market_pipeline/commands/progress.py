@@ -1,7 +1,6 @@
 """How far a series of runs is: a bar on a terminal, a line for each run elsewhere."""
 
 import logging
-import sys
 from collections.abc import Callable
 from types import TracebackType
 
@@ -35,7 +34,6 @@ class RunProgress:
 
     def __enter__(self) -> "RunProgress":
         self._bar.start()
-        _log_to_stderr()
         logging.getLogger(ROOT).addHandler(self._watcher)
         self._show("")
         return self
@@ -46,7 +44,6 @@ class RunProgress:
         logging.getLogger(ROOT).removeHandler(self._watcher)
         self._show("")
         self._bar.stop()
-        _log_to_stderr()
 
     def finished(self, what: str, partitions: int, rows: int, requests: int) -> None:
         """One run more is done; `what` names it."""
@@ -63,13 +60,6 @@ class RunProgress:
 
     def _show(self, now: str) -> None:
         self._bar.update(self._task, note=f"{self}{now}", refresh=True)
-
-
-def _log_to_stderr() -> None:
-    """Let logs go to what standard error is now: a bar that is drawn puts a stream of its own there."""
-    for handler in logging.getLogger(ROOT).handlers:
-        if isinstance(handler, logging.StreamHandler):
-            handler.stream = sys.stderr
 
 
 class _Watcher(logging.Handler):

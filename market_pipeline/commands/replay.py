@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """0, or 1 if the anomalies of the days concerned could not be computed again."""
     settings = load_settings()
-    configure_logging(settings.log_level)
+    configure_logging(settings)
     database = Database(settings.database)
     check_schema(database)
     found = refused_points(

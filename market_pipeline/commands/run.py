@@ -1,7 +1,6 @@
 """`market-pipeline run`: the Dagster UI and daemon on this machine, with the schedules running."""
 
 import argparse
-import logging
 import os
 import sys
 from pathlib import Path
@@ -9,25 +8,25 @@ from pathlib import Path
 from market_pipeline.commands.home import HOST, own_home, project_folder, require_free
 from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.processes import Processes
-from market_pipeline.logs import configure_logging
+from market_pipeline.logs import configure_logging, get_logger
 from market_pipeline.settings import LOCAL_DAGSTER_HOME, Settings, load_settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import migrate
 
-log = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Prepare, then serve until Ctrl-C; else the exit code of what ended by itself."""
     project = project_folder()
     settings = load_settings()
-    configure_logging(settings.log_level)
+    configure_logging(settings)
     require_free(options.port, "the Dagster UI")
     with own_home(project, LOCAL_DAGSTER_HOME) as home:
         migrate(Database(settings.database))
         create_instance(home)
         with Processes() as processes:
-            log.info("The UI will be at http://%s:%s in some seconds", HOST, options.port)
+            logger.info("The UI will be at http://%s:%s in some seconds", HOST, options.port)
             processes.start(dagster_command(project, options.port), dagster_environment(home, settings), home)
             return processes.wait_for_any()
     return 0

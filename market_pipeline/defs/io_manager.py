@@ -4,7 +4,6 @@ The asset key names the table, `write_mode` in the asset's metadata says how it 
 on the key for facts, `replace` of exactly the run's partitions for what is derived.
 """
 
-import logging
 import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Union
@@ -14,7 +13,7 @@ from sqlalchemy import Table
 
 from market_pipeline.defs.partitions import days_of
 from market_pipeline.defs.resources import current_database
-from market_pipeline.logs import traced
+from market_pipeline.logs import get_logger, traced
 from market_pipeline.slices import Slice, merge_days
 from market_pipeline.storage import tables
 from market_pipeline.storage.columns import Columns
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 Rows = Union[Columns, "pd.DataFrame"]
 
-log = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class DatabaseIOManager(dg.ConfigurableIOManager):
@@ -69,7 +68,7 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
             written = replace(database, table, obj, _slices(context.asset_partition_keys))
         duration_ms = round(1000 * (time.perf_counter() - started), 1)
         context.add_output_metadata({"rows_written": written, "write_ms": duration_ms})
-        log.info(
+        logger.info(
             "Wrote %s rows to %s",
             written,
             table.name,
@@ -93,7 +92,7 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
         light = context.dagster_type.typing_type is Columns
         rows = (read_columns if light else read_frame)(database, table, slices, columns)
         duration_ms = round(1000 * (time.perf_counter() - started), 1)
-        log.info(
+        logger.info(
             "Read %s rows of %s",
             len(rows),
             table.name,

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from market_pipeline.doctor.finding import Finding, fail, ok, warn
 from market_pipeline.doctor.subject import Subject
 from market_pipeline.doctor.words import some
+from market_pipeline.masking import secrets_of
 from market_pipeline.settings import Settings, SettingsError, load_settings
 
 # So alike that a typing error is likelier than a variable of another program.
@@ -29,13 +30,6 @@ def examine_settings(subject: Subject) -> Iterator[Finding]:
         subject.secrets += secrets_of(settings)
         yield ok("settings", _sentence(settings, subject), **shown(settings))
     yield from _misspelt(subject)
-
-
-def secrets_of(settings: Settings) -> list[str]:
-    """The values that nobody may see."""
-    key = settings.coingecko_api_key
-    found = (key.get_secret_value() if key else "", settings.database.password or "")
-    return [text for text in found if text]
 
 
 def shown(settings: Settings) -> dict[str, str | int | None]:

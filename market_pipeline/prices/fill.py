@@ -1,6 +1,5 @@
 """Filling the holes of the last day with 5-minute points: one request a symbol, however many holes."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -8,6 +7,7 @@ from datetime import date, timedelta
 from market_pipeline.clock import DAY
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError
+from market_pipeline.logs import get_logger
 from market_pipeline.prices.absences import Absence, Answered
 from market_pipeline.prices.charts import ask_chart
 from market_pipeline.prices.collected import Collected, Progress
@@ -17,7 +17,7 @@ from market_pipeline.prices.quotes import Quote, Source
 from market_pipeline.prices.validate import Examined, examine
 from market_pipeline.symbols import Catalogue
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _PATIENCE = timedelta(minutes=4)
 _ENOUGH = "a run fills holes for 4 minutes at most"

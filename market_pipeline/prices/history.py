@@ -1,13 +1,13 @@
 """Past days by windows of history: as few requests as there can be, none that the plan is certain to
 refuse, and a note of what the source does not have itself."""
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 from market_pipeline.clock import iso
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError, OutOfReach, TransientError
+from market_pipeline.logs import get_logger
 from market_pipeline.prices.absences import Absence, Answered
 from market_pipeline.prices.charts import ask_chart
 from market_pipeline.prices.collected import Progress
@@ -18,7 +18,7 @@ from market_pipeline.prices.windows import windows
 from market_pipeline.slices import Slice
 from market_pipeline.symbols import Catalogue
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # A request may wait its turn for some minutes, and the server judges its age when it comes.
 _MARGIN = timedelta(minutes=10)

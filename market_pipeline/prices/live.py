@@ -1,17 +1,17 @@
 """The current prices of many symbols by one request."""
 
-import logging
 from collections.abc import Collection, Mapping
 from datetime import date
 
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError
+from market_pipeline.logs import get_logger
 from market_pipeline.prices.collected import Progress
 from market_pipeline.prices.quotes import Source
 from market_pipeline.prices.validate import examine
 from market_pipeline.symbols import Catalogue
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def collect_live(

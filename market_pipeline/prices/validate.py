@@ -4,17 +4,17 @@ Every point becomes exactly one quote or one refusal, except that points of the 
 quote. No value that a server can send raises here.
 """
 
-import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from market_pipeline.clock import iso
 from market_pipeline.coingecko.models import PAYLOAD_LIMIT, RawPoint
+from market_pipeline.logs import get_logger
 from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
 from market_pipeline.prices.values import Problem, read_price, read_time
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # How far ahead of our clock a source may be.
 FUTURE_TOLERANCE = timedelta(seconds=60)

@@ -7,11 +7,11 @@ was asked is read from /admin/requests.
 
 import argparse
 import errno
-import logging
 import sys
 from collections.abc import Callable, Sequence
 
 from market_pipeline.clock import iso, utc_now
+from market_pipeline.logs import get_logger, log_to_stderr
 from market_pipeline.simulator.access import PLAN_LIMITS
 from market_pipeline.simulator.feed import Feed
 from market_pipeline.simulator.market import MarketModel
@@ -20,16 +20,13 @@ from market_pipeline.simulator.replay import Replay
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.simulator.signals import stop_signals
 
-logger = logging.getLogger("market_pipeline.simulator")
+logger = get_logger("market_pipeline.simulator")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop; 0 after a clean end, 2 when it cannot start."""
     options = parse_options(arguments)
-    logging.basicConfig(
-        level=logging.WARNING if options.quiet else logging.INFO,
-        format="%(asctime)s simulator %(levelname)s %(message)s",
-    )
+    log_to_stderr("WARNING" if options.quiet else "INFO", options.log_format)
     try:
         with stop_signals() as wait:
             _serve(options, wait)

@@ -1,7 +1,6 @@
 """The socket side: reading requests and writing, delaying or cutting answers. What is answered is
 decided in `responder` and `admin`."""
 
-import logging
 import socket
 import socketserver
 import sys
@@ -11,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from market_pipeline.clock import Clock
+from market_pipeline.logs import get_logger
 from market_pipeline.simulator.admin import Admin
 from market_pipeline.simulator.errors import incorrect_path
 from market_pipeline.simulator.messages import Answer, Request
@@ -22,7 +22,7 @@ _BASE = "/api/v3"
 _ADMIN = "/admin"
 _LARGEST_BODY = 1_000_000
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class LoopbackServer(ThreadingHTTPServer):

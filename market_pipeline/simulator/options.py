@@ -74,6 +74,12 @@ def _add_service(parser: argparse.ArgumentParser) -> None:
         help="0 for no limit (default: what the plan allows)",
     )
     parser.add_argument("--quiet", action="store_true", help="log only what is wrong")
+    parser.add_argument(
+        "--log-format",
+        choices=("json", "console"),
+        default="json",
+        help="what a log line looks like (default: %(default)s)",
+    )
 
 
 def _catalogue(text: str) -> Catalogue:

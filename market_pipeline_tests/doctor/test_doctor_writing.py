@@ -99,7 +99,7 @@ def test_the_worst_finding_is_the_status_of_all():
 def test_secrets_are_blotted_out_wherever_they_are(text):
     finding = masked(Finding("x", "fail", text, text, {"what": text, "count": 3}), ["canary1", ""])
     assert "canary" not in str(finding)
-    assert finding.numbers["count"] == 3 and "(hidden)" in finding.detail
+    assert finding.numbers["count"] == 3 and "[hidden]" in finding.detail
 
 
 @pytest.mark.parametrize(("seconds", "text"), [

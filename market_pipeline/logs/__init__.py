@@ -1,0 +1,25 @@
+"""Structured logs: one line an event on standard error, with the trace id of the work at hand, without secrets.
+
+Modules log through `get_logger(__name__)` and put ids into `extra`. What belongs to the work as a
+whole - trace id, run, asset, partition, symbol, client - is bound once in a context variable, so
+nothing has to pass it along. Every process calls `configure_logging` once.
+"""
+
+from market_pipeline.logs.context import apart, bound, current_trace_id, traced
+from market_pipeline.logs.formats import LineFormatter
+from market_pipeline.logs.handlers import at_least
+from market_pipeline.logs.loggers import ROOT, get_logger
+from market_pipeline.logs.setup import configure_logging, log_to_stderr
+
+__all__ = [
+    "ROOT",
+    "LineFormatter",
+    "apart",
+    "at_least",
+    "bound",
+    "configure_logging",
+    "current_trace_id",
+    "get_logger",
+    "log_to_stderr",
+    "traced",
+]

@@ -1,0 +1,101 @@
+"""How a line looks: JSON for programs, text for a terminal, both with the same fields."""
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
+
+from market_pipeline.logs.context import current_fields
+from market_pipeline.logs.loggers import ORIGIN
+from market_pipeline.logs.secrets import masker
+
+# What Dagster and uvicorn hang on records for themselves.
+DAGSTER_META = "dagster_meta"
+_NOT_SHOWN = [DAGSTER_META, "dagster_event", "dagster_event_batch_metadata", "color_message", ORIGIN]
+
+_HEAD = ("timestamp", "level", "logger", "message")
+_LONG = ("exc_info", "stack_info")
+# A line break or an escape sequence in a message could pass for a line of its own on a terminal.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class LineFormatter(JsonFormatter):
+    """A log record as one JSON object: time (UTC), level, logger, message, what is bound, and extras."""
+
+    def __init__(self) -> None:
+        super().__init__("%(message)s", reserved_attrs=[*RESERVED_ATTRS, *_NOT_SHOWN])
+
+    def add_fields(
+        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
+    ) -> None:
+        """Put the fields of `record` into `log_data`."""
+        # Dagster has turned the message of a captured record into one of its own.
+        meta = record.__dict__.get(DAGSTER_META)
+        message = meta["orig_message"] if meta else record.message
+        head = dict(zip(_HEAD, (_time(record), record.levelname, record.name, message), strict=True))
+        log_data.update(head)
+        log_data.update(current_fields())
+        super().add_fields(log_data, record, message_dict)
+        log_data.update(head)
+
+    def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
+        """`log_data` as it is written, without secrets."""
+        return as_json(log_data)
+
+
+class ConsoleFormatter(LineFormatter):
+    """A log record as a line for people: `time level logger message key=value ...`, then its traceback."""
+
+    def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
+        """`log_data` as it is written, without secrets."""
+        return as_text(log_data)
+
+
+FORMATTERS = {"json": LineFormatter, "console": ConsoleFormatter}
+
+
+def as_json(fields: Mapping[str, Any]) -> str:
+    """The line as a JSON object, without secrets."""
+    try:
+        # Nearly every line is plain and beyond suspicion, and looking at it whole is quick.
+        line = json.dumps(fields, allow_nan=False)
+        return json.dumps(masker().plain(fields)) if masker().may_be_in(line) else line
+    except (TypeError, ValueError, RecursionError):
+        return json.dumps(masker().plain(fields))
+
+
+def as_text(fields: Mapping[str, Any]) -> str:
+    """The line for a terminal, without secrets."""
+    fields = masker().plain(fields)
+    time, level, logger, message = (str(fields.get(name, "")) for name in _HEAD)
+    others = (
+        f"{_one_line(str(name))}={_value(value)}"
+        for name, value in fields.items()
+        if name not in _HEAD and name not in _LONG
+    )
+    line = " ".join([time, f"{level:<7}", logger, _one_line(message), *others])
+    below = (row for name in _LONG for row in str(fields.get(name) or "").splitlines())
+    return "\n".join([line, *(f"    {_one_line(row)}" for row in below)])
+
+
+def _value(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return json.dumps(text) if text == "" or re.search(r'[\s"=]', text) else _one_line(text)
+
+
+def _one_line(text: str) -> str:
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def _time(record: logging.LogRecord) -> str:
+    return as_time(datetime.fromtimestamp(record.created, timezone.utc))
+
+
+def as_time(moment: datetime) -> str:
+    """An aware time as lines have it: UTC, milliseconds, Z."""
+    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

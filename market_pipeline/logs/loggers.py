@@ -1,0 +1,53 @@
+"""The loggers of the package, whose records hold no secret when the first handler sees them.
+
+A filter of a logger comes before every handler: ours, Dagster's that keeps lines for its UI, pytest's.
+"""
+
+import logging
+import traceback
+
+from market_pipeline.logs.secrets import masker
+
+ROOT = "market_pipeline"
+
+# Marks a record as the package's own, also where Dagster writes it again under another name.
+ORIGIN = "market_pipeline_logger"
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def get_logger(name: str) -> logging.Logger:
+    """The logger of a module; give it `__name__`."""
+    logger = logging.getLogger(name)
+    logger.addFilter(_masking)
+    return logger
+
+
+class _Masking(logging.Filter):
+    """Hides secrets in message, arguments, extras, exception and stack of each record; drops none."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        hide = masker()
+        record.msg, record.args = hide.text(_message(record)), ()
+        for name in record.__dict__.keys() - _STANDARD:
+            value = record.__dict__[name]
+            if isinstance(value, (str, dict, list, tuple, set)):
+                shown = hide.plain({name: value})[name]
+                if shown != value:
+                    record.__dict__[name] = shown
+        if record.exc_info:
+            record.exc_text = hide.text("".join(traceback.format_exception(*record.exc_info)).rstrip("\n"))
+        if record.stack_info:
+            record.stack_info = hide.text(record.stack_info)
+        setattr(record, ORIGIN, record.name)
+        return True
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception as error:  # a line that cannot be put together must not end the work it tells of
+        return f"{record.msg} (its arguments do not fit: {type(error).__name__})"
+
+
+_masking = _Masking()

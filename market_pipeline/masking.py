@@ -1,0 +1,113 @@
+"""Keeping secrets out of words: of log lines, of the doctor's report, of whatever drivers and servers say.
+
+Hidden is what is known to be a secret, however it is spelt, and what looks like one: passwords in
+addresses, CoinGecko's keys, and whatever follows the name of a header or parameter that carries one.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from math import isfinite
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+from market_pipeline.clock import iso
+from market_pipeline.secret_forms import HIDDEN, SECRET_NAME, SHAPES, SUSPICIOUS, spellings
+
+if TYPE_CHECKING:
+    from market_pipeline.settings import Settings
+
+# What is shorter is a part of nearly every text; it is hidden only where its place shows what it is.
+_SHORTEST = 4
+# A secret as short as a word, or made like one, is hidden only where it stands alone.
+_WORD_LENGTH = 8
+_DEEPEST = 8
+
+
+class Masker:
+    """Hides `secrets` and whatever looks like one."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self.secrets = frozenset(secret for secret in secrets if len(secret) >= _SHORTEST)
+        spelt = {spelling: _is_like_a_word(secret) for secret in self.secrets for spelling in spellings(secret)}
+        longest_first = sorted(spelt, key=len, reverse=True)
+        self._needles = _cases(longest_first)
+        self._in_json = _cases(json.dumps(spelling)[1:-1] for spelling in longest_first).union(SUSPICIOUS)
+        alternatives = (_alternative(spelling, spelt[spelling]) for spelling in longest_first)
+        self._known = re.compile("|".join(alternatives), re.IGNORECASE)
+
+    def text(self, text: str) -> str:
+        """`text` with every secret hidden."""
+        lowered = text.lower()
+        if _any_in(self._needles, text, lowered):
+            text = self._known.sub(HIDDEN, text)
+        for needle, shape, replacement in SHAPES:
+            if needle in lowered:
+                text = shape.sub(replacement, text)
+        return text
+
+    def may_be_in(self, document: str) -> bool:
+        """Whether the JSON `document` could hold a secret; False is certain, and costs little to know."""
+        return _any_in(self._in_json, document, document.lower())
+
+    def plain(self, value: object, depth: int = 0) -> Any:
+        """`value` as JSON can hold it, with every secret hidden; what lies too deep becomes text."""
+        if value is None or isinstance(value, (bool, int)):
+            return value
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, float):
+            return value if isfinite(value) else str(value)
+        if depth < _DEEPEST:
+            if isinstance(value, Mapping):
+                return {self.text(str(name)): self._member(name, value[name], depth) for name in value}
+            if isinstance(value, (list, tuple, set, frozenset)):
+                return [self.plain(item, depth + 1) for item in value]
+        return self._other(value)
+
+    def _member(self, name: object, value: object, depth: int) -> Any:
+        if isinstance(value, (str, bytes)) and value and SECRET_NAME.search(str(name)):
+            return HIDDEN
+        return self.plain(value, depth + 1)
+
+    def _other(self, value: object) -> Any:
+        # NumPy's numbers are registered so.
+        if isinstance(value, Integral):
+            return int(value)
+        if isinstance(value, Real):
+            return self.plain(float(value))
+        if isinstance(value, datetime) and value.tzinfo:
+            return iso(value)
+        try:
+            text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+        except Exception as error:  # whatever an object's own code may raise
+            text = f"<{type(value).__name__} whose text fails: {type(error).__name__}>"
+        return self.text(text)
+
+
+def _cases(spelt: Iterable[str]) -> frozenset[str]:
+    """As it is and in lower case, which is not the same for every letter."""
+    return frozenset(case for spelling in spelt for case in (spelling, spelling.lower()))
+
+
+def _any_in(needles: Iterable[str], text: str, lowered: str) -> bool:
+    for needle in needles:
+        if needle in lowered or needle in text:
+            return True
+    return False
+
+
+def _is_like_a_word(secret: str) -> bool:
+    return len(secret) < _WORD_LENGTH or secret.isalpha()
+
+
+def _alternative(spelling: str, alone: bool) -> str:
+    return rf"(?<!\w){re.escape(spelling)}(?!\w)" if alone else re.escape(spelling)
+
+
+def secrets_of(settings: "Settings") -> list[str]:
+    """The secrets that `settings` hold."""
+    hidden = (settings.coingecko_api_key, settings.api_token)
+    texts = [secret.get_secret_value() for secret in hidden if secret]
+    return [*texts, settings.database.password] if settings.database.password else texts
