@@ -49,6 +49,6 @@ def create_app(service: Service) -> FastAPI:
 def app_from_environment() -> FastAPI:
     """What a server process of uvicorn starts: settings from the environment, Dagster's folder in DAGSTER_HOME."""
     settings = load_settings()
-    configure_logging(settings.log_level)
+    configure_logging(settings)
     dagster = DagsterHome(Path(os.environ["DAGSTER_HOME"]))
     return create_app(Service(settings, Database(settings.database), dagster))
