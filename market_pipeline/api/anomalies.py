@@ -95,7 +95,7 @@ def _page(request: Request, service: Service, symbols: Sequence[str], page: Page
     after = None if page.cursor is None else cursor.behind_anomaly(page.cursor)
     found = anomalies_page(service.database, symbols, page.chosen, after, page.limit)
     next_cursor = None if found.end is None else cursor.of_anomaly(found.end)
-    return cached(request, page_as_json(found.rows, next_cursor), JSON, next_page(request, next_cursor))
+    return cached(request, page_as_json(found.rows, next_cursor), JSON, next_page(request, cursor=next_cursor))
 
 
 def _one(request: Request, service: Service, id_: str) -> Response:

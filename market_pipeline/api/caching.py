@@ -23,12 +23,15 @@ def cached(
     return response_class(content, headers=all_headers, media_type=media_type)
 
 
-def next_page(request: Request, next_cursor: str | None) -> dict[str, str]:
-    """The Link header of a page that has a next one, relative to this one: right behind any proxy."""
-    if next_cursor is None:
+def next_page(request: Request, **changed: str | None) -> dict[str, str]:
+    """The Link header of an answer that goes on where these parameters are `changed`, none if they are None.
+
+    It is relative to the answer, and so right behind any proxy.
+    """
+    if None in changed.values():
         return {}
-    kept = [(name, value) for name, value in request.query_params.items() if name != "cursor"]
-    return {"Link": f'<?{urlencode([*kept, ("cursor", next_cursor)])}>; rel="next"'}
+    query = urlencode({**request.query_params, **changed})
+    return {"Link": f'<?{query}>; rel="next"'}
 
 
 def _has(request: Request, tag: str) -> bool:

@@ -92,7 +92,7 @@ def prices(
         body, media_type = price_formats.as_csv(points), f"{CSV}; charset=utf-8; header=present"
     else:
         body = price_formats.as_json(asked.symbol, points, next_cursor)
-    return cached(request, body, media_type, {"Vary": "Accept", **next_page(request, next_cursor)})
+    return cached(request, body, media_type, {"Vary": "Accept", **next_page(request, cursor=next_cursor)})
 
 
 @router.get(
@@ -123,4 +123,4 @@ def _arrow(request: Request, service: Service, asked: Asked, room: RoomForLarge)
     more = len(table) > limit
     next_cursor = cursor.of_price(table["timestamp"][limit - 1].value) if more else None
     body = price_formats.as_arrow(table.slice(0, limit))
-    return cached(request, body, ARROW, {"Vary": "Accept", **next_page(request, next_cursor)}, LargeResponse)
+    return cached(request, body, ARROW, {"Vary": "Accept", **next_page(request, cursor=next_cursor)}, LargeResponse)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Select, case, func, literal_column, select
@@ -53,8 +53,8 @@ def day_coverage(database: Database, slices: Sequence[Slice]) -> list[DayCoverag
     return covered
 
 
-def first_days(database: Database, symbols: Sequence[str]) -> dict[str, date]:
-    """The UTC day of the first stored price of each symbol; one without any is left out."""
+def first_times(database: Database, symbols: Sequence[str]) -> dict[str, datetime]:
+    """When the first stored price of each symbol was true (UTC); one without any is left out."""
     time = raw_prices.c.timestamp
     found = {}
     with database.reading() as connection:
@@ -62,8 +62,13 @@ def first_days(database: Database, symbols: Sequence[str]) -> dict[str, date]:
             oldest = select(time).where(raw_prices.c.symbol == symbol).order_by(time).limit(1)
             moment = connection.execute(oldest).scalar()
             if moment is not None:
-                found[symbol] = moment.date()
+                found[symbol] = moment
     return found
+
+
+def first_days(database: Database, symbols: Sequence[str]) -> dict[str, date]:
+    """The UTC day of the first stored price of each symbol; one without any is left out."""
+    return {symbol: moment.date() for symbol, moment in first_times(database, symbols).items()}
 
 
 def _largest_gap(number: int, first: int, last: int, between: int | None) -> timedelta:
