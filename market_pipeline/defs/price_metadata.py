@@ -1,16 +1,14 @@
 """What the UI shows of each collected partition: how many rows it holds, which changed, its newest price."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from market_pipeline.defs.partitions import partition_key
-from market_pipeline.prices.coverage import DayOfSymbol, changes_by_day, quotes_by_day, refusals_by_day
-from market_pipeline.prices.quotes import Quote, Source
-from market_pipeline.slices import merge_days
-from market_pipeline.storage import tables
+from market_pipeline.prices.coverage import DayOfSymbol
+from market_pipeline.prices.quotes import Source
 from market_pipeline.storage.engine import Database
 
 if TYPE_CHECKING:
@@ -23,39 +21,27 @@ def price_metadata(
     database: Database, days: Sequence[DayOfSymbol], collected: "Collected"
 ) -> dict[DayOfSymbol, Metadata]:
     """Metadata of each of `days` in `raw_prices`, as it is once `collected` is stored."""
-    from market_pipeline.storage.read import read_columns
+    from market_pipeline.storage.arrivals import price_facts
 
-    names = ["symbol", "timestamp", "price"]
-    found = read_columns(database, tables.raw_prices, merge_days(days), columns=names)
-    keys = zip(found["symbol"], found.datetimes("timestamp"))
-    stored = dict(zip(keys, found["price"].tolist()))
-    rows = quotes_by_day(stored, collected.quotes)
-    changed = changes_by_day(stored, collected.quotes)
-    accepted = Counter((quote.timestamp.date(), quote.symbol) for quote in collected.quotes)
-    newest = _newest(collected.quotes)
-    described: dict[DayOfSymbol, Metadata] = {}
-    for day in days:
-        described[day] = {
-            "dagster/row_count": rows[day],
-            "quotes_accepted": accepted[day],
-            "prices_changed": changed[day],
-        }
-        if day in newest:
-            described[day]["price_usd"] = newest[day].price
-            described[day]["newest_quote"] = dg.MetadataValue.timestamp(newest[day].timestamp)
-    return described
+    return {day: as_metadata(facts) for day, facts in price_facts(database, days, collected).items()}
 
 
 def refusal_metadata(
     database: Database, days: Sequence[DayOfSymbol], collected: "Collected"
 ) -> dict[DayOfSymbol, Metadata]:
     """Metadata of each of `days` in `rejected_prices`, as it is once `collected` is stored."""
-    from market_pipeline.storage.read import read_columns
+    from market_pipeline.storage.arrivals import refusal_facts
 
-    stored = read_columns(database, tables.rejected_prices, merge_days(days), columns=["id", "day", "symbol"])
-    rows = refusals_by_day(zip(stored["id"], stored["day"], stored["symbol"]), collected.refusals)
-    refused = Counter((refusal.day, refusal.symbol) for refusal in collected.refusals)
-    return {day: {"dagster/row_count": rows[day], "refused_in_this_run": refused[day]} for day in days}
+    return {day: as_metadata(facts) for day, facts in refusal_facts(database, days, collected).items()}
+
+
+def as_metadata(facts: Mapping[str, Any]) -> Metadata:
+    """What is known of a day as Dagster shows it: `rows` in the place of its row counts, times as times."""
+    return {
+        "dagster/row_count" if name == "rows" else name:
+        dg.MetadataValue.timestamp(value) if isinstance(value, datetime) else value
+        for name, value in facts.items()
+    }
 
 
 def neighbour_days(days: Sequence[DayOfSymbol], collected: "Collected") -> list[DayOfSymbol]:
@@ -71,10 +57,3 @@ def neighbour_days(days: Sequence[DayOfSymbol], collected: "Collected") -> list[
 def materialization(asset: str, day: DayOfSymbol, metadata: Metadata) -> dg.AssetMaterialization:
     """The event that says that one address of `asset` was brought up to date."""
     return dg.AssetMaterialization(asset_key=asset, partition=str(partition_key(*day)), metadata=metadata)
-
-
-def _newest(quotes: Sequence[Quote]) -> dict[DayOfSymbol, Quote]:
-    return {
-        (quote.timestamp.date(), quote.symbol): quote
-        for quote in sorted(quotes, key=lambda quote: quote.timestamp)
-    }

@@ -2,13 +2,13 @@
 quarantine what is refused. What is refused, and how little is asked, the core decides."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from market_pipeline.defs.collecting import collect_and_fill
 from market_pipeline.defs.failures import collection_failure
+from market_pipeline.defs.log_fields import logged_step
 from market_pipeline.defs.metadata import GROUP, OWNERS, table_metadata
 from market_pipeline.defs.partitions import SINGLE_RUN, days_of, partition_key
 from market_pipeline.defs.price_metadata import (
@@ -19,7 +19,6 @@ from market_pipeline.defs.price_metadata import (
     refusal_metadata,
 )
 from market_pipeline.defs.resources import CoinGeckoResource, DatabaseResource
-from market_pipeline.logs import traced
 from market_pipeline.prices.coverage import DayOfSymbol
 from market_pipeline.storage import tables
 from market_pipeline.storage.columns import Columns
@@ -42,15 +41,16 @@ def build_raw_prices(
     @dg.multi_asset(
         name="collect_prices", outs=_outs(kinds), partitions_def=partitions, backfill_policy=SINGLE_RUN
     )
+    @logged_step
     def collect_prices(
         context: dg.AssetExecutionContext, coingecko: CoinGeckoResource, database: DatabaseResource
     ) -> Iterator[dg.Output[Columns]]:
         wanted = days_of(context.partition_keys)
         store = database.database()
         check_schema(store)
-        with traced(context.run.run_id), coingecko.client() as client:
+        with coingecko.client() as client:
             collected = collect_and_fill(store, client, catalogue, wanted, collect_cron)
-            quotes, refusals = _columns(collected, context.run.run_id)
+            quotes, refusals = _arrivals(collected, context.run.run_id)
             if collected.failures:
                 _keep_what_came(store, quotes, refusals)
                 good = [(day, symbol) for day, symbol in wanted if symbol not in collected.failures]
@@ -91,20 +91,18 @@ def _outs(kinds: set[str]) -> dict[str, dg.AssetOut]:
     }
 
 
-def _columns(collected: "Collected", run_id: str) -> tuple[Columns, Columns]:
+def _arrivals(collected: "Collected", run_id: str) -> tuple[Columns, Columns]:
     """The quotes and the refusals as rows of their tables."""
-    from market_pipeline.storage.records import columns_of
+    from market_pipeline.storage.arrivals import arrivals
 
-    refusals = [{"id": refusal.id, "run_id": run_id, **asdict(refusal)} for refusal in collected.refusals]
-    return columns_of(tables.raw_prices, collected.quotes), columns_of(tables.rejected_prices, refusals)
+    return arrivals(collected, run_id)
 
 
 def _keep_what_came(store: Database, quotes: Columns, refusals: Columns) -> None:
     """Store what a failing run has: the IO manager writes only what is returned."""
-    from market_pipeline.storage.write import upsert
+    from market_pipeline.storage.arrivals import keep
 
-    upsert(store, tables.raw_prices, quotes)
-    upsert(store, tables.rejected_prices, refusals)
+    keep(store, quotes, refusals)
 
 
 def _run_metadata(collected: "Collected") -> Metadata:
