@@ -19,6 +19,7 @@ from market_pipeline.defs.raw_prices import build_raw_prices
 from market_pipeline.defs.repair_sensor import build_repair_sensor
 from market_pipeline.defs.request_ledger import build_request_ledger
 from market_pipeline.defs.resources import CoinGeckoResource, DatabaseResource
+from market_pipeline.defs.run_console import write_events_as_lines
 from market_pipeline.defs.schedules import build_schedules
 from market_pipeline.logs import configure_logging
 from market_pipeline.settings import Settings, load_settings
@@ -64,4 +65,5 @@ def build_defs(settings: Settings) -> dg.Definitions:
 
 _settings = load_settings()
 configure_logging(_settings)
+write_events_as_lines()
 defs = build_defs(_settings)

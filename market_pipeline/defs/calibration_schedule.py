@@ -14,6 +14,7 @@ from market_pipeline.clock import start_of_day, utc_now
 from market_pipeline.defs.calibration_times import MADE_AGAIN, next_as_of
 from market_pipeline.defs.jobs import CALIBRATE_DETECTORS, COMPLETE_DAYS
 from market_pipeline.defs.local_runs import unfinished_run
+from market_pipeline.defs.log_fields import logged_evaluation
 from market_pipeline.defs.repair_sensor import REPAIRED_DAYS
 from market_pipeline.defs.resources import current_database
 from market_pipeline.prices.gaps import last_settled_day
@@ -39,6 +40,7 @@ def build_calibration_schedule(settings: Settings) -> dg.ScheduleDefinition:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Calibrates the detectors once a day, for the days from the coming midnight on.",
     )
+    @logged_evaluation
     def calibration_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
             reason = _why_not(context.instance, current_database(), settings, utc_now())

@@ -10,10 +10,10 @@ import dagster as dg
 
 from market_pipeline.clock import utc_now
 from market_pipeline.defs.check_names import FRESH, FUTURE, NEGATIVE, QUOTED, REJECTED
+from market_pipeline.defs.log_fields import logged_step
 from market_pipeline.defs.partitions import days_of
 from market_pipeline.defs.raw_prices import RAW_PRICES
 from market_pipeline.defs.resources import DatabaseResource
-from market_pipeline.logs import traced
 from market_pipeline.prices.freshness import oldest_fresh
 
 _SPECS = [
@@ -53,6 +53,7 @@ def build_checks(symbols: Sequence[str], collect_cron: str) -> dg.AssetChecksDef
     """The checks; what is fresh follows from when prices are collected."""
 
     @dg.multi_asset_check(name="check_prices", specs=_SPECS, can_subset=True)
+    @logged_step
     def check_prices(
         context: dg.AssetCheckExecutionContext, database: DatabaseResource
     ) -> Iterator[dg.AssetCheckResult]:
@@ -63,9 +64,8 @@ def build_checks(symbols: Sequence[str], collect_cron: str) -> dg.AssetChecksDef
         # A run without partitions (checks executed alone from the UI) looks at today.
         keys = context.partition_keys if context.has_partition_key_range or context.has_partition_key else []
         days = days_of(keys) or [(now.date(), symbol) for symbol in symbols]
-        with traced(context.run.run_id):
-            yield from verdicts(
-                store, context.run.run_id, days, symbols, now, oldest_fresh(collect_cron, now), selected
-            )
+        yield from verdicts(
+            store, context.run.run_id, days, symbols, now, oldest_fresh(collect_cron, now), selected
+        )
 
     return check_prices

@@ -9,10 +9,10 @@ import dagster as dg
 
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.clock import utc_now
+from market_pipeline.defs.log_fields import logged_step
 from market_pipeline.defs.metadata import GROUP, OWNERS, table_metadata
 from market_pipeline.defs.raw_prices import RAW_PRICES
 from market_pipeline.defs.resources import DatabaseResource
-from market_pipeline.logs import traced
 from market_pipeline.storage import tables
 from market_pipeline.storage.schema import check_schema
 from market_pipeline.symbols import Catalogue
@@ -39,6 +39,7 @@ def build_detector_calibration(catalogue: Catalogue, kinds: set[str]) -> dg.Asse
         owners=OWNERS,
         kinds=kinds,
     )
+    @logged_step
     def detector_calibration(
         context: dg.AssetExecutionContext, database: DatabaseResource
     ) -> dg.MaterializeResult[None]:
@@ -47,8 +48,7 @@ def build_detector_calibration(catalogue: Catalogue, kinds: set[str]) -> dg.Asse
 
         store = database.database()
         check_schema(store)
-        with traced(context.run.run_id):
-            made = calibrate_due(store, catalogue.symbols, utc_now())
+        made = calibrate_due(store, catalogue.symbols, utc_now())
         return dg.MaterializeResult(metadata=calibration_metadata(made), data_version=_NOTHING_CHANGED)
 
     return detector_calibration

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 
 from market_pipeline.clock import utc_now
+from market_pipeline.defs.log_fields import logged_step
 from market_pipeline.defs.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.resources import DatabaseResource
-from market_pipeline.logs import traced
 from market_pipeline.symbols import Catalogue
 
 
@@ -18,6 +18,7 @@ def build_history_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
     symbols = history_check_names(catalogue.symbols)
 
     @dg.multi_asset_check(name="check_history", specs=_specs(symbols), can_subset=True)
+    @logged_step
     def check_history(
         context: dg.AssetCheckExecutionContext, database: DatabaseResource
     ) -> Iterator[dg.AssetCheckResult]:
@@ -26,8 +27,7 @@ def build_history_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
         selected = {key.name for key in context.selected_asset_check_keys}
         asked = {name: symbol for name, symbol in symbols.items() if name in selected}
         coins = Catalogue([catalogue.coin(symbol) for symbol in asked.values()])
-        with traced(context.run.run_id):
-            yield from verdicts(database.database(), coins, asked, utc_now())
+        yield from verdicts(database.database(), coins, asked, utc_now())
 
     return check_history
 

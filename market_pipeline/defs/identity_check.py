@@ -13,9 +13,9 @@ from market_pipeline.coingecko.errors import CoinGeckoError
 from market_pipeline.coingecko.identity import Identity, suggested_symbols
 from market_pipeline.defs.check_names import LISTED
 from market_pipeline.defs.check_results import from_symbols
+from market_pipeline.defs.log_fields import logged_step
 from market_pipeline.defs.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.resources import CoinGeckoResource, DatabaseResource
-from market_pipeline.logs import traced
 from market_pipeline.symbols import Catalogue
 
 
@@ -28,18 +28,18 @@ def build_identity_check(catalogue: Catalogue) -> dg.AssetChecksDefinition:
         description="CoinGecko lists every configured coin by its id, asked once a day. A vanished id is an "
         "error, a changed ticker warns; the likely new id is named.",
     )
+    @logged_step
     def coin_ids_are_listed(
         context: dg.AssetCheckExecutionContext, coingecko: CoinGeckoResource, database: DatabaseResource
     ) -> dg.AssetCheckResult:
         from market_pipeline.storage.identities import verify_identities
 
-        with traced(context.run.run_id):
-            try:
-                with coingecko.client() as client:
-                    identities = verify_identities(client, database.database(), catalogue, utc_now())
-            except CoinGeckoError as error:
-                return _not_asked(error)
-            return _verdict(catalogue, identities)
+        try:
+            with coingecko.client() as client:
+                identities = verify_identities(client, database.database(), catalogue, utc_now())
+        except CoinGeckoError as error:
+            return _not_asked(error)
+        return _verdict(catalogue, identities)
 
     return coin_ids_are_listed
 

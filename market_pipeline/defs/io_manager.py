@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Union
 import dagster as dg
 from sqlalchemy import Table
 
+from market_pipeline.defs.log_fields import io_fields
 from market_pipeline.defs.partitions import days_of
 from market_pipeline.defs.resources import current_database
-from market_pipeline.logs import get_logger, traced
+from market_pipeline.logs import bound, get_logger
 from market_pipeline.slices import Slice, merge_days
 from market_pipeline.storage import tables
 from market_pipeline.storage.columns import Columns
@@ -36,12 +37,12 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: Rows) -> None:
         """Write in one transaction; on any error nothing is written."""
-        with traced(_run_id(context)):
+        with bound(**io_fields(context)):
             self._write(context, obj)
 
     def load_input(self, context: dg.InputContext) -> Rows:
         """The rows of the input's partitions; no partitions are no rows, typed all the same."""
-        with traced(_run_id(context)):
+        with bound(**io_fields(context)):
             return self._read(context)
 
     def _write(self, context: dg.OutputContext, obj: Rows) -> None:
@@ -99,14 +100,6 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
             extra={"rows_affected": len(rows), "duration_ms": duration_ms},
         )
         return rows
-
-
-def _run_id(context: dg.InputContext | dg.OutputContext) -> str:
-    """The run at work; a context built by hand, in a notebook say, has none."""
-    try:
-        return context.step_context.run_id
-    except dg.DagsterInvariantViolationError:
-        return "none"
 
 
 def _table(key: dg.AssetKey) -> Table:

@@ -4,11 +4,11 @@ time, a table of the last day's anomalies, and now and then a picture."""
 import dagster as dg
 
 from market_pipeline.clock import utc_now
+from market_pipeline.defs.log_fields import logged_step
 from market_pipeline.defs.metadata import GROUP, OWNERS
 from market_pipeline.defs.price_anomalies import PRICE_ANOMALIES
 from market_pipeline.defs.raw_prices import RAW_PRICES
 from market_pipeline.defs.resources import DatabaseResource
-from market_pipeline.logs import traced
 from market_pipeline.storage.schema import check_schema
 from market_pipeline.symbols import Catalogue
 
@@ -28,6 +28,7 @@ def build_market_overview(catalogue: Catalogue) -> dg.AssetsDefinition:
         owners=OWNERS,
         kinds={"python"},
     )
+    @logged_step
     def market_overview(
         context: dg.AssetExecutionContext, database: DatabaseResource
     ) -> dg.MaterializeResult[None]:
@@ -37,8 +38,7 @@ def build_market_overview(catalogue: Catalogue) -> dg.AssetsDefinition:
         check_schema(store)
         previous = context.instance.get_latest_materialization_event(dg.AssetKey(MARKET_OVERVIEW))
         last = previous.asset_materialization.metadata if previous and previous.asset_materialization else {}
-        with traced(context.run.run_id):
-            metadata = overview_metadata(store, catalogue.symbols, utc_now(), last)
+        metadata = overview_metadata(store, catalogue.symbols, utc_now(), last)
         return dg.MaterializeResult(metadata=metadata)
 
     return market_overview

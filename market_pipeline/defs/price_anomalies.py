@@ -6,11 +6,11 @@ from market_pipeline.anomalies import LEAD_DAYS
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.defs.anomaly_lineage import ANOMALY_LINEAGE
 from market_pipeline.defs.detector_calibration import DETECTOR_CALIBRATION
+from market_pipeline.defs.log_fields import logged_step
 from market_pipeline.defs.metadata import GROUP, OWNERS, table_metadata
 from market_pipeline.defs.partitions import SINGLE_RUN, days_of, lead_mapping, partition_key
 from market_pipeline.defs.raw_prices import RAW_PRICES
 from market_pipeline.defs.resources import DatabaseResource
-from market_pipeline.logs import traced
 from market_pipeline.storage import tables
 from market_pipeline.storage.columns import Columns
 
@@ -42,6 +42,7 @@ def build_price_anomalies(partitions: dg.MultiPartitionsDefinition, kinds: set[s
         owners=OWNERS,
         kinds=kinds,
     )
+    @logged_step
     def price_anomalies(
         context: dg.AssetExecutionContext, raw_prices: Columns, database: DatabaseResource
     ) -> dg.Output[Columns]:
@@ -49,8 +50,7 @@ def build_price_anomalies(partitions: dg.MultiPartitionsDefinition, kinds: set[s
         from market_pipeline.storage.records import columns_of
 
         wanted = days_of(context.partition_keys)
-        with traced(context.run.run_id):
-            anomalies = flagged(database.database(), raw_prices, wanted)
+        anomalies = flagged(database.database(), raw_prices, wanted)
         for day, numbers in partition_numbers(anomalies, wanted).items():
             context.add_asset_metadata(numbers, partition_key=partition_key(*day))
         rows = columns_of(tables.price_anomalies, anomalies)

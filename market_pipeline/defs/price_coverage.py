@@ -7,10 +7,10 @@ materialized again: this asset is as old as they are, `raw_prices` is renewed by
 import dagster as dg
 
 from market_pipeline.clock import utc_now
+from market_pipeline.defs.log_fields import logged_step
 from market_pipeline.defs.metadata import GROUP, OWNERS
 from market_pipeline.defs.raw_prices import RAW_PRICES
 from market_pipeline.defs.resources import DatabaseResource
-from market_pipeline.logs import traced
 from market_pipeline.storage.schema import check_schema
 from market_pipeline.symbols import Catalogue
 
@@ -31,6 +31,7 @@ def build_price_coverage(catalogue: Catalogue) -> dg.AssetsDefinition:
         owners=OWNERS,
         kinds={"python"},
     )
+    @logged_step
     def price_coverage(
         context: dg.AssetExecutionContext, database: DatabaseResource
     ) -> dg.MaterializeResult[None]:
@@ -39,8 +40,7 @@ def build_price_coverage(catalogue: Catalogue) -> dg.AssetsDefinition:
 
         store = database.database()
         check_schema(store)
-        with traced(context.run.run_id):
-            metadata = coverage_metadata(past_days(store, catalogue, utc_now()))
+        metadata = coverage_metadata(past_days(store, catalogue, utc_now()))
         return dg.MaterializeResult(metadata=metadata)
 
     return price_coverage

@@ -15,6 +15,7 @@ from market_pipeline.clock import iso, utc_now
 from market_pipeline.defs.calibration_times import MADE_AGAIN
 from market_pipeline.defs.jobs import COMPLETE_DAYS, JOBS, SCORE_DAYS
 from market_pipeline.defs.local_runs import unfinished_run
+from market_pipeline.defs.log_fields import logged_evaluation
 from market_pipeline.defs.outdated import outdated_days
 from market_pipeline.defs.repair_decision import AFTER_SUCCESS, PastRun, Situation, next_run
 from market_pipeline.defs.resources import current_database
@@ -41,6 +42,7 @@ def build_repair_sensor(settings: Settings) -> dg.SensorDefinition:
         description=f"Completes the last {REPAIRED_DAYS} days wherever prices are missing, one run at a "
         "time, within the request budget.",
     )
+    @logged_evaluation
     def repair_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         for job in (COMPLETE_DAYS, SCORE_DAYS):
             if run := unfinished_run(context.instance, job):

@@ -3,9 +3,9 @@
 import dagster as dg
 
 from market_pipeline.clock import utc_now
+from market_pipeline.defs.log_fields import logged_step
 from market_pipeline.defs.metadata import GROUP, OWNERS, table_metadata
 from market_pipeline.defs.resources import DatabaseResource
-from market_pipeline.logs import traced
 from market_pipeline.storage import bookkeeping
 from market_pipeline.storage.schema import check_schema
 
@@ -25,6 +25,7 @@ def build_request_ledger(kinds: set[str]) -> dg.AssetsDefinition:
         kinds=kinds,
         metadata=table_metadata(bookkeeping.request_ledger, "added to by every request"),
     )
+    @logged_step
     def request_ledger(
         context: dg.AssetExecutionContext, database: DatabaseResource
     ) -> dg.MaterializeResult[None]:
@@ -33,8 +34,7 @@ def build_request_ledger(kinds: set[str]) -> dg.AssetsDefinition:
 
         store = database.database()
         check_schema(store)
-        with traced(context.run.run_id):
-            metadata = ledger_metadata(store, load_settings(), utc_now())
+        metadata = ledger_metadata(store, load_settings(), utc_now())
         return dg.MaterializeResult(metadata=metadata)
 
     return request_ledger

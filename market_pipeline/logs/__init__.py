@@ -7,13 +7,14 @@ nothing has to pass it along. Every process calls `configure_logging` once.
 
 from market_pipeline.logs.context import apart, bound, current_trace_id, traced
 from market_pipeline.logs.formats import LineFormatter
-from market_pipeline.logs.handlers import at_least
+from market_pipeline.logs.handlers import StandardError, at_least, root_handler
 from market_pipeline.logs.loggers import ROOT, get_logger
 from market_pipeline.logs.setup import configure_logging, log_to_stderr
 
 __all__ = [
     "ROOT",
     "LineFormatter",
+    "StandardError",
     "apart",
     "at_least",
     "bound",
@@ -21,5 +22,6 @@ __all__ = [
     "current_trace_id",
     "get_logger",
     "log_to_stderr",
+    "root_handler",
     "traced",
 ]
