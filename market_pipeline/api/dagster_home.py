@@ -1,44 +1,133 @@
 """Dagster's side of the story: materializations without a run, and the heartbeats of its daemons.
 
-The one module of the API that imports Dagster, and only when it is first needed: the import takes seconds.
+The one module of the API that imports Dagster, and only when it is first needed: importing it and opening
+an instance take seconds.
 """
 
-import threading
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import TimeoutError as WaitedTooLong
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from market_pipeline.api.own_thread import OwnThread
+from market_pipeline.logs import get_logger
 from market_pipeline.prices.coverage import DayOfSymbol
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
+    from market_pipeline.defs.heartbeats import Heartbeat
+
+logger = get_logger(__name__)
+
+Result = TypeVar("Result")
+
+# Somebody waits for the answer.
+_PATIENCE_SECONDS = 5.0
+_LAST_WORDS_SECONDS = 2.0
+
+
+class DagsterUnavailable(RuntimeError):
+    """Dagster's storage cannot be read; the message says why."""
+
 
 class DagsterHome:
-    """The Dagster instance in the folder `home`, opened when first needed; any thread may use it."""
+    """The Dagster instance in the folder `home`, opened when first needed; any thread may ask.
+
+    One thread of its own does all that is done with the instance: its SQLite files take one writer at a
+    time, and nobody who asks waits for longer than a few seconds.
+    """
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        # Its SQLite files take one writer at a time.
-        self._lock = threading.Lock()
+        self._thread = OwnThread("dagster")
+        self._instance: DagsterInstance | None = None
 
-    @cached_property
-    def _instance(self) -> "DagsterInstance":
-        from dagster import DagsterInstance
+    def open_soon(self) -> None:
+        """Begin to open the instance; nothing waits for it. A failure shows when it is first needed."""
+        self._thread.submit(self._opened)
 
-        return DagsterInstance.from_config(str(self._home))
+    def report(self, asset: str, day: DayOfSymbol, facts: Mapping[str, Any]) -> None:
+        """Tell Dagster that the partition `day` of `asset` was materialized, by no run of its own.
 
-    def report(self, asset: str, day: DayOfSymbol, metadata: Mapping[str, Any]) -> None:
-        """Tell Dagster that the partition `day` of `asset` was materialized, by no run of its own."""
-        from market_pipeline.defs.price_metadata import materialization
+        `facts` are what there is to know of it (see `storage.arrivals`).
 
-        with self._lock:
-            self._instance.report_runless_asset_event(materialization(asset, day, dict(metadata)))
+        Raises nothing: if it fails the log has the error. If it takes long it is done later.
+        """
+        reported = self._thread.submit(lambda: self._report(asset, day, facts))
+        try:
+            reported.result(_PATIENCE_SECONDS)
+        except WaitedTooLong:
+            logger.warning("Dagster's storage takes its time; %s of %s is reported later", asset, _named(day))
+
+    def heartbeats(self, now: datetime) -> "list[Heartbeat]":
+        """The daemons of the instance as they are at `now` (aware); raises DagsterUnavailable."""
+
+        def read() -> "list[Heartbeat]":
+            from market_pipeline.defs.heartbeats import heartbeats
+
+            return heartbeats(self._opened(), now)
+
+        return self._asked(read)
+
+    def last_materialized(self, asset: str, days: Collection[DayOfSymbol]) -> datetime | None:
+        """When one of the partitions `days` of `asset` was last materialized (aware UTC), None if none was.
+
+        Raises DagsterUnavailable.
+        """
+
+        def read() -> datetime | None:
+            import dagster as dg
+
+            from market_pipeline.defs.partitions import partition_key
+
+            keys = [str(partition_key(*day)) for day in days]
+            asked = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=keys)
+            found = self._opened().fetch_materializations(asked, limit=1).records
+            return datetime.fromtimestamp(found[0].timestamp, timezone.utc) if found else None
+
+        return self._asked(read)
 
     def close(self) -> None:
         """Give up what was opened."""
-        with self._lock:
-            instance = self.__dict__.pop("_instance", None)
-            if instance is not None:
-                instance.dispose()
+        self._thread.submit(self._closed)
+        self._thread.stop(_LAST_WORDS_SECONDS)
+
+    def _asked(self, read: Callable[[], Result]) -> Result:
+        answer = self._thread.submit(read)
+        try:
+            return answer.result(_PATIENCE_SECONDS)
+        # Its storage may be any of several, so its errors may be of any kind.
+        except Exception as error:
+            late = answer.cancel() or not answer.done()
+            why = f"no answer within {_PATIENCE_SECONDS:.0f} s" if late else f"{type(error).__name__}: {error}"
+            raise DagsterUnavailable(f"The Dagster instance in {self._home} cannot be read: {why}") from error
+
+    def _report(self, asset: str, day: DayOfSymbol, facts: Mapping[str, Any]) -> None:
+        try:
+            from market_pipeline.defs.price_metadata import as_metadata, materialization
+
+            self._opened().report_runless_asset_event(materialization(asset, day, as_metadata(facts)))
+        except Exception:
+            logger.exception(
+                "Dagster was not told that %s of %s was brought up to date; the rows themselves are stored",
+                asset, _named(day), extra={"asset": asset, "partition": _named(day)},
+            )
+
+    def _opened(self) -> "DagsterInstance":
+        if self._instance is None:
+            from dagster import DagsterInstance
+
+            self._instance = DagsterInstance.from_config(str(self._home))
+        return self._instance
+
+    def _closed(self) -> None:
+        if self._instance is not None:
+            self._instance.dispose()
+            self._instance = None
+
+
+def _named(day: DayOfSymbol) -> str:
+    """A partition as Dagster names it."""
+    return f"{day[0]}|{day[1]}"

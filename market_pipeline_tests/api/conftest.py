@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 import uvicorn
@@ -70,6 +70,17 @@ def client(service_of):
         create_app(service_of()), "http://127.0.0.1:8000", raise_server_exceptions=False
     ) as asking:
         yield asking
+
+
+@pytest.fixture
+def api(service_of):
+    """`api(**settings)`: asks an API with these settings in process; its `app` is there too."""
+    with ExitStack() as running:
+        yield lambda **settings: running.enter_context(
+            TestClient(
+                create_app(service_of(**settings)), "http://127.0.0.1:8000", raise_server_exceptions=False
+            )
+        )
 
 
 @contextmanager
