@@ -15,7 +15,7 @@ from market_pipeline.api.caching import cached, next_page
 from market_pipeline.api.problems import ApiProblem, problems
 from market_pipeline.api.query import CursorText, Flag, Parameters, Whole, each_once
 from market_pipeline.api.service import Service, ServiceOf
-from market_pipeline.api.times import EARLIEST, Moment
+from market_pipeline.api.times import Moment
 from market_pipeline.storage.anomaly_pages import Chosen, anomalies_page, anomaly, stood_for
 
 router = APIRouter(tags=["anomalies"], dependencies=[Depends(each_once)])
@@ -46,7 +46,7 @@ class PageOfAnomalies(Parameters):
     def chosen(self) -> Chosen:
         """The same in terms of the storage."""
         kind, severity, scope = (each and each.value for each in (self.kind, self.severity, self.scope))
-        return Chosen(self.since or EARLIEST, kind, severity, scope, self.alarms_only)
+        return Chosen(self.since, kind, severity, scope, self.alarms_only)
 
 
 @router.get(

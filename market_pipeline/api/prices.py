@@ -13,7 +13,7 @@ from market_pipeline.api.price_documents import PAGE_FORMATS, LatestPrice, Price
 from market_pipeline.api.problems import ApiProblem, problems
 from market_pipeline.api.query import CursorText, Parameters, SymbolInPath, Whole, each_once, invalid
 from market_pipeline.api.service import Service, ServiceOf
-from market_pipeline.api.times import EARLIEST, LATEST, Moment
+from market_pipeline.api.times import Moment
 from market_pipeline.storage.newest import Asked, newest_points, newest_table
 
 router = APIRouter(tags=["prices"], dependencies=[Depends(each_once)])
@@ -49,10 +49,11 @@ class PageOfPrices(Parameters):
 
     def asked(self, symbol: str) -> Asked:
         """The page in terms of the storage; one row more than that tells whether there is a next one."""
-        end = self.end or LATEST
+        end = self.end
         if self.cursor is not None:
-            end = min(end, cursor.before_price(self.cursor))
-        return Asked(symbol, self.start or EARLIEST, end, self.limit + 1)
+            behind = cursor.before_price(self.cursor)
+            end = behind if end is None else min(end, behind)
+        return Asked(symbol, self.start, end, self.limit + 1)
 
 
 @router.get(
@@ -108,7 +109,7 @@ def prices(
 def latest(request: Request, symbol: SymbolInPath, service: ServiceOf) -> Response:
     """The newest stored price of a symbol."""
     name = service.symbol(symbol)
-    points = newest_points(service.database, Asked(name, EARLIEST, LATEST, 1))
+    points = newest_points(service.database, Asked(name, None, None, 1))
     if not points:
         detail = f"No price of {name} is stored yet; POST /collect-once/{name} collects one."
         raise ApiProblem(404, "no-prices", detail)

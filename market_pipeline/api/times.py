@@ -10,9 +10,6 @@ from typing_extensions import LiteralString
 
 from market_pipeline.storage.types import from_microseconds, to_microseconds
 
-EARLIEST = datetime.min.replace(tzinfo=timezone.utc)
-LATEST = datetime.max.replace(tzinfo=timezone.utc)
-
 _EPOCH = datetime(1970, 1, 1)
 _SECOND = 1_000_000
 
@@ -54,7 +51,7 @@ def _rounded_up(fraction: str) -> int:
     return int(fraction[:6].ljust(6, "0")) + bool(fraction[6:].strip("0"))
 
 
-_FIRST, _LAST = to_microseconds(EARLIEST), to_microseconds(LATEST)
+_FIRST, _LAST = (to_microseconds(end.replace(tzinfo=timezone.utc)) for end in (datetime.min, datetime.max))
 
 # A parameter that is a time.
 Moment = Annotated[

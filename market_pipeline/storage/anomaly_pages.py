@@ -37,12 +37,12 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Chosen:
-    """Which rows are wanted: from `since` (aware UTC) on, and of these values where they are not None.
+    """Which rows are wanted: from `since` (aware UTC) on if given, and of these values where they are not None.
 
     `alarms_only` leaves out rows that another one stands for.
     """
 
-    since: datetime
+    since: datetime | None = None
     kind: str | None = None
     severity: str | None = None
     scope: str | None = None
@@ -122,7 +122,9 @@ def _horizon(
 
 def _of(symbol: str, chosen: Chosen, after: Place | None) -> ColumnElement[bool]:
     """The range of the key that belongs to `symbol`, from `since` on and after the place."""
-    here = and_(_KEY.symbol == symbol, _KEY.timestamp >= chosen.since)
+    here = _KEY.symbol == symbol
+    if chosen.since is not None:
+        here = and_(here, _KEY.timestamp >= chosen.since)
     if after is None:
         return here
     if symbol == after.symbol:

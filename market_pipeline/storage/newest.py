@@ -6,7 +6,7 @@ Both follow the key of the table backwards from where they begin, so the cost is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -25,11 +25,11 @@ COLUMNS = ("timestamp", "price", "source", "ingested_at")
 
 @dataclass(frozen=True)
 class Asked:
-    """At most `rows` of the newest prices of `symbol` from `start` on and before `end` (aware UTC)."""
+    """At most `rows` of the newest prices of `symbol`, from `start` on and before `end` (aware UTC) if given."""
 
     symbol: str
-    start: datetime
-    end: datetime
+    start: datetime | None
+    end: datetime | None
     rows: int
 
 
@@ -39,36 +39,32 @@ Point = tuple[int, float, str, int]
 
 def newest_points(database: Database, asked: Asked) -> Sequence[Point]:
     """What is asked, through the ordinary driver: for some thousands of rows."""
+    statement = _readable_rows(database.dialect, asked.start is not None, asked.end is not None)
     with database.reading() as connection:
-        return connection.execute(_readable_rows(database.dialect), _parameters(asked)).tuples().all()
+        return connection.execute(statement, asdict(asked)).tuples().all()
 
 
 def newest_table(database: Database, asked: Asked) -> pa.Table:
     """The same rows as `COLUMNS` in Arrow, times as timestamps in UTC: for a million rows."""
     from market_pipeline.storage import bulk
 
-    statement = _rows([raw_prices.c[name] for name in COLUMNS]).params(_parameters(asked))
+    columns = [raw_prices.c[name] for name in COLUMNS]
+    statement = _rows(columns, asked.start is not None, asked.end is not None).params(asdict(asked))
     return bulk.read_table(database, raw_prices, COLUMNS, [statement], [asked.symbol])
 
 
 @cache
-def _readable_rows(dialect: str) -> Select[Any]:
-    return _rows([readable(raw_prices.c[name], dialect) for name in COLUMNS])
+def _readable_rows(dialect: str, from_start: bool, to_end: bool) -> Select[Any]:
+    return _rows([readable(raw_prices.c[name], dialect) for name in COLUMNS], from_start, to_end)
 
 
-def _rows(columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
+def _rows(columns: Sequence[ColumnElement[Any]], from_start: bool, to_end: bool) -> Select[Any]:
     key = raw_prices.c
-    return (
-        select(*columns)
-        .where(
-            key.symbol == bindparam("symbol"),
-            key.timestamp >= bindparam("start"),
-            key.timestamp < bindparam("end"),
-        )
-        .order_by(key.timestamp.desc())
-        .limit(bindparam("rows", type_=Integer))
-    )
-
-
-def _parameters(asked: Asked) -> dict[str, object]:
-    return {"symbol": asked.symbol, "start": asked.start, "end": asked.end, "rows": asked.rows}
+    rows = select(*columns).where(key.symbol == bindparam("symbol"))
+    # Where nothing limits the time nothing is said of it: PostgreSQL would take any limit for one that
+    # leaves few rows until it has seen the table, and sort all of them.
+    if from_start:
+        rows = rows.where(key.timestamp >= bindparam("start"))
+    if to_end:
+        rows = rows.where(key.timestamp < bindparam("end"))
+    return rows.order_by(key.timestamp.desc()).limit(bindparam("rows", type_=Integer))
