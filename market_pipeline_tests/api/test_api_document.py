@@ -10,17 +10,19 @@ from market_pipeline_tests.api.conftest import served
 
 # So many requests of each kind are made up for an endpoint, beside those that cover its document's borders.
 EXAMPLES = 25
+TOKEN = "a-token-of-the-tests"
 
 
 @pytest.fixture(params=["in process", "over a socket"])
 def document(request, service_of, some_history):
-    """The OpenAPI document of an API over a database with some history."""
-    app = create_app(service_of())
+    """The OpenAPI document of an API over a database with some history; over the socket it wants a token."""
     if request.param == "in process":
-        yield schemathesis.openapi.from_asgi("/openapi.json", app)
+        yield schemathesis.openapi.from_asgi("/openapi.json", create_app(service_of(api_without_token=True)))
     else:
-        with served(app) as address:
-            yield schemathesis.openapi.from_url(f"{address}/openapi.json")
+        with served(create_app(service_of(api_token=TOKEN))) as address:
+            schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
+            schema.config.update(headers={"Authorization": f"Bearer {TOKEN}"})
+            yield schema
 
 
 @pytest.mark.slow
