@@ -41,7 +41,7 @@ def newest_points(database: Database, asked: Asked) -> Sequence[Point]:
     """What is asked, through the ordinary driver: for some thousands of rows."""
     statement = _readable_rows(database.dialect, asked.start is not None, asked.end is not None)
     with database.reading() as connection:
-        return connection.execute(statement, asdict(asked)).tuples().all()
+        return connection.execute(statement, asdict(asked)).all()
 
 
 def newest_table(database: Database, asked: Asked) -> pa.Table:
