@@ -1,0 +1,125 @@
+"""One price by HTTP: what is answered is what is stored, and what is refused is kept apart."""
+
+import socket
+import time
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from urllib.parse import urlsplit
+
+import pytest
+from sqlalchemy import select
+
+from market_pipeline.api.app import create_app
+from market_pipeline.budget.client_limit import REQUESTS
+from market_pipeline.clock import iso, utc_now
+from market_pipeline.simulator.faults import Fault
+from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.server import Simulator
+from market_pipeline.storage import tables
+from market_pipeline_tests.api.conftest import served
+
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def rows(database, table):
+    with database.reading() as connection:
+        return [dict(row._mapping) for row in connection.execute(select(table))]
+
+
+@contextmanager
+def a_still_market():
+    """A CoinGecko whose prices are those of one moment."""
+    moment = utc_now()
+    with Simulator(MarketModel(), clock=lambda: moment) as simulator:
+        yield simulator
+
+
+def test_the_answer_is_the_stored_point(client, database):
+    before = utc_now()
+    answer = client.post("/collect-once/BTC")
+    (stored,) = rows(database, tables.raw_prices)
+    assert answer.status_code == 200 and answer.headers["cache-control"] == "no-store"
+    assert answer.json() == {
+        "symbol": "BTC", "timestamp": iso(stored["timestamp"]), "price": stored["price"], "source": "simple_price",
+        "ingested_at": iso(stored["ingested_at"]),
+    }
+    assert before <= stored["ingested_at"] <= utc_now()
+
+
+def test_it_takes_one_request_for_one_coin(client, simulator):
+    assert client.post("/collect-once/eth").json()["symbol"] == "ETH"
+    assert [request.query["ids"] for request in simulator.requests] == ["ethereum"]
+
+
+def test_a_price_that_is_known_keeps_the_time_at_which_it_was_first_stored(api, database):
+    with a_still_market() as simulator:
+        asking = api(coingecko_base_url=simulator.base_url)
+        first, second = (asking.post("/collect-once/BTC").json() for _ in range(2))
+    assert first == second
+    assert len(rows(database, tables.raw_prices)) == 1
+
+
+def test_a_symbol_that_is_not_collected_is_told_with_those_that_are(client, simulator):
+    answer = client.post("/collect-once/XYZ")
+    assert (answer.status_code, answer.json()["supported"]) == (400, ["BTC", "ETH", "SOL", "ADA", "DOT"])
+    assert simulator.requests == []
+
+
+def test_a_refused_price_is_in_the_quarantine_under_the_trace_id(client, simulator, database):
+    simulator.add_fault(Fault(kind="negative_price", coin="bitcoin"))
+    answer = client.post("/collect-once/BTC", headers={"traceparent": PARENT})
+    document = answer.json()
+    assert answer.status_code == 422 and document["type"].endswith(":quote-refused")
+    assert document["reason"] == "negative_price" and "-1.0 is negative" in document["detail"]
+    (refused,) = rows(database, tables.rejected_prices)
+    assert (refused["symbol"], refused["reason"], refused["run_id"]) == ("BTC", "negative_price", PARENT.split("-")[1])
+    assert rows(database, tables.raw_prices) == []
+
+
+def test_a_coin_without_a_price_is_refused(client, simulator):
+    simulator.add_fault(Fault(kind="missing_coin", coin="bitcoin"))
+    assert client.post("/collect-once/BTC").json()["reason"] == "missing_price"
+
+
+def test_a_client_is_told_when_it_asked_too_often_by_whichever_worker(api):
+    """Refused symbols count too; reading does not and goes on."""
+    workers = [api(), api()]
+    told = [workers[number % 2].post("/collect-once/XYZ").status_code for number in range(REQUESTS + 1)]
+    assert told == [400] * REQUESTS + [429]
+    answer = workers[0].post("/collect-once/BTC")
+    assert answer.json()["type"].endswith(":too-many-requests")
+    assert 1 <= int(answer.headers["retry-after"]) <= 60
+    assert workers[0].get("/prices/BTC").status_code == 200
+
+
+def test_beyond_what_can_be_under_way_others_are_told_to_come_again(client, monkeypatch):
+    monkeypatch.setattr("market_pipeline.api.gate.AT_ONCE", 0)
+    answer = client.post("/collect-once/BTC")
+    assert answer.status_code == 503 and answer.json()["type"].endswith(":too-many-at-once")
+    assert answer.headers["retry-after"] == "1"
+
+
+def test_clients_that_go_away_leave_nothing_taken(service_of, simulator, database):
+    """What they asked for is done to its end, and others are served meanwhile and after."""
+    simulator.add_fault(Fault(kind="hang", seconds=0.5, times=3))
+    app = create_app(service_of())
+    with served(app) as address:
+        parts = urlsplit(address)
+        for _ in range(3):
+            with socket.create_connection((parts.hostname, parts.port)) as leaving:
+                leaving.sendall(b"POST /collect-once/SOL HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n")
+        with socket.create_connection((parts.hostname, parts.port)) as staying:
+            staying.sendall(b"POST /collect-once/BTC HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n")
+            assert staying.recv(100).startswith(b"HTTP/1.1 200")
+        deadline = time.monotonic() + 20
+        while (gate := app.state.gate)._at_once and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert (gate._at_once, gate._running.borrowed_tokens, gate._checking.borrowed_tokens) == (0, 0, 0)
+    assert {row["symbol"] for row in rows(database, tables.raw_prices)} == {"BTC", "SOL"}
+
+
+def test_a_price_of_long_ago_is_stored_under_its_own_time(client, simulator, database):
+    simulator.add_fault(Fault(kind="stale_timestamp", coin="bitcoin", seconds=3 * 86_400))
+    stamp = datetime.fromisoformat(client.post("/collect-once/BTC").json()["timestamp"].replace("Z", "+00:00"))
+    assert (datetime.now(timezone.utc) - stamp).days == 3
+    assert len(rows(database, tables.raw_prices)) == 1
