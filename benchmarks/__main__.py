@@ -10,6 +10,7 @@ from benchmarks.figures import Section
 def sections() -> dict[str, Section]:
     """The sections by name, in the order in which they are printed."""
     from benchmarks import backfill, budget, imports, requests_sent, tables, ticks
+    from benchmarks.api import report
 
     return {
         "Requests": requests_sent.figures,
@@ -18,6 +19,7 @@ def sections() -> dict[str, Section]:
         "Imports": imports.figures,
         "A tick": ticks.figures,
         "Reading and writing through the IO manager": tables.figures,
+        "The HTTP API": report.figures,
     }
 
 

@@ -17,6 +17,7 @@ from market_pipeline.storage.schema import migrate
 
 ROWS = 1_000_000
 ROUNDS = 3
+_FEW = 1_000
 _CALLERS = 32
 _SECONDS = 4.0
 _PATH = "/prices/BTC?limit=100"
@@ -29,6 +30,8 @@ def figures() -> Iterator[Figure]:
             database = Database(url)
             migrate(database)
             store_prices(database, ROWS)
+            for symbol in ("ETH", "SOL", "ADA", "DOT"):
+                store_prices(database, _FEW, symbol)
             name = "SQLite" if database.dialect == "sqlite" else "PostgreSQL"
             yield from _beside_the_bare_endpoint(name, world, database)
             yield from arrow.figures(name, world, database, ROWS)
