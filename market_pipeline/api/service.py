@@ -36,7 +36,8 @@ class Service:
             ) from None
 
 
-def _service_of(request: Request) -> Service:
+# Not a plain function: FastAPI would send that to its thread pool, which costs more than it does.
+async def _service_of(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 

@@ -1,9 +1,11 @@
 """Times as they are written in answers, and as they may be written in requests."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Annotated
 
+import numpy as np
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 from typing_extensions import LiteralString
@@ -24,6 +26,13 @@ _HOW: LiteralString = "write a day (2026-11-23) or a time with its offset (2026-
 def text_of(microseconds: int) -> str:
     """As `clock.iso`, of microseconds since 1970 UTC."""
     return f"{(_EPOCH + timedelta(microseconds=microseconds)).isoformat()}Z"
+
+
+def texts_of(microseconds: Sequence[int]) -> list[str]:
+    """`text_of` of each; many at once cost a fifth."""
+    moments = np.array(microseconds, dtype=np.int64).view("datetime64[us]")
+    texts = np.datetime_as_string(moments, unit="us").tolist()
+    return [f"{text.removesuffix('.000000')}Z" for text in texts]
 
 
 def moment(given: object) -> datetime:
