@@ -48,12 +48,13 @@ def execute(options: argparse.Namespace) -> int:
         create_instance(home)
         environment = dagster_environment(home, settings)
         with Processes() as processes:
-            processes.start(simulator_command(port), os.environ, home)
+            processes.start(simulator_command(port), os.environ, home, "market_pipeline.simulator")
             _wait_until_ready(port)
             if not latest_quotes(database, settings.catalogue.symbols):
                 _fill_history(settings, environment, home)
             logger.info("Demo is starting; open http://%s:%s", HOST, options.port)
-            processes.start(dagster_command(project, options.port), environment, home)
+            command = dagster_command(project, options.port, settings.log_level)
+            processes.start(command, environment, home, "dagster")
             return processes.wait_for_any()
     return 0
 
@@ -61,8 +62,10 @@ def execute(options: argparse.Namespace) -> int:
 def demo_settings(project: Path, port: int) -> Settings:
     """Five coins from the simulator on `port`, collected every minute, stored beside the real data.
 
-    Every setting is given, so that none of the environment can break the demo.
+    Every setting is given, so that none of the environment can break the demo; how lines look is chosen
+    there all the same.
     """
+    readable = os.environ.get("LOG_FORMAT", "").strip().lower() == "console"
     return load_settings(
         env_file=None,
         database_url=SecretStr(f"sqlite:///{project / DATABASE}"),
@@ -75,6 +78,10 @@ def demo_settings(project: Path, port: int) -> Settings:
         history_start=utc_now().date() - timedelta(days=HISTORY_DAYS + _EARLIER_DAYS),
         collect_cron="* * * * *",
         log_level="INFO",
+        log_format="console" if readable else "json",
+        api_token=None,
+        api_without_token=False,
+        dagster_ui_url=f"http://{HOST}:3000",
     )
 
 
@@ -107,6 +114,8 @@ def _fill_history(settings: Settings, environment: dict[str, str], home: Path) -
     tags = range_tags(first, yesterday, settings.catalogue.symbols)
     command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "market_pipeline.definitions"]
     command += ["-j", COMPLETE_DAYS, "--tags", json.dumps(tags)]
-    finished = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, check=False)
+    # Shown to a person if it fails.
+    readable = {**environment, "LOG_FORMAT": "console"}
+    finished = subprocess.run(command, env=readable, cwd=home, capture_output=True, text=True, check=False)
     if finished.returncode:
         raise StartError(f"the history run failed:\n{finished.stderr[-4000:]}")

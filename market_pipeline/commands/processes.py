@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from market_pipeline.commands.relay import Relay
 from market_pipeline.logs import get_logger
 
 logger = get_logger(__name__)
@@ -21,8 +22,11 @@ _POLL_SECONDS = 0.2
 _STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-class Stopped(Exception):
-    """Somebody wants everything to stop: Ctrl-C, SIGTERM, or a closed terminal."""
+class Stopped(BaseException):
+    """Somebody wants everything to stop: Ctrl-C, SIGTERM, or a closed terminal.
+
+    Like KeyboardInterrupt it is no Exception: whatever is at work must not take it for a failure of its own.
+    """
 
 
 class Processes:
@@ -35,6 +39,7 @@ class Processes:
 
     def __init__(self) -> None:
         self._children: list[subprocess.Popen[bytes]] = []
+        self._relays: list[Relay] = []
         self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Processes":
@@ -49,16 +54,25 @@ class Processes:
         logger.info("Stopping; this takes some seconds. Press Ctrl-C again to kill everything.")
         for child in reversed(self._children):
             _end(child)
+        for relay in self._relays:
+            relay.drain()
         for number, handler in self._former.items():
             signal.signal(number, handler)
         return kind is Stopped
 
     def start(
-        self, command: Sequence[str], environment: Mapping[str, str], folder: Path
+        self, command: Sequence[str], environment: Mapping[str, str], folder: Path, relayed_as: str | None = None
     ) -> subprocess.Popen[bytes]:
-        """Start `command` in `folder` with exactly `environment`."""
-        child = subprocess.Popen(command, env=dict(environment), cwd=folder, start_new_session=True)
+        """Start `command` in `folder` with exactly `environment`.
+
+        What it writes is passed on in the form of our lines, of the logger `relayed_as` where it names
+        none itself; without that the child, which writes such lines itself, has our standard error.
+        """
+        output: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if relayed_as else {}
+        child = subprocess.Popen(command, env=dict(environment), cwd=folder, start_new_session=True, **output)
         self._children.append(child)
+        if relayed_as and child.stdout:
+            self._relays.append(Relay(child.stdout, relayed_as))
         return child
 
     def wait_for_any(self) -> int:

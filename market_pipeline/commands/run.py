@@ -27,16 +27,19 @@ def execute(options: argparse.Namespace) -> int:
         create_instance(home)
         with Processes() as processes:
             logger.info("The UI will be at http://%s:%s in some seconds", HOST, options.port)
-            processes.start(dagster_command(project, options.port), dagster_environment(home, settings), home)
+            command = dagster_command(project, options.port, settings.log_level)
+            processes.start(command, dagster_environment(home, settings), home, "dagster")
             return processes.wait_for_any()
     return 0
 
 
-def dagster_command(project: Path, port: int) -> list[str]:
+def dagster_command(project: Path, port: int, log_level: str) -> list[str]:
     """One process that starts the UI, the daemon and the code server."""
     workspace = str(project / "workspace.yaml")
     command = [sys.executable, "-m", "dagster", "dev", "--workspace", workspace]
-    return command + ["--host", HOST, "--port", str(port)]
+    # Whoever wants to know what the package does in detail need not be told what Dagster does.
+    level = "info" if log_level == "DEBUG" else log_level.lower()
+    return command + ["--host", HOST, "--port", str(port), "--log-level", level]
 
 
 def dagster_environment(home: Path, settings: Settings) -> dict[str, str]:
@@ -49,6 +52,8 @@ def dagster_environment(home: Path, settings: Settings) -> dict[str, str]:
         **os.environ,
         **settings.as_environment(),
         "DAGSTER_HOME": str(home),
+        # For the process that relays their lines, which writes them as LOG_FORMAT says.
+        "LOG_FORMAT": "json",
         # `dagster dev` advises to install another command that starts the same processes.
         "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded",
     }

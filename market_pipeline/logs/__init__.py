@@ -7,7 +7,7 @@ nothing has to pass it along. Every process calls `configure_logging` once.
 
 from market_pipeline.logs.context import apart, bound, current_trace_id, traced
 from market_pipeline.logs.formats import LineFormatter
-from market_pipeline.logs.handlers import StandardError, at_least, root_handler
+from market_pipeline.logs.handlers import StandardError, at_least, root_handler, write_line
 from market_pipeline.logs.loggers import ROOT, get_logger
 from market_pipeline.logs.setup import configure_logging, log_to_stderr
 
@@ -24,4 +24,5 @@ __all__ = [
     "log_to_stderr",
     "root_handler",
     "traced",
+    "write_line",
 ]

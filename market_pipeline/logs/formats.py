@@ -76,11 +76,12 @@ def as_text(fields: Mapping[str, Any]) -> str:
     others = (
         f"{_one_line(str(name))}={_value(value)}"
         for name, value in fields.items()
-        if name not in _HEAD and name not in _LONG
+        # In a run both are the same.
+        if name not in _HEAD and name not in _LONG and not (name == "run_id" and value == fields.get("trace_id"))
     )
     line = " ".join([time, f"{level:<7}", logger, _one_line(message), *others])
     below = (row for name in _LONG for row in str(fields.get(name) or "").splitlines())
-    return "\n".join([line, *(f"    {_one_line(row)}" for row in below)])
+    return "\n".join([line, *(f"    {_one_line(row)}".rstrip() for row in below)])
 
 
 def _value(value: object) -> str:

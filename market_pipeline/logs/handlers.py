@@ -2,10 +2,11 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
-from market_pipeline.logs.formats import DAGSTER_META
+from market_pipeline.logs.formats import DAGSTER_META, LineFormatter
 from market_pipeline.logs.loggers import ORIGIN, ROOT
 
 # What LOG_LEVEL is about; of other libraries only warnings are of interest.
@@ -64,6 +65,14 @@ def _written_by_dagster(record: logging.LogRecord) -> bool:
 def root_handler() -> RootHandler | None:
     """The handler of this process, if logging is configured."""
     return next((it for it in logging.getLogger().handlers if isinstance(it, RootHandler)), None)
+
+
+def write_line(fields: Mapping[str, Any]) -> None:
+    """Write a line of another process, whose `fields` are those of a line, as this process writes its own."""
+    handler = root_handler()
+    formatter = handler.formatter if handler else None
+    if handler and isinstance(formatter, LineFormatter):
+        handler.write(formatter.jsonify_log_record(dict(fields)))
 
 
 @contextmanager
