@@ -1,7 +1,8 @@
 """The ASGI application, put together from its parts."""
 
 import os
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from market_pipeline import __version__
 from market_pipeline.api import anomalies, budget, collect, health, metrics, page, prices, symbols
 from market_pipeline.api.dagster_home import DagsterHome
 from market_pipeline.api.errors import handle_errors
+from market_pipeline.api.guards.around import guard
+from market_pipeline.api.guards.response_headers import ResponseHeaders
+from market_pipeline.api.head import HeadAsGet
 from market_pipeline.api.openapi import describe
 from market_pipeline.api.service import Service
 from market_pipeline.api.tracing import Tracing
@@ -18,13 +22,18 @@ from market_pipeline.logs import configure_logging
 from market_pipeline.settings import load_settings
 from market_pipeline.storage.engine import Database
 
+# For what still works after its client was given up.
+_END_SECONDS = 3.0
 
-def create_app(service: Service) -> FastAPI:
-    """The API over `service`, which it closes in the end."""
+
+def create_app(service: Service, at_end: Callable[[], None] | None = None) -> FastAPI:
+    """The API over `service`, which it closes in the end, after calling `at_end`."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
+        if at_end is not None:
+            at_end()
         service.database.dispose()
         service.dagster.close()
 
@@ -42,7 +51,10 @@ def create_app(service: Service) -> FastAPI:
         app.include_router(module.router)
     describe(app)
     handle_errors(app)
+    app.add_middleware(HeadAsGet)
+    guard(app, service.settings)
     app.add_middleware(Tracing)
+    app.add_middleware(ResponseHeaders)
     return app
 
 
@@ -51,4 +63,15 @@ def app_from_environment() -> FastAPI:
     settings = load_settings()
     configure_logging(settings)
     dagster = DagsterHome(Path(os.environ["DAGSTER_HOME"]))
-    return create_app(Service(settings, Database(settings.database), dagster))
+    return create_app(Service(settings, Database(settings.database), dagster), _end_soon)
+
+
+def _end_soon() -> None:
+    """End this process in some seconds, whatever its threads still wait for.
+
+    A thread cannot be cancelled, and one that collects may wait for its source for a minute. Nothing
+    is half done by ending it: every write is one transaction.
+    """
+    timer = threading.Timer(_END_SECONDS, os._exit, (0,))
+    timer.daemon = True
+    timer.start()

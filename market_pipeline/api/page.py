@@ -1,5 +1,55 @@
-"""The page that a person opens."""
+"""The page that a person opens. Its files are static: they ask the endpoints themselves, with the person's token."""
 
-from fastapi import APIRouter
+from pathlib import Path
+from typing import Annotated
 
-router = APIRouter(tags=["page"])
+from fastapi import APIRouter, Request, Response
+from fastapi import Path as InPath
+
+from market_pipeline.api.caching import cached
+from market_pipeline.api.problems import ApiProblem
+from market_pipeline.api.service import ServiceOf
+
+_FOLDER = Path(__file__).parent / "static"
+_PAGE = "page.html"
+_MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_FILES = {file.name: file for file in _FOLDER.iterdir() if file.suffix in _MEDIA_TYPES}
+# Only what it brings along, and nothing inline: a text that got into a price's explanation stays text.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+PAGE_PATHS = frozenset({"/", *(f"/page/{name}" for name in _FILES)})
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.api_route("/", methods=["GET", "HEAD"])
+def page(request: Request) -> Response:
+    """The page."""
+    return _file(request, _PAGE)
+
+
+@router.api_route("/page/{name}", methods=["GET", "HEAD"])
+def part_of_page(request: Request, name: Annotated[str, InPath(max_length=100)]) -> Response:
+    """A script, the style or the icon of the page."""
+    return _file(request, name)
+
+
+@router.get("/page-settings.json")
+def page_settings(service: ServiceOf) -> dict[str, str]:
+    """What the page has to know of this installation."""
+    return {"dagster_ui_url": service.settings.dagster_ui_url}
+
+
+def _file(request: Request, name: str) -> Response:
+    if name not in _FILES:
+        raise ApiProblem(404, "not-found", f"The page has no part {name!r}.")
+    file = _FILES[name]
+    return cached(request, file.read_bytes(), _MEDIA_TYPES[file.suffix], {"Content-Security-Policy": _POLICY})

@@ -1,5 +1,6 @@
 """Where Dagster keeps its own history on a laptop: a git-ignored folder with the project's dagster.yaml."""
 
+import errno
 import shutil
 import socket
 import sys
@@ -63,14 +64,18 @@ def _take(lock: TextIO) -> None:
             raise StartError("already running from this folder; stop it first") from None
 
 
-def require_free(port: int, what: str) -> None:
-    """StartError if something listens on `port` already."""
-    with socket.socket() as probe:
+def require_free(port: int, what: str, address: str = HOST) -> None:
+    """StartError if `port` of the IP address `address` cannot be listened on, as when something does already."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
-        except OSError:
-            message = f"port {port} for {what} is in use; stop what runs there or choose another port"
+            probe.bind((address, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                message = f"port {port} for {what} is in use; stop what runs there or choose another port"
+            else:
+                message = f"{what} cannot listen on {address}, port {port}: {error.strerror}"
             raise StartError(message) from None
 
 

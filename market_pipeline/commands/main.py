@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from market_pipeline.commands import backfill, chart, demo, doctor, migrate, replay, run
+from market_pipeline.commands import backfill, chart, demo, doctor, migrate, replay, run, serve
 from market_pipeline.commands.home import StartError
 from market_pipeline.settings import SettingsError
 from market_pipeline.storage.errors import StorageError
@@ -38,6 +38,11 @@ def _parser() -> argparse.ArgumentParser:
             "--port", type=_port, default=3000, help="port of the UI on 127.0.0.1 (default 3000)"
         )
         command.set_defaults(command=module.execute)
+    text = "serve the HTTP API and its page"
+    command = commands.add_parser("serve", help=text, description=text)
+    command.add_argument("--port", type=_port, default=8000, help="port of the API (default 8000)")
+    serve.add_arguments(command)
+    command.set_defaults(command=serve.execute)
     for name, module, text in (
         ("backfill", backfill, "bring past days up to date with the fewest requests, after saying what it takes"),
         ("replay", replay, "judge refused prices again by the rules of today"),

@@ -4,26 +4,16 @@ A page of another site can have its own name resolve to 127.0.0.1 and would then
 this API (DNS rebinding). It cannot choose the Host header, which still says its name.
 """
 
-import ipaddress
 import re
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from market_pipeline.api.guards.loopback import is_loopback
 from market_pipeline.api.problems import ApiProblem, problem_response
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.\-]+)(?::[0-9]*)?")
-
-
-def is_loopback(name: str) -> bool:
-    """Whether the host name or address `name` (IPv6 with or without brackets) stands for this machine alone."""
-    if name.lower().rstrip(".") == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 class Hosts:

@@ -1,0 +1,225 @@
+"""`market-pipeline serve` as a person starts it: a process, its answers, its refusals, its end."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from market_pipeline.commands.home import StartError, free_port, require_free
+from market_pipeline.commands.main import main
+from market_pipeline.commands.processes import GRACE_SECONDS
+from market_pipeline.commands.serve import _prepare
+from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema import check_schema, migrate
+from market_pipeline_tests.commands.live import leftovers, start, wait_for
+
+TOKEN = "a-token-that-nobody-guesses"
+OWN = "sqlite:///mine.db"
+
+
+@pytest.fixture
+def serve(project):
+    """`serve(*arguments, **environment)`: the command on a free port; gives the process and the address."""
+    started = []
+
+    def begin(*arguments, **environment):
+        port = free_port()
+        started.append(start(project, "serve", "--port", str(port), *arguments, **environment))
+        return started[-1], f"http://127.0.0.1:{port}"
+
+    yield begin
+    for process in started:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def asked(address, path="/healthz", **options):
+    """The answer, once somebody listens there."""
+
+    def answer():
+        try:
+            return [requests.get(address + path, timeout=10, **options)]
+        except requests.ConnectionError:
+            return None
+
+    return wait_for(answer, 60, f"an answer of {address}")[0]
+
+
+def ended(process, number=signal.SIGTERM):
+    """What the process said, once `number` has ended it."""
+    process.send_signal(number)
+    return process.communicate(timeout=30)[0]
+
+
+@pytest.mark.parametrize(("workers", "number"), [("1", signal.SIGINT), ("2", signal.SIGTERM)])
+@pytest.mark.slow
+def test_it_serves_in_an_empty_folder_and_leaves_nothing_behind(project, serve, workers, number):
+    process, address = serve("--workers", workers, DATABASE_URL=OWN, LOG_LEVEL="INFO")
+    answer = asked(address, "/symbols", headers={"X-Request-ID": "asked-by-a-test"})
+    assert answer.status_code == 200
+    assert "Server" not in answer.headers
+    assert requests.get(address, timeout=10).headers["Content-Type"].startswith("text/html")
+    output = ended(process, number)
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert any(line.get("trace_id") == "asked-by-a-test" for line in lines)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(address, timeout=2)
+    assert leftovers(project) == []
+    check_schema(Database(make_url(f"sqlite:///{project / 'mine.db'}")))
+    assert not (project / "of_the_env_file.db").exists(), "the environment wins over .env"
+    assert (project / HOME / "history").exists()
+
+
+@pytest.mark.slow
+def test_a_server_that_ends_by_itself_is_a_failure(project, serve):
+    process, address = serve(DATABASE_URL=OWN)
+    asked(address)
+    [server] = children(process)
+    os.kill(server, signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert process.returncode not in (0, None)
+    assert leftovers(project) == []
+
+
+@pytest.mark.slow
+def test_it_ends_while_somebody_collects_from_a_source_that_does_not_answer(project, serve):
+    """A thread that waits cannot be cancelled; the process ends all the same."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        source = "http://127.0.0.1:{}/api/v3".format(silent.getsockname()[1])
+        process, address = serve(DATABASE_URL=OWN, COINGECKO_BASE_URL=source)
+        asked(address)
+        host = urlsplit(address)
+        with socket.create_connection((host.hostname, host.port)) as asking:
+            asking.sendall(b"POST /collect-once/BTC HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            silent.settimeout(60)
+            source_asked, _ = silent.accept()
+            with source_asked:
+                began = time.monotonic()
+                ended(process)
+                assert time.monotonic() - began < GRACE_SECONDS, "nobody had to be killed"
+    assert process.returncode == 0
+    assert leftovers(project) == []
+
+
+@pytest.mark.slow
+def test_with_a_token_it_listens_everywhere_and_believes_nobody(project, serve):
+    """X-Forwarded-For is a word of the client, unless its owner names a proxy."""
+    process, address = serve("--host", "0.0.0.0", DATABASE_URL=OWN, API_TOKEN=TOKEN, LOG_LEVEL="INFO")
+    headers = {"Host": "prices.example.org", "X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+    assert asked(address, "/symbols", headers=headers).status_code == 401
+    known = requests.get(f"{address}/symbols", headers={**headers, "Authorization": f"Bearer {TOKEN}"}, timeout=10)
+    assert known.status_code == 200
+    output = ended(process)
+    assert "203.0.113.9" not in output and TOKEN not in output
+    assert '"client_ip": "127.0.0.1"' in output
+
+
+@pytest.mark.slow
+def test_a_named_proxy_tells_who_asks(project, serve):
+    process, address = serve(DATABASE_URL=OWN, FORWARDED_ALLOW_IPS="127.0.0.1", LOG_LEVEL="INFO")
+    asked(address, headers={"X-Forwarded-For": "203.0.113.9"})
+    assert '"client_ip": "203.0.113.9"' in ended(process)
+
+
+@pytest.mark.slow
+def test_without_a_token_it_listens_elsewhere_only_if_told_so(project, serve):
+    process, address = serve("--host", "0.0.0.0", DATABASE_URL=OWN)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "on 0.0.0.0 others could read and collect: set API_TOKEN" in output and "--without-token" in output
+    assert len(output.splitlines()) == 1
+    for arguments, environment in (
+        (["--host", "0.0.0.0", "--without-token"], {}), (["--host", "0.0.0.0"], {"API_WITHOUT_TOKEN": "true"})
+    ):
+        process, address = serve(*arguments, DATABASE_URL=OWN, **environment)
+        assert asked(address, headers={"Host": "prices.example.org"}).status_code == 200
+        ended(process)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_the_loopback_address_of_ipv6_needs_no_token(project, serve):
+    process, address = serve("--host", "::1", DATABASE_URL=OWN, LOG_LEVEL="INFO")
+    assert asked(address.replace("127.0.0.1", "[::1]")).status_code == 200
+    assert "http://[::1]:" in ended(process)
+
+
+@pytest.mark.parametrize(("host", "needs_one"), [
+    ("127.0.0.1", False), ("localhost", False), ("LOCALHOST", False), ("::1", False), ("[::1]", False),
+    ("127.0.0.2", False), ("::", True), ("10.0.0.1", True), ("0.0.0.0", True),
+])
+def test_loopback_needs_no_token(project, monkeypatch, capsys, host, needs_one):
+    """A database that is no database comes next: nothing is served here."""
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("DATABASE_URL", "sqlite:////nowhere/at/all.db")
+    assert main(["serve", "--port", str(free_port()), "--host", host]) == 2
+    said = capsys.readouterr().err
+    assert ("set API_TOKEN" in said) is needs_one
+    assert ("the folder /nowhere/at does not exist" in said or "cannot listen on" in said) is not needs_one
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--port", "0"], "0 is not a port"),
+        (["--host", "example.org"], "example.org is not an address; write 127.0.0.1"),
+        (["--host", ""], "is not an address"),
+        (["--workers", "0"], "0 is not a number of processes from 1 to 64"),
+        (["--workers", "many"], "many is not a number of processes"),
+    ],
+)
+def test_what_cannot_be_meant_is_said(capsys, arguments, complaint):
+    with pytest.raises(SystemExit) as end:
+        main(["serve", *arguments])
+    assert end.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_port_in_use_and_an_address_of_another_machine_are_named(project, monkeypatch, capsys):
+    monkeypatch.chdir(project)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["serve", "--port", str(port)]) == 2
+    assert f"port {port} for the API is in use" in capsys.readouterr().err
+    with pytest.raises(StartError, match=r"the API cannot listen on 192\.0\.2\.1, port 8000: "):
+        require_free(8000, "the API", "192.0.2.1")
+
+
+def test_a_database_that_may_only_be_read_is_served_if_it_is_migrated(empty_postgres_url, project, monkeypatch, capsys):
+    reader = empty_postgres_url.set(username="reader")
+    administer(empty_postgres_url, "CREATE ROLE reader LOGIN")
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("DATABASE_URL", reader.render_as_string(hide_password=False))
+    assert main(["serve", "--port", str(free_port())]) == 2
+    said = capsys.readouterr().err
+    assert "has no tables of this project; run `market-pipeline migrate`, which failed here: " in said
+    assert "permission denied for schema public" in said and len(said.splitlines()) == 1
+    owner = Database(empty_postgres_url)
+    migrate(owner)
+    owner.dispose()
+    administer(empty_postgres_url, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+    _prepare(Database(reader))
+
+
+def administer(url, statement):
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+def children(process):
+    """The process ids of those that `process` started."""
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True)
+    return [int(pid) for pid in found.stdout.split()]
