@@ -21,6 +21,9 @@ EXCHANGE = "exchange"
 
 _BUSY_SECONDS = 30
 _CONNECT_SECONDS = 10
+# Each thread that needs a connection at the same time gets one up to here, and it stays open: SQLAlchemy's own
+# numbers, but for its closing those above five after each use and opening them again.
+_POOL: dict[str, Any] = {"pool_size": 15, "max_overflow": 0}
 # First of all the patience: the change to WAL may have to wait for another process that makes it.
 _PRAGMAS = (
     f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}",
@@ -81,10 +84,14 @@ class Database:
         if self.dialect == "sqlite":
             return self._sqlite("BEGIN IMMEDIATE")
         arguments = {"application_name": "market_pipeline", "connect_timeout": _CONNECT_SECONDS}
-        return create_engine(self.url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
+        return create_engine(
+            self.url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True, **_POOL
+        )
 
     def _sqlite(self, begin: str) -> Engine:
-        engine = create_engine(self.url, connect_args={"timeout": _BUSY_SECONDS}, hide_parameters=True)
+        engine = create_engine(
+            self.url, connect_args={"timeout": _BUSY_SECONDS}, hide_parameters=True, **_POOL
+        )
 
         @event.listens_for(engine, "connect")
         def prepare(connection: Any, record: Any) -> None:
