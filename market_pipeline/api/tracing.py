@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from market_pipeline.api.errors import internal_error
-from market_pipeline.logs import bound, get_logger
+from market_pipeline.logs import bind, bound, get_logger
 
 logger = get_logger(__name__)
 
@@ -42,10 +42,18 @@ class Tracing:
             return
         trace_id = trace_id_of(Headers(scope=scope))
         client = scope.get("client")
-        with bound(trace_id=trace_id, client_ip=client[0] if client else None):
-            await self._answer(scope, receive, send, trace_id)
+        fields = {"trace_id": trace_id, "client_ip": client[0] if client else None}
+        with bound(**fields):
+            failure = await self._answer(scope, receive, send, trace_id)
+        if failure:
+            # The answer had begun; what the server says of it now is of this request too.
+            bind(**fields)
+            raise failure
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, trace_id: str) -> None:
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, trace_id: str
+    ) -> Exception | None:
+        """Let the application answer and log it; the error that broke an answer under way, or None."""
         started = time.perf_counter()
         status = 0
 
@@ -58,14 +66,16 @@ class Tracing:
 
         try:
             await self._app(scope, receive, send_traced)
-        except Exception:
+        except Exception as error:
             logger.exception("%s %s failed", scope["method"], scope["path"])
             if status:
-                raise
+                return error
             await internal_error(Request(scope))(scope, receive, send_traced)
         finally:
-            duration_ms = round(1000 * (time.perf_counter() - started), 1)
+            told = {"status_code": status or None, "duration_ms": round(1000 * (time.perf_counter() - started), 1)}
+            if symbol := scope.get("path_params", {}).get("symbol"):
+                told["symbol"] = str(symbol).upper()
             logger.info(
-                "%s %s answered %s", scope["method"], scope["path"], status or "nothing",
-                extra={"status_code": status, "duration_ms": duration_ms},
+                "%s %s answered %s", scope["method"], scope["path"], status or "nothing", extra=told
             )
+        return None

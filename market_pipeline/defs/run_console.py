@@ -66,8 +66,12 @@ def _shown(record: logging.LogRecord) -> dict[str, Any]:
             told = f"Check {check.check_name} did not pass: {check.description}"
             shown |= {"msg": told, DAGSTER_META: None}
             level = _SEVERITIES[check.severity]
+    error = _error(event)
+    if error and error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+        # Somebody has stopped everything; where the run was at that moment tells nothing.
+        error, level = None, logging.WARNING
     shown |= {"event": event.event_type.name, "partition": event.partition or shown.get("partition")}
-    shown |= {"exc_text": _error(event), "levelno": level, "levelname": logging.getLevelName(level)}
+    shown |= {"exc_text": _text(event, error), "levelno": level, "levelname": logging.getLevelName(level)}
     return _filled(shown)
 
 
@@ -75,8 +79,14 @@ def _filled(shown: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if value or name == DAGSTER_META}
 
 
-def _error(event: dg.DagsterEvent) -> str | None:
-    """The traceback of a failure, as Dagster shows it; of a run that failed for a step the step's line has it."""
+def _error(event: dg.DagsterEvent) -> Any:
+    """What failed; of a run that failed for a step the step's line tells it."""
     data = event.event_specific_data
-    error = None if getattr(data, "first_step_failure_event", None) else getattr(data, "error", None)
-    return (getattr(data, "error_display_string", None) or error.to_string()) if error else None
+    return None if getattr(data, "first_step_failure_event", None) else getattr(data, "error", None)
+
+
+def _text(event: dg.DagsterEvent, error: Any) -> str | None:
+    """The traceback of `error` as Dagster shows it, in that of a step without its own rows."""
+    if error is None:
+        return None
+    return getattr(event.event_specific_data, "error_display_string", None) or str(error.to_string())

@@ -5,7 +5,7 @@ whole - trace id, run, asset, partition, symbol, client - is bound once in a con
 nothing has to pass it along. Every process calls `configure_logging` once.
 """
 
-from market_pipeline.logs.context import apart, bound, current_trace_id, traced
+from market_pipeline.logs.context import apart, bind, bound, current_trace_id, traced
 from market_pipeline.logs.formats import LineFormatter
 from market_pipeline.logs.handlers import StandardError, at_least, root_handler, write_line
 from market_pipeline.logs.loggers import ROOT, get_logger
@@ -17,6 +17,7 @@ __all__ = [
     "StandardError",
     "apart",
     "at_least",
+    "bind",
     "bound",
     "configure_logging",
     "current_trace_id",

@@ -34,10 +34,15 @@ def traced(trace_id: str) -> Iterator[None]:
         yield
 
 
+def bind(**fields: Any) -> None:
+    """Every further log line of this context, such as a task's, carries `fields`."""
+    _fields.set({**_fields.get(), **fields})
+
+
 def apart(steps: Iterator[_Step], **fields: Any) -> Iterator[_Step]:
     """What `steps` yields, each step made with `fields` bound; nothing is bound between them."""
     context = copy_context()
-    context.run(_bind, fields)
+    context.run(bind, **fields)
     try:
         while (step := context.run(next, steps, _END)) is not _END:
             yield cast(_Step, step)
@@ -55,7 +60,3 @@ def current_trace_id() -> str | None:
     """The trace id of the work at hand; None outside of any."""
     trace_id: str | None = _fields.get().get("trace_id")
     return trace_id
-
-
-def _bind(fields: Mapping[str, Any]) -> None:
-    _fields.set({**_fields.get(), **fields})

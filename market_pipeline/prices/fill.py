@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from market_pipeline.clock import DAY
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError
-from market_pipeline.logs import get_logger
+from market_pipeline.logs import bound, get_logger
 from market_pipeline.prices.absences import Absence, Answered
 from market_pipeline.prices.charts import ask_chart
 from market_pipeline.prices.collected import Collected, Progress
@@ -46,7 +46,8 @@ def fill_holes(
             unfilled[symbol] = stopped
             continue
         try:
-            _fill_symbol(client, catalogue, symbol, stretches, today, longest, progress)
+            with bound(symbol=symbol):
+                _fill_symbol(client, catalogue, symbol, stretches, today, longest, progress)
         except CoinGeckoError as error:
             unfilled[symbol] = error.verdict
             stopped = error.verdict if error.affects_all else ""

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from market_pipeline.clock import iso
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError, OutOfReach, TransientError
-from market_pipeline.logs import get_logger
+from market_pipeline.logs import bound, get_logger
 from market_pipeline.prices.absences import Absence, Answered
 from market_pipeline.prices.charts import ask_chart
 from market_pipeline.prices.collected import Progress
@@ -48,7 +48,8 @@ def collect_past(
         if stopped:
             progress.fail([window.symbol], stopped)
         elif window.symbol not in down:
-            error = _collect_window(client, catalogue, window, progress)
+            with bound(symbol=window.symbol):
+                error = _collect_window(client, catalogue, window, progress)
             stopped = error if error and error.affects_all else None
             # A refused window tells nothing of the next one; a failed server does.
             if isinstance(error, TransientError):
@@ -68,8 +69,7 @@ def _collect_window(
         span = Interval(start, window.end)
         chart = ask_chart(client, coin_id, span)
     except CoinGeckoError as error:
-        logger.error("No prices of %s from %s to %s: %s", window.symbol, window.first, window.last, error,
-                     extra={"symbol": window.symbol})
+        logger.error("No prices of %s from %s to %s: %s", window.symbol, window.first, window.last, error)
         progress.fail([window.symbol], error)
         return error
     examined = examine(
