@@ -1,114 +1,17 @@
-"""What child processes write, passed on line by line in the form of our own lines.
+"""What child processes write, passed on line by line as this process writes its own."""
 
-The package's lines come as JSON already. Dagster's daemon, webserver and code server write text with a
-head (`--log-format json` would lose the tracebacks of what they log); a traceback is one line with all
-of its rows.
-"""
-
-import json
 import queue
-import re
 import threading
-from collections.abc import Iterator
-from datetime import datetime
-from typing import IO, Any
+from typing import IO
 
-from market_pipeline.clock import utc_now
+from market_pipeline.commands.relayed_lines import Assembler
 from market_pipeline.logs import write_line
-from market_pipeline.logs.formats import as_time
-
-Fields = dict[str, Any]
 
 # Rows of one text arrive together.
 _IDLE_SECONDS = 0.2
 _DRAIN_SECONDS = 5.0
 _LONGEST_ROW = 1_000_000
 _WAITING_ROWS = 1_000
-
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-# dagster._utils.log.default_format_string
-_DAGSTER = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}) - (\S+) - ([A-Z]+) - (.*)")
-_TRACEBACK = re.compile(r"Traceback \(most recent call last\)|Stack Trace:|\+ Exception Group Traceback")
-_CHAINED = ("During handling of the above exception", "The above exception was the direct cause")
-# How processes end that were asked to.
-_INTERRUPTED = re.compile(r"(\w+\.)*(KeyboardInterrupt|DagsterExecutionInterruptedError)\b")
-
-
-class Assembler:
-    """Makes lines of rows: each has the fields of a log line. `name` is the logger of plain text."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._head: Fields = {}
-        self._rows: list[str] = []
-
-    @property
-    def waiting(self) -> bool:
-        """Whether there are rows to which more may belong."""
-        return bool(self._rows)
-
-    def feed(self, row: str) -> Iterator[Fields]:
-        """The lines that are complete now that `row` has come."""
-        row = _COLOUR.sub("", row.rstrip("\r\n"))
-        if own := _own(row):
-            if not self._in_traceback:
-                yield from self.flush()
-            yield own
-        elif head := _DAGSTER.fullmatch(row):
-            yield from self.flush()
-            when, logger, level, message = head.groups()
-            time = as_time(datetime.strptime(when, "%Y-%m-%d %H:%M:%S %z"))
-            self._begin({"timestamp": time, "level": level, "logger": logger}, message)
-        elif self._rows and not self._is_new_traceback(row):
-            self._rows.append(row)
-        elif row.strip():
-            yield from self.flush()
-            level = "ERROR" if _TRACEBACK.search(row) else "WARNING" if "Warning:" in row else "INFO"
-            self._begin({"timestamp": as_time(utc_now()), "level": level, "logger": self._name}, row)
-
-    def flush(self) -> Iterator[Fields]:
-        """What is waiting, as it is."""
-        if self._rows:
-            head, text = self._head, "\n".join(self._rows).strip("\n")
-            self._rows = []
-            yield _line(head, text)
-
-    def _begin(self, head: Fields, row: str) -> None:
-        self._head, self._rows = head, [row]
-
-    def _is_new_traceback(self, row: str) -> bool:
-        """Whether `row` begins a traceback that is not that of the error which the rows before it tell of."""
-        if not _TRACEBACK.search(row) or self._head["level"] not in ("DEBUG", "INFO"):
-            return False
-        return not any(text.startswith(_CHAINED) for text in self._rows[-2:])
-
-    @property
-    def _in_traceback(self) -> bool:
-        return bool(self._rows) and (self._rows[-1][:1] in ("", " ") or bool(_TRACEBACK.search(self._rows[-1])))
-
-
-def _own(row: str) -> Fields | None:
-    """The fields of a row that is a line of the package, else None."""
-    if not row.startswith('{"timestamp": '):
-        return None
-    try:
-        fields = json.loads(row)
-    except ValueError:
-        return None
-    return fields if {"level", "logger", "message"} <= fields.keys() else None
-
-
-def _line(head: Fields, text: str) -> Fields:
-    """A text with what is known of it; the rows of a traceback apart from the message."""
-    first, _, rest = text.partition("\n")
-    if not _TRACEBACK.search(text):
-        return {**head, "message": text}
-    last = text.rpartition("\n")[2].strip()
-    if _INTERRUPTED.match(last) or _INTERRUPTED.match(first):
-        return {**head, "level": "INFO", "message": "Interrupted at work."}
-    if _TRACEBACK.search(first):
-        return {**head, "message": last, "exc_info": text}
-    return {**head, "message": first, "exc_info": rest}
 
 
 class Relay:
