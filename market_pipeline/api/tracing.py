@@ -4,6 +4,7 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -72,7 +73,8 @@ class Tracing:
                 return error
             await internal_error(Request(scope))(scope, receive, send_traced)
         finally:
-            told = {"status_code": status or None, "duration_ms": round(1000 * (time.perf_counter() - started), 1)}
+            took = round(1000 * (time.perf_counter() - started), 1)
+            told: dict[str, Any] = {"status_code": status or None, "duration_ms": took}
             if symbol := scope.get("path_params", {}).get("symbol"):
                 told["symbol"] = str(symbol).upper()
             logger.info(
