@@ -1,5 +1,49 @@
 """Numbers for Prometheus, read from the database when they are asked for."""
 
-from fastapi import APIRouter
+from collections.abc import Iterable
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+
+from market_pipeline.api.metric_families import families
+from market_pipeline.api.problems import problems
+from market_pipeline.api.service import Service, ServiceOf
 
 router = APIRouter(tags=["state"])
+
+_FORMATS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}}
+}
+
+
+class _Scrape:
+    """The families of one scrape. Nothing is kept between scrapes, so every worker tells the same."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def collect(self) -> Iterable[Metric]:
+        return families(self._service)
+
+
+@router.get(
+    "/metrics",
+    summary="Numbers for Prometheus",
+    response_class=PlainTextResponse,
+    responses=_FORMATS | problems(database_error=(500, "The database did not answer as it should.")),
+)
+def metrics(request: Request, service: ServiceOf) -> Response:
+    """In the text format of Prometheus, or as OpenMetrics if `Accept` asks for it.
+
+    The cost is that of what came in the last day, not of what is stored. It is 500 if the database cannot be
+    read: a scrape that fails is what Prometheus knows as `up == 0`.
+    """
+    try:
+        encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    # It compares the parts of a version that need not be numbers.
+    except TypeError:
+        encode, media_type = choose_encoder("")
+    return Response(encode(_Scrape(service)), headers={"Cache-Control": "no-store", "Content-Type": media_type})

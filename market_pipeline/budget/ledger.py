@@ -76,6 +76,27 @@ def credits_of(connection: Connection, account: str, month: date) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def requests_by_outcome(database: Database, account: str, month: date) -> dict[tuple[str, str], int]:
+    """The requests of the UTC month beginning with `month` by endpoint and outcome, those under way left out.
+
+    Within a month these numbers only grow.
+    """
+    columns = request_ledger.c
+    summed = func.sum(columns.requests).cast(Integer)
+    query = (
+        select(columns.endpoint, columns.outcome, summed)
+        .where(
+            columns.account == account,
+            columns.hour >= start_of_day(month),
+            columns.hour < start_of_day(next_month(month)),
+            columns.outcome != NOT_TOLD,
+        )
+        .group_by(columns.endpoint, columns.outcome)
+    )
+    with database.reading() as connection:
+        return {(endpoint, outcome): count for endpoint, outcome, count in connection.execute(query)}
+
+
 def requests_by_hour(database: Database, since: datetime, account: str | None = None) -> list[LedgerRow]:
     """The ledger from the hour of `since` (aware) on, oldest first, of one account if it is named."""
     query = select(request_ledger).where(request_ledger.c.hour >= start_of_hour(since))
