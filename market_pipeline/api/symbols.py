@@ -1,7 +1,10 @@
 """Which symbols are collected, and how complete their history is."""
 
 import json
+from datetime import datetime, timedelta
+from threading import Lock
 from typing import Annotated, Any
+from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -10,12 +13,18 @@ from market_pipeline.api.caching import cached, next_page
 from market_pipeline.api.coverage import AskedDays, coverage_of
 from market_pipeline.api.problems import problems
 from market_pipeline.api.query import SymbolInPath, each_once
-from market_pipeline.api.service import ServiceOf
+from market_pipeline.api.service import Service, ServiceOf
 from market_pipeline.api.symbol_documents import CoverageDocument, SymbolList
 from market_pipeline.clock import iso
 from market_pipeline.storage.audit import newest_quote_times
 from market_pipeline.storage.coverage import first_times
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.past_days import PastDays, past_days
+
+# Measuring a month of five-minute prices takes some ten milliseconds a symbol, and past days seldom change.
+_KEPT = timedelta(minutes=1)
+_measuring = Lock()
+_measured: WeakKeyDictionary[Database, tuple[datetime, list[PastDays]]] = WeakKeyDictionary()
 
 router = APIRouter(tags=["prices"], dependencies=[Depends(each_once)])
 
@@ -27,10 +36,11 @@ _INVALID = (422, "query.from: write a day as in 2026-11-23")
     "/symbols",
     summary="What is collected here",
     response_model=SymbolList,
-    responses=problems(invalid_request=_INVALID),
+    responses=problems(invalid_request=(422, "query.x: is given more than once; give it once")),
 )
 def symbols(request: Request, service: ServiceOf) -> Response:
-    """The configured coins with their first and newest stored price, and how complete the last 30 days are."""
+    """The configured coins with their first and newest stored price, and how complete the last 30 days were at most
+    a minute ago."""
     database, catalogue = service.database, service.catalogue
     first, last = first_times(database, catalogue.symbols), newest_quote_times(database, catalogue.symbols)
     described = [
@@ -41,7 +51,7 @@ def symbols(request: Request, service: ServiceOf) -> Response:
             "last": iso(newest) if (newest := last[past.symbol]) is not None else None,
             "last_30_days": _brief(past),
         }
-        for past in past_days(database, catalogue, service.clock(), _DAYS)
+        for past in _past_month(service)
     ]
     return cached(request, json.dumps({"symbols": described}).encode(), JSON)
 
@@ -62,6 +72,17 @@ def coverage(
     coin = service.catalogue.coin(service.symbol(symbol))
     found = coverage_of(service.database, coin, days, service.clock())
     return cached(request, json.dumps(found).encode(), JSON, next_page(request, to=found["next_to"]))
+
+
+def _past_month(service: Service) -> list[PastDays]:
+    """The past days of each symbol, measured at most `_KEPT` ago; who comes meanwhile waits for the same."""
+    now = service.clock()
+    with _measuring:
+        at, found = _measured.get(service.database, (None, []))
+        if at is None or not at <= now < at + _KEPT:
+            found = past_days(service.database, service.catalogue, now, _DAYS)
+            _measured[service.database] = now, found
+        return found
 
 
 def _brief(past: PastDays) -> dict[str, Any]:
