@@ -1,5 +1,6 @@
 """The API in process over a real database, and over a real socket, with a simulator where prices come from."""
 
+import shutil
 import socket
 import threading
 import time
@@ -26,14 +27,20 @@ def simulator():
         yield running
 
 
-@pytest.fixture
-def dagster_home(tmp_path):
-    """A folder with a Dagster instance of its own; telemetry off."""
-    home = tmp_path / "dagster_home"
+@pytest.fixture(scope="session")
+def created_home(tmp_path_factory):
+    """A Dagster instance; telemetry off."""
+    home = tmp_path_factory.mktemp("created") / "dagster_home"
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     create_instance(home)
     return home
+
+
+@pytest.fixture
+def dagster_home(tmp_path, created_home):
+    """A folder with a Dagster instance of its own."""
+    return shutil.copytree(created_home, tmp_path / "dagster_home")
 
 
 @pytest.fixture
