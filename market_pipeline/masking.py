@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 # What is shorter is a part of nearly every text; it is hidden only where its place shows what it is.
 _SHORTEST = 4
-# A secret as short as a word, or made like one, is hidden only where it stands alone.
-_WORD_LENGTH = 8
+# A secret that is short, or made of letters and as short as a word, is hidden only where it stands alone.
+_SHORT = 8
+_WORD_LENGTH = 16
 _DEEPEST = 8
 
 
@@ -61,15 +62,16 @@ class Masker:
             return value if isfinite(value) else str(value)
         if depth < _DEEPEST:
             if isinstance(value, Mapping):
-                return {self.text(str(name)): self._member(name, value[name], depth) for name in value}
+                return {self.text(str(name)): self.named(name, value[name], depth + 1) for name in value}
             if isinstance(value, (list, tuple, set, frozenset)):
                 return [self.plain(item, depth + 1) for item in value]
         return self._other(value)
 
-    def _member(self, name: object, value: object, depth: int) -> Any:
+    def named(self, name: object, value: object, depth: int = 0) -> Any:
+        """`value` as `plain` has it, hidden as a whole if its `name` says that it is secret."""
         if isinstance(value, (str, bytes)) and value and SECRET_NAME.search(str(name)):
             return HIDDEN
-        return self.plain(value, depth + 1)
+        return self.plain(value, depth)
 
     def _other(self, value: object) -> Any:
         # NumPy's numbers are registered so.
@@ -99,7 +101,7 @@ def _any_in(needles: Iterable[str], text: str, lowered: str) -> bool:
 
 
 def _is_like_a_word(secret: str) -> bool:
-    return len(secret) < _WORD_LENGTH or secret.isalpha()
+    return len(secret) < (_WORD_LENGTH if secret.isalpha() else _SHORT)
 
 
 def _alternative(spelling: str, alone: bool) -> str:

@@ -6,14 +6,15 @@ from urllib.parse import quote, quote_plus
 
 HIDDEN = "[hidden]"
 
+# Nothing is repeated without a limit after an open beginning: what others say may be long and mean ill.
 # By the letters without which it cannot be there, in lower case: looking for those first costs little.
 SHAPES = [
     # The password ends with the last @, since it may hold others; a port is no password.
-    ("://", re.compile(r"(?<=://)([^\s/:@]*):(?!\*\*\*@)(?!\d+(?:[/?#\s]|$))\S+@"), rf"\1:{HIDDEN}@"),
+    ("://", re.compile(r"(?<=://)([^\s/:@]{0,64}):(?!\*\*\*@)(?!\d+(?:[/?#\s]|$))\S{1,256}@"), rf"\1:{HIDDEN}@"),
     ("cg-", re.compile(r"(?<![Xx]-)CG-[A-Za-z0-9_\-]{6,}"), HIDDEN),
     (
         "cg",
-        re.compile(r"(x[-_]cg[-_](?:\w+[-_])?api[-_]key\W{0,3}[=:]\s*['\"]?)[^\s'\"&,;)\]}]+", re.IGNORECASE),
+        re.compile(r"(x[-_]cg[-_](?:\w{1,9}[-_])?api[-_]key\W{0,3}[=:]\s*['\"]?)[^\s'\"&,;)\]}]+", re.IGNORECASE),
         rf"\1{HIDDEN}",
     ),
     (
@@ -51,6 +52,7 @@ def spellings(secret: str) -> set[str]:
     """`secret` as it stands in addresses, in JSON, in Python's own form and in a libpq connection string."""
     return {
         secret,
+        quote(secret),
         quote(secret, safe=""),
         quote(secret, safe=" +"),
         quote_plus(secret),

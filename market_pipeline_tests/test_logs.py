@@ -1,73 +1,284 @@
-"""Log lines: one JSON object each, in UTC, with the trace id of the work at hand."""
+"""Log lines: one JSON object or one readable line each, in UTC, with what is bound, each once."""
 
 import io
 import json
 import logging
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
+import threading
+import warnings
+from datetime import datetime, timezone
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from market_pipeline.logs import LineFormatter, configure_logging, traced
+import market_pipeline
+from market_pipeline.logs import at_least, bound, get_logger, log_to_stderr, root_handler, write_line
+from market_pipeline_tests.logging_state import restored
+
+PACKAGE = Path(market_pipeline.__file__).parent
+UUID = "03d3b8f4-ec4b-4823-92f8-61b0af95ca1c"
 
 
 @pytest.fixture
-def lines():
-    """A logger below the package's and what it wrote, parsed."""
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(LineFormatter("%(message)s"))
-    logger = logging.getLogger("market_pipeline.testing")
-    logger.addHandler(handler)
-    logger.setLevel("INFO")
-    yield logger, lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    logger.removeHandler(handler)
-    logger.setLevel("NOTSET")
+def text(capsys):
+    """Configures for JSON; what went to standard error since."""
+    heard = []
+
+    def read():
+        heard.append(capsys.readouterr().err)
+        return "".join(heard)
+
+    with restored():
+        for name in ("", "market_pipeline", "uvicorn", "dagster"):
+            logging.getLogger(name).handlers[:] = []
+        log_to_stderr("INFO", "json")
+        yield read
 
 
-def test_a_line_carries_time_level_logger_message_and_extras(lines):
-    logger, written = lines
+@pytest.fixture
+def written(text):
+    """The same, parsed."""
+    return lambda: [json.loads(line) for line in text().splitlines()]
+
+
+@pytest.fixture
+def readable(text):
+    """Configures for a terminal."""
+    log_to_stderr("INFO", "console")
+    return text
+
+
+logger = get_logger("market_pipeline.testing")
+
+
+def test_a_line_carries_time_level_logger_message_and_extras(written):
+    before = datetime.now(timezone.utc).replace(microsecond=0)
     logger.info("Stored %s rows", 5, extra={"symbol": "BTC", "duration_ms": 1.5})
-    line = written()[0]
+    (line,) = written()
+    assert list(line)[:4] == ["timestamp", "level", "logger", "message"]
     assert line["message"] == "Stored 5 rows"
     assert (line["level"], line["logger"]) == ("INFO", "market_pipeline.testing")
     assert (line["symbol"], line["duration_ms"]) == ("BTC", 1.5)
-    assert line["timestamp"].endswith("Z")
+    assert line["timestamp"].endswith("Z") and len(line["timestamp"]) == len("2026-11-23T12:00:00.000Z")
+    assert before <= datetime.fromisoformat(line["timestamp"].replace("Z", "+00:00")) <= datetime.now(timezone.utc)
     assert "trace_id" not in line
 
 
-def test_an_exception_stays_on_its_line(lines):
-    logger, written = lines
+def test_what_is_bound_stands_in_every_line_and_extras_win(written):
+    with bound(trace_id="a", client_ip="::1", symbol="ETH"):
+        logger.warning("one")
+        with bound(trace_id="b"):
+            logger.warning("two", extra={"symbol": "BTC"})
+    one, two = written()
+    assert (one["trace_id"], one["client_ip"], one["symbol"]) == ("a", "::1", "ETH")
+    assert (two["trace_id"], two["client_ip"], two["symbol"]) == ("b", "::1", "BTC")
+
+
+def test_extras_cannot_take_the_place_of_time_level_logger_and_message(written):
+    with bound(level="bound", timestamp="bound"):
+        logger.info("true", extra={"level": "false", "logger": "false", "timestamp": "false"})
+    (line,) = written()
+    assert (line["level"], line["logger"], line["message"]) == ("INFO", "market_pipeline.testing", "true")
+    assert line["timestamp"].endswith("Z")
+
+
+def test_an_exception_and_a_stack_stay_on_their_line(written):
     try:
-        raise ValueError("boom")
+        try:
+            raise KeyError("first")
+        except KeyError as error:
+            raise ValueError("boom") from error
     except ValueError:
-        logger.exception("Failed")
-    assert "ValueError: boom" in written()[0]["exc_info"]
+        logger.exception("Failed", stack_info=True)
+    (line,) = written()
+    assert line["message"] == "Failed"
+    for text in ("KeyError: 'first'", "direct cause", "ValueError: boom"):
+        assert text in line["exc_info"]
+    assert "test_an_exception_and_a_stack" in line["stack_info"]
 
 
-def test_the_trace_id_does_not_leak_into_other_work(lines):
-    logger, written = lines
-
-    def work(name):
-        with traced(name):
-            for _ in range(20):
-                logger.info("by %s", name)
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(work, ["a", "b", "c", "d"]))
-    logger.info("afterwards")
-    assert all(line["message"] == f"by {line['trace_id']}" for line in written()[:-1])
-    assert "trace_id" not in written()[-1]
+def test_values_of_every_kind_are_json(written):
+    extra = {"n": np.int64(3), "x": float("inf"), "path": Path("a"), "set": {1}, "bytes": b"\xff", 5: "number"}
+    logger.info("odd", extra=extra)
+    line = written()[0]
+    assert (line["n"], line["x"], line["path"], line["set"], line["bytes"], line["5"]) == (
+        3, "inf", "a", [1], "\\xff", "number",
+    )  # fmt: skip
 
 
-def test_configuring_twice_writes_every_line_once():
-    logger = logging.getLogger("market_pipeline")
-    before, level = list(logger.handlers), logger.level
-    try:
-        configure_logging("INFO")
-        configure_logging("WARNING")
-        own = [handler for handler in logger.handlers if isinstance(handler.formatter, LineFormatter)]
-        assert len(own) == 1
-        assert logger.level == logging.WARNING
-    finally:
-        logger.handlers[:] = before
-        logger.setLevel(level)
+def test_arguments_that_do_not_fit_are_told_and_end_nothing(written):
+    logger.info("%d rows of %s", "many")
+    root_handler().handle(logging.LogRecord("library", logging.WARNING, "", 0, "%d rows", ("many",), None))
+    own, library = written()
+    assert own["message"] == "%d rows of %s (its arguments do not fit: TypeError)"
+    assert library["message"] == "A line of library cannot be shown: TypeError"
+
+
+def test_the_level_is_that_of_the_package_and_others_only_warn(written):
+    log_to_stderr("DEBUG", "json")
+    for name in ("market_pipeline.x", "uvicorn.error", "urllib3", "dagster.daemon"):
+        other = logging.getLogger(name)
+        other.setLevel("DEBUG")
+        try:
+            other.debug("debug")
+            other.warning("warning")
+        finally:
+            other.setLevel("NOTSET")
+    assert [(line["logger"], line["message"]) for line in written()] == [
+        ("market_pipeline.x", "debug"), ("market_pipeline.x", "warning"),
+        ("uvicorn.error", "debug"), ("uvicorn.error", "warning"),
+        ("urllib3", "warning"), ("dagster.daemon", "warning"),
+    ]  # fmt: skip
+
+
+def test_configuring_twice_writes_every_line_once_and_the_last_call_counts(written):
+    log_to_stderr("INFO", "json")
+    log_to_stderr("WARNING", "json")
+    logger.info("not this")
+    logger.warning("this")
+    assert [line["message"] for line in written()] == ["this"]
+
+
+def test_a_block_may_let_only_warnings_through_while_other_handlers_hear_all(written, caplog):
+    logging.getLogger("market_pipeline").addHandler(caplog.handler)
+    with at_least(logging.WARNING):
+        logger.info("quiet")
+        logger.warning("loud")
+    logger.info("after")
+    assert [line["message"] for line in written()] == ["loud", "after"]
+    assert {record.message for record in caplog.records} >= {"quiet", "loud", "after"}
+
+
+def test_the_handlers_that_dagster_has_given_its_loggers_write_our_form_once(written):
+    """So it is in a code server: Dagster's command has configured its loggers before it loads our code."""
+    own = io.StringIO()
+    logging.getLogger("dagster").addHandler(logging.StreamHandler(own))
+    log_to_stderr("INFO", "json")
+    logging.getLogger("dagster.code_server").error("gone")
+    assert written() == []
+    (line,) = [json.loads(text) for text in own.getvalue().splitlines()]
+    assert (line["logger"], line["level"], line["message"]) == ("dagster.code_server", "ERROR", "gone")
+
+
+def test_warnings_of_libraries_are_lines(written):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        # pytest's own way of catching warnings is in force here, so logging is told again.
+        logging.captureWarnings(False)
+        logging.captureWarnings(True)
+        warnings.warn("old way", DeprecationWarning, stacklevel=1)
+    (line,) = written()
+    assert (line["logger"], line["level"]) == ("py.warnings", "WARNING")
+    assert "DeprecationWarning: old way" in line["message"]
+
+
+def test_text_for_a_terminal_is_one_line_with_its_fields_and_the_traceback_below(readable):
+    with bound(trace_id=UUID, run_id=UUID, partition="2026-11-23|BTC"):
+        try:
+            raise ValueError("boom")
+        except ValueError:
+            logger.exception("Not stored", extra={"rows_affected": 0, "said": "a b", "none": None, "empty": ""})
+    first, *rows = readable().splitlines()
+    time, rest = first.split(" ", 1)
+    assert time.endswith("Z")
+    assert rest == (
+        f"ERROR   market_pipeline.testing Not stored trace_id={UUID} partition=2026-11-23|BTC rows_affected=0 "
+        'said="a b" none=null empty=""'
+    )
+    assert rows[0] == "    Traceback (most recent call last):" and rows[-1] == "    ValueError: boom"
+
+
+def test_a_message_cannot_forge_a_line_nor_command_the_terminal(readable):
+    logger.info("GET /\n2026 INFO market_pipeline forged\x1b[2J\r\u2028", extra={"path": "/\n\x1b", "a\nb": 1})
+    assert readable().count("\n") == 1
+    assert "\x1b" not in readable() and "\r" not in readable() and "\u2028" not in readable()
+    assert r"\n2026 INFO market_pipeline forged\x1b[2J\r\u2028" in readable()
+
+
+def test_a_line_of_another_process_is_written_as_this_one_writes_its_own(written, text):
+    fields = {"timestamp": "t", "level": "INFO", "logger": "other", "message": "hello", "n": 1}
+    write_line(fields)
+    assert written() == [fields]
+    log_to_stderr("INFO", "console")
+    write_line(fields)
+    assert text().splitlines()[1] == "t INFO    other hello n=1"
+
+
+@pytest.mark.parametrize("error", [OSError, ValueError])
+def test_a_standard_error_that_nobody_reads_ends_nothing(written, monkeypatch, error):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise error
+
+    for stream in (Gone(), None):
+        monkeypatch.setattr("sys.stderr", stream)
+        logger.error("into the void")
+
+
+def test_the_stream_is_what_standard_error_is_at_the_time(written, monkeypatch):
+    logger.info("here")
+    other = io.StringIO()
+    monkeypatch.setattr("sys.stderr", other)
+    logger.info("there")
+    assert json.loads(other.getvalue())["message"] == "there"
+
+
+def test_lines_of_many_threads_do_not_mix(written):
+    def work(number):
+        for _ in range(50):
+            logger.info("%s", "x" * 3000, extra={"n": number})
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(written()) == 400
+
+
+@pytest.mark.parametrize("where", ["main", "thread"])
+def test_an_error_that_nobody_caught_is_a_line(where):
+    code = (
+        "import threading\nfrom market_pipeline.logs import log_to_stderr\n"
+        "log_to_stderr('INFO', 'json', ['Kanarienvogel7'])\n"
+        "def fail(): raise RuntimeError('with Kanarienvogel7')\n"
+    ) + ("fail()" if where == "main" else "t = threading.Thread(target=fail, name='worker'); t.start(); t.join()")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    (line,) = [json.loads(text) for text in done.stderr.splitlines()]
+    assert line["level"] == "CRITICAL" and "RuntimeError: with [hidden]" in line["exc_info"]
+    assert line["message"].startswith("An error that nobody caught") and "Kanarienvogel" not in done.stderr
+
+
+def test_an_interrupt_that_nobody_caught_is_one_word():
+    code = "from market_pipeline.logs import log_to_stderr\nlog_to_stderr('INFO', 'json')\nraise KeyboardInterrupt"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    (line,) = [json.loads(text) for text in done.stderr.splitlines()]
+    assert (line["level"], line["message"]) == ("WARNING", "Interrupted.")
+
+
+def test_every_module_takes_its_logger_from_one_place():
+    """A logger without the filter could show a secret to a handler that is not ours."""
+    allowed = {
+        "logs": None,
+        # Watches or quiets loggers without writing to them.
+        "coingecko/hiding.py": 'getLogger("urllib3.connection")',
+        "commands/progress.py": "getLogger(ROOT)",
+        "defs/run_console.py": "getLogger(ROOT)",
+    }
+    for file in sorted(PACKAGE.rglob("*.py")):
+        name = file.relative_to(PACKAGE).as_posix()
+        text = file.read_text()
+        if name.startswith("logs/") or "getLogger(" not in text:
+            continue
+        assert name in allowed and text.count("getLogger(") == text.count(allowed[name]), name
+
+
+def test_where_logging_is_not_configured_nothing_is_lost_or_done():
+    with restored():
+        logging.getLogger().handlers[:] = []
+        assert root_handler() is None
+        write_line({"message": "nowhere"})
+        with at_least(logging.ERROR):
+            assert root_handler() is None

@@ -32,7 +32,7 @@ class _Masking(logging.Filter):
         for name in record.__dict__.keys() - _STANDARD:
             value = record.__dict__[name]
             if isinstance(value, (str, dict, list, tuple, set)):
-                shown = hide.plain({name: value})[name]
+                shown = hide.named(name, value)
                 if shown != value:
                     record.__dict__[name] = shown
         if record.exc_info:
