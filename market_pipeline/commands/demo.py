@@ -1,4 +1,4 @@
-"""`market-pipeline demo`: the same UI without internet, fed by the simulator into its own database."""
+"""`market-pipeline demo`: the same UI and API without internet, fed by the simulator into its own database."""
 
 import argparse
 import json
@@ -17,6 +17,7 @@ from market_pipeline.commands.home import HOST, StartError, free_port, own_home,
 from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.processes import Processes
 from market_pipeline.commands.run import dagster_command, dagster_environment
+from market_pipeline.commands.serve import API_PORT, server_command
 from market_pipeline.logs import configure_logging, get_logger
 from market_pipeline.settings import Settings, load_settings
 from market_pipeline.storage.engine import Database
@@ -40,7 +41,8 @@ def execute(options: argparse.Namespace) -> int:
     project = project_folder()
     require_free(options.port, "the Dagster UI")
     port = free_port()
-    settings = demo_settings(project, port)
+    settings = demo_settings(project, port, options.port)
+    api_port = _port_of_the_api()
     configure_logging(settings)
     with own_home(project, HOME) as home:
         database = Database(settings.database)
@@ -52,15 +54,21 @@ def execute(options: argparse.Namespace) -> int:
             _wait_until_ready(port)
             if not latest_quotes(database, settings.catalogue.symbols):
                 _fill_history(settings, environment, home)
-            logger.info("Demo is starting; open http://%s:%s", HOST, options.port)
+            logger.info(
+                "Demo is starting; open http://%s:%s, or http://%s:%s for the API and its page",
+                HOST, options.port, HOST, api_port,
+            )
+            processes.start(server_command(HOST, api_port), environment, home)
             command = dagster_command(project, options.port, settings.log_level)
             processes.start(command, environment, home, "dagster")
             return processes.wait_for_any()
     return 0
 
 
-def demo_settings(project: Path, port: int) -> Settings:
+def demo_settings(project: Path, port: int, ui_port: int) -> Settings:
     """Five coins from the simulator on `port`, collected every minute, stored beside the real data.
+
+    `ui_port` is the Dagster UI's, which the page of the API links to.
 
     Every setting is given, so that none of the environment can break the demo; how lines look is chosen
     there all the same.
@@ -81,8 +89,17 @@ def demo_settings(project: Path, port: int) -> Settings:
         log_format="console" if readable else "json",
         api_token=None,
         api_without_token=False,
-        dagster_ui_url=f"http://{HOST}:3000",
+        dagster_ui_url=f"http://{HOST}:{ui_port}",
     )
+
+
+def _port_of_the_api() -> int:
+    """The usual one, or another if something listens there: nobody should have to care in a demo."""
+    try:
+        require_free(API_PORT, "the API")
+    except StartError:
+        return free_port()
+    return API_PORT
 
 
 def simulator_command(port: int) -> list[str]:

@@ -19,6 +19,9 @@ from market_pipeline.storage.schema import check_schema, migrate
 
 logger = get_logger(__name__)
 
+# Where the API is unless somebody says otherwise.
+API_PORT = 8000
+
 _MOST_WORKERS = 64
 _FAILED = 1
 
@@ -45,7 +48,7 @@ def execute(options: argparse.Namespace) -> int:
     _prepare(Database(settings.database))
     home = dagster_home()
     environment = {**os.environ, **settings.as_environment(), "DAGSTER_HOME": str(home)}
-    command = [sys.executable, "-m", "market_pipeline.api", options.host, str(options.port), str(options.workers)]
+    command = server_command(options.host, options.port, options.workers)
     with Processes() as processes:
         where = f"[{options.host}]" if ":" in options.host else options.host
         logger.info("The API and its page will be at http://%s:%s in some seconds", where, options.port)
@@ -53,6 +56,11 @@ def execute(options: argparse.Namespace) -> int:
         # Whatever it says: nobody asked it to end.
         return processes.wait_for_any() or _FAILED
     return 0
+
+
+def server_command(host: str, port: int, workers: int = 1) -> list[str]:
+    """The server itself, which takes its settings from the environment."""
+    return [sys.executable, "-m", "market_pipeline.api", host, str(port), str(workers)]
 
 
 def _require_guarded(address: str, settings: Settings) -> None:

@@ -1,9 +1,12 @@
 """`market-pipeline demo`: nothing but this machine is needed, and the first look shows something."""
 
+import re
 import signal
+import threading
 from datetime import timedelta
 
 import pytest
+import requests
 from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 
@@ -15,13 +18,15 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.tables import raw_prices
 from market_pipeline_tests.commands.live import Ui, leftovers, start, wait_for
 
+API = re.compile(r"or (http://[0-9.:]+) for the API")
+
 
 def test_no_setting_of_a_person_reaches_the_demo(monkeypatch, tmp_path):
     """A bad one would keep it from starting, a later HISTORY_START from filling its first days."""
-    quiet = demo_settings(tmp_path, 8080)
+    quiet = demo_settings(tmp_path, 8080, 3000)
     for name in Settings.model_fields:
         monkeypatch.setenv(name.upper(), "nonsense")
-    assert demo_settings(tmp_path, 8080) == quiet
+    assert demo_settings(tmp_path, 8080, 3000) == quiet
     assert quiet.history_start < utc_now().date() - timedelta(days=HISTORY_DAYS)
 
 
@@ -31,6 +36,9 @@ def test_the_demo_fills_a_week_and_ticks_without_internet(project):
     ui = Ui(port)
     # Whatever a person has configured for real must not matter here.
     process = start(project, "demo", "--port", str(port), LOG_LEVEL="loud", HISTORY_START="2999-01-01")
+    lines = []
+    reading = threading.Thread(target=lambda: [lines.append(line) for line in process.stdout], daemon=True)
+    reading.start()
     database = Database(make_url(f"sqlite:///{project / 'demo.db'}"))
 
     def count(table, *where):
@@ -41,11 +49,18 @@ def test_the_demo_fills_a_week_and_ticks_without_internet(project):
         wait_for(ui.is_up, 180, "the UI")
         live = raw_prices.c.source == "simple_price"
         wait_for(lambda: count(raw_prices, live) >= 5, 180, "the first tick")
-        wait_for(lambda: {status for _, status in ui.runs()} == {"SUCCESS"}, 60, "the end of its run")
+        wait_for(lambda: ("tick", "SUCCESS") in ui.runs(), 90, "the end of its run")
         assert ("complete_days", "SUCCESS") in ui.runs()
+        assert "FAILURE" not in {status for _, status in ui.runs()}
+        api = wait_for(lambda: API.search("".join(lines)), 5, "the address of the API")[1]
+        latest = requests.get(f"{api}/prices/BTC/latest", timeout=10).json()
+        assert latest["source"] == "simple_price" and latest["price"] > 0
     finally:
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=60)
+        process.wait(60)
+        reading.join(10)
+        process.stdout.close()
+        output = "".join(lines)
     week_ago = utc_now() - timedelta(days=7)
     assert count(raw_prices, raw_prices.c.timestamp < week_ago) > 0
     assert count(raw_prices) > 7 * 5 * 20
