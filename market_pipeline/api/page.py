@@ -30,13 +30,13 @@ PAGE_PATHS = frozenset({"/", *(f"/page/{name}" for name in _FILES)})
 router = APIRouter(include_in_schema=False)
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
+@router.get("/")
 def page(request: Request) -> Response:
     """The page."""
     return _file(request, _PAGE)
 
 
-@router.api_route("/page/{name}", methods=["GET", "HEAD"])
+@router.get("/page/{name}")
 def part_of_page(request: Request, name: Annotated[str, InPath(max_length=100)]) -> Response:
     """A script, the style or the icon of the page."""
     return _file(request, name)

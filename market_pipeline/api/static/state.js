@@ -1,0 +1,69 @@
+// The state of the installation: who collects, how fresh the prices are, what is left to ask with.
+
+import { now } from "./api.js";
+import { element, keyed, mark, tell } from "./dom.js";
+import * as words from "./words.js";
+
+// Nothing is broken; whoever reads should know all the same.
+const MILD = new Set(["quiet-market", "no-prices-yet"]);
+
+/** Show `conditions` ({kind, detail}) on top of the page, nothing if there are none. */
+export function showConditions(box, conditions) {
+  keyed(box, conditions, ({ kind, detail }) => `${kind} ${detail}`, ({ kind, detail }) => {
+    const made = element("p", { class: MILD.has(kind) ? "banner mild" : "banner bad", "data-kind": kind }, detail);
+    made.update = () => {};
+    return made;
+  });
+}
+
+/** Show the answers of /readyz and /budget; one that is null could not be had. */
+export function showState(list, ready, budget) {
+  const cells = [];
+  if (ready) cells.push({ name: "Scheduler", ...scheduler(ready) }, { name: "Prices", ...freshness(ready.symbols) });
+  if (budget) cells.push({ name: "Requests", ...requests(budget) });
+  keyed(list, cells, (cell) => cell.name, create);
+}
+
+function create({ name }) {
+  const value = element("strong");
+  const detail = element("span", { class: "faint" });
+  const cell = element("div", {}, element("dt", {}, name), element("dd", {}, value, detail));
+  cell.update = (given) => {
+    tell(value, given.value);
+    tell(detail, given.detail);
+    mark(cell, "class", given.bad ? "bad" : null);
+  };
+  return cell;
+}
+
+function scheduler({ scheduler_alive: alive, daemons }) {
+  const seconds = daemons?.find(({ daemon }) => daemon === "SCHEDULER")?.heartbeat_age_seconds ?? null;
+  const heard = seconds === null ? "" : `heard ${words.span(seconds * 1000)} ago`;
+  if (alive === null) return { value: "not known", detail: "Dagster's storage cannot be read", bad: true };
+  if (alive) return { value: "alive", detail: heard };
+  return { value: seconds === null ? "never started" : "dead", detail: heard || "prices are not collected", bad: true };
+}
+
+function freshness(symbols) {
+  const fresh = symbols.filter((symbol) => symbol.fresh).length;
+  const ages = symbols.map(({ age_seconds: age }) => age).filter((age) => age !== null);
+  return {
+    value: fresh === symbols.length ? "fresh" : `${fresh} of ${symbols.length} fresh`,
+    detail: ages.length ? `newest ${words.span(1000 * Math.min(...ages))} old` : "none stored yet",
+    bad: fresh < symbols.length,
+  };
+}
+
+function requests(budget) {
+  const { cool_down_until: until, credits_left: credits, monthly_credits: most } = budget;
+  const pause = until ? Date.parse(until) - now() : 0;
+  const renews = words.date(Date.parse(budget.renews_at));
+  return {
+    value: pause > 0
+      ? `paused for ${words.span(pause)}`
+      : `${words.whole(budget.left_this_minute)} of ${words.whole(budget.requests_per_minute)} left this minute`,
+    detail: credits === null ? `${words.whole(budget.credits_used)} used this month, no monthly limit`
+      : `${words.whole(credits)} of ${words.whole(most)} credits left until ${renews}`,
+    bad: pause > 0 || credits === 0,
+  };
+}

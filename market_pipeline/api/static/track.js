@@ -1,0 +1,83 @@
+// The last day of a symbol: its quotes, where they are silent, and what changed.
+
+export const SPAN_MS = 24 * 3600_000;
+
+// History has a point an hour, some a little late: what is no older than this stands for its time.
+const ABOUT_MS = 2 * 3600_000;
+export const REACH_MS = SPAN_MS + ABOUT_MS;
+
+// As in market_pipeline/charts/track.py: longer than so many usual intervals is a silence.
+const SILENT_INTERVALS = 3.1;
+const NEIGHBOURS = 9;
+
+/**
+ * `points` ([time, price] by time, reaching back REACH_MS) as seen at `end`: those of the last day in unbroken
+ * `stretches`, the `silences` between, before and after them, lowest and highest price, and the share by which
+ * the newest differs from the one of a day ago (null if either is missing, as after an outage).
+ */
+export function trackOf(points, end) {
+  const start = end - SPAN_MS;
+  const first = points.findIndex(([time]) => time >= start);
+  const shown = first < 0 ? [] : points.slice(first).filter(([time]) => time <= end);
+  // The quote before the first one tells whether the day begins in a silence.
+  const all = shown.length && first > 0 ? [points[first - 1], ...shown] : shown;
+  const intervals = all.slice(1).map(([time], place) => time - all[place][0]);
+  const usual = usualIntervals(intervals);
+  const stretches = all.length ? [[all[0]]] : [];
+  const silences = all.length ? [] : [[start, end]];
+  all.slice(1).forEach((point, place) => {
+    if (intervals[place] > SILENT_INTERVALS * usual[place]) {
+      silences.push([Math.max(all[place][0], start), point[0]]);
+      stretches.push([]);
+    }
+    stretches.at(-1).push(point);
+  });
+  const prices = shown.map(([, price]) => price);
+  return {
+    start, end,
+    stretches: stretches.map((stretch) => fromStart(stretch, start)).filter((stretch) => stretch.length),
+    silences: [...silences, ...edges(all, intervals, start, end)],
+    low: Math.min(...prices), high: Math.max(...prices), change: change(points, start, end),
+  };
+}
+
+/** `stretch` without what lies before `start`; a line that comes from there begins at the edge. */
+function fromStart(stretch, start) {
+  if (stretch[0][0] >= start) return stretch;
+  const [[time, price], next] = stretch;
+  if (!next) return [];
+  const share = (start - time) / (next[0] - time);
+  return [[start, price + share * (next[1] - price)], ...stretch.slice(1)];
+}
+
+/** The silences before the first quote of all and after the last one. */
+function edges(all, intervals, start, end) {
+  if (!intervals.length) return all.length ? [[start, all[0][0]], [all[0][0], end]] : [];
+  const found = [];
+  const [[first], [last]] = [all[0], all.at(-1)];
+  if (first - start > SILENT_INTERVALS * median(intervals.slice(0, NEIGHBOURS))) found.push([start, first]);
+  if (end - last > SILENT_INTERVALS * median(intervals.slice(-NEIGHBOURS))) found.push([last, end]);
+  return found;
+}
+
+/** Around each interval the median of those before it or of those after it, the larger one. */
+function usualIntervals(intervals) {
+  if (intervals.length < 2) return intervals.map(() => Infinity);
+  return intervals.map((_, place) => {
+    const before = intervals.slice(Math.max(0, place - NEIGHBOURS), place);
+    const after = intervals.slice(place + 1, place + 1 + NEIGHBOURS);
+    return Math.max(...[before, after].filter((side) => side.length).map(median));
+  });
+}
+
+function median(numbers) {
+  const sorted = [...numbers].sort((one, other) => one - other);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+function change(points, start, end) {
+  const before = points.filter(([time]) => time <= start && time >= start - ABOUT_MS).at(-1);
+  const newest = points.at(-1);
+  return before && newest[0] >= end - ABOUT_MS ? newest[1] / before[1] - 1 : null;
+}

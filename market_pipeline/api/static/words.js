@@ -1,0 +1,74 @@
+// Numbers and times as people write them.
+
+import { now } from "./api.js";
+import { mark, tell } from "./dom.js";
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+const MINUS = "\u2212";
+const THIN = "\u202f";
+
+/** A price in dollars, of any magnitude: 67,187.34, 2.3591, 0.4321, 0.00001234, 1.234e−12. */
+export function price(value) {
+  if (value >= 1e12 || value < 1e-9) return value.toExponential(3).replace("-", MINUS);
+  if (value >= 100) return decimals(value, 2, 2);
+  if (value >= 1) return decimals(value, 4, 4);
+  return new Intl.NumberFormat("en-US", { minimumSignificantDigits: 4, maximumSignificantDigits: 4 }).format(value);
+}
+
+/** A share as a signed percentage: 0.0123 is +1.23 %. */
+export function percent(share) {
+  const text = decimals(Math.abs(share) * 100, 2, 2);
+  const sign = text === "0.00" ? "" : share > 0 ? "+" : MINUS;
+  return `${sign}${text}${THIN}%`;
+}
+
+export function whole(value) {
+  return decimals(value, 0, 0);
+}
+
+function decimals(value, least, most) {
+  return new Intl.NumberFormat("en-US", { minimumFractionDigits: least, maximumFractionDigits: most }).format(value);
+}
+
+/** How long, from milliseconds: 40 s, 12 min, 3 h 5 min, 4 days. */
+export function span(milliseconds) {
+  const length = Math.max(0, milliseconds);
+  if (length < MINUTE) return `${Math.floor(length / 1000)} s`;
+  if (length < HOUR) return `${Math.floor(length / MINUTE)} min`;
+  if (length < 2 * DAY) {
+    const minutes = Math.floor((length % HOUR) / MINUTE);
+    return `${Math.floor(length / HOUR)} h${minutes ? ` ${minutes} min` : ""}`;
+  }
+  return `${Math.floor(length / DAY)} days`;
+}
+
+export function ago(time) {
+  return now() - time < 1000 ? "just now" : `${span(now() - time)} ago`;
+}
+
+/** 13:05 today, 22 Nov 13:05 otherwise, both UTC. */
+export function clock(time) {
+  const [day, rest] = new Date(time).toISOString().split("T");
+  const today = new Date(now()).toISOString().startsWith(day);
+  return today ? rest.slice(0, 5) : `${date(time)} ${rest.slice(0, 5)}`;
+}
+
+/** 1 Dec. */
+export function date(time) {
+  return new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" }).format(time);
+}
+
+/** Let a <time> tell how long ago it was; `grow` lets it tell anew. */
+export function age(node, time, write = ago) {
+  mark(node, "datetime", new Date(time).toISOString());
+  mark(node, "title", `${new Date(time).toISOString().slice(0, 19).replace("T", " ")} UTC`);
+  node.write = () => write(time);
+  tell(node, node.write());
+}
+
+/** Tell all ages anew. */
+export function grow() {
+  for (const node of document.querySelectorAll("time")) tell(node, node.write());
+}
