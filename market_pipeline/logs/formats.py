@@ -64,14 +64,14 @@ def as_json(fields: Mapping[str, Any]) -> str:
     try:
         # Nearly every line is plain and beyond suspicion, and looking at it whole is quick.
         line = json.dumps(fields, allow_nan=False)
-        return json.dumps(masker().plain(fields)) if masker().may_be_in(line) else line
+        return json.dumps(_plain(fields)) if masker().may_be_in(line) else line
     except (TypeError, ValueError, RecursionError):
-        return json.dumps(masker().plain(fields))
+        return json.dumps(_plain(fields))
 
 
 def as_text(fields: Mapping[str, Any]) -> str:
     """The line for a terminal, without secrets."""
-    fields = masker().plain(fields)
+    fields = _plain(fields)
     time, level, logger, message = (str(fields.get(name, "")) for name in _HEAD)
     others = (
         f"{_one_line(str(name))}={_value(value)}"
@@ -82,6 +82,15 @@ def as_text(fields: Mapping[str, Any]) -> str:
     line = " ".join([time, f"{level:<7}", logger, _one_line(message), *others])
     below = (row for name in _LONG for row in str(fields.get(name) or "").splitlines())
     return "\n".join([line, *(f"    {_one_line(row)}".rstrip() for row in below)])
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """`fields` as JSON can hold them, without secrets; the names of levels and loggers are none, whatever they are."""
+    hide = masker()
+    return {
+        hide.text(str(name)): value if name in _HEAD[:3] else hide.named(name, value)
+        for name, value in fields.items()
+    }
 
 
 def _value(value: object) -> str:

@@ -31,10 +31,8 @@ class _Masking(logging.Filter):
         record.msg, record.args = hide.text(_message(record)), ()
         for name in record.__dict__.keys() - _STANDARD:
             value = record.__dict__[name]
-            if isinstance(value, (str, dict, list, tuple, set)):
-                shown = hide.named(name, value)
-                if shown != value:
-                    record.__dict__[name] = shown
+            if value is not None and not isinstance(value, (int, float)):
+                record.__dict__[name] = hide.named(name, value)
         if record.exc_info:
             record.exc_text = hide.text("".join(traceback.format_exception(*record.exc_info)).rstrip("\n"))
         if record.stack_info:
