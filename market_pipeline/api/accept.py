@@ -32,6 +32,6 @@ def format_for(request: Request, offered: Sequence[str]) -> str:
 def _best(offered: tuple[str, ...], accepted: str) -> str:
     try:
         # Among equals it takes the last.
-        return str(mimeparse.best_match(offered[::-1], accepted))
+        return str(mimeparse.best_match(offered[::-1], accepted.lower()))
     except mimeparse.MimeTypeParseException:
         return ""

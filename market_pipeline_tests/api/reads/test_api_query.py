@@ -1,0 +1,147 @@
+"""Parameters that are almost right are refused, with the place and the remedy; nothing becomes a server error."""
+
+import base64
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from market_pipeline.api import cursor
+from market_pipeline.api.problems import ApiProblem
+from market_pipeline.api.times import moment, text_of, texts_of
+from market_pipeline.clock import iso
+from market_pipeline.storage.anomaly_pages import Place
+from market_pipeline.storage.types import from_microseconds, to_microseconds
+from market_pipeline_tests.api.reads.rows import some_prices, utc
+
+FIRST, LAST = utc(1, 1, 1), utc(9999, 12, 31, 23, 59, 59, 999_999)
+MOMENTS = st.integers(to_microseconds(FIRST), to_microseconds(LAST))
+
+
+@pytest.fixture
+def client(client_over, sqlite_database):
+    return client_over(sqlite_database)
+
+
+@pytest.mark.parametrize(("query", "where"), [
+    ("limit=0", "limit"), ("limit=-1", "limit"), ("limit=1.0", "limit"), ("limit=1e2", "limit"), ("limit=1_0", "limit"),
+    ("limit=%2B1", "limit"), ("limit=", "limit"), ("limit=%201", "limit"), ("limit=\u0663", "limit"),
+    ("limit=" + "9" * 5000, "limit"), ("limit=true", "limit"), ("limit=1%00", "limit"),
+    ("limit=1&limit=1", "limit"), ("start=2026-01-01&start=2026-01-02", "start"), ("limt=5", "limt"),
+    ("start=2026-1-1", "start"), ("start=2026-02-30", "start"), ("start=2026-01-01T00:00:00", "start"),
+    ("start=2026-01-01%2000:00:00Z", "start"), ("start=2026-01-01T24:00:00Z", "start"), ("start=1700000000", "start"),
+    ("start=2026-01-01T00:00:00%2B24:00", "start"), ("start=2026-01-01T00:00:00%2B0100", "start"),
+    ("start=2026-01-01T00:00:60Z", "start"), ("start=2026-01-01T00:00Z", "start"), ("start=0000-01-01", "start"),
+    ("start=10000-01-01", "start"), ("start=null", "start"), ("start=now", "start"), ("start=", "start"),
+    ("start=2026-01-01%00", "start"), ("start=2026-01-01Z", "start"), ("start=2026-01-01T00:00:00.Z", "start"),
+    ("end=\u0662\u0660\u0662\u0666-01-01", "end"), ("cursor=%00", "cursor"), ("cursor=a%20b", "cursor"),
+    ("cursor=" + "a" * 201, "cursor"),
+])
+def test_what_is_almost_right_is_refused_at_its_place(client, query, where):
+    answer = client.get(f"/prices/BTC?{query}")
+    assert answer.status_code == 422
+    document = answer.json()
+    assert document["type"].endswith(":invalid-request")
+    assert [error["where"] for error in document["errors"]] == [f"query.{where}"]
+
+
+@pytest.mark.parametrize("query", [
+    "kind=JUMP", "kind=null", "kind=jump,large_move", "severity=low", "scope=", "alarms_only=1", "alarms_only=True",
+    "alarms_only=", "limit=1001", "since=yesterday", "kind=jump&kind=jump", "symbol=BTC",
+])
+def test_filters_of_anomalies_take_their_values_and_no_others(client, query):
+    for path in ("/anomalies", "/anomalies/BTC"):
+        assert client.get(f"{path}?{query}").status_code == 422
+
+
+@pytest.mark.parametrize("query", ["from=2026-13-01", "from=0", "to=2026-01-01T00:00:00Z", "to=86400", "days=3"])
+def test_days_are_days(client, query):
+    assert client.get(f"/coverage/BTC?{query}").status_code == 422
+
+
+@pytest.mark.parametrize("query", [
+    "start=0001-01-01T00:00:00%2B23:59", "end=9999-12-31T23:59:59.9999999-23:59", "start=0001-01-01", "end=9999-12-31",
+    "start=2026-01-01t00:00:00z", "start=2026-01-01T00:00:00.123456789012345678901234567890Z",
+    "start=2026-01-01T00:00:00-00:00", "start=9999-12-31&end=0001-01-01", "limit=007",
+])
+def test_whatever_the_document_allows_is_answered(client, query):
+    for path in ("/prices/BTC", f"/anomalies?since={query.partition('=')[2].partition('&')[0]}"):
+        if path != "/prices/BTC" and query.startswith("limit"):
+            continue
+        answer = client.get(path if "?" in path else f"{path}?{query}")
+        assert answer.status_code == 200, answer.text
+
+
+@given(MOMENTS)
+def test_a_time_is_read_as_it_is_written(microseconds):
+    text = text_of(microseconds)
+    assert text == iso(from_microseconds(microseconds))
+    assert to_microseconds(moment(text)) == microseconds
+    assert texts_of([microseconds, 0]) == [text, "1970-01-01T00:00:00Z"]
+
+
+@given(st.datetimes(utc(2, 1, 1).replace(tzinfo=None)), st.integers(-1439, 1439))
+def test_an_offset_is_taken_off(local, minutes):
+    sign, (hours, rest) = "-" if minutes < 0 else "+", divmod(abs(minutes), 60)
+    given_time = f"{local.isoformat()}{sign}{hours:02}:{rest:02}"
+    expected = min(local.replace(tzinfo=utc(1, 1, 1).tzinfo), LAST)
+    shift = timedelta(minutes=minutes)
+    assert moment(given_time) == (LAST if expected > LAST + min(shift, timedelta(0)) else expected - shift)
+
+
+@given(st.text(alphabet="0123456789-:TZ.+tz ", max_size=30))
+def test_no_text_breaks_the_reading_of_times(text):
+    try:
+        found = moment(text)
+    except ValueError:
+        return
+    assert FIRST <= found <= LAST
+
+
+@given(MOMENTS)
+def test_a_cursor_of_prices_is_opened_again(microseconds):
+    sealed = cursor.of_price(microseconds)
+    assert cursor.before_price(sealed) == from_microseconds(microseconds)
+    assert len(sealed) < 50 and sealed.replace("-", "").replace("_", "").isalnum()
+
+
+@given(MOMENTS, st.sampled_from(["BTC", "A.B-C", "X" * 20]))
+def test_a_cursor_of_anomalies_is_opened_again(microseconds, symbol):
+    place = Place(from_microseconds(microseconds), symbol, "market_move")
+    assert cursor.behind_anomaly(cursor.of_anomaly(place)) == place
+    assert len(cursor.of_anomaly(place)) < 200
+
+
+@given(st.text(alphabet="ABab01-_", min_size=1, max_size=200))
+def test_a_made_up_cursor_is_unknown(text):
+    for opened in (cursor.before_price, cursor.behind_anomaly):
+        with pytest.raises(ApiProblem, match="There is no page behind the cursor"):
+            opened(text)
+
+
+def test_a_cursor_that_was_tampered_with_is_unknown(client, sqlite_database):
+    """Whichever character is changed, cut off or added, and whatever list it was given out for."""
+    some_prices(sqlite_database)
+    good = client.get("/prices/BTC?limit=1").json()["next_cursor"]
+    assert client.get(f"/prices/BTC?cursor={good}").status_code == 200
+    changed = [good[:place] + ("A" if good[place] != "A" else "B") + good[place + 1 :] for place in range(len(good))]
+    for bad in [*changed, good[:-1], good + "A", good[1:], good + "=", good.upper()]:
+        answer = client.get("/prices/BTC", params={"cursor": bad})
+        assert 400 <= answer.status_code < 500, bad
+    assert client.get(f"/anomalies?cursor={good}").json()["type"].endswith(":unknown-cursor")
+
+
+@pytest.mark.parametrize("key", [
+    [10**30], ["x"], [None], [[1]], [1, 2], [], [1e308], [float("nan")], {"a": 1}, "abc", 5,
+])
+def test_a_cursor_sealed_around_nonsense_is_unknown_too(key):
+    """Its digest is no secret: anybody can compute it."""
+    import hashlib
+    import json
+
+    content = json.dumps(key).encode()
+    digest = hashlib.sha256(b"prices:" + content).digest()[:6]
+    text = base64.urlsafe_b64encode(digest + content).rstrip(b"=").decode()
+    with pytest.raises(ApiProblem):
+        cursor.before_price(text)
