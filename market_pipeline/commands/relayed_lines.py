@@ -37,6 +37,7 @@ class Assembler:
         self._clock = clock
         self._head: Fields = {}
         self._rows: list[str] = []
+        self._has_head = False
 
     @property
     def waiting(self) -> bool:
@@ -54,7 +55,7 @@ class Assembler:
             yield from self.flush()
             when, logger, level, message = head.groups()
             self._begin(logger, level, message, datetime.strptime(when, "%Y-%m-%d %H:%M:%S %z"))
-        elif 0 < len(self._rows) < _MOST_ROWS and not self._is_new_traceback(row):
+        elif 0 < len(self._rows) < _MOST_ROWS and self._continues(row):
             self._rows.append(row)
         elif row.strip():
             yield from self.flush()
@@ -73,14 +74,22 @@ class Assembler:
         now = self._clock()
         at = told if told and abs(now - told) > _LATE else now
         self._head, self._rows = {"timestamp": as_time(at), "level": level, "logger": logger}, [row]
+        self._has_head = told is not None
 
-    def _is_new_traceback(self, row: str) -> bool:
-        """Whether `row` begins a traceback that is not that of the error which the rows before it tell of."""
-        return bool(_TRACEBACK.search(row)) and self._head["level"] in ("DEBUG", "INFO")
+    def _continues(self, row: str) -> bool:
+        """Whether `row` belongs to those that are waiting."""
+        if _TRACEBACK.search(row):
+            return self._head["level"] not in ("DEBUG", "INFO")
+        # Dagster's texts have rows of every kind, others only what is indented, and their tracebacks.
+        return self._has_head or row[:1] in ("", " ", "\t") or self._in_traceback
 
     @property
     def _in_traceback(self) -> bool:
-        return bool(self._rows) and (self._rows[-1][:1] in ("", " ") or bool(_TRACEBACK.search(self._rows[-1])))
+        """Whether the rows that are waiting end within a traceback."""
+        return (
+            any(_TRACEBACK.search(row) for row in self._rows)
+            and (self._rows[-1][:1] in ("", " ") or bool(_TRACEBACK.search(self._rows[-1])))
+        )
 
 
 def _own(row: str) -> Fields | None:

@@ -1,5 +1,6 @@
 """`market-pipeline run` as a person starts it: a process, its UI, a materialization, its end."""
 
+import json
 import signal
 import socket
 from datetime import timedelta
@@ -57,6 +58,12 @@ def test_the_command_serves_collects_and_leaves_nothing_behind(project):
     assert not (project / "of_the_env_file.db").exists(), "the environment wins over .env"
     assert process.returncode == 0
     assert "warning" not in output.lower() and "Traceback" not in output, output
+    lines = [json.loads(row) for row in output.splitlines()]
+    assert all({"timestamp", "level", "logger", "message"} <= line.keys() for line in lines)
+    loggers = {line["logger"] for line in lines}
+    assert {"dagster", "dagster.daemon", "dagster-webserver", "market_pipeline.defs.io_manager"} <= loggers
+    of_run = [line["message"] for line in lines if line.get("run_id") == run_id and line["logger"] != "dagster"]
+    assert len(of_run) == len(set(of_run)) > 3, "each once"
     with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port), timeout=2):
         pass
     assert leftovers(project) == []
