@@ -23,6 +23,8 @@ async def _prepared(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     service.dagster.open_soon()
     yield
+    if hasattr(app.state, "gate"):
+        app.state.gate.close()
 
 
 router = APIRouter(tags=["prices"], lifespan=_prepared)
@@ -35,7 +37,7 @@ class CollectedPrice(LatestPrice):
 async def _gate_of(request: Request) -> Gate:
     state = request.app.state
     if not hasattr(state, "gate"):
-        state.gate = Gate(state.service.database)
+        state.gate = Gate(state.service)
     gate: Gate = state.gate
     return gate
 
@@ -67,5 +69,5 @@ async def collect_one(
     await gate.admit(request.client.host if request.client else "unknown")
     name = service.symbol(symbol)
     with bound(symbol=name):
-        point = await gate.run(lambda: collect_once(service, name))
+        point = await gate.run(lambda own: collect_once(own, name))
     return Response(point_as_json(name, point), headers={"Cache-Control": "no-store"}, media_type=JSON)

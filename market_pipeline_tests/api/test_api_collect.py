@@ -1,21 +1,25 @@
 """One price by HTTP: what is answered is what is stored, and what is refused is kept apart."""
 
 import socket
+import threading
 import time
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from urllib.parse import urlsplit
 
 import pytest
-from sqlalchemy import select
+import requests
+from sqlalchemy import select, update
 
 from market_pipeline.api.app import create_app
+from market_pipeline.api.gate import RUNNING
 from market_pipeline.budget.client_limit import REQUESTS
 from market_pipeline.clock import iso, utc_now
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage import tables
+from market_pipeline.storage.bookkeeping import request_budgets
 from market_pipeline_tests.api.conftest import served
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -123,3 +127,24 @@ def test_a_price_of_long_ago_is_stored_under_its_own_time(client, simulator, dat
     stamp = datetime.fromisoformat(client.post("/collect-once/BTC").json()["timestamp"].replace("Z", "+00:00"))
     assert (datetime.now(timezone.utc) - stamp).days == 3
     assert len(rows(database, tables.raw_prices)) == 1
+
+
+def test_collects_that_wait_for_a_lock_keep_no_reader_waiting(service_of, database):
+    """Somebody holds the budget's row; with connections shared, forty readers and collectors would be stuck."""
+    with served(create_app(service_of())) as address:
+        assert requests.post(f"{address}/collect-once/BTC", timeout=60).status_code == 200
+        told = []
+        asking = [
+            threading.Thread(target=lambda: told.append(requests.post(f"{address}/collect-once/ETH", timeout=60)))
+            for _ in range(RUNNING)
+        ]
+        with database.writing() as holding:
+            holding.execute(update(request_budgets).where(request_budgets.c.account.like("keyless%")).values(waiting=[]))
+            for thread in asking:
+                thread.start()
+            time.sleep(0.5)
+            read = [requests.get(f"{address}/prices/BTC", timeout=5).status_code for _ in range(5)]
+            assert (read, told) == ([200] * 5, [])
+        for thread in asking:
+            thread.join()
+    assert [answer.status_code for answer in told] == [200] * RUNNING
