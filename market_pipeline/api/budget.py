@@ -20,10 +20,10 @@ class BudgetDocument(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"example": {
         "now": "2026-11-23T12:00:00.251Z", "requests_per_minute": 30, "left_this_minute": 29, "waiting": 0,
-        "cool_down_until": None, "cool_down_reason": "", "monthly_credits": 10000, "credits_used": 6412,
-        "credits_left": 3588, "reserve": 2145, "renews_at": "2026-12-01T00:00:00Z",
-        "in_words": "29 of 30 requests are left this minute; 3,588 of 10,000 credits are left until they renew on "
-        "2026-12-01 00:00 UTC, live ticks need 2,145 of them.",
+        "cool_down_until": "2026-11-23T12:00:41Z", "cool_down_reason": "HTTP 429", "monthly_credits": 10000,
+        "credits_used": 6412, "credits_left": 3588, "reserve": 2145, "renews_at": "2026-12-01T00:00:00Z",
+        "in_words": "29 of 30 requests are left this minute; nobody may ask before 12:00:41 UTC (HTTP 429); 3,588 "
+        "of 10,000 credits are left until they renew on 2026-12-01 00:00 UTC, live ticks need 2,145 of them.",
     }})
 
     now: datetime = Field(description="The database's time, UTC.")

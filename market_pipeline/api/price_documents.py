@@ -13,6 +13,8 @@ _POINT: dict[str, Any] = {
     "ingested_at": "2026-11-23T12:00:21.402113Z",
 }
 
+_CURSOR = "qu4xboH-WzE3OTM0OTExNDAwMDAwMDBd"
+
 
 class PricePoint(BaseModel):
     """A stored price."""
@@ -27,7 +29,7 @@ class PricePage(BaseModel):
     """Prices of a symbol, newest first."""
 
     model_config = ConfigDict(
-        json_schema_extra={"example": {"symbol": "BTC", "points": [_POINT], "next_cursor": None}}
+        json_schema_extra={"example": {"symbol": "BTC", "points": [_POINT], "next_cursor": _CURSOR}}
     )
 
     symbol: str = Field(description="The symbol in upper case.")

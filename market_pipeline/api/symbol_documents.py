@@ -71,7 +71,7 @@ class CoverageDocument(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"example": {
         "symbol": "BTC", "from": "2026-11-22", "to": "2026-11-22", "days": [_DAY], "incomplete_days": [],
-        "source_gaps": [], "next_to": None,
+        "source_gaps": [], "next_to": "2026-11-21",
     }})
 
     symbol: str = Field(description="The symbol in upper case.")

@@ -1,0 +1,147 @@
+"""Large answers: two at once, sent in pieces, and their places given back whatever happens."""
+
+import asyncio
+import threading
+
+import pyarrow as pa
+import pytest
+import requests
+
+from market_pipeline.api import large, prices
+from market_pipeline_tests.api.conftest import served
+from market_pipeline_tests.api.reads.rows import ARROW, points_of, some_prices
+
+HEADERS = {"Accept": ARROW}
+
+
+@pytest.fixture
+def few_are_large(monkeypatch):
+    """More than three rows are many, and a piece is a kilobyte."""
+    monkeypatch.setattr(prices, "LARGE_FROM", 3)
+    monkeypatch.setattr(large, "_PIECE", 1024)
+
+
+@pytest.fixture
+def taken():
+    """Both places are taken."""
+    rooms = [large.Room() for _ in range(large.AT_ONCE)]
+    for room in rooms:
+        room.take()
+    yield
+    for room in rooms:
+        room.leave()
+
+
+def free():
+    """How many places are free, by taking them."""
+    count = 0
+    while large._free.acquire(blocking=False):
+        count += 1
+    for _ in range(count):
+        large._free.release()
+    return count
+
+
+@pytest.mark.usefixtures("few_are_large", "taken")
+def test_the_third_large_answer_at_once_is_told_to_come_again(client, database):
+    stored = some_prices(database)
+    answer = client.get("/prices/BTC?limit=4", headers=HEADERS)
+    assert answer.status_code == 503
+    assert answer.json()["type"].endswith(":too-many-at-once")
+    assert answer.headers["retry-after"] == "1"
+    # Small ones and other formats need no place.
+    assert points_of(client.get("/prices/BTC?limit=3", headers=HEADERS)) == stored[:3]
+    assert points_of(client.get("/prices/BTC?limit=4")) == stored[:4]
+
+
+@pytest.mark.usefixtures("few_are_large")
+def test_a_large_answer_over_a_socket_is_whole_and_leaves_its_place(app_over, database):
+    some_prices(database, count=2000)
+    with served(app_over(database)) as address:
+        for _ in range(3):
+            answer = requests.get(f"{address}/prices/BTC?limit=2000", headers=HEADERS, timeout=30)
+            assert answer.status_code == 200
+            assert int(answer.headers["content-length"]) == len(answer.content) > 10 * 1024
+            assert len(pa.ipc.open_stream(answer.content).read_all()) == 2000
+    assert free() == large.AT_ONCE
+
+
+@pytest.mark.usefixtures("few_are_large")
+def test_the_place_is_given_back_after_every_kind_of_end(client, client_over, database, tmp_path):
+    some_prices(database)
+    tag = client.get("/prices/BTC?limit=4", headers=HEADERS).headers["etag"]
+    again = client.get("/prices/BTC?limit=4", headers={**HEADERS, "If-None-Match": tag})
+    assert (again.status_code, free()) == (304, large.AT_ONCE)
+    assert client.head("/prices/BTC?limit=4", headers=HEADERS).status_code == 200
+    assert free() == large.AT_ONCE
+    with database.writing() as connection:
+        connection.exec_driver_sql("DROP TABLE raw_prices")
+    assert client.get("/prices/BTC?limit=4", headers=HEADERS).status_code == 500
+    assert free() == large.AT_ONCE
+
+
+@pytest.mark.usefixtures("few_are_large")
+def test_who_takes_too_long_to_read_is_cut_off(app_over, sqlite_database, monkeypatch):
+    """Else two who read nothing would keep everybody else from reading."""
+    monkeypatch.setattr(large, "_SECONDS_TO_READ", 0.2)
+    some_prices(sqlite_database, count=100)
+    seen, during = [], []
+
+    async def send(message):
+        seen.append(message)
+        if message["type"] == "http.response.body":
+            during.append(free())
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(asked(app_over(sqlite_database), "limit=100", send))
+    assert [message["type"] for message in seen] == ["http.response.start", "http.response.body"]
+    assert during == [large.AT_ONCE - 1]
+    assert free() == large.AT_ONCE
+
+
+@pytest.mark.usefixtures("few_are_large")
+def test_a_client_that_goes_away_gives_its_place_back(app_over, sqlite_database):
+    some_prices(sqlite_database, count=100)
+
+    async def send(message):
+        if message["type"] == "http.response.body":
+            raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(asked(app_over(sqlite_database), "limit=100", send))
+    assert free() == large.AT_ONCE
+
+
+def test_threads_that_take_and_leave_end_with_all_places_free():
+    refused = []
+
+    def work():
+        for _ in range(200):
+            room = large.Room()
+            try:
+                room.take()
+            except large.ApiProblem:
+                refused.append(1)
+            room.leave()
+            room.leave()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert free() == large.AT_ONCE
+
+
+async def asked(app, query, send):
+    scope = {
+        "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "path": "/prices/BTC",
+        "raw_path": b"/prices/BTC", "query_string": query.encode(), "root_path": "", "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 8000), "headers": [(b"host", b"127.0.0.1:8000"), (b"accept", ARROW.encode())],
+    }
+
+    async def receive():
+        await asyncio.Event().wait()
+
+    await app(scope, receive, send)

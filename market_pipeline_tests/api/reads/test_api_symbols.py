@@ -1,0 +1,146 @@
+"""Symbols and how complete their history is."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event
+
+from market_pipeline.clock import iso
+from market_pipeline.prices.absences import Absence, Answered
+from market_pipeline.prices.gaps import Interval
+from market_pipeline.storage.completeness import incomplete_days
+from market_pipeline.storage.source_gaps import remember
+from market_pipeline.symbols import parse_catalogue
+from market_pipeline_tests.api.reads.rows import at, store_prices, utc, walk
+from market_pipeline_tests.storage.conftest import Make
+
+HOURS = 60
+DAY = 24 * HOURS
+# On the fourth day after START at noon.
+NOW = at(3 * DAY + 12 * HOURS)
+
+
+def store_hours(database, symbol="BTC", first=0, last=3 * DAY, without=()):
+    """A price an hour in these minutes after START, but for the hours `without`."""
+    minutes = [one for one in range(first, last, HOURS) if one // HOURS not in without]
+    store_prices(database, *(Make().price(symbol, minute) for minute in minutes))
+
+
+@pytest.fixture
+def client(client_over, database):
+    return client_over(database, lambda: NOW, market_symbols="BTC,ETH")
+
+
+def test_symbols_are_told_with_their_first_and_last_price_and_past_days(client, database):
+    store_hours(database, without=range(30, 35))
+    answer = client.get("/symbols").json()
+    assert answer == {"symbols": [
+        {
+            "symbol": "BTC", "coin_id": "bitcoin", "first": "2024-03-01T00:00:00Z", "last": "2024-03-03T23:00:00Z",
+            "last_30_days": {"days": 3, "complete_days": 2, "largest_gap_seconds": 6 * 3600.0},
+        },
+        {
+            "symbol": "ETH", "coin_id": "ethereum", "first": None, "last": None,
+            "last_30_days": {"days": 0, "complete_days": 0, "largest_gap_seconds": None},
+        },
+    ]}
+
+
+def test_past_days_are_measured_once_a_minute_and_the_newest_price_each_time(client_over, database):
+    now = [NOW]
+    client = client_over(database, lambda: now[0], market_symbols="BTC")
+    store_hours(database, last=2 * DAY)
+
+    def told():
+        (symbol,) = client.get("/symbols").json()["symbols"]
+        return symbol["last"], symbol["last_30_days"]["complete_days"]
+
+    assert told() == ("2024-03-02T23:00:00Z", 2)
+    store_hours(database, first=2 * DAY)
+    assert told() == ("2024-03-03T23:00:00Z", 2)
+    now[0] += timedelta(minutes=1)
+    assert told() == ("2024-03-03T23:00:00Z", 3)
+    now[0] -= timedelta(hours=24)  # A clock that is set back does not keep what was measured for ever.
+    assert told() == ("2024-03-03T23:00:00Z", 2)
+
+
+def test_what_is_asked_of_the_database_does_not_grow_with_what_is_stored(client_over, sqlite_database):
+    """Statements alike, and none that walks through a table."""
+    client = client_over(sqlite_database, lambda: NOW)
+    statements = []
+    event.listen(sqlite_database._readers, "before_cursor_execute", lambda *told: statements.append(told[2:4]))
+    store_hours(sqlite_database)
+    client.get("/symbols")
+    first, statements[:] = len(statements), []
+    store_hours(sqlite_database, first=-80 * DAY, last=0)
+    client_over(sqlite_database, lambda: NOW + timedelta(minutes=2)).get("/symbols")
+    assert len(statements) == first
+    with sqlite_database.reading() as connection:
+        for statement, parameters in [one for one in statements if one[0].startswith("SELECT")]:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+            assert not [row.detail for row in plan if row.detail.startswith("SCAN raw_prices")]
+
+
+def test_coverage_is_told_day_by_day_the_newest_first(client, database):
+    store_hours(database, last=3 * DAY + 6 * HOURS, without=range(30, 35))
+    answer = client.get("/coverage/btc?from=2024-03-01").json()
+    complete = {"points": 24, "expected": 24, "largest_gap_seconds": 3600.0, "complete": True}
+    assert answer == {
+        "symbol": "BTC", "from": "2024-03-01", "to": "2024-03-04", "source_gaps": [], "next_to": None,
+        "incomplete_days": ["2024-03-02"],
+        "days": [
+            # Not over yet: nobody can say.
+            {"day": "2024-03-04", "points": 6, "expected": 24, "largest_gap_seconds": 19 * 3600.0, "complete": None},
+            {"day": "2024-03-03", **complete},
+            {"day": "2024-03-02", **complete, "points": 19, "largest_gap_seconds": 6 * 3600.0, "complete": False},
+            {"day": "2024-03-01", **complete},
+        ],
+    }
+
+
+def test_what_the_source_does_not_have_is_told_and_makes_no_day_incomplete(client, database):
+    store_hours(database, without=range(30, 35))
+    span = Interval(at(29 * HOURS), at(35 * HOURS))
+    absence = Absence("BTC", "bitcoin", span, "The answer had no price in it.", at(3 * DAY))
+    remember(database, [Answered("BTC", "bitcoin", span)], [absence], [])
+    answer = client.get("/coverage/BTC?from=2024-03-01&to=2024-03-03").json()
+    assert [day["complete"] for day in answer["days"]] == [True, True, True]
+    assert answer["incomplete_days"] == []
+    assert answer["source_gaps"] == [{
+        "start": iso(span.start), "end": iso(span.end), "evidence": "The answer had no price in it.",
+        "found_at": iso(at(3 * DAY)),
+    }]
+    assert client.get("/coverage/BTC?from=2024-03-03&to=2024-03-03").json()["source_gaps"] == []
+
+
+def test_incomplete_days_are_those_that_the_pipeline_repairs(client, database):
+    store_hours(database, without=[2, 3, 4, *range(50, 54)])
+    catalogue = parse_catalogue("BTC,ETH")
+    first = (NOW - timedelta(days=29)).date()
+    expected = incomplete_days(database, catalogue, first, NOW.date(), NOW)
+    for symbol in ("BTC", "ETH"):
+        told = client.get(f"/coverage/{symbol}").json()
+        assert told["incomplete_days"] == [
+            day.isoformat() for day, of in sorted(expected, reverse=True) if of == symbol
+        ]
+        assert (len(told["days"]), told["from"], told["to"]) == (30, first.isoformat(), "2024-03-04")
+
+
+def test_more_days_than_one_answer_has_are_told_in_several(client, database):
+    store_hours(database)
+    pages = walk(client, "/coverage/BTC?from=2022-01-01")
+    days = [day["day"] for page in pages for day in page.json()["days"]]
+    expected = [(NOW - timedelta(days=back)).date().isoformat() for back in range((NOW - utc(2022, 1, 1)).days + 1)]
+    assert days == expected
+    assert [len(page.json()["days"]) for page in pages] == [366, 366, len(expected) - 732]
+    assert pages[0].json()["next_to"] == pages[1].json()["to"]
+
+
+@pytest.mark.parametrize(("query", "days"), [
+    ("from=2024-03-05", 0), ("to=9999-12-31", 30), ("from=0001-01-01&to=0001-01-01", 1), ("to=0001-01-01", 1),
+    ("from=9999-12-31&to=0001-01-01", 0), ("from=2024-03-04&to=2024-03-04", 1), ("to=0001-03-01", 30),
+])
+def test_days_at_the_ends_of_the_calendar_are_told_too(client, query, days):
+    answer = client.get(f"/coverage/BTC?{query}")
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["days"]) == days

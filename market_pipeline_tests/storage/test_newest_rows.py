@@ -1,0 +1,98 @@
+"""Pages of prices and anomalies cost what they give: each statement follows a key and leaves it."""
+
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import event
+
+from market_pipeline.storage import anomaly_pages
+from market_pipeline.storage.anomaly_pages import Chosen, Place, anomalies_page, anomaly, stood_for
+from market_pipeline.storage.newest import Asked, newest_points, newest_table
+from market_pipeline.storage.tables import price_anomalies, raw_prices
+from market_pipeline.storage.types import to_microseconds
+from market_pipeline.storage.write import upsert
+
+SYMBOLS = ["ADA", "BTC", "ETH"]
+
+
+@contextmanager
+def plans(database):
+    """Collects how SQLite goes about each SELECT of the block."""
+    asked, found = [], []
+    event.listen(database._readers, "before_cursor_execute", lambda *told: asked.append(told[2:4]))
+    yield found
+    with database.reading() as connection:
+        for statement, parameters in [one for one in asked if one[0].startswith("SELECT")]:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+            found.append([row.detail for row in plan])
+
+
+@pytest.mark.parametrize(("start", "end", "where"), [
+    (None, None, "symbol=?"), (0, None, "symbol=? AND timestamp>?"), (None, 9, "symbol=? AND timestamp<?"),
+    (0, 9, "symbol=? AND timestamp>? AND timestamp<?"),
+])
+def test_prices_are_found_by_their_key_and_not_sorted(sqlite_database, make, start, end, where):
+    limits = [None if minute is None else make.at(minute) for minute in (start, end)]
+    with plans(sqlite_database) as found:
+        newest_points(sqlite_database, Asked("BTC", *limits, 10))
+    assert found == [[f"SEARCH raw_prices USING PRIMARY KEY ({where})"]]
+
+
+@pytest.mark.parametrize("after", [None, Place])
+@pytest.mark.parametrize("chosen", [{}, {"kind": "jump"}, {"alarms_only": True}, {"since": 0}])
+def test_anomalies_are_found_by_their_key(sqlite_database, make, after, chosen):
+    """Only rows of the same moment are sorted, by kind."""
+    if "since" in chosen:
+        chosen = {"since": make.at(0)}
+    place = None if after is None else Place(make.at(5), "BTC", "jump")
+    upsert(sqlite_database, price_anomalies, make.anomalies(*(make.anomaly("BTC", minute) for minute in range(9))))
+    with plans(sqlite_database) as found:
+        anomalies_page(sqlite_database, SYMBOLS, Chosen(**chosen), place, 3)
+    assert len(found) == len(SYMBOLS) * (1 if set(chosen) <= {"since"} else 2)
+    for plan in found:
+        assert plan[0].startswith("SEARCH price_anomalies USING PRIMARY KEY (symbol=?")
+        # Releases of SQLite say differently that time is in order already.
+        assert all(step.endswith(("LAST TERM OF ORDER BY", "RIGHT PART OF ORDER BY")) for step in plan[1:])
+        if after is not None:
+            assert "timestamp<?" in plan[0]
+
+
+def test_one_anomaly_and_its_members_are_found_by_their_indexes(sqlite_database):
+    with plans(sqlite_database) as found:
+        assert anomaly(sqlite_database, "0" * 32) is None
+        assert stood_for(sqlite_database, "0" * 32) == []
+    assert found == [
+        ["SEARCH price_anomalies USING INDEX price_anomalies_id (id=?)"],
+        ["SEARCH price_anomalies USING INDEX price_anomalies_event (event_id=?)"],
+    ]
+
+
+def test_the_share_of_each_symbol_in_a_search_is_bounded(sqlite_database, make, monkeypatch):
+    """The page ends where the first of them has been looked through so far."""
+    monkeypatch.setattr(anomaly_pages, "LOOKED_THROUGH", 6)
+    rows = [make.anomaly("BTC", minute) for minute in range(10)] + [make.anomaly("ETH", minute) for minute in range(2)]
+    upsert(sqlite_database, price_anomalies, make.anomalies(*rows))
+    page = anomalies_page(sqlite_database, SYMBOLS, Chosen(kind="bad_tick"), None, 5)
+    assert page.rows == []
+    assert page.end == Place(make.at(7), "BTC", "jump")
+    # Three rows of each symbol were looked through; ETH has but two.
+    last = anomalies_page(sqlite_database, ["ETH"], Chosen(kind="bad_tick"), None, 5)
+    assert last.end is None
+
+
+def test_a_table_holds_the_same_rows_as_the_points(database, make):
+    upsert(database, raw_prices, make.prices(*(make.price(minutes=minute, price=0.1 + minute) for minute in range(9))))
+    upsert(database, raw_prices, make.prices(make.price("ETH")))
+    for asked in (
+        Asked("BTC", None, None, 100), Asked("BTC", None, None, 4), Asked("BTC", make.at(2), make.at(6), 3),
+        Asked("XRP", None, None, 5),
+    ):
+        points = newest_points(database, asked)
+        rows = newest_table(database, asked).to_pylist()
+        assert [
+            (to_microseconds(row["timestamp"]), row["price"], row["source"], to_microseconds(row["ingested_at"]))
+            for row in rows
+        ] == [tuple(point) for point in points]
+    assert [point[0] for point in newest_points(database, Asked("BTC", make.at(2), make.at(6), 3))] == [
+        to_microseconds(make.at(minute)) for minute in (5, 4, 3)
+    ]
