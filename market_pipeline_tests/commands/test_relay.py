@@ -143,3 +143,26 @@ def test_without_relay_a_child_has_our_streams(tmp_path, capfd):
         processes.start([sys.executable, "-c", "print('plain')"], os.environ, tmp_path)
         processes.wait_for_any()
     assert capfd.readouterr().out == "plain\n"
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_any_command_can_be_relayed_on_a_server(tmp_path, log_format):
+    code = OWN + "import os; own(message=os.environ['LOG_FORMAT']); print('text'); raise SystemExit(3)"
+    command = [sys.executable, "-m", "market_pipeline.commands.relayed", sys.executable, "-c", code]
+    environment = {**os.environ, "LOG_FORMAT": log_format, "DATABASE_URL": "sqlite:///x.db"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 3 and done.stdout == ""
+    if log_format == "json":
+        assert messages(done.stderr) == ["json", "text"]
+    else:
+        assert done.stderr.startswith("t INFO    l json\n") and " text\n" in done.stderr
+
+
+def test_a_relayed_command_ends_with_its_supervisor(tmp_path):
+    code = "import time; open('ready', 'w').close(); time.sleep(60)"
+    command = [sys.executable, "-m", "market_pipeline.commands.relayed", sys.executable, "-c", code]
+    relayed = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    until((tmp_path / "ready").exists)
+    relayed.send_signal(signal.SIGTERM)
+    _, told = relayed.communicate(timeout=60)
+    assert relayed.returncode == 0 and "Traceback" not in told
