@@ -37,12 +37,6 @@ def database(sqlite_database):
     return sqlite_database
 
 
-@pytest.fixture
-def dagster_home(tmp_path):
-    """Nothing here asks Dagster."""
-    return tmp_path
-
-
 def assert_problem(answer, status, kind):
     document = answer.json()
     assert (answer.status_code, document["type"]) == (status, f"urn:market-pipeline:problem:{kind}")

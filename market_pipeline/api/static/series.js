@@ -13,14 +13,14 @@ const kept = new Map();
 export async function series(symbol) {
   const begin = now() - REACH_MS;
   const known = kept.get(symbol);
-  const anew = !known || now() - known.asked > ANEW_MS;
+  const anew = !known || Date.now() - known.asked > ANEW_MS;
   const from = anew ? begin : Math.max(begin, known.points.at(-1)?.[0] ?? begin);
   const start = new Date(from).toISOString();
   const page = await ask(`prices/${encodeURIComponent(symbol)}?start=${start}&limit=${MOST_ROWS}`);
   const fresh = page.points.map((point) => [Date.parse(point.timestamp), point.price]).reverse();
   const before = anew ? [] : known.points.filter(([time]) => time >= begin && time < (fresh[0]?.[0] ?? Infinity));
   const points = [...before, ...fresh];
-  kept.set(symbol, { points, asked: anew ? now() : known.asked });
+  kept.set(symbol, { points, asked: anew ? Date.now() : known.asked });
   return points;
 }
 

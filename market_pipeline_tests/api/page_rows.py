@@ -1,0 +1,57 @@
+"""Rows for the tests of the page: a day of prices as wanted, single alarms, heartbeats of Dagster's daemons."""
+
+import time
+from datetime import timedelta
+from hashlib import md5
+
+from dagster._daemon.types import DaemonHeartbeat  # What the daemon writes has no public types.
+from sqlalchemy import Double, Integer
+
+from market_pipeline.clock import utc_now
+from market_pipeline.storage.records import columns_of
+from market_pipeline.storage.tables import price_anomalies, raw_prices
+from market_pipeline.storage.types import UtcTimestamp
+from market_pipeline.storage.write import upsert
+
+_EVERY = timedelta(minutes=5)
+_HOURS = 26
+
+
+def prices(database, symbol, last, first=None, newest=timedelta(minutes=2), silent=None, times=None):
+    """Five-minute prices of 26 hours, all `first` (or `last`) but the last one, `newest` ago; gives its time.
+
+    `silent` leaves out those between so long and so long before the newest.
+    """
+    end = (utc_now() - newest).replace(microsecond=0)
+    times = times or [end - _EVERY * back for back in range(_HOURS * 12, -1, -1)]
+    if silent is not None:
+        times = [time_ for time_ in times if not end - silent[0] < time_ < end - silent[1]]
+    rows = [
+        {"symbol": symbol, "timestamp": moment, "price": last if moment == times[-1] else first or last,
+         "source": "simple_price", "ingested_at": moment}
+        for moment in times
+    ]
+    upsert(database, raw_prices, columns_of(raw_prices, rows))
+    return times[-1]
+
+
+def flag(database, symbol, moment, kind="jump", **values):
+    """A flagged quote at `moment`; gives its id."""
+    usual = ((Double, 1.0), (Integer, 1), (UtcTimestamp, moment))
+    row = {
+        column.name: None if column.nullable else next((value for type_, value in usual if isinstance(column.type, type_)), "")
+        for column in price_anomalies.columns
+    }
+    id_ = md5(f"{symbol} {moment} {kind}".encode(), usedforsecurity=False).hexdigest()
+    row |= {
+        "symbol": symbol, "kind": kind, "id": id_, "episode_id": id_, "severity": "alert", "direction": "up",
+        "scope": "market", "explanation": "A move.", **values,
+    }
+    upsert(database, price_anomalies, columns_of(price_anomalies, [row]))
+    return id_
+
+
+def beat(instance, age):
+    """Let every daemon have reported so long ago."""
+    for daemon in instance.get_required_daemon_types():
+        instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - age.total_seconds(), daemon, "id", ()))

@@ -1,0 +1,125 @@
+"""The scripts of the page, called in a real browser: what is computed there is the same as elsewhere."""
+
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+
+from market_pipeline.api.app import create_app
+from market_pipeline.charts.track import track_of
+from market_pipeline.storage.columns import Columns
+from market_pipeline_tests.api.browser import Tab, chromium
+from market_pipeline_tests.api.conftest import served
+
+pytestmark = pytest.mark.slow
+
+END = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
+SPAN = timedelta(hours=24)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def database(sqlite_database):
+    return sqlite_database
+
+
+@pytest.fixture
+def call(browser, service_of):
+    """`call("words.js", "price", 1.5)`: what the function of that script returns."""
+    with served(create_app(service_of())) as address:
+        tab = Tab(browser, address)
+        page = tab.open()
+        yield lambda script, function, *values: page.evaluate(
+            "async ([script, name, values]) => (await import(`/page/${script}`))[name](...values)",
+            [script, function, list(values)],
+        )
+        tab.context.close()
+
+
+def test_prices_of_any_magnitude_can_be_read(call):
+    written = {
+        67187.33589: "67,187.34", 100: "100.00", 99.99: "99.9900", 2.35912: "2.3591", 1: "1.0000", 0.43215: "0.4322",
+        0.000012345678: "0.00001235", 1.2e-9: "0.000000001200", 3.21e-15: "3.210e\u221215",
+        1_234_567_890.1: "1,234,567,890.10", 5e12: "5.000e+12",
+    }
+    assert {value: call("words.js", "price", value) for value in written} == written
+
+
+def test_shares_are_signed_percentages(call):
+    written = {0.0123: "+1.23\u202f%", -0.5: "\u221250.00\u202f%", 0.00001: "0.00\u202f%", 12.5: "+1,250.00\u202f%"}
+    assert {value: call("words.js", "percent", value) for value in written} == written
+
+
+def test_spans_are_as_long_as_people_say_them(call):
+    minute, hour = 60_000, 3_600_000
+    written = {
+        -5: "0 s", 59_999: "59 s", minute: "1 min", hour - 1: "59 min", hour: "1 h", 3 * hour + 5 * minute: "3 h 5 min",
+        48 * hour: "2 days", 1000 * hour: "41 days",
+    }
+    assert {value: call("words.js", "span", value) for value in written} == written
+
+
+def seen(call, points, end=END):
+    given = [[moment.timestamp() * 1000, price] for moment, price in points]
+    return call("track.js", "trackOf", given, end.timestamp() * 1000)
+
+
+def quotes(*back, price=1.0):
+    """Quotes so many minutes before the end."""
+    return [(END - timedelta(minutes=minutes), price) for minutes in sorted(back, reverse=True)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_silences_are_those_of_the_charts(call, seed):
+    """Live quotes and hourly history in one day, late ones, lost ones, and outages."""
+    rng = np.random.default_rng(seed)
+    hourly = np.arange(12 * 60, 23 * 60, 60.0)
+    live = np.arange(3, 12 * 60, 5.0)
+    back = np.concatenate([hourly + rng.uniform(-9, 9, len(hourly)), live + rng.uniform(-1, 1, len(live))])
+    back = back[rng.uniform(size=len(back)) > 0.1]
+    for begin in (20, 200, 450):
+        begin += rng.uniform(0, 100)
+        back = back[(back < begin) | (back > begin + rng.uniform(5, 150))]
+    points = quotes(*back.tolist())
+    times = np.array([np.datetime64(moment.replace(tzinfo=None), "us") for moment, _ in points])
+    count = len(points)
+    charted = track_of(
+        Columns({
+            "symbol": np.full(count, "BTC", dtype=object), "timestamp": times, "price": np.ones(count),
+            "price_before": np.ones(count), "expected_move": np.ones(count), "volatility": np.ones(count),
+        }),
+        "BTC", END - SPAN, END,
+    )
+    shown = [[begin / 3_600_000, end / 3_600_000] for begin, end in seen(call, points)["silences"]]
+    assert len(shown) == len(charted.silences) > 1
+    assert np.allclose(sorted(shown), charted.silences, atol=1e-6)
+
+
+def test_a_line_comes_in_from_the_day_before(call):
+    points = [(END - SPAN - timedelta(minutes=3), 10.0), (END - SPAN + timedelta(minutes=2), 20.0)]
+    points += [(END - SPAN + timedelta(minutes=2 + 5 * step), 20.0) for step in range(1, 287)]
+    track = seen(call, points)
+    assert track["stretches"][0][0] == [(END - SPAN).timestamp() * 1000, pytest.approx(16.0)]
+    assert track["silences"] == [] and track["low"] == 20.0
+
+
+def test_the_change_of_a_day_needs_both_its_ends(call):
+    day = 24 * 60
+    assert seen(call, quotes(day + 30) + quotes(5, price=1.1))["change"] == pytest.approx(0.1)
+    assert seen(call, quotes(day + 130) + quotes(5, price=1.1))["change"] is None, "no price of a day ago"
+    assert seen(call, quotes(day + 30) + quotes(130, price=1.1))["change"] is None, "no price of now"
+    assert seen(call, [])["change"] is None
+
+
+def test_few_quotes_are_no_line(call):
+    start, end = (END - SPAN).timestamp() * 1000, END.timestamp() * 1000
+    assert seen(call, [])["silences"] == [[start, end]]
+    alone = seen(call, quotes(60))
+    [[point]] = alone["stretches"]
+    assert alone["silences"] == [[start, point[0]], [point[0], end]]
+    assert len(seen(call, quotes(60, 120))["stretches"]) == 1
