@@ -1,5 +1,7 @@
 """One price by HTTP: what is answered is what is stored, and what is refused is kept apart."""
 
+import json
+import logging
 import socket
 import threading
 import time
@@ -15,6 +17,7 @@ from market_pipeline.api.app import create_app
 from market_pipeline.api.gate import RUNNING
 from market_pipeline.budget.client_limit import REQUESTS
 from market_pipeline.clock import iso, utc_now
+from market_pipeline.logs import LineFormatter
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
@@ -101,6 +104,40 @@ def test_beyond_what_can_be_under_way_others_are_told_to_come_again(client, monk
     answer = client.post("/collect-once/BTC")
     assert answer.status_code == 503 and answer.json()["type"].endswith(":too-many-at-once")
     assert answer.headers["retry-after"] == "1"
+
+
+class Heard(logging.Handler):
+    """The lines as the server writes them, from whichever thread."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+        self.setFormatter(LineFormatter())
+
+    def emit(self, record):
+        self.lines.append(json.loads(self.format(record)))
+
+
+def test_every_line_of_a_collect_tells_request_symbol_and_client(client, dagster_home):
+    """Also those of the threads in which the price is collected and Dagster told."""
+    (dagster_home / "history" / "runs.db").write_bytes(b"no database at all " * 100)
+    heard, logger = Heard(), logging.getLogger("market_pipeline")
+    logger.addHandler(heard)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        client.post("/collect-once/btc", headers={"traceparent": PARENT})
+    finally:
+        logger.removeHandler(heard)
+        logger.setLevel(level)
+    lines = [line for line in heard.lines if not line["logger"].startswith("market_pipeline.simulator")]
+    told = {line["logger"].removeprefix("market_pipeline.") for line in lines}
+    assert {"coingecko.transport", "api.collecting", "api.dagster_home", "api.tracing"} <= told
+    assert {line["trace_id"] for line in lines} == {PARENT.split("-")[1]}
+    assert {line["client_ip"] for line in lines} == {"testclient"}
+    assert {line.get("symbol") for line in lines if line["logger"] != "market_pipeline.api.tracing"} == {"BTC"}
+    (stored,) = [line for line in lines if line["logger"] == "market_pipeline.api.collecting"]
+    assert stored["rows_affected"] == 1
 
 
 def test_clients_that_go_away_leave_nothing_taken(service_of, simulator, database):
