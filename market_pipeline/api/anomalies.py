@@ -33,12 +33,14 @@ class PageOfAnomalies(Parameters):
     severity: Severity | None = Field(None, description="Only this severity.")
     scope: Scope | None = Field(None, description="Only this scope.")
     since: Moment | None = Field(
-        None, description="Quotes from this time on: RFC 3339 with an offset or Z, or a day (its midnight UTC).",
+        None,
+        description="Quotes from this time on: RFC 3339 with an offset or Z, or a day (its midnight UTC).",
         examples=["2026-11-22T12:00:00Z"],
     )
     alarms_only: Flag = Field(
-        False, description="Only rows that stand on their own: not those that a market event, a bad tick or a "
-        "rarer row of the same quote stands for.",
+        False,
+        description="Only rows that stand on their own: not those that a market event, a bad tick or a rarer "
+        "row of the same quote stands for.",
     )
     cursor: CursorText | None = None
 
@@ -76,16 +78,16 @@ def anomalies_of(
     symbol_or_id: Annotated[
         str,
         Path(
-            description="A symbol that is collected here, in upper or lower case, or the id of an anomaly: 32 "
-            "hexadecimal digits in lower case.",
+            description="A symbol that is collected here, in upper or lower case, or the id of an anomaly: "
+            "32 hexadecimal digits in lower case.",
             examples=["BTC"],
         ),
     ],
     page: Annotated[PageOfAnomalies, Query()],
     service: ServiceOf,
 ) -> Response:
-    """With a symbol: its flagged quotes, newest first. With the id of an anomaly: that one, with its explanation
-    and the rows that it stands for; the parameters choose nothing then."""
+    """With a symbol: its flagged quotes, newest first. With the id of an anomaly: that one, with its
+    explanation and the rows that it stands for; the parameters choose nothing then."""
     if _ID.fullmatch(symbol_or_id):
         return _one(request, service, symbol_or_id)
     return _page(request, service, [service.symbol(symbol_or_id)], page)
@@ -95,7 +97,8 @@ def _page(request: Request, service: Service, symbols: Sequence[str], page: Page
     after = None if page.cursor is None else cursor.behind_anomaly(page.cursor)
     found = anomalies_page(service.database, symbols, page.chosen, after, page.limit)
     next_cursor = None if found.end is None else cursor.of_anomaly(found.end)
-    return cached(request, page_as_json(found.rows, next_cursor), JSON, next_page(request, cursor=next_cursor))
+    body = page_as_json(found.rows, next_cursor)
+    return cached(request, body, JSON, next_page(request, cursor=next_cursor))
 
 
 def _one(request: Request, service: Service, id_: str) -> Response:

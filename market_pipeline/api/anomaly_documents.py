@@ -51,8 +51,8 @@ class AnomalyPage(BaseModel):
 
     anomalies: list[AnomalyDocument]
     next_cursor: str | None = Field(
-        description="Where the next page begins; null on the last one. A page of rare rows may be short, or empty, "
-        "and still have a next one."
+        description="Where the next page begins; null on the last one. A page of rare rows may be short, or "
+        "empty, and still have a next one."
     )
 
 
@@ -63,8 +63,8 @@ class OneAnomaly(BaseModel):
 
     anomaly: AnomalyDocument
     members_of_event: list[AnomalyDocument] = Field(
-        description="The rows that this one stands for, newest first: the moves of a market event, the legs of a bad "
-        "tick, lesser rows of the same quote."
+        description="The rows that this one stands for, newest first: the moves of a market event, the legs of "
+        "a bad tick, lesser rows of the same quote."
     )
 
 

@@ -24,7 +24,8 @@ class AskedDays(Parameters):
     """A stretch of whole UTC days, both ends included."""
 
     from_: Day | None = Field(
-        None, alias="from", description="First day; by default 29 days before the last one.", examples=["2026-11-01"]
+        None, alias="from", description="First day; by default 29 days before the last one.",
+        examples=["2026-11-01"],
     )
     to: Day | None = Field(
         None, description="Last day; by default, and at most, today (UTC).", examples=["2026-11-22"]

@@ -66,9 +66,10 @@ class LargeResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with anyio.fail_after(_SECONDS_TO_READ):
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            await send(head)
             whole = memoryview(self.body)
             for start in range(0, len(whole), _PIECE):
-                piece = {"type": "http.response.body", "body": whole[start : start + _PIECE], "more_body": True}
-                await send(piece)
+                piece = whole[start : start + _PIECE]
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI derives, with the symbols of this installation and our problem documents."""
+"""The OpenAPI document: what FastAPI derives, this installation's symbols, and our problem documents."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -50,20 +50,20 @@ PAGE_FORMATS: dict[int | str, dict[str, Any]] = {
         "description": "The prices, in the format that `Accept` asks for.",
         "headers": {
             "Link": {
-                "description": 'The next page, relative to this one: `<?...>; rel="next"`. Absent on the last page.',
+                "description": 'The next page, relative to this one: `<?...>; rel="next"`; absent on the last.',
                 "schema": {"type": "string"},
             },
         },
         "content": {
             CSV: {
                 "schema": {"type": "string"},
-                "example": "timestamp,price,source,ingested_at\r\n" + ",".join(map(str, _POINT.values())) + "\r\n",
+                "example": "".join(",".join(map(str, line)) + "\r\n" for line in (_POINT, _POINT.values())),
             },
             ARROW: {
                 "schema": {
                     "type": "string", "format": "binary",
-                    "description": "An Arrow IPC stream: timestamp and ingested_at as timestamp[us, UTC], price as "
-                    "double, source as string.",
+                    "description": "An Arrow IPC stream: timestamp and ingested_at as timestamp[us, UTC], price "
+                    "as double, source as string.",
                 },
             },
         },

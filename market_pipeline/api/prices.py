@@ -36,10 +36,12 @@ class PageOfPrices(Parameters):
     """Which prices, and how many of them."""
 
     limit: _Limit = Field(
-        100, description=f"At most so many rows: up to {MOST_AS_TEXT:,} as JSON or CSV, up to {MOST_AS_ARROW:,} as Arrow.",
+        100,
+        description=f"At most so many rows: up to {MOST_AS_TEXT:,} as JSON or CSV, {MOST_AS_ARROW:,} as Arrow.",
     )
     start: Moment | None = Field(
-        None, description="Prices from this time on: RFC 3339 with an offset or Z, or a day (its midnight UTC).",
+        None,
+        description="Prices from this time on: RFC 3339 with an offset or Z, or a day (its midnight UTC).",
         examples=["2026-11-01T00:00:00Z"],
     )
     end: Moment | None = Field(
@@ -65,7 +67,9 @@ class PageOfPrices(Parameters):
         unknown_cursor=(404, "There is no page behind the cursor 'abc'."),
         not_acceptable=(406, f"Nothing here is 'text/html'; Accept may be {JSON}, {CSV}, {ARROW}."),
         invalid_request=_INVALID,
-        too_many_at_once=(503, f"2 answers of more than {LARGE_FROM:,} rows are under way; ask again in a second."),
+        too_many_at_once=(
+            503, f"2 answers of more than {LARGE_FROM:,} rows are under way; ask again in a second."
+        ),
     ),
 )
 def prices(
@@ -85,7 +89,8 @@ def prices(
     if media_type == ARROW:
         return _arrow(request, service, asked, room)
     if page.limit > MOST_AS_TEXT:
-        raise invalid("query.limit", f"{media_type} has at most {MOST_AS_TEXT:,} rows; page on, or Accept {ARROW}")
+        what = f"{media_type} has at most {MOST_AS_TEXT:,} rows; page on, or Accept {ARROW}"
+        raise invalid("query.limit", what)
     points = newest_points(service.database, asked)
     next_cursor = cursor.of_price(points[page.limit - 1][0]) if len(points) > page.limit else None
     points = points[: page.limit]
@@ -93,7 +98,7 @@ def prices(
         body, media_type = price_formats.as_csv(points), f"{CSV}; charset=utf-8; header=present"
     else:
         body = price_formats.as_json(asked.symbol, points, next_cursor)
-    return cached(request, body, media_type, {"Vary": "Accept", **next_page(request, cursor=next_cursor)})
+    return cached(request, body, media_type, _headers(request, next_cursor))
 
 
 @router.get(
@@ -124,4 +129,8 @@ def _arrow(request: Request, service: Service, asked: Asked, room: RoomForLarge)
     more = len(table) > limit
     next_cursor = cursor.of_price(table["timestamp"][limit - 1].value) if more else None
     body = price_formats.as_arrow(table.slice(0, limit))
-    return cached(request, body, ARROW, {"Vary": "Accept", **next_page(request, cursor=next_cursor)}, LargeResponse)
+    return cached(request, body, ARROW, _headers(request, next_cursor), LargeResponse)
+
+
+def _headers(request: Request, next_cursor: str | None) -> dict[str, str]:
+    return {"Vary": "Accept", **next_page(request, cursor=next_cursor)}

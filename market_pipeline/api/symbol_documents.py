@@ -1,4 +1,4 @@
-"""What the answers about symbols and the completeness of their history look like, for the OpenAPI document."""
+"""What the answers about symbols and their coverage look like, for the OpenAPI document."""
 
 from datetime import date, datetime
 from typing import Any
@@ -21,8 +21,8 @@ class SymbolDocument(BaseModel):
 
     symbol: str = Field(description="Upper-case symbol.")
     coin_id: str = Field(description="CoinGecko's id of the coin.")
-    first: datetime | None = Field(description="When its first stored price was true, UTC; null if there is none.")
-    last: datetime | None = Field(description="When its newest stored price was true, UTC; null if there is none.")
+    first: datetime | None = Field(description="Time of its first stored price, UTC; null if there is none.")
+    last: datetime | None = Field(description="Time of its newest stored price, UTC; null if there is none.")
     last_30_days: PastMonth
 
 
@@ -81,5 +81,5 @@ class CoverageDocument(BaseModel):
     incomplete_days: list[date] = Field(description="The days that lack prices which the source may have.")
     source_gaps: list[SourceGap] = Field(description="Where the source itself has no prices, by time.")
     next_to: date | None = Field(
-        description="Where more days were asked for than one answer has: `to` of the answer that goes on before it."
+        description="Where more days were asked for than one answer has: `to` of the answer that goes on."
     )

@@ -29,7 +29,6 @@ _measured: WeakKeyDictionary[Database, tuple[datetime, list[PastDays]]] = WeakKe
 router = APIRouter(tags=["prices"], dependencies=[Depends(each_once)])
 
 _DAYS = 30
-_INVALID = (422, "query.from: write a day as in 2026-11-23")
 
 
 @router.get(
@@ -39,8 +38,8 @@ _INVALID = (422, "query.from: write a day as in 2026-11-23")
     responses=problems(invalid_request=(422, "query.x: is given more than once; give it once")),
 )
 def symbols(request: Request, service: ServiceOf) -> Response:
-    """The configured coins with their first and newest stored price, and how complete the last 30 days were at most
-    a minute ago."""
+    """The configured coins with their first and newest stored price, and how complete the last 30 days were at
+    most a minute ago."""
     database, catalogue = service.database, service.catalogue
     first, last = first_times(database, catalogue.symbols), newest_quote_times(database, catalogue.symbols)
     described = [
@@ -61,14 +60,16 @@ def symbols(request: Request, service: ServiceOf) -> Response:
     summary="How complete the history is",
     response_model=CoverageDocument,
     responses=problems(
-        unsupported_symbol=(400, "Unsupported symbol: 'XYZ'. Supported are BTC, ETH."), invalid_request=_INVALID
+        unsupported_symbol=(400, "Unsupported symbol: 'XYZ'. Supported are BTC, ETH."),
+        invalid_request=(422, "query.from: write a day as in 2026-11-23"),
     ),
 )
 def coverage(
     request: Request, symbol: SymbolInPath, days: Annotated[AskedDays, Query()], service: ServiceOf
 ) -> Response:
-    """What is stored of each UTC day of a symbol, the newest first: points, the largest gap, and whether prices
-    are missing that the source may have. One answer has at most 366 days; of more, `next_to` and `Link` go on."""
+    """What is stored of each UTC day of a symbol, the newest first: points, the largest gap, and whether
+    prices are missing that the source may have. One answer has at most 366 days; of more, `next_to` and `Link`
+    go on."""
     coin = service.catalogue.coin(service.symbol(symbol))
     found = coverage_of(service.database, coin, days, service.clock())
     return cached(request, json.dumps(found).encode(), JSON, next_page(request, to=found["next_to"]))

@@ -20,7 +20,9 @@ _DATE = r"(\d{4})-(\d\d)-(\d\d)"
 _MOMENT = re.compile(
     rf"{_DATE}(?:[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d)))?", re.ASCII
 )
-_HOW: LiteralString = "write a day (2026-11-23) or a time with its offset (2026-11-23T12:00:00Z; a + in an address is %2B)"
+_HOW: LiteralString = (
+    "write a day (2026-11-23) or a time with its offset (2026-11-23T12:00:00Z; a + in an address is %2B)"
+)
 
 
 def text_of(microseconds: int) -> str:
@@ -51,8 +53,8 @@ def moment(given: object) -> datetime:
     except ValueError as error:
         raise PydanticCustomError("time", "there is no such time: {why}", {"why": str(error)}) from None
     offset = 60 * (60 * int(hours or 0) + int(minutes or 0)) * (-1 if sign == "-" else 1)
-    microseconds = (local - _EPOCH) // timedelta(microseconds=1) - offset * _SECOND + _rounded_up(fraction or "")
-    return from_microseconds(min(max(microseconds, _FIRST), _LAST))
+    whole = (local - _EPOCH) // timedelta(microseconds=1) - offset * _SECOND
+    return from_microseconds(min(max(whole + _rounded_up(fraction or ""), _FIRST), _LAST))
 
 
 def _rounded_up(fraction: str) -> int:
@@ -66,5 +68,5 @@ _FIRST, _LAST = (to_microseconds(end.replace(tzinfo=timezone.utc)) for end in (d
 Moment = Annotated[
     datetime,
     PlainValidator(moment),
-    WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]}),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": name} for name in ("date-time", "date")]}),
 ]

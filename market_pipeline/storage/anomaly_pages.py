@@ -37,7 +37,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Chosen:
-    """Which rows are wanted: from `since` (aware UTC) on if given, and of these values where they are not None.
+    """Which rows are wanted: from `since` (aware UTC) on and of these values, where they are not None.
 
     `alarms_only` leaves out rows that another one stands for.
     """

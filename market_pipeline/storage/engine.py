@@ -21,8 +21,8 @@ EXCHANGE = "exchange"
 
 _BUSY_SECONDS = 30
 _CONNECT_SECONDS = 10
-# Each thread that needs a connection at the same time gets one up to here, and it stays open: SQLAlchemy's own
-# numbers, but for its closing those above five after each use and opening them again.
+# So many threads at the same time get a connection, and it stays open: SQLAlchemy's own numbers, but for its
+# closing those above five after each use and opening them again.
 _POOL: dict[str, Any] = {"pool_size": 15, "max_overflow": 0}
 # First of all the patience: the change to WAL may have to wait for another process that makes it.
 _PRAGMAS = (

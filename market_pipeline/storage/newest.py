@@ -25,7 +25,7 @@ COLUMNS = ("timestamp", "price", "source", "ingested_at")
 
 @dataclass(frozen=True)
 class Asked:
-    """At most `rows` of the newest prices of `symbol`, from `start` on and before `end` (aware UTC) if given."""
+    """At most `rows` of the newest prices of `symbol`, from `start` on and before `end` (aware UTC)."""
 
     symbol: str
     start: datetime | None

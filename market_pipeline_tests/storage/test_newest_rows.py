@@ -45,7 +45,8 @@ def test_anomalies_are_found_by_their_key(sqlite_database, make, after, chosen):
     if "since" in chosen:
         chosen = {"since": make.at(0)}
     place = None if after is None else Place(make.at(5), "BTC", "jump")
-    upsert(sqlite_database, price_anomalies, make.anomalies(*(make.anomaly("BTC", minute) for minute in range(9))))
+    rows = [make.anomaly("BTC", minute) for minute in range(9)]
+    upsert(sqlite_database, price_anomalies, make.anomalies(*rows))
     with plans(sqlite_database) as found:
         anomalies_page(sqlite_database, SYMBOLS, Chosen(**chosen), place, 3)
     assert len(found) == len(SYMBOLS) * (1 if set(chosen) <= {"since"} else 2)
@@ -70,7 +71,7 @@ def test_one_anomaly_and_its_members_are_found_by_their_indexes(sqlite_database)
 def test_the_share_of_each_symbol_in_a_search_is_bounded(sqlite_database, make, monkeypatch):
     """The page ends where the first of them has been looked through so far."""
     monkeypatch.setattr(anomaly_pages, "LOOKED_THROUGH", 6)
-    rows = [make.anomaly("BTC", minute) for minute in range(10)] + [make.anomaly("ETH", minute) for minute in range(2)]
+    rows = [make.anomaly(symbol, minute) for symbol, count in (("BTC", 10), ("ETH", 2)) for minute in range(count)]
     upsert(sqlite_database, price_anomalies, make.anomalies(*rows))
     page = anomalies_page(sqlite_database, SYMBOLS, Chosen(kind="bad_tick"), None, 5)
     assert page.rows == []
@@ -81,17 +82,18 @@ def test_the_share_of_each_symbol_in_a_search_is_bounded(sqlite_database, make, 
 
 
 def test_a_table_holds_the_same_rows_as_the_points(database, make):
-    upsert(database, raw_prices, make.prices(*(make.price(minutes=minute, price=0.1 + minute) for minute in range(9))))
+    rows = [make.price(minutes=minute, price=0.1 + minute) for minute in range(9)]
+    upsert(database, raw_prices, make.prices(*rows))
     upsert(database, raw_prices, make.prices(make.price("ETH")))
     for asked in (
         Asked("BTC", None, None, 100), Asked("BTC", None, None, 4), Asked("BTC", make.at(2), make.at(6), 3),
         Asked("XRP", None, None, 5),
     ):
         points = newest_points(database, asked)
-        rows = newest_table(database, asked).to_pylist()
+        told = [tuple(row.values()) for row in newest_table(database, asked).to_pylist()]
         assert [
-            (to_microseconds(row["timestamp"]), row["price"], row["source"], to_microseconds(row["ingested_at"]))
-            for row in rows
+            (to_microseconds(timestamp), price, source, to_microseconds(ingested_at))
+            for timestamp, price, source, ingested_at in told
         ] == [tuple(point) for point in points]
     assert [point[0] for point in newest_points(database, Asked("BTC", make.at(2), make.at(6), 3))] == [
         to_microseconds(make.at(minute)) for minute in (5, 4, 3)

@@ -73,10 +73,10 @@ def points_of(answer):
 def walk(client, path, between=lambda: None, **asked):
     """The answers of all pages, by the Link of each; `between` is called after every page."""
     answers = [client.get(path, **asked)]
-    while "next" in answers[-1].links:
-        assert answers[-1].status_code == 200, answers[-1].text
+    while "next" in (last := answers[-1]).links:
+        assert last.status_code == 200, last.text
         between()
-        answers.append(client.get(answers[-1].url.join(answers[-1].links["next"]["url"]), headers=asked.get("headers")))
+        answers.append(client.get(last.url.join(last.links["next"]["url"]), **asked))
     return answers
 
 

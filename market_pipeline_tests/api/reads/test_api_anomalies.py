@@ -51,7 +51,8 @@ def test_the_newest_come_first_then_by_symbol_and_kind(client, many):
 @pytest.mark.parametrize(("query", "wanted"), [
     ("limit=7", lambda row: True),
     ("limit=3&kind=jump", lambda row: row["kind"] == "jump"),
-    ("limit=1000&severity=critical&scope=mixed", lambda row: (row["severity"], row["scope"]) == ("critical", "mixed")),
+    ("limit=1000&severity=critical&scope=mixed",
+     lambda row: (row["severity"], row["scope"]) == ("critical", "mixed")),
     ("limit=5&since=2024-03-01T00:30:00Z", lambda row: row["timestamp"] >= at(30)),
     ("limit=4&alarms_only=true", lambda row: row["event_id"] in (None, row["id"])),
     ("limit=2&kind=bad_tick&since=2024-03-01T00:20:00Z",

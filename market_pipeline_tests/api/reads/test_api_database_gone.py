@@ -22,8 +22,8 @@ def require_silence(answer):
     assert document["type"].endswith(":database-error")
     assert document["trace_id"] == answer.headers["x-request-id"]
     words = answer.text.lower()
-    for inside in ("canary", "127.0.0.1", "select", "raw_prices", "price_anomalies", "sqlalchemy", "psycopg", "sqlite",
-                   ".py", "traceback", "/tmp"):
+    for inside in ("canary", "127.0.0.1", "select", "raw_prices", "price_anomalies", "sqlalchemy", "psycopg",
+                   "sqlite", ".py", "traceback", "/tmp"):
         assert inside not in words, inside
 
 

@@ -58,8 +58,8 @@ def test_every_problem_is_told_with_an_example_of_its_form(document):
 
 def test_every_field_of_an_answer_is_described(document):
     """Times say that they are UTC, and numbers say their unit."""
-    for name in ("PricePoint", "AnomalyDocument", "SymbolDocument", "PastMonth", "DayDocument", "CoverageDocument",
-                 "BudgetDocument", "LatestPrice"):
+    for name in ("PricePoint", "AnomalyDocument", "SymbolDocument", "PastMonth", "DayDocument",
+                 "CoverageDocument", "BudgetDocument", "LatestPrice"):
         for field, schema in document["components"]["schemas"][name]["properties"].items():
             if "$ref" in schema:
                 continue

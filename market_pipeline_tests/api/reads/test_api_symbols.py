@@ -36,7 +36,8 @@ def test_symbols_are_told_with_their_first_and_last_price_and_past_days(client, 
     answer = client.get("/symbols").json()
     assert answer == {"symbols": [
         {
-            "symbol": "BTC", "coin_id": "bitcoin", "first": "2024-03-01T00:00:00Z", "last": "2024-03-03T23:00:00Z",
+            "symbol": "BTC", "coin_id": "bitcoin",
+            "first": "2024-03-01T00:00:00Z", "last": "2024-03-03T23:00:00Z",
             "last_30_days": {"days": 3, "complete_days": 2, "largest_gap_seconds": 6 * 3600.0},
         },
         {
@@ -90,9 +91,9 @@ def test_coverage_is_told_day_by_day_the_newest_first(client, database):
         "incomplete_days": ["2024-03-02"],
         "days": [
             # Not over yet: nobody can say.
-            {"day": "2024-03-04", "points": 6, "expected": 24, "largest_gap_seconds": 19 * 3600.0, "complete": None},
+            {"day": "2024-03-04", **complete, "points": 6, "largest_gap_seconds": 19 * 3600.0, "complete": None},
             {"day": "2024-03-03", **complete},
-            {"day": "2024-03-02", **complete, "points": 19, "largest_gap_seconds": 6 * 3600.0, "complete": False},
+            {"day": "2024-03-02", **complete, "points": 19, "largest_gap_seconds": 21600.0, "complete": False},
             {"day": "2024-03-01", **complete},
         ],
     }
@@ -130,7 +131,8 @@ def test_more_days_than_one_answer_has_are_told_in_several(client, database):
     store_hours(database)
     pages = walk(client, "/coverage/BTC?from=2022-01-01")
     days = [day["day"] for page in pages for day in page.json()["days"]]
-    expected = [(NOW - timedelta(days=back)).date().isoformat() for back in range((NOW - utc(2022, 1, 1)).days + 1)]
+    count = (NOW - utc(2022, 1, 1)).days + 1
+    expected = [(NOW - timedelta(days=back)).date().isoformat() for back in range(count)]
     assert days == expected
     assert [len(page.json()["days"]) for page in pages] == [366, 366, len(expected) - 732]
     assert pages[0].json()["next_to"] == pages[1].json()["to"]
