@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run demo test bench bench-anomalies migrate backfill doctor chart
+.PHONY: run demo api test bench bench-anomalies migrate backfill doctor chart
 
 run: .venv/run.stamp
 	@$(BIN)/market-pipeline run
 
 demo: .venv/run.stamp
 	@$(BIN)/market-pipeline demo
+
+# The HTTP API and its page on http://127.0.0.1:8000; beside `make run` or alone.
+api: .venv/run.stamp
+	@$(BIN)/market-pipeline serve
 
 migrate: .venv/run.stamp
 	@$(BIN)/market-pipeline migrate
