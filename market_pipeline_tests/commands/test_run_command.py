@@ -31,7 +31,7 @@ def test_the_command_serves_collects_and_leaves_nothing_behind(project):
         process = start(
             project, "run", "--port", str(port),
             DATABASE_URL="sqlite:///mine.db", COINGECKO_BASE_URL=simulator.base_url,
-            COLLECT_CRON="0 0 1 1 *", MARKET_SYMBOLS="BTC", HISTORY_START=yesterday.isoformat(),
+            COLLECT_CRON="0 0 1 1 *", MARKET_SYMBOLS="BTC", HISTORY_START=yesterday.isoformat(), LOG_LEVEL="INFO",
         )
         try:
             wait_for(ui.is_up, 120, "the UI")
