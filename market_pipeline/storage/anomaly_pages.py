@@ -113,8 +113,10 @@ def _horizon(
     share = LOOKED_THROUGH // len(symbols) + 1
     places = []
     for symbol in symbols:
-        last = select(_KEY.timestamp, _KEY.symbol, _KEY.kind).where(_of(symbol, chosen, after))
-        row = connection.execute(last.order_by(*_ORDER).offset(share - 1).limit(1)).first()
+        key = select(_KEY.timestamp, _KEY.symbol, _KEY.kind).where(_of(symbol, chosen, after))
+        # Backwards along the key, without sorting: any row about so far on will do.
+        backwards = key.order_by(_KEY.timestamp.desc(), _KEY.kind.desc())
+        row = connection.execute(backwards.offset(share - 1).limit(1)).first()
         if row is not None:
             places.append(Place(*row))
     return min(places, key=lambda place: (-to_microseconds(place.timestamp), *place[1:]), default=None)
