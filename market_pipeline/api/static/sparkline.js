@@ -23,7 +23,7 @@ export function draw(svg, symbol, track, alarms) {
     drawn("rect", { x: x(from), y: 0, width: round(Math.max(x(to) - x(from), 1)), height: HEIGHT })));
   mark(line, "d", track.stretches.map((points) => pathOf(points, x, y)).join(""));
   const points = track.stretches.flat();
-  const seen = alarms.map((time) => points.findLast(([at]) => at <= time)).filter(Boolean);
+  const seen = points.length ? alarms.map((time) => nearest(points, time)) : [];
   mark(dots, "d", seen.map(([time, price]) => `M${x(time)} ${y(price)}h0`).join(""));
   mark(svg, "aria-label", inWords(symbol, track, seen.length));
 }
@@ -32,6 +32,11 @@ export function draw(svg, symbol, track, alarms) {
 function pathOf(points, x, y) {
   const places = points.map(([time, price]) => `${x(time)} ${y(price)}`);
   return `M${places.join("L")}${points.length === 1 ? "h0" : ""}`;
+}
+
+/** An event of the market has the time of one coin's quote; the others have theirs some seconds apart. */
+function nearest(points, time) {
+  return points.reduce((best, point) => (Math.abs(point[0] - time) < Math.abs(best[0] - time) ? point : best));
 }
 
 function heightOf({ low, high }) {
