@@ -251,6 +251,25 @@ def test_an_error_that_nobody_caught_is_a_line(where):
     assert line["message"].startswith("An error that nobody caught") and "Kanarienvogel" not in done.stderr
 
 
+def test_hooks_of_others_stay_and_the_usual_ones_become_ours(written, monkeypatch):
+    """Notebooks and test runners have hooks of their own."""
+    monkeypatch.setattr("sys.excepthook", len)
+    monkeypatch.setattr("threading.excepthook", len)
+    log_to_stderr("INFO", "json")
+    assert (sys.excepthook, threading.excepthook) == (len, len)
+    monkeypatch.setattr("sys.excepthook", sys.__excepthook__)
+    monkeypatch.setattr("threading.excepthook", threading.__excepthook__)
+    log_to_stderr("INFO", "json")
+    sys.excepthook(ValueError, ValueError("boom"), None)
+    sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
+    for kind in (ValueError, SystemExit):
+        threading.excepthook(threading.ExceptHookArgs((kind, kind("in thread"), None, None)))
+    assert [(line["level"], line["message"]) for line in written()] == [
+        ("CRITICAL", "An error that nobody caught"), ("WARNING", "Interrupted."),
+        ("CRITICAL", "An error that nobody caught in thread unknown"),
+    ]  # fmt: skip
+
+
 def test_an_interrupt_that_nobody_caught_is_one_word():
     code = "from market_pipeline.logs import log_to_stderr\nlog_to_stderr('INFO', 'json')\nraise KeyboardInterrupt"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from market_pipeline.commands import relayed
 from market_pipeline.commands.processes import Processes
 from market_pipeline.commands.relay import Relay
 from market_pipeline.logs import log_to_stderr
@@ -145,6 +146,12 @@ def test_without_relay_a_child_has_our_streams(tmp_path, capfd):
     assert capfd.readouterr().out == "plain\n"
 
 
+def test_the_code_of_a_relayed_command_is_told(written, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert relayed.main([sys.executable, "-c", "print('text'); raise SystemExit(3)"]) == 3
+    assert messages(written()) == ["text"]
+
+
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_any_command_can_be_relayed_on_a_server(tmp_path, log_format):
     code = OWN + "import os; own(message=os.environ['LOG_FORMAT']); print('text'); raise SystemExit(3)"
@@ -161,8 +168,8 @@ def test_any_command_can_be_relayed_on_a_server(tmp_path, log_format):
 def test_a_relayed_command_ends_with_its_supervisor(tmp_path):
     code = "import time; open('ready', 'w').close(); time.sleep(60)"
     command = [sys.executable, "-m", "market_pipeline.commands.relayed", sys.executable, "-c", code]
-    relayed = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     until((tmp_path / "ready").exists)
-    relayed.send_signal(signal.SIGTERM)
-    _, told = relayed.communicate(timeout=60)
-    assert relayed.returncode == 0 and "Traceback" not in told
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 0 and "Traceback" not in told
