@@ -5,12 +5,12 @@ an instance take seconds.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import TimeoutError as WaitedTooLong
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from market_pipeline.api.own_thread import OwnThread
+from market_pipeline.api.reports import Reports, partition_name
 from market_pipeline.logs import get_logger
 from market_pipeline.prices.coverage import DayOfSymbol
 
@@ -43,6 +43,7 @@ class DagsterHome:
         self._home = home
         self._thread = OwnThread("dagster")
         self._instance: DagsterInstance | None = None
+        self._reports = Reports(self._thread, self._tell)
 
     def open_soon(self) -> None:
         """Begin to open the instance; nothing waits for it. A failure shows when it is first needed."""
@@ -51,15 +52,10 @@ class DagsterHome:
     def report(self, asset: str, day: DayOfSymbol, facts: Mapping[str, Any]) -> None:
         """Tell Dagster that the partition `day` of `asset` was materialized, by no run of its own.
 
-        `facts` are what there is to know of it (see `storage.arrivals`).
-
-        Raises nothing: if it fails the log has the error. If it takes long it is done later.
+        `facts` are what there is to know of it (see `storage.arrivals`). Raises nothing: if it fails the log
+        has the error. If it takes long it is done later.
         """
-        reported = self._thread.submit(lambda: self._report(asset, day, facts))
-        try:
-            reported.result(_PATIENCE_SECONDS)
-        except WaitedTooLong:
-            logger.warning("Dagster's storage takes its time; %s of %s is reported later", asset, _named(day))
+        self._reports.add(asset, day, facts)
 
     def heartbeats(self, now: datetime) -> "list[Heartbeat]":
         """The daemons of the instance as they are at `now` (aware); raises DagsterUnavailable."""
@@ -104,7 +100,7 @@ class DagsterHome:
             why = f"no answer within {_PATIENCE_SECONDS:.0f} s" if late else f"{type(error).__name__}: {error}"
             raise DagsterUnavailable(f"The Dagster instance in {self._home} cannot be read: {why}") from error
 
-    def _report(self, asset: str, day: DayOfSymbol, facts: Mapping[str, Any]) -> None:
+    def _tell(self, asset: str, day: DayOfSymbol, facts: Mapping[str, Any]) -> None:
         try:
             from market_pipeline.defs.price_metadata import as_metadata, materialization
 
@@ -112,7 +108,7 @@ class DagsterHome:
         except Exception:
             logger.exception(
                 "Dagster was not told that %s of %s was brought up to date; the rows themselves are stored",
-                asset, _named(day), extra={"asset": asset, "partition": _named(day)},
+                asset, partition_name(day), extra={"asset": asset, "partition": partition_name(day)},
             )
 
     def _opened(self) -> "DagsterInstance":
@@ -126,8 +122,3 @@ class DagsterHome:
         if self._instance is not None:
             self._instance.dispose()
             self._instance = None
-
-
-def _named(day: DayOfSymbol) -> str:
-    """A partition as Dagster names it."""
-    return f"{day[0]}|{day[1]}"
