@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,6 +16,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from market_pipeline.commands.home import StartError, free_port, require_free
+from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.main import main
 from market_pipeline.commands.processes import GRACE_SECONDS
 from market_pipeline.commands.serve import _prepare
@@ -22,8 +25,26 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import check_schema, migrate
 from market_pipeline_tests.commands.live import leftovers, start, wait_for
 
+PROJECT = Path(__file__).parents[2]
 TOKEN = "a-token-that-nobody-guesses"
 OWN = "sqlite:///mine.db"
+
+
+@pytest.fixture(scope="session")
+def used_home(tmp_path_factory):
+    """What `make run` leaves in a folder: creating it takes seconds."""
+    home = tmp_path_factory.mktemp("used") / HOME
+    home.mkdir()
+    shutil.copy(PROJECT / "dagster.yaml", home)
+    create_instance(home)
+    return home
+
+
+@pytest.fixture
+def project(project, used_home):
+    """A folder in which the pipeline has run before."""
+    shutil.copytree(used_home, project / HOME)
+    return project
 
 
 @pytest.fixture
@@ -42,6 +63,14 @@ def serve(project):
         process.communicate(timeout=60)
 
 
+@pytest.fixture
+def at_the_database(project, monkeypatch):
+    """A database that is none: whatever gets so far ends with these words and serves nothing."""
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("DATABASE_URL", "sqlite:////nowhere/at/all.db")
+    return "the folder /nowhere/at does not exist"
+
+
 def asked(address, path="/healthz", **options):
     """The answer, once somebody listens there."""
 
@@ -51,7 +80,7 @@ def asked(address, path="/healthz", **options):
         except requests.ConnectionError:
             return None
 
-    return wait_for(answer, 60, f"an answer of {address}")[0]
+    return wait_for(answer, 120, f"an answer of {address}")[0]
 
 
 def ended(process, number=signal.SIGTERM):
@@ -63,6 +92,7 @@ def ended(process, number=signal.SIGTERM):
 @pytest.mark.parametrize(("workers", "number"), [("1", signal.SIGINT), ("2", signal.SIGTERM)])
 @pytest.mark.slow
 def test_it_serves_in_an_empty_folder_and_leaves_nothing_behind(project, serve, workers, number):
+    shutil.rmtree(project / HOME)
     process, address = serve("--workers", workers, DATABASE_URL=OWN, LOG_LEVEL="INFO")
     answer = asked(address, "/symbols", headers={"X-Request-ID": "asked-by-a-test"})
     assert answer.status_code == 200
@@ -126,47 +156,42 @@ def test_with_a_token_it_listens_everywhere_and_believes_nobody(project, serve):
 
 
 @pytest.mark.slow
-def test_a_named_proxy_tells_who_asks(project, serve):
-    process, address = serve(DATABASE_URL=OWN, FORWARDED_ALLOW_IPS="127.0.0.1", LOG_LEVEL="INFO")
-    asked(address, headers={"X-Forwarded-For": "203.0.113.9"})
-    assert '"client_ip": "203.0.113.9"' in ended(process)
-
-
-@pytest.mark.slow
-def test_without_a_token_it_listens_elsewhere_only_if_told_so(project, serve):
-    process, address = serve("--host", "0.0.0.0", DATABASE_URL=OWN)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert "on 0.0.0.0 others could read and collect: set API_TOKEN" in output and "--without-token" in output
-    assert len(output.splitlines()) == 1
-    for arguments, environment in (
-        (["--host", "0.0.0.0", "--without-token"], {}), (["--host", "0.0.0.0"], {"API_WITHOUT_TOKEN": "true"})
-    ):
-        process, address = serve(*arguments, DATABASE_URL=OWN, **environment)
-        assert asked(address, headers={"Host": "prices.example.org"}).status_code == 200
-        ended(process)
-
-
-@pytest.mark.slow
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
-def test_the_loopback_address_of_ipv6_needs_no_token(project, serve):
-    process, address = serve("--host", "::1", DATABASE_URL=OWN, LOG_LEVEL="INFO")
-    assert asked(address.replace("127.0.0.1", "[::1]")).status_code == 200
-    assert "http://[::1]:" in ended(process)
+def test_the_loopback_address_of_ipv6_needs_no_token_and_a_named_proxy_tells_who_asks(project, serve):
+    process, address = serve("--host", "::1", DATABASE_URL=OWN, LOG_LEVEL="INFO", FORWARDED_ALLOW_IPS="::1")
+    headers = {"X-Forwarded-For": "203.0.113.9"}
+    assert asked(address.replace("127.0.0.1", "[::1]"), headers=headers).status_code == 200
+    output = ended(process)
+    assert "http://[::1]:" in output
+    assert '"client_ip": "203.0.113.9"' in output
+
+
+@pytest.mark.slow
+def test_without_a_token_it_listens_elsewhere_if_told_so(project, serve):
+    process, address = serve("--host", "0.0.0.0", "--without-token", DATABASE_URL=OWN)
+    assert asked(address, headers={"Host": "prices.example.org"}).status_code == 200
+    ended(process)
 
 
 @pytest.mark.parametrize(("host", "needs_one"), [
     ("127.0.0.1", False), ("localhost", False), ("LOCALHOST", False), ("::1", False), ("[::1]", False),
     ("127.0.0.2", False), ("::", True), ("10.0.0.1", True), ("0.0.0.0", True),
 ])
-def test_loopback_needs_no_token(project, monkeypatch, capsys, host, needs_one):
-    """A database that is no database comes next: nothing is served here."""
-    monkeypatch.chdir(project)
-    monkeypatch.setenv("DATABASE_URL", "sqlite:////nowhere/at/all.db")
+def test_only_loopback_needs_no_token(at_the_database, capsys, host, needs_one):
     assert main(["serve", "--port", str(free_port()), "--host", host]) == 2
-    said = capsys.readouterr().err
-    assert ("set API_TOKEN" in said) is needs_one
-    assert ("the folder /nowhere/at does not exist" in said or "cannot listen on" in said) is not needs_one
+    said = capsys.readouterr().err.strip()
+    if needs_one:
+        assert f"on {host} others could read and collect: set API_TOKEN" in said and "say --without-token" in said
+        assert "\n" not in said
+    else:
+        assert at_the_database in said or "cannot listen on" in said
+
+
+@pytest.mark.parametrize(("variable", "value"), [("API_TOKEN", TOKEN), ("API_WITHOUT_TOKEN", "true")])
+def test_a_setting_opens_it_to_others(at_the_database, monkeypatch, capsys, variable, value):
+    monkeypatch.setenv(variable, value)
+    assert main(["serve", "--port", str(free_port()), "--host", "0.0.0.0"]) == 2
+    assert at_the_database in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
