@@ -60,12 +60,14 @@ class Masker:
             return self.text(value)
         if isinstance(value, float):
             return value if isfinite(value) else str(value)
-        if depth < _DEEPEST:
-            if isinstance(value, Mapping):
+        try:
+            if depth < _DEEPEST and isinstance(value, Mapping):
                 return {self.text(str(name)): self.named(name, value[name], depth + 1) for name in value}
-            if isinstance(value, (list, tuple, set, frozenset)):
+            if depth < _DEEPEST and isinstance(value, (list, tuple, set, frozenset)):
                 return [self.plain(item, depth + 1) for item in value]
-        return self._other(value)
+            return self._other(value)
+        except Exception as error:  # whatever an object's own code may raise, or another thread that changes it
+            return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
 
     def named(self, name: object, value: object, depth: int = 0) -> Any:
         """`value` as `plain` has it, hidden as a whole if its `name` says that it is secret."""
@@ -81,11 +83,7 @@ class Masker:
             return self.plain(float(value))
         if isinstance(value, datetime) and value.tzinfo:
             return iso(value)
-        try:
-            text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-        except Exception as error:  # whatever an object's own code may raise
-            text = f"<{type(value).__name__} whose text fails: {type(error).__name__}>"
-        return self.text(text)
+        return self.text(value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value))
 
 
 def _cases(spelt: Iterable[str]) -> frozenset[str]:
@@ -105,7 +103,10 @@ def _is_like_a_word(secret: str) -> bool:
 
 
 def _alternative(spelling: str, alone: bool) -> str:
-    return rf"(?<!\w){re.escape(spelling)}(?!\w)" if alone else re.escape(spelling)
+    if not alone:
+        return re.escape(spelling)
+    # What quotes a character before it ends in letters or digits as well: %3D, \n.
+    return rf"(?:(?<!\w)|(?<=%[0-9a-f]{{2}})|(?<=\\[nrt])){re.escape(spelling)}(?!\w)"
 
 
 def secrets_of(settings: "Settings") -> list[str]:

@@ -14,12 +14,17 @@ SHAPES = [
     ("cg-", re.compile(r"(?<![Xx]-)CG-[A-Za-z0-9_\-]{6,}"), HIDDEN),
     (
         "cg",
-        re.compile(r"(x[-_]cg[-_](?:\w{1,9}[-_])?api[-_]key\W{0,3}[=:]\s*['\"]?)[^\s'\"&,;)\]}]+", re.IGNORECASE),
+        re.compile(
+            r"(x[-_]cg[-_](?:\w{1,9}[-_])?api[-_]key(?:\W{0,3}[=:]|%3D|['\"],)\s*(?:b?['\"])?)[^\s'\"&,;)\]}]+",
+            re.IGNORECASE,
+        ),
         rf"\1{HIDDEN}",
     ),
     (
         "authorization",
-        re.compile(r"(authorization['\"]?\s*[=:]\s*['\"]?(?:\w+\s+)?)[^\s'\",;)\]}]+", re.IGNORECASE),
+        re.compile(
+            r"(authorization(?:['\"]?\s*[=:]|['\"],)\s*(?:b?['\"])?(?:\w+\s+)?)[^\s'\",;)\]}]+", re.IGNORECASE
+        ),
         rf"\1{HIDDEN}",
     ),
     # A word that follows in plain English has no digit and is not that long.
@@ -30,8 +35,8 @@ SHAPES = [
     ),
     ("basic", re.compile(r"(basic\s+)(?=\S*[\d=])[A-Za-z0-9+/]{8,}=*", re.IGNORECASE), rf"\1{HIDDEN}"),
     (
-        "password=",
-        re.compile(r"(password=)('(?:[^'\\]|\\.)*'|[^\s'\"&,;)]+)", re.IGNORECASE),
+        "password",
+        re.compile(r"(password(?:=|['\"]: ?))('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^\s'\"&,;)]+)", re.IGNORECASE),
         rf"\1{HIDDEN}",
     ),
 ]  # fmt: skip
@@ -49,14 +54,16 @@ SUSPICIOUS = (
 
 
 def spellings(secret: str) -> set[str]:
-    """`secret` as it stands in addresses, in JSON, in Python's own form and in a libpq connection string."""
+    """`secret` as it stands in addresses and addresses within them, in JSON, in Python's own form and for libpq."""
     return {
         secret,
         quote(secret),
         quote(secret, safe=""),
+        quote(quote(secret, safe=""), safe=""),
         quote(secret, safe=" +"),
         quote_plus(secret),
         json.dumps(secret)[1:-1],
+        json.dumps(secret)[1:-1].replace("/", "\\/"),
         json.dumps(secret, ensure_ascii=False)[1:-1],
         repr(secret)[1:-1],
         secret.replace("\\", "\\\\").replace("'", "\\'"),

@@ -142,6 +142,16 @@ def test_a_secret_that_is_no_secret_blots_nothing_out(capsys, secret):
     assert (line["message"], line["a"], line["symbol"], line["level"]) == ("abc 1 a ab aINFOb", 1, "ab", "INFO")
 
 
+@pytest.mark.parametrize("secret", ["timestamp", "message", "market_pipeline", "level"])
+def test_a_secret_that_is_a_word_of_every_line_takes_no_field_away(capsys, secret):
+    with restored():
+        log_to_stderr("INFO", "json", [secret])
+        logger.info("the %s", secret)
+    line = json.loads(capsys.readouterr().err)
+    assert list(line) == ["timestamp", "level", "logger", "message"]
+    assert (line["logger"], line["message"]) == ("market_pipeline.canaries", "the [hidden]")
+
+
 def test_other_handlers_get_the_record_before_it_is_dropped_anywhere():
     """The filter is the logger's own, so a handler anywhere above sees what it left."""
     stream = io.StringIO()

@@ -108,12 +108,56 @@ def test_values_of_every_kind_are_json(written):
     )  # fmt: skip
 
 
+class Unspeakable(dict):
+    def __str__(self):
+        raise ArithmeticError
+
+    __iter__ = items = __str__
+
+
 def test_arguments_that_do_not_fit_are_told_and_end_nothing(written):
     logger.info("%d rows of %s", "many")
+    logger.info(Unspeakable())
     root_handler().handle(logging.LogRecord("library", logging.WARNING, "", 0, "%d rows", ("many",), None))
+    root_handler().handle(logging.makeLogRecord({"name": "library", "levelno": 30, "msg": {"message": "a", "b": 1}}))
+    own, object_, library, mapping = [line["message"] for line in written()]
+    assert own == "%d rows of %s (its arguments do not fit: TypeError)"
+    assert object_.startswith("<Unspeakable that cannot be shown: ArithmeticError>")
+    assert library == "%d rows (its arguments do not fit: TypeError)"
+    assert mapping == "{'message': 'a', 'b': 1}"
+
+
+def test_what_cannot_be_shown_ends_nothing(written):
+    logger.info("own", extra={"field": Unspeakable()})
+    with bound(field=Unspeakable(a=1)):
+        logger.info("bound")
+        logging.getLogger("library").warning("another's")
+    told = written()
+    assert [line["message"] for line in told] == ["own", "bound", "another's"]
+    assert {line["field"] for line in told} == {"<Unspeakable that cannot be shown: ArithmeticError>"}
+
+
+def test_an_error_whose_own_code_fails_is_told_all_the_same(written):
+    class Worst(Exception):
+        @property
+        def __cause__(self):
+            raise ArithmeticError("secret")
+
+    error = Worst()
+    for name in (logger.name, "library"):
+        record = logging.LogRecord(name, logging.ERROR, "", 0, "failed", (), (Worst, error, None))
+        # Not through the loggers: pytest's own handler would fail.
+        logging.getLogger(name).filter(record)
+        root_handler().handle(record)
     own, library = written()
-    assert own["message"] == "%d rows of %s (its arguments do not fit: TypeError)"
-    assert library["message"] == "A line of library cannot be shown: TypeError"
+    assert own["message"] == library["message"] == "failed"
+    assert own["exc_info"] == library["exc_info"]
+    assert own["exc_info"].endswith("Worst'> (its traceback cannot be shown: ArithmeticError)")
+
+
+def test_a_record_that_is_none_is_told_without_its_words(written):
+    root_handler().handle(logging.makeLogRecord({"name": "library", "levelno": 30, "msg": "words", "created": "now"}))
+    assert [line["message"] for line in written()] == ["A line of library cannot be shown: TypeError"]
 
 
 def test_the_level_is_that_of_the_package_and_others_only_warn(written):
@@ -195,6 +239,8 @@ def test_a_message_cannot_forge_a_line_nor_command_the_terminal(readable):
     assert readable().count("\n") == 1
     assert "\x1b" not in readable() and "\r" not in readable() and "\u2028" not in readable()
     assert r"\n2026 INFO market_pipeline forged\x1b[2J\r\u2028" in readable()
+    logging.getLogger("a\nb").warning("turned \u202e around, half \ud800")
+    assert r"a\nb turned \u202e around, half \ud800" in readable() and readable().count("\n") == 2
 
 
 def test_a_line_of_another_process_is_written_as_this_one_writes_its_own(written, text):

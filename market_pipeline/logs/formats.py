@@ -11,7 +11,7 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from market_pipeline.logs.context import current_fields
-from market_pipeline.logs.loggers import ORIGIN
+from market_pipeline.logs.loggers import ORIGIN, message_of, traceback_of
 from market_pipeline.logs.secrets import masker
 
 # What Dagster and uvicorn hang on records for themselves.
@@ -20,8 +20,9 @@ _NOT_SHOWN = [DAGSTER_META, "dagster_event", "dagster_event_batch_metadata", "co
 
 _HEAD = ("timestamp", "level", "logger", "message")
 _LONG = ("exc_info", "stack_info")
-# A line break or an escape sequence in a message could pass for a line of its own on a terminal.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# A line break or an escape sequence in a message could pass for a line of its own on a terminal, what
+# turns the direction of writing around for other words; and half a character cannot be written at all.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class LineFormatter(JsonFormatter):
@@ -30,16 +31,28 @@ class LineFormatter(JsonFormatter):
     def __init__(self) -> None:
         super().__init__("%(message)s", reserved_attrs=[*RESERVED_ATTRS, *_NOT_SHOWN])
 
+    def format(self, record: logging.LogRecord) -> str:
+        """`record` as a line, also if its arguments do not fit its message."""
+        shown = logging.makeLogRecord(vars(record))
+        if not hasattr(record, ORIGIN):
+            shown.msg, shown.args = message_of(record), ()
+        if record.exc_info and not record.exc_text:
+            shown.exc_text = traceback_of(record.exc_info)
+        shown.exc_info = None
+        return super().format(shown)
+
     def add_fields(
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
     ) -> None:
         """Put the fields of `record` into `log_data`."""
-        # Dagster has turned the message of a captured record into one of its own.
-        meta = record.__dict__.get(DAGSTER_META)
-        message = meta["orig_message"] if meta else record.message
+        message, run = record.message, {}
+        if meta := record.__dict__.get(DAGSTER_META):
+            # Dagster has turned the message of a captured record into one of its own. It knows the run also
+            # in threads that know nothing of it.
+            message, run = meta["orig_message"], {"trace_id": meta["run_id"], "run_id": meta["run_id"]}
         head = dict(zip(_HEAD, (_time(record), record.levelname, record.name, message), strict=True))
         log_data.update(head)
-        log_data.update(current_fields())
+        log_data.update({**run, **current_fields()})
         super().add_fields(log_data, record, message_dict)
         log_data.update(head)
 
@@ -65,7 +78,7 @@ def as_json(fields: Mapping[str, Any]) -> str:
         # Nearly every line is plain and beyond suspicion, and looking at it whole is quick.
         line = json.dumps(fields, allow_nan=False)
         return json.dumps(_plain(fields)) if masker().may_be_in(line) else line
-    except (TypeError, ValueError, RecursionError):
+    except Exception:  # not plain, or of a kind whose own code fails
         return json.dumps(_plain(fields))
 
 
@@ -79,16 +92,16 @@ def as_text(fields: Mapping[str, Any]) -> str:
         # In a run both are the same.
         if name not in _HEAD and name not in _LONG and not (name == "run_id" and value == fields.get("trace_id"))
     )
-    line = " ".join([time, f"{level:<7}", logger, _one_line(message), *others])
+    line = " ".join([time, f"{level:<7}", _one_line(logger), _one_line(message), *others])
     below = (row for name in _LONG for row in str(fields.get(name) or "").splitlines())
     return "\n".join([line, *(f"    {_one_line(row)}".rstrip() for row in below)])
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """`fields` as JSON can hold them, without secrets; the names of levels and loggers are none, whatever they are."""
+    """`fields` as JSON can hold them, without secrets; what every line has is found under its name whatever they are."""
     hide = masker()
     return {
-        hide.text(str(name)): value if name in _HEAD[:3] else hide.named(name, value)
+        name if name in _HEAD else hide.text(str(name)): value if name in _HEAD[:3] else hide.named(name, value)
         for name, value in fields.items()
     }
 
