@@ -17,7 +17,7 @@ def restored():
     loggers = [logging.getLogger(name) for name in _NAMES]
     before = [(list(logger.handlers), logger.level) for logger in loggers]
     formatters = [(handler, handler.formatter, handler.level) for handlers, _ in before for handler in handlers]
-    hooks = sys.excepthook, threading.excepthook, warnings.showwarning
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook, warnings.showwarning
     masker = secrets._masker
     try:
         yield
@@ -29,5 +29,5 @@ def restored():
             handler.setFormatter(formatter)
             handler.setLevel(level)
         logging.captureWarnings(False)
-        sys.excepthook, threading.excepthook, warnings.showwarning = hooks
+        sys.excepthook, threading.excepthook, sys.unraisablehook, warnings.showwarning = hooks
         secrets._masker = masker

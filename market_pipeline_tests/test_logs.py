@@ -284,27 +284,40 @@ def test_lines_of_many_threads_do_not_mix(written):
     assert len(written()) == 400
 
 
-@pytest.mark.parametrize("where", ["main", "thread"])
+UNCAUGHT = {
+    "main": ("fail()", "CRITICAL", "An error that nobody caught"),
+    "thread": (
+        "t = threading.Thread(target=fail, name='worker'); t.start(); t.join()",
+        "CRITICAL", "An error that nobody caught in thread worker",
+    ),
+    "end": ("class Last: __del__ = fail\nLast()", "ERROR", "Exception ignored in: <function fail at 0x"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", UNCAUGHT)
 def test_an_error_that_nobody_caught_is_a_line(where):
+    work, level, message = UNCAUGHT[where]
     code = (
         "import threading\nfrom market_pipeline.logs import log_to_stderr\n"
         "log_to_stderr('INFO', 'json', ['Kanarienvogel7'])\n"
-        "def fail(): raise RuntimeError('with Kanarienvogel7')\n"
-    ) + ("fail()" if where == "main" else "t = threading.Thread(target=fail, name='worker'); t.start(); t.join()")
+        "def fail(*it): raise RuntimeError('with Kanarienvogel7')\n"
+    ) + work
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     (line,) = [json.loads(text) for text in done.stderr.splitlines()]
-    assert line["level"] == "CRITICAL" and "RuntimeError: with [hidden]" in line["exc_info"]
-    assert line["message"].startswith("An error that nobody caught") and "Kanarienvogel" not in done.stderr
+    assert line["level"] == level and "RuntimeError: with [hidden]" in line["exc_info"]
+    assert line["message"].startswith(message) and "Kanarienvogel" not in done.stderr
 
 
 def test_hooks_of_others_stay_and_the_usual_ones_become_ours(written, monkeypatch):
     """Notebooks and test runners have hooks of their own."""
     monkeypatch.setattr("sys.excepthook", len)
     monkeypatch.setattr("threading.excepthook", len)
+    monkeypatch.setattr("sys.unraisablehook", len)
     log_to_stderr("INFO", "json")
-    assert (sys.excepthook, threading.excepthook) == (len, len)
+    assert (sys.excepthook, threading.excepthook, sys.unraisablehook) == (len, len, len)
     monkeypatch.setattr("sys.excepthook", sys.__excepthook__)
     monkeypatch.setattr("threading.excepthook", threading.__excepthook__)
+    monkeypatch.setattr("sys.unraisablehook", sys.__unraisablehook__)
     log_to_stderr("INFO", "json")
     sys.excepthook(ValueError, ValueError("boom"), None)
     sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)

@@ -51,10 +51,10 @@ class Assembler:
             if not self._in_traceback:
                 yield from self.flush()
             yield own
-        elif head := _DAGSTER.fullmatch(row):
+        elif (head := _DAGSTER.fullmatch(row)) and (told := _time(head[1])):
             yield from self.flush()
-            when, logger, level, message = head.groups()
-            self._begin(logger, level, message, datetime.strptime(when, "%Y-%m-%d %H:%M:%S %z"))
+            logger, level, message = head.groups()[1:]
+            self._begin(logger, level, message, told)
         elif 0 < len(self._rows) < _MOST_ROWS and self._continues(row):
             self._rows.append(row)
         elif row.strip():
@@ -92,13 +92,21 @@ class Assembler:
         )
 
 
+def _time(text: str) -> datetime | None:
+    """The aware time that the head of a row tells; None if there is no such time."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d %H:%M:%S %z")
+    except ValueError:
+        return None
+
+
 def _own(row: str) -> Fields | None:
     """The fields of a row that is a line of the package, else None."""
     if not row.startswith('{"timestamp": '):
         return None
     try:
         fields = json.loads(row)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return fields if {"level", "logger", "message"} <= fields.keys() else None
 

@@ -46,6 +46,8 @@ def log_to_stderr(level: str, log_format: str, secrets: Iterable[str] = ()) -> N
         sys.excepthook = _log_uncaught
     if threading.excepthook is threading.__excepthook__:
         threading.excepthook = _log_uncaught_in_thread
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _log_unraisable
 
 
 def _log_uncaught(
@@ -64,3 +66,9 @@ def _log_uncaught_in_thread(told: threading.ExceptHookArgs) -> None:
             "An error that nobody caught in thread %s", name,
             exc_info=(told.exc_type, told.exc_value, told.exc_traceback),
         )  # fmt: skip
+
+
+def _log_unraisable(told: "sys.UnraisableHookArgs") -> None:
+    """An error where nobody could catch it: in `__del__`, say, or while the process ends."""
+    error = (told.exc_type, told.exc_value, told.exc_traceback) if told.exc_value else None
+    get_logger(ROOT).error("%s: %s", told.err_msg or "Exception ignored in", told.object, exc_info=error)

@@ -7,6 +7,7 @@ import pytest
 
 from market_pipeline.commands.relayed_lines import Assembler
 
+DEEP = '{"timestamp": ' + "[" * 100_000
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123000, timezone.utc)
 RUN = "5022762a-5a34-4460-87cd-825d8b5dec5e"
 OWN = {"timestamp": "2026-11-23T11:59:59.000Z", "level": "WARNING", "logger": "market_pipeline.x", "message": "m", "n": 1}
@@ -92,6 +93,8 @@ def test_after_a_finished_text_the_order_stays():
     ('{"event": "other", "timestamp": 1}\n', "INFO", '{"event": "other", "timestamp": 1}'),
     ('{"timestamp": "broken\n', "INFO", '{"timestamp": "broken'),
     ('{"timestamp": "t", "level": "INFO"}\n', "INFO", '{"timestamp": "t", "level": "INFO"}'),
+    ("2026-13-45 99:00:00 +9999 - a - INFO - b\n", "INFO", "2026-13-45 99:00:00 +9999 - a - INFO - b"),
+    (DEEP, "INFO", DEEP),
 ])
 def test_any_other_text_is_wrapped(text, level, message):
     (line,) = lines_of(text)
