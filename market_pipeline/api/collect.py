@@ -49,7 +49,7 @@ async def _gate_of(request: Request) -> Gate:
     responses=problems(
         unsupported_symbol=(400, "Unsupported symbol: 'XYZ'. Supported are BTC, ETH."),
         invalid_request=(422, "path.symbol: Input should be a valid string"),
-        quote_refused=(422, "The price -1.0 is negative. It is kept in the quarantine; ask again in a minute."),
+        quote_refused=(422, "The price -1.0 is negative. It is kept in the quarantine; ask again later."),
         too_many_requests=(429, "100 requests in 60 s are what one client may send here; ask again in 7 s."),
         database_error=(500, "The database did not answer as it should; the log has the reason."),
         source_unavailable=(503, "No price of BTC: the server or the edge before it failed."),

@@ -1,4 +1,4 @@
-"""Collecting one price: asked for, judged and stored by the functions that the asset uses, and told to Dagster."""
+"""Collecting one price: asked for, judged and stored by the asset's functions, and told to Dagster."""
 
 import math
 from datetime import datetime, timedelta
@@ -73,8 +73,8 @@ def _keep(service: Service, collected: Collected) -> str:
     trace_id = current_trace_id() or "none"
     changed = keep(service.database, *arrivals(collected, trace_id))
     logger.info(
-        "%d accepted, %d refused, %d rows new or changed", len(collected.quotes), len(collected.refusals), changed,
-        extra={"rows_affected": changed},
+        "%d accepted, %d refused, %d rows new or changed",
+        len(collected.quotes), len(collected.refusals), changed, extra={"rows_affected": changed},
     )
     return trace_id
 

@@ -97,8 +97,8 @@ class DagsterHome:
         # Its storage may be any of several, so its errors may be of any kind.
         except Exception as error:
             late = answer.cancel() or not answer.done()
-            why = f"no answer within {_PATIENCE_SECONDS:.0f} s" if late else f"{type(error).__name__}: {error}"
-            raise DagsterUnavailable(f"The Dagster instance in {self._home} cannot be read: {why}") from error
+            what = f"no answer within {_PATIENCE_SECONDS:.0f} s" if late else repr(error)
+            raise DagsterUnavailable(f"The instance in {self._home} cannot be read: {what}") from error
 
     def _tell(self, asset: str, day: DayOfSymbol, facts: Mapping[str, Any]) -> None:
         try:

@@ -29,7 +29,8 @@ _PREFIX = "market_pipeline"
 
 def families(service: Service) -> Iterator[Metric]:
     """Every family, as it is now; a StorageError or a SQLAlchemyError if the database cannot be read."""
-    build = {"version": __version__, "database": service.database.dialect, "plan": service.settings.coingecko_plan}
+    dialect, plan = service.database.dialect, service.settings.coingecko_plan
+    build = {"version": __version__, "database": dialect, "plan": plan}
     yield InfoMetricFamily(f"{_PREFIX}_build", "What runs here.", build)
     now = service.clock()
     yield from _of_prices(service, now)
@@ -45,7 +46,7 @@ def _of_prices(service: Service, now: datetime) -> Iterator[Metric]:
     yield _gauge("recent_quotes", "Stored quotes of the last 24 hours.", "symbol", counts)
     newest = newest_quote_times(service.database, symbols)
     yield _gauge(
-        "newest_quote_age_seconds", "Seconds since the newest stored quote was true at the source; +Inf without any.",
+        "newest_quote_age_seconds", "Seconds since the newest quote was true at the source; +Inf if none.",
         "symbol", {symbol: _age(at, now) for symbol, at in newest.items()},
     )
 
@@ -67,15 +68,17 @@ def _of_findings(service: Service, now: datetime) -> Iterator[Metric]:
 
 
 def _of_budget(status: BudgetStatus) -> Iterator[Metric]:
-    yield _number("coingecko_requests_left", "Requests that the budget has left this minute.", status.left_this_minute)
+    left = "Requests that the budget has left this minute."
+    yield _number("coingecko_requests_left", left, status.left_this_minute)
     yield _number("coingecko_requests_waiting", "Requests that wait for their turn.", status.waiting)
     until = status.cool_down_until
     yield _number(
-        "coingecko_cool_down_seconds", "Seconds for which nobody may ask CoinGecko; 0 if it is not in a cool-down.",
+        "coingecko_cool_down_seconds", "Seconds for which nobody may ask CoinGecko; 0 without a cool-down.",
         (until - status.now).total_seconds() if until else 0,
     )
     if status.credits_left is not None:
-        yield _number("coingecko_credits_left", "Credits that are left of this UTC month.", status.credits_left)
+        month = "Credits that are left of this UTC month."
+        yield _number("coingecko_credits_left", month, status.credits_left)
         kept = "Credits that history must leave for the live requests of this UTC month."
         yield _number("coingecko_credits_reserved", kept, status.reserve)
 
@@ -104,8 +107,8 @@ def _of_dagster(service: Service, now: datetime) -> Iterator[Metric]:
         return
     yield _number("dagster_readable", readable, 1)
     yield _gauge(
-        "daemon_heartbeat_age_seconds", "Seconds since the daemon last reported; +Inf if it never did.", "daemon",
-        {beat.daemon: _age(beat.at, now) for beat in beats},
+        "daemon_heartbeat_age_seconds", "Seconds since the daemon last reported; +Inf if it never did.",
+        "daemon", {beat.daemon: _age(beat.at, now) for beat in beats},
     )
     yield _number(
         "collection_age_seconds",

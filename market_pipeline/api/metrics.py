@@ -46,4 +46,5 @@ def metrics(request: Request, service: ServiceOf) -> Response:
     # It compares the parts of a version that need not be numbers.
     except TypeError:
         encode, media_type = choose_encoder("")
-    return Response(encode(_Scrape(service)), headers={"Cache-Control": "no-store", "Content-Type": media_type})
+    headers = {"Cache-Control": "no-store", "Content-Type": media_type}
+    return Response(encode(_Scrape(service)), headers=headers)

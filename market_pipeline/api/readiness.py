@@ -1,4 +1,4 @@
-"""What there is to say of an installation that can be read: how fresh its prices are, who collects, and why not.
+"""What there is to say of an installation that can be read: how fresh its prices are and who collects.
 
 `look` gathers the facts, `conditions` judges them; a dead scheduler and a quiet market must look different.
 """
@@ -60,7 +60,10 @@ class Condition:
 
 
 def look(service: Service) -> State:
-    """The state of the installation of `service`; a StorageError or a SQLAlchemyError if it cannot be read."""
+    """The state of the installation of `service`.
+
+    Raises a StorageError or a SQLAlchemyError if the database cannot be read.
+    """
     now = service.clock()
     oldest = oldest_fresh(service.settings.collect_cron, now)
     state = State(now, newest_quote_times(service.database, service.catalogue.symbols), oldest, None)
@@ -91,12 +94,14 @@ def _of_daemons(state: State) -> Iterator[Condition]:
         yield Condition("dagster-unreadable", detail)
         return
     if not any(beat.at for beat in state.daemons):
-        yield Condition("never-scheduled", f"No scheduler has ever reported to this Dagster instance; {_START}")
+        detail = f"No scheduler has ever reported to this Dagster instance; {_START}"
+        yield Condition("never-scheduled", detail)
         return
     for beat in state.daemons:
         last = f"its last heartbeat came {span(state.now - beat.at)} ago" if beat.at else "it never reported"
         if not beat.alive and beat.daemon == SCHEDULER:
-            yield Condition("scheduler-dead", f"The scheduler is dead, {last}: nothing collects prices; {_START}")
+            detail = f"The scheduler is dead, {last}: nothing collects prices; {_START}"
+            yield Condition("scheduler-dead", detail)
         elif not beat.alive:
             yield Condition("daemon-dead", f"Dagster's {beat.daemon} is dead, {last}; {_START}")
         if beat.error:
@@ -110,17 +115,19 @@ def _of_stale_prices(state: State) -> Condition:
     if state.daemons is None:
         return Condition("stale-prices", f"{what}.")
     if state.refused:
-        refused = some(sorted(state.refused))
-        return Condition("prices-refused", f"{what}: CoinGecko's prices of {refused} are refused, see rejected_prices.")
+        detail = f"CoinGecko's prices of {some(sorted(state.refused))} are refused, see rejected_prices"
+        return Condition("prices-refused", f"{what}: {detail}.")
     if state.collected_at is None or state.collected_at < state.oldest_fresh:
         when = f"was {span(state.now - state.collected_at)} ago" if state.collected_at else "was not today"
         return Condition(
-            "not-collected", f"{what}. The scheduler is alive, but the last collection {when}: see failed runs "
-            "and stopped schedules in the Dagster UI, or `market-pipeline doctor`.",
+            "not-collected",
+            f"{what}. The scheduler is alive, but the last collection {when}: see failed runs and stopped "
+            "schedules in the Dagster UI, or `market-pipeline doctor`.",
         )
     asked = span(max(state.now - state.collected_at, timedelta()))
     return Condition(
-        "quiet-market", f"{what} although CoinGecko was asked {asked} ago: the market is quiet, or its feed stands still."
+        "quiet-market",
+        f"{what} although CoinGecko was asked {asked} ago: the market is quiet, or its feed stands still.",
     )
 
 

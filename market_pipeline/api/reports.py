@@ -51,7 +51,8 @@ class Reports:
         try:
             report.told.result(PATIENCE_SECONDS)
         except WaitedTooLong:
-            logger.info("Dagster's storage takes its time; %s of %s is reported later", asset, partition_name(day))
+            name = partition_name(day)
+            logger.info("Dagster's storage takes its time; %s of %s is reported later", asset, name)
 
     def _next(self, asset: str, day: DayOfSymbol) -> None:
         with self._changing:

@@ -1,4 +1,4 @@
-"""What a collection brings to the tables: its rows, storing them, and what each day holds once they are stored."""
+"""What a collection brings to the tables: its rows, storing them, and what each day holds then."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def price_facts(
 def refusal_facts(
     database: Database, days: Sequence[DayOfSymbol], collected: Collected
 ) -> dict[DayOfSymbol, Facts]:
-    """Of each of `days` in `rejected_prices`: rows, as they are once `collected` is stored, and how many came."""
+    """Of each of `days` in `rejected_prices`: rows, once `collected` is stored, and how many came."""
     from market_pipeline.storage.read import read_columns
 
     stored = read_columns(database, tables.rejected_prices, merge_days(days), columns=["id", "day", "symbol"])

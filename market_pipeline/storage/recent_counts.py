@@ -1,4 +1,4 @@
-"""What came lately, counted. Each number is that of an index range, so it costs what came, not what is stored."""
+"""What came lately, counted by index ranges: it costs what came, not what is stored."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def quotes_by_symbol(database: Database, symbols: Sequence[str], since: datetime
 def alarms_by_severity(
     database: Database, symbols: Sequence[str], since: datetime
 ) -> Counter[tuple[str, str]]:
-    """How many anomalies that stand for themselves there are from `since` (aware) on, by symbol and severity."""
+    """How many anomalies that stand for themselves there are from `since` (aware) on, by symbol, severity."""
     columns = price_anomalies.c
     alarm = or_(columns.event_id.is_(None), columns.event_id == columns.id)
     counted = select(columns.severity, func.count()).where(alarm).group_by(columns.severity)

@@ -176,7 +176,8 @@ def test_collects_that_wait_for_a_lock_keep_no_reader_waiting(service_of, databa
             for _ in range(RUNNING)
         ]
         with database.writing() as holding:
-            holding.execute(update(request_budgets).where(request_budgets.c.account.like("keyless%")).values(waiting=[]))
+            rows_of_budget = request_budgets.c.account.like("keyless%")
+            holding.execute(update(request_budgets).where(rows_of_budget).values(waiting=[]))
             for thread in asking:
                 thread.start()
             time.sleep(0.5)

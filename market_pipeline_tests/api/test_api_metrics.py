@@ -157,7 +157,9 @@ def test_openmetrics_is_told_to_who_asks_for_it(client):
     assert samples(parse_openmetrics(answer.text)).keys() == scrape(client).keys()
 
 
-@pytest.mark.parametrize("accept", ["", "image/png", "text/plain;version=banana", "application/openmetrics-text;version=x.y"])
+@pytest.mark.parametrize(
+    "accept", ["", "image/png", "text/plain;version=banana", "application/openmetrics-text;version=x.y"]
+)
 def test_whatever_else_is_asked_for_plain_text_is_told(client, accept):
     answer = client.get("/metrics", headers={"Accept": accept})
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
