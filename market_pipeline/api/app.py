@@ -40,7 +40,7 @@ def create_app(service: Service, at_end: Callable[[], None] | None = None) -> Fa
     app = FastAPI(
         title="market_pipeline",
         version=__version__,
-        description="Cryptocurrency prices as collected, the anomalies found in them, and the state of it all.",
+        description="Cryptocurrency prices as collected, anomalies found in them, and the state of it all.",
         lifespan=lifespan,
         # Their pages load scripts from another host.
         docs_url=None,
@@ -59,7 +59,7 @@ def create_app(service: Service, at_end: Callable[[], None] | None = None) -> Fa
 
 
 def app_from_environment() -> FastAPI:
-    """What a server process of uvicorn starts: settings from the environment, Dagster's folder in DAGSTER_HOME."""
+    """What a server process starts: settings from the environment, Dagster's folder in DAGSTER_HOME."""
     settings = load_settings()
     configure_logging(settings)
     dagster = DagsterHome(Path(os.environ["DAGSTER_HOME"]))

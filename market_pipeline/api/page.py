@@ -1,4 +1,4 @@
-"""The page that a person opens. Its files are static: they ask the endpoints themselves, with the person's token."""
+"""The page that a person opens. Its files are static: they ask the endpoints, with the person's token."""
 
 from pathlib import Path
 from typing import Annotated

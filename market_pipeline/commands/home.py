@@ -65,7 +65,7 @@ def _take(lock: TextIO) -> None:
 
 
 def require_free(port: int, what: str, address: str = HOST) -> None:
-    """StartError if `port` of the IP address `address` cannot be listened on, as when something does already."""
+    """StartError if `port` of the IP address `address` cannot be listened on."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -73,7 +73,8 @@ def require_free(port: int, what: str, address: str = HOST) -> None:
             probe.bind((address, port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                message = f"port {port} for {what} is in use; stop what runs there or choose another port"
+                remedy = "stop what runs there or choose another with --port"
+                message = f"port {port} for {what} is in use; {remedy}"
             else:
                 message = f"{what} cannot listen on {address}, port {port}: {error.strerror}"
             raise StartError(message) from None

@@ -40,7 +40,9 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=module.execute)
     text = "serve the HTTP API and its page"
     command = commands.add_parser("serve", help=text, description=text)
-    command.add_argument("--port", type=_port, default=serve.API_PORT, help="port of the API (default 8000)")
+    command.add_argument(
+        "--port", type=_port, default=serve.API_PORT, help="port of the API (default %(default)s)"
+    )
     serve.add_arguments(command)
     command.set_defaults(command=serve.execute)
     for name, module, text in (

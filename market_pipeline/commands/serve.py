@@ -67,8 +67,8 @@ def _require_guarded(address: str, settings: Settings) -> None:
     if is_loopback(address) or settings.api_token is not None or settings.api_without_token:
         return
     raise StartError(
-        f"on {address} others could read and collect: set API_TOKEN, for example to what `openssl rand -hex 32` "
-        "prints, or say --without-token if something else keeps them out"
+        f"on {address} others could read and collect: set API_TOKEN, for example to what "
+        "`openssl rand -hex 32` prints, or say --without-token if something else keeps them out"
     )
 
 

@@ -40,9 +40,13 @@ class Tab:
         self.page = self.context.new_page()
         self.complaints = []
         self.asked = []
-        self.page.on("console", lambda told: told.type in ("error", "warning") and self.complaints.append(told.text))
+        self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
+
+    def _hear(self, told):
+        if told.type in ("error", "warning"):
+            self.complaints.append(told.text)
 
     def open(self):
         self.page.goto(self.address)

@@ -1,4 +1,4 @@
-"""Rows for the tests of the page: a day of prices as wanted, single alarms, heartbeats of Dagster's daemons."""
+"""Rows for the tests of the page: a day of prices as wanted, single alarms, heartbeats of daemons."""
 
 import time
 from datetime import timedelta
@@ -38,10 +38,10 @@ def prices(database, symbol, last, first=None, newest=timedelta(minutes=2), sile
 def flag(database, symbol, moment, kind="jump", **values):
     """A flagged quote at `moment`; gives its id."""
     usual = ((Double, 1.0), (Integer, 1), (UtcTimestamp, moment))
-    row = {
-        column.name: None if column.nullable else next((value for type_, value in usual if isinstance(column.type, type_)), "")
-        for column in price_anomalies.columns
-    }
+    row = {}
+    for column in price_anomalies.columns:
+        plain = next((value for type_, value in usual if isinstance(column.type, type_)), "")
+        row[column.name] = None if column.nullable else plain
     id_ = md5(f"{symbol} {moment} {kind}".encode(), usedforsecurity=False).hexdigest()
     row |= {
         "symbol": symbol, "kind": kind, "id": id_, "episode_id": id_, "severity": "alert", "direction": "up",

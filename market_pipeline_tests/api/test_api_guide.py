@@ -19,7 +19,8 @@ def database(sqlite_database):
 def test_every_address_is_in_the_guide(client):
     told = set(re.findall(r"`(?:GET|POST) (/[^`]*)`", GUIDE))
     # Two addresses for people, one operation for programs.
-    known = {path.replace("{symbol_or_id}", "{symbol}") for path in client.get("/openapi.json").json()["paths"]}
+    paths = client.get("/openapi.json").json()["paths"]
+    known = {path.replace("{symbol_or_id}", "{symbol}") for path in paths}
     assert told - {"/anomalies/{id}", "/openapi.json"} == known
 
 

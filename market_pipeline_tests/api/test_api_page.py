@@ -10,7 +10,9 @@ from market_pipeline.api.page import PAGE_PATHS
 from market_pipeline.charts.theme import DARK, LIGHT
 
 STATIC = Path(__file__).parents[2] / "market_pipeline" / "api" / "static"
-WRITES_MARKUP = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser")
+WRITES_MARKUP = re.compile(
+    r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser"
+)
 
 
 @pytest.fixture
@@ -62,9 +64,9 @@ def test_the_colours_are_those_of_the_charts():
     light, dark = re.findall(r":root \{(.*?)\}", (STATIC / "page.css").read_text(), re.DOTALL)
     for theme, block in ((LIGHT, light), (DARK, dark)):
         colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block))
-        told = {name: colours[name] for name in ("paper", "ink", "faint", "grid", "line", "mild", "mild-ink", "alarm", "up")}
-        assert told == {
-            "paper": theme.paper, "ink": theme.ink, "faint": theme.faint, "grid": theme.grid, "line": theme.line,
-            "mild": theme.event, "mild-ink": theme.event_ink, "alarm": theme.kinds["jump"],
-            "up": theme.kinds["stale_feed"],
+        charted = {
+            "paper": theme.paper, "ink": theme.ink, "faint": theme.faint, "grid": theme.grid,
+            "line": theme.line, "mild": theme.event, "mild-ink": theme.event_ink,
+            "alarm": theme.kinds["jump"], "up": theme.kinds["stale_feed"],
         }
+        assert charted.items() <= colours.items()

@@ -43,23 +43,26 @@ def call(browser, service_of):
 
 def test_prices_of_any_magnitude_can_be_read(call):
     written = {
-        67187.33589: "67,187.34", 100: "100.00", 99.99: "99.9900", 2.35912: "2.3591", 1: "1.0000", 0.43215: "0.4322",
-        0.000012345678: "0.00001235", 1.2e-9: "0.000000001200", 3.21e-15: "3.210e\u221215",
-        1_234_567_890.1: "1,234,567,890.10", 5e12: "5.000e+12",
+        67187.33589: "67,187.34", 100: "100.00", 99.99: "99.9900", 2.35912: "2.3591", 1: "1.0000",
+        0.43215: "0.4322", 0.000012345678: "0.00001235", 1.2e-9: "0.000000001200",
+        3.21e-15: "3.210e\u221215", 5e12: "5.000e+12", 1_234_567_890.1: "1,234,567,890.10",
     }
     assert {value: call("words.js", "price", value) for value in written} == written
 
 
 def test_shares_are_signed_percentages(call):
-    written = {0.0123: "+1.23\u202f%", -0.5: "\u221250.00\u202f%", 0.00001: "0.00\u202f%", 12.5: "+1,250.00\u202f%"}
+    written = {
+        0.0123: "+1.23\u202f%", -0.5: "\u221250.00\u202f%", 0.00001: "0.00\u202f%",
+        12.5: "+1,250.00\u202f%",
+    }
     assert {value: call("words.js", "percent", value) for value in written} == written
 
 
 def test_spans_are_as_long_as_people_say_them(call):
     minute, hour = 60_000, 3_600_000
     written = {
-        -5: "0 s", 59_999: "59 s", minute: "1 min", hour - 1: "59 min", hour: "1 h", 3 * hour + 5 * minute: "3 h 5 min",
-        48 * hour: "2 days", 1000 * hour: "41 days",
+        -5: "0 s", 59_999: "59 s", minute: "1 min", hour - 1: "59 min", hour: "1 h",
+        3 * hour + 5 * minute: "3 h 5 min", 48 * hour: "2 days", 1000 * hour: "41 days",
     }
     assert {value: call("words.js", "span", value) for value in written} == written
 

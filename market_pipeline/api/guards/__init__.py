@@ -1,1 +1,1 @@
-"""What stands before the endpoints: small ASGI middlewares that refuse with a problem document, one a file."""
+"""What stands before the endpoints: ASGI middlewares, one a file, that refuse with a problem document."""

@@ -22,7 +22,8 @@ class ForeignSites:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] not in _CHANGE_NOTHING and _is_foreign(Headers(scope=scope)):
+        changes = scope["type"] == "http" and scope["method"] not in _CHANGE_NOTHING
+        if changes and _is_foreign(Headers(scope=scope)):
             detail = "A page of another site sent this request; only this API's own page and programs may."
             refusal = problem_response(Request(scope), ApiProblem(403, "foreign-site", detail))
             await refusal(scope, receive, send)

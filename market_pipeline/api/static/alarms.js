@@ -6,10 +6,12 @@ import * as words from "./words.js";
 
 const KINDS = {
   jump: "Jump", large_move: "Large move", market_move: "Market move", idiosyncratic: "Left the market",
-  user_threshold: "5 % or more", gap_move: "Move over a gap", bad_tick: "Bad tick", stale_feed: "Feed stood still",
+  user_threshold: "5 % or more", gap_move: "Move over a gap", bad_tick: "Bad tick",
+  stale_feed: "Feed stood still",
 };
 const SCOPES = {
-  market: "the whole market", idiosyncratic: "this coin alone", mixed: "partly the market", unknown: "market not known",
+  market: "the whole market", idiosyncratic: "this coin alone", mixed: "partly the market",
+  unknown: "market not known",
 };
 
 /** Show `rows` of /anomalies; `open(id)` shows the document of one, or is false where its link can do so. */

@@ -1,4 +1,4 @@
-// Elements from data. Text goes in as text, never as markup, so nothing that was stored can become part of the page.
+// Elements from data. Text goes in as text, never as markup: nothing stored becomes part of the page.
 
 const SVG = "http://www.w3.org/2000/svg";
 

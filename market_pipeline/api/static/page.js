@@ -50,7 +50,8 @@ function show({ settings, budget, alarms, rows }, ready) {
   showState(at("state"), ready, budget);
   showSymbols(at("symbols"), rows.map((row) => ({ ...row, stale: stale.has(row.symbol) })));
   showAlarms(at("alarms"), alarms.anomalies, opened);
-  tell(at("alarms-summary"), summary(alarms.anomalies, alarms.next_cursor !== null, !stale.size));
+  const fresh = ready !== null && !stale.size;
+  tell(at("alarms-summary"), summary(alarms.anomalies, alarms.next_cursor !== null, fresh));
   at("key").hidden = !rows.some(({ points }) => points.length);
   at("content").hidden = false;
   document.body.classList.remove("old");

@@ -18,7 +18,8 @@ export async function series(symbol) {
   const start = new Date(from).toISOString();
   const page = await ask(`prices/${encodeURIComponent(symbol)}?start=${start}&limit=${MOST_ROWS}`);
   const fresh = page.points.map((point) => [Date.parse(point.timestamp), point.price]).reverse();
-  const before = anew ? [] : known.points.filter(([time]) => time >= begin && time < (fresh[0]?.[0] ?? Infinity));
+  const next = fresh[0]?.[0] ?? Infinity;
+  const before = anew ? [] : known.points.filter(([time]) => time >= begin && time < next);
   const points = [...before, ...fresh];
   kept.set(symbol, { points, asked: anew ? Date.now() : known.asked });
   return points;

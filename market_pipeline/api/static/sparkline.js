@@ -10,8 +10,10 @@ const EDGE = 5;
 
 /** An empty picture; `draw` fills it. */
 export function sparkline() {
-  return drawn("svg", { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" },
-    drawn("g", { class: "silences" }), drawn("path", { class: "line" }), drawn("path", { class: "alarms" }));
+  const parts = [["g", "silences"], ["path", "line"], ["path", "alarms"]];
+  const size = { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none" };
+  const made = parts.map(([name, kind]) => drawn(name, { class: kind }));
+  return drawn("svg", { class: "spark", role: "img", ...size }, ...made);
 }
 
 /** Draw `track` (see track.js) of `symbol`; `alarms` are times. */
@@ -36,13 +38,14 @@ function pathOf(points, x, y) {
 
 /** An event of the market has the time of one coin's quote; the others have theirs some seconds apart. */
 function nearest(points, time) {
-  return points.reduce((best, point) => (Math.abs(point[0] - time) < Math.abs(best[0] - time) ? point : best));
+  const far = ([at]) => Math.abs(at - time);
+  return points.reduce((best, point) => (far(point) < far(best) ? point : best));
 }
 
 function heightOf({ low, high }) {
   const room = HEIGHT - 2 * EDGE;
   if (high <= low) return () => HEIGHT / 2;
-  return (price) => round(HEIGHT - EDGE - (Math.min(Math.max((price - low) / (high - low), 0), 1)) * room);
+  return (price) => round(HEIGHT - EDGE - Math.min(Math.max((price - low) / (high - low), 0), 1) * room);
 }
 
 function inWords(symbol, track, alarms) {

@@ -10,7 +10,8 @@ const MILD = new Set(["quiet-market", "no-prices-yet"]);
 /** Show `conditions` ({kind, detail}) on top of the page, nothing if there are none. */
 export function showConditions(box, conditions) {
   keyed(box, conditions, ({ kind, detail }) => `${kind} ${detail}`, ({ kind, detail }) => {
-    const made = element("p", { class: MILD.has(kind) ? "banner mild" : "banner bad", "data-kind": kind }, detail);
+    const weight = MILD.has(kind) ? "mild" : "bad";
+    const made = element("p", { class: `banner ${weight}`, "data-kind": kind }, detail);
     made.update = () => {};
     return made;
   });
@@ -19,7 +20,8 @@ export function showConditions(box, conditions) {
 /** Show the answers of /readyz and /budget; one that is null could not be had. */
 export function showState(list, ready, budget) {
   const cells = [];
-  if (ready) cells.push({ name: "Scheduler", ...scheduler(ready) }, { name: "Prices", ...freshness(ready.symbols) });
+  if (ready) cells.push({ name: "Scheduler", ...scheduler(ready) });
+  if (ready) cells.push({ name: "Prices", ...freshness(ready.symbols) });
   if (budget) cells.push({ name: "Requests", ...requests(budget) });
   keyed(list, cells, (cell) => cell.name, create);
 }
@@ -41,7 +43,8 @@ function scheduler({ scheduler_alive: alive, daemons }) {
   const heard = seconds === null ? "" : `heard ${words.span(seconds * 1000)} ago`;
   if (alive === null) return { value: "not known", detail: "Dagster's storage cannot be read", bad: true };
   if (alive) return { value: "alive", detail: heard };
-  return { value: seconds === null ? "never started" : "dead", detail: heard || "prices are not collected", bad: true };
+  if (seconds === null) return { value: "never started", detail: "prices are not collected", bad: true };
+  return { value: "dead", detail: heard, bad: true };
 }
 
 function freshness(symbols) {
@@ -56,13 +59,12 @@ function freshness(symbols) {
 
 function requests(budget) {
   const { cool_down_until: until, credits_left: credits, monthly_credits: most } = budget;
+  const [left, limit] = [budget.left_this_minute, budget.requests_per_minute].map(words.whole);
   const pause = until ? Date.parse(until) - now() : 0;
   const renews = words.date(Date.parse(budget.renews_at));
   return {
-    value: pause > 0
-      ? `paused for ${words.span(pause)}`
-      : `${words.whole(budget.left_this_minute)} of ${words.whole(budget.requests_per_minute)} left this minute`,
-    detail: credits === null ? `${words.whole(budget.credits_used)} used this month, no monthly limit`
+    value: pause > 0 ? `paused for ${words.span(pause)}` : `${left} of ${limit} left this minute`,
+    detail: credits === null ? "no monthly limit"
       : `${words.whole(credits)} of ${words.whole(most)} credits left until ${renews}`,
     bad: pause > 0 || credits === 0,
   };

@@ -11,9 +11,9 @@ const SILENT_INTERVALS = 3.1;
 const NEIGHBOURS = 9;
 
 /**
- * `points` ([time, price] by time, reaching back REACH_MS) as seen at `end`: those of the last day in unbroken
- * `stretches`, the `silences` between, before and after them, lowest and highest price, and the share by which
- * the newest differs from the one of a day ago (null if either is missing, as after an outage).
+ * `points` ([time, price] by time, reaching back REACH_MS) as seen at `end`: those of the last day in
+ * unbroken `stretches`, the `silences` between, before and after them, lowest and highest price, and the
+ * share by which the newest differs from the one of a day ago (null if either is missing).
  */
 export function trackOf(points, end) {
   const start = end - SPAN_MS;

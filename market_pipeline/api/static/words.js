@@ -14,7 +14,8 @@ export function price(value) {
   if (value >= 1e12 || value < 1e-9) return value.toExponential(3).replace("-", MINUS);
   if (value >= 100) return decimals(value, 2, 2);
   if (value >= 1) return decimals(value, 4, 4);
-  return new Intl.NumberFormat("en-US", { minimumSignificantDigits: 4, maximumSignificantDigits: 4 }).format(value);
+  const digits = { minimumSignificantDigits: 4, maximumSignificantDigits: 4 };
+  return new Intl.NumberFormat("en-US", digits).format(value);
 }
 
 /** A share as a signed percentage: 0.0123 is +1.23 %. */
@@ -29,7 +30,8 @@ export function whole(value) {
 }
 
 function decimals(value, least, most) {
-  return new Intl.NumberFormat("en-US", { minimumFractionDigits: least, maximumFractionDigits: most }).format(value);
+  const digits = { minimumFractionDigits: least, maximumFractionDigits: most };
+  return new Intl.NumberFormat("en-US", digits).format(value);
 }
 
 /** How long, from milliseconds: 40 s, 12 min, 3 h 5 min, 4 days. */
