@@ -123,6 +123,11 @@ class BudgetExhausted(TransientError):
         super().__init__(verdict, endpoint=endpoint, attempts=0, retry_after=retry_after)
         self.args = (f"GET {endpoint} was not sent: {verdict}",)
 
+    def after(self, error: BaseException) -> "BudgetExhausted":
+        """The same, of a request that was to repeat one that met `error`: that is what has to be mended."""
+        verdict = f"{self.verdict} It was to be sent again: {error}"
+        return BudgetExhausted(verdict, endpoint=self.endpoint, retry_after=self.retry_after or 0.0)
+
     @property
     def affects_all(self) -> bool:
         return True

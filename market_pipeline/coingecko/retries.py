@@ -41,13 +41,15 @@ def with_retries(
     `RETRIED_STATUSES`: after 0.5 s, 1 s and 2 s, each +-0.2 s, or after what the server asks if that
     is longer: then the pause that the budget keeps for everybody is over as well. If the server asks
     for more than `longest_wait` seconds, or after the last attempt, its error is raised. A 429 that
-    comes again after a minute of waiting for it is the last: the month's credits may be gone.
+    comes again after a minute of waiting for it is the last: the month's credits may be gone. A budget
+    that ends between two attempts says what the attempt before met.
     """
     limited = 0.0
+    before: BaseException | None = None
 
     def announce(state: RetryCallState) -> None:
-        nonlocal limited
-        error = state.outcome.exception() if state.outcome else None
+        nonlocal limited, before
+        before = error = state.outcome.exception() if state.outcome else None
         limited += state.upcoming_sleep if isinstance(error, RateLimited) else 0.0
         logger.warning("Asking again in %.1f s: %s", state.upcoming_sleep, error)
 
@@ -70,6 +72,10 @@ def with_retries(
         if limited < LIMIT_SECONDS:
             raise
         raise error.with_verdict(STILL_LIMITED) from None
+    except BudgetExhausted as error:
+        if before is None:
+            raise
+        raise error.after(before) from None
 
 
 def asked_pause(error: CoinGeckoError) -> tuple[float | None, str]:

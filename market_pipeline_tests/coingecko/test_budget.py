@@ -94,14 +94,17 @@ def test_an_exhausted_budget_sends_nothing_says_so_and_is_not_asked_again(
     assert (simulator.requests, waits, recorder.told, asking.requests_sent) == ([], [], [], 0)
 
 
-def test_a_budget_that_ends_between_two_attempts_ends_the_retries(
+def test_a_budget_that_ends_between_two_attempts_ends_the_retries_and_names_what_they_were_for(
     simulator: Simulator, recorder: Recorder, asking: CoinGeckoClient
 ) -> None:
+    """Whoever reads of the budget alone would allow more requests to a server that does not answer."""
     recorder.left = 1
     simulator.add_fault(Fault(kind="status", status=503, times=None))
-    with asking, pytest.raises(BudgetExhausted):
+    said = "nothing is left. It was to be sent again: GET /ping answered 503"
+    with asking, pytest.raises(BudgetExhausted, match=said) as caught:
         asking.ping()
     assert recorder.told == [("503", None)]
+    assert caught.value.retry_after == 90.0
 
 
 @pytest.mark.parametrize(
