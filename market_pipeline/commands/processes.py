@@ -4,20 +4,22 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from market_pipeline.commands.process_groups import end_group, kill_group
 from market_pipeline.commands.relay import Relay
 from market_pipeline.logs import get_logger
 
 logger = get_logger(__name__)
 
-GRACE_SECONDS = 20.0
-_LEFTOVER_SECONDS = 5.0
 _POLL_SECONDS = 0.2
+_TELLING_SECONDS = 2.0
+_STOPPING = "Stopping; this takes some seconds. Press Ctrl-C again to kill everything."
 # SIGHUP is a terminal that was closed; Windows has none.
 _STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -51,11 +53,16 @@ class Processes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         _on_stop_signals(self._kill)
-        logger.info("Stopping; this takes some seconds. Press Ctrl-C again to kill everything.")
+        telling = threading.Thread(target=logger.info, args=(_STOPPING,), name="stopping", daemon=True)
+        telling.start()
+        telling.join(_TELLING_SECONDS)
         for child in reversed(self._children):
-            _end(child)
+            end_group(child)
         for relay in self._relays:
             relay.drain()
+        if telling.is_alive():
+            # Whoever reads standard error has stopped doing so, and Python's own end would wait for it.
+            os._exit(0 if kind is Stopped else 1)
         for number, handler in self._former.items():
             signal.signal(number, handler)
         return kind is Stopped
@@ -91,56 +98,9 @@ class Processes:
         # A closed terminal hangs up more than once, which is nobody's impatience.
         if number in (signal.SIGINT, signal.SIGTERM):
             for child in self._children:
-                _kill_group(child)
+                kill_group(child)
 
 
 def _on_stop_signals(handler: Callable[[int, FrameType | None], None]) -> None:
     for number in _STOP_SIGNALS:
         signal.signal(number, handler)
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Ask the child to end, then what is left of its group, then insist.
-
-    The child is asked alone because it ends its own children in order; asked all at once they would
-    quarrel on the terminal. What is left after that is a run at work: asked, it reports that it was
-    interrupted.
-    """
-    if sys.platform == "win32":
-        child.terminate()
-        child.wait()
-        return
-    if child.poll() is None:
-        child.send_signal(signal.SIGINT)
-    try:
-        child.wait(GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        pass
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if not _signal_group(child, number):
-            break
-        _wait_for_group(child)
-    child.wait()
-
-
-def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    if sys.platform == "win32":
-        child.kill()
-    else:
-        _signal_group(child, signal.SIGKILL)
-
-
-def _wait_for_group(child: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _LEFTOVER_SECONDS
-    while time.monotonic() < deadline and _signal_group(child, 0):
-        child.poll()
-        time.sleep(_POLL_SECONDS)
-
-
-def _signal_group(child: subprocess.Popen[bytes], number: int) -> bool:
-    """Whether there still was somebody in the child's group to receive the signal."""
-    try:
-        os.killpg(child.pid, number)
-    except ProcessLookupError:
-        return False
-    return True

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -125,6 +126,23 @@ def test_a_terminal_that_is_gone_stops_nothing_from_ending(written, tmp_path, mo
         time.sleep(0.3)
         signal.raise_signal(number)
     assert child.returncode is not None
+
+
+@pytest.mark.slow
+def test_a_reader_that_stands_still_keeps_nothing_from_ending(tmp_path):
+    """Everybody who writes waits for it, so nobody must be waited for."""
+    code = "import os; open('child', 'w').write(str(os.getpid()))\nwhile True: print('x' * 1000, flush=True)"
+    command = [sys.executable, "-m", "market_pipeline.commands.relayed", sys.executable, "-c", code]
+    reader, writer = os.pipe()
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=writer)
+    os.close(writer)
+    until(lambda: select.select([reader], [], [], 0)[0])
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    os.close(reader)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "child").read_text()), 0)
 
 
 def test_a_process_that_lives_on_is_not_waited_for(monkeypatch, written):
