@@ -17,10 +17,14 @@ logger = get_logger(__name__)
 
 HEADER = "X-Request-ID"
 
-# https://www.w3.org/TR/trace-context/#traceparent-header-field-values
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+# https://www.w3.org/TR/trace-context/#traceparent-header-field-values; only versions after 00 may have more.
+_TRACEPARENT = re.compile(
+    r"(?!ff|00-.{53})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
+)
 # As long as a run id in the tables may be.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{8,64}")
+# Servers take addresses of 64 kB, which none of ours is.
+_LONGEST_PATH = 200
 
 
 def trace_id_of(headers: Mapping[str, str]) -> str:
@@ -57,6 +61,7 @@ class Tracing:
         """Let the application answer and log it; the error that broke an answer under way, or None."""
         started = time.perf_counter()
         status = 0
+        path = scope["path"] if len(scope["path"]) <= _LONGEST_PATH else f"{scope['path'][:_LONGEST_PATH]}..."
 
         async def send_traced(message: Message) -> None:
             nonlocal status
@@ -68,7 +73,7 @@ class Tracing:
         try:
             await self._app(scope, receive, send_traced)
         except Exception as error:
-            logger.exception("%s %s failed", scope["method"], scope["path"])
+            logger.exception("%s %s failed", scope["method"], path)
             if status:
                 return error
             await internal_error(Request(scope))(scope, receive, send_traced)
@@ -76,8 +81,6 @@ class Tracing:
             took = round(1000 * (time.perf_counter() - started), 1)
             told: dict[str, Any] = {"status_code": status or None, "duration_ms": took}
             if symbol := scope.get("path_params", {}).get("symbol"):
-                told["symbol"] = str(symbol).upper()
-            logger.info(
-                "%s %s answered %s", scope["method"], scope["path"], status or "nothing", extra=told
-            )
+                told["symbol"] = str(symbol)[:_LONGEST_PATH].upper()
+            logger.info("%s %s answered %s", scope["method"], path, status or "nothing", extra=told)
         return None

@@ -150,6 +150,14 @@ def test_a_path_cannot_forge_a_line(app, written):
     assert {line["trace_id"] for line in written()} == {"forged-request", "escape-request"}
 
 
+def test_a_path_as_long_as_a_server_takes_is_no_such_line(app, written):
+    with TestClient(app, base_url=LOCAL) as client:
+        client.get(f"/testing/thread/{'x' * 60_000}")
+    begun, ended, answered = written()
+    assert answered["message"].startswith("GET /testing/thread/xxx") and answered["message"].endswith("x... answered 200")
+    assert len(json.dumps(answered)) < 1000
+
+
 def test_the_ids_of_strangers_are_no_way_into_a_line(app, written):
     with TestClient(app, base_url=LOCAL) as client:
         for given in ("x" * 65, "a b c d e f", 'quote"quote"', "short", ""):
