@@ -26,6 +26,7 @@ from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.bookkeeping import request_budgets
+from market_pipeline.symbols import parse_catalogue
 
 UTC = timezone.utc
 
@@ -55,6 +56,20 @@ def chosen(simulator, sqlite_database, monkeypatch):
 
 def keyless(**changes):
     return {"coingecko_plan": "keyless", "coingecko_api_key": None, **changes}
+
+
+def test_the_symbols_are_read_once_however_many_there_are(monkeypatch):
+    """Once for each of 250 took most of a second, at every request to CoinGecko and to /budget."""
+    read = []
+
+    def reading(text):
+        read.append(text)
+        return parse_catalogue(text)
+
+    many = load_settings(None, market_symbols=",".join(f"C{number}=coin-{number}" for number in range(250)))
+    monkeypatch.setattr("market_pipeline.settings.parse_catalogue", reading)
+    live_reserve(many)
+    assert len(read) == 1
 
 
 @pytest.mark.parametrize(
