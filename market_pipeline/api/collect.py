@@ -13,7 +13,7 @@ from market_pipeline.api.price_documents import LatestPrice
 from market_pipeline.api.price_formats import point_as_json
 from market_pipeline.api.problems import problems
 from market_pipeline.api.query import SymbolInPath
-from market_pipeline.api.service import Service, ServiceOf
+from market_pipeline.api.service import Service
 from market_pipeline.logs import bound
 
 
@@ -58,7 +58,7 @@ async def _gate_of(request: Request) -> Gate:
     ),
 )
 async def collect_one(
-    request: Request, symbol: SymbolInPath, service: ServiceOf, gate: Annotated[Gate, Depends(_gate_of)]
+    request: Request, symbol: SymbolInPath, gate: Annotated[Gate, Depends(_gate_of)]
 ) -> Response:
     """Ask CoinGecko for the current price of a symbol, store it, and tell Dagster so.
 
@@ -66,8 +66,12 @@ async def collect_one(
     stored. What is refused goes into the quarantine instead. It takes one request of the shared budget and
     waits a few seconds for it at most; `Retry-After` of a 429 or 503 tells when to come again.
     """
-    await gate.admit(request.client.host if request.client else "unknown")
-    name = service.symbol(symbol)
-    with bound(symbol=name):
-        point = await gate.run(lambda own: collect_once(own, name))
-    return Response(point_as_json(name, point), headers={"Cache-Control": "no-store"}, media_type=JSON)
+    client = request.client.host if request.client else "unknown"
+    body = await gate.run(client, lambda service: _collected(service, symbol))
+    return Response(body, headers={"Cache-Control": "no-store"}, media_type=JSON)
+
+
+def _collected(service: Service, given: str) -> bytes:
+    symbol = service.symbol(given)
+    with bound(symbol=symbol):
+        return point_as_json(symbol, collect_once(service, symbol))

@@ -20,8 +20,6 @@ from market_pipeline.storage.engine import Database
 RUNNING = 20
 # As many more wait for a thread.
 AT_ONCE = 2 * RUNNING
-# They only ask the database; on SQLite one after the other.
-_CHECKING = 4
 
 Result = TypeVar("Result")
 
@@ -32,13 +30,24 @@ class Gate:
     def __init__(self, service: Service) -> None:
         self._service = replace(service, database=Database(service.database.url))
         self._limit = ClientLimit(self._service.database)
-        self._checking = anyio.CapacityLimiter(_CHECKING)
         self._running = anyio.CapacityLimiter(RUNNING)
         self._at_once = 0
 
-    async def admit(self, client: str) -> None:
-        """An ApiProblem 429 if `client` asked too often; else this request counts."""
-        wait = await anyio.to_thread.run_sync(self._limit.admit, client, limiter=self._checking)
+    async def run(self, client: str, call: Callable[[Service], Result]) -> Result:
+        """What `call` returns, made for `client` in a thread to its end, even if nobody waits any more.
+
+        An ApiProblem 503 if too many are under way, 429 if `client` asked too often.
+        """
+        with self._place():
+            return await anyio.to_thread.run_sync(self._made, client, call, limiter=self._running)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._service.database.dispose()
+
+    def _made(self, client: str, call: Callable[[Service], Result]) -> Result:
+        # It asks the database, which may keep it waiting: who is not admitted yet has a place already.
+        wait = self._limit.admit(client)
         if wait:
             seconds = math.ceil(wait)
             raise ApiProblem(
@@ -46,18 +55,7 @@ class Gate:
                 f"{REQUESTS} requests in {WINDOW_SECONDS} s are what one client may send here; "
                 f"ask again in {seconds} s.", {"Retry-After": str(seconds)},
             )
-
-    async def run(self, call: Callable[[Service], Result]) -> Result:
-        """What `call` returns, made in a thread; an ApiProblem 503 if too many are under way.
-
-        It is made to its end even if nobody waits for it any more.
-        """
-        with self._place():
-            return await anyio.to_thread.run_sync(call, self._service, limiter=self._running)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._service.database.dispose()
+        return call(self._service)
 
     @contextmanager
     def _place(self) -> Iterator[None]:

@@ -106,6 +106,27 @@ def test_beyond_what_can_be_under_way_others_are_told_to_come_again(client, monk
     assert answer.headers["retry-after"] == "1"
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_locked_database_lets_no_more_wait_than_have_a_place(service_of, database, monkeypatch):
+    """Whether a client may collect is asked of the database, which another writer can hold for long."""
+    monkeypatch.setattr("market_pipeline.api.gate.AT_ONCE", 2)
+    with served(create_app(service_of())) as address:
+        told, one_is_told = [], threading.Event()
+
+        def ask():
+            told.append(requests.post(f"{address}/collect-once/BTC", timeout=60).status_code)
+            one_is_told.set()
+
+        asking = [threading.Thread(target=ask) for _ in range(3)]
+        with database.writing():
+            for thread in asking:
+                thread.start()
+            assert one_is_told.wait(20) and told == [503]
+        for thread in asking:
+            thread.join()
+    assert sorted(told) == [200, 200, 503]
+
+
 class Heard(logging.Handler):
     """The lines as the server writes them, from whichever thread."""
 
@@ -155,7 +176,7 @@ def test_clients_that_go_away_leave_nothing_taken(service_of, simulator, databas
         deadline = time.monotonic() + 20
         while (gate := app.state.gate)._at_once and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert (gate._at_once, gate._running.borrowed_tokens, gate._checking.borrowed_tokens) == (0, 0, 0)
+        assert (gate._at_once, gate._running.borrowed_tokens) == (0, 0)
     assert {row["symbol"] for row in rows(database, tables.raw_prices)} == {"BTC", "SOL"}
 
 
