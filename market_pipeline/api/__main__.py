@@ -12,9 +12,9 @@ import uvicorn
 from market_pipeline.logs import configure_logging
 from market_pipeline.settings import load_settings
 
-# Connections of one process, idle ones included; so many more than it works on at once, so few that
-# files and memory suffice. Beyond that a client is told 503.
-MOST_CONNECTIONS = 1000
+# Connections of one process, idle ones included. Each is a file, and many systems allow a process 1,024.
+# Beyond that a client is told 503.
+_MOST_CONNECTIONS = 500
 # Longer than a reverse proxy keeps them (60 s with most), so that none sends a request into a closed one.
 _KEEP_ALIVE_SECONDS = 65
 # For answers that are under way when it is told to stop.
@@ -39,7 +39,7 @@ def serve(arguments: Sequence[str]) -> None:
         server_header=False,
         # Anybody can write X-Forwarded-For; only who has named a proxy may believe it.
         proxy_headers="FORWARDED_ALLOW_IPS" in os.environ,
-        limit_concurrency=MOST_CONNECTIONS,
+        limit_concurrency=_MOST_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )

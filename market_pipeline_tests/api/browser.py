@@ -10,8 +10,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 @contextmanager
-def chromium():
-    """A running browser; the test is skipped where none is installed."""
+def chromium(*arguments):
+    """A running browser, started with `arguments`; the test is skipped where none is installed."""
     found = next(filter(_works, filter(None, map(shutil.which, NAMES))), None)
     if found is None:
         pytest.skip(f"none of {', '.join(NAMES)} works here")
@@ -19,7 +19,7 @@ def chromium():
 
     with sync_playwright() as playwright:
         # Its sandbox needs rights that containers do not give.
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", *arguments])
         try:
             yield browser
         finally:
