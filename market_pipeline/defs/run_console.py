@@ -23,6 +23,7 @@ _LEVELS = {
     dg.DagsterEventType.RUN_SUCCESS: logging.INFO,
     dg.DagsterEventType.RUN_CANCELED: logging.WARNING,
 }
+_ENDS = {dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED}
 _SEVERITIES = {dg.AssetCheckSeverity.WARN: logging.WARNING, dg.AssetCheckSeverity.ERROR: logging.ERROR}
 
 
@@ -38,15 +39,26 @@ def _console_logger(context: dg.InitLoggerContext) -> logging.Logger:
 
 
 class _Events(StandardError):
-    """Writes events, and what is logged through Dagster's own loggers."""
+    """Writes the events of one run, and what is logged through Dagster's own loggers in it."""
+
+    _started: float | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write `record`, unless it is below the level of the package's lines or one of them: those are written."""
-        line = logging.makeLogRecord({**vars(record), **_shown(record)})
+        line = logging.makeLogRecord({**vars(record), **_shown(record), **self._duration(record)})
         if not hasattr(record, ORIGIN) and line.levelno >= logging.getLogger(ROOT).level:
             handler = root_handler()
             self.setFormatter(handler.formatter if handler else LineFormatter())
             super().emit(line)
+
+    def _duration(self, record: logging.LogRecord) -> dict[str, float]:
+        """At the end of a run how long it took."""
+        event: dg.DagsterEvent | None = getattr(record, DAGSTER_META)["dagster_event"]
+        if event and event.event_type is dg.DagsterEventType.RUN_START:
+            self._started = record.created
+        if event is None or event.event_type not in _ENDS or self._started is None:
+            return {}
+        return {"duration_ms": round(1000 * (record.created - self._started), 1)}
 
 
 def _shown(record: logging.LogRecord) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from collections import Counter
 from datetime import timedelta
 
@@ -11,11 +12,12 @@ import pytest
 
 from market_pipeline.clock import utc_now
 from market_pipeline.defs.log_fields import io_fields, logged_evaluation, logged_step, run_fields
-from market_pipeline.logs import current_trace_id
+from market_pipeline.logs import current_trace_id, get_logger, log_to_stderr
 from market_pipeline.logs.context import current_fields
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.storage.engine import Database
 from market_pipeline_tests.canaries import KEY, PASSWORD, heard
+from market_pipeline_tests.logging_state import restored
 
 # As a run worker does: it loads the code location, then executes.
 RUN = """
@@ -63,6 +65,8 @@ def test_every_line_of_a_run_is_json_once_with_its_run_and_partition(tick, sqlit
     assert max(Counter(line["message"] for line in lines).values()) == 1
     events = [(line["event"], line["level"], line["job"]) for line in lines if line["logger"] == "dagster"]
     assert events == [("RUN_START", "INFO", "tick"), ("RUN_SUCCESS", "INFO", "tick")]
+    (ended,) = [line for line in lines if line.get("event") == "RUN_SUCCESS"]
+    assert ended["duration_ms"] > 0
     by_asset = {line["message"].split(":")[0]: line.get("asset") for line in lines}
     assert by_asset["GET /simple/price"] == "raw_prices,rejected_prices"
     assert by_asset["Wrote 2 rows to raw_prices"] == "raw_prices"
@@ -92,9 +96,27 @@ def test_a_run_that_fails_tells_it_once_at_error_for_people(tick, sqlite_databas
     heads = [row for row in rows if not row.startswith(" ") and row]
     failed = [row for row in heads if 'Execution of step "collect_prices" failed' in row]
     assert len(failed) == 1 and " ERROR   dagster " in failed[0] and f"trace_id={run_id}" in failed[0]
+    assert sum("event=RUN_FAILURE" in row and "duration_ms=" in row for row in heads) == 1
     assert sum("Stack Trace:" in row for row in rows) == 1, "the run's own line need not repeat the step's"
     assert any("the API key is missing or unknown" in row for row in rows)
     assert all(row[:2] == "20" and row.split(" ")[0].endswith("Z") for row in heads)
+
+
+def test_a_line_of_a_thread_that_knows_nothing_of_the_run_carries_its_id(instance, capsys):
+    """Dagster, which keeps the line for its UI, knows it."""
+    logger = get_logger("market_pipeline.threads")
+
+    @dg.asset
+    def threaded(context: dg.AssetExecutionContext) -> None:
+        thread = threading.Thread(target=logger.info, args=("in a thread",), kwargs={"extra": {"symbol": "BTC"}})
+        thread.start()
+        thread.join()
+
+    with restored():
+        log_to_stderr("INFO", "json")
+        run_id = dg.materialize([threaded], instance=instance).run_id
+    (line,) = [json.loads(row) for row in capsys.readouterr().err.splitlines() if "in a thread" in row]
+    assert (line["trace_id"], line["run_id"], line["symbol"]) == (run_id, run_id, "BTC")
 
 
 @pytest.mark.slow
