@@ -42,6 +42,8 @@ def create_app(service: Service, at_end: Callable[[], None] | None = None) -> Fa
         version=__version__,
         description="Cryptocurrency prices as collected, anomalies found in them, and the state of it all.",
         lifespan=lifespan,
+        # To an address with the host of the request: behind a proxy, another one and without TLS.
+        redirect_slashes=False,
         # Their pages load scripts from another host.
         docs_url=None,
         redoc_url=None,

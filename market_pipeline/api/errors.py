@@ -39,7 +39,8 @@ def _told(request: Request, error: Exception) -> Response:
 def _routed(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = _KINDS.get(error.status_code, "invalid-request")
-    detail = f"{error.detail}: {request.method} {request.url.path}. GET /openapi.json lists what there is."
+    asked = f"{request.method} {request.scope['path']}"
+    detail = f"{error.detail}: {asked}. GET /openapi.json lists what there is."
     return problem_response(request, ApiProblem(error.status_code, kind, detail, error.headers))
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
@@ -32,6 +33,8 @@ TITLES = {
     "foreign-site": "Another site's page may not ask this",
     "unknown-host": "This host name is not served",
     "body-too-large": "The request's body is too large",
+    "address-too-long": "The address is too long",
+    "headers-too-large": "The request's headers are too large",
     "not-acceptable": "No format that the client accepts",
     "not-found": "There is nothing at this address",
     "method-not-allowed": "This address does not take that method",
@@ -75,7 +78,8 @@ def problem_response(request: Request, problem: ApiProblem) -> Response:
         "title": TITLES[problem.kind],
         "status": problem.status,
         "detail": problem.detail,
-        "instance": request.url.path,
+        # Not request.url, which puts the Host header before it: that may be no name at all.
+        "instance": quote(request.scope["path"]),
         "trace_id": current_trace_id() or "none",
         **problem.members,
     }

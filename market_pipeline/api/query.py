@@ -1,6 +1,7 @@
 """What the parameters of a request may look like: each once, none that is not known, nothing almost right."""
 
 import re
+from collections import Counter
 from datetime import date
 from typing import Annotated, Any
 
@@ -19,8 +20,8 @@ class Parameters(BaseModel):
 
 async def each_once(request: Request) -> None:
     """Refuse a request that names a parameter twice: nobody could say which one is meant."""
-    names = [name for name, _ in request.query_params.multi_items()]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    if twice := sorted(name for name, times in given.items() if times > 1):
         raise invalid("query." + twice[0], "is given more than once; give it once")
 
 

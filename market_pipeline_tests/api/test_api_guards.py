@@ -152,6 +152,25 @@ def test_pages_of_other_sites_change_nothing(client, headers, foreign):
     assert client.get("/healthz", headers=headers).status_code == 200, "whoever cannot read it may still ask"
 
 
+def test_an_address_of_many_parameters_is_not_taken_apart(client):
+    """The longest that are of use have some hundred bytes; with 60 kB one request kept all others waiting."""
+    query = "&".join(f"p{number}=" for number in range(400))
+    assert_problem(client.get(f"/symbols?{query}"), 414, "address-too-long")
+    assert client.get(f"/prices/BTC?cursor={'a' * 200}").status_code == 404
+
+
+def test_large_headers_are_refused_and_those_of_a_browser_with_many_cookies_are_not(client):
+    assert client.get("/healthz", headers={"Cookie": "a" * 16_000}).status_code == 200
+    for name in ("Accept", "Cookie"):
+        assert_problem(client.get("/healthz", headers={name: "a" * 33_000}), 431, "headers-too-large")
+
+
+@pytest.mark.parametrize("path", ["/prices/BTC/", "/healthz/"])
+def test_nobody_is_sent_to_another_address(client, path):
+    """It would have the name and the scheme by which a proxy asks, and a token would follow in the open."""
+    assert_problem(client.get(path, follow_redirects=False), 404, "not-found")
+
+
 def test_a_large_body_is_refused_before_it_is_sent(address):
     """The announcement alone is answered, and the connection is closed: nothing waits for the rest."""
     answer = told(address, b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1025\r\n\r\n")

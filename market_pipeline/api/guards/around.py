@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from market_pipeline.api.guards.body_size import BodySize
 from market_pipeline.api.guards.foreign_sites import ForeignSites
+from market_pipeline.api.guards.head_size import HeadSize
 from market_pipeline.api.guards.hosts import Hosts
 from market_pipeline.api.guards.token import Token, describe_token
 from market_pipeline.settings import Settings
@@ -21,3 +22,4 @@ def guard(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(ForeignSites)
     if settings.api_token is None and not settings.api_without_token:
         app.add_middleware(Hosts)
+    app.add_middleware(HeadSize)
