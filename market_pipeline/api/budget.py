@@ -34,7 +34,7 @@ class BudgetDocument(BaseModel):
     cool_down_until: datetime | None = Field(description="Nobody may ask before, UTC; null without a pause.")
     cool_down_reason: str = Field(description="Why there is a pause; empty if there is none.")
     monthly_credits: int | None = Field(description="Credits of the month (UTC); null without a cap.")
-    credits_used: int = Field(description="Credits used in this month.")
+    credits_used: int = Field(description="Credits used in this month; 0 without a cap.")
     credits_left: int | None = Field(description="Credits left in this month; null without a cap.")
     reserve: int = Field(description="Those of the left credits that are kept for live ticks.")
     renews_at: datetime = Field(description="When the credits renew, UTC.")

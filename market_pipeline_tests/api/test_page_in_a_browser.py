@@ -243,6 +243,7 @@ def test_a_database_that_fails_is_said_and_so_is_its_return(opened, database, al
         connection.execute(text("ALTER TABLE raw_prices RENAME TO away"))
     tab.come_back()
     told(page, "The database cannot be read.")
+    assert "(trace id " in page.locator(".banner").inner_text()
     with database.writing() as connection:
         connection.execute(text("ALTER TABLE away RENAME TO raw_prices"))
     tab.come_back()

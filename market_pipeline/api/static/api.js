@@ -9,7 +9,7 @@ export class Unauthorized extends Error {}
 /** Nobody answers, or nothing that can be understood. */
 export class Unreachable extends Error {}
 
-/** The API answers with a problem; its detail is the message. */
+/** The API answers with a problem; its detail is the message, with the id by which the log has more. */
 export class Refused extends Error {}
 
 let ahead = 0;
@@ -42,8 +42,12 @@ export async function ask(path) {
   if (answer.status === 401) throw new Unauthorized();
   const document = parsed(text);
   if (document === null) throw new Unreachable(path);
-  if (!answer.ok) throw new Refused(document.detail ?? `${path}: ${answer.status}`);
+  if (!answer.ok) throw new Refused(told(document) ?? `${path}: ${answer.status}`);
   return document;
+}
+
+function told({ detail, trace_id: id }) {
+  return detail && id ? `${detail} (trace id ${id})` : detail;
 }
 
 function parsed(text) {
