@@ -42,7 +42,6 @@ def execute(options: argparse.Namespace) -> int:
     require_free(options.port, "the Dagster UI")
     port = free_port()
     settings = demo_settings(project, port, options.port)
-    api_port = _port_of_the_api()
     configure_logging(settings)
     with own_home(project, HOME) as home:
         database = Database(settings.database)
@@ -54,6 +53,7 @@ def execute(options: argparse.Namespace) -> int:
             _wait_until_ready(port)
             if not latest_quotes(database, settings.catalogue.symbols):
                 _fill_history(settings, environment, home)
+            api_port = _port_of_the_api()
             logger.info(
                 "Demo is starting; open http://%s:%s, or http://%s:%s for the API and its page",
                 HOST, options.port, HOST, api_port,
