@@ -11,25 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from market_pipeline.storage.errors import DatabaseUnavailable
+from market_pipeline.storage.pool import BUSY_SECONDS, POOL, sqlite_engine
 
 # What statements call the file that a connection was given beside its own.
 EXCHANGE = "exchange"
 
-_BUSY_SECONDS = 30
 _CONNECT_SECONDS = 10
-# So many threads at the same time get a connection, and it stays open: SQLAlchemy's own numbers, but for its
-# closing those above five after each use and opening them again.
-_POOL: dict[str, Any] = {"pool_size": 15, "max_overflow": 0}
-# First of all the patience: the change to WAL may have to wait for another process that makes it.
-_PRAGMAS = (
-    f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}",
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=NORMAL",
-)
 
 
 class Database:
@@ -76,35 +67,17 @@ class Database:
     @cached_property
     def _readers(self) -> Engine:
         if self.dialect == "sqlite":
-            return self._sqlite("BEGIN")
+            return sqlite_engine(self.url, "BEGIN")
         return self._writers.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     @cached_property
     def _writers(self) -> Engine:
         if self.dialect == "sqlite":
-            return self._sqlite("BEGIN IMMEDIATE")
+            return sqlite_engine(self.url, "BEGIN IMMEDIATE")
         arguments = {"application_name": "market_pipeline", "connect_timeout": _CONNECT_SECONDS}
         return create_engine(
-            self.url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True, **_POOL
+            self.url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True, **POOL
         )
-
-    def _sqlite(self, begin: str) -> Engine:
-        engine = create_engine(
-            self.url, connect_args={"timeout": _BUSY_SECONDS}, hide_parameters=True, **_POOL
-        )
-
-        @event.listens_for(engine, "connect")
-        def prepare(connection: Any, record: Any) -> None:
-            # The driver must not begin transactions by itself: it does so too late.
-            connection.isolation_level = None
-            for pragma in _PRAGMAS:
-                connection.execute(pragma)
-
-        @event.listens_for(engine, "begin")
-        def start(connection: Connection) -> None:
-            connection.exec_driver_sql(begin)
-
-        return engine
 
     @contextmanager
     def _transaction(self, engine: Engine, attached: Path | None) -> Iterator[Connection]:
@@ -129,7 +102,7 @@ class Database:
             if not folder.is_dir():
                 why = f"the folder {folder} does not exist"
             elif "locked" in why:
-                why = f"another writer has held its lock for {_BUSY_SECONDS} s; wait for it or end it"
+                why = f"another writer has held its lock for {BUSY_SECONDS} s; wait for it or end it"
             return f"The SQLite file {self.url.database} cannot be opened: {why}. DATABASE_URL names it."
         where = f"{self.url.host or self.url.query.get('host', 'localhost')}:{self.url.port or 5432}"
         name = f"PostgreSQL database {self.url.database} at {where}"

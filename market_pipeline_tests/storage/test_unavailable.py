@@ -116,7 +116,7 @@ def test_a_connection_that_died_in_the_pool_is_replaced(postgres_database, postg
 
 
 def test_a_writer_that_waits_in_vain_says_who_is_in_the_way(sqlite_database, make, monkeypatch):
-    monkeypatch.setattr("market_pipeline.storage.engine._PRAGMAS", ("PRAGMA busy_timeout=50",))
+    monkeypatch.setattr("market_pipeline.storage.pool._PRAGMAS", ("PRAGMA busy_timeout=50",))
     impatient = Database(sqlite_database.url)
     with sqlite_database.writing():
         with pytest.raises(DatabaseUnavailable, match="another writer has held its lock for 30 s"):
