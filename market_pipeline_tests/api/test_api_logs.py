@@ -153,8 +153,8 @@ def test_a_path_cannot_forge_a_line(app, written):
 def test_a_path_as_long_as_a_server_takes_is_no_such_line(app, written):
     with TestClient(app, base_url=LOCAL) as client:
         client.get(f"/testing/thread/{'x' * 60_000}")
-    begun, ended, answered = written()
-    assert answered["message"].startswith("GET /testing/thread/xxx") and answered["message"].endswith("x... answered 200")
+    (answered,) = [line for line in written() if "status_code" in line]
+    assert answered["message"].startswith("GET /testing/thread/xxx") and "x... answered" in answered["message"]
     assert len(json.dumps(answered)) < 1000
 
 
