@@ -4,6 +4,7 @@ import json
 from datetime import datetime
 from typing import Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Response
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -12,6 +13,7 @@ from market_pipeline.api.health_documents import Alive, Readiness
 from market_pipeline.api.problems import ApiProblem, problems
 from market_pipeline.api.readiness import State, conditions, look
 from market_pipeline.api.service import Service, ServiceOf
+from market_pipeline.api.state_threads import StateThreads
 from market_pipeline.clock import iso
 from market_pipeline.logs import get_logger
 from market_pipeline.storage.errors import SchemaMismatch, StorageError
@@ -44,20 +46,24 @@ async def healthz() -> Response:
     response_model=Readiness,
     responses=problems(not_ready=(503, _UNREACHABLE)),
 )
-def readyz(service: ServiceOf) -> Response:
+async def readyz(service: ServiceOf, threads: StateThreads) -> Response:
     """Whether the database can be read, how fresh the prices are, and whether Dagster's daemons are alive.
 
     It is 503 only where nothing can be read: what was collected is served even if nobody collects any more.
     Then the status is `degraded`, and `conditions` tell why.
     """
+    document = await to_thread.run_sync(_looked, service, limiter=threads)
+    return Response(json.dumps(document), headers=_NOT_STORED, media_type=JSON)
+
+
+def _looked(service: Service) -> dict[str, Any]:
     try:
         check_schema(service.database)
-        state = look(service)
+        return _document(service, look(service))
     except (StorageError, SQLAlchemyError) as error:
         logger.error("Not ready: %s", error)
         detail = _NOT_MIGRATED if isinstance(error, SchemaMismatch) else _UNREACHABLE
         raise ApiProblem(503, "not-ready", detail, {"Retry-After": "10"}) from None
-    return Response(json.dumps(_document(service, state)), headers=_NOT_STORED, media_type=JSON)
 
 
 def _document(service: Service, state: State) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client.exposition import choose_encoder
@@ -11,6 +12,7 @@ from prometheus_client.metrics_core import Metric
 from market_pipeline.api.metric_families import families
 from market_pipeline.api.problems import problems
 from market_pipeline.api.service import Service, ServiceOf
+from market_pipeline.api.state_threads import StateThreads
 
 router = APIRouter(tags=["state"])
 
@@ -35,7 +37,7 @@ class _Scrape:
     response_class=PlainTextResponse,
     responses=_FORMATS | problems(database_error=(500, "The database did not answer as it should.")),
 )
-def metrics(request: Request, service: ServiceOf) -> Response:
+async def metrics(request: Request, service: ServiceOf, threads: StateThreads) -> Response:
     """In the text format of Prometheus, or as OpenMetrics if `Accept` asks for it.
 
     The cost is that of what came in the last day, not of what is stored. It is 500 if the database cannot be
@@ -47,4 +49,5 @@ def metrics(request: Request, service: ServiceOf) -> Response:
     except TypeError:
         encode, media_type = choose_encoder("")
     headers = {"Cache-Control": "no-store", "Content-Type": media_type}
-    return Response(encode(_Scrape(service)), headers=headers)
+    body = await to_thread.run_sync(encode, _Scrape(service), limiter=threads)
+    return Response(body, headers=headers)

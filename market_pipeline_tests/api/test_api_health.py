@@ -1,10 +1,12 @@
 """What /healthz and /readyz say: a dead scheduler, a quiet market and a new installation look different."""
 
+import threading
 import time
 from datetime import timedelta
 
 import dagster as dg
 import pytest
+import requests
 from dagster._daemon.types import DaemonHeartbeat  # What the daemon writes has no public types.
 from dagster._utils.error import SerializableErrorInfo
 from sqlalchemy import make_url, text
@@ -18,6 +20,7 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.records import columns_of
 from market_pipeline.storage.tables import raw_prices
 from market_pipeline.storage.write import upsert
+from market_pipeline_tests.api.conftest import served
 
 SYMBOLS = ("BTC", "ETH", "SOL", "ADA", "DOT")
 MINUTE = timedelta(minutes=1)
@@ -162,6 +165,27 @@ def test_a_dagster_that_cannot_be_read_is_said_and_the_rest_told(client, databas
     assert set(kinds) == {"dagster-unreadable", "stale-prices"}
     assert (document["scheduler_alive"], document["daemons"]) == (None, None)
     assert "runs.db" not in str(document)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_those_who_wait_for_dagster_keep_no_reader_waiting(service_of, monkeypatch):
+    """Forty of them held every thread that reads."""
+    monkeypatch.setattr("market_pipeline.api.dagster_home._PATIENCE_SECONDS", 60)
+    service = service_of()
+    released = threading.Event()
+    service.dagster._thread.submit(released.wait)
+    with served(create_app(service)) as address:
+        paths = ["/readyz", "/metrics"] * 25
+        asking = [threading.Thread(target=requests.get, args=(address + path,)) for path in paths]
+        for thread in asking:
+            thread.start()
+        time.sleep(0.5)
+        try:
+            assert requests.get(f"{address}/prices/BTC", timeout=20).status_code == 200
+        finally:
+            released.set()
+        for thread in asking:
+            thread.join()
 
 
 @pytest.mark.parametrize(("spoil", "said"), [

@@ -1,0 +1,21 @@
+"""Threads for what tells the state: whoever probes often, or while Dagster takes its time, keeps no reader waiting."""
+
+from typing import Annotated
+
+import anyio
+from fastapi import Depends, Request
+
+# More of them only wait for Dagster's one thread.
+_AT_ONCE = 4
+
+
+async def _threads(request: Request) -> anyio.CapacityLimiter:
+    state = request.app.state
+    if not hasattr(state, "threads_of_state"):
+        state.threads_of_state = anyio.CapacityLimiter(_AT_ONCE)
+    threads: anyio.CapacityLimiter = state.threads_of_state
+    return threads
+
+
+# What an endpoint about the state names as a parameter, to be given as `limiter` to anyio.
+StateThreads = Annotated[anyio.CapacityLimiter, Depends(_threads)]
