@@ -36,7 +36,9 @@ SHAPES = [
     ("basic", re.compile(r"(basic\s+)(?=\S*[\d=])[A-Za-z0-9+/]{8,}=*", re.IGNORECASE), rf"\1{HIDDEN}"),
     (
         "password",
-        re.compile(r"(password(?:=|['\"]: ?))('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^\s'\"&,;)]+)", re.IGNORECASE),
+        re.compile(
+            r"(password(?:=|['\"]: ?))('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^\s'\"&,;)]+)", re.IGNORECASE
+        ),
         rf"\1{HIDDEN}",
     ),
 ]  # fmt: skip
@@ -54,7 +56,7 @@ SUSPICIOUS = (
 
 
 def spellings(secret: str) -> set[str]:
-    """`secret` as it stands in addresses and addresses within them, in JSON, in Python's own form and for libpq."""
+    """`secret` as it stands in addresses and those within them, in JSON, in Python's own form and for libpq."""
     return {
         secret,
         quote(secret),

@@ -77,7 +77,8 @@ def test_what_looks_like_a_secret_is_hidden_though_nobody_knows_it(text, shown):
     "Serving at http://127.0.0.1:8000/prices/BTC?limit=100 and http://localhost:3000.",
     "http://127.0.0.1:8000/users/me@example.com", "https://host:443?at=@home", "mail me@example.com: done",
     "postgresql+psycopg2://me:***@host/prices", "sqlite:////data/prices.db",
-    "without authorization, the server", 'the "password", it said', "the bearer of good news", "Bearer authentication is needed", "a basic understanding, Basic auth", "CG-short",
+    "without authorization, the server", 'the "password", it said',
+    "the bearer of good news", "Bearer authentication is needed", "a basic understanding, Basic auth", "CG-short",
     "set COINGECKO_API_KEY (the whole key, CG-...) and COINGECKO_PLAN", "header x-cg-demo-api-key is missing",
     "a password is needed", "password authentication failed for user", "9,600 prices of BTC, 2026-11-23|BTC...2026-11-23|DOT",
     "", " ", "a", "ünïcödé ✓",
@@ -159,7 +160,8 @@ def test_the_secrets_of_settings_are_all_there_are():
 def test_long_hostile_text_takes_no_time():
     """No pattern may try the same letters again and again: what others say goes through all of them."""
     hostile = ["://" * 20_000, "://a:" + "b" * 200_000, "password='" + "\\'" * 50_000, "x_cg_" * 40_000,
-               'password": "' + "\\x" * 50_000, "authorization\"," * 10_000, "authorization" + " " * 100_000, "bearer " * 30_000, "basic " + "A" * 200_000, "CG-" * 60_000]
+               'password": "' + "\\x" * 50_000, "authorization\"," * 10_000,
+               "authorization" + " " * 100_000, "bearer " * 30_000, "basic " + "A" * 200_000, "CG-" * 60_000]
     masker = Masker([KEY, PASSWORD])
     started = time.process_time()
     for text in hostile:

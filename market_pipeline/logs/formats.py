@@ -98,7 +98,7 @@ def as_text(fields: Mapping[str, Any]) -> str:
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """`fields` as JSON can hold them, without secrets; what every line has is found under its name whatever they are."""
+    """`fields` as JSON can hold them, without secrets; what every line has keeps its name whatever they are."""
     hide = masker()
     return {
         name if name in _HEAD else hide.text(str(name)): value if name in _HEAD[:3] else hide.named(name, value)
