@@ -1,5 +1,6 @@
 """One trace id for each request: taken from the caller where it is valid, in every log line and answer."""
 
+import logging
 import re
 import time
 import uuid
@@ -25,6 +26,7 @@ _TRACEPARENT = re.compile(
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{8,64}")
 # Servers take addresses of 64 kB, which none of ours is.
 _LONGEST_PATH = 200
+_PARTS_OF_THE_PAGE = "/page/"
 
 
 def trace_id_of(headers: Mapping[str, str]) -> str:
@@ -82,5 +84,7 @@ class Tracing:
             told: dict[str, Any] = {"status_code": status or None, "duration_ms": took}
             if symbol := scope.get("path_params", {}).get("symbol"):
                 told["symbol"] = str(symbol)[:_LONGEST_PATH].upper()
-            logger.info("%s %s answered %s", scope["method"], path, status or "nothing", extra=told)
+            # The scripts of the page would hide what a person looks for.
+            level = logging.DEBUG if path.startswith(_PARTS_OF_THE_PAGE) and status < 400 else logging.INFO
+            logger.log(level, "%s %s answered %s", scope["method"], path, status or "nothing", extra=told)
         return None

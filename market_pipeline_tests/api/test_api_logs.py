@@ -143,6 +143,15 @@ def test_what_breaks_under_way_is_told_under_the_same_id_also_by_the_server(app,
     assert {line["trace_id"] for line in lines} == {"breaking-request"}
 
 
+def test_the_parts_of_the_page_do_not_hide_what_a_person_looks_for(app, written):
+    with TestClient(app, LOCAL) as client:
+        for path in ("/", "/page/page.js", "/page/absent.js"):
+            client.get(path)
+    assert [line["message"] for line in written() if "answered" in line["message"]] == [
+        "GET / answered 200", "GET /page/absent.js answered 404",
+    ]
+
+
 def test_a_path_cannot_forge_a_line(app, written):
     with TestClient(app, base_url=LOCAL) as client:
         client.get("/no%0A%7B%22timestamp%22%3A%201%7D", headers={"X-Request-ID": "forged-request"})
