@@ -18,7 +18,8 @@ _MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-_FILES = {file.name: file for file in _FOLDER.iterdir() if file.suffix in _MEDIA_TYPES}
+# Read once: the page comes even while every thread waits for the database, and says so.
+_FILES = {file.name: file.read_bytes() for file in _FOLDER.iterdir() if file.suffix in _MEDIA_TYPES}
 # Only what it brings along, and nothing inline: a text that got into a price's explanation stays text.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -31,19 +32,19 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
-def page(request: Request) -> Response:
+async def page(request: Request) -> Response:
     """The page."""
     return _file(request, _PAGE)
 
 
 @router.get("/page/{name}")
-def part_of_page(request: Request, name: Annotated[str, InPath(max_length=100)]) -> Response:
+async def part_of_page(request: Request, name: Annotated[str, InPath(max_length=100)]) -> Response:
     """A script, the style or the icon of the page."""
     return _file(request, name)
 
 
 @router.get("/page-settings.json")
-def page_settings(service: ServiceOf) -> dict[str, str]:
+async def page_settings(service: ServiceOf) -> dict[str, str]:
     """What the page has to know of this installation."""
     return {"dagster_ui_url": service.settings.dagster_ui_url}
 
@@ -51,5 +52,5 @@ def page_settings(service: ServiceOf) -> dict[str, str]:
 def _file(request: Request, name: str) -> Response:
     if name not in _FILES:
         raise ApiProblem(404, "not-found", f"The page has no part {name!r}.")
-    file = _FILES[name]
-    return cached(request, file.read_bytes(), _MEDIA_TYPES[file.suffix], {"Content-Security-Policy": _POLICY})
+    media_type = _MEDIA_TYPES[Path(name).suffix]
+    return cached(request, _FILES[name], media_type, {"Content-Security-Policy": _POLICY})

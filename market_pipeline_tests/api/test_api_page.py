@@ -1,13 +1,18 @@
 """The page's files as they are served; what they show in a browser is in test_page_in_a_browser.py."""
 
 import re
+import threading
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import requests
 
+from market_pipeline.api.app import create_app
 from market_pipeline.api.page import PAGE_PATHS
 from market_pipeline.charts.theme import DARK, LIGHT
+from market_pipeline_tests.api.conftest import served
 
 STATIC = Path(__file__).parents[2] / "market_pipeline" / "api" / "static"
 WRITES_MARKUP = re.compile(
@@ -70,3 +75,22 @@ def test_the_colours_are_those_of_the_charts():
             "alarm": theme.kinds["jump"], "up": theme.kinds["stale_feed"],
         }
         assert charted.items() <= colours.items()
+
+
+def test_it_comes_while_every_thread_waits_for_the_database(service_of):
+    """Then it tells that the API cannot be reached; without its scripts it would stay empty."""
+    app = create_app(service_of())
+    released = threading.Event()
+    app.get("/slow")(lambda: released.wait() and None)
+    with served(app) as address:
+        asking = [threading.Thread(target=requests.get, args=(f"{address}/slow",)) for _ in range(50)]
+        for thread in asking:
+            thread.start()
+        time.sleep(0.5)
+        try:
+            for path in PAGE_PATHS:
+                assert requests.get(address + path, timeout=20).status_code == 200
+        finally:
+            released.set()
+        for thread in asking:
+            thread.join()

@@ -251,6 +251,23 @@ def test_a_database_that_fails_is_said_and_so_is_its_return(opened, database, al
     assert all("500" in complaint or "503" in complaint for complaint in tab.complaints), tab.complaints
 
 
+def test_hundreds_of_symbols_are_asked_for_a_few_at_a_time(opened, database, alive):
+    """All at once, the last of them had waited in the browser for longer than the page does for an answer."""
+    many = [f"C{number}" for number in range(30)]
+    tab = opened(market_symbols=",".join(f"{symbol}=coin-{number}" for number, symbol in enumerate(many)))
+    held, released = [], []
+    tab.page.route("**/prices/**", lambda route: route.continue_() if released else held.append(route))
+    tab.page.goto(f"{tab.address}/")
+    while not held:
+        tab.page.wait_for_timeout(20)
+    tab.page.wait_for_timeout(300)
+    assert 1 <= len(held) <= 6
+    released.append(True)
+    for route in held:
+        route.continue_()
+    tab.page.locator("#symbols tr").nth(29).wait_for()
+
+
 @pytest.mark.parametrize("column", ["explanation", "kind", "members"])
 def test_what_was_stored_stays_text(opened, database, alive, column):
     """Whoever can write a row, or a source that sends markup, gets nothing to run in a reader's browser."""

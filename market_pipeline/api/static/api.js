@@ -2,6 +2,8 @@
 
 const TOKEN = "market_pipeline.token";
 const PATIENCE_MS = 20_000;
+// As many as a browser sends at once; further ones would lose their patience before they are sent.
+const AT_ONCE = 6;
 
 /** The API asks for a token, or for another one. */
 export class Unauthorized extends Error {}
@@ -13,6 +15,8 @@ export class Unreachable extends Error {}
 export class Refused extends Error {}
 
 let ahead = 0;
+let free = AT_ONCE;
+const waiting = [];
 
 /** The server's time, milliseconds since 1970: whoever reads this may have a clock that is wrong. */
 export function now() {
@@ -27,6 +31,18 @@ export const token = {
 
 /** The document at `path`, which is relative: a proxy may add a prefix. */
 export async function ask(path) {
+  if (free) free -= 1;
+  else await new Promise((resolve) => waiting.push(resolve));
+  try {
+    return await asked(path);
+  } finally {
+    const next = waiting.shift();
+    if (next) next();
+    else free += 1;
+  }
+}
+
+async function asked(path) {
   const headers = { Accept: "application/json" };
   if (token.get()) headers.Authorization = `Bearer ${token.get()}`;
   let answer, text;
