@@ -1,4 +1,4 @@
-"""Threads for what tells the state: whoever probes often, or while Dagster takes its time, keeps no reader waiting."""
+"""Threads for what tells the state: it waits for Dagster, and must keep no reader waiting meanwhile."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""A long address or long headers cost whoever takes them apart time and memory, and no request here needs any."""
+"""A long address or long headers cost time and memory to take apart, and no request here needs them."""
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -11,7 +11,7 @@ MOST_OF_HEADERS = 32 * 1024
 
 
 class HeadSize:
-    """ASGI middleware: an address of more than MOST_OF_ADDRESS bytes is 414, more than MOST_OF_HEADERS 431."""
+    """ASGI middleware: more than MOST_OF_ADDRESS bytes of it are 414, of MOST_OF_HEADERS 431."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
