@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio.to_thread
 from fastapi import FastAPI
 
 from market_pipeline import __version__
@@ -17,11 +18,15 @@ from market_pipeline.api.guards.response_headers import ResponseHeaders
 from market_pipeline.api.head import HeadAsGet
 from market_pipeline.api.openapi import describe
 from market_pipeline.api.service import Service
+from market_pipeline.api.state_threads import STATE_THREADS
 from market_pipeline.api.tracing import Tracing
 from market_pipeline.logs import configure_logging
 from market_pipeline.settings import load_settings
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.pool import POOL
 
+# As many as there are connections for: others would only wait for one, and give up after half a minute.
+_READING_THREADS = POOL["pool_size"] - STATE_THREADS
 # For what still works after its client was given up.
 _END_SECONDS = 3.0
 
@@ -31,6 +36,7 @@ def create_app(service: Service, at_end: Callable[[], None] | None = None) -> Fa
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _READING_THREADS
         yield
         if at_end is not None:
             at_end()

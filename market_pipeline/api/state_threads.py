@@ -6,13 +6,13 @@ import anyio
 from fastapi import Depends, Request
 
 # More of them only wait for Dagster's one thread.
-_AT_ONCE = 4
+STATE_THREADS = 4
 
 
 async def _threads(request: Request) -> anyio.CapacityLimiter:
     state = request.app.state
     if not hasattr(state, "threads_of_state"):
-        state.threads_of_state = anyio.CapacityLimiter(_AT_ONCE)
+        state.threads_of_state = anyio.CapacityLimiter(STATE_THREADS)
     threads: anyio.CapacityLimiter = state.threads_of_state
     return threads
 

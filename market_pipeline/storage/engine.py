@@ -21,6 +21,10 @@ from market_pipeline.storage.pool import BUSY_SECONDS, POOL, sqlite_engine
 EXCHANGE = "exchange"
 
 _CONNECT_SECONDS = 10
+# A server that is gone without a word is noticed within a minute; the system's own patience is two hours.
+_KEEP_ALIVE = {
+    "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000,
+}
 
 
 class Database:
@@ -74,7 +78,7 @@ class Database:
     def _writers(self) -> Engine:
         if self.dialect == "sqlite":
             return sqlite_engine(self.url, "BEGIN IMMEDIATE")
-        arguments = {"application_name": "market_pipeline", "connect_timeout": _CONNECT_SECONDS}
+        arguments = {"application_name": "market_pipeline", "connect_timeout": _CONNECT_SECONDS, **_KEEP_ALIVE}
         return create_engine(
             self.url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True, **POOL
         )

@@ -122,3 +122,11 @@ def test_a_writer_that_waits_in_vain_says_who_is_in_the_way(sqlite_database, mak
         with pytest.raises(DatabaseUnavailable, match="another writer has held its lock for 30 s"):
             upsert(impatient, raw_prices, make.prices(make.price()))
     impatient.dispose()
+
+
+def test_a_postgresql_server_that_is_gone_without_a_word_is_noticed(postgres_database):
+    """The system's own patience with a silent network is two hours."""
+    with postgres_database.reading() as connection:
+        told = connection.connection.driver_connection.info.dsn_parameters
+    assert int(told["keepalives_idle"]) + int(told["keepalives_interval"]) * int(told["keepalives_count"]) <= 60
+    assert int(told["tcp_user_timeout"]) <= 60_000
