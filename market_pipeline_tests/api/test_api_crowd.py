@@ -1,0 +1,23 @@
+"""Two hundred who read and twenty who collect at once, from the server as it is started: a few seconds of what
+`make bench` does for half a minute."""
+
+import pytest
+
+from benchmarks.api import crowd
+from benchmarks.api.rows import store_prices
+
+SECONDS = 8.0
+SYMBOLS = ("BTC", "ETH", "SOL", "ADA", "DOT")
+
+
+@pytest.mark.slow
+def test_a_crowd_gets_its_answers_and_the_budget_is_kept(database):
+    for symbol in SYMBOLS:
+        store_prices(database, 1_000, symbol)
+    found = crowd.crowd(database, SECONDS)
+    assert found.errors == {}
+    assert found.read.outcomes["200"] > crowd.READERS
+    assert found.collected.outcomes["200"] > 0
+    assert len(found.requests) >= found.collected.outcomes["200"]
+    assert found.most_in_a_minute <= crowd.PER_MINUTE
+    assert {request.status for request in found.requests} == {200}
