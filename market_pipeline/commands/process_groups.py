@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-_GRACE_SECONDS = 20.0
+GRACE_SECONDS = 20.0
 _LEFTOVER_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 
@@ -25,7 +25,7 @@ def end_group(child: subprocess.Popen[bytes]) -> None:
     if child.poll() is None:
         child.send_signal(signal.SIGINT)
     try:
-        child.wait(_GRACE_SECONDS)
+        child.wait(GRACE_SECONDS)
     except subprocess.TimeoutExpired:
         pass
     for number in (signal.SIGTERM, signal.SIGKILL):

@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 from market_pipeline.commands.home import StartError, free_port, require_free
 from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.main import main
-from market_pipeline.commands.processes import GRACE_SECONDS
+from market_pipeline.commands.process_groups import GRACE_SECONDS
 from market_pipeline.commands.serve import _prepare
 from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.storage.engine import Database

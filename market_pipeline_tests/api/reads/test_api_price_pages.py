@@ -95,7 +95,7 @@ def test_an_unsupported_symbol_is_told_the_supported_ones(client, path):
     assert answer.json()["supported"] == ["BTC", "ETH", "SOL", "ADA", "DOT"]
 
 
-@pytest.mark.parametrize("symbol", ["%00", "BTC%00", "%E2%80%AE", "%FF", "B" * 3000, "%27%3B--"])
+@pytest.mark.parametrize("symbol", ["%00", "BTC%00", "%E2%80%AE", "%FF", "B" * 1000, "%27%3B--"])
 def test_any_text_in_the_place_of_a_symbol_is_just_unsupported(client, symbol):
     assert client.get(f"/prices/{symbol}").status_code in (400, 404)
     assert client.get(f"/anomalies/{symbol}").status_code in (400, 404)
