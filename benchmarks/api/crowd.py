@@ -16,7 +16,7 @@ from market_pipeline.storage.engine import Database
 SECONDS = 30.0
 READERS = 200
 COLLECTORS = 20
-PER_MINUTE = 300
+PER_MINUTE = 100
 # Not errors: the budget and the client's own limit are kept by saying so.
 ALLOWED = {"200", "503 budget-exhausted", "429 too-many-requests"}
 

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.api import crowd
 from benchmarks.api.rows import store_prices
 
-SECONDS = 8.0
+SECONDS = 15.0
 SYMBOLS = ("BTC", "ETH", "SOL", "ADA", "DOT")
 
 
@@ -20,4 +20,4 @@ def test_a_crowd_gets_its_answers_and_the_budget_is_kept(database):
     assert found.collected.outcomes["200"] > 0
     assert len(found.requests) >= found.collected.outcomes["200"]
     assert found.most_in_a_minute <= crowd.PER_MINUTE
-    assert {request.status for request in found.requests} == {200}
+    assert {request.status for request in found.requests} == {200}, "CoinGecko had to refuse nothing"
