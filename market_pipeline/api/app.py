@@ -13,6 +13,7 @@ from market_pipeline import __version__
 from market_pipeline.api import anomalies, budget, collect, health, metrics, page, prices, symbols
 from market_pipeline.api.dagster_home import DagsterHome
 from market_pipeline.api.errors import handle_errors
+from market_pipeline.api.gate import Gate
 from market_pipeline.api.guards.around import guard
 from market_pipeline.api.guards.response_headers import ResponseHeaders
 from market_pipeline.api.head import HeadAsGet
@@ -37,9 +38,12 @@ def create_app(service: Service, at_end: Callable[[], None] | None = None) -> Fa
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = _READING_THREADS
+        # It takes seconds, which the first collect should not have to pay.
+        service.dagster.open_soon()
         yield
         if at_end is not None:
             at_end()
+        app.state.gate.close()
         service.database.dispose()
         service.dagster.close()
 
@@ -55,6 +59,8 @@ def create_app(service: Service, at_end: Callable[[], None] | None = None) -> Fa
         redoc_url=None,
     )
     app.state.service = service
+    app.state.gate = Gate(service)
+    app.state.state_threads = anyio.CapacityLimiter(STATE_THREADS)
     for module in (prices, anomalies, symbols, budget, collect, health, metrics, page):
         app.include_router(module.router)
     describe(app)

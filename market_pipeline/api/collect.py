@@ -1,10 +1,8 @@
 """One price now, through the same client, budget, validation and storage as the asset."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from market_pipeline.api.accept import JSON
 from market_pipeline.api.collecting import collect_once
@@ -17,17 +15,7 @@ from market_pipeline.api.service import Service
 from market_pipeline.logs import bound
 
 
-@asynccontextmanager
-async def _prepared(app: FastAPI) -> AsyncIterator[None]:
-    """Dagster takes seconds to open, which the first collect should not have to pay."""
-    service: Service = app.state.service
-    service.dagster.open_soon()
-    yield
-    if hasattr(app.state, "gate"):
-        app.state.gate.close()
-
-
-router = APIRouter(tags=["prices"], lifespan=_prepared)
+router = APIRouter(tags=["prices"])
 
 
 class CollectedPrice(LatestPrice):
@@ -35,10 +23,7 @@ class CollectedPrice(LatestPrice):
 
 
 async def _gate_of(request: Request) -> Gate:
-    state = request.app.state
-    if not hasattr(state, "gate"):
-        state.gate = Gate(state.service)
-    gate: Gate = state.gate
+    gate: Gate = request.app.state.gate
     return gate
 
 

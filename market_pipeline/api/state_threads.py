@@ -10,10 +10,7 @@ STATE_THREADS = 4
 
 
 async def _threads(request: Request) -> anyio.CapacityLimiter:
-    state = request.app.state
-    if not hasattr(state, "threads_of_state"):
-        state.threads_of_state = anyio.CapacityLimiter(STATE_THREADS)
-    threads: anyio.CapacityLimiter = state.threads_of_state
+    threads: anyio.CapacityLimiter = request.app.state.state_threads
     return threads
 
 

@@ -5,7 +5,7 @@ whole - trace id, run, asset, partition, symbol, client - is bound once in a con
 nothing has to pass it along. Every process calls `configure_logging` once.
 """
 
-from market_pipeline.logs.context import apart, bind, bound, current_trace_id, traced
+from market_pipeline.logs.context import apart, bind, bound, current_trace_id
 from market_pipeline.logs.formats import LineFormatter
 from market_pipeline.logs.handlers import StandardError, at_least, root_handler, write_line
 from market_pipeline.logs.loggers import ROOT, get_logger
@@ -24,6 +24,5 @@ __all__ = [
     "get_logger",
     "log_to_stderr",
     "root_handler",
-    "traced",
     "write_line",
 ]

@@ -27,13 +27,6 @@ def bound(**fields: Any) -> Iterator[None]:
         _fields.reset(token)
 
 
-@contextmanager
-def traced(trace_id: str) -> Iterator[None]:
-    """Every log line of this block carries `trace_id`."""
-    with bound(trace_id=trace_id):
-        yield
-
-
 def bind(**fields: Any) -> None:
     """Every further log line of this context, such as a task's, carries `fields`."""
     _fields.set({**_fields.get(), **fields})
