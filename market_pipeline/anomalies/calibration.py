@@ -37,7 +37,7 @@ class CoinCalibration:
 class Calibration:
     """`hours` are 24 factors (UTC). `tails` are by coin and score, as in `tail_key`; `ALL` stands for all coins.
 
-    `as_of` is aware UTC: only quotes before it were used. Raises ValueError if it has no time zone or `hours`
+    `as_of` is kept in UTC: only quotes before it were used. Raises ValueError if it has no time zone or `hours`
     are not 24 numbers above zero.
     """
 
@@ -50,12 +50,14 @@ class Calibration:
     def __post_init__(self) -> None:
         if self.as_of.tzinfo is None:
             raise ValueError(f"as_of {self.as_of.isoformat()} has no time zone; give an aware UTC datetime")
+        # In UTC also to compare: by Python's rules a time that a zone's clock skipped equals no other.
+        object.__setattr__(self, "as_of", self.as_of.astimezone(timezone.utc))
         if len(self.hours) != HOURS or not all(factor > 0 for factor in self.hours):
             raise ValueError(f"{len(self.hours)} hour factors {self.hours}: there must be 24, all above zero")
 
     def to_json(self) -> str:
         """The calibration as one JSON document that `from_json` reads back unchanged."""
-        return json.dumps({**asdict(self), "as_of": self.as_of.astimezone(timezone.utc).isoformat()})
+        return json.dumps({**asdict(self), "as_of": self.as_of.isoformat()})
 
     @staticmethod
     def from_json(text: str) -> Calibration:
@@ -74,7 +76,7 @@ class Calibration:
                 tails={key: Tail(**tail) for key, tail in found["tails"].items()},
                 detector_version=found["detector_version"],
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"this is not a calibration of this package: {error!r}") from None
 
     def tail(self, symbol: str, score: str, interval: str) -> Tail | None:

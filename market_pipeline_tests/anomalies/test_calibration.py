@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ ORDINARY = Calibration(
 numbers = st.floats(1e-6, 1e6)
 calibrations = st.builds(
     Calibration,
-    as_of=st.datetimes(timezones=st.timezones()),
+    as_of=st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.timezones()),
     hours=st.tuples(*[numbers] * 24),
     coins=st.dictionaries(
         st.text(max_size=5),
@@ -45,6 +46,12 @@ def test_it_comes_back_from_json_unchanged(calibration):
     assert again == calibration
     assert again.to_json() == text
     assert again.as_of.utcoffset() == timedelta(0)
+
+
+def test_a_time_that_a_zones_clock_skipped_is_the_same_time_afterwards():
+    skipped = datetime(2023, 3, 26, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    calibration = Calibration(skipped, ORDINARY.hours)
+    assert Calibration.from_json(calibration.to_json()) == calibration
 
 
 def test_its_json_is_plain_and_says_when_and_by_which_detectors():
@@ -75,6 +82,7 @@ def changed(**values):
         *(without(name) for name in ("as_of", "hours", "coins", "tails", "detector_version")),
         changed(as_of=5),
         changed(as_of="yesterday"),
+        changed(as_of="0001-01-01T00:00:00+05:00"),
         changed(hours=7),
         changed(hours=[1.0] * 23),
         changed(hours=["a"] * 24),
