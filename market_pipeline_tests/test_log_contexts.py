@@ -9,7 +9,7 @@ from contextvars import copy_context
 
 import pytest
 
-from market_pipeline.logs import apart, bind, bound, current_trace_id, get_logger, traced
+from market_pipeline.logs import apart, bind, bound, current_trace_id, get_logger
 from market_pipeline.logs.context import current_fields
 
 logger = get_logger("market_pipeline.contexts")
@@ -37,7 +37,7 @@ def test_threads_at_the_same_time_carry_their_own(lines):
 
     def work(name):
         barrier.wait(10)
-        with traced(name), bound(symbol=name):
+        with bound(trace_id=name, symbol=name):
             for _ in range(50):
                 logger.info(name)
                 time.sleep(random.random() / 10_000)

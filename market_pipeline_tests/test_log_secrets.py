@@ -63,7 +63,8 @@ def test_in_messages_arguments_and_extras(silent, secret):
     logger.info("argument %s and %r", secret, {"a": [secret]})
     logger.info("cut %.3s", secret)
     logger.info({"message": secret})
-    logger.info("extras", extra={"text": secret, "deep": {"a": [{"b": (secret,)}], secret: 1}, "bytes": secret.encode()})
+    deep = {"a": [{"b": (secret,)}], secret: 1}
+    logger.info("extras", extra={"text": secret, "deep": deep, "bytes": secret.encode()})
     logger.info("object", extra={"error": ValueError(secret), "url": f"http://u:{secret}@h/?x_cg_pro_api_key={secret}"})
     with bound(symbol=secret, nested={"a": secret}):
         logger.info("bound")

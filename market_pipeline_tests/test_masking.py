@@ -17,13 +17,15 @@ from market_pipeline.settings import load_settings
 from market_pipeline_tests.canaries import KEY, PASSWORD, PASSWORD_IN_URL, heard
 
 ODD = ['Kanarienvogel"quoted"', "Kanarienvogel\\back\\slash", "Kanarienvogel'apo'", "Kanarienvogel mit Leerzeichen",
-       "Kanarienvogel\tTab\nZeile", "Kanarienvögel-ÄΣ", "Kanarienvogel%41%", "Kanarienvogel+{}[]$^.*", "鳥鳥鳥鳥Kanarienvogel"]
+       "Kanarienvogel\tTab\nZeile", "Kanarienvögel-ÄΣ", "Kanarienvogel%41%", "Kanarienvogel+{}[]$^.*",
+       "鳥鳥鳥鳥Kanarienvogel"]
 
 
 @pytest.mark.parametrize("secret", [KEY, PASSWORD, *ODD])
 def test_a_secret_is_hidden_in_every_spelling(secret):
     spelt = [
-        secret, secret.upper(), quote(secret), quote(secret, safe=""), quote_plus(secret), json.dumps(secret), repr(secret),
+        secret, secret.upper(), quote(secret), quote(secret, safe=""), quote_plus(secret), json.dumps(secret),
+        repr(secret),
         json.dumps(secret, ensure_ascii=False), quote(secret, safe="").lower(), json.dumps({"a": [secret]}),
         str(URL.create("postgresql", "me", secret, "host").render_as_string(hide_password=False)),
         f"x{secret}y", f"password={secret}!", f"/{secret}/", quote(quote(secret, safe=""), safe=""),
@@ -80,7 +82,8 @@ def test_what_looks_like_a_secret_is_hidden_though_nobody_knows_it(text, shown):
     "without authorization, the server", 'the "password", it said',
     "the bearer of good news", "Bearer authentication is needed", "a basic understanding, Basic auth", "CG-short",
     "set COINGECKO_API_KEY (the whole key, CG-...) and COINGECKO_PLAN", "header x-cg-demo-api-key is missing",
-    "a password is needed", "password authentication failed for user", "9,600 prices of BTC, 2026-11-23|BTC...2026-11-23|DOT",
+    "a password is needed", "password authentication failed for user",
+    "9,600 prices of BTC, 2026-11-23|BTC...2026-11-23|DOT",
     "", " ", "a", "ünïcödé ✓",
 ])
 def test_ordinary_text_stays_as_it_is(text):

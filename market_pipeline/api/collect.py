@@ -14,7 +14,6 @@ from market_pipeline.api.query import SymbolInPath
 from market_pipeline.api.service import Service
 from market_pipeline.logs import bound
 
-
 router = APIRouter(tags=["prices"])
 
 

@@ -17,6 +17,7 @@ from market_pipeline.commands.instance import create_instance
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
+from market_pipeline_tests.api.browser import chromium
 from market_pipeline_tests.api.history import fill
 
 
@@ -88,6 +89,13 @@ def api(service_of):
                 create_app(service_of(**settings)), "http://127.0.0.1:8000", raise_server_exceptions=False
             )
         )
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """The system's Chromium; the test is skipped where there is none."""
+    with chromium() as running:
+        yield running
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage import tables
 from market_pipeline.storage.bookkeeping import request_budgets
 from market_pipeline_tests.api.conftest import served
+from market_pipeline_tests.waiting import wait_for
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -173,10 +174,8 @@ def test_clients_that_go_away_leave_nothing_taken(service_of, simulator, databas
         with socket.create_connection((parts.hostname, parts.port)) as staying:
             staying.sendall(b"POST /collect-once/BTC HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n")
             assert staying.recv(100).startswith(b"HTTP/1.1 200")
-        deadline = time.monotonic() + 20
-        while (gate := app.state.gate)._at_once and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert (gate._at_once, gate._running.borrowed_tokens) == (0, 0)
+        gate = app.state.gate
+        wait_for(lambda: (gate._at_once, gate._running.borrowed_tokens) == (0, 0), 20, "the end of what they asked for")
     assert {row["symbol"] for row in rows(database, tables.raw_prices)} == {"BTC", "SOL"}
 
 

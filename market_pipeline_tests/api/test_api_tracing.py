@@ -14,7 +14,8 @@ def test_the_trace_id_of_a_caller_is_in_the_answer(client):
 
 def test_an_invalid_id_of_a_caller_is_replaced_by_a_new_one():
     for headers in ({}, {"traceparent": PARENT.replace("4bf92f3577b34da6a3ce929d0e0e4736", "0" * 32)},
-                    {"x-request-id": "a\nb" * 9}, {"x-request-id": "short"}, {"traceparent": "ff" + PARENT[2:]}, {"traceparent": f"{PARENT}-more"}):
+                    {"x-request-id": "a\nb" * 9}, {"x-request-id": "short"}, {"traceparent": "ff" + PARENT[2:]},
+                    {"traceparent": f"{PARENT}-more"}):
         assert uuid.UUID(trace_id_of(headers)).version == 4
 
 

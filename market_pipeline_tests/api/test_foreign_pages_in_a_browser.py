@@ -8,6 +8,7 @@ import pytest
 from market_pipeline.api.app import create_app
 from market_pipeline_tests.api.browser import chromium
 from market_pipeline_tests.api.conftest import served
+from market_pipeline_tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +58,7 @@ def test_another_site_cannot_make_it_collect(page, address, elsewhere, simulator
     caplog.set_level("INFO", "market_pipeline")
     page.goto(elsewhere)
     assert page.evaluate(POST, address) == "refused"
-    assert "POST /collect-once/BTC answered 403" in caplog.text
+    wait_for(lambda: "POST /collect-once/BTC answered 403" in caplog.text, 5, "the line of the refused request")
     assert simulator.requests == []
     page.goto(address)
     assert page.evaluate(POST, address) == 200, "its own page may"

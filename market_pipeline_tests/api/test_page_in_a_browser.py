@@ -11,7 +11,7 @@ from sqlalchemy import delete, text
 from market_pipeline.api.app import create_app
 from market_pipeline.clock import iso, utc_now
 from market_pipeline.storage.tables import price_anomalies, raw_prices
-from market_pipeline_tests.api.browser import Tab, chromium
+from market_pipeline_tests.api.browser import Tab
 from market_pipeline_tests.api.conftest import served
 from market_pipeline_tests.api.page_rows import beat, flag, prices
 
@@ -20,12 +20,6 @@ pytestmark = pytest.mark.slow
 TOKEN = "a-token-that-nobody-guesses"
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture

@@ -8,19 +8,13 @@ import pytest
 from market_pipeline.api.app import create_app
 from market_pipeline.charts.track import track_of
 from market_pipeline.storage.columns import Columns
-from market_pipeline_tests.api.browser import Tab, chromium
+from market_pipeline_tests.api.browser import Tab
 from market_pipeline_tests.api.conftest import served
 
 pytestmark = pytest.mark.slow
 
 END = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 SPAN = timedelta(hours=24)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture

@@ -113,8 +113,8 @@ def _work(number, url, base_url, limit):
 
 def _main(url, base_url, limit):
     # Imported before the first fork, so that a worker starts at once.
-    import market_pipeline.budget.shared
-    import market_pipeline.coingecko.client
+    import market_pipeline.budget.shared  # noqa: F401
+    import market_pipeline.coingecko.client  # noqa: F401
     import psycopg2  # noqa: F401
 
     workers = {}

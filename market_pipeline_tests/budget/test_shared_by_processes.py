@@ -20,6 +20,7 @@ from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import migrate
 from market_pipeline_tests.budget.crew import Crew, most_in_a_minute
+from market_pipeline_tests.waiting import wait_for
 
 LIMIT = 96
 WORKERS = range(16)
@@ -117,11 +118,11 @@ def _pause(database, pause):
     late = 99
     with Simulator(MarketModel(seed=1)) as simulator, Crew(database, simulator, 600) as crew:
         crew.start(*WORKERS)
-        _wait_for(lambda: len(simulator.requests) > 30)
+        wait_for(lambda: len(simulator.requests) > 30, 40, "the crew's work")
         simulator.add_fault(Fault(kind="status", status=429, retry_after=pause, times=1))
-        _wait_for(lambda: any(sent.status == 429 for sent in simulator.requests))
+        wait_for(lambda: any(sent.status == 429 for sent in simulator.requests), 40, "the refusal")
         crew.start(late)
-        _wait_for(lambda: crew.workers().count(late) > 2)
+        wait_for(lambda: crew.workers().count(late) > 2, 40, "the work of the late one")
         asked = next(sent.time.timestamp() for sent in simulator.requests if sent.status == 429)
         return crew.times(), asked
 
@@ -130,10 +131,3 @@ def _side_by_side(scenario, cases):
     """What `scenario` returns for each of `cases`, all of them at the same time."""
     with ThreadPoolExecutor(len(cases)) as pool:
         return [done.result() for done in [pool.submit(scenario, *case) for case in cases]]
-
-
-def _wait_for(condition, seconds=40):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)

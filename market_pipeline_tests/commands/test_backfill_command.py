@@ -32,7 +32,7 @@ from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.symbols import KNOWN_COINS
 from market_pipeline_tests.commands.filling import Filling
-from market_pipeline_tests.commands.live import wait_for
+from market_pipeline_tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

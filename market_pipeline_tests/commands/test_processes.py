@@ -9,6 +9,7 @@ import time
 import pytest
 
 from market_pipeline.commands.processes import Processes
+from market_pipeline_tests.waiting import wait_for
 
 SLEEP = "import time; time.sleep(60)"
 # A child with a child of its own in its group.
@@ -27,10 +28,7 @@ def run(processes, folder, code):
 
 
 def wait_for_file(path):
-    deadline = time.monotonic() + 20
-    while not (path.exists() and (path.name != "pid" or path.read_text().endswith("\n"))):
-        assert time.monotonic() < deadline, f"{path.name} was not written"
-        time.sleep(0.02)
+    wait_for(lambda: path.exists() and (path.name != "pid" or path.read_text().endswith("\n")), 20, path.name)
 
 
 def is_alive(pid):

@@ -18,8 +18,12 @@ from market_pipeline.commands.relay import Relay
 from market_pipeline.logs import log_to_stderr
 from market_pipeline_tests.canaries import KEY, PASSWORD, heard
 from market_pipeline_tests.logging_state import restored
+from market_pipeline_tests.waiting import wait_for
 
-OWN = "import json; own = lambda **f: print(json.dumps({'timestamp': 't', 'level': 'INFO', 'logger': 'l', **f}), flush=True);"
+OWN = (
+    "import json; own = lambda **f: "
+    "print(json.dumps({'timestamp': 't', 'level': 'INFO', 'logger': 'l', **f}), flush=True);"
+)
 
 
 @pytest.fixture
@@ -43,13 +47,6 @@ def run(code, folder):
         assert processes.wait_for_any() == 0
 
 
-def until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.02)
-
-
 def messages(text):
     lines = [json.loads(row) for row in text.splitlines()]
     return [line["message"] for line in lines if line["logger"] != "market_pipeline.commands.processes"]
@@ -65,7 +62,7 @@ def test_a_row_is_passed_on_at_once_and_text_after_a_moment(written, tmp_path):
     code = OWN + "import time; own(message='line'); print('text', flush=True); time.sleep(60)"
     with Processes() as processes:
         processes.start([sys.executable, "-c", code], os.environ, tmp_path, relayed_as="child")
-        until(lambda: messages(written()) == ["line", "text"])
+        wait_for(lambda: messages(written()) == ["line", "text"], 20, "the relaying of both")
 
 
 def test_both_streams_and_those_of_grandchildren_are_relayed(written, tmp_path):
@@ -105,7 +102,7 @@ def test_what_is_said_on_the_way_out_is_heard(written, tmp_path):
     )
     with Processes() as processes:
         processes.start([sys.executable, "-c", code], os.environ, tmp_path, relayed_as="child")
-        until((tmp_path / "ready").exists)
+        wait_for((tmp_path / "ready").exists, 20, "its start")
         signal.raise_signal(signal.SIGTERM)
     assert messages(written()) == ["bye"]
 
@@ -122,7 +119,7 @@ def test_a_terminal_that_is_gone_stops_nothing_from_ending(written, tmp_path, mo
     monkeypatch.setattr("sys.stderr", Gone())
     with Processes() as processes:
         child = processes.start([sys.executable, "-c", code], os.environ, tmp_path, relayed_as="child")
-        until((tmp_path / "ready").exists)
+        wait_for((tmp_path / "ready").exists, 20, "its start")
         time.sleep(0.3)
         signal.raise_signal(number)
     assert child.returncode is not None
@@ -136,7 +133,7 @@ def test_a_reader_that_stands_still_keeps_nothing_from_ending(tmp_path):
     reader, writer = os.pipe()
     process = subprocess.Popen(command, cwd=tmp_path, stderr=writer)
     os.close(writer)
-    until(lambda: select.select([reader], [], [], 0)[0])
+    wait_for(lambda: select.select([reader], [], [], 0)[0], 20, "its first line")
     time.sleep(1)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
@@ -187,7 +184,7 @@ def test_a_relayed_command_ends_with_its_supervisor(tmp_path):
     code = "import time; open('ready', 'w').close(); time.sleep(60)"
     command = [sys.executable, "-m", "market_pipeline.commands.relayed", sys.executable, "-c", code]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    until((tmp_path / "ready").exists)
+    wait_for((tmp_path / "ready").exists, 20, "its start")
     process.send_signal(signal.SIGTERM)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 0 and "Traceback" not in told

@@ -10,7 +10,9 @@ from market_pipeline.commands.relayed_lines import Assembler
 DEEP = '{"timestamp": ' + "[" * 100_000
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123000, timezone.utc)
 RUN = "5022762a-5a34-4460-87cd-825d8b5dec5e"
-OWN = {"timestamp": "2026-11-23T11:59:59.000Z", "level": "WARNING", "logger": "market_pipeline.x", "message": "m", "n": 1}
+OWN = {
+    "timestamp": "2026-11-23T11:59:59.000Z", "level": "WARNING", "logger": "market_pipeline.x", "message": "m", "n": 1,
+}
 TRACEBACK = """Traceback (most recent call last):
   File "a.py", line 1, in <module>
     fail()

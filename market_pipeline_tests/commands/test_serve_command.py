@@ -22,7 +22,8 @@ from market_pipeline.commands.serve import _prepare
 from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import check_schema, migrate
-from market_pipeline_tests.commands.live import leftovers, start, wait_for
+from market_pipeline_tests.commands.live import leftovers, start
+from market_pipeline_tests.waiting import wait_for
 
 PROJECT = Path(__file__).parents[2]
 TOKEN = "a-token-that-nobody-guesses"

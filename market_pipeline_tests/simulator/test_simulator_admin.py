@@ -12,6 +12,7 @@ import requests
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
+from market_pipeline_tests.waiting import wait_for
 
 
 def test_faults_are_added_listed_and_cleared_over_the_admin_path(client: Any) -> None:
@@ -162,10 +163,7 @@ def test_what_is_no_http_is_answered_and_logged_without_a_traceback(
         connection.sendall(b"nonsense\r\n\r\n")
         assert b"400" in connection.recv(1000)
     # The server logs after it has answered, in a thread of its own.
-    deadline = time.monotonic() + 5
-    while "nonsense" not in caplog.text and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert "nonsense" in caplog.text
+    wait_for(lambda: "nonsense" in caplog.text, 5, "the line of the nonsense")
     assert "Traceback" not in caplog.text + capfd.readouterr().err
 
 
@@ -179,10 +177,7 @@ def test_a_client_that_goes_away_is_no_failure(client: Any, caplog: pytest.LogCa
         while not client.simulator.requests:
             time.sleep(0.01)
     assert client.get("/ping").ok
-    deadline = time.monotonic() + 10
-    while "closed its connection early" not in caplog.text and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert "closed its connection early" in caplog.text
+    wait_for(lambda: "closed its connection early" in caplog.text, 10, "the line of the client that left")
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
