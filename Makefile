@@ -30,6 +30,7 @@ doctor: .venv/run.stamp
 	@$(BIN)/market-pipeline doctor
 
 test: .venv/test.stamp
+	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term
 

@@ -1,6 +1,5 @@
 """Every setting, typed, from the environment or a `.env` file. Reading them does no other I/O."""
 
-import os
 from datetime import date
 from typing import Annotated, Any, Literal
 

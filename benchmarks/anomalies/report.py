@@ -20,14 +20,14 @@ cores; the same seeds give the same figures, all but the times.
 In the synthetic worlds the variance of every interval is known: three random factors (half-lives of 20 days,
 6 hours and 20 minutes) and an hour-of-day factor, median 60 % a year, integrated over each interval in pieces
 of at most 15 minutes (held still over an hour instead, hourly jumps are harder to find for everyone, the
-limit included). Jumps of 3 to 8 standard deviations of
-their interval are put in, on average one in 500 quotes. The threshold of each detector is set on the same
-paths without jumps, so that all give equally many false alarms; what differs is the share of jumps they find.
-Two rows are limits: the oracle knows the variance, which only hindsight could, and the Bayes filter knows the
-law of the world and learns the volatility from past prices (1,000 particles). Shares stand with their standard error; no causal
-detector of one price series can do better than the Bayes filter but by chance. The worlds have log-stochastic
-volatility, the family that the package's filter assumes, with other parameters; the real series further down
-are the check on that.
+limit included). Jumps of 3 to 8 standard deviations of their interval are put in, on average one in 500
+quotes. The threshold of each detector is set on the same paths without jumps, so that all give equally many
+false alarms; what differs is the share of jumps they find. Two rows are limits: the oracle knows the
+variance, which only hindsight could, and the Bayes filter knows the law of the world and learns the
+volatility from past prices (1,000 particles). Shares stand with their standard error; no causal detector of
+one price series can do better than the Bayes filter but by chance. The worlds have log-stochastic volatility,
+the family that the package's filter assumes, with other parameters; the real series further down are the
+check on that.
 """
 
 _TARGETS = """\

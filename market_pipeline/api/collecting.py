@@ -1,7 +1,7 @@
 """Collecting one price: asked for, judged and stored by the asset's functions, and told to Dagster."""
 
 import math
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from market_pipeline.api.problems import ApiProblem
 from market_pipeline.api.service import Service

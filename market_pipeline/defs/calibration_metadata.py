@@ -8,7 +8,6 @@ import dagster as dg
 
 from market_pipeline.anomalies.calibration import ALL, Calibration
 from market_pipeline.anomalies.parameters import MINUTES_PER_YEAR
-from market_pipeline.clock import iso
 from market_pipeline.defs.calibrating import Made
 from market_pipeline.defs.metadata import records_table
 
