@@ -2,10 +2,12 @@
 
 import argparse
 import sys
+import uuid
 from collections.abc import Sequence
 
 from market_pipeline.commands import backfill, chart, demo, doctor, migrate, replay, run, serve
 from market_pipeline.commands.home import StartError
+from market_pipeline.logs import bound
 from market_pipeline.settings import SettingsError
 from market_pipeline.storage.errors import StorageError
 
@@ -17,7 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        return int(options.command(options))
+        # What a run or a request logs within it carries that one's own id.
+        with bound(trace_id=str(uuid.uuid4())):
+            return int(options.command(options))
     except (SettingsError, StartError, StorageError) as error:
         sys.stderr.write(f"market-pipeline: {error}\n")
         return 2

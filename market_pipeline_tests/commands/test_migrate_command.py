@@ -1,10 +1,15 @@
 """`market-pipeline migrate`: one command that makes the tables right, on both databases."""
 
+import json
+import uuid
+
 from sqlalchemy.engine import make_url
 
 from market_pipeline.commands.main import main
+from market_pipeline.logs import current_trace_id
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import check_schema
+from market_pipeline_tests.logging_state import restored
 
 
 def test_the_command_creates_the_tables(monkeypatch, tmp_path, empty_postgres_url):
@@ -16,6 +21,16 @@ def test_the_command_creates_the_tables(monkeypatch, tmp_path, empty_postgres_ur
         database = Database(make_url(url))
         check_schema(database)
         database.dispose()
+
+
+def test_what_a_command_logs_carries_one_id_that_no_other_command_has(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'new.db'}")
+    for _ in range(2):
+        with restored():
+            assert main(["migrate"]) == 0
+    ids = [json.loads(line)["trace_id"] for line in capsys.readouterr().err.splitlines()]
+    assert len(ids) == len(set(ids)) == 2 and all(uuid.UUID(one).version == 4 for one in ids)
+    assert current_trace_id() is None
 
 
 def test_an_unreachable_database_is_explained_without_its_password(monkeypatch, capsys):
