@@ -16,11 +16,22 @@ from market_pipeline.storage.schema import migrate
 _numbers = itertools.count()
 
 
-@pytest.fixture
-def sqlite_database(tmp_path):
-    """A migrated, empty SQLite file."""
-    database = Database(make_url(f"sqlite:///{tmp_path / 'prices.db'}"))
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory):
+    """A migrated SQLite file that others are copied from."""
+    file = tmp_path_factory.mktemp("template") / "market.db"
+    database = Database(make_url(f"sqlite:///{file}"))
     migrate(database)
+    # The last connection to close leaves everything in the file itself.
+    database.dispose()
+    return file
+
+
+@pytest.fixture
+def sqlite_database(tmp_path, sqlite_template):
+    """A migrated, empty SQLite file."""
+    file = shutil.copyfile(sqlite_template, tmp_path / "prices.db")
+    database = Database(make_url(f"sqlite:///{file}"))
     yield database
     database.dispose()
 

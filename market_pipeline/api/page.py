@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as InPath
@@ -46,7 +47,13 @@ async def part_of_page(request: Request, name: Annotated[str, InPath(max_length=
 @router.get("/page-settings.json")
 async def page_settings(service: ServiceOf) -> dict[str, str]:
     """What the page has to know of this installation."""
-    return {"dagster_ui_url": service.settings.dagster_ui_url}
+    source = urlsplit(service.settings.base_url)
+    official = (source.hostname or "").endswith(".coingecko.com")
+    return {
+        "dagster_ui_url": service.settings.dagster_ui_url,
+        # The simulator's prices look like real ones. Without what may stand before an @.
+        "other_source": "" if official else source.netloc.rpartition("@")[2],
+    }
 
 
 def _file(request: Request, name: str) -> Response:

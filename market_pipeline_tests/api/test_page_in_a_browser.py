@@ -79,6 +79,7 @@ def test_it_shows_what_is_in_the_database_and_asks_nobody_else(opened, database,
     page = tab.open()
     told(page, "2 alarms, 1 critical.")
     assert page.title() == "market_pipeline"
+    assert page.get_by_role("link", name="metrics").is_visible()
     price, change, day, age, past = cells(page, "BTC")
     assert (price, change) == ("67,187.34", "▲ +11.98\u202f%")
     assert day == "60,000.00 to 67,187.34"
@@ -153,7 +154,7 @@ def test_a_token_is_asked_for_kept_for_the_tab_and_forgotten(opened, database, a
     field.fill(TOKEN)
     page.get_by_role("button", name="Show the prices").click()
     told(page, "67,187.34")
-    assert not field.is_visible()
+    assert not field.is_visible() and not page.get_by_role("link", name="metrics").is_visible()
     page.reload()
     told(page, "67,187.34")
     page.get_by_role("link", name="This anomaly as JSON").click()
@@ -167,6 +168,19 @@ def test_a_token_is_asked_for_kept_for_the_tab_and_forgotten(opened, database, a
     assert not page.get_by_role("table").is_visible()
     assert not any(TOKEN in url for url in tab.asked)
     assert all("401" in complaint for complaint in tab.complaints), tab.complaints
+
+
+@pytest.mark.parametrize(
+    ("base_url", "said"),
+    [("http://127.0.0.1:8190/api/v3", "Prices from 127.0.0.1:8190, not from CoinGecko."),
+     ("https://user:canary@proxy.example/api/v3", "Prices from proxy.example, not from CoinGecko."),
+     ("https://pro-api.coingecko.com/api/v3", "")],
+)
+def test_prices_of_another_source_are_not_taken_for_real_ones(opened, database, alive, base_url, said):
+    prices(database, "BTC", last=67_187.336)
+    page = opened(coingecko_base_url=base_url).open()
+    told(page, "67,187.34")
+    assert (page.locator("#source").inner_text() if page.locator("#source").is_visible() else "") == said
 
 
 def test_a_dead_scheduler_is_said(opened, database, instance):

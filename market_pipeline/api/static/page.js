@@ -46,6 +46,10 @@ function concerns(row, symbol) {
 function show({ settings, budget, alarms, rows }, ready) {
   const stale = new Set(ready?.symbols.filter(({ fresh }) => !fresh).map(({ symbol }) => symbol));
   setUi(settings.dagster_ui_url);
+  at("source").hidden = !settings.other_source;
+  tell(at("source"), `Prices from ${settings.other_source}, not from CoinGecko.`);
+  // A link carries no token.
+  at("metrics").hidden = Boolean(token.get());
   if (ready) showConditions(at("banners"), ready.conditions);
   showState(at("state"), ready, budget);
   showSymbols(at("symbols"), rows.map((row) => ({ ...row, stale: stale.has(row.symbol) })));
@@ -61,7 +65,7 @@ function show({ settings, budget, alarms, rows }, ready) {
 
 function failed(error) {
   if (error instanceof Unauthorized) {
-    at("content").hidden = true;
+    at("content").hidden = at("metrics").hidden = true;
     showConditions(at("banners"), []);
     tell(at("updated"), "");
     forgetSeries();
@@ -110,7 +114,7 @@ function again() {
   return under_way;
 }
 
-/** A link carries no token: then the document is fetched, and shown here. */
+/** With a token, which a link does not carry, the document is fetched, and shown here. */
 function opened(id) {
   if (!token.get()) return false;
   ask(`anomalies/${id}`).then((document) => {
