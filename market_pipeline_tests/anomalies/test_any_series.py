@@ -5,6 +5,7 @@ from dataclasses import fields
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,6 +40,7 @@ def any_prices(draw):
     return Columns({"symbol": symbols, "timestamp": times, "price": values})
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(any_prices())
 def test_every_row_can_be_stored_and_agrees_with_itself(quotes):
@@ -64,6 +66,7 @@ def test_every_row_can_be_stored_and_agrees_with_itself(quotes):
         assert "nan" not in row.explanation and "inf" not in row.explanation
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(any_prices())
 def test_the_two_point_rule_is_the_rule(quotes):

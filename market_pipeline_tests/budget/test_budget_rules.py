@@ -155,7 +155,7 @@ class Callers(RuleBasedStateMachine):
         assert len(names) == len(set(names))
 
 
-TestCallers = Callers.TestCase
+TestCallers = pytest.mark.slow(Callers.TestCase)
 TestCallers.settings = settings(
     max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
 )

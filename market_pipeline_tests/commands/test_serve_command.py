@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from market_pipeline.commands.home import StartError, free_port, require_free
@@ -23,6 +22,7 @@ from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import check_schema, migrate
 from market_pipeline_tests.commands.live import leftovers, start
+from market_pipeline_tests.postgres import administering
 from market_pipeline_tests.waiting import wait_for
 
 PROJECT = Path(__file__).parents[2]
@@ -223,7 +223,8 @@ def test_a_port_in_use_and_an_address_of_another_machine_are_named(project, monk
 
 def test_what_may_only_be_read_is_served_if_it_is_migrated(empty_postgres_url, project, monkeypatch, capsys):
     reader = empty_postgres_url.set(username="reader")
-    administer(empty_postgres_url, "CREATE ROLE reader LOGIN")
+    with administering(empty_postgres_url) as run:
+        run("CREATE ROLE reader LOGIN")
     monkeypatch.chdir(project)
     monkeypatch.setenv("DATABASE_URL", reader.render_as_string(hide_password=False))
     assert main(["serve", "--port", str(free_port())]) == 2
@@ -233,15 +234,9 @@ def test_what_may_only_be_read_is_served_if_it_is_migrated(empty_postgres_url, p
     owner = Database(empty_postgres_url)
     migrate(owner)
     owner.dispose()
-    administer(empty_postgres_url, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+    with administering(empty_postgres_url) as run:
+        run("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
     _prepare(Database(reader))
-
-
-def administer(url, statement):
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(statement))
-    engine.dispose()
 
 
 def children(process):

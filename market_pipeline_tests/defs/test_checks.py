@@ -76,6 +76,7 @@ def test_a_refused_quote_warns_and_the_others_flow_on(world, kind, name):
     assert len(world.materialized("price_anomalies")) == len(world.symbols)
 
 
+@pytest.mark.slow
 def test_refusals_of_an_earlier_run_do_not_warn_again(world):
     world.simulator.add_fault(Fault(kind="negative_price", coin="solana", path="/simple/price"))
     world.tick()

@@ -88,6 +88,7 @@ def test_without_a_quote_nothing_is_stored_and_that_is_said(short):
     assert "Nothing was stored: there are no quotes" in said
 
 
+@pytest.mark.slow
 def test_the_rows_of_today_do_not_change_when_it_comes_and_those_of_tomorrow_use_it(short):
     """A day is scored with what was known when it began."""
     assert short.complete(short.days_ago(3), short.days_ago(1)).success
@@ -109,6 +110,7 @@ def test_the_rows_of_today_do_not_change_when_it_comes_and_those_of_tomorrow_use
     assert {row["calibrated_at"] for row in before} == {None}
 
 
+@pytest.mark.slow
 def test_the_days_of_a_range_are_scored_each_with_its_own_calibration(short):
     assert short.complete(short.days_ago(3), short.days_ago(1)).success
     for ago, factor in ((2, 0.5), (1, 2.0)):
@@ -131,6 +133,7 @@ def test_the_days_of_a_range_are_scored_each_with_its_own_calibration(short):
     assert short.rows(tables.price_anomalies) == in_range
 
 
+@pytest.mark.slow
 def test_a_first_start_waits_for_the_history_and_then_calibrates(short):
     short.tick()
     assert "partitions lack prices that may still come" in look(short).skip_message
@@ -147,6 +150,7 @@ def test_a_first_start_waits_for_the_history_and_then_calibrates(short):
     assert stored_document(short.database, start_of_day(tomorrow), DETECTOR_VERSION)
 
 
+@pytest.mark.slow
 def test_what_the_source_does_not_give_is_not_waited_for_all_day(short):
     missing = [(short.days_ago(2), "BTC")]
     assert waiting_for(missing, completed=False)
@@ -167,6 +171,7 @@ def test_a_database_without_tables_is_told_with_the_remedy(world_of, tmp_path):
     assert "run `market-pipeline migrate`" in look(world).skip_message
 
 
+@pytest.mark.slow
 def test_after_a_change_of_the_detectors_the_last_days_are_calibrated_again_before_they_are_scored(
     short, monkeypatch
 ):

@@ -118,6 +118,7 @@ def test_every_symbol_has_a_check_of_a_name_that_dagster_accepts(symbols, names)
     assert all(spec.description and not spec.blocking for spec in specs)
 
 
+@pytest.mark.slow
 def test_it_runs_with_the_completion_of_days_and_not_with_a_tick(world):
     yesterday = world.days_ago(1)
     names = set(history_check_names(world.symbols))
@@ -126,6 +127,7 @@ def test_it_runs_with_the_completion_of_days_and_not_with_a_tick(world):
     assert {name: checks[name].passed for name in names} == dict.fromkeys(names, True)
 
 
+@pytest.mark.slow
 def test_the_check_of_one_symbol_can_be_executed_alone(world):
     """What a person does who wonders about one coin: a run without partitions and without requests."""
     world.tick()

@@ -107,6 +107,7 @@ def test_after_its_run_nothing_is_left_and_within_the_hour_it_looks_again(sensed
     assert asked(an_hour_later) == range_tags(settled, settled, ["ETH"])
 
 
+@pytest.mark.slow
 def test_a_hole_is_filled_newest_days_first_and_the_week_after_it_is_scored_again(sensed):
     repair_all(sensed)
     settled = last_settled_day(utc_now())
@@ -261,6 +262,7 @@ def test_a_day_is_outdated_if_prices_of_another_symbol_came_later():
     assert outdated(collected, scored, days) == days[:2]
 
 
+@pytest.mark.slow
 def test_days_scored_by_earlier_detectors_are_scored_again(sensed, monkeypatch):
     repair_all(sensed)
     settled = last_settled_day(utc_now())

@@ -55,6 +55,7 @@ def tick(world_of, instance):
     return run
 
 
+@pytest.mark.slow
 def test_every_line_of_a_run_is_json_once_with_its_run_and_partition(tick, sqlite_database):
     run_id, rows, told = tick(sqlite_database)
     lines = [json.loads(row) for row in rows]

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from datetime import timedelta
 
+import pytest
+
 from market_pipeline.clock import utc_now
 
 TICK = """
@@ -23,6 +25,7 @@ print("loaded:", *(name for name in heavy if name in sys.modules))
 """
 
 
+@pytest.mark.slow
 def test_a_tick_that_draws_nothing_loads_nothing_heavy(world_of, sqlite_database):
     """The tick before has drawn the hour's picture."""
     start = (utc_now() - timedelta(days=2)).date().isoformat()

@@ -36,6 +36,7 @@ def test_the_price_stored_is_the_price_served(world, market):
         assert timedelta(0) <= row["ingested_at"] - row["timestamp"] <= timedelta(minutes=2)
 
 
+@pytest.mark.slow
 def test_a_second_tick_on_the_same_answer_changes_nothing(world):
     world.tick()
     before = world.prices()
