@@ -48,11 +48,12 @@ class LineFormatter(JsonFormatter):
         message, run = record.message, {}
         if meta := record.__dict__.get(DAGSTER_META):
             # Dagster has turned the message of a captured record into one of its own. It knows the run also
-            # in threads that know nothing of it.
-            message, run = meta["orig_message"], {"trace_id": meta["run_id"], "run_id": meta["run_id"]}
+            # in threads that know nothing of it, and within a command that has an id of its own.
+            message = meta["orig_message"]
+            run = {"trace_id": meta["run_id"], "run_id": meta["run_id"]} if meta["run_id"] else {}
         head = dict(zip(_HEAD, (_time(record), record.levelname, record.name, message), strict=True))
         log_data.update(head)
-        log_data.update({**run, **current_fields()})
+        log_data.update({**current_fields(), **run})
         super().add_fields(log_data, record, message_dict)
         log_data.update(head)
 

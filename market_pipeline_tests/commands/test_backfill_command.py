@@ -1,6 +1,7 @@
 """`market-pipeline backfill`: it says what it takes, asks, does it, and never asks twice for the same."""
 
 import io
+import json
 import logging
 import os
 import pty
@@ -205,6 +206,15 @@ def test_a_failed_run_stops_it_with_the_reason_and_the_next_goes_on(filling, cap
     filling.simulator.clear_faults()
     assert filling.backfill(0, 0, *asked) == 0
     assert sorted(coin for coin, _, _ in filling.history) == ["bitcoin", "polkadot", "solana"]
+
+
+def test_what_a_run_of_it_logs_carries_the_runs_id(filling, capsys):
+    filling.simulator.add_fault(Fault(kind="status", status=400, code=10012, times=None, path="/coins/solana"))
+    assert filling.backfill(0, 0, "--symbols", "SOL", "--yes") == 1
+    (run,) = filling.runs()
+    lines = [json.loads(row) for row in capsys.readouterr().err.splitlines() if row.startswith("{")]
+    of_run = [line for line in lines if "run_id" in line]
+    assert of_run and all(line["trace_id"] == line["run_id"] == run.run_id for line in of_run)
 
 
 def test_what_coingecko_does_not_have_is_told(filling, capsys):

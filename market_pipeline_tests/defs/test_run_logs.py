@@ -13,7 +13,7 @@ import pytest
 
 from market_pipeline.clock import utc_now
 from market_pipeline.defs.log_fields import io_fields, logged_evaluation, logged_step, run_fields
-from market_pipeline.logs import current_trace_id, get_logger, log_to_stderr
+from market_pipeline.logs import bound, current_trace_id, get_logger, log_to_stderr
 from market_pipeline.logs.context import current_fields
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.storage.engine import Database
@@ -104,6 +104,11 @@ def test_a_run_that_fails_tells_it_once_at_error_for_people(tick, sqlite_databas
     assert all(row[:2] == "20" and row.split(" ")[0].endswith("Z") for row in heads)
 
 
+def own_lines(capsys):
+    """The lines of this process so far, but for those of Dagster's console logger where nothing replaced it."""
+    return [json.loads(row) for row in capsys.readouterr().err.splitlines() if row.startswith("{")]
+
+
 def test_a_line_of_a_thread_that_knows_nothing_of_the_run_carries_its_id(instance, capsys):
     """Dagster, which keeps the line for its UI, knows it."""
     logger = get_logger("market_pipeline.threads")
@@ -117,8 +122,23 @@ def test_a_line_of_a_thread_that_knows_nothing_of_the_run_carries_its_id(instanc
     with restored():
         log_to_stderr("INFO", "json")
         run_id = dg.materialize([threaded], instance=instance).run_id
-    (line,) = [json.loads(row) for row in capsys.readouterr().err.splitlines() if "in a thread" in row]
+    (line,) = [line for line in own_lines(capsys) if line["message"] == "in a thread"]
     assert (line["trace_id"], line["run_id"], line["symbol"]) == (run_id, run_id, "BTC")
+
+
+def test_a_run_within_a_command_carries_its_own_id(instance, capsys):
+    logger = get_logger("market_pipeline.within")
+
+    @dg.asset
+    def within() -> None:
+        logger.info("within")
+
+    with restored(), bound(trace_id="command"):
+        log_to_stderr("INFO", "json")
+        logger.info("before")
+        run_id = dg.materialize([within], instance=instance).run_id
+    ids = {line["message"]: line["trace_id"] for line in own_lines(capsys) if line["logger"] == logger.name}
+    assert ids == {"before": "command", "within": run_id}
 
 
 @pytest.mark.slow
