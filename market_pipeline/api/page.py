@@ -51,8 +51,8 @@ async def page_settings(service: ServiceOf) -> dict[str, str]:
     official = (source.hostname or "").endswith(".coingecko.com")
     return {
         "dagster_ui_url": service.settings.dagster_ui_url,
-        # The simulator's prices look like real ones. Without what may stand before an @.
-        "other_source": "" if official else source.netloc.rpartition("@")[2],
+        # The simulator's prices look like real ones.
+        "other_source": "" if official else source.netloc,
     }
 
 

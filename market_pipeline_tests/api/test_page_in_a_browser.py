@@ -173,7 +173,7 @@ def test_a_token_is_asked_for_kept_for_the_tab_and_forgotten(opened, database, a
 @pytest.mark.parametrize(
     ("base_url", "said"),
     [("http://127.0.0.1:8190/api/v3", "Prices from 127.0.0.1:8190, not from CoinGecko."),
-     ("https://user:canary@proxy.example/api/v3", "Prices from proxy.example, not from CoinGecko."),
+     ("https://coingecko.com.example/api/v3", "Prices from coingecko.com.example, not from CoinGecko."),
      ("https://pro-api.coingecko.com/api/v3", "")],
 )
 def test_prices_of_another_source_are_not_taken_for_real_ones(opened, database, alive, base_url, said):
