@@ -15,7 +15,8 @@ KNOWN_COINS = {
     "DOT": "polkadot",
 }
 
-_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.\-]{0,19}")
+LONGEST_SYMBOL = 20
+_SYMBOL = re.compile(rf"[A-Z0-9][A-Z0-9.\-]{{0,{LONGEST_SYMBOL - 1}}}")
 _COIN_ID = re.compile(r"[a-z0-9_][a-z0-9._\-]{0,99}")
 
 

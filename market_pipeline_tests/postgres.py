@@ -1,10 +1,10 @@
 """Empty, migrated databases of a running PostgreSQL server, one after the other or several at once."""
 
 import itertools
-from collections import deque
 from contextlib import contextmanager
 
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from market_pipeline.storage.engine import Database
@@ -25,8 +25,6 @@ _STRUCTURE = """
 _VERSION = f"SELECT version_num FROM {VERSION_TABLE}"
 _TABLES = f"SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> '{VERSION_TABLE}'"
 _OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"
-# The server needs a moment to see that the last connection to a database was closed.
-_RESTING = 2
 
 
 @contextmanager
@@ -52,7 +50,7 @@ class Databases:
     def __init__(self, url):
         self._url = url
         self._numbers = itertools.count()
-        self._clean = deque()
+        self._clean = []
         self._template = self.make()
         database = Database(self._template)
         migrate(database)
@@ -66,21 +64,25 @@ class Databases:
 
     def take(self):
         """The URL of an empty, migrated database."""
-        if len(self._clean) > _RESTING:
-            return self._named(f"ALTER DATABASE {self._clean.popleft()} RENAME TO {{}}")
+        if self._clean:
+            return self._clean.pop()
         return self._named(f"CREATE DATABASE {{}} TEMPLATE {self._template.database}")
 
     def give_back(self, url):
         """Empty the database at `url`, for another test to take; nobody may use it under this name again."""
         with administering(self._url) as run:
             run(_OTHERS.format(url.database))
-        with administering(url) as run:
+        try:
+            renamed = self._named(f"ALTER DATABASE {url.database} RENAME TO {{}}")
+        except OperationalError:  # Somebody holds on to it.
+            return
+        with administering(renamed) as run:
             if run(_STRUCTURE) != self._structure or run(_VERSION) != self._version:
                 return
             used = [table for table in run(_TABLES) if run(f"SELECT 1 FROM {table} LIMIT 1")]
             if used:
                 run(f"TRUNCATE {', '.join(used)}")
-        self._clean.append(url.database)
+        self._clean.append(renamed)
 
     def _named(self, statement):
         name = f"test_{next(self._numbers)}"

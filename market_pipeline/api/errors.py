@@ -31,6 +31,12 @@ def internal_error(request: Request) -> Response:
     return problem_response(request, ApiProblem(500, "internal-error", detail))
 
 
+def shutting_down(request: Request) -> Response:
+    """The answer to a request that was still under way when the server had to end."""
+    detail = "The API is being stopped and waits no longer; ask again in some seconds."
+    return problem_response(request, ApiProblem(503, "shutting-down", detail, {"Retry-After": "10"}))
+
+
 def _told(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiProblem)
     return problem_response(request, error)

@@ -19,4 +19,7 @@ class HeadAsGet:
                 message = {**message, "body": b""}
             await send(message)
 
-        await self._app({**scope, "method": "GET"}, receive, send_without_body)
+        asked = {**scope, "method": "GET"}
+        await self._app(asked, receive, send_without_body)
+        # Whoever logs the request looks for them in its own scope.
+        scope["path_params"] = asked.get("path_params", {})

@@ -1,12 +1,13 @@
 """Numbers for Prometheus, read from the database when they are asked for."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import openmetrics
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import Metric
 
 from market_pipeline.api.metric_families import families
@@ -43,11 +44,15 @@ async def metrics(request: Request, service: ServiceOf, threads: StateThreads) -
     The cost is that of what came in the last day, not of what is stored. It is 500 if the database cannot be
     read: a scrape that fails is what Prometheus knows as `up == 0`.
     """
-    try:
-        encode, media_type = choose_encoder(request.headers.get("accept", ""))
-    # It compares the parts of a version that need not be numbers.
-    except TypeError:
-        encode, media_type = choose_encoder("")
+    encode, media_type = _encoder(request.headers.get("accept", ""))
     headers = {"Cache-Control": "no-store", "Content-Type": media_type}
     body = await to_thread.run_sync(encode, _Scrape(service), limiter=threads)
     return Response(body, headers=headers)
+
+
+def _encoder(accepted: str) -> tuple[Callable[[Any], bytes], str]:
+    """What writes the families, and how that is called. The library's own choice repeats the client's words."""
+    kinds = {part.partition(";")[0].strip().lower() for part in accepted.split(",")}
+    if "application/openmetrics-text" in kinds:
+        return openmetrics.exposition.generate_latest, openmetrics.exposition.CONTENT_TYPE_LATEST
+    return generate_latest, CONTENT_TYPE_PLAIN_0_0_4

@@ -26,6 +26,7 @@ TITLES = {
     "database-error": "The database failed",
     "internal-error": "Something unexpected failed",
     "not-ready": "Not ready to serve",
+    "shutting-down": "The server is ending",
     "no-prices": "There is no price yet",
     "unknown-anomaly": "There is no such anomaly",
     "unknown-cursor": "There is no page behind this cursor",

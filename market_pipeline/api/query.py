@@ -1,4 +1,4 @@
-"""What the parameters of a request may look like: each once, none that is not known, nothing almost right."""
+"""What the parameters of endpoints that have some may look like: each once, none unknown, nothing almost right."""
 
 import re
 from collections import Counter

@@ -1,5 +1,6 @@
 """One trace id for each request: taken from the caller where it is valid, in every log line and answer."""
 
+import asyncio
 import logging
 import re
 import time
@@ -11,8 +12,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from market_pipeline.api.errors import internal_error
+from market_pipeline.api.errors import internal_error, shutting_down
 from market_pipeline.logs import bind, bound, get_logger
+from market_pipeline.symbols import LONGEST_SYMBOL
 
 logger = get_logger(__name__)
 
@@ -74,6 +76,11 @@ class Tracing:
 
         try:
             await self._app(scope, receive, send_traced)
+        except asyncio.CancelledError:
+            # The server ends and waits no longer; for an answer that has begun there are no other words.
+            if status:
+                raise
+            await shutting_down(Request(scope))(scope, receive, send_traced)
         except Exception as error:
             logger.exception("%s %s failed", scope["method"], path)
             if status:
@@ -82,9 +89,15 @@ class Tracing:
         finally:
             took = round(1000 * (time.perf_counter() - started), 1)
             told: dict[str, Any] = {"status_code": status or None, "duration_ms": took}
-            if symbol := scope.get("path_params", {}).get("symbol"):
-                told["symbol"] = str(symbol)[:_LONGEST_PATH].upper()
+            if symbol := _symbol_in(scope.get("path_params", {})):
+                told["symbol"] = symbol
             # The scripts of the page would hide what a person looks for.
             level = logging.DEBUG if path.startswith(_PARTS_OF_THE_PAGE) and status < 400 else logging.INFO
             logger.log(level, "%s %s answered %s", scope["method"], path, status or "nothing", extra=told)
         return None
+
+
+def _symbol_in(path: Mapping[str, str]) -> str | None:
+    """Which symbol a request is about; what is longer than any symbol is none, but an anomaly's id."""
+    given = path.get("symbol") or path.get("symbol_or_id") or ""
+    return given.upper() if 0 < len(given) <= LONGEST_SYMBOL else None

@@ -58,7 +58,9 @@ def execute(options: argparse.Namespace) -> int:
                 "Demo is starting; open http://%s:%s, or http://%s:%s for the API and its page",
                 HOST, options.port, HOST, api_port,
             )
-            processes.start(server_command(HOST, api_port), environment, home)
+            # Its lines are written as they are; the others' are read first.
+            readable = {**environment, "LOG_FORMAT": settings.log_format}
+            processes.start(server_command(HOST, api_port), readable, home)
             command = dagster_command(project, options.port, settings.log_level)
             processes.start(command, environment, home, "dagster")
             return processes.wait_for_any()

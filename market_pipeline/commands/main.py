@@ -15,18 +15,26 @@ from market_pipeline.storage.errors import StorageError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 if it went well, 2 with one explanation on standard error if it could not start.
 
-    130 if it was interrupted before there was something to stop.
+    1 if it failed, 130 if it was interrupted before there was something to stop.
     """
     options = _parser().parse_args(arguments)
+    # What a run or a request logs within it carries that one's own id.
+    with bound(trace_id=str(uuid.uuid4())):
+        return _execute(options)
+
+
+def _execute(options: argparse.Namespace) -> int:
     try:
-        # What a run or a request logs within it carries that one's own id.
-        with bound(trace_id=str(uuid.uuid4())):
-            return int(options.command(options))
+        return int(options.command(options))
     except (SettingsError, StartError, StorageError) as error:
         sys.stderr.write(f"market-pipeline: {error}\n")
         return 2
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        # Told here, where its line carries the command's id.
+        sys.excepthook(type(error), error, error.__traceback__)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,4 +1,7 @@
-"""Child processes that end with their parent: started in groups of their own, stopped together."""
+"""Child processes that end with their parent: started in groups of their own, stopped together.
+
+Only a parent that is killed by SIGKILL leaves them behind.
+"""
 
 import os
 import signal
@@ -6,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -52,7 +56,9 @@ class Processes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         _on_stop_signals(self._kill)
-        telling = threading.Thread(target=logger.info, args=(_STOPPING,), name="stopping", daemon=True)
+        # Threads know nothing of the command they belong to.
+        tell = copy_context().run
+        telling = threading.Thread(target=tell, args=(logger.info, _STOPPING), name="stopping", daemon=True)
         telling.start()
         telling.join(_TELLING_SECONDS)
         for child in reversed(self._children):

@@ -138,6 +138,8 @@ def test_a_token_or_the_word_of_its_owner_opens_it_to_any_name(service_of, setti
         ({"Sec-Fetch-Site": "none"}, False),
         ({"Origin": "https://evil.example"}, True),
         ({"Origin": "null"}, True),
+        ({"Origin": "http://["}, True),
+        ({"Origin": ""}, True),
         ({"Origin": "http://127.0.0.1:9000"}, True),
         ({"Origin": LOCAL}, False),
         ({}, False),

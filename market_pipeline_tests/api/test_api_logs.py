@@ -173,3 +173,14 @@ def test_the_ids_of_strangers_are_no_way_into_a_line(app, written):
             answer = client.get("/healthz", headers={"X-Request-ID": given})
             assert answer.headers["X-Request-ID"] != given
     assert all(len(line["trace_id"]) == 36 for line in written())
+
+
+@pytest.mark.parametrize(("method", "path", "symbol"), [
+    ("GET", "/prices/btc", "BTC"), ("HEAD", "/prices/btc", "BTC"), ("GET", "/anomalies/eth", "ETH"),
+    ("GET", f"/anomalies/{'a' * 32}", None), ("GET", "/symbols", None),
+])
+def test_the_line_of_a_request_names_the_symbol_it_is_about(app, written, method, path, symbol):
+    with TestClient(app, LOCAL) as client:
+        client.request(method, path)
+    (answered,) = [line for line in written() if "status_code" in line]
+    assert answered["message"].startswith(f"{method} {path} answered") and answered.get("symbol") == symbol

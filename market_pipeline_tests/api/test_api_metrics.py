@@ -150,16 +150,18 @@ def test_what_runs_is_told(client, database):
     assert f'{PREFIX}build_info{{database="{database.dialect}",plan="keyless",version="{__version__}"}} 1.0' in answer
 
 
-def test_openmetrics_is_told_to_who_asks_for_it(client):
-    answer = client.get("/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0,*/*;q=0.1"})
-    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0; charset=utf-8")
+@pytest.mark.parametrize("accept", [
+    "application/openmetrics-text;version=1.0.0,*/*;q=0.1", "text/plain, Application/OpenMetrics-Text",
+    'application/openmetrics-text;version=99.0.0"<script>', "application/openmetrics-text;version=x.y",
+])
+def test_openmetrics_is_told_to_who_asks_for_it(client, accept):
+    answer = client.get("/metrics", headers={"Accept": accept})
+    assert answer.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
     assert answer.text.endswith("# EOF\n")
     assert samples(parse_openmetrics(answer.text)).keys() == scrape(client).keys()
 
 
-@pytest.mark.parametrize(
-    "accept", ["", "image/png", "text/plain;version=banana", "application/openmetrics-text;version=x.y"]
-)
+@pytest.mark.parametrize("accept", ["", "image/png", "text/plain;version=banana", "application/openmetrics"])
 def test_whatever_else_is_asked_for_plain_text_is_told(client, accept):
     answer = client.get("/metrics", headers={"Accept": accept})
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"

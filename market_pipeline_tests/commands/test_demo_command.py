@@ -36,7 +36,8 @@ def test_the_demo_fills_a_week_and_ticks_without_internet(project):
     port = free_port()
     ui = Ui(port)
     # Whatever a person has configured for real must not matter here.
-    process = start(project, "demo", "--port", str(port), LOG_LEVEL="loud", HISTORY_START="2999-01-01")
+    process = start(project, "demo", "--port", str(port), LOG_LEVEL="loud", HISTORY_START="2999-01-01",
+                    LOG_FORMAT="console")
     lines = []
     reading = threading.Thread(target=lambda: [lines.append(line) for line in process.stdout], daemon=True)
     reading.start()
@@ -67,6 +68,9 @@ def test_the_demo_fills_a_week_and_ticks_without_internet(project):
     assert count(raw_prices) > 7 * 5 * 20
     database.dispose()
     assert "open http://127.0.0.1" in output
-    assert "warning" not in output.lower() and "Traceback" not in output, output
+    assert "GET /prices/BTC/latest answered 200" in output
+    assert not [line for line in lines if line.startswith("{")], "people read this"
+    # A run that is under way when everything stops is told as interrupted.
+    assert "warning" not in output.partition("Stopping; ")[0].lower() and "Traceback" not in output, output
     assert not (project / "of_the_env_file.db").exists()
     assert leftovers(project) == []

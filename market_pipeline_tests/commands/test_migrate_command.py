@@ -5,6 +5,7 @@ import uuid
 
 from sqlalchemy.engine import make_url
 
+from market_pipeline.commands import migrate as migrate_command
 from market_pipeline.commands.main import main
 from market_pipeline.logs import current_trace_id
 from market_pipeline.storage.engine import Database
@@ -31,6 +32,20 @@ def test_what_a_command_logs_carries_one_id_that_no_other_command_has(monkeypatc
     ids = [json.loads(line)["trace_id"] for line in capsys.readouterr().err.splitlines()]
     assert len(ids) == len(set(ids)) == 2 and all(uuid.UUID(one).version == 4 for one in ids)
     assert current_trace_id() is None
+
+
+def test_an_error_that_nobody_expected_is_a_line_with_the_commands_id(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'new.db'}")
+
+    def fail(database):
+        raise RuntimeError("this was not expected")
+
+    monkeypatch.setattr(migrate_command, "migrate", fail)
+    with restored():
+        assert main(["migrate"]) == 1
+    (line,) = [json.loads(row) for row in capsys.readouterr().err.splitlines()]
+    assert line["level"] == "CRITICAL" and "this was not expected" in line["exc_info"]
+    assert uuid.UUID(line["trace_id"]).version == 4
 
 
 def test_an_unreachable_database_is_explained_without_its_password(monkeypatch, capsys):

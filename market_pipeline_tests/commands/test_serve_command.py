@@ -103,6 +103,9 @@ def test_it_serves_in_an_empty_folder_and_leaves_nothing_behind(project, serve, 
     assert "Traceback" not in output
     lines = [json.loads(line) for line in output.splitlines()]
     assert any(line.get("trace_id") == "asked-by-a-test" for line in lines)
+    of_command = [line for line in lines if line["logger"].startswith("market_pipeline.commands")]
+    assert of_command[-1]["message"].startswith("Stopping; ")
+    assert len({line["trace_id"] for line in of_command}) == 1
     with pytest.raises(requests.ConnectionError):
         requests.get(address, timeout=2)
     assert leftovers(project) == []
@@ -127,7 +130,7 @@ def test_it_ends_while_somebody_collects_from_a_source_that_does_not_answer(proj
     """A thread that waits cannot be cancelled; the process ends all the same."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         source = "http://127.0.0.1:{}/api/v3".format(silent.getsockname()[1])
-        process, address = serve(DATABASE_URL=OWN, COINGECKO_BASE_URL=source)
+        process, address = serve(DATABASE_URL=OWN, COINGECKO_BASE_URL=source, LOG_LEVEL="INFO")
         asked(address)
         host = urlsplit(address)
         with socket.create_connection((host.hostname, host.port)) as asking:
@@ -136,9 +139,14 @@ def test_it_ends_while_somebody_collects_from_a_source_that_does_not_answer(proj
             source_asked, _ = silent.accept()
             with source_asked:
                 began = time.monotonic()
-                ended(process)
+                output = ended(process)
                 assert time.monotonic() - began < GRACE_SECONDS, "nobody had to be killed"
+            told = b"".join(iter(lambda: asking.recv(10_000), b"")).decode()
     assert process.returncode == 0
+    assert told.startswith("HTTP/1.1 503 ") and "shutting-down" in told
+    (answered,) = [json.loads(line) for line in output.splitlines() if "collect-once/BTC answered" in line]
+    assert answered["status_code"] == 503 and f"x-request-id: {answered['trace_id']}" in told.lower()
+    assert "Traceback" not in output
     assert leftovers(project) == []
 
 

@@ -4,8 +4,6 @@ A browser lets any page send a POST to this machine, only not read the answer. I
 Sec-Fetch-Site, which no page can set, and where a browser is too old for that, in Origin.
 """
 
-from urllib.parse import urlsplit
-
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -35,4 +33,7 @@ def _is_foreign(headers: Headers) -> bool:
     if site := headers.get("sec-fetch-site"):
         return site not in ("same-origin", "none")
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+    if origin is None:
+        return False
+    _, found, site = origin.lower().partition("://")
+    return not found or site != headers.get("host", "").lower()
