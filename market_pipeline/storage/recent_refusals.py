@@ -1,4 +1,4 @@
-"""What was refused lately, counted. The quarantine is small, so all of it is looked through."""
+"""What was refused lately, counted by an index range: it costs what was refused lately, not what is kept."""
 
 from datetime import datetime
 

@@ -54,6 +54,7 @@ rejected_prices = Table(
     Column("run_id", Name(64), nullable=False, comment="The run that last saw it."),
     Column("refused_at", UtcTimestamp, nullable=False, comment="When it was last refused, UTC."),
     Index("rejected_prices_symbol_day", "symbol", "day"),
+    Index("rejected_prices_refused_at", "refused_at"),
     comment="Quarantine: what was refused, why, and the payload.",
     info={"decides_change": ["run_id", "refused_at"]},
 )
