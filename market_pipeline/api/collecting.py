@@ -61,6 +61,7 @@ def _refused(service: Service, collected: Collected, refusal: Refusal) -> ApiPro
     day = (refusal.day, refusal.symbol)
     facts = refusal_facts(service.database, [day], collected)[day]
     trace_id = _keep(service, collected)
+    logger.warning("Refused: %s", refusal.detail, extra={"reason": refusal.reason.value})
     service.dagster.report(tables.rejected_prices.name, day, {**facts, "trace_id": trace_id})
     return ApiProblem(
         422, "quote-refused", f"{refusal.detail} It is kept in the quarantine; ask again in a minute.",

@@ -85,6 +85,24 @@ class DagsterHome:
 
         return self._asked(read)
 
+    def failed_at(self, job: str) -> datetime | None:
+        """When the newest run of `job` that has ended failed (aware UTC); None if it did not, or none has.
+
+        Raises DagsterUnavailable.
+        """
+
+        def read() -> datetime | None:
+            import dagster as dg
+
+            ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+            asked = dg.RunsFilter(job_name=job, statuses=ended)
+            for record in self._opened().get_run_records(asked, limit=1):
+                if record.dagster_run.status is dg.DagsterRunStatus.FAILURE and record.end_time:
+                    return datetime.fromtimestamp(record.end_time, timezone.utc)
+            return None
+
+        return self._asked(read)
+
     def close(self) -> None:
         """Give up what was opened."""
         self._thread.submit(self._closed)

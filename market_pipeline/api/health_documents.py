@@ -21,7 +21,7 @@ _EXAMPLE: dict[str, Any] = {
 
 Kind = Literal[
     "no-prices-yet", "never-scheduled", "scheduler-dead", "daemon-dead", "daemon-errors", "dagster-unreadable",
-    "stale-prices", "not-collected", "prices-refused", "quiet-market",
+    "stale-prices", "tick-failed", "not-collected", "prices-refused", "quiet-market",
 ]
 
 

@@ -20,6 +20,8 @@ from market_pipeline.storage.recent_counts import refused_lately
 logger = get_logger(__name__)
 
 _START = "`make run` starts it."
+# The job that collects current prices; its module needs Dagster.
+_TICK = "tick"
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,9 @@ class State:
     """An installation at `now` (aware UTC, like all times here).
 
     `newest` is the time of the newest quote of each symbol, `oldest_fresh` how old it may be. `daemons` is
-    None if Dagster's storage cannot be read. Of the symbols that are not fresh, `collected_at` is when one
-    was last collected today or on the day of `oldest_fresh`, and `refused` are those refused since then.
+    None if Dagster's storage cannot be read. Where symbols are not fresh, `failed_at` is when the last tick
+    failed, if it did, `collected_at` when one of them was last collected today or on the day of
+    `oldest_fresh`, and `refused` are those refused since then.
     """
 
     now: datetime
@@ -37,6 +40,7 @@ class State:
     daemons: Sequence[Heartbeat] | None
     collected_at: datetime | None = None
     refused: frozenset[str] = frozenset()
+    failed_at: datetime | None = None
 
     @property
     def stale(self) -> list[str]:
@@ -73,18 +77,20 @@ def look(service: Service) -> State:
         daemons = service.dagster.heartbeats(now)
         days = {(at.date(), symbol) for at in (oldest, now) for symbol in stale}
         collected_at = service.dagster.last_materialized(tables.raw_prices.name, days) if stale else None
+        failed_at = service.dagster.failed_at(_TICK) if stale else None
     except DagsterUnavailable as error:
         logger.warning("%s", error)
         return replace(state, refused=refused)
-    return replace(state, daemons=daemons, collected_at=collected_at, refused=refused)
+    return replace(state, daemons=daemons, collected_at=collected_at, refused=refused, failed_at=failed_at)
 
 
 def conditions(state: State) -> Iterator[Condition]:
     """Everything that is not as it should be; nothing if all is well."""
-    if not any(state.newest.values()):
+    begun = any(state.newest.values()) or state.failed_at is not None
+    if not begun:
         yield Condition("no-prices-yet", "No price is stored yet; the first comes with the first tick.")
     yield from _of_daemons(state)
-    if any(state.newest.values()) and state.stale and state.scheduler_alive is not False:
+    if begun and state.stale and state.scheduler_alive is not False:
         yield _of_stale_prices(state)
 
 
@@ -114,8 +120,12 @@ def _of_stale_prices(state: State) -> Condition:
     what = _newest_of_stale(state)
     if state.daemons is None:
         return Condition("stale-prices", f"{what}.")
+    if state.failed_at is not None:
+        when = span(state.now - state.failed_at)
+        detail = f"The last tick failed {when} ago: see its run in the Dagster UI, or `market-pipeline doctor`"
+        return Condition("tick-failed", f"{what}. {detail}.")
     if state.refused:
-        detail = f"CoinGecko's prices of {some(sorted(state.refused))} are refused, see rejected_prices"
+        detail = f"the source's prices of {some(sorted(state.refused))} are refused, see rejected_prices"
         return Condition("prices-refused", f"{what}: {detail}.")
     if state.collected_at is None or state.collected_at < state.oldest_fresh:
         when = f"was {span(state.now - state.collected_at)} ago" if state.collected_at else "was not today"

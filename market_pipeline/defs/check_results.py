@@ -12,6 +12,7 @@ from market_pipeline.defs.raw_prices import RAW_PRICES
 if TYPE_CHECKING:
     from market_pipeline.storage.audit import Offenders
 
+_PROBLEMS_TOLD = 3
 _QUARANTINED = "They are in rejected_prices with the answer they came in; accepted quotes were stored."
 
 
@@ -25,7 +26,7 @@ def from_offenders(
     elif refused.count:
         found, description = (
             refused,
-            f"{refused.count} quotes refused in this run: {_symbols(refused)}. {_QUARANTINED}",
+            f"Refused in this run: {_symbols(refused)}. {_QUARANTINED}",
         )
         severity = dg.AssetCheckSeverity.WARN
     else:
@@ -69,7 +70,6 @@ def from_symbols(
             passed=True, check_name=check, asset_key=asset, metadata=metadata, description=good
         )
     metadata["symbols"] = ", ".join(problems)
-    first = next(iter(problems.values())).rstrip(".")
     metadata["sample"] = records_table([{"symbol": s, "problem": p} for s, p in list(problems.items())[:50]])
     return dg.AssetCheckResult(
         passed=False,
@@ -77,8 +77,17 @@ def from_symbols(
         asset_key=asset,
         severity=severity,
         metadata=metadata,
-        description=f"{', '.join(problems)}: {first}. {recovery}",
+        description=f"{_in_words(problems)} {recovery}",
     )
+
+
+def _in_words(problems: Mapping[str, str]) -> str:
+    """Each problem once, after the symbols that have it; of many the first few."""
+    symbols: dict[str, list[str]] = {}
+    for symbol, problem in problems.items():
+        symbols.setdefault(problem.rstrip("."), []).append(symbol)
+    told = [f"{', '.join(whose)}: {problem}." for problem, whose in symbols.items()]
+    return " ".join(told[:_PROBLEMS_TOLD]) + (" The table has more." if len(told) > _PROBLEMS_TOLD else "")
 
 
 def _symbols(offenders: "Offenders") -> str:

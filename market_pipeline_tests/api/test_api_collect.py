@@ -73,12 +73,14 @@ def test_a_symbol_that_is_not_collected_is_told_with_those_that_are(client, simu
     assert simulator.requests == []
 
 
-def test_a_refused_price_is_in_the_quarantine_under_the_trace_id(client, simulator, database):
+def test_a_refused_price_is_in_the_quarantine_under_the_trace_id(client, simulator, database, caplog):
     simulator.add_fault(Fault(kind="negative_price", coin="bitcoin"))
     answer = client.post("/collect-once/BTC", headers={"traceparent": PARENT})
     document = answer.json()
     assert answer.status_code == 422 and document["type"].endswith(":quote-refused")
     assert document["reason"] == "negative_price" and "-1.0 is negative" in document["detail"]
+    (told,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "is negative" in told.getMessage() and told.reason == "negative_price"
     (refused,) = rows(database, tables.rejected_prices)
     assert (refused["symbol"], refused["reason"], refused["run_id"]) == ("BTC", "negative_price", PARENT.split("-")[1])
     assert rows(database, tables.raw_prices) == []

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from market_pipeline.api.app import create_app
 from market_pipeline.api.service import Service
 from market_pipeline.clock import iso, utc_now
+from market_pipeline.defs.jobs import TICK
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.records import columns_of
@@ -149,6 +150,37 @@ def test_a_scheduler_whose_runs_bring_nothing_is_neither(client, database, insta
     assert set(kinds) == {"not-collected"} and "the last collection was not today" in kinds["not-collected"]
 
 
+def ended(instance, status, job=TICK):
+    """Let a run have ended just now."""
+    run = instance.add_run(dg.DagsterRun(job_name=job, status=dg.DagsterRunStatus.STARTED))
+    if status is dg.DagsterRunStatus.FAILURE:
+        instance.report_run_failed(run)
+    else:
+        instance.report_dagster_event(dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, job), run.run_id)
+
+
+def test_ticks_that_fail_are_told_until_one_succeeds(client, simulator, database, instance):
+    """Also where the source had been refused before it went away."""
+    store(database, 40 * MINUTE, SYMBOLS[1:])
+    beat(instance, MINUTE)
+    simulator.add_fault(Fault(kind="negative_price", coin="bitcoin"))
+    assert client.post("/collect-once/BTC").status_code == 422
+    ended(instance, dg.DagsterRunStatus.FAILURE)
+    _, kinds = ready(client)
+    assert set(kinds) == {"tick-failed"} and "The last tick failed 0" in kinds["tick-failed"]
+    ended(instance, dg.DagsterRunStatus.FAILURE, "score_days")
+    ended(instance, dg.DagsterRunStatus.SUCCESS)
+    assert set(ready(client)[1]) == {"prices-refused"}
+
+
+def test_a_first_tick_that_failed_is_no_quiet_beginning(client, instance):
+    beat(instance, MINUTE)
+    assert set(ready(client)[1]) == {"no-prices-yet"}
+    ended(instance, dg.DagsterRunStatus.FAILURE)
+    _, kinds = ready(client)
+    assert set(kinds) == {"tick-failed"} and kinds["tick-failed"].startswith("There is no price of BTC, ETH, SOL")
+
+
 def test_prices_that_are_refused_are_told(client, simulator, database, instance):
     store(database, MINUTE, SYMBOLS[1:])
     beat(instance, MINUTE)
@@ -199,7 +231,7 @@ def test_a_database_that_is_not_ready_is_503_with_what_to_do(client, database, s
         connection.execute(text(spoil))
     answer = client.get("/readyz")
     assert answer.status_code == 503 and answer.json()["type"].endswith(":not-ready")
-    assert said in answer.json()["detail"] and "0001" not in answer.text and "raw_prices" not in answer.text
+    assert said in answer.json()["detail"] and "0001" not in answer.json()["detail"] and "raw_prices" not in answer.text
     assert client.get("/healthz").status_code == 200
 
 

@@ -94,6 +94,13 @@ def test_a_symbol_without_quotes_is_an_error_that_does_not_block(world):
     assert result.success
 
 
+def test_each_symbol_is_told_with_its_own_problem(world):
+    world.simulator.add_fault(Fault(kind="negative_price", coin="bitcoin", path="/simple/price"))
+    world.simulator.add_fault(Fault(kind="missing_coin", coin="ethereum", path="/simple/price"))
+    told = world.checks(world.tick())["every_symbol_quoted"].description
+    assert told.startswith("BTC: its answer was refused: The price -1.0 is negative. ETH: its answer was refused: Coin")
+
+
 def test_stale_quotes_warn_with_their_age(world):
     world.simulator.add_fault(
         Fault(kind="stale_timestamp", seconds=7200, coin="cardano", path="/simple/price")
