@@ -9,9 +9,10 @@ from fastapi import APIRouter, Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from market_pipeline.api.accept import JSON
+from market_pipeline.api.conditions import conditions
 from market_pipeline.api.health_documents import Alive, Readiness
 from market_pipeline.api.problems import ApiProblem, problems
-from market_pipeline.api.readiness import State, conditions, look
+from market_pipeline.api.readiness import State, look
 from market_pipeline.api.service import Service, ServiceOf
 from market_pipeline.api.state_threads import StateThreads
 from market_pipeline.clock import iso

@@ -20,8 +20,8 @@ _EXAMPLE: dict[str, Any] = {
 }
 
 Kind = Literal[
-    "no-prices-yet", "never-scheduled", "scheduler-dead", "daemon-dead", "daemon-errors", "dagster-unreadable",
-    "stale-prices", "tick-failed", "not-collected", "prices-refused", "quiet-market",
+    "starting", "no-prices-yet", "never-scheduled", "scheduler-dead", "daemon-dead", "daemon-errors",
+    "dagster-unreadable", "stale-prices", "tick-failed", "not-collected", "prices-refused", "quiet-market",
 ]
 
 

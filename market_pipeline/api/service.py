@@ -1,6 +1,7 @@
 """What the endpoints work with: settings, database, coins, and Dagster's side of the story."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -15,12 +16,13 @@ from market_pipeline.symbols import Catalogue
 
 @dataclass(frozen=True)
 class Service:
-    """One API process; all of it may be used from any thread."""
+    """One API process, which began at `started` (aware UTC); all of it may be used from any thread."""
 
     settings: Settings
     database: Database
     dagster: DagsterHome
     clock: Clock = utc_now
+    started: datetime = field(default_factory=utc_now)
     catalogue: Catalogue = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""How old the newest quote may be, given when quotes are collected. Pure."""
+"""When quotes are collected, and how old the newest one may be because of that. Pure."""
 
 from datetime import datetime, timedelta
 
@@ -13,3 +13,8 @@ def oldest_fresh(collect_cron: str, now: datetime) -> datetime:
     ticks = CronSim(collect_cron, now, reverse=True)
     next(ticks)
     return next(ticks) - _SLACK
+
+
+def next_tick(collect_cron: str, after: datetime) -> datetime:
+    """The first tick after the time `after` (aware UTC)."""
+    return next(CronSim(collect_cron, after))

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 
 import pytest
 import uvicorn
@@ -13,6 +14,7 @@ from starlette.testclient import TestClient
 from market_pipeline.api.app import create_app
 from market_pipeline.api.dagster_home import DagsterHome
 from market_pipeline.api.service import Service
+from market_pipeline.clock import utc_now
 from market_pipeline.commands.instance import create_instance
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.market import MarketModel
@@ -46,17 +48,20 @@ def dagster_home(tmp_path, created_home):
 
 @pytest.fixture
 def service_of(database, dagster_home, simulator):
-    """`service_of(**settings)`: a service over the database at hand, the simulator and a Dagster home."""
+    """`service_of(**settings)`: a service over the database at hand, the simulator and a Dagster home.
+
+    It has been there for an hour, or as long as `up` says.
+    """
     made = []
 
-    def make(clock=None, **settings):
+    def make(clock=None, up=timedelta(hours=1), **settings):
         chosen = load_settings(None, **{
             "database_url": database.url.render_as_string(hide_password=False),
             "coingecko_base_url": simulator.base_url,
             "coingecko_requests_per_minute": 10_000,
             **settings,
         })
-        service = Service(chosen, database, DagsterHome(dagster_home), **({"clock": clock} if clock else {}))
+        service = Service(chosen, database, DagsterHome(dagster_home), clock or utc_now, utc_now() - up)
         made.append(service)
         return service
 

@@ -150,6 +150,20 @@ def test_a_scheduler_whose_runs_bring_nothing_is_neither(client, database, insta
     assert set(kinds) == {"not-collected"} and "the last collection was not today" in kinds["not-collected"]
 
 
+def test_before_the_first_tick_nothing_is_wrong_yet(service_of, database, instance):
+    """Whatever an earlier start has left: a tick that was cut off, prices of yesterday."""
+    store(database, timedelta(days=2))
+    beat(instance, MINUTE)
+    ended(instance, dg.DagsterRunStatus.FAILURE)
+    for up, expected in ((timedelta(), "starting"), (3 * MINUTE, "tick-failed")):
+        service = service_of(up=up, collect_cron="* * * * *")
+        with TestClient(create_app(service), "http://127.0.0.1:8000") as client:
+            _, kinds = ready(client)
+            assert set(kinds) == {expected}
+        first = (service.started + MINUTE).strftime("%H:%M UTC")
+        assert expected != "starting" or f"the first tick after that is at {first}." in kinds["starting"]
+
+
 def ended(instance, status, job=TICK):
     """Let a run have ended just now."""
     run = instance.add_run(dg.DagsterRun(job_name=job, status=dg.DagsterRunStatus.STARTED))

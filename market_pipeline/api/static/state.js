@@ -5,7 +5,7 @@ import { element, keyed, mark, tell } from "./dom.js";
 import * as words from "./words.js";
 
 // Nothing is broken; whoever reads should know all the same.
-const MILD = new Set(["quiet-market", "no-prices-yet"]);
+const MILD = new Set(["quiet-market", "no-prices-yet", "starting"]);
 
 /** Show `conditions` ({kind, detail}) on top of the page, nothing if there are none. */
 export function showConditions(box, conditions) {
