@@ -14,6 +14,10 @@ def execute(options: argparse.Namespace) -> int:
     """Migrate and say so."""
     settings = load_settings()
     configure_logging(settings)
-    migrate(Database(settings.database))
+    database = Database(settings.database)
+    try:
+        migrate(database)
+    finally:
+        database.dispose()
     logger.info("Database is at revision %s", REVISION, extra={"database": str(settings.database)})
     return 0

@@ -41,8 +41,9 @@ def log_to_stderr(level: str, log_format: str, secrets: Iterable[str] = ()) -> N
         for other in logging.getLogger(name).handlers:
             other.setFormatter(formatter)
     logging.captureWarnings(True)
-    # Notebooks and test runners have hooks of their own.
-    if sys.excepthook is sys.__excepthook__:
+    # Notebooks and test runners have hooks of their own. That of exceptiongroup, which Python 3.10 needs to
+    # show groups of errors, is for the terminal only.
+    if sys.excepthook is sys.__excepthook__ or sys.excepthook.__module__.startswith("exceptiongroup"):
         sys.excepthook = _log_uncaught
     if threading.excepthook is threading.__excepthook__:
         threading.excepthook = _log_uncaught_in_thread
