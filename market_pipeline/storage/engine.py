@@ -5,6 +5,7 @@ SQLite runs in WAL mode, and its writers take the lock at BEGIN, because a trans
 first and writes later fails at once when another writer came between.
 """
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -37,6 +38,9 @@ class Database:
     def __init__(self, url: URL) -> None:
         self.url = url
         self.dialect = url.get_backend_name()
+        self._engines: list[Engine] = []
+        # What nobody disposed of is closed with its owner: Python 3.13 warns of connections that are not.
+        weakref.finalize(self, _dispose, self._engines).atexit = False
 
     def __repr__(self) -> str:
         return f"Database({self.url})"
@@ -59,9 +63,8 @@ class Database:
     def dispose(self) -> None:
         """Close the pooled connections; the Database stays usable."""
         for name in ("_readers", "_writers"):
-            engine = self.__dict__.pop(name, None)
-            if engine is not None:
-                engine.dispose()
+            self.__dict__.pop(name, None)
+        _dispose(self._engines)
 
     def without_password(self, text: str) -> str:
         """`text`, a driver's words, with the password blotted out should they repeat it."""
@@ -71,17 +74,21 @@ class Database:
     @cached_property
     def _readers(self) -> Engine:
         if self.dialect == "sqlite":
-            return sqlite_engine(self.url, "BEGIN")
+            return self._opened(sqlite_engine(self.url, "BEGIN"))
         return self._writers.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     @cached_property
     def _writers(self) -> Engine:
         if self.dialect == "sqlite":
-            return sqlite_engine(self.url, "BEGIN IMMEDIATE")
+            return self._opened(sqlite_engine(self.url, "BEGIN IMMEDIATE"))
         arguments = {"application_name": "market_pipeline", "connect_timeout": _CONNECT_SECONDS, **_KEEP_ALIVE}
-        return create_engine(
-            self.url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True, **POOL
+        return self._opened(
+            create_engine(self.url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True, **POOL)
         )
+
+    def _opened(self, engine: Engine) -> Engine:
+        self._engines.append(engine)
+        return engine
 
     @contextmanager
     def _transaction(self, engine: Engine, attached: Path | None) -> Iterator[Connection]:
@@ -111,6 +118,11 @@ class Database:
         where = f"{self.url.host or self.url.query.get('host', 'localhost')}:{self.url.port or 5432}"
         name = f"PostgreSQL database {self.url.database} at {where}"
         return f"{name} cannot be reached: {why}. DATABASE_URL names it."
+
+
+def _dispose(engines: list[Engine]) -> None:
+    while engines:
+        engines.pop().dispose()
 
 
 @contextmanager

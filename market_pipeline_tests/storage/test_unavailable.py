@@ -1,5 +1,7 @@
 """A database that cannot be used is named, with the reason, and never with its password."""
 
+import gc
+import sqlite3
 from datetime import date
 
 import pytest
@@ -130,3 +132,15 @@ def test_a_postgresql_server_that_is_gone_without_a_word_is_noticed(postgres_dat
         told = connection.connection.driver_connection.info.dsn_parameters
     assert int(told["keepalives_idle"]) + int(told["keepalives_interval"]) * int(told["keepalives_count"]) <= 60
     assert int(told["tcp_user_timeout"]) <= 60_000
+
+
+def test_connections_are_closed_with_the_database_they_belong_to(sqlite_database):
+    """Python 3.13 would warn of each."""
+    other = Database(sqlite_database.url)
+    with other.reading() as reading, other.writing() as writing:
+        connections = [one.connection.driver_connection for one in (reading, writing)]
+    del other, reading, writing
+    gc.collect()
+    for connection in connections:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
