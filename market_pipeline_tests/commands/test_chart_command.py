@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from market_pipeline.anomalies.detect import detect_days
@@ -141,11 +142,14 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(folder, capsys):
     assert chart(out="chart.png") == 0
     old = (folder / "chart.png").read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    try:
-        code = chart(start="2026-05-10", out="chart.png")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    # Whoever has the database open lets the command need no new file to read it.
+    with Database(make_url(f"sqlite:///{folder / 'prices.db'}")).reading() as connection:
+        connection.execute(text("SELECT 1 FROM raw_prices"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        try:
+            code = chart(start="2026-05-10", out="chart.png")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert code == 2
     assert "chart.png cannot be written: File too large" in capsys.readouterr().err
     assert (folder / "chart.png").read_bytes() == old
