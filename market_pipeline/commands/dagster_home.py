@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from market_pipeline.commands.home import StartError, project_folder
+from market_pipeline.commands.home import StartError, shipped_file
 from market_pipeline.commands.instance import create_instance
 from market_pipeline.settings import LOCAL_DAGSTER_HOME
 
@@ -19,12 +19,11 @@ def dagster_home() -> Path:
         if not home.is_absolute() or not home.is_dir():
             raise StartError(f"DAGSTER_HOME={given} is not the absolute path of a folder")
         return home
-    project = project_folder()
-    home = project / LOCAL_DAGSTER_HOME
+    home = Path.cwd() / LOCAL_DAGSTER_HOME
     try:
         home.mkdir(exist_ok=True)
         if not (home / "dagster.yaml").exists():
-            shutil.copyfile(project / "dagster.yaml", home / "dagster.yaml")
+            shutil.copyfile(shipped_file("dagster.yaml"), home / "dagster.yaml")
     except OSError as error:
         raise StartError(f"{home} cannot be written: {error.strerror}") from None
     create_instance(home)

@@ -13,7 +13,7 @@ import requests
 from pydantic import SecretStr
 
 from market_pipeline.clock import utc_now
-from market_pipeline.commands.home import HOST, StartError, free_port, own_home, project_folder, require_free
+from market_pipeline.commands.home import HOST, StartError, free_port, own_home, require_free
 from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.processes import Processes
 from market_pipeline.commands.run import dagster_command, dagster_environment
@@ -38,12 +38,12 @@ _REQUESTS_PER_MINUTE = 60
 
 def execute(options: argparse.Namespace) -> int:
     """Prepare, fill the last days once, then serve until Ctrl-C."""
-    project = project_folder()
+    folder = Path.cwd()
     require_free(options.port, "the Dagster UI")
     port = free_port()
-    settings = demo_settings(project, port, options.port)
+    settings = demo_settings(folder, port, options.port)
     configure_logging(settings)
-    with own_home(project, HOME) as home:
+    with own_home(folder, HOME) as home:
         database = Database(settings.database)
         migrate(database)
         create_instance(home)
@@ -61,13 +61,13 @@ def execute(options: argparse.Namespace) -> int:
             # Its lines are written as they are; the others' are read first.
             readable = {**environment, "LOG_FORMAT": settings.log_format}
             processes.start(server_command(HOST, api_port), readable, home)
-            command = dagster_command(project, options.port, settings.log_level)
+            command = dagster_command(options.port, settings.log_level)
             processes.start(command, environment, home, "dagster")
             return processes.wait_for_any()
     return 0
 
 
-def demo_settings(project: Path, port: int, ui_port: int) -> Settings:
+def demo_settings(folder: Path, port: int, ui_port: int) -> Settings:
     """Five coins from the simulator on `port`, collected every minute, stored beside the real data.
 
     `ui_port` is the Dagster UI's, which the page of the API links to.
@@ -78,7 +78,7 @@ def demo_settings(project: Path, port: int, ui_port: int) -> Settings:
     readable = os.environ.get("LOG_FORMAT", "").strip().lower() == "console"
     return load_settings(
         env_file=None,
-        database_url=SecretStr(f"sqlite:///{project / DATABASE}"),
+        database_url=SecretStr(f"sqlite:///{folder / DATABASE}"),
         coingecko_plan="keyless",
         coingecko_api_key=None,
         coingecko_base_url=f"http://{HOST}:{port}/api/v3",

@@ -6,8 +6,11 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import TextIO
+
+import market_pipeline
 
 if sys.platform != "win32":
     import fcntl
@@ -19,30 +22,35 @@ class StartError(RuntimeError):
     """Something on this machine keeps the command from starting; the message says what to do."""
 
 
-def project_folder() -> Path:
-    """The current folder if it is the project's; StartError otherwise."""
-    folder = Path.cwd()
-    missing = [name for name in ("workspace.yaml", "dagster.yaml") if not (folder / name).is_file()]
-    if missing:
-        raise StartError(f"{' and '.join(missing)} not found in {folder}; start from the project's folder")
-    return folder
+def shipped_file(name: str) -> Path:
+    """The project's `name`, dagster.yaml or workspace.yaml: of this folder, the checkout or the installed wheel.
+
+    StartError if none of them has it.
+    """
+    for folder in (Path.cwd(), Path(market_pipeline.__file__).parents[1]):
+        if (folder / name).is_file():
+            return folder / name
+    for file in distribution("market-pipeline").files or ():
+        if file.name == name:
+            return Path(str(file.locate())).resolve()
+    raise StartError(f"{name} is missing from this installation; install market-pipeline again")
 
 
 @contextmanager
-def own_home(project: Path, name: str) -> Iterator[Path]:
-    """The absolute DAGSTER_HOME `name` inside `project`, with the current dagster.yaml, for us alone.
+def own_home(folder: Path, name: str) -> Iterator[Path]:
+    """The absolute DAGSTER_HOME `name` inside `folder`, with the current dagster.yaml, for us alone.
 
     Two daemons on one home would start every run twice. StartError if another process has it or if
     it cannot be written.
     """
-    home = project / name
+    home = folder / name
     with _explained(home):
         home.mkdir(exist_ok=True)
         lock = (home / "lock").open("w")
     with lock:
         with _explained(home):
             _take(lock)
-            shutil.copyfile(project / "dagster.yaml", home / "dagster.yaml")
+            shutil.copyfile(shipped_file("dagster.yaml"), home / "dagster.yaml")
         yield home
 
 

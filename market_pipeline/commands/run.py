@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from market_pipeline.commands.home import HOST, own_home, project_folder, require_free
+from market_pipeline.commands.home import HOST, own_home, require_free, shipped_file
 from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.processes import Processes
 from market_pipeline.logs import configure_logging, get_logger
@@ -18,24 +18,23 @@ logger = get_logger(__name__)
 
 def execute(options: argparse.Namespace) -> int:
     """Prepare, then serve until Ctrl-C; else the exit code of what ended by itself."""
-    project = project_folder()
     settings = load_settings()
     configure_logging(settings)
     require_free(options.port, "the Dagster UI")
-    with own_home(project, LOCAL_DAGSTER_HOME) as home:
+    with own_home(Path.cwd(), LOCAL_DAGSTER_HOME) as home:
         migrate(Database(settings.database))
         create_instance(home)
         with Processes() as processes:
             logger.info("The UI will be at http://%s:%s in some seconds", HOST, options.port)
-            command = dagster_command(project, options.port, settings.log_level)
+            command = dagster_command(options.port, settings.log_level)
             processes.start(command, dagster_environment(home, settings), home, "dagster")
             return processes.wait_for_any()
     return 0
 
 
-def dagster_command(project: Path, port: int, log_level: str) -> list[str]:
+def dagster_command(port: int, log_level: str) -> list[str]:
     """One process that starts the UI, the daemon and the code server."""
-    workspace = str(project / "workspace.yaml")
+    workspace = str(shipped_file("workspace.yaml"))
     command = [sys.executable, "-m", "dagster", "dev", "--workspace", workspace]
     # Whoever wants to know what the package does in detail need not be told what Dagster does.
     level = "info" if log_level == "DEBUG" else log_level.lower()

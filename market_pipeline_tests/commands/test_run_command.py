@@ -139,10 +139,3 @@ def test_an_env_file_that_is_no_utf8_is_said_in_a_sentence(project, monkeypatch,
     (project / ".env").write_bytes(b"LOG_LEVEL=\xff\n")
     assert main(["run", "--port", str(free_port())]) == 2
     assert ".env is not UTF-8 text" in capsys.readouterr().err
-
-
-def test_outside_the_project_it_says_where_to_start(tmp_path):
-    process = start(tmp_path, "run")
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert "start from the project's folder" in output
