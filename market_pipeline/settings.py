@@ -1,8 +1,10 @@
 """Every setting, typed, from the environment or a `.env` file. Reading them does no other I/O."""
 
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from dotenv.parser import Original, parse_stream
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
@@ -126,9 +128,11 @@ def load_settings(env_file: str | None = ".env", **fixed: Any) -> Settings:
     """Read and validate the settings, those in `fixed` as given instead of read.
 
     SettingsError names each bad variable, its value and what is allowed, or says that `env_file`
-    cannot be read.
+    cannot be read, or which of its lines.
     """
     try:
+        if env_file is not None:
+            _check_env_file(Path(env_file))
         return Settings(_env_file=env_file, **fixed)
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
@@ -136,6 +140,25 @@ def load_settings(env_file: str | None = ".env", **fixed: Any) -> Settings:
         raise SettingsError(f"{env_file} is not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
         raise SettingsError(f"{env_file} cannot be read: {error.strerror}") from None
+
+
+def _check_env_file(file: Path) -> None:
+    """SettingsError for a line that python-dotenv would skip, together with the settings that it holds."""
+    if not file.is_file():
+        return
+    with file.open(encoding="utf-8-sig") as lines:
+        bad = [str(_line(binding.original)) for binding in parse_stream(lines) if binding.error]
+    if bad:
+        where = f"line {bad[0]}" if len(bad) == 1 else f"lines {', '.join(bad)}"
+        raise SettingsError(
+            f"{file}, {where}: not NAME=value, or a quote that is never closed; close the quote or correct the line"
+        )
+
+
+def _line(original: Original) -> int:
+    """The number of the line with its text: an `Original` begins with the blank lines before it."""
+    blank = len(original.string) - len(original.string.lstrip())
+    return original.line + original.string[:blank].count("\n")
 
 
 def _explain(error: ValidationError) -> str:

@@ -184,6 +184,20 @@ def test_an_env_file_of_another_encoding_is_explained(tmp_path):
     assert load_settings().log_level == "ERROR"
 
 
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('LOG_LEVEL=INFO\n\nCOINGECKO_PLAN="demo\nLOG_FORMAT=json\n', "line 3"),
+        ("MARKET_SYMBOLS='BTC\nLOG_LEVEL INFO\n", "lines 1, 2"),
+    ],
+)
+def test_a_line_of_the_env_file_that_cannot_be_read_is_named(tmp_path, text, where):
+    """python-dotenv would skip it with a warning, and the setting with it."""
+    (tmp_path / ".env").write_text(text)
+    with pytest.raises(SettingsError, match=rf"\.env, {where}: not NAME=value, or a quote"):
+        load_settings()
+
+
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that even root cannot read")
 def test_an_env_file_that_cannot_be_read_is_explained(tmp_path):
     (tmp_path / ".env").symlink_to("/proc/self/mem")

@@ -47,7 +47,11 @@ def _routed(request: Request, error: Exception) -> Response:
     kind = _KINDS.get(error.status_code, "invalid-request")
     asked = f"{request.method} {request.scope['path']}"
     detail = f"{error.detail}: {asked}. GET /openapi.json lists what there is."
-    return problem_response(request, ApiProblem(error.status_code, kind, detail, error.headers))
+    headers = dict(error.headers or {})
+    if "GET" in headers.get("Allow", "").split(", "):
+        # Routes do not know of HEAD, which `HeadAsGet` serves.
+        headers["Allow"] = headers["Allow"].replace("GET", "GET, HEAD")
+    return problem_response(request, ApiProblem(error.status_code, kind, detail, headers))
 
 
 def _invalid(request: Request, error: Exception) -> Response:

@@ -18,6 +18,8 @@ from market_pipeline.storage.types import from_microseconds
 
 _LITTLE_BYTES = 1_000_000_000
 _TOO_LITTLE_BYTES = 100_000_000
+# Ticks and backfills write megabytes between checkpoints; more waits for a reader to finish.
+_LARGE_WAL_BYTES = 256_000_000
 
 
 def examine_database(subject: Subject) -> Iterator[Finding]:
@@ -62,6 +64,15 @@ def examine_disk(subject: Subject) -> Iterator[Finding]:
         yield warn("disk space", detail, remedy, free_bytes=free)
     else:
         yield ok("disk space", detail, free_bytes=free)
+    wal = Path(f"{_file_of(subject.settings)}-wal")
+    size = wal.stat().st_size if wal.exists() else 0
+    if size > _LARGE_WAL_BYTES:
+        yield warn(
+            "write-ahead log",
+            f"{wal} has grown to {size / 1e9:,.1f} GB: a reader that stays open keeps SQLite from emptying it",
+            f"End the program that holds {wal} open, such as a notebook or an sqlite3 shell (`lsof {wal}` lists them); "
+            "the next writes after that cut it.", wal_bytes=size,
+        )
 
 
 def examine_database_clock(subject: Subject) -> Iterator[Finding]:

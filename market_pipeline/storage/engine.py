@@ -5,6 +5,7 @@ SQLite runs in WAL mode, and its writers take the lock at BEGIN, because a trans
 first and writes later fails at once when another writer came between.
 """
 
+import os
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,6 +113,8 @@ class Database:
             folder = Path(self.url.database or "").parent
             if not folder.is_dir():
                 why = f"the folder {folder} does not exist"
+            elif not os.access(folder, os.W_OK | os.X_OK):
+                why = f"the folder {folder} cannot be written by this user, and SQLite keeps files beside its own there"
             elif "locked" in why:
                 why = f"another writer has held its lock for {BUSY_SECONDS} s; wait for it or end it"
             return f"The SQLite file {self.url.database} cannot be opened: {why}. DATABASE_URL names it."

@@ -16,6 +16,8 @@ _PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}",
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",
+    # A WAL that grew behind a long reader is cut once the reader is gone; SQLite would keep its size for reuse.
+    "PRAGMA journal_size_limit=67108864",
 )
 
 

@@ -151,6 +151,7 @@ def test_pages_of_other_sites_change_nothing(client, headers, foreign):
         assert_problem(answer, 403, "foreign-site")
     else:
         assert_problem(answer, 405, "method-not-allowed")
+        assert answer.headers["Allow"] == "GET, HEAD"
     assert client.get("/healthz", headers=headers).status_code == 200, "whoever cannot read it may still ask"
 
 

@@ -94,6 +94,16 @@ def test_room_on_the_disk(free, status, set_up, only, monkeypatch):
     assert only(examine_disk, set_up()).status == status
 
 
+def test_a_log_that_grows_behind_a_reader_is_named(set_up, tmp_path):
+    assert [finding.name for finding in examine_disk(set_up())] == ["disk space"]
+    wal = tmp_path / "prices.db-wal"
+    wal.touch()
+    os.truncate(wal, 2_000_000_000)
+    finding = list(examine_disk(set_up()))[-1]
+    assert (finding.status, finding.numbers["wal_bytes"]) == ("warn", 2_000_000_000)
+    assert f"{wal} has grown to 2.0 GB" in finding.detail and "lsof" in finding.remedy
+
+
 def test_the_disk_of_a_server_is_not_ours_to_examine(set_up):
     assert list(examine_disk(set_up(DATABASE_URL="postgresql://market@db.example.org/market"))) == []
 

@@ -1,8 +1,10 @@
 """A database that cannot be used is named, with the reason, and never with its password."""
 
 import gc
+import os
 import sqlite3
 from datetime import date
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -81,6 +83,35 @@ def test_a_folder_that_is_not_there_is_named_by_every_way(ways, tmp_path):
     for way in ways.values():
         with pytest.raises(DatabaseUnavailable, match=f"the folder {tmp_path}/absent does not exist"):
             way(database)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_named_by_every_way(ways, tmp_path):
+    database = Database(make_url(f"sqlite:///{tmp_path / 'prices.db'}"))
+    migrate(database)
+    database.dispose()
+    tmp_path.chmod(0o500)
+    try:
+        for way in ways:
+            with pytest.raises(DatabaseUnavailable, match=f"the folder {tmp_path} cannot be written"):
+                ways[way](database)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_the_log_of_writes_is_cut_after_a_long_reader(sqlite_database):
+    """SQLite itself would keep the file at the size that it reached behind the reader."""
+    wal = Path(f"{sqlite_database.url.database}-wal")
+    with sqlite_database.writing() as connection:
+        connection.execute(text("CREATE TABLE filler (bytes)"))
+    with sqlite_database.reading() as reader:
+        reader.execute(text("SELECT * FROM filler")).all()
+        with sqlite_database.writing() as connection:
+            connection.execute(text("INSERT INTO filler SELECT zeroblob(90000000)"))
+    for _ in range(2):
+        with sqlite_database.writing() as connection:
+            connection.execute(text("INSERT INTO filler VALUES (1)"))
+    assert wal.stat().st_size <= 67_108_864
 
 
 def test_a_file_that_is_no_database_is_unavailable(ways, tmp_path):
