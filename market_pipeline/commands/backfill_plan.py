@@ -40,11 +40,9 @@ def reachable_span(
         raise InputError(f"{first} comes after {last}; write the earlier day first (--from, FROM)")
     if last > today:
         raise InputError(f"{last} has not begun: it is {today} in UTC, and the future has no prices")
+    oldest = oldest_day(reach, now)
     if first < history_start:
-        raise InputError(
-            f"{first} is before HISTORY_START={history_start}, where partitions begin; set "
-            f"HISTORY_START={first} or earlier (environment or .env), restart `make run` and try again"
-        )
+        raise InputError(_before_partitions(first, history_start, oldest))
     notes = []
     if last == today:
         last -= DAY
@@ -52,11 +50,22 @@ def reachable_span(
     if last > last_settled_day(now):
         notes.append(f"CoinGecko is still publishing {last}, which is left out until 01:00 UTC.")
         last = last_settled_day(now)
-    oldest = oldest_day(reach, now)
     if oldest is not None and first < oldest:
         notes.append(f"CoinGecko tells this plan nothing from before {oldest}; days before it are left out.")
         first = oldest
     return Span(first, last, tuple(notes))
+
+
+def _before_partitions(first: date, history_start: date, oldest: date | None) -> str:
+    """Why days before `history_start` cannot be filled, and the setting that helps with this plan."""
+    problem = f"{first} is before HISTORY_START={history_start}, where partitions begin"
+    setting = "set HISTORY_START={} (environment or .env), restart `make run` and try again"
+    if oldest is None or oldest <= first:
+        return f"{problem}; {setting.format(first)}"
+    begin = f"try again from {oldest} on"
+    if oldest < history_start:
+        begin = setting.format(oldest) + f" from {oldest} on"
+    return f"{problem}, and CoinGecko serves this plan no prices from before {oldest}; {begin}, or use a paid plan"
 
 
 def oldest_day(reach: timedelta | None, now: datetime) -> date | None:

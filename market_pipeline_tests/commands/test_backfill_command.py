@@ -21,7 +21,7 @@ from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.budget.wiring import account_of
 from market_pipeline.clock import utc_now
 from market_pipeline.commands import dagster_runs
-from market_pipeline.commands.backfill_plan import reachable_span
+from market_pipeline.commands.backfill_plan import InputError, reachable_span
 from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.main import main
 from market_pipeline.commands.progress import RunProgress
@@ -126,7 +126,7 @@ def test_the_instance_of_dagster_home_is_used(filling, monkeypatch, tmp_path):
     [
         (["--from", "2026-01-05", "--to", "2026-01-01"], "2026-01-05 comes after 2026-01-01"),
         (["--from", "2026-01-05", "--to", "2999-01-01"], "2999-01-01 has not begun"),
-        (["--from", "2013-05-05", "--to", "2026-01-01"], "set HISTORY_START=2013-05-05 or earlier"),
+        (["--from", "2013-05-05", "--to", "2026-01-01"], "2013-05-05 is before HISTORY_START="),
         (["--from", "2026-01-01", "--to", "2026-01-02", "--symbols", "PEPE"], "Unsupported symbol: 'PEPE'"),
     ],
 )
@@ -193,6 +193,28 @@ def test_what_coingecko_is_still_publishing_is_left_out_and_not_called_stored():
         assert span.notes[-1] == "CoinGecko is still publishing 2026-05-19, which is left out until 01:00 UTC."
     an_hour_later = reachable_span(first, yesterday, history_start=first, reach=None, now=now.replace(hour=1))
     assert (an_hour_later.last, an_hour_later.notes) == (yesterday, ())
+
+
+@pytest.mark.parametrize(
+    ("history_start", "reach_days", "setting", "again"),
+    [
+        ("2026-01-01", None, "2020-01-01", "2020-01-01"),
+        ("2026-01-01", 365, "2025-12-01", "2025-12-01"),
+        ("2025-01-01", 365, None, "2025-12-01"),
+    ],
+)
+def test_the_remedy_for_days_without_partitions_is_accepted(history_start, reach_days, setting, again):
+    """Without a paid plan no setting brings back days that CoinGecko does not serve."""
+    day, now = date.fromisoformat, datetime(2026, 11, 30, 5, tzinfo=timezone.utc)
+    reach = None if reach_days is None else timedelta(days=reach_days)
+    with pytest.raises(InputError, match="2020-01-01 is before HISTORY_START") as refused:
+        reachable_span(day("2020-01-01"), day("2020-02-01"), history_start=day(history_start), reach=reach, now=now)
+    assert (f"set HISTORY_START={setting} " in str(refused.value)) == (setting is not None)
+    if reach is not None:
+        assert f"from {again} on, or use a paid plan" in str(refused.value)
+    begin = day(setting or history_start)
+    span = reachable_span(day(again), day("2026-02-01"), history_start=begin, reach=reach, now=now)
+    assert (span.first, span.notes) == (day(again), ())
 
 
 def test_a_failed_run_stops_it_with_the_reason_and_the_next_goes_on(filling, capsys):
