@@ -5,8 +5,6 @@ import ipaddress
 import os
 import sys
 
-from sqlalchemy.exc import DBAPIError
-
 from market_pipeline.api.guards.loopback import is_loopback
 from market_pipeline.commands.dagster_home import dagster_home
 from market_pipeline.commands.home import HOST, StartError, require_free
@@ -76,12 +74,8 @@ def _prepare(database: Database) -> None:
     """Migrate the database where it has to be: a replica that can only be read may be served as it is."""
     try:
         check_schema(database)
-    except SchemaMismatch as mismatch:
-        try:
-            migrate(database)
-        except DBAPIError as error:
-            why = database.without_password(" ".join(str(error.orig).split()))
-            raise StartError(f"{mismatch}, which failed here: {why}") from None
+    except SchemaMismatch:
+        migrate(database)
     finally:
         database.dispose()
 

@@ -36,7 +36,7 @@ def examine_database(subject: Subject) -> Iterator[Finding]:
     try:
         check_schema(database)
     except SchemaMismatch as error:
-        yield fail("database", str(error), "Run `market-pipeline migrate`, or `make migrate`.")
+        yield fail("database", error.problem, f"{error.remedy[:1].upper()}{error.remedy[1:]}.")
     except StorageError as error:
         yield fail("database", str(error), "Start the database or correct DATABASE_URL.")
     else:

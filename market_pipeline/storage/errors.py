@@ -16,7 +16,15 @@ class DatabaseUnavailable(StorageError):
 
 
 class SchemaMismatch(StorageError):
-    """The tables are not those that this version works with; the message says what to run."""
+    """The tables are not those that this version works with, and what to do about it."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem}; {self.remedy}"
 
 
 class WriteFailed(StorageError):

@@ -10,6 +10,9 @@ from sqlalchemy.sql import column
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.errors import DatabaseUnavailable, SchemaMismatch, StorageError
 from market_pipeline.storage.bookkeeping import metadata
+from market_pipeline.storage.postgresql_schema import (
+    behind, current_schema, missing_right, require_first, require_own_schema,
+)
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -19,9 +22,16 @@ REVISION = "0004"
 # A name of our own: Dagster may keep its tables, and its `alembic_version`, in the same database.
 VERSION_TABLE = "market_pipeline_version"
 
+# SQLSTATEs: what a view needs is to be dropped; or to change its type.
+_USED_BY_VIEWS = ("2BP01", "0A000")
 _MIGRATE = "run `market-pipeline migrate`"
-_NO_TABLES = "{} has no tables of this project; " + _MIGRATE
 _VERSION = table(VERSION_TABLE, column("version_num"))
+# With what tells another schema's table from ours, for one query a check.
+_POSTGRESQL_VERSION = text(
+    "SELECT version_num, current_schema() AS schema, current_setting('search_path') AS path, current_user AS role, "
+    "(SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = v.tableoid) AS holder "
+    f"FROM {VERSION_TABLE} v"
+)
 # Any number: it names this lock among PostgreSQL's advisory locks.
 _LOCK = 7_241_130_901
 
@@ -33,16 +43,15 @@ def check_schema(database: Database) -> None:
     does not exist is not created.
     """
     if database.dialect == "sqlite" and _is_missing(Path(database.url.database or "")):
-        raise SchemaMismatch(_NO_TABLES.format(database.url))
+        raise _no_tables(database)
     try:
         with database.reading() as connection:
-            found = connection.execute(select(_VERSION.c.version_num)).scalar()
+            found = _revision(connection)
     except DBAPIError as error:
         raise _unreadable(database, error) from None
     if found is None or found < REVISION:
-        raise SchemaMismatch(
-            f"{database.url} is at revision {found}, this version needs {REVISION}; {_MIGRATE}"
-        )
+        problem = f"{database.url} is at revision {found}, this version needs {REVISION}"
+        raise _to_migrate(database, problem)
     _require_not_newer(database, found)
 
 
@@ -50,23 +59,27 @@ def migrate(database: Database) -> None:
     """Create or update the tables, in one transaction; safe when two processes do it at once.
 
     Raises SchemaMismatch if the database holds tables of the same names that were not made by
-    migrations, or a newer revision.
+    migrations, or a newer revision, or refuses the migration; nothing is changed then.
     """
-    from alembic import command
-
-    with database.writing() as connection:
-        if database.dialect == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        existing = set(inspect(connection).get_table_names())
-        if VERSION_TABLE in existing:
-            found = connection.execute(select(_VERSION.c.version_num)).scalar()
-            _require_not_newer(database, found or "")
-        elif strangers := sorted(existing & set(metadata.tables)):
-            raise SchemaMismatch(
-                f"{database.url} already has {', '.join(strangers)}, not made by this project; "
-                "choose another database in DATABASE_URL or move these tables away"
-            )
-        command.upgrade(alembic_config(connection), "head")
+    try:
+        with database.writing() as connection:
+            if database.dialect == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+                require_own_schema(connection, VERSION_TABLE)
+            existing = set(inspect(connection).get_table_names(schema=current_schema(connection)))
+            if VERSION_TABLE in existing:
+                found = connection.execute(select(_VERSION.c.version_num)).scalar()
+                _require_not_newer(database, found or "")
+                if found == REVISION:
+                    return
+            elif strangers := sorted(existing & set(metadata.tables)):
+                raise SchemaMismatch(
+                    f"{database.url} already has {', '.join(strangers)}, not made by this project",
+                    "choose another database in DATABASE_URL or move these tables away",
+                )
+            _upgrade(database, connection)
+    except DBAPIError as error:
+        raise _not_migrated(database, error) from None
 
 
 def alembic_config(connection: Connection) -> "Config":
@@ -79,11 +92,58 @@ def alembic_config(connection: Connection) -> "Config":
     return config
 
 
+def _upgrade(database: Database, connection: Connection) -> None:
+    from alembic import command
+
+    if database.dialect == "postgresql" and (missing := missing_right(connection, VERSION_TABLE)):
+        raise SchemaMismatch(f"{database.url} cannot be migrated: {missing[0]}", missing[1])
+    command.upgrade(alembic_config(connection), "head")
+
+
+def _not_migrated(database: Database, error: DBAPIError) -> SchemaMismatch:
+    """What the database refused in a migration; without PostgreSQL's hint, which may advise CASCADE."""
+    told = getattr(error.orig, "diag", None)
+    words = [told.message_primary, told.message_detail] if told else [str(error.orig)]
+    why = database.without_password(": ".join(" ".join(text.split()) for text in words if text))
+    remedy = "mend that and run `market-pipeline migrate` again"
+    if told and told.sqlstate in _USED_BY_VIEWS:
+        remedy = "drop the views that it names, run `market-pipeline migrate` again, and create them anew"
+    return SchemaMismatch(f"{database.url} could not be migrated and is as it was: {why}", remedy)
+
+
+def _revision(connection: Connection) -> str | None:
+    """The revision of the tables in the current schema; None if none is recorded."""
+    if connection.dialect.name == "sqlite":
+        stored: str | None = connection.execute(select(_VERSION.c.version_num)).scalar()
+        return stored
+    row = connection.execute(_POSTGRESQL_VERSION).first()
+    if row is None:
+        return None
+    require_first(connection, row.path, row.schema, row.role)
+    if row.holder != row.schema:
+        raise behind(connection, row.schema, row.holder)
+    return str(row.version_num)
+
+
+def _no_tables(database: Database) -> SchemaMismatch:
+    return _to_migrate(database, f"{database.url} has no tables of this project")
+
+
+def _to_migrate(database: Database, problem: str) -> SchemaMismatch:
+    """The error for tables that have to be migrated: by this role, or by another one if it has not the right."""
+    if database.dialect == "postgresql":
+        with database.reading() as connection:
+            missing = missing_right(connection, VERSION_TABLE)
+        if missing:
+            return SchemaMismatch(f"{problem}, and {missing[0]}", missing[1])
+    return SchemaMismatch(problem, _MIGRATE)
+
+
 def _require_not_newer(database: Database, found: str) -> None:
     if found > REVISION:
         raise SchemaMismatch(
-            f"{database.url} is at revision {found}, newer than {REVISION} that this version knows; "
-            "update market_pipeline"
+            f"{database.url} is at revision {found}, newer than {REVISION} that this version knows",
+            "update market_pipeline",
         )
 
 
@@ -95,10 +155,12 @@ def _unreadable(database: Database, error: DBAPIError) -> StorageError:
     """Why the revision cannot be read: only a missing table is a matter of migrating."""
     try:
         with database.reading() as connection:
-            missing = not inspect(connection).has_table(VERSION_TABLE)
+            if database.dialect == "postgresql":
+                require_own_schema(connection, VERSION_TABLE)
+            missing = not inspect(connection).has_table(VERSION_TABLE, schema=current_schema(connection))
     except DBAPIError:
         missing = False
     if missing:
-        return SchemaMismatch(_NO_TABLES.format(database.url))
+        return _no_tables(database)
     why = database.without_password(str(error.orig).strip())
     return DatabaseUnavailable(f"{database.url} cannot be read: {why}. DATABASE_URL names it.")

@@ -137,6 +137,40 @@ def test_every_migration_can_be_taken_back(database):
     check_schema(database)
 
 
+def _view_on_old_anomalies(database, column):
+    """`database` before the anomalies got their kinds, with a row and a view that a person made."""
+    with database.writing() as connection:
+        command.downgrade(alembic_config(connection), "0002")
+        when = 0 if database.dialect == "sqlite" else "'2024-03-01T00:00Z'"
+        connection.execute(text(
+            "INSERT INTO price_anomalies (symbol, timestamp, detector, score, threshold, direction, price_before, "
+            "timestamp_before, price_after, move, elapsed_seconds, explanation) VALUES "
+            f"('BTC', {when}, 'ewma', 6, 5, 'down', 100, {when}, 94, -0.06, 300, 'BTC fell.')"
+        ))
+        connection.execute(text(f"CREATE VIEW mine AS SELECT {column} FROM price_anomalies"))
+
+
+def test_a_view_still_answers_after_a_table_was_set_aside(sqlite_database):
+    _view_on_old_anomalies(sqlite_database, "symbol, move")
+    run(sqlite_database, "CREATE VIEW broken AS SELECT * FROM absent")
+    migrate(sqlite_database)
+    check_schema(sqlite_database)
+    with sqlite_database.reading() as connection:
+        assert connection.execute(text("SELECT * FROM mine")).all() == [("BTC", -0.06)]
+
+
+def test_a_view_that_would_not_answer_stops_the_migration(database):
+    _view_on_old_anomalies(database, "detector")
+    with pytest.raises(SchemaMismatch, match="mine.*; drop .*run `market-pipeline migrate` again"):
+        migrate(database)
+    with database.reading() as connection:
+        assert connection.execute(text("SELECT * FROM mine")).all() == [("ewma",)]
+        assert connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar() == "0002"
+    run(database, "DROP VIEW mine")
+    migrate(database)
+    check_schema(database)
+
+
 def test_a_new_migration_is_written_from_the_template(tmp_path):
     """`script.py.mako` is used only when somebody adds a revision."""
     config = alembic_config(None)
