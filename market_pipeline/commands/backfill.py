@@ -14,6 +14,7 @@ from market_pipeline.coingecko.client import reach_of
 from market_pipeline.commands.backfill_plan import InputError, Plan, oldest_day, reachable_span
 from market_pipeline.commands.backfill_work import Backfill, complete, report
 from market_pipeline.commands.confirm import confirmed, say
+from market_pipeline.commands.home import current_home
 from market_pipeline.logs import configure_logging
 from market_pipeline.settings import Settings, load_settings
 from market_pipeline.storage.engine import Database
@@ -44,6 +45,7 @@ def execute(options: argparse.Namespace) -> int:
     """0 if nothing is missing in the end, 1 if something is, 130 after Ctrl-C."""
     settings = load_settings()
     configure_logging(settings)
+    say(f"DAGSTER_HOME is {current_home()}.")
     work = _work(settings, options)
     for note in work.span.notes:
         say(note)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from market_pipeline.commands.dagster_home import dagster_home
+from market_pipeline.commands.home import ready_home
 from market_pipeline.logs import at_least, get_logger
 from market_pipeline.prices.repairs import Repair
 from market_pipeline.settings import Settings
@@ -142,13 +142,13 @@ def _why_failed(result: "dg.ExecuteInProcessResult") -> str:
 
 @contextmanager
 def recorded_runs(settings: Settings) -> Iterator[Runs]:
-    """Runs on the instance of DAGSTER_HOME or, where that is not set, on that of `make run` in this folder.
+    """Runs on the instance of the current home.
 
     Inside the block only warnings are logged to the terminal; the UI has every line.
     """
     import dagster as dg
     from dagster._core.instance.ref import InstanceRef  # not public
 
-    ref = InstanceRef.from_dir(str(dagster_home()), overrides=_NO_CAPTURE)
+    ref = InstanceRef.from_dir(str(ready_home()), overrides=_NO_CAPTURE)
     with at_least(logging.WARNING), dg.DagsterInstance.from_ref(ref) as instance:
         yield Runs(settings, instance)

@@ -43,7 +43,8 @@ def execute(options: argparse.Namespace) -> int:
     port = free_port()
     settings = demo_settings(folder, port, options.port)
     configure_logging(settings)
-    with own_home(folder, HOME) as home:
+    with own_home(folder / HOME, ours=True) as home:
+        logger.info("DAGSTER_HOME is %s, the demo's own whatever the environment names", home)
         database = Database(settings.database)
         migrate(database)
         create_instance(home)

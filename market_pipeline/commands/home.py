@@ -1,25 +1,42 @@
-"""Where Dagster keeps its own history on a laptop: a git-ignored folder with the project's dagster.yaml."""
+"""DAGSTER_HOME, the folder of the Dagster instance: one rule for every command, but for `demo`, which has its own.
+
+It is the folder that the variable names, which must exist, else `.dagster_home` in the current folder.
+"""
 
 import errno
+import os
 import shutil
 import socket
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import TextIO
 
 import market_pipeline
+from market_pipeline.commands.instance import create_instance
+from market_pipeline.file_lock import try_lock
+from market_pipeline.logs import get_logger
+from market_pipeline.settings import LOCAL_DAGSTER_HOME
 
-if sys.platform != "win32":
-    import fcntl
+logger = get_logger(__name__)
+
+VARIABLE = "DAGSTER_HOME"
+_CONFIG = "dagster.yaml"
 
 HOST = "127.0.0.1"
 
 
 class StartError(RuntimeError):
     """Something on this machine keeps the command from starting; the message says what to do."""
+
+
+class BadHome(StartError):
+    """DAGSTER_HOME names no folder that can be used: the `problem` and its `remedy`."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}; {remedy}")
+        self.problem = problem
+        self.remedy = remedy
 
 
 def shipped_file(name: str) -> Path:
@@ -36,22 +53,77 @@ def shipped_file(name: str) -> Path:
     raise StartError(f"{name} is missing from this installation; install market-pipeline again")
 
 
-@contextmanager
-def own_home(folder: Path, name: str) -> Iterator[Path]:
-    """The absolute DAGSTER_HOME `name` inside `folder`, with the current dagster.yaml, for us alone.
+def default_home(folder: Path) -> Path:
+    """Return the home of an installation in `folder` where DAGSTER_HOME is not set."""
+    return folder / LOCAL_DAGSTER_HOME
 
-    Two daemons on one home would start every run twice. StartError if another process has it or if
-    it cannot be written.
+
+def named_home(folder: Path, environment: Mapping[str, str]) -> Path:
+    """Return the home of an installation in `folder`; BadHome if DAGSTER_HOME names no existing folder."""
+    given = environment.get(VARIABLE, "").strip()
+    default = default_home(folder)
+    if not given:
+        return default
+    home = Path(given).expanduser()
+    otherwise = f"or unset {VARIABLE} to use {default}"
+    if not home.is_absolute():
+        raise BadHome(f"{VARIABLE}={given} is not an absolute path", f"write the whole path, {otherwise}")
+    if not home.is_dir():
+        what = "is not a folder" if home.exists() else "does not exist"
+        raise BadHome(f"{VARIABLE}={given} {what}", f"create the folder, {otherwise}")
+    return home
+
+
+def current_home() -> Path:
+    """Return the home of this process's folder and environment."""
+    return named_home(Path.cwd(), os.environ)
+
+
+def ready_home() -> Path:
+    """Return the current home with a dagster.yaml and Dagster's storage, for a command that starts no daemon.
+
+    Its lock is left alone: `market-pipeline run` may be at work.
     """
-    home = folder / name
+    home = current_home()
+    with _explained(home):
+        home.mkdir(exist_ok=True)
+        _configure(home, ours=False)
+    if not configures_storage(home):
+        create_instance(home)
+    return home
+
+
+@contextmanager
+def own_home(home: Path, *, ours: bool) -> Iterator[Path]:
+    """Hold `home`, with a dagster.yaml, for this process alone: two daemons would start every run twice.
+
+    If the folder is `ours` the file is replaced by the project's, otherwise only written where there is none.
+    StartError if another process holds it or if it cannot be written.
+    """
     with _explained(home):
         home.mkdir(exist_ok=True)
         lock = (home / "lock").open("w")
     with lock:
+        if not try_lock(lock):
+            raise StartError(f"already running with {home}; stop it first")
         with _explained(home):
-            _take(lock)
-            shutil.copyfile(shipped_file("dagster.yaml"), home / "dagster.yaml")
+            _configure(home, ours)
         yield home
+
+
+def configures_storage(home: Path) -> bool:
+    """Whether the dagster.yaml in `home` says where Dagster's storage is; otherwise it is in `home` itself."""
+    config = home / _CONFIG
+    lines = config.read_text(encoding="utf-8").splitlines() if config.is_file() else []
+    return any(line.startswith("storage:") for line in lines)
+
+
+def _configure(home: Path, ours: bool) -> None:
+    config = home / _CONFIG
+    if not ours and not config.exists():
+        logger.info("%s has no %s; the project's is copied there", home, _CONFIG)
+    if ours or not config.exists():
+        shutil.copyfile(shipped_file(_CONFIG), config)
 
 
 @contextmanager
@@ -61,15 +133,6 @@ def _explained(home: Path) -> Iterator[None]:
     except OSError as error:
         where = error.filename or home
         raise StartError(f"{where}: {error.strerror}; {home} must be a folder that can be written") from None
-
-
-def _take(lock: TextIO) -> None:
-    """Keep others from `lock` until it is closed or this process ends; nothing on Windows."""
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StartError("already running from this folder; stop it first") from None
 
 
 def require_free(port: int, what: str, address: str = HOST) -> None:

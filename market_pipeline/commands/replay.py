@@ -10,6 +10,7 @@ from market_pipeline.clock import utc_now
 from market_pipeline.commands.backfill import day
 from market_pipeline.commands.backfill_plan import counted
 from market_pipeline.commands.confirm import confirmed, say
+from market_pipeline.commands.home import current_home
 from market_pipeline.logs import configure_logging
 from market_pipeline.prices.quotes import Reason
 from market_pipeline.prices.repairs import plan_repairs
@@ -35,6 +36,7 @@ def execute(options: argparse.Namespace) -> int:
     """0, or 1 if the anomalies of the days concerned could not be computed again."""
     settings = load_settings()
     configure_logging(settings)
+    say(f"DAGSTER_HOME is {current_home()}.")
     database = Database(settings.database)
     check_schema(database)
     found = refused_points(

@@ -5,11 +5,13 @@ import os
 import sys
 from pathlib import Path
 
-from market_pipeline.commands.home import HOST, own_home, require_free, shipped_file
+from market_pipeline.commands.home import (
+    HOST, current_home, default_home, own_home, require_free, shipped_file,
+)
 from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.processes import Processes
 from market_pipeline.logs import configure_logging, get_logger
-from market_pipeline.settings import LOCAL_DAGSTER_HOME, Settings, load_settings
+from market_pipeline.settings import Settings, load_settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import migrate
 
@@ -21,15 +23,24 @@ def execute(options: argparse.Namespace) -> int:
     settings = load_settings()
     configure_logging(settings)
     require_free(options.port, "the Dagster UI")
-    with own_home(Path.cwd(), LOCAL_DAGSTER_HOME) as home:
+    home = current_home()
+    with own_home(home, ours=home == default_home(Path.cwd())):
+        logger.info("DAGSTER_HOME is %s", home)
         migrate(Database(settings.database))
         create_instance(home)
         with Processes() as processes:
             logger.info("The UI will be at http://%s:%s in some seconds", HOST, options.port)
             command = dagster_command(options.port, settings.log_level)
-            processes.start(command, dagster_environment(home, settings), home, "dagster")
+            processes.start(command, dagster_environment(home, settings), _without_env_file(home), "dagster")
             return processes.wait_for_any()
     return 0
+
+
+def _without_env_file(home: Path) -> Path:
+    """Create a folder to work in: DAGSTER_HOME may be a project's folder, with a `.env` of its own."""
+    folder = home / "work"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def dagster_command(port: int, log_level: str) -> list[str]:
@@ -45,7 +56,7 @@ def dagster_environment(home: Path, settings: Settings) -> dict[str, str]:
     """The environment of Dagster's processes: these settings, whatever a `.env` file says.
 
     Dagster lets a `.env` in its working folder win over the environment, so it is given the settings
-    that were validated here and works in `home`, where there is none.
+    that were validated here and works in a folder where there is none.
     """
     return {
         **os.environ,

@@ -6,8 +6,7 @@ import os
 import sys
 
 from market_pipeline.api.guards.loopback import is_loopback
-from market_pipeline.commands.dagster_home import dagster_home
-from market_pipeline.commands.home import HOST, StartError, require_free
+from market_pipeline.commands.home import HOST, StartError, current_home, ready_home, require_free
 from market_pipeline.commands.processes import Processes
 from market_pipeline.logs import configure_logging, get_logger
 from market_pipeline.settings import Settings, load_settings
@@ -43,8 +42,10 @@ def execute(options: argparse.Namespace) -> int:
     configure_logging(settings)
     _require_guarded(options.host, settings)
     require_free(options.port, "the API", options.host)
+    current_home()
     _prepare(Database(settings.database))
-    home = dagster_home()
+    home = ready_home()
+    logger.info("DAGSTER_HOME is %s", home)
     environment = {**os.environ, **settings.as_environment(), "DAGSTER_HOME": str(home)}
     command = server_command(options.host, options.port, options.workers)
     with Processes() as processes:

@@ -4,10 +4,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from market_pipeline.commands.home import BadHome, configures_storage, named_home
 from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
 from market_pipeline.doctor.subject import Subject
 from market_pipeline.doctor.words import first_line
-from market_pipeline.settings import LOCAL_DAGSTER_HOME
 
 # `dagster dev` makes such a folder where DAGSTER_HOME is not set, and deletes it at its end.
 _THROWN_AWAY = ".tmp_dagster_home"
@@ -15,18 +15,20 @@ _THROWN_AWAY = ".tmp_dagster_home"
 
 def home_used(subject: Subject) -> bool:
     """Whether Dagster has run here before."""
-    return _was_used(_home_of(subject))
+    try:
+        return _was_used(named_home(subject.folder, subject.environment))
+    except BadHome:
+        return False
 
 
 def examine_home(subject: Subject) -> Iterator[Finding]:
     """Where Dagster's own storage is; one that was used already is kept in `subject`."""
-    given = subject.environment.get("DAGSTER_HOME", "").strip()
-    home = _home_of(subject)
-    if not home.is_absolute():
-        yield fail("dagster home", f"DAGSTER_HOME={given} is not an absolute path", "Give the whole path.")
-    elif given and not home.is_dir():
-        yield fail("dagster home", f"DAGSTER_HOME={given} is no folder", "Create it, or unset DAGSTER_HOME.")
-    elif not _was_used(home):
+    try:
+        home = named_home(subject.folder, subject.environment)
+    except BadHome as bad:
+        yield fail("dagster home", bad.problem, f"{bad.remedy[0].upper()}{bad.remedy[1:]}.")
+        return
+    if not _was_used(home):
         detail = f"nothing was started in {home} yet"
         yield warn("dagster home", detail, "Start with `make run`.", home=str(home))
     else:
@@ -56,16 +58,9 @@ def examine_instance(subject: Subject) -> Iterator[Finding]:
         yield ok("dagster instance", f"opened, {runs} runs", runs=runs)
 
 
-def _home_of(subject: Subject) -> Path:
-    given = subject.environment.get("DAGSTER_HOME", "").strip()
-    return Path(given) if given else subject.folder / LOCAL_DAGSTER_HOME
-
-
 def _was_used(home: Path) -> bool:
     """Whether Dagster has its storage there, or in a database that the folder's dagster.yaml names."""
-    config = home / "dagster.yaml"
-    lines = config.read_text(encoding="utf-8").splitlines() if config.is_file() else []
-    return (home / "history").exists() or any(line.startswith("storage:") for line in lines)
+    return (home / "history").exists() or configures_storage(home)
 
 
 def _durability(home: Path) -> Finding:
