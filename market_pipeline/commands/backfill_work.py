@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
@@ -10,16 +11,20 @@ from market_pipeline.anomalies import LEAD_DAYS
 from market_pipeline.clock import DAY, start_of_day, utc_now
 from market_pipeline.commands.backfill_plan import Plan, Span, counted
 from market_pipeline.commands.confirm import say
+from market_pipeline.logs import get_logger
 from market_pipeline.prices.repairs import Repair, plan_repairs
 from market_pipeline.settings import Settings
 from market_pipeline.storage.completeness import incomplete_days
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.exclusive import exclusive
 from market_pipeline.storage.source_gaps import known_gaps
 from market_pipeline.symbols import Catalogue
 
 if TYPE_CHECKING:
     from market_pipeline.commands.dagster_runs import Runs
     from market_pipeline.commands.progress import RunProgress
+
+logger = get_logger(__name__)
 
 _RESUME = "What is stored stays; the same command goes on from there."
 
@@ -84,17 +89,26 @@ def _collect(work: Backfill, plan: Plan, runs: "Runs", progress: "RunProgress") 
     from market_pipeline.defs.jobs import COMPLETE_DAYS
 
     for number, planned in enumerate(plan.repairs, 1):
-        runs.wait_for_others(COMPLETE_DAYS)
         rows = requests = 0
-        # Others may have stored some of it since the plan was made: a schedule, the sensor.
-        for repair in work.repairs(work.missing(planned.first, planned.last, planned.symbols)):
-            ended = runs.execute(COMPLETE_DAYS, repair)
-            if not ended.success:
-                return f"the run {ended.run_id[:8]} of {repair} failed: {ended.reason}"
-            rows, requests = rows + ended.rows, requests + ended.requests
-        what = f"Run {number} of {len(plan.repairs)}, {planned}"
+        with _alone(work):
+            runs.wait_for_others(COMPLETE_DAYS)
+            # Others may have stored some of it since the plan was made: a schedule, the sensor, a backfill.
+            repairs = work.repairs(work.missing(planned.first, planned.last, planned.symbols))
+            for repair in repairs:
+                ended = runs.execute(COMPLETE_DAYS, repair)
+                if not ended.success:
+                    return f"the run {ended.run_id[:8]} of {repair} failed: {ended.reason}"
+                rows, requests = rows + ended.rows, requests + ended.requests
+        by_others = "" if repairs else " (stored meanwhile by others)"
+        what = f"Run {number} of {len(plan.repairs)}, {planned}{by_others}"
         progress.finished(what, planned.partitions, rows, requests)
     return None
+
+
+def _alone(work: Backfill) -> AbstractContextManager[None]:
+    """Keep other backfills of the same prices out: two that measure at the same time ask for the same days."""
+    waiting = "Another backfill of these prices is at work; waiting for the end of its run"
+    return exclusive(work.database, "backfill", lambda: logger.warning(waiting))
 
 
 def _score(work: Backfill, runs: "Runs") -> str | None:
@@ -109,10 +123,11 @@ def _score(work: Backfill, runs: "Runs") -> str | None:
     length = (last - work.span.first).days + 1
     symbols = work.settings.catalogue.symbols
     days = [(work.span.first + timedelta(days=n), symbol) for n in range(length) for symbol in symbols]
-    for part in work.repairs(outdated_days(runs.instance, days, symbols)):
-        ended = runs.execute(SCORE_DAYS, part)
-        if not ended.success:
-            return f"the anomalies of {part} could not be computed: {ended.reason}"
+    with _alone(work):
+        for part in work.repairs(outdated_days(runs.instance, days, symbols)):
+            ended = runs.execute(SCORE_DAYS, part)
+            if not ended.success:
+                return f"the anomalies of {part} could not be computed: {ended.reason}"
     return None
 
 

@@ -120,10 +120,14 @@ def configures_storage(home: Path) -> bool:
 
 def _configure(home: Path, ours: bool) -> None:
     config = home / _CONFIG
-    if not ours and not config.exists():
+    if config.exists() and not ours:
+        return
+    if home.parent != Path.cwd():
         logger.info("%s has no %s; the project's is copied there", home, _CONFIG)
-    if ours or not config.exists():
-        shutil.copyfile(shipped_file(_CONFIG), config)
+    # Another command may begin in the same folder: it must not read half a file.
+    part = home / f"{_CONFIG}.{os.getpid()}"
+    shutil.copyfile(shipped_file(_CONFIG), part)
+    part.replace(config)
 
 
 @contextmanager

@@ -362,6 +362,20 @@ def test_a_run_of_somebody_else_is_let_end_first(filling, capsys, monkeypatch):
         assert filling.backfill(0, 0, "--symbols", "ETH", "--yes") == 0, "nobody waits for ever"
 
 
+def test_two_at_the_same_moment_on_a_new_installation_ask_for_nothing_twice(filling_of):
+    """Neither has tables of prices, a home or an instance to begin with."""
+    filling = filling_of(MARKET_SYMBOLS="BTC,ETH")
+    command = [sys.executable, "-m", "market_pipeline.commands.main", *filling.arguments(2, 0, "--yes")]
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, **piped) as one, subprocess.Popen(command, **piped) as other:
+        outputs = [process.communicate(timeout=120)[0] for process in (one, other)]
+    assert (one.returncode, other.returncode) == (0, 0), outputs
+    assert len(filling.history) == len(set(filling.history)) == 2
+    (late,) = [output for output in outputs if "(stored meanwhile by others): 0 rows" in output]
+    assert "Everything from" in late and "Traceback" not in "".join(outputs)
+    assert sorted(run.status.value for run in filling.runs()) == ["SUCCESS"]
+
+
 def test_scores_that_fail_are_told(filling, capsys, monkeypatch):
     assert filling.backfill(0, 0, "--symbols", "ADA", "--yes") == 0
 
