@@ -122,7 +122,7 @@ def _configure(home: Path, ours: bool) -> None:
     config = home / _CONFIG
     if config.exists() and not ours:
         return
-    if home.parent != Path.cwd():
+    if not ours and home != default_home(Path.cwd()):
         logger.info("%s has no %s; the project's is copied there", home, _CONFIG)
     # Another command may begin in the same folder: it must not read half a file.
     part = home / f"{_CONFIG}.{os.getpid()}"
