@@ -18,6 +18,7 @@ from market_pipeline.clock import utc_now
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError
 from market_pipeline.settings import SettingsError, load_settings
+from market_pipeline.coingecko.retries import TIME_LIMITS, TimeLimits
 from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
@@ -60,10 +61,10 @@ def client_at(budget_database):
     """A client with the key, which does not sleep."""
 
     @contextmanager
-    def make(url, plan="demo"):
+    def make(url, plan="demo", limits=TIME_LIMITS):
         waits = []
         budget = generous_budget(budget_database, waits)
-        with CoinGeckoClient(url, plan, KEY, budget, sleep=waits.append) as client:
+        with CoinGeckoClient(url, plan, KEY, budget, sleep=waits.append, limits=limits) as client:
             yield client
 
     return make
@@ -154,10 +155,9 @@ def test_settings_that_cannot_be_used(told, monkeypatch, environment):
     ),
 ], ids=lambda fault: f"{fault.kind}-{fault.status}-{fault.code}")
 def test_every_fault_of_the_server(told, client_at, monkeypatch, fault):
-    monkeypatch.setattr("market_pipeline.coingecko.transport.TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr("market_pipeline.coingecko.client._LIST_TIMEOUT_SECONDS", 0.2)
     with Simulator(MarketModel(), plan="demo", faults=[fault]) as simulator:
-        with client_at(simulator.base_url) as client:
+        with client_at(simulator.base_url, limits=TimeLimits(idle=0.2)) as client:
             ask_everything(client, told)
 
 

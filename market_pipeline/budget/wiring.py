@@ -12,7 +12,7 @@ from market_pipeline.budget.reserve import ticks_left
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.batches import batches
 from market_pipeline.coingecko.budget import RequestBudget
-from market_pipeline.coingecko.retries import LONGEST_WAIT_SECONDS, RETRIES
+from market_pipeline.coingecko.retries import LONGEST_WAIT_SECONDS, RETRIES, TIME_LIMITS, TimeLimits
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MAX_WAIT_SECONDS = 300.0
 # Nobody needs the limits so much that the request itself should wait for them.
 _KEY_WAIT_SECONDS = 5.0
+_KEY_LIMITS = TimeLimits(attempt=5.0, call=5.0)
 # Of so many live requests one is expected to fail and to be sent again.
 _SENT_AGAIN = 50
 
@@ -36,7 +37,8 @@ def budgeted_client(
     Use it in a `with` block. On the plan pro /key is asked first if it was not asked for a day.
     """
     if told.is_due(settings, database, account_of(settings)):
-        with client_of(settings, shared_budget(settings, database, _KEY_WAIT_SECONDS), retries=0) as asking:
+        waiting = shared_budget(settings, database, _KEY_WAIT_SECONDS)
+        with client_of(settings, waiting, retries=0, limits=_KEY_LIMITS) as asking:
             told.ask(settings, asking, database, account_of(settings))
     budget = shared_budget(settings, database, max_wait)
     return client_of(settings, budget, longest_wait=min(max_wait, LONGEST_WAIT_SECONDS))
@@ -96,6 +98,7 @@ def client_of(
     *,
     retries: int = RETRIES,
     longest_wait: float = LONGEST_WAIT_SECONDS,
+    limits: TimeLimits | None = None,
 ) -> "CoinGeckoClient":
     """A client of the plan and key of `settings` that keeps to `budget`."""
     from market_pipeline.coingecko.client import CoinGeckoClient
@@ -108,4 +111,5 @@ def client_of(
         budget=budget,
         retries=retries,
         longest_wait=longest_wait,
+        limits=limits or TIME_LIMITS,
     )

@@ -18,7 +18,7 @@ from market_pipeline.coingecko.key import KeyInfo, key_info
 from market_pipeline.coingecko.models import (
     ListedCoin, PriceAnswer, RawPoint, chart_points, listed_coins, payload_text, price_points,
 )
-from market_pipeline.coingecko.retries import LONGEST_WAIT_SECONDS, RETRIES
+from market_pipeline.coingecko.retries import LONGEST_WAIT_SECONDS, RETRIES, TIME_LIMITS, TimeLimits
 from market_pipeline.coingecko.transport import Transport
 from market_pipeline.logs import get_logger
 
@@ -46,9 +46,10 @@ class CoinGeckoClient:
 
     Every method raises a CoinGeckoError if no usable answer came. `clock` tells the UTC time,
     `sleep` waits between the attempts of a request, of which there are `retries` after the first,
-    none if the server asks to wait more than `longest_wait` seconds, and `reach` is how old the
-    history of this plan may be (None where no limit is known). Close it after use or use it in a
-    `with` statement; each thread needs a client of its own, while `budget` may be shared.
+    none if the server asks to wait more than `longest_wait` seconds; `limits` bound the time of each
+    call. `reach` is how old the history of this plan may be (None where no limit is known). Close it
+    after use or use it in a `with` statement; each thread needs a client of its own, while `budget`
+    may be shared.
     """
 
     def __init__(
@@ -62,12 +63,13 @@ class CoinGeckoClient:
         clock: Clock = utc_now,
         retries: int = RETRIES,
         longest_wait: float = LONGEST_WAIT_SECONDS,
+        limits: TimeLimits = TIME_LIMITS,
     ) -> None:
         headers = request_headers(plan, api_key)
         self._base_url = base_url
         self._transport = Transport(
             base_url, headers, api_key, budget,
-            sleep=sleep, clock=clock, retries=retries, longest_wait=longest_wait,
+            sleep=sleep, clock=clock, retries=retries, longest_wait=longest_wait, limits=limits,
         )
         self.clock = clock
         self.reach = reach_of(plan)

@@ -5,7 +5,8 @@
     |   |-- RateLimited         429: too many requests, or the credits of the month are used up
     |   |-- ServerFailed        408 and 5xx
     |   |-- ConnectionFailed    a timeout, or an answer that was cut
-    |   |   `-- Unreachable     no connection at all
+    |   |   |-- Unreachable     no connection at all
+    |   |   `-- Endless         an answer that was still coming at the deadline
     |   `-- BudgetExhausted     nothing was asked: our own budget has no request left for it now
     `-- PermanentError          the same request will fail again; a person has to change something
         |-- RequestRefused      3xx and 4xx: key, plan, parameters, coin id
@@ -107,6 +108,14 @@ class ConnectionFailed(TransientError):
 
 class Unreachable(ConnectionFailed):
     """There was no connection at all: the name, the network, a proxy or the certificate stands in the way."""
+
+    @property
+    def affects_all(self) -> bool:
+        return True
+
+
+class Endless(ConnectionFailed):
+    """The answer was still coming when its time was over. Another request would take as long for nothing."""
 
     @property
     def affects_all(self) -> bool:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
@@ -24,6 +25,22 @@ RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 # A block by Cloudflare lasts about so long, and longer for whoever keeps asking.
 BAN_SECONDS = 3_600.0
 
+
+@dataclass(frozen=True)
+class TimeLimits:
+    """Seconds: `idle` for each connect and each read, `attempt` for one request from resolving the name
+    to the last byte, and `call` for all attempts of a call, not counting the pauses between them.
+
+    An attempt is not repeated when less than `idle` is left of `call`.
+    """
+
+    idle: float = 5.0
+    attempt: float = 30.0
+    call: float = 35.0
+
+
+TIME_LIMITS = TimeLimits()
+
 Result = TypeVar("Result")
 
 _backoff = wait_exponential(multiplier=0.5, max=5) + wait_random(-0.2, 0.2)
@@ -34,6 +51,7 @@ def with_retries(
     sleep: Callable[[float], None],
     retries: int = RETRIES,
     longest_wait: float = LONGEST_WAIT_SECONDS,
+    may_repeat: Callable[[], bool] = lambda: True,
 ) -> Result:
     """The result of `attempt(number)`, made again at most `retries` times.
 
@@ -41,8 +59,9 @@ def with_retries(
     `RETRIED_STATUSES`: after 0.5 s, 1 s and 2 s, each +-0.2 s, or after what the server asks if that
     is longer: then the pause that the budget keeps for everybody is over as well. If the server asks
     for more than `longest_wait` seconds, or after the last attempt, its error is raised. A 429 that
-    comes again after a minute of waiting for it is the last: the month's credits may be gone. A budget
-    that ends between two attempts says what the attempt before met.
+    comes again after a minute of waiting for it is the last: the month's credits may be gone. So is an
+    attempt after which `may_repeat()` is false. A budget that ends between two attempts says what the
+    attempt before met.
     """
     limited = 0.0
     before: BaseException | None = None
@@ -60,6 +79,7 @@ def with_retries(
             state.attempt_number > retries
             or _asked(state) > longest_wait
             or (_is_limited(state) and limited >= LIMIT_SECONDS)
+            or not may_repeat()
         ),
         retry=retry_if_exception(_is_worth_it),
         before_sleep=announce,

@@ -6,10 +6,14 @@ from urllib.parse import urlsplit
 import requests
 from requests.auth import AuthBase
 
+from market_pipeline.coingecko.deadline import DeadlineAdapter
+
 
 def session_for(base_url: str, headers: Mapping[str, str]) -> requests.Session:
     """A session for addresses below `base_url` that sends `headers` with every request."""
     session = _Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, DeadlineAdapter())
     session.auth = _NoCredentials()
     # The proxy of the environment leads out of this machine, where loopback is someone else.
     session.trust_env = urlsplit(base_url).hostname not in ("127.0.0.1", "localhost", "::1")

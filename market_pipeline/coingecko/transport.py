@@ -14,20 +14,20 @@ import urllib3
 from market_pipeline.clock import Clock
 from market_pipeline.coingecko.answers import Answer, read_answer
 from market_pipeline.coingecko.budget import NO_ANSWER, RequestBudget
+from market_pipeline.coingecko.deadline import Deadline
 from market_pipeline.coingecko.errors import (
-    BODY_LIMIT, BadAnswer, CoinGeckoError, ConnectionFailed, Unreachable,
+    BODY_LIMIT, BadAnswer, CoinGeckoError, ConnectionFailed, Endless, Unreachable,
 )
 from market_pipeline.coingecko.hiding import hide, hide_in_body
-from market_pipeline.coingecko.retries import LONGEST_WAIT_SECONDS, RETRIES, asked_pause, with_retries
+from market_pipeline.coingecko.retries import (
+    LONGEST_WAIT_SECONDS, RETRIES, TIME_LIMITS, TimeLimits, asked_pause, with_retries,
+)
 from market_pipeline.coingecko.session import session_for
 from market_pipeline.coingecko.waits import server_time
 from market_pipeline.logs import get_logger
 
 logger = get_logger(__name__)
 
-TIMEOUT_SECONDS = 5.0
-# The timeout above is for each read; a server that trickles would never meet it.
-WHOLE_ANSWER_SECONDS = 30.0
 LARGEST_BODY = 32 * 1024 * 1024
 
 _NEVER_CONNECTED = (
@@ -58,6 +58,7 @@ class Transport:
         clock: Clock,
         retries: int = RETRIES,
         longest_wait: float = LONGEST_WAIT_SECONDS,
+        limits: TimeLimits = TIME_LIMITS,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._secret = secret
@@ -66,6 +67,8 @@ class Transport:
         self._clock = clock
         self._retries = retries
         self._longest_wait = longest_wait
+        self._limits = limits
+        self._left = limits.call
         self._session = session_for(base_url, headers)
         self.requests_sent = 0
         self.last_attempt = 0
@@ -77,14 +80,15 @@ class Transport:
     def get(self, endpoint: str, params: Mapping[str, str], timeout: float | None = None) -> Any:
         """The JSON document at `endpoint`; raises a CoinGeckoError after the last retry.
 
-        `timeout` is how many seconds each read may take, where `TIMEOUT_SECONDS` are too few.
+        `timeout` is how many seconds each read may take, where `TimeLimits.idle` are too few.
         """
-        patience = TIMEOUT_SECONDS if timeout is None else timeout
+        self._left = self._limits.call
         return with_retries(
-            lambda number: self._attempt(endpoint, params, number, patience),
+            lambda number: self._attempt(endpoint, params, number, timeout or self._limits.idle),
             self._sleep,
             self._retries,
             self._longest_wait,
+            may_repeat=lambda: self._left >= self._limits.idle,
         )
 
     def _attempt(self, endpoint: str, params: Mapping[str, str], number: int, timeout: float) -> Any:
@@ -98,13 +102,13 @@ class Transport:
             answer = self._send(endpoint, params, number, timeout)
             status = answer.status
             return read_answer(answer)
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            self._raise_connection_failed(error, endpoint, number)
         except CoinGeckoError as error:
             status, pause = error.status, asked_pause(error)
             raise
         finally:
-            duration = round((time.monotonic() - started) * 1000)
+            taken = time.monotonic() - started
+            self._left -= taken
+            duration = round(taken * 1000)
             logger.info(
                 "GET %s: %s in %d ms (attempt %d)",
                 endpoint, NO_ANSWER if status is None else f"status {status}", duration, number,
@@ -114,10 +118,27 @@ class Transport:
             self._budget.settle(grant, NO_ANSWER if status is None else str(status), *pause)
 
     def _send(self, endpoint: str, params: Mapping[str, str], number: int, timeout: float) -> Answer:
+        deadline = Deadline(min(self._limits.attempt, self._left))
+        try:
+            with deadline:
+                answer = self._exchange(endpoint, params, number, timeout)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            if not deadline.passed:
+                self._raise_connection_failed(error, endpoint, number)
+        # A body that ends with its connection looks complete after the shutdown.
+        if deadline.passed:
+            raise Endless(
+                f"the answer was not complete after {deadline.seconds:.0f} s; check the network and "
+                "COINGECKO_BASE_URL. The next run asks again.",
+                endpoint=endpoint, attempts=number,
+            )
+        return answer
+
+    def _exchange(self, endpoint: str, params: Mapping[str, str], number: int, timeout: float) -> Answer:
         with self._session.get(
             self._base_url + endpoint,
             params=params,
-            timeout=timeout,
+            timeout=(self._limits.idle, timeout),
             allow_redirects=False,
             stream=True,
         ) as response:
@@ -143,8 +164,7 @@ class Transport:
 
 
 def _read_body(response: requests.Response, endpoint: str, number: int) -> bytes:
-    """The whole body, read as it arrives so that size and duration are bounded."""
-    deadline = time.monotonic() + WHOLE_ANSWER_SECONDS
+    """The whole body, read as it arrives so that its size is bounded."""
     body = bytearray()
     while part := response.raw.read1(65_536, decode_content=True):
         body += part
@@ -153,6 +173,4 @@ def _read_body(response: requests.Response, endpoint: str, number: int) -> bytes
                 f"the answer is larger than {LARGEST_BODY} bytes; check COINGECKO_BASE_URL.",
                 endpoint=endpoint, attempts=number, status=response.status_code,
             )
-        if time.monotonic() > deadline:
-            raise requests.Timeout(f"the answer was not complete after {WHOLE_ANSWER_SECONDS:.0f} s")
     return bytes(body)

@@ -11,6 +11,7 @@ from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import BadAnswer, RequestRefused
 from market_pipeline.coingecko.key import KeyInfo, key_info
 from market_pipeline.coingecko.models import ListedCoin, listed_coins
+from market_pipeline.coingecko.retries import TimeLimits
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
@@ -94,13 +95,14 @@ def test_the_list_names_every_coin(client: CoinGeckoClient) -> None:
 
 
 def test_the_list_is_given_more_time_than_a_price(
-    simulator: Simulator, client: CoinGeckoClient, monkeypatch: pytest.MonkeyPatch
+    simulator: Simulator, budget: SharedBudget
 ) -> None:
     """It is a megabyte; the timeout of prices is shortened here so that the test need not last."""
-    monkeypatch.setattr("market_pipeline.coingecko.transport.TIMEOUT_SECONDS", 0.1)
     simulator.add_fault(Fault(kind="hang", seconds=0.5, path="/coins/list"))
     started = time.monotonic()
-    assert client.coins_list()
+    limits = TimeLimits(idle=0.1)
+    with CoinGeckoClient(simulator.base_url, "keyless", None, budget, limits=limits) as client:
+        assert client.coins_list()
     assert time.monotonic() - started >= 0.5
     assert client.requests_sent == 1
 
