@@ -7,6 +7,7 @@ from market_pipeline.budget.clock import next_month
 from market_pipeline.budget.limits import Limits
 from market_pipeline.budget.rules import State
 from market_pipeline.clock import start_of_day
+from market_pipeline.coingecko.budget import NO_ANSWER
 
 # Everything else (current prices, the key, ping) is what live collection needs.
 _HISTORY = "/coins/"
@@ -15,6 +16,14 @@ _HISTORY = "/coins/"
 def is_history(endpoint: str) -> bool:
     """Whether requests to `endpoint` stop at the reserve that is kept for live ones."""
     return endpoint.startswith(_HISTORY)
+
+
+def is_charged(outcome: str) -> bool:
+    """Whether a request with `outcome` costs its credit: CoinGecko charges answers with status 200.
+
+    A request without an answer may have been one.
+    """
+    return outcome in ("200", NO_ANSWER)
 
 
 @dataclass(frozen=True)

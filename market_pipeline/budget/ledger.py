@@ -48,21 +48,28 @@ class LedgerRow:
 def count(
     connection: Connection, account: Account, endpoint: str, granted_at: datetime, credits: int
 ) -> None:
-    """Enter a request, granted at `granted_at`, that is about to be sent."""
+    """Enter a request, granted at `granted_at`, that is about to be sent, with its credits reserved."""
     connection.execute(
         _ADD, {**_key(account, endpoint, granted_at, NOT_TOLD), "plan": account.plan, "credits": credits}
     )
 
 
 def tell(
-    connection: Connection, account: Account, endpoint: str, granted_at: datetime, credits: int, outcome: str
+    connection: Connection,
+    account: Account,
+    endpoint: str,
+    granted_at: datetime,
+    outcome: str,
+    *,
+    reserved: int,
+    charged: int,
 ) -> None:
-    """Replace 'not told' by the outcome of a request that was counted."""
+    """Replace 'not told' by the outcome of a request that was counted, and its reserved credits by those charged."""
     before = _key(account, endpoint, granted_at, NOT_TOLD)
-    connection.execute(_TAKE, {**before, "credits": credits})
+    connection.execute(_TAKE, {**before, "credits": reserved})
     connection.execute(_DROP, before)
     after = _key(account, endpoint, granted_at, outcome)
-    connection.execute(_ADD, {**after, "plan": account.plan, "credits": credits})
+    connection.execute(_ADD, {**after, "plan": account.plan, "credits": charged})
 
 
 def credits_of(connection: Connection, account: str, month: date) -> int:

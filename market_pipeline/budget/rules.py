@@ -92,12 +92,17 @@ def turn(state: State, limit: int, now: int, name: str) -> int:
 
 
 def granted(state: State, now: int, name: str, credits: int) -> State:
-    """`state` after the caller was granted a request that costs `credits`."""
+    """`state` after the caller was granted a request, with its `credits` reserved."""
     return replace(
         left(state, name),
         granted=(*state.granted, now),
         credits_used=state.credits_used + credits,
     )
+
+
+def released(state: State, credits: int) -> State:
+    """`state` with the credits of a request given back that was granted in its month and not charged."""
+    return replace(state, credits_used=max(0, state.credits_used - credits))
 
 
 def queued(state: State, limit: int, now: int, name: str, due: int) -> State:

@@ -86,7 +86,7 @@ class SharedBudget:
         self._cost = 0 if limits.monthly_credits is None else 1
 
     def acquire(self, endpoint: str) -> Grant:
-        """Wait until a request to `endpoint` may be sent; the request counts from then on.
+        """Wait until a request to `endpoint` may be sent; it counts from then on, and its credit is reserved.
 
         Raises BudgetExhausted, at once where the numbers show it, if the turn would come after
         `max_wait` or the month's credits do not suffice, and a StorageError if the database fails.
@@ -102,8 +102,9 @@ class SharedBudget:
             raise
 
     def settle(self, grant: Grant, outcome: str, cool_down: float | None = None, reason: str = "") -> None:
-        """Tell how the granted request ended; everybody pauses for `cool_down` seconds from now on.
+        """Record how the granted request ended, and release its credit if CoinGecko does not charge for that.
 
+        Everybody pauses for `cool_down` seconds from now on.
         A database that fails here is logged and raises nothing: the answer is not to be lost.
         """
         try:
@@ -113,8 +114,12 @@ class SharedBudget:
                 if cool_down:
                     until = turn.now + round(min(cool_down * SECOND, rules.LONGEST_COOL_DOWN))
                     turn.state = rules.cooled_down(turn.state, until, reason)
+                charged = self._cost if credits.is_charged(outcome) else 0
+                if month_of(granted_at) == turn.state.month:
+                    turn.state = rules.released(turn.state, self._cost - charged)
                 ledger.tell(
-                    turn.connection, self._account, grant.endpoint, grant.granted_at, self._cost, outcome
+                    turn.connection, self._account, grant.endpoint, grant.granted_at, outcome,
+                    reserved=self._cost, charged=charged,
                 )
         except (StorageError, SQLAlchemyError) as error:
             logger.warning(

@@ -15,10 +15,11 @@ from market_pipeline.coingecko import verdicts
 from market_pipeline.coingecko.errors import (
     BadAnswer, Banned, CoinGeckoError, RateLimited, RequestRefused, ServerFailed, TransientError,
 )
-from market_pipeline.coingecko.waits import asked_wait
+from market_pipeline.coingecko.waits import asked_wait, is_sane
 
 _Kind = TypeVar("_Kind", bound=CoinGeckoError)
 
+_LIMITED = 429
 # Cloudflare's own error codes: too many requests, and the address, country or program refused by a rule.
 _TOO_FAST = 1015
 _BAN_CODES = {1006, 1007, 1008, 1009, 1010, 1012, _TOO_FAST, 1020}
@@ -54,8 +55,10 @@ def read_answer(answer: Answer) -> Any:
     if problem:
         raise _error(BadAnswer, answer, verdicts.NO_JSON.format(problem))
     if _is_error_body(document):
-        verdict = "an error came under status 200; the next run asks again."
-        raise _error(BadAnswer, answer, verdict, error_code(document))
+        code = error_code(document)
+        if code == _LIMITED:
+            raise _transient(RateLimited, answer, verdicts.LIMITED, code)
+        raise _error(BadAnswer, answer, "an error came under status 200; the next run asks again.", code)
     return document
 
 
@@ -95,12 +98,15 @@ def _ban(answer: Answer, document: Any, problem: str) -> Banned | None:
         code = int(found["code"]) if found["code"] else None
     elif code not in _BAN_CODES:
         return None
-    verdict = verdicts.BANNED if code in (None, _TOO_FAST) else verdicts.WALLED.format(code)
-    return _error(Banned, answer, verdict, code)
+    wait = asked_wait(answer.headers, answer.received_at)
+    if code not in (None, _TOO_FAST):
+        return _error(Banned, answer, verdicts.WALLED.format(code), code, wait)
+    how_long = f"{wait:.0f} s as it asks" if is_sane(wait) else "an hour"
+    return _error(Banned, answer, verdicts.BANNED.format(how_long), code, wait)
 
 
 def _failure(answer: Answer, code: int | None) -> CoinGeckoError:
-    if answer.status == 429:
+    if answer.status == _LIMITED:
         return _transient(RateLimited, answer, verdicts.LIMITED, code)
     if answer.status == 408 or answer.status >= 500:
         return _transient(ServerFailed, answer, verdicts.FAILED, code)
@@ -114,16 +120,15 @@ def _transient(
 ) -> TransientError:
     wait = asked_wait(answer.headers, answer.received_at)
     asked = "" if wait is None else f" The server asks to wait {wait:.0f} s."
-    return kind(
-        verdict + asked, endpoint=answer.endpoint, attempts=answer.attempt, status=answer.status,
-        error_code=code, body=_text(answer), retry_after=wait,
-    )
+    return _error(kind, answer, verdict + asked, code, wait)
 
 
-def _error(kind: type[_Kind], answer: Answer, verdict: str, code: int | None = None) -> _Kind:
+def _error(
+    kind: type[_Kind], answer: Answer, verdict: str, code: int | None = None, wait: float | None = None
+) -> _Kind:
     return kind(
         verdict, endpoint=answer.endpoint, attempts=answer.attempt, status=answer.status,
-        error_code=code, body=_text(answer),
+        error_code=code, body=_text(answer), retry_after=wait,
     )
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-# The outcome of a request that brought no HTTP status.
+# The outcomes of a request that brought no HTTP status: it may have reached the server, or it never left.
 NO_ANSWER = "no answer"
+NOT_SENT = "not sent"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class RequestBudget(Protocol):
         ...
 
     def settle(self, grant: Grant, outcome: str, cool_down: float | None = None, reason: str = "") -> None:
-        """Tell how the request of `grant` ended: its HTTP status or `NO_ANSWER`.
+        """Record how the request of `grant` ended: its HTTP status, `NO_ANSWER` or `NOT_SENT`.
 
         With `cool_down` nobody may ask for that many seconds, because of `reason`. Raises nothing for
         a budget that cannot be reached.

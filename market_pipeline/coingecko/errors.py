@@ -12,6 +12,7 @@
         |-- RequestRefused      3xx and 4xx: key, plan, parameters, coin id
         |   `-- OutOfReach      nothing was asked: the days are older than the plan reaches
         |-- BadAnswer           200 with HTML, broken JSON, an error body or another shape
+        |-- Unsendable          nothing was asked: the proxy or the CA file of this machine is in the way
         `-- Banned              Cloudflare 1015, 1020 and the like: asking on makes it longer
 
 Exceptions only; which answer becomes which of them is decided in `answers`.
@@ -30,40 +31,8 @@ class CoinGeckoError(Exception):
     `status` is the HTTP status (None when there was no answer), `error_code` is CoinGecko's own code
     where the body had one, `attempts` counts the requests sent for this call, `verdict` says what it
     means and what to do. The message holds all of them and the first 500 characters of the body; it
-    never holds the key.
-    """
-
-    def __init__(
-        self,
-        verdict: str,
-        *,
-        endpoint: str,
-        attempts: int,
-        status: int | None = None,
-        error_code: int | None = None,
-        body: str = "",
-    ) -> None:
-        self.verdict = verdict
-        self.endpoint = endpoint
-        self.attempts = attempts
-        self.status = status
-        self.error_code = error_code
-        self.body = body[:BODY_LIMIT]
-        outcome = "brought no answer" if status is None else f"answered {status}"
-        code = "" if error_code is None else f" (error code {error_code})"
-        shown = f" Body: {self.body}" if body else ""
-        super().__init__(f"GET {endpoint} {outcome}{code} on attempt {attempts}: {verdict}{shown}")
-
-    @property
-    def affects_all(self) -> bool:
-        """Whether every other request would fail the same way now, so that asking on is pointless."""
-        return False
-
-
-class TransientError(CoinGeckoError):
-    """The same request may work later.
-
-    `retry_after` is how many seconds the server asked to wait, None when it did not say.
+    never holds the key. `retry_after` is how many seconds the server asked to wait, None when it did
+    not say.
     """
 
     def __init__(
@@ -77,10 +46,26 @@ class TransientError(CoinGeckoError):
         body: str = "",
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(
-            verdict, endpoint=endpoint, attempts=attempts, status=status, error_code=error_code, body=body
-        )
+        self.verdict = verdict
+        self.endpoint = endpoint
+        self.attempts = attempts
+        self.status = status
+        self.error_code = error_code
+        self.body = body[:BODY_LIMIT]
         self.retry_after = retry_after
+        outcome = "brought no answer" if status is None else f"answered {status}"
+        code = "" if error_code is None else f" (error code {error_code})"
+        shown = f" Body: {self.body}" if body else ""
+        super().__init__(f"GET {endpoint} {outcome}{code} on attempt {attempts}: {verdict}{shown}")
+
+    @property
+    def affects_all(self) -> bool:
+        """Whether every other request would fail the same way now, so that asking on is pointless."""
+        return False
+
+
+class TransientError(CoinGeckoError):
+    """The same request may work later."""
 
 
 class RateLimited(TransientError):
@@ -107,7 +92,7 @@ class ConnectionFailed(TransientError):
 
 
 class Unreachable(ConnectionFailed):
-    """There was no connection at all: the name, the network, a proxy or the certificate stands in the way."""
+    """The request never left: the name, the network, a proxy or TLS stands in the way."""
 
     @property
     def affects_all(self) -> bool:
@@ -166,6 +151,14 @@ class OutOfReach(RequestRefused):
 
 class BadAnswer(PermanentError):
     """A success status over something that is not the documented answer."""
+
+
+class Unsendable(PermanentError):
+    """The request never left, and cannot until a variable or a package of this machine is changed."""
+
+    @property
+    def affects_all(self) -> bool:
+        return True
 
 
 class Banned(PermanentError):

@@ -11,6 +11,7 @@ from market_pipeline.coingecko.errors import (
     Banned, BudgetExhausted, CoinGeckoError, RateLimited, TransientError,
 )
 from market_pipeline.coingecko.verdicts import STILL_LIMITED
+from market_pipeline.coingecko.waits import is_sane
 from market_pipeline.logs import get_logger
 
 logger = get_logger(__name__)
@@ -55,13 +56,13 @@ def with_retries(
 ) -> Result:
     """The result of `attempt(number)`, made again at most `retries` times.
 
-    It is made again after a TransientError without a status (no complete answer) or with one of
-    `RETRIED_STATUSES`: after 0.5 s, 1 s and 2 s, each +-0.2 s, or after what the server asks if that
-    is longer: then the pause that the budget keeps for everybody is over as well. If the server asks
-    for more than `longest_wait` seconds, or after the last attempt, its error is raised. A 429 that
-    comes again after a minute of waiting for it is the last: the month's credits may be gone. So is an
-    attempt after which `may_repeat()` is false. A budget that ends between two attempts says what the
-    attempt before met.
+    It is made again after a RateLimited and after another TransientError without a status (no complete
+    answer) or with one of `RETRIED_STATUSES`: after 0.5 s, 1 s and 2 s, each +-0.2 s, or after what the
+    server asks if that is longer: then the pause that the budget keeps for everybody is over as well. If
+    the server asks for more than `longest_wait` seconds, or after the last attempt, its error is raised.
+    A 429 that comes again after a minute of waiting for it is the last: the month's credits may be gone.
+    So is an attempt after which `may_repeat()` is false. A budget that ends between two attempts says what
+    the attempt before met.
     """
     limited = 0.0
     before: BaseException | None = None
@@ -99,11 +100,17 @@ def with_retries(
 
 
 def asked_pause(error: CoinGeckoError) -> tuple[float | None, str]:
-    """For how many seconds nobody should ask after this error, None if others may, and the reason."""
+    """For how many seconds every process pauses after this error, None if it need not, and whose rule that is.
+
+    The server's own number wins over ours.
+    """
     what = f"GET {error.endpoint} answered {error.status}"
     if isinstance(error, Banned):
-        return BAN_SECONDS, f"{what}: Cloudflare has blocked this address"
-    if isinstance(error, TransientError) and error.retry_after:
+        blocked = f"{what}: Cloudflare has blocked this address"
+        if is_sane(error.retry_after):
+            return error.retry_after, f"{blocked} and asked to wait {error.retry_after:.0f} s"
+        return BAN_SECONDS, f"{blocked} for an unknown time; our rule is an hour"
+    if error.retry_after:
         return error.retry_after, f"{what} and the server asked to wait {error.retry_after:.0f} s"
     return None, ""
 
@@ -111,7 +118,8 @@ def asked_pause(error: CoinGeckoError) -> tuple[float | None, str]:
 def _is_worth_it(error: BaseException) -> bool:
     if not isinstance(error, TransientError) or isinstance(error, BudgetExhausted):
         return False
-    return error.status is None or error.status in RETRIED_STATUSES
+    # A limit may come under status 200.
+    return isinstance(error, RateLimited) or error.status is None or error.status in RETRIED_STATUSES
 
 
 def _asked(state: RetryCallState) -> float:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.auth import AuthBase
 
+from market_pipeline.coingecko.connection import ca_setting
 from market_pipeline.coingecko.deadline import DeadlineAdapter
 
 
@@ -17,6 +18,8 @@ def session_for(base_url: str, headers: Mapping[str, str]) -> requests.Session:
     session.auth = _NoCredentials()
     # The proxy of the environment leads out of this machine, where loopback is someone else.
     session.trust_env = urlsplit(base_url).hostname not in ("127.0.0.1", "localhost", "::1")
+    if not session.trust_env and (authorities := ca_setting()):
+        session.verify = authorities[1]
     session.headers.update(headers)
     return session
 

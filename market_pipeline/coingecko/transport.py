@@ -6,19 +6,18 @@ is the client's business.
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import requests
 import urllib3
 
 from market_pipeline.clock import Clock
 from market_pipeline.coingecko.answers import Answer, read_answer
-from market_pipeline.coingecko.budget import NO_ANSWER, RequestBudget
+from market_pipeline.coingecko.budget import NO_ANSWER, NOT_SENT, RequestBudget
+from market_pipeline.coingecko.connection import connection_error
 from market_pipeline.coingecko.deadline import Deadline
-from market_pipeline.coingecko.errors import (
-    BODY_LIMIT, BadAnswer, CoinGeckoError, ConnectionFailed, Endless, Unreachable,
-)
-from market_pipeline.coingecko.hiding import hide, hide_in_body
+from market_pipeline.coingecko.errors import BadAnswer, CoinGeckoError, Endless, Unreachable, Unsendable
+from market_pipeline.coingecko.hiding import hide_in_body
 from market_pipeline.coingecko.retries import (
     LONGEST_WAIT_SECONDS, RETRIES, TIME_LIMITS, TimeLimits, asked_pause, with_retries,
 )
@@ -29,13 +28,6 @@ from market_pipeline.logs import get_logger
 logger = get_logger(__name__)
 
 LARGEST_BODY = 32 * 1024 * 1024
-
-_NEVER_CONNECTED = (
-    urllib3.exceptions.NewConnectionError,
-    urllib3.exceptions.ConnectTimeoutError,
-    urllib3.exceptions.ProxyError,
-    urllib3.exceptions.SSLError,
-)
 
 
 class Transport:
@@ -97,6 +89,7 @@ class Transport:
         self.last_attempt = number
         started = time.monotonic()
         status: int | None = None
+        silence = NO_ANSWER
         pause: tuple[float | None, str] = (None, "")
         try:
             answer = self._send(endpoint, params, number, timeout)
@@ -104,6 +97,8 @@ class Transport:
             return read_answer(answer)
         except CoinGeckoError as error:
             status, pause = error.status, asked_pause(error)
+            if isinstance(error, (Unreachable, Unsendable)):
+                silence = NOT_SENT
             raise
         finally:
             taken = time.monotonic() - started
@@ -111,27 +106,29 @@ class Transport:
             duration = round(taken * 1000)
             logger.info(
                 "GET %s: %s in %d ms (attempt %d)",
-                endpoint, NO_ANSWER if status is None else f"status {status}", duration, number,
+                endpoint, silence if status is None else f"status {status}", duration, number,
                 extra={"endpoint": endpoint, "status_code": status, "duration_ms": duration,
                        "attempt": number},
             )
-            self._budget.settle(grant, NO_ANSWER if status is None else str(status), *pause)
+            self._budget.settle(grant, silence if status is None else str(status), *pause)
 
     def _send(self, endpoint: str, params: Mapping[str, str], number: int, timeout: float) -> Answer:
         deadline = Deadline(min(self._limits.attempt, self._left))
+        failure: CoinGeckoError | None = None
         try:
             with deadline:
                 answer = self._exchange(endpoint, params, number, timeout)
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            if not deadline.passed:
-                self._raise_connection_failed(error, endpoint, number)
+        except (OSError, urllib3.exceptions.HTTPError) as error:
+            failure = connection_error(error, self._base_url, endpoint, number, self._secret)
         # A body that ends with its connection looks complete after the shutdown.
-        if deadline.passed:
+        if deadline.passed and not isinstance(failure, (Unreachable, Unsendable)):
             raise Endless(
                 f"the answer was not complete after {deadline.seconds:.0f} s; check the network and "
                 "COINGECKO_BASE_URL. The next run asks again.",
                 endpoint=endpoint, attempts=number,
             )
+        if failure:
+            raise failure
         return answer
 
     def _exchange(self, endpoint: str, params: Mapping[str, str], number: int, timeout: float) -> Answer:
@@ -147,20 +144,6 @@ class Transport:
             body = _read_body(response, endpoint, number)
         body = hide_in_body(body, self._secret)
         return Answer(endpoint, number, response.status_code, response.headers, body, self._clock())
-
-    def _raise_connection_failed(self, error: Exception, endpoint: str, number: int) -> NoReturn:
-        """Names the innermost cause only, which may quote the server or the URL of a proxy."""
-        causes: list[BaseException] = [error]
-        while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None:
-            causes.append(inner)
-        reason = " ".join(hide(str(causes[-1]), self._secret).split())[:BODY_LIMIT]
-        connected = not any(isinstance(cause, _NEVER_CONNECTED) for cause in causes)
-        kind = ConnectionFailed if connected else Unreachable
-        raise kind(
-            f"no complete answer came ({type(error).__name__}: {reason}); check the network and "
-            "COINGECKO_BASE_URL. The next run asks again.",
-            endpoint=endpoint, attempts=number,
-        ) from None
 
 
 def _read_body(response: requests.Response, endpoint: str, number: int) -> bytes:

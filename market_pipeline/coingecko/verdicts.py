@@ -17,6 +17,8 @@ _REFUSALS = {
                  "and CoinGecko refuses it; check COINGECKO_PLAN and the proxy.",
     (404, None): "CoinGecko does not know this coin id or path; check the id in MARKET_SYMBOLS (the API id "
                  "on the coin's page) and COINGECKO_BASE_URL.",
+    (407, None): "the proxy asks for a user and a password; write them into its address in HTTP_PROXY or "
+                 "HTTPS_PROXY.",
     (414, None): "the request is too long for a server on the way; collect fewer coins (MARKET_SYMBOLS).",
     (422, None): "a parameter cannot be read: this program and the API disagree; look for a newer version.",
 }
@@ -32,7 +34,7 @@ STILL_LIMITED = ("still too many requests after more than a minute of waiting: t
                  "be used up (they renew with the UTC month), or other programs use the same key or address. "
                  "See the usage on CoinGecko's developer dashboard; collect less often or use a larger plan.")
 BANNED = ("Cloudflare has blocked this address for a while because it asked too often; stop everything that "
-          "asks from it, wait an hour, then collect less often.")
+          "asks from it, wait {}, then collect less often.")
 WALLED = ("Cloudflare refuses this address (its error {}), by a rule and not for a while; ask from another "
           "address or without a VPN.")
 FAILED = "the server or the edge before it failed; the next run asks again."

@@ -4,7 +4,10 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from typing import TypeGuard
 
+# The budget keeps no pause for longer; then one request finds out whether it still holds.
+LONGEST_SECONDS = 3_600.0
 # Longer numbers mean nothing that could be waited for.
 _SECONDS = re.compile(r"\d{1,12}(\.\d+)?", re.ASCII)
 
@@ -27,6 +30,11 @@ def asked_wait(headers: Mapping[str, str], now: datetime) -> float | None:
         if wait is not None
     ]
     return max(waits, default=None)
+
+
+def is_sane(wait: float | None) -> TypeGuard[float]:
+    """Whether `wait` is one that can be kept instead of a rule of our own."""
+    return wait is not None and 0 < wait <= LONGEST_SECONDS
 
 
 def server_time(headers: Mapping[str, str]) -> datetime | None:

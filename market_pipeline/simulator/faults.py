@@ -58,8 +58,9 @@ class Fault:
     coin: only requests that name this coin id, and in a shared answer only this coin.
     status, code: for `status`, the HTTP status and, where a status has several bodies, the error
         code that picks one (e.g. 401 with 10012, 429 with 1015).
-    retry_after: for `status`, the value of the Retry-After header, sensible or not.
-    reset_after: for `status`, seconds from now that the x-ratelimit-reset header names.
+    retry_after: for `status`, `throttled` and `error_body`, the value of the Retry-After header, sensible
+        or not.
+    reset_after: for the same, seconds from now that the x-ratelimit-reset header names.
     seconds: how long a `hang` lasts (30), how far a timestamp lies in the future (3,600) or a
         stale one in the past (172,800).
     keyed_as: for `wrong_id`, the id under which the answer for `coin` comes; for `renamed_coin` the id

@@ -54,9 +54,10 @@ class Responder:
             return Delivery(self._answer(request))
         match fault.kind:
             case "status":
-                return Delivery(self._error(request, fault))
+                answer = errors.by_status(fault.status, fault.code, request.time)
+                return Delivery(self._with_wait(answer, request, fault))
             case "throttled":
-                return Delivery(errors.throttled())
+                return Delivery(self._with_wait(errors.throttled(), request, fault))
             case "redirect":
                 return Delivery(leaks.redirect(sent_key(request)))
             case "echo":
@@ -64,8 +65,8 @@ class Responder:
             case "html":
                 return Delivery(errors.page(200, "CoinGecko"))
             case "error_body":
-                error = errors.by_status(429, None, request.time)
-                return Delivery(Answer(200, error.body))
+                error = Answer(200, errors.by_status(429, None, request.time).body)
+                return Delivery(self._with_wait(error, request, fault))
             case "empty_object":
                 return Delivery(json_answer({}))
         answer = self._answer(request)
@@ -100,8 +101,8 @@ class Responder:
             for fault in self._faults.take_kinds(VALUES | POINTS_ONLY, request.path, coin_ids):
                 spoil_points(document, fault, request.time)
 
-    def _error(self, request: Request, fault: Fault) -> Answer:
-        answer = errors.by_status(fault.status, fault.code, request.time)
+    def _with_wait(self, answer: Answer, request: Request, fault: Fault) -> Answer:
+        """`answer` with the headers that ask for the wait of `fault`."""
         if fault.retry_after is not None:
             answer = errors.retry_after(answer, str(fault.retry_after))
         if fault.reset_after is not None:

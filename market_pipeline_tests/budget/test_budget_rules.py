@@ -127,11 +127,15 @@ class Callers(RuleBasedStateMachine):
         self.flowed += max(0, step)
 
     @precondition(lambda self: self.under_way)
-    @rule(pause=st.one_of(st.none(), st.integers(1, 2 * LONGEST_COOL_DOWN)))
-    def a_request_ends(self, pause):
+    @rule(charged=st.booleans(), pause=st.one_of(st.none(), st.integers(1, 2 * LONGEST_COOL_DOWN)))
+    def a_request_ends(self, charged, pause):
         granted_at, started = self.under_way.pop(0)
         self._bring()
         self.state = rules.ended(self.state, granted_at, self.now)
+        if not charged:
+            self.spent[month_of(granted_at)] -= 1
+            if month_of(granted_at) == self.state.month:
+                self.state = rules.released(self.state, 1)
         if pause:
             pause = min(pause, LONGEST_COOL_DOWN)
             self.state = rules.cooled_down(self.state, self.now + pause, "asked")
@@ -146,7 +150,8 @@ class Callers(RuleBasedStateMachine):
 
     @invariant()
     def credits_stay_below_the_cap_and_history_leaves_the_reserve(self):
-        assert all(spent <= self.limits.monthly_credits for spent in self.spent.values())
+        assert all(0 <= spent <= self.limits.monthly_credits for spent in self.spent.values())
+        assert self.state.credits_used == self.spent[self.state.month]
         assert all(left >= self.reserve for left in self.history_left)
 
     @invariant()

@@ -17,7 +17,7 @@ from market_pipeline.budget.limits import Limits
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.budget.status import budget_status
 from market_pipeline.clock import utc_now
-from market_pipeline.coingecko.budget import RequestBudget
+from market_pipeline.coingecko.budget import NO_ANSWER, NOT_SENT, RequestBudget
 from market_pipeline.coingecko.errors import BudgetExhausted
 from market_pipeline.storage.bookkeeping import request_budgets, request_ledger
 from market_pipeline.storage.engine import Database
@@ -205,19 +205,35 @@ def test_an_interrupted_wait_leaves_the_queue(world):
     assert world.status(1).waiting == 0
 
 
-def test_the_ledger_counts_every_request_by_endpoint_and_outcome(world):
+def test_the_ledger_counts_every_request_and_charges_those_that_may_have_been_answered(world):
+    """A request that is under way, or whose process died, keeps the credit that was reserved for it."""
     budget = world.budget(credits=100)
     use(budget, HISTORY, times=2)
     budget.settle(budget.acquire("/coins/pepe/market_chart/range"), "429")
-    budget.settle(budget.acquire(LIVE), "no answer")
+    budget.settle(budget.acquire(LIVE), NO_ANSWER)
+    budget.settle(budget.acquire(LIVE), NOT_SENT)
     budget.acquire(LIVE)
     assert world.ledger() == {
         ("/coins/{id}/market_chart/range", "200"): (2, 2),
-        ("/coins/{id}/market_chart/range", "429"): (1, 1),
+        ("/coins/{id}/market_chart/range", "429"): (1, 0),
         (LIVE, "no answer"): (1, 1),
+        (LIVE, "not sent"): (1, 0),
         (LIVE, "not told"): (1, 1),
     }
-    assert world.status(credits=100).credits_used == 5
+    status = world.status(credits=100)
+    assert (status.credits_used, status.left_this_minute) == (4, 30 - 6)
+
+
+def test_a_credit_is_given_back_to_the_month_that_it_was_taken_from(world):
+    world.now = datetime(2026, 11, 30, 23, 59, 59, tzinfo=timezone.utc)
+    budget = world.budget(credits=5)
+    grant = budget.acquire(LIVE)
+    world.now += timedelta(seconds=2)
+    use(budget)
+    budget.settle(grant, NOT_SENT)
+    assert world.status(credits=5).credits_used == 1
+    world.now -= timedelta(seconds=10)
+    assert world.status(credits=5).credits_used == 0
 
 
 def test_the_ledger_is_told_by_hour_and_account(world):
@@ -279,7 +295,7 @@ def test_the_status_tells_what_is_left_and_changes_nothing(world):
     status = world.status(4, credits=10)
     assert (status.requests_per_minute, status.left_this_minute, status.waiting) == (4, 2, 0)
     assert status.cool_down_until == world.now + timedelta(seconds=30)
-    assert (status.cool_down_reason, status.credits_used) == ("asked", 2)
+    assert (status.cool_down_reason, status.credits_used) == ("asked", 1)
     assert status.renews_at == datetime(2026, 12, 1, tzinfo=timezone.utc)
     assert _rows(world) == before
     world.now += timedelta(seconds=31)

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,6 +20,26 @@ from market_pipeline_tests.budgets import generous_budget
 # How long an example takes is the machine's business.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+# A certificate for localhost that signs itself, good for a century and for nothing else.
+_CERTIFICATE = """\
+-----BEGIN EC PRIVATE KEY-----
+MHcCAQEEIE6EPEj1pRevsiaKmosQj4HxxIbdEgHQF7iv2HBmWM4loAoGCCqGSM49
+AwEHoUQDQgAEIAkyqvDW+QmeIo6ul0CPEpYmdw2fVx2IYSOhe9u36PjtQn8z9Z7A
+YXjuZRpCY6tcZh9L+KgGIg58eNDziFC3iQ==
+-----END EC PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBmzCCAUGgAwIBAgIUb0CI4IkLP1rOtFKzLyj46wahqMowCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEzMDA1MzMyOFoYDzIxMjYxMTA2
+MDUzMzI4WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAQgCTKq8Nb5CZ4ijq6XQI8SliZ3DZ9XHYhhI6F727fo+O1CfzP1nsBh
+eO5lGkJjq1xmH0v4qAYiDnx40POIULeJo28wbTAdBgNVHQ4EFgQUXyinZqiXf0yM
+H3qcVId+1dxlDnkwHwYDVR0jBBgwFoAUXyinZqiXf0yMH3qcVId+1dxlDnkwDwYD
+VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
+zj0EAwIDSAAwRQIhAJ00vjX2U7qYzqTr/0P3p+TpBzlk9ljnEMYw3ncJUMoBAiAJ
+TxB9N51v2tOt6gTMBp9QIKlW1BztOVDY956+5WuLUA==
+-----END CERTIFICATE-----
+"""
 
 
 @pytest.fixture
@@ -77,3 +98,11 @@ def _serve(listener: socket.socket, parts: list[bytes], pause: float) -> None:
 def play() -> Callable[..., object]:
     """`with play([b"HTTP/1.1 ..."], pause=0.0) as url`: every connection is answered with these bytes."""
     return lambda parts, pause=0.0: _play(parts, pause)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A file with a certificate for localhost and 127.0.0.1 that signs itself, and its key."""
+    file = tmp_path / "certificate.pem"
+    file.write_text(_CERTIFICATE)
+    return file

@@ -14,6 +14,7 @@ from market_pipeline.coingecko.errors import (
     BadAnswer, Banned, CoinGeckoError, PermanentError, RateLimited, RequestRefused, ServerFailed,
     TransientError,
 )
+from market_pipeline.coingecko.retries import BAN_SECONDS, asked_pause
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 
@@ -88,7 +89,7 @@ def test_a_body_without_an_error_code_has_none(body: Any) -> None:
         (429, {"title": "Error 1015", "error_code": 1015}, Banned, True, "wait an hour"),
         (530, "error code: 1016", ServerFailed, False, "the next run"),
         (429, "error code: 1015", Banned, True, "wait an hour"),
-        (429, "Throttled", Banned, True, "blocked"),
+        (429, "Throttled", Banned, True, "wait an hour"),
         (200, "error code: 1015", Banned, True, "blocked"),
         (204, "", BadAnswer, False, "none of the documented"),
         (200, "", BadAnswer, False, "an empty body"),
@@ -97,7 +98,8 @@ def test_a_body_without_an_error_code_has_none(body: Any) -> None:
         (200, b"\xff\xfe\xfa", BadAnswer, False, "unreadable"),
         (200, "[" * 100_000, BadAnswer, False, "unreadable"),
         (200, "1" * 5_000, BadAnswer, False, "unreadable"),
-        (200, {"status": {"error_code": 429}}, BadAnswer, False, "under status 200"),
+        (200, {"status": {"error_code": 429}}, RateLimited, True, "Demo key"),
+        (200, {"status": {"error_code": 10012}}, BadAnswer, False, "under status 200"),
         (200, {"error": "coin not found"}, BadAnswer, False, "under status 200"),
     ],
 )
@@ -120,6 +122,27 @@ def test_an_error_carries_all_that_is_needed_to_act() -> None:
     assert "asks to wait 7 s" in message
     assert 300 < message.count("y") < 520
     assert len(error.body) == 500
+
+
+@pytest.mark.parametrize(
+    ("asked", "pause", "words"),
+    [
+        ("30", 30, "asked to wait 30 s"),
+        ("3600", 3_600, "asked to wait 3600 s"),
+        ("0", BAN_SECONDS, "our rule is an hour"),
+        ("86400", BAN_SECONDS, "our rule is an hour"),
+        ("soon", BAN_SECONDS, "our rule is an hour"),
+    ],
+)
+@pytest.mark.parametrize("body", ["Throttled", "error code: 1015"])
+def test_the_servers_own_number_ends_a_block_where_it_is_sane(
+    asked: str, pause: float, words: str, body: str
+) -> None:
+    error = refused(429, body, {"retry-after": asked})
+    seconds, reason = asked_pause(error)
+    assert (type(error), seconds) == (Banned, pause)
+    assert words in reason
+    assert ("wait an hour" if pause == BAN_SECONDS and asked != "3600" else f"wait {asked} s") in error.verdict
 
 
 @given(

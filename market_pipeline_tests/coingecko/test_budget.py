@@ -1,13 +1,11 @@
 """What the transport asks of the budget and tells it; the budget itself is tested in its own folder."""
 
-import dataclasses
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from market_pipeline.coingecko.budget import Grant
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import (
     BadAnswer, Banned, BudgetExhausted, CoinGeckoError, ConnectionFailed, TransientError,
@@ -16,29 +14,9 @@ from market_pipeline.coingecko.retries import BAN_SECONDS
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
+from market_pipeline_tests.budgets import Recorder
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=timezone.utc)
-
-
-@dataclasses.dataclass
-class Recorder:
-    """A budget that grants `left` requests and writes down what it is told."""
-
-    left: int = 100
-    asked: list[str] = dataclasses.field(default_factory=list)
-    told: list[tuple[str, float | None]] = dataclasses.field(default_factory=list)
-    reasons: list[str] = dataclasses.field(default_factory=list)
-
-    def acquire(self, endpoint: str) -> Grant:
-        if len(self.asked) == self.left:
-            raise BudgetExhausted("nothing is left.", endpoint=endpoint, retry_after=90.0)
-        self.asked.append(endpoint)
-        return Grant(endpoint, NOON, 0.0)
-
-    def settle(self, grant: Grant, outcome: str, cool_down: float | None = None, reason: str = "") -> None:
-        assert grant.endpoint == self.asked[-1]
-        self.told.append((outcome, cool_down))
-        self.reasons.append(reason)
 
 
 @pytest.fixture
@@ -80,6 +58,20 @@ def test_a_block_by_cloudflare_stops_everybody_for_an_hour(
         asking.ping()
     assert recorder.told == [("429", BAN_SECONDS)]
     assert "Cloudflare" in recorder.reasons[0]
+
+
+@pytest.mark.parametrize("kind", ["throttled", "error_body"])
+def test_the_servers_own_pause_wins_over_ours(
+    simulator: Simulator, recorder: Recorder, kind: str, waits: list[float]
+) -> None:
+    simulator.add_fault(Fault(kind=kind, retry_after=30))
+    with (
+        CoinGeckoClient(simulator.base_url, "keyless", None, recorder, retries=0) as client,
+        pytest.raises(CoinGeckoError),
+    ):
+        client.ping()
+    assert [pause for _, pause in recorder.told] == [30.0]
+    assert "asked to wait 30 s" in recorder.reasons[0]
 
 
 def test_an_exhausted_budget_sends_nothing_says_so_and_is_not_asked_again(

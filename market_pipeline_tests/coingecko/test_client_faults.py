@@ -12,6 +12,7 @@ from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import (
     BadAnswer, Banned, CoinGeckoError, ConnectionFailed, RateLimited, RequestRefused, ServerFailed, Unreachable,
+    Unsendable,
 )
 from market_pipeline.coingecko.retries import TimeLimits
 from market_pipeline.simulator.faults import Fault
@@ -213,7 +214,15 @@ def test_a_connection_that_was_cut_says_nothing_of_other_requests(
     assert not isinstance(caught.value, Unreachable) and not caught.value.affects_all
 
 
-@pytest.mark.parametrize("kind", ["truncated_json", "html", "error_body"])
+def test_a_limit_under_status_200_is_waited_for_like_a_429(
+    simulator: Simulator, client: CoinGeckoClient, waits: list[float]
+) -> None:
+    simulator.add_fault(Fault(kind="error_body", retry_after=7, times=2))
+    assert client.simple_price(["bitcoin"]).points[0].price is not None
+    assert waits == [7, 7]
+
+
+@pytest.mark.parametrize("kind", ["truncated_json", "html"])
 def test_a_success_that_is_none_is_a_bad_answer(
     simulator: Simulator, client: CoinGeckoClient, kind: str
 ) -> None:
@@ -324,10 +333,11 @@ def test_the_password_of_a_proxy_is_in_no_error(
     monkeypatch.setenv("no_proxy", "")
     with (
         CoinGeckoClient("http://api.invalid", "keyless", None, budget, sleep=waits.append) as client,
-        pytest.raises(ConnectionFailed, match="proxy") as caught,
+        pytest.raises(Unsendable, match="http_proxy is not a usable address") as caught,
     ):
         client.ping()
     assert "hunter2" not in str(caught.value)
+    assert (client.requests_sent, waits) == (1, [])
 
 
 def test_what_a_price_answer_holds_is_handed_on_unjudged(

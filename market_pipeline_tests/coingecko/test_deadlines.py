@@ -36,25 +36,6 @@ ENDLESS = {
     "trailers": (CHUNKED + b"2\r\n{}\r\n0\r\n", b"A: b\r\n"),
     "gzip of nothing": (OK + b"Content-Encoding: gzip\r\n\r\n" + GZIP_HEADER, b"\x00\x00\x00\xff\xff"),
 }
-# A certificate for localhost that signs itself, good for a century and for nothing else.
-CERTIFICATE = """\
------BEGIN EC PRIVATE KEY-----
-MHcCAQEEIE6EPEj1pRevsiaKmosQj4HxxIbdEgHQF7iv2HBmWM4loAoGCCqGSM49
-AwEHoUQDQgAEIAkyqvDW+QmeIo6ul0CPEpYmdw2fVx2IYSOhe9u36PjtQn8z9Z7A
-YXjuZRpCY6tcZh9L+KgGIg58eNDziFC3iQ==
------END EC PRIVATE KEY-----
------BEGIN CERTIFICATE-----
-MIIBmzCCAUGgAwIBAgIUb0CI4IkLP1rOtFKzLyj46wahqMowCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEzMDA1MzMyOFoYDzIxMjYxMTA2
-MDUzMzI4WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAAQgCTKq8Nb5CZ4ijq6XQI8SliZ3DZ9XHYhhI6F727fo+O1CfzP1nsBh
-eO5lGkJjq1xmH0v4qAYiDnx40POIULeJo28wbTAdBgNVHQ4EFgQUXyinZqiXf0yM
-H3qcVId+1dxlDnkwHwYDVR0jBBgwFoAUXyinZqiXf0yMH3qcVId+1dxlDnkwDwYD
-VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
-zj0EAwIDSAAwRQIhAJ00vjX2U7qYzqTr/0P3p+TpBzlk9ljnEMYw3ncJUMoBAiAJ
-TxB9N51v2tOt6gTMBp9QIKlW1BztOVDY956+5WuLUA==
------END CERTIFICATE-----
-"""
 
 
 @pytest.mark.parametrize("kind", ENDLESS)
@@ -133,9 +114,7 @@ def session() -> Iterator[requests.Session]:
         yield made
 
 
-def test_tls_ends_at_the_deadline(tmp_path: Path) -> None:
-    certificate = tmp_path / "certificate.pem"
-    certificate.write_text(CERTIFICATE)
+def test_tls_ends_at_the_deadline(certificate: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     with socket.create_server(("127.0.0.1", 0)) as listener, session() as asking:

@@ -211,7 +211,7 @@ def test_a_past_day_without_any_price_is_empty_and_no_failure(simulator: Simulat
     assert (collected.quotes, collected.refusals, collected.failures) == ((), (), {})
 
 
-WHOLE_FAULTS = ["cut", "cut_middle", "truncated_json", "html", "error_body"]
+WHOLE_FAULTS = ["cut", "cut_middle", "truncated_json", "html"]
 
 
 @pytest.mark.parametrize("kind", WHOLE_FAULTS)
@@ -237,8 +237,8 @@ def test_a_failed_history_fails_its_symbol_only(simulator: Simulator, ask: Ask, 
 
 def test_every_fault_that_the_simulator_knows_is_tried_here() -> None:
     tried = {*LIVE_FAULTS, *HISTORY_FAULTS, *WHOLE_FAULTS}
-    elsewhere = {"status", "hang", "empty_object", "stale_timestamp", "no_points", "throttled", "redirect",
-                 "echo", "duplicated_points", "out_of_order_points"} | LISTING_ONLY
+    elsewhere = {"status", "error_body", "hang", "empty_object", "stale_timestamp", "no_points", "throttled",
+                 "redirect", "echo", "duplicated_points", "out_of_order_points"} | LISTING_ONLY
     assert tried | elsewhere == KINDS
 
 
@@ -249,6 +249,7 @@ def test_every_fault_that_the_simulator_knows_is_tried_here() -> None:
         (Fault(kind="status", status=401, code=10002, times=None), RequestRefused),
         (Fault(kind="status", status=400, code=10011, times=None), RequestRefused),
         (Fault(kind="status", status=429, retry_after=3_600, times=None), RateLimited),
+        (Fault(kind="error_body", retry_after=3_600, times=None), RateLimited),
     ],
 )
 def test_an_error_that_meets_everyone_stops_at_once_and_is_everyones(
