@@ -10,9 +10,9 @@ from sqlalchemy import URL, Column, DateTime, Double, MetaData, String, Table, c
 
 from market_pipeline.storage.engine import Database
 
-_COLUMNS = "symbol, timestamp, price, source, ingested_at"
+_COLUMNS = "symbol, coin_id, timestamp, price, source, ingested_at"
 _ON_CONFLICT = (
-    "ON CONFLICT (symbol, timestamp) DO UPDATE SET price = excluded.price, source = excluded.source, "
+    "ON CONFLICT (symbol, coin_id, timestamp) DO UPDATE SET price = excluded.price, source = excluded.source, "
     "ingested_at = excluded.ingested_at WHERE raw_prices.price {differs} excluded.price"
 )
 
@@ -29,6 +29,7 @@ class PandasOnSqlalchemy:
             "rival_prices",
             MetaData(),
             Column("symbol", String(20), primary_key=True),
+            Column("coin_id", String(100), primary_key=True),
             Column("timestamp", DateTime(timezone=True), primary_key=True),
             Column("price", Double, nullable=False),
             Column("source", String(20), nullable=False),
@@ -80,7 +81,7 @@ class BareDriver:
             (_microseconds(frame[name]) if frame[name].dtype.kind == "M" else frame[name]).tolist()
             for name in frame
         ]
-        statement = f"INSERT INTO raw_prices ({_COLUMNS}) VALUES (?, ?, ?, ?, ?) " + _ON_CONFLICT.format(
+        statement = f"INSERT INTO raw_prices ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?) " + _ON_CONFLICT.format(
             differs="IS NOT"
         )
         cursor.executemany(statement, zip(*values))
@@ -93,7 +94,7 @@ class BareDriver:
         csv.writer(lines).writerows(zip(*texts))
         lines.seek(0)
         cursor.execute("CREATE TEMP TABLE stage (LIKE raw_prices) ON COMMIT DROP")
-        cursor.copy_expert("COPY stage FROM STDIN CSV", lines)
+        cursor.copy_expert(f"COPY stage ({_COLUMNS}) FROM STDIN CSV", lines)
         cursor.execute(
             f"INSERT INTO raw_prices ({_COLUMNS}) SELECT {_COLUMNS} FROM stage "
             + _ON_CONFLICT.format(differs="IS DISTINCT FROM")
@@ -102,12 +103,13 @@ class BareDriver:
     def read(self) -> pd.DataFrame:
         with self._database.reading() as connection:
             cursor = connection.connection.cursor()
-            cursor.execute(f"SELECT {_COLUMNS} FROM raw_prices ORDER BY symbol, timestamp")
+            cursor.execute(f"SELECT {_COLUMNS} FROM raw_prices ORDER BY symbol, coin_id, timestamp")
             rows = cursor.fetchall()
-        symbols, times, prices, sources, learnt = zip(*rows)
+        symbols, coins, times, prices, sources, learnt = zip(*rows)
         return pd.DataFrame(
             {
                 "symbol": symbols,
+                "coin_id": coins,
                 "timestamp": _times(times),
                 "price": prices,
                 "source": sources,

@@ -28,6 +28,7 @@ from market_pipeline.storage.read import read_columns
 from market_pipeline.storage.schema import migrate
 from market_pipeline.storage.tables import raw_prices
 from market_pipeline.storage.write import upsert
+from market_pipeline.symbols import KNOWN_COINS
 
 SYMBOLS = ("ADA", "BTC", "DOT", "ETH", "SOL")
 FIRST = date(2024, 1, 1)
@@ -135,12 +136,17 @@ def prices(days: int) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "symbol": pd.Series(np.repeat(np.array(SYMBOLS, dtype=object), len(times)), dtype=_text()),
+            "coin_id": pd.Series(np.repeat(_coins(), len(times)), dtype=_text()),
             "timestamp": np.tile(times, len(SYMBOLS)),
             "price": 100.0 + np.sin(np.arange(count) / 50.0),
             "source": pd.Series(np.full(count, "simple_price", dtype=object), dtype=_text()),
             "ingested_at": np.tile(times, len(SYMBOLS)) + pd.Timedelta(seconds=20),
         }
     ).astype({"timestamp": "datetime64[us, UTC]", "ingested_at": "datetime64[us, UTC]"})
+
+
+def _coins() -> np.ndarray:
+    return np.array([KNOWN_COINS[symbol] for symbol in SYMBOLS], dtype=object)
 
 
 def _text() -> object:
@@ -153,6 +159,7 @@ def _quotes(day: date, number: int) -> Columns:
     return Columns(
         {
             "symbol": np.array(SYMBOLS, dtype=object),
+            "coin_id": _coins(),
             "timestamp": times,
             "price": 100.0 + np.arange(len(SYMBOLS)),
             "source": np.full(len(SYMBOLS), "simple_price", dtype=object),

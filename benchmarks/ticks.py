@@ -92,6 +92,7 @@ def _prices(symbol: str, times: np.ndarray, steps: np.ndarray) -> Columns:
     return Columns(
         {
             "symbol": np.full(len(times), symbol, dtype=object),
+            "coin_id": np.full(len(times), KNOWN_COINS[symbol], dtype=object),
             "timestamp": times,
             "price": 100.0 + np.sin(steps / 50.0),
             "source": np.full(len(times), "simple_price", dtype=object),

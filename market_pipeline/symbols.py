@@ -15,6 +15,9 @@ KNOWN_COINS = {
     "DOT": "polkadot",
 }
 
+# The id of stored prices of which nobody knows the coin.
+UNKNOWN_COIN = "unknown"
+
 LONGEST_SYMBOL = 20
 _SYMBOL = re.compile(rf"[A-Z0-9][A-Z0-9.\-]{{0,{LONGEST_SYMBOL - 1}}}")
 _COIN_ID = re.compile(r"[a-z0-9_][a-z0-9._\-]{0,99}")
@@ -40,6 +43,11 @@ class Catalogue:
     @property
     def symbols(self) -> tuple[str, ...]:
         return tuple(self._by_symbol)
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """The coin id of each symbol."""
+        return {coin.symbol: coin.coin_id for coin in self}
 
     def coin(self, symbol: str) -> Coin:
         """The coin of `symbol` in any case; ValueError if it is not collected here."""

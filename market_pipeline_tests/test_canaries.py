@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 from market_pipeline.clock import utc_now
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError
+from market_pipeline.prices.quotes import Quote, Source
 from market_pipeline.settings import SettingsError, load_settings
 from market_pipeline.coingecko.retries import TIME_LIMITS, TimeLimits
 from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, Fault
@@ -220,7 +221,7 @@ def test_a_proxy_with_credentials(told, client_at, server, monkeypatch, scheme, 
 
 def store_a_quote(database):
     now = utc_now()
-    quote = {"symbol": "BTC", "timestamp": now, "price": 1.0, "source": "simple_price", "ingested_at": now}
+    quote = Quote("BTC", "bitcoin", now, 1.0, Source.LIVE, now)
     upsert(database, raw_prices, columns_of(raw_prices, [quote]))
 
 

@@ -10,7 +10,8 @@ from market_pipeline.storage.tables import raw_prices
 
 
 def write(database):
-    row = {"symbol": "BTC", "timestamp": utc_now(), "price": 1.0, "source": "simple_price", "ingested_at": utc_now()}
+    row = {"symbol": "BTC", "coin_id": "bitcoin", "timestamp": utc_now(), "price": 1.0, "source": "simple_price",
+           "ingested_at": utc_now()}
     with database.writing() as connection:
         connection.execute(raw_prices.insert().values(**row))
 

@@ -40,6 +40,7 @@ class PricePoint(Base):
     __tablename__ = "raw_prices"
 
     symbol: Mapped[str] = mapped_column(primary_key=True)
+    coin_id: Mapped[str] = mapped_column(primary_key=True)
     timestamp: Mapped[datetime] = mapped_column(_Time, primary_key=True)
     price: Mapped[float]
     source: Mapped[str]

@@ -15,6 +15,7 @@ def store_prices(database: Database, rows: int, symbol: str = "BTC") -> None:
     times = _LAST - np.timedelta64(60, "s") * np.arange(rows)
     prices = {
         "symbol": np.full(rows, symbol, dtype=object),
+        "coin_id": np.full(rows, database.coin_id(symbol), dtype=object),
         "timestamp": times,
         "price": 60_000 + 1_000 * np.sin(np.arange(rows) / 500.0),
         "source": np.full(rows, "simple_price", dtype=object),

@@ -37,7 +37,7 @@ class Severity(str, Enum):
 
 @dataclass(frozen=True)
 class Anomaly:
-    """One flagged quote; the fields are the columns of `price_anomalies`, in their order.
+    """One flagged quote; the fields are the columns of `price_anomalies` but for the coin, in their order.
 
     Times are aware UTC. Prices are US dollars. `move` is a simple return (0.05 is +5 %) from the
     price before to the price after; `expected_move` is one standard deviation of the return over

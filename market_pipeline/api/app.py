@@ -77,7 +77,7 @@ def app_from_environment() -> FastAPI:
     settings = load_settings()
     configure_logging(settings)
     dagster = DagsterHome(Path(os.environ["DAGSTER_HOME"]))
-    return create_app(Service(settings, Database(settings.database), dagster), _end_soon)
+    return create_app(Service(settings, Database(settings.database, settings.catalogue.ids), dagster), _end_soon)
 
 
 def _end_soon() -> None:

@@ -28,7 +28,7 @@ class Gate:
     """The way to a collect in one process; to be used in its event loop."""
 
     def __init__(self, service: Service) -> None:
-        self._service = replace(service, database=Database(service.database.url))
+        self._service = replace(service, database=Database(service.database.url, service.database.coins))
         self._limit = ClientLimit(self._service.database)
         self._running = anyio.CapacityLimiter(RUNNING)
         self._at_once = 0

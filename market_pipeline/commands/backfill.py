@@ -69,7 +69,7 @@ def _work(settings: Settings, options: argparse.Namespace) -> Backfill:
     span = reachable_span(
         options.first, options.last, history_start=settings.history_start, reach=reach, now=utc_now()
     )
-    database = Database(settings.database)
+    database = Database(settings.database, settings.catalogue.ids)
     # It may be the first command of all.
     migrate(database)
     return Backfill(settings, database, catalogue, span, lambda: oldest_day(reach, utc_now()))

@@ -62,7 +62,7 @@ def execute(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise InputError(str(error)) from None
     start, end = span_of(options.start, options.end, utc_now())
-    database = Database(settings.database)
+    database = Database(settings.database, settings.catalogue.ids)
     check_schema(database)
 
     from market_pipeline.charts.canvas import to_png, to_svg

@@ -45,7 +45,7 @@ def execute(options: argparse.Namespace) -> int:
     configure_logging(settings)
     with own_home(folder / HOME, ours=True) as home:
         logger.info("DAGSTER_HOME is %s, the demo's own whatever the environment names", home)
-        database = Database(settings.database)
+        database = Database(settings.database, settings.catalogue.ids)
         migrate(database)
         create_instance(home)
         environment = dagster_environment(home, settings)

@@ -14,7 +14,7 @@ def execute(options: argparse.Namespace) -> int:
     """Migrate and say so."""
     settings = load_settings()
     configure_logging(settings)
-    database = Database(settings.database)
+    database = Database(settings.database, settings.catalogue.ids)
     try:
         migrate(database)
     finally:

@@ -37,7 +37,7 @@ def execute(options: argparse.Namespace) -> int:
     settings = load_settings()
     configure_logging(settings)
     say(f"DAGSTER_HOME is {current_home()}.")
-    database = Database(settings.database)
+    database = Database(settings.database, settings.catalogue.ids)
     check_schema(database)
     found = refused_points(
         database,

@@ -26,7 +26,7 @@ def execute(options: argparse.Namespace) -> int:
     home = current_home()
     with own_home(home, ours=home == default_home(Path.cwd())):
         logger.info("DAGSTER_HOME is %s", home)
-        migrate(Database(settings.database))
+        migrate(Database(settings.database, settings.catalogue.ids))
         create_instance(home)
         with Processes() as processes:
             logger.info("The UI will be at http://%s:%s in some seconds", HOST, options.port)

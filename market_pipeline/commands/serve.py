@@ -43,7 +43,7 @@ def execute(options: argparse.Namespace) -> int:
     _require_guarded(options.host, settings)
     require_free(options.port, "the API", options.host)
     current_home()
-    _prepare(Database(settings.database))
+    _prepare(Database(settings.database, settings.catalogue.ids))
     home = ready_home()
     logger.info("DAGSTER_HOME is %s", home)
     environment = {**os.environ, **settings.as_environment(), "DAGSTER_HOME": str(home)}

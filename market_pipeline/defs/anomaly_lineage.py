@@ -24,6 +24,7 @@ _NAMES = ("id", "episode_id", "event_id")
 ANOMALY_LINEAGE = lineage(
     {
         "symbol": [_SYMBOL],
+        "coin_id": ["raw_prices.coin_id"],
         "members": [_SYMBOL, *_SCORED],
         "calibrated_at": [_AS_OF],
         "explanation": [_SYMBOL, *_CALIBRATED],

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import date
 from typing import Any
 
@@ -12,6 +13,8 @@ from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.storage.calibrations import calibrations_for
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.records import columns_of
+from market_pipeline.storage.tables import price_anomalies
 
 DayOfSymbol = tuple[date, str]
 
@@ -25,6 +28,16 @@ def flagged(database: Database, prices: Columns, partitions: Sequence[DayOfSymbo
     parsed = {text: Calibration.from_json(text) for text in set(documents.values())}
     known = {day: parsed[text] for day, text in documents.items()}
     return detect_days(prices, partitions, known.get)
+
+
+def rows_of(database: Database, anomalies: Iterable[Anomaly]) -> Columns:
+    """The anomalies as rows of their table, each with the coin that its symbol stands for."""
+    names = [field.name for field in fields(Anomaly)]
+    records = [
+        {"coin_id": database.coin_id(anomaly.symbol), **{name: getattr(anomaly, name) for name in names}}
+        for anomaly in anomalies
+    ]
+    return columns_of(price_anomalies, records)
 
 
 def partition_numbers(

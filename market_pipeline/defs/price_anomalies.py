@@ -46,14 +46,14 @@ def build_price_anomalies(partitions: dg.MultiPartitionsDefinition, kinds: set[s
     def price_anomalies(
         context: dg.AssetExecutionContext, raw_prices: Columns, database: DatabaseResource
     ) -> dg.Output[Columns]:
-        from market_pipeline.defs.anomaly_runs import flagged, partition_numbers
-        from market_pipeline.storage.records import columns_of
+        from market_pipeline.defs.anomaly_runs import flagged, partition_numbers, rows_of
 
+        store = database.database()
         wanted = days_of(context.partition_keys)
-        anomalies = flagged(database.database(), raw_prices, wanted)
+        anomalies = flagged(store, raw_prices, wanted)
         for day, numbers in partition_numbers(anomalies, wanted).items():
             context.add_asset_metadata(numbers, partition_key=partition_key(*day))
-        rows = columns_of(tables.price_anomalies, anomalies)
+        rows = rows_of(store, anomalies)
         return dg.Output(rows, data_version=_data_version(context.run.run_id))
 
     return price_anomalies

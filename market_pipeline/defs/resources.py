@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @lru_cache
-def _process_database(url: str) -> Database:
-    return Database(make_url(url))
+def _process_database(url: str, coins: tuple[tuple[str, str], ...]) -> Database:
+    return Database(make_url(url), dict(coins))
 
 
 class CoinGeckoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only in its private base
@@ -45,4 +45,5 @@ class DatabaseResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # ge
 
 def current_database() -> Database:
     """The database of the settings, one pool of connections per process."""
-    return _process_database(load_settings().database_url.get_secret_value())
+    settings = load_settings()
+    return _process_database(settings.database_url.get_secret_value(), tuple(settings.catalogue.ids.items()))

@@ -32,7 +32,7 @@ def examine_database(subject: Subject) -> Iterator[Finding]:
         if trouble is not None:
             yield trouble
             return
-    database = Database(subject.settings.database)
+    database = Database(subject.settings.database, subject.settings.catalogue.ids)
     try:
         check_schema(database)
     except SchemaMismatch as error:

@@ -68,11 +68,11 @@ def _fill_symbol(
     longest: timedelta,
     progress: Progress,
 ) -> None:
-    coin_id = catalogue.coin(symbol).coin_id
+    coin = catalogue.coin(symbol)
     asked = day_back(client.clock())
-    chart = ask_chart(client, coin_id, asked)
+    chart = ask_chart(client, coin.coin_id, asked)
     examined = examine(
-        chart.points, symbol=symbol, days=[today], now=chart.came, source=Source.HISTORY,
+        chart.points, coin=coin, days=[today], now=chart.came, source=Source.HISTORY,
         window=(asked.start, asked.end),
     )
     spans = [hole.within(asked) for hole in holes if hole.overlaps(asked)]
@@ -83,9 +83,9 @@ def _fill_symbol(
         return
     times = [quote.timestamp for quote in inside]
     for span in spans:
-        progress.answered.append(Answered(symbol, coin_id, span))
+        progress.answered.append(Answered(symbol, coin.coin_id, span))
         for silence in gaps(times, span.start, span.end, longest):
-            progress.absences.append(Absence(symbol, coin_id, silence, chart.evidence, chart.came))
+            progress.absences.append(Absence(symbol, coin.coin_id, silence, chart.evidence, chart.came))
 
 
 def _lies_in(quote: Quote, hole: Interval) -> bool:

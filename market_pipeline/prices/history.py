@@ -60,28 +60,28 @@ def _collect_window(
     client: CoinGeckoClient, catalogue: Catalogue, window: Slice, progress: Progress
 ) -> CoinGeckoError | None:
     """Ask for one window and keep what comes; returns the error if nothing does."""
-    coin_id = catalogue.coin(window.symbol).coin_id
+    coin = catalogue.coin(window.symbol)
     oldest = _oldest_within_reach(client)
     start = max(window.start, oldest) if oldest else window.start
     try:
         if start >= window.end:
-            raise _beyond_reach(client, coin_id, window.first)
+            raise _beyond_reach(client, coin.coin_id, window.first)
         span = Interval(start, window.end)
-        chart = ask_chart(client, coin_id, span)
+        chart = ask_chart(client, coin.coin_id, span)
     except CoinGeckoError as error:
         logger.error("No prices of %s from %s to %s: %s", window.symbol, window.first, window.last, error)
         progress.fail([window.symbol], error)
         return error
     examined = examine(
-        chart.points, symbol=window.symbol, days=window.days, now=chart.came, source=Source.HISTORY,
+        chart.points, coin=coin, days=window.days, now=chart.came, source=Source.HISTORY,
         window=(span.start, span.end),
     )
     progress.keep(examined)
     if chart.evidence:
-        progress.answered.append(Answered(window.symbol, coin_id, span))
+        progress.answered.append(Answered(coin.symbol, coin.coin_id, span))
         gone = _silences(window, span, examined.quotes, chart.came)
         progress.absences.extend(
-            Absence(window.symbol, coin_id, gap, chart.evidence, chart.came) for gap in gone
+            Absence(coin.symbol, coin.coin_id, gap, chart.evidence, chart.came) for gap in gone
         )
     return None
 

@@ -22,9 +22,9 @@ def collect_live(
     progress: Progress,
 ) -> CoinGeckoError | None:
     """Ask for the current prices; returns the error if it would meet every other request too."""
-    symbol_of = {catalogue.coin(symbol).coin_id: symbol for symbol in symbols}
+    coins = {coin.coin_id: coin for coin in map(catalogue.coin, symbols)}
     try:
-        answer = client.simple_price(symbol_of)
+        answer = client.simple_price(coins)
     except CoinGeckoError as error:
         logger.error("No current prices of %s: %s", ", ".join(symbols), error)
         progress.fail(symbols, error)
@@ -33,6 +33,6 @@ def collect_live(
     # The request may have waited its turn, so the answer is judged by the time at which it came.
     came = client.clock()
     for point in answer.points:
-        symbol = symbol_of[point.coin_id]
-        progress.keep(examine([point], symbol=symbol, days=asked[symbol], now=came, source=Source.LIVE))
+        coin = coins[point.coin_id]
+        progress.keep(examine([point], coin=coin, days=asked[coin.symbol], now=came, source=Source.LIVE))
     return None

@@ -33,10 +33,12 @@ class Reason(str, Enum):
 class Quote:
     """A price in US dollars that was true at the source at `timestamp`.
 
-    `timestamp` and `ingested_at` (when this installation learned the price) are aware UTC.
+    `coin_id` is that under which it was asked for. `timestamp` and `ingested_at` (when this
+    installation learned the price) are aware UTC.
     """
 
     symbol: str
+    coin_id: str
     timestamp: datetime
     price: float
     source: Source
@@ -53,6 +55,7 @@ class Refusal:
     """
 
     symbol: str
+    coin_id: str
     day: date
     reason: Reason
     detail: str

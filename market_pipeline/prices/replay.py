@@ -13,6 +13,7 @@ from market_pipeline.clock import DAY, start_of_day
 from market_pipeline.coingecko.models import RawPoint, chart_points, price_points
 from market_pipeline.prices.quotes import Quote, Refusal, Source
 from market_pipeline.prices.validate import examine
+from market_pipeline.symbols import Coin
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def judge_again(refusals: Iterable[Refusal], now: datetime) -> Verdicts:
         start = start_of_day(refusal.day)
         examined = examine(
             [point],
-            symbol=refusal.symbol,
+            coin=Coin(refusal.symbol, refusal.coin_id),
             days=[refusal.day],
             now=refusal.refused_at,
             source=refusal.source,

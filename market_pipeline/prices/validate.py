@@ -13,6 +13,7 @@ from market_pipeline.coingecko.models import PAYLOAD_LIMIT, RawPoint
 from market_pipeline.logs import get_logger
 from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
 from market_pipeline.prices.values import Problem, read_price, read_time
+from market_pipeline.symbols import Coin
 
 logger = get_logger(__name__)
 
@@ -35,13 +36,13 @@ class Examined:
 def examine(
     points: Iterable[RawPoint],
     *,
-    symbol: str,
+    coin: Coin,
     days: Collection[date],
     now: datetime,
     source: Source,
     window: tuple[datetime, datetime] | None = None,
 ) -> Examined:
-    """Judge the points that CoinGecko sent for `symbol`.
+    """Judge the points that CoinGecko sent for `coin`.
 
     `days` are the days asked for (at least one), `now` is when the answer came (aware UTC). `window`
     is the closed interval of time that was asked for; live prices have none, so an old one is
@@ -53,13 +54,13 @@ def examine(
     for point in points:
         verdict = _judge(point, now, window)
         if isinstance(verdict, Problem):
-            refusals.append(_refusal(point, verdict, symbol, days, source, now))
+            refusals.append(_refusal(point, verdict, coin, days, source, now))
             continue
         price, moment = verdict
         if moment in quotes:
             merged += 1
             _report_difference(quotes[moment], price)
-        quotes[moment] = Quote(symbol, moment, price, source, now)
+        quotes[moment] = Quote(coin.symbol, coin.coin_id, moment, price, source, now)
     return Examined(tuple(quotes[moment] for moment in sorted(quotes)), tuple(refusals), merged)
 
 
@@ -83,13 +84,14 @@ def _judge(
 
 
 def _refusal(
-    point: RawPoint, problem: Problem, symbol: str, days: Collection[date], source: Source, now: datetime
+    point: RawPoint, problem: Problem, coin: Coin, days: Collection[date], source: Source, now: datetime
 ) -> Refusal:
     moment = read_time(point.timestamp)
     claimed = moment if isinstance(moment, datetime) else None
     day = claimed.date() if claimed and claimed.date() in days else max(days)
     return Refusal(
-        symbol, day, problem.reason, problem.detail, claimed, point.payload[:PAYLOAD_LIMIT], source, now
+        coin.symbol, coin.coin_id, day, problem.reason, problem.detail, claimed, point.payload[:PAYLOAD_LIMIT],
+        source, now,
     )
 
 

@@ -17,6 +17,7 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.read import readable
 from market_pipeline.storage.tables import price_anomalies
 from market_pipeline.storage.types import from_microseconds, to_microseconds
+from market_pipeline.storage.where import of_symbol
 
 LOOKED_THROUGH = 20_000
 
@@ -73,9 +74,9 @@ def anomalies_page(
     """At most `limit` of the `chosen` rows of `symbols` that come after the place `after`."""
     found: list[Row] = []
     with database.reading() as connection:
-        stop = horizon = _horizon(connection, symbols, chosen, after) if chosen.values else None
+        stop = horizon = _horizon(database, connection, symbols, chosen, after) if chosen.values else None
         for symbol in symbols:
-            where = [_of(symbol, chosen, after), *chosen.values]
+            where = [_of(database, symbol, chosen, after), *chosen.values]
             if stop is not None:
                 where.append(_not_after(stop, symbol))
             statement = _rows(database.dialect).where(*where).order_by(*_ORDER).limit(limit + 1)
@@ -89,16 +90,23 @@ def anomalies_page(
 
 
 def anomaly(database: Database, id_: str) -> Row | None:
-    """The row with this id, or None."""
+    """The row with this id, or None if there is none or it is of another coin than its symbol now stands for."""
     with database.reading() as connection:
-        return connection.execute(_rows(database.dialect).where(_KEY.id == id_)).one_or_none()
+        row = connection.execute(_rows(database.dialect).where(_KEY.id == id_)).one_or_none()
+    return row if row is not None and _is_present(database, row) else None
 
 
 def stood_for(database: Database, id_: str) -> list[Row]:
     """The rows that the one with this id stands for, in order; an event lasts an hour, so they are few."""
     statement = _rows(database.dialect).where(_KEY.event_id == id_, _KEY.id != id_)
     with database.reading() as connection:
-        return sorted(connection.execute(statement).all(), key=_order)
+        rows = connection.execute(statement).all()
+    return sorted((row for row in rows if _is_present(database, row)), key=_order)
+
+
+def _is_present(database: Database, row: Row) -> bool:
+    coin_id: str = row.coin_id
+    return coin_id == database.coin_id(row.symbol)
 
 
 @cache
@@ -107,13 +115,13 @@ def _rows(dialect: str) -> Select[Any]:
 
 
 def _horizon(
-    connection: Connection, symbols: Sequence[str], chosen: Chosen, after: Place | None
+    database: Database, connection: Connection, symbols: Sequence[str], chosen: Chosen, after: Place | None
 ) -> Place | None:
     """How far all `symbols` can be looked through, each by its share; None if that is to the end."""
     share = LOOKED_THROUGH // len(symbols) + 1
     places = []
     for symbol in symbols:
-        key = select(_KEY.timestamp, _KEY.symbol, _KEY.kind).where(_of(symbol, chosen, after))
+        key = select(_KEY.timestamp, _KEY.symbol, _KEY.kind).where(_of(database, symbol, chosen, after))
         # Backwards along the key, without sorting: any row about so far on will do.
         backwards = key.order_by(_KEY.timestamp.desc(), _KEY.kind.desc())
         row = connection.execute(backwards.offset(share - 1).limit(1)).first()
@@ -122,9 +130,9 @@ def _horizon(
     return min(places, key=lambda place: (-to_microseconds(place.timestamp), *place[1:]), default=None)
 
 
-def _of(symbol: str, chosen: Chosen, after: Place | None) -> ColumnElement[bool]:
+def _of(database: Database, symbol: str, chosen: Chosen, after: Place | None) -> ColumnElement[bool]:
     """The range of the key that belongs to `symbol`, from `since` on and after the place."""
-    here = _KEY.symbol == symbol
+    here = of_symbol(database, price_anomalies, symbol)
     if chosen.since is not None:
         here = and_(here, _KEY.timestamp >= chosen.since)
     if after is None:

@@ -15,7 +15,7 @@ from market_pipeline.slices import Slice
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.read import rows_per_day
 from market_pipeline.storage.tables import raw_prices, rejected_prices
-from market_pipeline.storage.where import in_slice
+from market_pipeline.storage.where import in_slice, of_symbol
 
 SAMPLE_SIZE = 10
 
@@ -43,9 +43,9 @@ def quotes_in_future(database: Database, slices: Sequence[Slice], latest: dateti
     wheres = []
     for part in slices:
         if part.end > latest - _AFTER_MIDNIGHT:
-            wheres.append(and_(raw_prices.c.symbol == part.symbol, time >= part.start, late))
+            wheres.append(and_(of_symbol(database, raw_prices, part.symbol), time >= part.start, late))
         else:
-            wheres.append(and_(in_slice(raw_prices, part), late))
+            wheres.append(and_(in_slice(database, raw_prices, part), late))
     return _offenders(database, raw_prices, wheres)
 
 
@@ -54,7 +54,7 @@ def quotes_not_positive(database: Database, slices: Sequence[Slice]) -> Offender
     price = raw_prices.c.price
     # NULL and NaN fail every comparison on SQLite; PostgreSQL sorts NaN above infinity.
     bad = not_(func.coalesce(and_(price > 0, price < 1e300), False))
-    return _offenders(database, raw_prices, [and_(in_slice(raw_prices, part), bad) for part in slices])
+    return _offenders(database, raw_prices, [and_(in_slice(database, raw_prices, part), bad) for part in slices])
 
 
 def refusals_of_run(
@@ -63,7 +63,7 @@ def refusals_of_run(
     """What this run refused for one of `reasons`."""
     of_run = and_(rejected_prices.c.run_id == run_id, rejected_prices.c.reason.in_(list(reasons)))
     return _offenders(
-        database, rejected_prices, [and_(in_slice(rejected_prices, part), of_run) for part in slices]
+        database, rejected_prices, [and_(in_slice(database, rejected_prices, part), of_run) for part in slices]
     )
 
 
@@ -79,7 +79,7 @@ def symbols_unquoted(database: Database, run_id: str, slices: Sequence[Slice], l
             for part in slices
             for symbol, detail in connection.execute(
                 select(columns.symbol, columns.detail).where(
-                    in_slice(rejected_prices, part), columns.run_id == run_id, columns.source == live
+                    in_slice(database, rejected_prices, part), columns.run_id == run_id, columns.source == live
                 )
             )
         }
@@ -111,7 +111,7 @@ def newest_quote_times(database: Database, symbols: Sequence[str]) -> dict[str, 
         return {
             symbol: connection.execute(
                 select(raw_prices.c.timestamp)
-                .where(raw_prices.c.symbol == symbol)
+                .where(of_symbol(database, raw_prices, symbol))
                 .order_by(raw_prices.c.timestamp.desc())
                 .limit(1)
             ).scalar()

@@ -7,6 +7,7 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, Date, Double, Index, I
 
 from market_pipeline.storage.tables import metadata as metadata
 from market_pipeline.storage.types import Name, UtcTimestamp
+from market_pipeline.symbols import UNKNOWN_COIN
 
 request_budgets = Table(
     "request_budgets",
@@ -71,6 +72,10 @@ price_revisions = Table(
         comment="In the order in which the changes were made.",
     ),
     Column("symbol", Name(20), nullable=False, comment="Upper-case symbol, e.g. BTC."),
+    Column(
+        "coin_id", Name(100), nullable=False, server_default=UNKNOWN_COIN,
+        comment="CoinGecko's id of the coin that was asked for, e.g. bitcoin.",
+    ),
     Column("timestamp", UtcTimestamp, nullable=False, comment="The quote's time at the source, UTC."),
     Column("price_before", Double, nullable=False, comment="The price that was replaced, US dollars."),
     Column("source_before", Name(20), nullable=False, comment="The endpoint that it came from."),

@@ -19,7 +19,7 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.errors import DatabaseUnavailable
 from market_pipeline.storage.refusals import write_failed
 from market_pipeline.storage.statements import insert_from
-from market_pipeline.storage.where import in_slice
+from market_pipeline.storage.where import in_slice_of_any_coin
 
 _STAGE = "market_pipeline_stage"
 
@@ -33,7 +33,7 @@ def write(
             with connection.cursor() as cursor:
                 cursor.adbc_ingest(_STAGE, batch, mode="create", temporary=True)
                 for part in slices:
-                    cursor.execute(_text(delete(table).where(in_slice(table, part))))
+                    cursor.execute(_text(delete(table).where(in_slice_of_any_coin(table, part))))
                 cursor.execute(insert_from(table, "postgresql", _STAGE, on_conflict=on_conflict))
                 written = int(cursor.rowcount)
             connection.commit()

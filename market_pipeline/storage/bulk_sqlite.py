@@ -23,7 +23,7 @@ from market_pipeline.storage.engine import EXCHANGE, Database
 from market_pipeline.storage.errors import DatabaseUnavailable
 from market_pipeline.storage.refusals import explained
 from market_pipeline.storage.statements import insert_from
-from market_pipeline.storage.where import in_slice
+from market_pipeline.storage.where import in_slice_of_any_coin
 
 _ROWS = "rows_given"
 
@@ -37,7 +37,7 @@ def write(
             cursor.adbc_ingest(_ROWS, _as_stored(batch), mode="create")
         with explained(database, target), database.writing(attached=file) as connection:
             for part in slices:
-                connection.execute(delete(target).where(in_slice(target, part)))
+                connection.execute(delete(target).where(in_slice_of_any_coin(target, part)))
             text = insert_from(target, "sqlite", f"{EXCHANGE}.{_ROWS}", on_conflict=on_conflict)
             return connection.exec_driver_sql(text).rowcount
 

@@ -13,7 +13,7 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.keys import MICROSECONDS_PER_DAY
 from market_pipeline.storage.read import readable
 from market_pipeline.storage.tables import raw_prices
-from market_pipeline.storage.where import in_slice
+from market_pipeline.storage.where import in_slice, of_symbol
 
 # History has one point an hour; ticks add to them.
 EXPECTED_POINTS = 24
@@ -45,7 +45,7 @@ def day_coverage(database: Database, slices: Sequence[Slice]) -> list[DayCoverag
     covered = []
     with database.reading() as connection:
         for part in slices:
-            found = {row[0]: row for row in connection.execute(_days_of(part, database.dialect))}
+            found = {row[0]: row for row in connection.execute(_days_of(database, part))}
             for day in part.days:
                 number, points, *edges = found.get((day - _EPOCH).days, (0, 0))
                 gap = _largest_gap(number, *edges) if points else DAY
@@ -59,7 +59,7 @@ def first_times(database: Database, symbols: Sequence[str]) -> dict[str, datetim
     found = {}
     with database.reading() as connection:
         for symbol in symbols:
-            oldest = select(time).where(raw_prices.c.symbol == symbol).order_by(time).limit(1)
+            oldest = select(time).where(of_symbol(database, raw_prices, symbol)).order_by(time).limit(1)
             moment = connection.execute(oldest).scalar()
             if moment is not None:
                 found[symbol] = moment
@@ -77,9 +77,10 @@ def _largest_gap(number: int, first: int, last: int, between: int | None) -> tim
     return timedelta(microseconds=longest)
 
 
-def _days_of(part: Slice, dialect: str) -> Select[Any]:
+def _days_of(database: Database, part: Slice) -> Select[Any]:
     """Day number, points, first and last time, largest distance of two neighbours of the same day."""
-    times = select(readable(raw_prices.c.timestamp, dialect).label("at")).where(in_slice(raw_prices, part))
+    time = readable(raw_prices.c.timestamp, database.dialect).label("at")
+    times = select(time).where(in_slice(database, raw_prices, part))
     at = times.subquery().c.at
     pairs = select(at, func.lag(at).over(order_by=at).label("before")).subquery()
     day = pairs.c.at.op("/")(_DAY)

@@ -7,7 +7,7 @@ first and writes later fails at once when another writer came between.
 
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from market_pipeline.storage.errors import DatabaseUnavailable
 from market_pipeline.storage.pool import BUSY_SECONDS, POOL, sqlite_engine
+from market_pipeline.symbols import KNOWN_COINS, UNKNOWN_COIN
 
 # What statements call the file that a connection was given beside its own.
 EXCHANGE = "exchange"
@@ -32,12 +33,16 @@ _KEEP_ALIVE = {
 class Database:
     """The database at `url` (sqlite or postgresql+psycopg2). Connects when first used.
 
+    `coins` maps each symbol to the id of its coin: what is stored of a symbol under another id is of
+    another coin, and no query returns it.
+
     Connections raise DatabaseUnavailable if the database cannot be reached or opened, or if a SQLite
     file stays locked by another writer for half a minute.
     """
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, coins: Mapping[str, str] = KNOWN_COINS) -> None:
         self.url = url
+        self.coins = coins
         self.dialect = url.get_backend_name()
         self._engines: list[Engine] = []
         # What nobody disposed of is closed with its owner: Python 3.13 warns of connections that are not.
@@ -45,6 +50,10 @@ class Database:
 
     def __repr__(self) -> str:
         return f"Database({self.url})"
+
+    def coin_id(self, symbol: str) -> str:
+        """The id of the coin that `symbol` stands for."""
+        return self.coins.get(symbol, UNKNOWN_COIN)
 
     @contextmanager
     def reading(self, attached: Path | None = None) -> Iterator[Connection]:

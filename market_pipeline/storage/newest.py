@@ -41,7 +41,7 @@ def newest_points(database: Database, asked: Asked) -> Sequence[Point]:
     """What is asked, through the ordinary driver: for some thousands of rows."""
     statement = _readable_rows(database.dialect, asked.start is not None, asked.end is not None)
     with database.reading() as connection:
-        return connection.execute(statement, asdict(asked)).all()
+        return connection.execute(statement, _parameters(database, asked)).all()
 
 
 def newest_table(database: Database, asked: Asked) -> pa.Table:
@@ -49,8 +49,12 @@ def newest_table(database: Database, asked: Asked) -> pa.Table:
     from market_pipeline.storage import bulk
 
     columns = [raw_prices.c[name] for name in COLUMNS]
-    statement = _rows(columns, asked.start is not None, asked.end is not None).params(asdict(asked))
+    statement = _rows(columns, asked.start is not None, asked.end is not None).params(_parameters(database, asked))
     return bulk.read_table(database, raw_prices, COLUMNS, [statement], [asked.symbol])
+
+
+def _parameters(database: Database, asked: Asked) -> dict[str, Any]:
+    return {**asdict(asked), "coin_id": database.coin_id(asked.symbol)}
 
 
 @cache
@@ -60,7 +64,7 @@ def _readable_rows(dialect: str, from_start: bool, to_end: bool) -> Select[Any]:
 
 def _rows(columns: Sequence[ColumnElement[Any]], from_start: bool, to_end: bool) -> Select[Any]:
     key = raw_prices.c
-    rows = select(*columns).where(key.symbol == bindparam("symbol"))
+    rows = select(*columns).where(key.symbol == bindparam("symbol"), key.coin_id == bindparam("coin_id"))
     # Where nothing limits the time nothing is said of it: PostgreSQL would take any limit for one that
     # leaves few rows until it has seen the table, and sort all of them.
     if from_start:

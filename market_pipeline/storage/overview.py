@@ -10,6 +10,7 @@ from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.read import columns_from_rows, readable
 from market_pipeline.storage.tables import price_anomalies, raw_prices
+from market_pipeline.storage.where import of_symbol
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def _newest(database: Database, symbols: Sequence[str], at: datetime | None) -> 
     found = {}
     with database.reading() as connection:
         for symbol in symbols:
-            statement = select(columns.timestamp, columns.price).where(columns.symbol == symbol)
+            statement = select(columns.timestamp, columns.price).where(of_symbol(database, raw_prices, symbol))
             if at is not None:
                 statement = statement.where(columns.timestamp <= at)
             row = connection.execute(statement.order_by(columns.timestamp.desc()).limit(1)).first()
@@ -54,7 +55,7 @@ def anomalies_since(database: Database, symbols: Sequence[str], since: datetime)
             tuple(row)
             for symbol in symbols
             for row in connection.execute(
-                select(*chosen).where(table.c.symbol == symbol, table.c.timestamp >= since)
+                select(*chosen).where(of_symbol(database, table, symbol), table.c.timestamp >= since)
             )
         ]
     when, symbol, kind = (names.index(name) for name in ("timestamp", "symbol", "kind"))
@@ -68,7 +69,7 @@ def quotes_since(database: Database, symbols: Sequence[str], since: datetime) ->
     with database.reading() as connection:
         return sum(
             connection.execute(
-                select(func.count()).where(columns.symbol == symbol, columns.timestamp >= since)
+                select(func.count()).where(of_symbol(database, raw_prices, symbol), columns.timestamp >= since)
             ).scalar_one()
             for symbol in symbols
         )

@@ -46,7 +46,7 @@ def read_columns(
     ends = [0]
     with database.reading() as connection:
         for part in slices:
-            for rows in connection.execute(_rows_of(table, part, chosen)).partitions(_ROWS_AT_ONCE):
+            for rows in connection.execute(_rows_of(database, table, part, chosen)).partitions(_ROWS_AT_ONCE):
                 for column, more in zip(values, zip(*rows), strict=True):
                     column.extend(more)
             ends.append(len(values[0]))
@@ -63,7 +63,7 @@ def read_frame(
 
     names = _names(table, columns)
     asked = [table.columns[name] for name in _without_symbol(names)]
-    statements = [_rows_of(table, part, asked) for part in slices]
+    statements = [_rows_of(database, table, part, asked) for part in slices]
     return bulk.read(database, table, names, statements, [part.symbol for part in slices])
 
 
@@ -76,7 +76,7 @@ def rows_per_day(database: Database, table: Table, slices: Sequence[Slice]) -> C
     found: Counter[tuple[date, str]] = Counter()
     with database.reading() as connection:
         for part in slices:
-            for filed, count in connection.execute(counted.where(in_slice(table, part))):
+            for filed, count in connection.execute(counted.where(in_slice(database, table, part))):
                 found[filed if isinstance(filed, date) else _EPOCH + timedelta(days=filed), part.symbol] += (
                     count
                 )
@@ -123,9 +123,11 @@ def _without_symbol(names: Sequence[str]) -> list[str]:
     return [name for name in names if name != "symbol"] or ["symbol"]
 
 
-def _rows_of(table: Table, part: Slice, chosen: Sequence[ColumnElement[Any]]) -> Select[Any]:
+def _rows_of(
+    database: Database, table: Table, part: Slice, chosen: Sequence[ColumnElement[Any]]
+) -> Select[Any]:
     order = ["day", "id"] if "day" in table.columns else [key.name for key in table.primary_key]
-    return select(*chosen).where(in_slice(table, part)).order_by(*(table.columns[name] for name in order))
+    return select(*chosen).where(in_slice(database, table, part)).order_by(*(table.columns[name] for name in order))
 
 
 def _array(column: Column[Any], values: Sequence[Any]) -> NDArray[Any]:

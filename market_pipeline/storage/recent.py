@@ -12,6 +12,7 @@ from market_pipeline.prices.holes import Recent
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.tables import raw_prices
 from market_pipeline.storage.types import UtcTimestamp
+from market_pipeline.storage.where import of_symbol
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -24,7 +25,7 @@ def recent_silences(
     found = {}
     with database.reading() as connection:
         for symbol in symbols:
-            rows = connection.execute(_silences(symbol, since, longest, database.dialect)).all()
+            rows = connection.execute(_silences(database, symbol, since, longest)).all()
             newest = [row.at for row in rows if row.later is None]
             if newest:
                 silences = tuple(Interval(row.at, row.later) for row in rows if row.later is not None)
@@ -32,16 +33,16 @@ def recent_silences(
     return found
 
 
-def _silences(symbol: str, since: datetime, longest: timedelta, dialect: str) -> Select[Any]:
+def _silences(database: Database, symbol: str, since: datetime, longest: timedelta) -> Select[Any]:
     """Each price that is followed by a long silence, and the newest one, which is followed by none."""
     time = raw_prices.c.timestamp
-    of_symbol = raw_prices.c.symbol == symbol
-    before = select(func.max(time)).where(of_symbol, time < since).scalar_subquery()
+    here = of_symbol(database, raw_prices, symbol)
+    before = select(func.max(time)).where(here, time < since).scalar_subquery()
     first = func.coalesce(before, literal(since, UtcTimestamp()))
     following = func.lead(time, type_=UtcTimestamp()).over(order_by=time)
-    pairs = select(time.label("at"), following.label("later")).where(of_symbol, time >= first).subquery()
+    pairs = select(time.label("at"), following.label("later")).where(here, time >= first).subquery()
     at, later = pairs.c.at, pairs.c.later
-    long = _longer(later, at, longest, dialect)
+    long = _longer(later, at, longest, database.dialect)
     return select(at, later).where(or_(later.is_(None), long)).order_by(at)
 
 

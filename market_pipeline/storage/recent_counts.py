@@ -10,6 +10,7 @@ from market_pipeline.clock import DAY
 from market_pipeline.prices.quotes import Source
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.tables import price_anomalies, raw_prices, rejected_prices
+from market_pipeline.storage.where import of_symbol
 
 
 def quotes_by_symbol(database: Database, symbols: Sequence[str], since: datetime) -> dict[str, int]:
@@ -18,7 +19,7 @@ def quotes_by_symbol(database: Database, symbols: Sequence[str], since: datetime
     with database.reading() as connection:
         return {
             symbol: connection.execute(
-                select(func.count()).where(columns.symbol == symbol, columns.timestamp >= since)
+                select(func.count()).where(of_symbol(database, raw_prices, symbol), columns.timestamp >= since)
             ).scalar_one()
             for symbol in symbols
         }
@@ -34,7 +35,7 @@ def alarms_by_severity(
     found: Counter[tuple[str, str]] = Counter()
     with database.reading() as connection:
         for symbol in symbols:
-            recent = counted.where(columns.symbol == symbol, columns.timestamp >= since)
+            recent = counted.where(of_symbol(database, price_anomalies, symbol), columns.timestamp >= since)
             for severity, count in connection.execute(recent):
                 found[symbol, severity] = count
     return found
@@ -45,7 +46,7 @@ def refused_lately(database: Database, symbols: Sequence[str], since: datetime) 
     columns = rejected_prices.c
     recent = select(columns.symbol).where(
         # A current price is filed under the day on which it was asked for.
-        columns.symbol.in_(symbols), columns.day >= (since - DAY).date(),
+        or_(*(of_symbol(database, rejected_prices, symbol) for symbol in symbols)), columns.day >= (since - DAY).date(),
         columns.refused_at >= since, columns.source == Source.LIVE.value,
     )
     with database.reading() as connection:

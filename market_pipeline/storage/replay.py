@@ -39,7 +39,7 @@ def refused_points(
     with database.reading() as connection:
         return [
             Refusal(
-                row.symbol, row.day, Reason(row.reason), row.detail, row.timestamp, row.payload,
+                row.symbol, row.coin_id, row.day, Reason(row.reason), row.detail, row.timestamp, row.payload,
                 Source(row.source), row.refused_at,
             )
             for row in connection.execute(found)
@@ -56,7 +56,7 @@ def move(database: Database, verdicts: Verdicts) -> int:
     """
     with explained(database, raw_prices), database.writing() as connection:
         quotes = {
-            (quote.symbol, quote.timestamp): quote
+            (quote.symbol, quote.coin_id, quote.timestamp): quote
             for refusal, quote in verdicts.accepted
             if not _came_later(connection, quote, refusal)
         }
@@ -72,6 +72,7 @@ def _came_later(connection: Connection, quote: Quote, refusal: Refusal) -> bool:
     columns = raw_prices.c
     later = select(columns.price).where(
         columns.symbol == quote.symbol,
+        columns.coin_id == quote.coin_id,
         columns.timestamp == quote.timestamp,
         columns.ingested_at > refusal.refused_at,
     )

@@ -38,6 +38,6 @@ def revisions(database: Database, slices: Sequence[Slice]) -> list[Revision]:
             Revision(*row)
             for part in slices
             for row in connection.execute(
-                select(*columns).where(in_slice(price_revisions, part)).order_by(price_revisions.c.id)
+                select(*columns).where(in_slice(database, price_revisions, part)).order_by(price_revisions.c.id)
             )
         ]

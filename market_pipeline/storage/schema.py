@@ -1,5 +1,6 @@
 """Whether the tables are those of this version, and how they become so."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,13 @@ from market_pipeline.storage.bookkeeping import metadata
 from market_pipeline.storage.postgresql_schema import (
     behind, current_schema, missing_right, require_first, require_own_schema,
 )
+from market_pipeline.symbols import KNOWN_COINS
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 # The newest file in migrations/versions.
-REVISION = "0004"
+REVISION = "0005"
 # A name of our own: Dagster may keep its tables, and its `alembic_version`, in the same database.
 VERSION_TABLE = "market_pipeline_version"
 
@@ -82,13 +84,16 @@ def migrate(database: Database) -> None:
         raise _not_migrated(database, error) from None
 
 
-def alembic_config(connection: Connection) -> "Config":
-    """What Alembic needs to work on the migrations inside the transaction of `connection`."""
+def alembic_config(connection: Connection, coins: Mapping[str, str] = KNOWN_COINS) -> "Config":
+    """What Alembic needs to work on the migrations inside the transaction of `connection`.
+
+    `coins` are the coin ids of the symbols, for rows that do not have one yet.
+    """
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.attributes["connection"] = connection
+    config.attributes |= {"connection": connection, "coins": coins}
     return config
 
 
@@ -97,7 +102,7 @@ def _upgrade(database: Database, connection: Connection) -> None:
 
     if database.dialect == "postgresql" and (missing := missing_right(connection, VERSION_TABLE)):
         raise SchemaMismatch(f"{database.url} cannot be migrated: {missing[0]}", missing[1])
-    command.upgrade(alembic_config(connection), "head")
+    command.upgrade(alembic_config(connection, database.coins), "head")
 
 
 def _not_migrated(database: Database, error: DBAPIError) -> SchemaMismatch:

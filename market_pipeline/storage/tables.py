@@ -7,6 +7,7 @@ the Dagster UI shows it, so it carries the unit and the time zone.
 from sqlalchemy import CheckConstraint, Column, Date, Double, Index, Integer, MetaData, Table, Text
 
 from market_pipeline.storage.types import Name, UtcTimestamp
+from market_pipeline.symbols import UNKNOWN_COIN
 
 metadata = MetaData(
     naming_convention={"ck": "%(table_name)s_%(constraint_name)s", "pk": "%(table_name)s_pkey"}
@@ -16,6 +17,10 @@ raw_prices = Table(
     "raw_prices",
     metadata,
     Column("symbol", Name(20), primary_key=True, comment="Upper-case symbol, e.g. BTC."),
+    Column(
+        "coin_id", Name(100), primary_key=True,
+        comment="CoinGecko's id of the coin that was asked for, e.g. bitcoin.",
+    ),
     Column(
         "timestamp", UtcTimestamp, primary_key=True, comment="When the price was true at the source, UTC."
     ),
@@ -28,7 +33,7 @@ raw_prices = Table(
     CheckConstraint("price > 0 AND price < 1e300", name="price_is_positive"),
     CheckConstraint("source IN ('simple_price', 'market_chart')", name="source_is_known"),
     sqlite_with_rowid=False,
-    comment="Accepted quotes, one row per symbol and source time.",
+    comment="Accepted quotes, one row per symbol, coin and source time.",
     # Learning the same price again is no news: the first time of learning it is kept.
     info={"decides_change": ["price"]},
 )
@@ -43,6 +48,10 @@ rejected_prices = Table(
         comment="Digest of symbol, day, reason and payload: the same refusal is one row.",
     ),
     Column("symbol", Name(20), nullable=False, comment="Upper-case symbol, e.g. BTC."),
+    Column(
+        "coin_id", Name(100), nullable=False, server_default=UNKNOWN_COIN,
+        comment="CoinGecko's id of the coin that was asked for, e.g. bitcoin.",
+    ),
     Column("day", Date, nullable=False, comment="UTC day (partition) the refusal is filed under."),
     Column("reason", Name(30), nullable=False, comment="Why it was refused, e.g. negative_price."),
     Column("detail", Text, nullable=False, comment="One sentence with the offending value."),
@@ -63,6 +72,10 @@ price_anomalies = Table(
     "price_anomalies",
     metadata,
     Column("symbol", Name(20), primary_key=True, comment="Upper-case symbol, e.g. BTC."),
+    Column(
+        "coin_id", Name(100), nullable=False, server_default=UNKNOWN_COIN,
+        comment="CoinGecko's id of the coin that was asked for, e.g. bitcoin.",
+    ),
     Column("timestamp", UtcTimestamp, primary_key=True, comment="Time of the flagged quote, UTC."),
     Column("kind", Name(20), primary_key=True, comment="What was flagged: jump, large_move, ..."),
     Column("id", Name(32), nullable=False, comment="Digest of symbol, timestamp and kind."),

@@ -27,7 +27,7 @@ from market_pipeline.storage.keys import (
 from market_pipeline.storage.records import parameters_of
 from market_pipeline.storage.refusals import explained
 from market_pipeline.storage.statements import arrays_as_rows, insert_from, insert_row
-from market_pipeline.storage.where import in_slice
+from market_pipeline.storage.where import in_slice_of_any_coin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +61,8 @@ def upsert(database: Database, table: Table, rows: Columns | pd.DataFrame) -> in
 def replace(database: Database, table: Table, rows: Columns | pd.DataFrame, slices: Sequence[Slice]) -> int:
     """Make `rows` the whole content of `slices`; other rows are not touched.
 
+    What the slices held of another coin goes too.
+
     Returns how many rows were inserted. Raises ValueError if a row lies outside `slices` or does not
     fit the table, and WriteFailed if the database refuses one; nothing is changed then.
     """
@@ -72,7 +74,7 @@ def replace(database: Database, table: Table, rows: Columns | pd.DataFrame, slic
     require_inside(table.name, _ranked(columns["symbol"]), _days(table, columns), slices)
     with explained(database, table), database.writing() as connection:
         for part in slices:
-            connection.execute(delete(table).where(in_slice(table, part)))
+            connection.execute(delete(table).where(in_slice_of_any_coin(table, part)))
         return insert(connection, table, columns, on_conflict=False)
 
 

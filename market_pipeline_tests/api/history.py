@@ -6,10 +6,11 @@ import numpy as np
 
 from market_pipeline.anomalies.detect import detect_days
 from market_pipeline.clock import utc_now
+from market_pipeline.defs.anomaly_runs import rows_of
 from market_pipeline.storage.columns import Columns
-from market_pipeline.storage.records import columns_of
 from market_pipeline.storage.tables import price_anomalies, raw_prices
 from market_pipeline.storage.write import upsert
+from market_pipeline_tests.coins import coin_id
 
 SYMBOLS = ("BTC", "ETH", "SOL", "ADA", "DOT")
 DAYS = 3
@@ -26,6 +27,7 @@ def fill(database, until: datetime | None = None, days: int = DAYS) -> tuple[Col
     times = np.array([np.datetime64((end - _EVERY * back).replace(tzinfo=None), "us") for back in range(count)][::-1])
     prices = Columns({
         "symbol": np.repeat(np.array(SYMBOLS, dtype=object), count),
+        "coin_id": np.repeat(np.array([coin_id(symbol) for symbol in SYMBOLS], dtype=object), count),
         "timestamp": np.tile(times, len(SYMBOLS)),
         "price": np.concatenate([_walk(symbol, count) for symbol in SYMBOLS]),
         "source": np.full(count * len(SYMBOLS), "simple_price", dtype=object),
@@ -36,7 +38,7 @@ def fill(database, until: datetime | None = None, days: int = DAYS) -> tuple[Col
         lambda day: None,
     )
     upsert(database, raw_prices, prices)
-    upsert(database, price_anomalies, columns_of(price_anomalies, found))
+    upsert(database, price_anomalies, rows_of(database, found))
     return prices, found
 
 

@@ -8,10 +8,12 @@ from dagster._daemon.types import DaemonHeartbeat  # What the daemon writes has 
 from sqlalchemy import Double, Integer
 
 from market_pipeline.clock import utc_now
+from market_pipeline.prices.quotes import Quote, Source
 from market_pipeline.storage.records import columns_of
 from market_pipeline.storage.tables import price_anomalies, raw_prices
 from market_pipeline.storage.types import UtcTimestamp
 from market_pipeline.storage.write import upsert
+from market_pipeline_tests.coins import coin_id
 
 _EVERY = timedelta(minutes=5)
 _HOURS = 26
@@ -27,8 +29,7 @@ def prices(database, symbol, last, first=None, newest=timedelta(minutes=2), sile
     if silent is not None:
         times = [time_ for time_ in times if not end - silent[0] < time_ < end - silent[1]]
     rows = [
-        {"symbol": symbol, "timestamp": moment, "price": last if moment == times[-1] else first or last,
-         "source": "simple_price", "ingested_at": moment}
+        Quote(symbol, coin_id(symbol), moment, last if moment == times[-1] else first or last, Source.LIVE, moment)
         for moment in times
     ]
     upsert(database, raw_prices, columns_of(raw_prices, rows))
@@ -44,8 +45,8 @@ def flag(database, symbol, moment, kind="jump", **values):
         row[column.name] = None if column.nullable else plain
     id_ = md5(f"{symbol} {moment} {kind}".encode(), usedforsecurity=False).hexdigest()
     row |= {
-        "symbol": symbol, "kind": kind, "id": id_, "episode_id": id_, "severity": "alert", "direction": "up",
-        "scope": "market", "explanation": "A move.", **values,
+        "symbol": symbol, "coin_id": coin_id(symbol), "kind": kind, "id": id_, "episode_id": id_,
+        "severity": "alert", "direction": "up", "scope": "market", "explanation": "A move.", **values,
     }
     upsert(database, price_anomalies, columns_of(price_anomalies, [row]))
     return id_

@@ -17,11 +17,13 @@ from market_pipeline.api.service import Service
 from market_pipeline.clock import iso, utc_now
 from market_pipeline.defs.jobs import TICK
 from market_pipeline.simulator.faults import Fault
+from market_pipeline.prices.quotes import Quote, Source
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.records import columns_of
 from market_pipeline.storage.tables import raw_prices
 from market_pipeline.storage.write import upsert
 from market_pipeline_tests.api.conftest import served
+from market_pipeline_tests.coins import coin_id
 
 SYMBOLS = ("BTC", "ETH", "SOL", "ADA", "DOT")
 MINUTE = timedelta(minutes=1)
@@ -43,7 +45,7 @@ def store(database, age, symbols=SYMBOLS):
     """Newest quotes that were true so long ago."""
     at = utc_now() - age
     rows = [
-        {"symbol": symbol, "timestamp": at, "price": 1.5, "source": "simple_price", "ingested_at": at}
+        Quote(symbol, coin_id(symbol), at, 1.5, Source.LIVE, at)
         for symbol in symbols
     ]
     upsert(database, raw_prices, columns_of(raw_prices, rows))

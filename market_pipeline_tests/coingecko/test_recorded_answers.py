@@ -17,6 +17,7 @@ from market_pipeline.coingecko.errors import Banned, CoinGeckoError, RateLimited
 from market_pipeline.coingecko.models import ListedCoin, chart_points, listed_coins, price_points
 from market_pipeline.prices.quotes import Reason, Source
 from market_pipeline.prices.validate import Examined, examine
+from market_pipeline.symbols import Coin
 
 RECORDED = Path(__file__).parents[3] / "shared" / "coingecko" / "recorded"
 
@@ -48,7 +49,7 @@ def error(
 def history(answer: Answer) -> tuple[list[Any], Examined]:
     """The times of the points as they came, and what is made of the points."""
     points = chart_points(read_answer(answer)["prices"], "bitcoin")
-    examined = examine(points, symbol="BTC", days=[NOW.date()], now=NOW, source=Source.HISTORY)
+    examined = examine(points, coin=Coin("BTC", "bitcoin"), days=[NOW.date()], now=NOW, source=Source.HISTORY)
     return [point.timestamp for point in points], examined
 
 
@@ -56,7 +57,7 @@ def a_price_without_its_time_is_refused(answer: Answer) -> None:
     """The recorded request did not ask for the time, so its answer is that of a server that forgets it."""
     (point,) = price_points(read_answer(answer), ("bitcoin",)).points
     assert point.price == 49013
-    examined = examine([point], symbol="BTC", days=[NOW.date()], now=NOW, source=Source.LIVE)
+    examined = examine([point], coin=Coin("BTC", "bitcoin"), days=[NOW.date()], now=NOW, source=Source.LIVE)
     assert [refusal.reason for refusal in examined.refusals] == [Reason.MISSING_TIMESTAMP]
 
 

@@ -14,12 +14,13 @@ from sqlalchemy.engine import make_url
 from market_pipeline.anomalies.detect import detect_days
 from market_pipeline.commands.chart import span_of
 from market_pipeline.commands.main import main
+from market_pipeline.defs.anomaly_runs import rows_of
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.records import columns_of
 from market_pipeline.storage.schema import migrate
 from market_pipeline.storage.tables import price_anomalies, raw_prices
 from market_pipeline.storage.write import upsert
+from market_pipeline_tests.coins import coin_id
 
 FIRST, DAY_OF_JUMP = date(2026, 5, 1), date(2026, 5, 12)
 NOON = datetime(2026, 5, 12, 12, tzinfo=timezone.utc)
@@ -51,10 +52,11 @@ def folder(tmp_path, monkeypatch, prices):
     migrate(database)
     count = len(prices)
     source = np.full(count, "market_chart", dtype=object)
-    rows = Columns({**prices.arrays, "source": source, "ingested_at": prices["timestamp"]})
+    coins = np.array([coin_id(symbol) for symbol in prices["symbol"]], dtype=object)
+    rows = Columns({**prices.arrays, "coin_id": coins, "source": source, "ingested_at": prices["timestamp"]})
     upsert(database, raw_prices, rows)
     found = detect_days(prices, [(DAY_OF_JUMP, "SOL")], lambda day: None)
-    upsert(database, price_anomalies, columns_of(price_anomalies, found))
+    upsert(database, price_anomalies, rows_of(database, found))
     database.dispose()
     return tmp_path
 

@@ -45,7 +45,7 @@ def refused(filling):
         (Reason.BAD_TIMESTAMP, '{"bitcoin": {"usd": 5, ...', Source.LIVE),
     ]
     refusals = [
-        Refusal("BTC", noon.date(), reason, "Refused.", None, payload, source, noon)
+        Refusal("BTC", "bitcoin", noon.date(), reason, "Refused.", None, payload, source, noon)
         for reason, payload, source in points
     ]
     rows = [

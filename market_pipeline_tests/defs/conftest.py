@@ -33,7 +33,7 @@ class World:
         self.settings = settings
         self.instance = instance
         self.simulator = simulator
-        self.database = Database(settings.database)
+        self.database = Database(settings.database, settings.catalogue.ids)
         self.defs = build_defs(settings)
         self.symbols = settings.catalogue.symbols
         self.today = utc_now().date()
@@ -84,7 +84,8 @@ class World:
 
     def insert(self, **row: Any) -> None:
         """What another writer would do: a row that no rule of this project has seen."""
-        values = {"source": "simple_price", "ingested_at": utc_now(), **row}
+        coin_id = self.settings.catalogue.coin(row["symbol"]).coin_id
+        values = {"coin_id": coin_id, "source": "simple_price", "ingested_at": utc_now(), **row}
         with self.database.writing() as connection:
             connection.execute(tables.raw_prices.insert().values(**values))
 

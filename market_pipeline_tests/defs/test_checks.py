@@ -20,8 +20,8 @@ def without_price_constraint(world):
         connection.execute(text("DROP TABLE raw_prices"))
         connection.execute(
             text(
-                "CREATE TABLE raw_prices (symbol TEXT, timestamp INTEGER, price REAL, source TEXT, "
-                "ingested_at INTEGER, PRIMARY KEY (symbol, timestamp))"
+                "CREATE TABLE raw_prices (symbol TEXT, coin_id TEXT, timestamp INTEGER, price REAL, "
+                "source TEXT, ingested_at INTEGER, PRIMARY KEY (symbol, coin_id, timestamp))"
             )
         )
 

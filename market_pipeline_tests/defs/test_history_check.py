@@ -15,6 +15,7 @@ from market_pipeline.storage.records import columns_of
 from market_pipeline.storage.source_gaps import remember
 from market_pipeline.storage.write import upsert
 from market_pipeline.symbols import parse_catalogue
+from market_pipeline_tests.coins import coin_id
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -27,8 +28,8 @@ MIDNIGHT = start_of_day(NOW.date())
 def store(database, symbol, *hours):
     """Prices of `symbol` so many hours before the midnight before `NOW`."""
     rows = [
-        {"symbol": symbol, "timestamp": MIDNIGHT - hour * HOUR, "price": 1.0, "source": "market_chart",
-         "ingested_at": NOW}
+        {"symbol": symbol, "coin_id": coin_id(symbol), "timestamp": MIDNIGHT - hour * HOUR, "price": 1.0,
+         "source": "market_chart", "ingested_at": NOW}
         for hour in hours
     ]
     upsert(database, tables.raw_prices, columns_of(tables.raw_prices, rows))

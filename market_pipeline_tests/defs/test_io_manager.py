@@ -22,6 +22,7 @@ from market_pipeline.storage import tables
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.errors import SchemaMismatch, WriteFailed
 from market_pipeline.storage.schema import VERSION_TABLE
+from market_pipeline_tests.coins import coin_id
 
 FIRST = date(2024, 3, 1)
 SYMBOLS = ("ADA", "BTC", "ETH")
@@ -41,6 +42,7 @@ def prices(*keys: tuple[int, str], price: float = 100.0, hours: int = 6) -> pd.D
     ]
     frame = pd.DataFrame(rows, columns=["symbol", "timestamp"])
     frame["timestamp"] = pd.to_datetime(frame["timestamp"], utc=True)
+    frame["coin_id"] = [coin_id(symbol) for symbol in frame["symbol"]]
     return frame.assign(price=price, source="simple_price", ingested_at=frame["timestamp"])
 
 
@@ -55,6 +57,7 @@ def anomalies(frame: pd.DataFrame) -> pd.DataFrame:
     times = ("timestamp_before", "detected_at", "episode_first", "episode_peak", "episode_last")
     empty = [column.name for column in tables.price_anomalies.columns if column.nullable]
     return frame[["symbol", "timestamp"]].assign(
+        coin_id=[coin_id(symbol) for symbol in frame["symbol"]],
         id=names,
         episode_id=names,
         **texts,

@@ -71,6 +71,7 @@ def filled(sqlite_database):
     walks = 100 * np.exp(np.cumsum(0.002 * np.random.default_rng(4).standard_normal((2, len(times))), axis=1))
     columns = {
         "symbol": np.repeat(np.array(["BTC", "ETH"], dtype=object), len(times)),
+        "coin_id": np.repeat(np.array(["bitcoin", "ethereum"], dtype=object), len(times)),
         "timestamp": np.tile(times, 2),
         "price": walks.ravel(),
         "source": np.full(2 * len(times), "simple_price", dtype=object),

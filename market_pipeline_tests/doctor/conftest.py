@@ -12,6 +12,7 @@ from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage import tables
 from market_pipeline.storage.engine import Database
+from market_pipeline_tests.coins import coin_id
 
 PROJECT = Path(__file__).parents[2]
 SETTINGS = [name.upper() for name in Settings.model_fields]
@@ -58,7 +59,8 @@ def store_price():
     def store(database, symbol, age, price=100.0):
         now = utc_now()
         row = {
-            "symbol": symbol, "timestamp": now - age, "price": price, "source": "simple_price",
+            "symbol": symbol, "coin_id": coin_id(symbol), "timestamp": now - age, "price": price,
+            "source": "simple_price",
             "ingested_at": now,
         }
         with database.writing() as connection:

@@ -13,7 +13,8 @@ from market_pipeline.storage.recent_refusals import refusals_by_reason
 def refuse(database, number, reason, age):
     now = utc_now()
     row = {
-        "id": f"{number:032d}", "symbol": "BTC", "day": now.date(), "reason": reason, "detail": "-1",
+        "id": f"{number:032d}", "symbol": "BTC", "coin_id": "bitcoin", "day": now.date(), "reason": reason,
+        "detail": "-1",
         "timestamp": now, "payload": "{}", "source": "simple_price", "run_id": "r1", "refused_at": now - age,
     }
     with database.writing() as connection:

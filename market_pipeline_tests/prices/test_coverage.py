@@ -4,16 +4,17 @@ from datetime import date, datetime, timedelta, timezone
 
 from market_pipeline.prices.coverage import changes_by_day, quotes_by_day, refusals_by_day
 from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
+from market_pipeline_tests.coins import coin_id
 
 MIDNIGHT = datetime(2026, 5, 2, tzinfo=timezone.utc)
 
 
 def quote(symbol, moment):
-    return Quote(symbol, moment, 1.0, Source.LIVE, moment)
+    return Quote(symbol, coin_id(symbol), moment, 1.0, Source.LIVE, moment)
 
 
 def refusal(symbol, day, payload):
-    return Refusal(symbol, day, Reason.ZERO_PRICE, "zero", None, payload, Source.LIVE, MIDNIGHT)
+    return Refusal(symbol, coin_id(symbol), day, Reason.ZERO_PRICE, "zero", None, payload, Source.LIVE, MIDNIGHT)
 
 
 def test_a_quote_that_is_stored_already_adds_no_row():

@@ -15,6 +15,7 @@ from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.symbols import parse_catalogue
+from market_pipeline_tests.coins import coin_id
 
 NOW = datetime(2026, 11, 23, 15, 20, 7, tzinfo=timezone.utc)
 LONGEST = timedelta(minutes=13)
@@ -30,7 +31,7 @@ def hole(start, end):
 
 
 def live(symbol="BTC", minutes=0.5):
-    return Quote(symbol, ago(minutes), 1.0, Source.LIVE, NOW)
+    return Quote(symbol, coin_id(symbol), ago(minutes), 1.0, Source.LIVE, NOW)
 
 
 def absence(start, end, found=120, symbol="BTC"):

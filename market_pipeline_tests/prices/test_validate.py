@@ -13,9 +13,11 @@ from market_pipeline.coingecko.models import RawPoint, chart_points, price_point
 from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
 from market_pipeline.prices.validate import FUTURE_TOLERANCE, Examined, examine
 from market_pipeline.prices.values import EARLIEST
+from market_pipeline.symbols import Coin
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 TODAY = NOW.date()
+BITCOIN = Coin("BTC", "bitcoin")
 SECONDS = NOW.timestamp()
 DAY = (datetime(2026, 11, 22, tzinfo=timezone.utc), datetime(2026, 11, 23, tzinfo=timezone.utc))
 
@@ -25,12 +27,12 @@ def point(price: object, timestamp: object = SECONDS, payload: str = "{}") -> Ra
 
 
 def live(*points: RawPoint, days: tuple[date, ...] = (TODAY,)) -> Examined:
-    return examine(points, symbol="BTC", days=days, now=NOW, source=Source.LIVE)
+    return examine(points, coin=BITCOIN, days=days, now=NOW, source=Source.LIVE)
 
 
 def history(*points: RawPoint) -> Examined:
     return examine(
-        points, symbol="BTC", days=[DAY[0].date()], now=NOW, source=Source.HISTORY, window=DAY
+        points, coin=BITCOIN, days=[DAY[0].date()], now=NOW, source=Source.HISTORY, window=DAY
     )
 
 
@@ -43,7 +45,7 @@ def only_refusal(examined: Examined) -> Refusal:
 def test_a_good_point_is_a_quote_at_its_own_time() -> None:
     examined = live(point(48_000.5, SECONDS - 30.25))
     moment = NOW - timedelta(seconds=30.25)
-    assert examined == Examined((Quote("BTC", moment, 48_000.5, Source.LIVE, NOW),), (), 0)
+    assert examined == Examined((Quote("BTC", "bitcoin", moment, 48_000.5, Source.LIVE, NOW),), (), 0)
 
 
 @pytest.mark.parametrize("price", [1, 7.682e-05, 5e-324, 2**70, 1e299])
@@ -102,7 +104,7 @@ def test_a_time_that_cannot_be_read_is_refused_under_the_last_day(timestamp: obj
 def test_an_exponent_beyond_floats_is_refused_for_price_and_time_alike() -> None:
     pair = json.loads('[[1e400, 1.0], [1795000000000, 1e400]]')
     refusals = examine(
-        chart_points(pair, "bitcoin"), symbol="BTC", days=[TODAY], now=NOW, source=Source.HISTORY
+        chart_points(pair, "bitcoin"), coin=BITCOIN, days=[TODAY], now=NOW, source=Source.HISTORY
     ).refusals
     assert [refusal.reason for refusal in refusals] == [Reason.BAD_TIMESTAMP, Reason.NOT_A_NUMBER]
 
@@ -182,7 +184,7 @@ def test_whatever_comes_each_point_is_one_quote_or_one_refusal(
     values: list[tuple[Any, Any]], window: tuple[datetime, datetime] | None
 ) -> None:
     points = [point(price, timestamp) for price, timestamp in values]
-    examined = examine(points, symbol="BTC", days=[TODAY], now=NOW, source=Source.HISTORY, window=window)
+    examined = examine(points, coin=BITCOIN, days=[TODAY], now=NOW, source=Source.HISTORY, window=window)
     assert len(examined.quotes) + len(examined.refusals) + examined.merged == len(points)
     times = [quote.timestamp for quote in examined.quotes]
     assert times == sorted(set(times))

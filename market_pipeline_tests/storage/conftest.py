@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from market_pipeline.storage import tables, write
 from market_pipeline.storage.records import columns_of
+from market_pipeline_tests.coins import coin_id
 
 
 class Make:
@@ -20,6 +21,7 @@ class Make:
     def price(self, symbol="BTC", minutes=0, price=100.0, **changes):
         return {
             "symbol": symbol,
+            "coin_id": coin_id(symbol),
             "timestamp": self.at(minutes),
             "price": price,
             "source": "simple_price",
@@ -31,6 +33,7 @@ class Make:
         return {
             "id": f"{number:032d}",
             "symbol": symbol,
+            "coin_id": coin_id(symbol),
             "day": self.START.date(),
             "reason": "negative_price",
             "detail": "-1",
@@ -47,6 +50,7 @@ class Make:
         unknown = [column.name for column in tables.price_anomalies.columns if column.nullable]
         return {
             "symbol": symbol,
+            "coin_id": coin_id(symbol),
             "timestamp": when,
             "kind": kind,
             "id": number,

@@ -36,8 +36,8 @@ def unconstrained(database):
             operations.drop_table("raw_prices")
             connection.execute(
                 text(
-                    "CREATE TABLE raw_prices (symbol TEXT, timestamp BIGINT, price DOUBLE, source TEXT, "
-                    "ingested_at BIGINT, PRIMARY KEY (symbol, timestamp))"
+                    "CREATE TABLE raw_prices (symbol TEXT, coin_id TEXT, timestamp BIGINT, price DOUBLE, "
+                    "source TEXT, ingested_at BIGINT, PRIMARY KEY (symbol, coin_id, timestamp))"
                 )
             )
     return database

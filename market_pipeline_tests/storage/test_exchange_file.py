@@ -29,7 +29,7 @@ def test_what_is_committed_around_bulk_work_is_seen_by_another_process(sqlite_da
     day = make.START.date()
     with closing(sqlite3.connect(file)) as own:
         for number in range(4):
-            own.execute("INSERT INTO raw_prices VALUES ('ETH', ?, 1.0, 'simple_price', 0)", (number,))
+            own.execute("INSERT INTO raw_prices VALUES ('ETH', 'ethereum', ?, 1.0, 'simple_price', 0)", (number,))
             own.commit()
             upsert(sqlite_database, raw_prices, make.prices(make.price(minutes=number)))
             assert len(read_frame(sqlite_database, raw_prices, [Slice("BTC", day, day)])) == number + 1

@@ -145,12 +145,13 @@ def test_records_are_dataclasses_or_mappings_with_exactly_the_columns(make):
     @dataclass
     class Row:
         symbol: str
+        coin_id: str
         timestamp: object
         price: float
         source: Source
         ingested_at: object
 
-    row = Row("BTC", make.at(0), 1.0, Source.LIVE, make.at(1))
+    row = Row("BTC", "bitcoin", make.at(0), 1.0, Source.LIVE, make.at(1))
     assert columns_of(raw_prices, [row])["source"].tolist() == ["simple_price"]
     with pytest.raises(ValueError, match=r"missing: \['price'\], unknown: \['prise'\]"):
         columns_of(raw_prices, [{**{k: v for k, v in make.price().items() if k != "price"}, "prise": 1.0}])

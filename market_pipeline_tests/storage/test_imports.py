@@ -23,7 +23,8 @@ database = Database(make_url(sys.argv[1]))
 now = datetime(2024, 3, 1, tzinfo=timezone.utc)
 days = [Slice("BTC", now.date(), now.date())]
 check_schema(database)
-quote = {"symbol": "BTC", "timestamp": now, "price": 1.0, "source": "simple_price", "ingested_at": now}
+quote = {"symbol": "BTC", "coin_id": "bitcoin", "timestamp": now, "price": 1.0,
+         "source": "simple_price", "ingested_at": now}
 assert upsert(database, tables.raw_prices, columns_of(tables.raw_prices, [quote])) == 1
 assert len(read_columns(database, tables.raw_prices, days)) == 1
 replace(database, tables.price_anomalies, columns_of(tables.price_anomalies, []), days)

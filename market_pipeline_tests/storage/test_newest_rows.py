@@ -28,14 +28,14 @@ def plans(database):
 
 
 @pytest.mark.parametrize(("start", "end", "where"), [
-    (None, None, "symbol=?"), (0, None, "symbol=? AND timestamp>?"), (None, 9, "symbol=? AND timestamp<?"),
-    (0, 9, "symbol=? AND timestamp>? AND timestamp<?"),
+    (None, None, ""), (0, None, " AND timestamp>?"), (None, 9, " AND timestamp<?"),
+    (0, 9, " AND timestamp>? AND timestamp<?"),
 ])
 def test_prices_are_found_by_their_key_and_not_sorted(sqlite_database, make, start, end, where):
     limits = [None if minute is None else make.at(minute) for minute in (start, end)]
     with plans(sqlite_database) as found:
         newest_points(sqlite_database, Asked("BTC", *limits, 10))
-    assert found == [[f"SEARCH raw_prices USING PRIMARY KEY ({where})"]]
+    assert found == [[f"SEARCH raw_prices USING PRIMARY KEY (symbol=? AND coin_id=?{where})"]]
 
 
 @pytest.mark.parametrize("after", [None, Place])

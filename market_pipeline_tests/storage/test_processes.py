@@ -13,6 +13,7 @@ from market_pipeline.storage.read import read_columns
 from market_pipeline.storage.records import columns_of
 from market_pipeline.storage.tables import raw_prices
 from market_pipeline.storage.write import upsert
+from market_pipeline_tests.coins import coin_id
 
 pytestmark = pytest.mark.slow
 
@@ -28,6 +29,7 @@ def _write_many(url, number, price):
             {
                 **price,
                 "symbol": symbol,
+                "coin_id": coin_id(symbol),
                 "timestamp": price["timestamp"].replace(minute=turn, second=row),
                 "price": 1.0 + number,
             }

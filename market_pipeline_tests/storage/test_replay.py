@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 
 import pytest
@@ -14,6 +15,7 @@ from market_pipeline.storage.records import columns_of
 from market_pipeline.storage.replay import move, refused_points
 from market_pipeline.storage.tables import raw_prices, rejected_prices
 from market_pipeline.storage.write import upsert
+from market_pipeline_tests.coins import coin_id
 
 DAY = date(2026, 3, 2)
 NOON = datetime(2026, 3, 2, 12, tzinfo=timezone.utc)
@@ -30,7 +32,7 @@ def live(entry, symbol="BTC", reason=Reason.MISSING_PRICE, **changes):
 
 
 def refusal(payload, source, symbol="BTC", reason=Reason.NOT_A_NUMBER, day=DAY, refused_at=NOON):
-    return Refusal(symbol, day, reason, "So it was said.", None, payload, source, refused_at)
+    return Refusal(symbol, coin_id(symbol), day, reason, "So it was said.", None, payload, source, refused_at)
 
 
 def quarantine(database, *refusals):
@@ -92,6 +94,7 @@ def test_an_accepted_point_moves_and_is_learned_now(database, stored):
     assert stored(database, raw_prices) == [
         {
             "symbol": "BTC",
+            "coin_id": "bitcoin",
             "timestamp": NOON,
             "price": 5.0,
             "source": "market_chart",
@@ -119,7 +122,7 @@ def test_a_refusal_that_becomes_equal_to_another_one_is_one_row(database, stored
 
 
 def test_a_stored_price_of_the_same_time_is_replaced_and_kept_in_the_revisions(database, stored):
-    known = Quote("BTC", NOON, 4.0, Source.LIVE, NOON)
+    known = Quote("BTC", "bitcoin", NOON, 4.0, Source.LIVE, NOON)
     upsert(database, raw_prices, columns_of(raw_prices, [known]))
     quarantine(database, history(5.0))
     assert move(database, judge_again(refused_points(database), LATER)) == 1
@@ -131,7 +134,7 @@ def test_a_stored_price_of_the_same_time_is_replaced_and_kept_in_the_revisions(d
 
 def test_a_stored_price_that_came_after_the_refused_one_stays(database, stored):
     """CoinGecko was asked again meanwhile: its later answer is the better one."""
-    known = Quote("BTC", NOON, 4.0, Source.HISTORY, NOON + timedelta(minutes=1))
+    known = Quote("BTC", "bitcoin", NOON, 4.0, Source.HISTORY, NOON + timedelta(minutes=1))
     upsert(database, raw_prices, columns_of(raw_prices, [known]))
     quarantine(database, history(5.0, refused_at=NOON))
     assert move(database, judge_again(refused_points(database), LATER)) == 0
@@ -155,7 +158,7 @@ def test_a_write_that_fails_changes_nothing(database, stored):
     before = stored(database, rejected_prices)
     verdicts = judge_again(refused_points(database), LATER)
     spoiled = [
-        (old, Quote(q.symbol, q.timestamp, -1.0, q.source, q.ingested_at) if q.price == 7.0 else q)
+        (old, replace(q, price=-1.0) if q.price == 7.0 else q)
         for old, q in verdicts.accepted
     ]
     with pytest.raises(WriteFailed):

@@ -22,6 +22,7 @@ TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.ju
 ROWS = st.lists(
     st.fixed_dictionaries({
         "symbol": st.just("BTC"),
+        "coin_id": st.just("bitcoin"),
         "timestamp": TIMES,
         "price": st.floats(1e-12, 1e12),
         "source": st.sampled_from(["simple_price", "market_chart"]),
@@ -45,7 +46,8 @@ def test_prices_and_times_come_back_as_they_were_stored(client, database, rows):
 def test_json_written_by_hand_is_what_the_library_would_write(client, database):
     store_prices(database, *(
         {
-            "symbol": "BTC", "timestamp": utc(2024, 3, 1, 0, number), "price": price, "source": "market_chart",
+            "symbol": "BTC", "coin_id": "bitcoin", "timestamp": utc(2024, 3, 1, 0, number), "price": price,
+            "source": "market_chart",
             "ingested_at": utc(2024, 3, 1, 0, number, 21, 402_113),
         }
         for number, price in enumerate((1e-12, 5e-324, 0.1, 1.0, 67187.33589, 123456789012345680.0, 9.9e299))

@@ -1,0 +1,116 @@
+"""A symbol whose coin id was corrected: what is stored of the former coin is kept, and no question sees it."""
+
+from dataclasses import replace as changed
+from datetime import timedelta
+
+import pytest
+
+from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
+from market_pipeline.prices.replay import judge_again
+from market_pipeline.slices import Slice
+from market_pipeline.storage import overview, recent_counts
+from market_pipeline.storage.anomaly_pages import Chosen, anomalies_page, anomaly, stood_for
+from market_pipeline.storage.audit import newest_quote_times, quotes_in_future, symbols_without_quote
+from market_pipeline.storage.completeness import incomplete_days
+from market_pipeline.storage.coverage import day_coverage, first_times
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.newest import Asked, newest_points, newest_table
+from market_pipeline.storage.read import read_columns, read_frame, rows_per_day
+from market_pipeline.storage.recent import recent_silences
+from market_pipeline.storage.records import columns_of
+from market_pipeline.storage.replay import move, refused_points
+from market_pipeline.storage.revisions import revisions
+from market_pipeline.storage.tables import price_anomalies, raw_prices, rejected_prices
+from market_pipeline.storage.write import replace, upsert
+from market_pipeline.symbols import parse_catalogue
+
+WRONG, RIGHT = "base-protocol", "base-token"
+CATALOGUE = parse_catalogue(f"BASE={RIGHT}")
+HOUR = 60
+
+
+@pytest.fixture
+def corrected(database, make):
+    """The database of an installation that stored a day of the wrong coin before its id was corrected."""
+    day = [make.price("BASE", minutes, coin_id=WRONG) for minutes in range(0, 24 * HOUR, HOUR)]
+    upsert(database, raw_prices, make.prices(*day))
+    upsert(database, raw_prices, make.prices({**day[0], "price": 99.0}))
+    alarm = make.anomaly("BASE", 5, coin_id=WRONG, event_id="BASE 0 jump")
+    upsert(database, price_anomalies, make.anomalies(make.anomaly("BASE", coin_id=WRONG), alarm))
+    upsert(database, rejected_prices, make.refusals(make.refusal(1, "BASE", coin_id=WRONG)))
+    corrected = Database(database.url, CATALOGUE.ids)
+    yield corrected
+    corrected.dispose()
+
+
+@pytest.fixture
+def part(make):
+    return Slice("BASE", make.START.date(), make.START.date())
+
+
+def test_no_question_about_prices_sees_another_coin(corrected, make, part):
+    start, symbols = make.START, ["BASE"]
+    day = (part.first, "BASE")
+    for rows in (
+        read_columns(corrected, raw_prices, [part]), read_frame(corrected, raw_prices, [part]),
+        rows_per_day(corrected, raw_prices, [part]), rows_per_day(corrected, rejected_prices, [part]),
+        revisions(corrected, [part]), newest_points(corrected, Asked("BASE", None, None, 9)),
+        newest_table(corrected, Asked("BASE", start, None, 9)), first_times(corrected, symbols),
+        overview.latest_quotes(corrected, symbols), overview.quotes_at(corrected, symbols, make.at(999)),
+        recent_silences(corrected, symbols, start, timedelta(minutes=1)),
+        recent_counts.refused_lately(corrected, symbols, start),
+    ):
+        assert len(rows) == 0
+    assert newest_quote_times(corrected, symbols) == {"BASE": None}
+    assert symbols_without_quote(corrected, [part], timedelta(0), part.first) == {"BASE": [part.first]}
+    assert overview.quotes_since(corrected, symbols, start) == 0
+    assert recent_counts.quotes_by_symbol(corrected, symbols, start) == {"BASE": 0}
+    assert quotes_in_future(corrected, [part], start).count == 0
+    assert [covered.points for covered in day_coverage(corrected, [part])] == [0]
+    later = make.at(48 * HOUR)
+    assert incomplete_days(corrected, CATALOGUE, part.first, part.last, later) == [day]
+
+
+def test_no_answer_tells_alarms_of_another_coin(corrected, make):
+    assert anomalies_page(corrected, ["BASE"], Chosen(), None, 9).rows == []
+    assert anomaly(corrected, "BASE 0 jump") is None
+    assert stood_for(corrected, "BASE 0 jump") == []
+    assert len(overview.anomalies_since(corrected, ["BASE"], make.START)) == 0
+    assert not recent_counts.alarms_by_severity(corrected, ["BASE"], make.START)
+
+
+def test_prices_of_two_coins_at_one_time_are_two_rows(corrected, make, path, stored, part):
+    right = make.price("BASE", price=2.0, coin_id=RIGHT)
+    assert upsert(corrected, raw_prices, make.prices(right)) == 1
+    assert [row["price"] for row in stored(corrected, raw_prices)][:2] == [99.0, 100.0], "the wrong coin's stay"
+    assert read_columns(corrected, raw_prices, [part])["price"].tolist() == [2.0]
+    assert revisions(corrected, [part]) == [], "nothing was replaced"
+
+
+def test_scoring_a_day_again_replaces_the_alarms_of_another_coin(corrected, make, path, stored, part):
+    """They have the same ids where both coins are flagged at one time."""
+    assert replace(corrected, price_anomalies, make.anomalies(make.anomaly("BASE", coin_id=RIGHT)), [part]) == 1
+    assert [row["coin_id"] for row in stored(corrected, price_anomalies)] == [RIGHT]
+
+
+def test_a_refusal_of_another_coin_does_not_become_a_price_of_this_one(corrected, make, stored, part):
+    noon = make.at(12 * HOUR)
+    point = Refusal("BASE", WRONG, part.first, Reason.ZERO_PRICE, "It was zero.", None,
+                    f"[{noon.timestamp() * 1000}, 5.0]", Source.HISTORY, make.at(48 * HOUR))
+    rows = [{"id": point.id, "run_id": "r1", **vars(point)}]
+    upsert(corrected, rejected_prices, columns_of(rejected_prices, rows))
+    verdicts = judge_again(refused_points(corrected, reason=Reason.ZERO_PRICE), make.at(72 * HOUR))
+    assert move(corrected, verdicts) == 1
+    assert len(read_columns(corrected, raw_prices, [part])) == 0
+    assert [row["price"] for row in stored(corrected, raw_prices) if row["timestamp"] == noon] == [5.0]
+
+
+def test_the_former_id_brings_its_prices_back(corrected, part):
+    former = Database(corrected.url, {"BASE": WRONG})
+    assert len(read_columns(former, raw_prices, [part])) == 24
+    former.dispose()
+
+
+def test_a_quote_carries_the_id_it_was_asked_under(make):
+    quote = Quote("BASE", RIGHT, make.START, 1.0, Source.LIVE, make.START)
+    assert columns_of(raw_prices, [changed(quote, price=2.0)])["coin_id"].tolist() == [RIGHT]

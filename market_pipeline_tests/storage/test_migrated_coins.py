@@ -1,0 +1,84 @@
+"""Rows that were stored before prices knew their coin: every one is kept, and gets the likely id."""
+
+import pytest
+from alembic import command
+from sqlalchemy import text
+
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema import alembic_config, check_schema, migrate
+from market_pipeline.storage.write import upsert
+from market_pipeline.storage.tables import raw_prices
+
+CONFIGURED = {"BTC": "bitcoin-cash", "BASE": "simulated:base-token"}
+COINS = {
+    **CONFIGURED, "ETH": "ethereum", "GONE": "gone-2", "MET": "met-coin", "XYZ": "unknown", "O'N%": "unknown",
+}
+_PRICES = "INSERT INTO raw_prices (symbol, timestamp, price, source, ingested_at) VALUES "
+_REVISIONS = (
+    "INSERT INTO price_revisions (id, symbol, timestamp, price_before, source_before, ingested_before, price_after, "
+    "source_after, ingested_after) VALUES "
+)
+_REFUSALS = (
+    "INSERT INTO rejected_prices (id, symbol, day, reason, detail, payload, source, run_id, refused_at) VALUES "
+)
+_IDENTITIES = "INSERT INTO coin_identities (symbol, coin_id, listed, checked_at) VALUES "
+_GAPS = "INSERT INTO source_gaps (symbol, coin_id, gap_start, gap_end, evidence, found_at) VALUES "
+
+
+@pytest.fixture
+def earlier(database):
+    """A database as the version before left it, with two prices of each symbol."""
+    sqlite = database.dialect == "sqlite"
+    old, new = ("1", "2") if sqlite else ("'2024-03-01Z'", "'2024-03-02Z'")
+    quoted = [symbol.replace("'", "''") for symbol in COINS]
+    with database.writing() as connection:
+        command.downgrade(alembic_config(connection), "0004")
+        run = connection.execute
+        for symbol in quoted:
+            run(text(_PRICES + ", ".join(f"('{symbol}', {at}, 5.5, 'simple_price', {new})" for at in (old, new))))
+            run(text(f"{_REFUSALS} ('{symbol}', '{symbol}', '2024-03-01', 'zero_price', '0', '0', 'x', 'r', {new})"))
+        run(text(f"{_REVISIONS} (1, 'ETH', {old}, 1, 'x', {old}, 2, 'y', {new})"))
+        for at, coin in ((new, "gone-2"), (old, "gone-1")):
+            run(text(f"{_IDENTITIES} ('GONE', '{coin}', true, {at})"))
+        run(text(f"{_GAPS} ('MET', 'met-coin', {old}, {new}, '-', {new}), ('GONE', 'x', {old}, {new}, '-', {new})"))
+        run(text("CREATE VIEW cheap AS SELECT symbol, price FROM raw_prices WHERE price < 100"))
+    return Database(database.url, CONFIGURED)
+
+
+def rows(database, statement):
+    with database.reading() as connection:
+        return [tuple(row) for row in connection.execute(text(statement))]
+
+
+def test_every_row_is_kept_and_knows_its_coin(earlier, stored):
+    migrate(earlier)
+    check_schema(earlier)
+    assert {(row["symbol"], row["coin_id"]) for row in stored(earlier, raw_prices)} == set(COINS.items())
+    assert len(stored(earlier, raw_prices)) == 2 * len(COINS)
+    assert dict(rows(earlier, "SELECT symbol, coin_id FROM rejected_prices")) == COINS
+    assert rows(earlier, "SELECT symbol, coin_id, price_after FROM price_revisions") == [("ETH", "ethereum", 2.0)]
+    assert len(rows(earlier, "SELECT * FROM cheap")) == 2 * len(COINS), "a view of the user's still answers"
+    earlier.dispose()
+
+
+def test_the_way_back_keeps_one_price_of_each_time(earlier, make):
+    migrate(earlier)
+    before = len(rows(earlier, "SELECT 1 FROM raw_prices"))
+    upsert(earlier, raw_prices, make.prices(make.price("NEW", coin_id="a"), make.price("NEW", coin_id="b")))
+    with earlier.writing() as connection:
+        command.downgrade(alembic_config(connection), "0004")
+    assert len(rows(earlier, "SELECT 1 FROM raw_prices")) == before + 1
+    earlier.dispose()
+
+
+def test_a_change_is_kept_beside_its_price_whatever_the_session_looks_at_first(postgres_database, make):
+    """A session may have tables of the same names in a schema that it looks through first."""
+    upsert(postgres_database, raw_prices, make.prices(make.price()))
+    with postgres_database.writing() as connection:
+        connection.execute(text("CREATE SCHEMA dev"))
+        connection.execute(text("CREATE TABLE dev.price_revisions (LIKE public.price_revisions INCLUDING ALL)"))
+        connection.execute(text("SET LOCAL search_path = dev, public"))
+        connection.execute(text("UPDATE public.raw_prices SET price = 7"))
+        connection.execute(text("DROP TABLE dev.price_revisions"))
+        connection.execute(text("DROP SCHEMA dev"))
+    assert rows(postgres_database, "SELECT coin_id, price_after FROM price_revisions") == [("bitcoin", 7.0)]
