@@ -11,6 +11,7 @@ from benchmarks.figures import Figure
 from benchmarks.measure import call_wall, in_turn
 from benchmarks.world import World
 from market_pipeline.api.accept import ARROW
+from market_pipeline.clock import utc_now
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.newest import Asked, newest_table
 
@@ -26,7 +27,7 @@ def figures(name: str, world: World, database: Database, rows: int) -> Iterator[
 
         def without() -> float:
             asked = Asked("BTC", None, None, rows)
-            return rows / call_wall(lambda: _same(newest_table(database, asked), rows))
+            return rows / call_wall(lambda: _same(newest_table(database, asked, utc_now()), rows))
 
         pair = in_turn(over_http, without, _ROUNDS)
     note = f"{pair.first / 1000:,.0f} k rows/s against {pair.second / 1000:,.0f} k"

@@ -54,7 +54,7 @@ def _stored(service: Service, collected: Collected, quote: Quote) -> Point:
     if service.settings.history_start <= day[0] <= quote.ingested_at.date():
         service.dagster.report(tables.raw_prices.name, day, {**facts, "trace_id": trace_id})
     asked = Asked(quote.symbol, quote.timestamp, quote.timestamp + _MICROSECOND, 1)
-    return newest_points(service.database, asked)[0]
+    return newest_points(service.database, asked, quote.ingested_at)[0]
 
 
 def _refused(service: Service, collected: Collected, refusal: Refusal) -> ApiProblem:

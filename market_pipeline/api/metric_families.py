@@ -42,9 +42,9 @@ def families(service: Service) -> Iterator[Metric]:
 
 def _of_prices(service: Service, now: datetime) -> Iterator[Metric]:
     symbols = service.catalogue.symbols
-    counts = quotes_by_symbol(service.database, symbols, now - DAY)
+    counts = quotes_by_symbol(service.database, symbols, now - DAY, now)
     yield _gauge("recent_quotes", "Stored quotes of the last 24 hours.", "symbol", counts)
-    newest = newest_quote_times(service.database, symbols)
+    newest = newest_quote_times(service.database, symbols, now)
     yield _gauge(
         "newest_quote_age_seconds", "Seconds since the newest quote was true at the source; +Inf if none.",
         "symbol", {symbol: _age(at, now) for symbol, at in newest.items()},

@@ -6,11 +6,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from market_pipeline.api.accept import ARROW, CSV
-from market_pipeline.prices.quotes import Source
+from market_pipeline.prices.quotes import Quality, Source
 
 _POINT: dict[str, Any] = {
     "timestamp": "2026-11-23T12:00:00Z", "price": 67187.33589, "source": Source.LIVE.value,
-    "ingested_at": "2026-11-23T12:00:21.402113Z",
+    "ingested_at": "2026-11-23T12:00:21.402113Z", "quality": Quality.OK.value,
 }
 
 _CURSOR = "qu4xboH-WzE3OTM0OTExNDAwMDAwMDBd"
@@ -23,6 +23,9 @@ class PricePoint(BaseModel):
     price: float = Field(gt=0, description="Price of one coin in US dollars; round-trips as a 64-bit float.")
     source: Source = Field(description="CoinGecko's endpoint that it came from.")
     ingested_at: datetime = Field(description="When this price was first stored, UTC.")
+    quality: Quality = Field(
+        description="`bad_tick` if later quotes have undone this price, which is then never the latest one; else `ok`."
+    )
 
 
 class PricePage(BaseModel):
@@ -63,7 +66,7 @@ PAGE_FORMATS: dict[int | str, dict[str, Any]] = {
                 "schema": {
                     "type": "string", "format": "binary",
                     "description": "An Arrow IPC stream: timestamp and ingested_at as timestamp[us, UTC], price "
-                    "as double, source as string.",
+                    "as double, source and quality as string.",
                 },
             },
         },

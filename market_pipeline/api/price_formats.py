@@ -17,27 +17,25 @@ def as_json(symbol: str, points: Sequence[Point], next_cursor: str | None) -> by
     """The document of a page. It is put together by hand, in a third of the time that `json` takes: nothing
     in it needs escaping, and a float's repr is what `json` writes."""
     rows = ",".join([
-        f'{{"timestamp":"{timestamp}","price":{price!r},"source":"{source}","ingested_at":"{ingested_at}"}}'
-        for timestamp, price, source, ingested_at in _written(points)
+        f'{{"timestamp":"{timestamp}","price":{price!r},"source":"{source}","ingested_at":"{ingested_at}",'
+        f'"quality":"{quality}"}}'
+        for timestamp, price, source, ingested_at, quality in _written(points)
     ])
     return f'{{"symbol":"{symbol}","points":[{rows}],"next_cursor":{json.dumps(next_cursor)}}}'.encode()
 
 
 def point_as_json(symbol: str, point: Point) -> bytes:
     """The document of one price."""
-    ((timestamp, price, source, ingested_at),) = _written([point])
-    document = {
-        "symbol": symbol, "timestamp": timestamp, "price": price, "source": source, "ingested_at": ingested_at,
-    }
-    return json.dumps(document).encode()
+    (values,) = _written([point])
+    return json.dumps({"symbol": symbol, **dict(zip(COLUMNS, values))}).encode()
 
 
 def as_csv(points: Sequence[Point]) -> bytes:
-    """A header and a line for each price (RFC 4180). No value ever needs quotes, or is a formula to anybody:
-    they are digits, times, and the names of our sources."""
+    """A header and a line for each price (RFC 4180). No value needs quotes or looks like a formula: they are digits,
+    times, and names of our own."""
     rows = [
-        f"{timestamp},{price!r},{source},{ingested_at}\r\n"
-        for timestamp, price, source, ingested_at in _written(points)
+        f"{timestamp},{price!r},{source},{ingested_at},{quality}\r\n"
+        for timestamp, price, source, ingested_at, quality in _written(points)
     ]
     return "".join([",".join(COLUMNS), "\r\n", *rows]).encode()
 
@@ -52,7 +50,7 @@ def as_arrow(table: pa.Table) -> memoryview:
     return memoryview(sink.getvalue())
 
 
-def _written(points: Sequence[Point]) -> Iterator[tuple[str, float, str, str]]:
+def _written(points: Sequence[Point]) -> Iterator[tuple[str, float, str, str, str]]:
     """The points with their times in words."""
-    times, prices, sources, learned = zip(*points) if points else ((), (), (), ())
-    return zip(texts_of(times), prices, sources, texts_of(learned))
+    times, prices, sources, learned, qualities = zip(*points) if points else ((), (), (), (), ())
+    return zip(texts_of(times), prices, sources, texts_of(learned), qualities)

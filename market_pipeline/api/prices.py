@@ -14,7 +14,8 @@ from market_pipeline.api.problems import ApiProblem, problems
 from market_pipeline.api.query import CursorText, Parameters, SymbolInPath, Whole, each_once, invalid
 from market_pipeline.api.service import Service, ServiceOf
 from market_pipeline.api.times import Moment
-from market_pipeline.storage.newest import Asked, newest_points, newest_table
+from market_pipeline.prices.quotes import FUTURE_TOLERANCE
+from market_pipeline.storage.newest import Asked, latest_points, newest_points, newest_table
 
 router = APIRouter(tags=["prices"], dependencies=[Depends(each_once)])
 
@@ -81,6 +82,8 @@ def prices(
 ) -> Response:
     """The stored prices of a symbol, newest first, as JSON, CSV or an Arrow stream by `Accept`.
 
+    `quality` marks bad ticks. What is dated more than a minute ahead is left out until its time has come.
+
     A page ends with a cursor; prices that arrive meanwhile do not move the pages behind it. At most two
     answers of more than 10,000 rows are under way at once, others get 503 and come again.
     """
@@ -91,7 +94,7 @@ def prices(
     if page.limit > MOST_AS_TEXT:
         what = f"{media_type} has at most {MOST_AS_TEXT:,} rows; page on, or Accept {ARROW}"
         raise invalid("query.limit", what)
-    points = newest_points(service.database, asked)
+    points = newest_points(service.database, asked, service.clock())
     next_cursor = cursor.of_price(points[page.limit - 1][0]) if len(points) > page.limit else None
     points = points[: page.limit]
     if media_type == CSV:
@@ -112,20 +115,20 @@ def prices(
     ),
 )
 def latest(request: Request, symbol: SymbolInPath, service: ServiceOf) -> Response:
-    """The newest stored price of a symbol."""
+    """The newest stored price of a symbol that is neither a bad tick nor from the future."""
     name = service.symbol(symbol)
-    points = newest_points(service.database, Asked(name, None, None, 1))
-    if not points:
+    point = latest_points(service.database, [name], service.clock() + FUTURE_TOLERANCE).get(name)
+    if point is None:
         detail = f"No price of {name} is stored yet; POST /collect-once/{name} collects one."
         raise ApiProblem(404, "no-prices", detail)
-    return cached(request, price_formats.point_as_json(name, points[0]), JSON)
+    return cached(request, price_formats.point_as_json(name, point), JSON)
 
 
 def _arrow(request: Request, service: Service, asked: Asked, room: RoomForLarge) -> Response:
     limit = asked.rows - 1
     if limit > LARGE_FROM:
         room.take()
-    table = newest_table(service.database, asked)
+    table = newest_table(service.database, asked, service.clock())
     more = len(table) > limit
     next_cursor = cursor.of_price(table["timestamp"][limit - 1].value) if more else None
     body = price_formats.as_arrow(table.slice(0, limit))

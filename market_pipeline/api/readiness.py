@@ -70,7 +70,7 @@ def look(service: Service) -> State:
     """
     now = service.clock()
     oldest = oldest_fresh(service.settings.collect_cron, now)
-    newest = newest_quote_times(service.database, service.catalogue.symbols)
+    newest = newest_quote_times(service.database, service.catalogue.symbols, now)
     first_tick = next_tick(service.settings.collect_cron, service.started)
     state = State(now, newest, oldest, service.started, first_tick, None)
     stale = state.stale

@@ -41,7 +41,8 @@ def symbols(request: Request, service: ServiceOf) -> Response:
     """The configured coins with their first and newest stored price, and how complete the last 30 days were at
     most a minute ago."""
     database, catalogue = service.database, service.catalogue
-    first, last = first_times(database, catalogue.symbols), newest_quote_times(database, catalogue.symbols)
+    last = newest_quote_times(database, catalogue.symbols, service.clock())
+    first = first_times(database, [symbol for symbol, newest in last.items() if newest is not None])
     described = [
         {
             "symbol": past.symbol,

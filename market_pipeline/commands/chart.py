@@ -82,22 +82,22 @@ def _scores(database: Database, symbol: str, start: datetime, end: datetime) -> 
     """The scores from `start` to `end`, or from when on anything is stored; InputError if there are none."""
     from market_pipeline.charts.stored import stored_scores
 
-    first_day = first_days(database, [symbol]).get(symbol)
-    if first_day is None:
+    newest = latest_quotes(database, [symbol], utc_now()).get(symbol)
+    if newest is None:
         raise InputError(
             f"{symbol} has no quotes yet; collect some with `market-pipeline run` or "
             "`market-pipeline backfill`"
         )
+    first_day = first_days(database, [symbol])[symbol]
     begins = start_of_day(first_day)
     if start < begins < end:
         say(f"Nothing is stored of {symbol} before {first_day}; the picture begins there.")
         start = begins
     scores = stored_scores(database, [symbol], start, end) if start >= begins else None
     if not scores:
-        newest = latest_quotes(database, [symbol])[symbol].timestamp
         raise InputError(
             f"{symbol} has no quotes from {iso(start)} to {iso(end)}; there are some from {first_day} to "
-            f"{iso(newest)}"
+            f"{iso(newest.timestamp)}"
         )
     return start, scores
 

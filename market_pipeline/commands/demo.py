@@ -52,7 +52,7 @@ def execute(options: argparse.Namespace) -> int:
         with Processes() as processes:
             processes.start(simulator_command(port), os.environ, home, "market_pipeline.simulator")
             _wait_until_ready(port)
-            if not latest_quotes(database, settings.catalogue.symbols):
+            if not latest_quotes(database, settings.catalogue.symbols, utc_now()):
                 _fill_history(settings, environment, home)
             api_port = _port_of_the_api()
             logger.info(

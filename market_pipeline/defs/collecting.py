@@ -86,7 +86,7 @@ def _open_holes(
     now = client.clock()
     live = [quote for quote in collected.quotes if quote.source is Source.LIVE]
     order = [symbol for symbol in catalogue.symbols if symbol in {quote.symbol for quote in live}]
-    recent = recent_silences(store, order, now - DAY, longest)
+    recent = recent_silences(store, order, now - DAY, now, longest)
     holes = find_holes(recent, live, now, longest)
     if not holes:
         return {}

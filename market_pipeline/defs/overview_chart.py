@@ -18,7 +18,7 @@ from market_pipeline.charts.flagged import is_alarm
 from market_pipeline.clock import iso
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.overview import quotes_since
+from market_pipeline.storage.recent_counts import quotes_by_symbol
 
 DRAWN_AT = "chart_drawn_at"
 ALARMS = "chart_alarms"
@@ -65,7 +65,7 @@ def chart_metadata(
     drawn_at = _time_of(last.get(DRAWN_AT))
     charted = last[ALARMS].value if ALARMS in last else None
     drawn_of = last[QUOTES].value if QUOTES in last else 0
-    quotes = quotes_since(store, symbols, now - SPAN)
+    quotes = sum(quotes_by_symbol(store, symbols, now - SPAN, now).values())
     filled = _FILLED * drawn_of + _MORE * len(symbols)
     if drawn_at is None or is_due(now, drawn_at, charted, anomalies) or quotes > filled:
         picture = _picture(store, symbols, anomalies, now)

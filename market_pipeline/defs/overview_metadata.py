@@ -28,7 +28,7 @@ def overview_metadata(
     """The metadata of one materialization at `now`; `last` is that of the one before."""
     anomalies = overview.anomalies_since(store, symbols, now - SPAN)
     alarms = anomalies.where(is_alarm(anomalies))
-    latest = overview.latest_quotes(store, symbols)
+    latest = overview.latest_quotes(store, symbols, now)
     return {
         "summary": _sentence(alarms, latest, symbols, now),
         **chart_metadata(store, symbols, anomalies, now, last),

@@ -14,7 +14,6 @@ from market_pipeline.defs.check_names import FRESH, FUTURE, NEGATIVE, QUOTED, RE
 from market_pipeline.defs.check_results import from_offenders, from_symbols
 from market_pipeline.prices.coverage import DayOfSymbol
 from market_pipeline.prices.quotes import Reason, Source
-from market_pipeline.prices.validate import FUTURE_TOLERANCE
 from market_pipeline.slices import Slice, merge_days
 from market_pipeline.storage import audit
 from market_pipeline.storage.engine import Database
@@ -55,7 +54,7 @@ def verdicts(
 def _future(store: Database, run_id: str, slices: Sequence[Slice], now: datetime) -> dg.AssetCheckResult:
     return from_offenders(
         FUTURE,
-        stored=audit.quotes_in_future(store, slices, now + FUTURE_TOLERANCE),
+        stored=audit.quotes_in_future(store, slices, now),
         refused=audit.refusals_of_run(store, run_id, slices, [Reason.FUTURE_TIMESTAMP.value]),
         wrong="dated in the future",
         recovery="Find who writes to raw_prices beside this pipeline, or whose clock is wrong, delete these rows, "
@@ -87,7 +86,7 @@ def _rejected(store: Database, run_id: str, slices: Sequence[Slice]) -> dg.Asset
 def _quoted(
     store: Database, run_id: str, days: Sequence[DayOfSymbol], now: datetime, oldest: datetime
 ) -> dg.AssetCheckResult:
-    missing = audit.symbols_without_quote(store, merge_days(days), now - oldest, today=now.date())
+    missing = audit.symbols_without_quote(store, merge_days(days), now - oldest, now)
     unquoted = audit.symbols_unquoted(store, run_id, merge_days(days), Source.LIVE.value)
     problems = {
         symbol: f"no quote stored for {_few([day.isoformat() for day in gone])}"
@@ -105,7 +104,7 @@ def _quoted(
 
 
 def _fresh(store: Database, symbols: Sequence[str], now: datetime, oldest: datetime) -> dg.AssetCheckResult:
-    newest = audit.newest_quote_times(store, symbols)
+    newest = audit.newest_quote_times(store, symbols, now)
     problems = {}
     for symbol, moment in newest.items():
         if moment is None:

@@ -2,7 +2,7 @@
 
 from market_pipeline.doctor.finding import Finding, fail, ok, warn
 from market_pipeline.doctor.words import span
-from market_pipeline.prices.validate import FUTURE_TOLERANCE
+from market_pipeline.prices.quotes import FUTURE_TOLERANCE
 
 _UNREMARKABLE_SECONDS = 5.0
 

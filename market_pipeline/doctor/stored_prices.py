@@ -1,16 +1,19 @@
 """Are the stored prices fresh and complete, and what was refused?"""
 
 from collections import Counter
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 
-from market_pipeline.clock import DAY
-from market_pipeline.doctor.finding import Finding, not_examined, ok, warn
+from market_pipeline.clock import DAY, iso
+from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
 from market_pipeline.doctor.subject import Subject
 from market_pipeline.doctor.words import some, span
 from market_pipeline.prices.freshness import oldest_fresh
-from market_pipeline.storage.audit import newest_quote_times
+from market_pipeline.prices.quotes import FUTURE_TOLERANCE
+from market_pipeline.slices import Slice
+from market_pipeline.storage.audit import newest_quote_times, quotes_in_future
 from market_pipeline.storage.completeness import incomplete_days
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.recent_refusals import refusals_by_reason
 
 _LOOKED_BACK = timedelta(days=30)
@@ -21,9 +24,10 @@ def examine_freshness(subject: Subject) -> Iterator[Finding]:
     if subject.settings is None or subject.database is None:
         yield not_examined("newest quotes", "database")
         return
-    now = subject.clock()
+    now, symbols = subject.clock(), subject.settings.catalogue.symbols
     oldest = oldest_fresh(subject.settings.collect_cron, now)
-    for symbol, newest in newest_quote_times(subject.database, subject.settings.catalogue.symbols).items():
+    yield from _future(subject.database, symbols, now)
+    for symbol, newest in newest_quote_times(subject.database, symbols, now).items():
         name = f"newest {symbol}"
         if newest is None:
             yield warn(name, "no quote is stored yet", "`make run` collects them.", age_seconds=None)
@@ -38,6 +42,19 @@ def examine_freshness(subject: Subject) -> Iterator[Finding]:
                 "See the daemons, schedules and runs below; one symbol alone: its id in MARKET_SYMBOLS.",
                 age_seconds=round(age),
             )
+
+
+def _future(database: Database, symbols: Sequence[str], now: datetime) -> Iterator[Finding]:
+    found = quotes_in_future(database, [Slice(symbol, now.date(), now.date()) for symbol in symbols], now)
+    if found.count:
+        where = some((f"{symbol} {count}" for symbol, count in found.by_symbol.items()), 10)
+        limit = iso((now + FUTURE_TOLERANCE).replace(microsecond=0))
+        yield fail(
+            "future quotes", f"another writer has stored quotes dated after {limit}: {where}; nothing is scored until "
+            "their time has come",
+            "If the clocks above are right, find who writes to raw_prices beside this pipeline and delete these rows.",
+            future_quotes=found.count,
+        )
 
 
 def examine_gaps(subject: Subject) -> Iterator[Finding]:

@@ -5,8 +5,11 @@ Models only; the rules that tell them apart are in `validate`.
 
 import hashlib
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import Enum
+
+# How far ahead of our clock a source may be; a quote beyond that lies in the future and is no price.
+FUTURE_TOLERANCE = timedelta(seconds=60)
 
 
 class Source(str, Enum):
@@ -14,6 +17,13 @@ class Source(str, Enum):
 
     LIVE = "simple_price"
     HISTORY = "market_chart"
+
+
+class Quality(str, Enum):
+    """What later quotes have shown of a stored price."""
+
+    OK = "ok"
+    BAD_TICK = "bad_tick"
 
 
 class Reason(str, Enum):

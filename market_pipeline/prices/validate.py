@@ -6,19 +6,16 @@ quote. No value that a server can send raises here.
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from market_pipeline.clock import iso
 from market_pipeline.coingecko.models import PAYLOAD_LIMIT, RawPoint
 from market_pipeline.logs import get_logger
-from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
+from market_pipeline.prices.quotes import FUTURE_TOLERANCE, Quote, Reason, Refusal, Source
 from market_pipeline.prices.values import Problem, read_price, read_time
 from market_pipeline.symbols import Coin
 
 logger = get_logger(__name__)
-
-# How far ahead of our clock a source may be.
-FUTURE_TOLERANCE = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Table, and_, func, not_, select
 
 from market_pipeline.clock import start_of_day
+from market_pipeline.prices.quotes import FUTURE_TOLERANCE
 from market_pipeline.slices import Slice
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.read import rows_per_day
@@ -32,13 +33,14 @@ class Offenders:
     sample: list[dict[str, Any]]
 
 
-def quotes_in_future(database: Database, slices: Sequence[Slice], latest: datetime) -> Offenders:
-    """Stored quotes of the slices' symbols that lie after `latest`, the present and some tolerance.
+def quotes_in_future(database: Database, slices: Sequence[Slice], now: datetime) -> Offenders:
+    """Stored quotes of the slices' symbols that lie further after `now` than a source's clock may be ahead.
 
     A slice that reaches the present has no upper end here: a row dated tomorrow is in no partition
     yet.
     """
     time = raw_prices.c.timestamp
+    latest = now + FUTURE_TOLERANCE
     late = time > latest
     wheres = []
     for part in slices:
@@ -86,33 +88,39 @@ def symbols_unquoted(database: Database, run_id: str, slices: Sequence[Slice], l
 
 
 def symbols_without_quote(
-    database: Database, slices: Sequence[Slice], grace: timedelta, today: date
+    database: Database, slices: Sequence[Slice], grace: timedelta, now: datetime
 ) -> dict[str, list[date]]:
     """The days of `slices` in which a symbol has no stored quote.
 
-    For `today` a quote of the last `grace` before midnight is enough: just after midnight the newest
-    price is still yesterday's.
+    For the day of `now` a quote of the last `grace` before midnight is enough: just after midnight the newest
+    price is still yesterday's. One from the future does not count.
     """
     rows = rows_per_day(database, raw_prices, slices)
-    recent = newest_quote_times(database, sorted({part.symbol for part in slices}))
+    recent = newest_quote_times(database, sorted({part.symbol for part in slices}), now)
     missing: dict[str, list[date]] = {}
     for part in slices:
         for day in part.days:
             newest = recent[part.symbol]
-            excused = day == today and newest is not None and newest >= start_of_day(day) - grace
-            if not rows[(day, part.symbol)] and not excused:
+            if day == now.date():
+                quoted = newest is not None and newest >= start_of_day(day) - grace
+            else:
+                quoted = rows[(day, part.symbol)] > 0
+            if not quoted:
                 missing.setdefault(part.symbol, []).append(day)
     return missing
 
 
-def newest_quote_times(database: Database, symbols: Sequence[str]) -> dict[str, datetime | None]:
-    """When the newest stored quote of each symbol was true, or None if there is none."""
+def newest_quote_times(
+    database: Database, symbols: Sequence[str], now: datetime
+) -> dict[str, datetime | None]:
+    """When the newest stored quote of each symbol was true, or None if there is none; the future does not count."""
+    time = raw_prices.c.timestamp
     with database.reading() as connection:
         return {
             symbol: connection.execute(
-                select(raw_prices.c.timestamp)
-                .where(of_symbol(database, raw_prices, symbol))
-                .order_by(raw_prices.c.timestamp.desc())
+                select(time)
+                .where(of_symbol(database, raw_prices, symbol), time <= now + FUTURE_TOLERANCE)
+                .order_by(time.desc())
                 .limit(1)
             ).scalar()
             for symbol in symbols

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, func, literal, or_, select, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, func, literal, or_, select, type_coerce
 from sqlalchemy import Interval as DatabaseInterval
 
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.prices.holes import Recent
+from market_pipeline.prices.quotes import FUTURE_TOLERANCE
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.tables import raw_prices
 from market_pipeline.storage.types import UtcTimestamp
@@ -18,14 +19,14 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def recent_silences(
-    database: Database, symbols: Sequence[str], since: datetime, longest: timedelta
+    database: Database, symbols: Sequence[str], since: datetime, now: datetime, longest: timedelta
 ) -> dict[str, Recent]:
     """The newest price of each symbol and the stretches longer than `longest` without a price that end
-    after `since`, in the order of `symbols`. A symbol without any price is left out."""
+    after `since`, in the order of `symbols`. A symbol without any price until `now` is left out."""
     found = {}
     with database.reading() as connection:
         for symbol in symbols:
-            rows = connection.execute(_silences(database, symbol, since, longest)).all()
+            rows = connection.execute(_silences(database, symbol, since, now + FUTURE_TOLERANCE, longest)).all()
             newest = [row.at for row in rows if row.later is None]
             if newest:
                 silences = tuple(Interval(row.at, row.later) for row in rows if row.later is not None)
@@ -33,14 +34,17 @@ def recent_silences(
     return found
 
 
-def _silences(database: Database, symbol: str, since: datetime, longest: timedelta) -> Select[Any]:
+def _silences(
+    database: Database, symbol: str, since: datetime, until: datetime, longest: timedelta
+) -> Select[Any]:
     """Each price that is followed by a long silence, and the newest one, which is followed by none."""
     time = raw_prices.c.timestamp
     here = of_symbol(database, raw_prices, symbol)
     before = select(func.max(time)).where(here, time < since).scalar_subquery()
     first = func.coalesce(before, literal(since, UtcTimestamp()))
     following = func.lead(time, type_=UtcTimestamp()).over(order_by=time)
-    pairs = select(time.label("at"), following.label("later")).where(here, time >= first).subquery()
+    known = and_(here, time >= first, time <= until)
+    pairs = select(time.label("at"), following.label("later")).where(known).subquery()
     at, later = pairs.c.at, pairs.c.later
     long = _longer(later, at, longest, database.dialect)
     return select(at, later).where(or_(later.is_(None), long)).order_by(at)

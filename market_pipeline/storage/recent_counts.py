@@ -7,19 +7,22 @@ from datetime import datetime
 from sqlalchemy import func, or_, select
 
 from market_pipeline.clock import DAY
-from market_pipeline.prices.quotes import Source
+from market_pipeline.prices.quotes import FUTURE_TOLERANCE, Source
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.tables import price_anomalies, raw_prices, rejected_prices
 from market_pipeline.storage.where import of_symbol
 
 
-def quotes_by_symbol(database: Database, symbols: Sequence[str], since: datetime) -> dict[str, int]:
-    """How many stored quotes of each of `symbols` were true at `since` (aware) or later."""
+def quotes_by_symbol(
+    database: Database, symbols: Sequence[str], since: datetime, now: datetime
+) -> dict[str, int]:
+    """How many stored quotes of each of `symbols` were true at `since` (aware) or later; none is from the future."""
     columns = raw_prices.c
+    between = columns.timestamp.between(since, now + FUTURE_TOLERANCE)
     with database.reading() as connection:
         return {
             symbol: connection.execute(
-                select(func.count()).where(of_symbol(database, raw_prices, symbol), columns.timestamp >= since)
+                select(func.count()).where(of_symbol(database, raw_prices, symbol), between)
             ).scalar_one()
             for symbol in symbols
         }

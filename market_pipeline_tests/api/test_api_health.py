@@ -86,7 +86,9 @@ def test_fresh_prices_and_daemons_that_report_are_ready(client, database, instan
     assert 59 <= ages["SCHEDULER"] < 120 and all(daemon["alive"] for daemon in document["daemons"])
 
 
-def test_a_new_installation_says_that_nothing_was_started_and_nothing_collected(client):
+def test_a_new_installation_says_that_nothing_was_started_and_nothing_collected(client, database):
+    """A quote of the future, which another writer has stored, is no price yet."""
+    store(database, -90 * MINUTE)
     document, kinds = ready(client)
     assert set(kinds) == {"no-prices-yet", "never-scheduled"} and "make run" in kinds["never-scheduled"]
     assert document["scheduler_alive"] is False

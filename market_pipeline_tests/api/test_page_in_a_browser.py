@@ -336,6 +336,16 @@ def test_the_time_of_the_server_counts(opened, database, alive):
     assert cells(page, "BTC")[3] == "2 min ago"
 
 
+def test_a_bad_tick_and_a_quote_of_the_future_are_not_shown_as_prices(opened, database, alive):
+    newest = prices(database, "BTC", first=10.0, last=10.5)
+    prices(database, "BTC", last=10_000.0, times=[newest - HOUR])
+    prices(database, "BTC", last=7.0, times=[newest + 2 * HOUR])
+    flag(database, "BTC", newest - HOUR, "bad_tick", price_before=10.0, price_after=10_000.0)
+    page = opened().open()
+    told(page, "10.0000 to 10.5000")
+    assert cells(page, "BTC")[0] == "10.5000"
+
+
 def test_corrected_prices_are_seen_in_the_end(opened, database, alive):
     """Only what is new is asked for each minute; from time to time everything."""
     newest = prices(database, "BTC", first=10.0, last=10.0)

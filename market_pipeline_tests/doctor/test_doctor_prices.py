@@ -26,11 +26,12 @@ def test_each_symbol_tells_how_old_its_newest_quote_is(set_up, store_price, data
     store_price(database, "BTC", timedelta(seconds=20))
     store_price(database, "ETH", timedelta(hours=5))
     store_price(database, "ADA", timedelta(minutes=-10))
-    btc, eth, sol, ada = examine_freshness(subject)
+    future, btc, eth, sol, ada = examine_freshness(subject)
     assert (btc.status, btc.detail) == ("ok", "20 s old")
     assert eth.status == "warn" and eth.detail == "5 h old, older than the last tick but one"
     assert sol.status == "warn" and sol.detail == "no quote is stored yet"
-    assert ada.detail == "10 min in the future"
+    assert ada.detail == sol.detail, "a quote of the future is none yet"
+    assert future.status == "fail" and "ADA 1;" in future.detail and "delete these rows" in future.remedy
     assert eth.numbers["age_seconds"] == pytest.approx(5 * 3600, abs=30)
 
 

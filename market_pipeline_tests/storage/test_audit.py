@@ -75,7 +75,7 @@ def test_the_count_is_exact_and_the_sample_bounded(unconstrained, make, slices):
 def test_a_quote_of_tomorrow_is_in_the_future_of_a_run_of_today(database, make, slices):
     """It lies in no partition that exists yet."""
     now = make.at(DAY + 600)
-    late = [make.price("BTC", DAY + 601), make.price("BTC", 5 * DAY), make.price("ADA", 900 * DAY)]
+    late = [make.price("BTC", DAY + 601.1), make.price("BTC", 5 * DAY), make.price("ADA", 900 * DAY)]
     insert(database, make.price("BTC", DAY + 600), *late, make.price("ETH", 5 * DAY))
     found = audit.quotes_in_future(database, slices, now)
     assert (found.count, found.by_symbol) == (3, {"BTC": 2, "ADA": 1})
@@ -124,19 +124,20 @@ def test_a_symbol_whose_live_answer_was_refused_is_named_with_the_reason(databas
 def test_days_without_a_quote_are_named_by_symbol(database, make, slices):
     first = make.START.date()
     insert(database, make.price("ADA", 0), make.price("ADA", DAY), make.price("BTC", DAY + 5))
-    assert audit.symbols_without_quote(database, slices, GRACE, today=first + timedelta(days=9)) == {
+    assert audit.symbols_without_quote(database, slices, GRACE, make.at(9 * DAY)) == {
         "BTC": [first]
     }
 
 
 @pytest.mark.parametrize(("minutes", "missing"), [(DAY - 11, False), (DAY - 12, True)])
 def test_just_after_midnight_the_newest_price_may_be_yesterdays(database, make, minutes, missing):
+    """One from the future of the same day does not count."""
     today = make.START.date() + timedelta(days=1)
-    insert(database, make.price("BTC", minutes))
-    found = audit.symbols_without_quote(database, [Slice("BTC", today, today)], GRACE, today)
+    insert(database, make.price("BTC", minutes), make.price("BTC", DAY + 4))
+    found = audit.symbols_without_quote(database, [Slice("BTC", today, today)], GRACE, make.at(DAY + 2))
     assert found == ({"BTC": [today]} if missing else {})
 
 
-def test_a_symbol_without_any_quote_has_no_newest(database, make):
-    insert(database, make.price("BTC", 5), make.price("BTC", 3))
-    assert audit.newest_quote_times(database, ["BTC", "ETH"]) == {"BTC": make.at(5), "ETH": None}
+def test_a_symbol_without_any_quote_until_now_has_no_newest(database, make):
+    insert(database, make.price("BTC", 5), make.price("BTC", 3), make.price("BTC", 6.1), make.price("ETH", 95))
+    assert audit.newest_quote_times(database, ["BTC", "ETH"], make.at(5)) == {"BTC": make.at(5), "ETH": None}

@@ -83,11 +83,12 @@ def test_the_first_day_of_a_symbol_is_that_of_its_oldest_price(database, store):
 
 
 def test_recent_silences_are_those_that_end_in_the_last_day(database, store, make):
-    store("BTC", 0, 2_000, 2_400, 2_410, 2_500)
+    """A quote from the future ends none."""
+    store("BTC", 0, 2_000, 2_400, 2_410, 2_500, 2_595)
     store("ETH", 0)
     store("SOL", 0, 5, 10)
     since = make.at(2_100)
-    found = recent_silences(database, ["SOL", "BTC", "XRP", "ETH"], since, timedelta(minutes=13))
+    found = recent_silences(database, ["SOL", "BTC", "XRP", "ETH"], since, make.at(2_505), timedelta(minutes=13))
     assert list(found) == ["SOL", "BTC", "ETH"]
     assert found["BTC"].newest == make.at(2_500)
     assert [(one.start, one.end) for one in found["BTC"].silences] == [
@@ -99,7 +100,7 @@ def test_recent_silences_are_those_that_end_in_the_last_day(database, store, mak
 
 def test_a_silence_of_exactly_the_longest_is_none(database, store, make):
     store("BTC", 0, 13, 27)
-    (silence,) = recent_silences(database, ["BTC"], make.at(0), timedelta(minutes=13))["BTC"].silences
+    (silence,) = recent_silences(database, ["BTC"], make.at(0), make.at(30), timedelta(minutes=13))["BTC"].silences
     assert (silence.start, silence.end) == (make.at(13), make.at(27))
 
 
@@ -107,7 +108,7 @@ def test_a_silence_of_exactly_the_longest_is_none(database, store, make):
     "ask",
     [
         lambda database: day_coverage(database, [Slice("BTC", FIRST, FIRST)]),
-        lambda database: recent_silences(database, ["BTC"], start_of_day(FIRST), HOUR),
+        lambda database: recent_silences(database, ["BTC"], start_of_day(FIRST), start_of_day(FIRST) + DAY, HOUR),
         lambda database: first_days(database, ["BTC"]),
     ],
     ids=["coverage", "recent silences", "first days"],

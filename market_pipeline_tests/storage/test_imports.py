@@ -31,7 +31,7 @@ replace(database, tables.price_anomalies, columns_of(tables.price_anomalies, [])
 assert rows_per_day(database, tables.raw_prices, days)
 audit.quotes_not_positive(database, days)
 audit.quotes_in_future(database, days, now)
-overview.latest_quotes(database, ["BTC"])
+overview.latest_quotes(database, ["BTC"], now)
 print(*(name for name in sys.argv[2:] if name in sys.modules))
 """
 

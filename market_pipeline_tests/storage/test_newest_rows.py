@@ -32,10 +32,14 @@ def plans(database):
     (0, 9, " AND timestamp>? AND timestamp<?"),
 ])
 def test_prices_are_found_by_their_key_and_not_sorted(sqlite_database, make, start, end, where):
+    upsert(sqlite_database, raw_prices, make.prices(make.price(minutes=5)))
     limits = [None if minute is None else make.at(minute) for minute in (start, end)]
     with plans(sqlite_database) as found:
-        newest_points(sqlite_database, Asked("BTC", *limits, 10))
-    assert found == [[f"SEARCH raw_prices USING PRIMARY KEY (symbol=? AND coin_id=?{where})"]]
+        newest_points(sqlite_database, Asked("BTC", *limits, 10), make.at(9))
+    assert found == [
+        [f"SEARCH raw_prices USING PRIMARY KEY (symbol=? AND coin_id=?{where})"],
+        ["SEARCH price_anomalies USING PRIMARY KEY (symbol=? AND timestamp>? AND timestamp<?)"],
+    ]
 
 
 @pytest.mark.parametrize("after", [None, Place])
@@ -82,19 +86,26 @@ def test_the_share_of_each_symbol_in_a_search_is_bounded(sqlite_database, make, 
 
 
 def test_a_table_holds_the_same_rows_as_the_points(database, make):
-    rows = [make.price(minutes=minute, price=0.1 + minute) for minute in range(9)]
-    upsert(database, raw_prices, make.prices(*rows))
+    """Both mark the bad tick, and leave out what lies further than a minute in the future."""
+    rows = [make.price(minutes=minute, price=4000.0 if minute in (3, 4) else 0.1 + minute) for minute in range(9)]
+    upsert(database, raw_prices, make.prices(*rows, make.price(minutes=9.1), make.price(minutes=98)))
     upsert(database, raw_prices, make.prices(make.price("ETH")))
+    bad = {"kind": "bad_tick", "detected_at": make.at(5), "price_before": 2.1, "price_after": 4000.0}
+    upsert(database, price_anomalies, make.anomalies(make.anomaly(minutes=3, **bad), make.anomaly(minutes=7)))
+    now = make.at(8)
     for asked in (
         Asked("BTC", None, None, 100), Asked("BTC", None, None, 4), Asked("BTC", make.at(2), make.at(6), 3),
         Asked("XRP", None, None, 5),
     ):
-        points = newest_points(database, asked)
-        told = [tuple(row.values()) for row in newest_table(database, asked).to_pylist()]
+        points = newest_points(database, asked, now)
+        told = [tuple(row.values()) for row in newest_table(database, asked, now).to_pylist()]
         assert [
-            (to_microseconds(timestamp), price, source, to_microseconds(ingested_at))
-            for timestamp, price, source, ingested_at in told
-        ] == [tuple(point) for point in points]
-    assert [point[0] for point in newest_points(database, Asked("BTC", make.at(2), make.at(6), 3))] == [
-        to_microseconds(make.at(minute)) for minute in (5, 4, 3)
+            (to_microseconds(timestamp), price, source, to_microseconds(ingested_at), quality)
+            for timestamp, price, source, ingested_at, quality in told
+        ] == points
+    points = newest_points(database, Asked("BTC", make.at(2), make.at(6), 3), now)
+    assert [(point[0], point[-1]) for point in points] == [
+        (to_microseconds(make.at(minute)), quality) for minute, quality in ((5, "ok"), (4, "bad_tick"), (3, "bad_tick"))
     ]
+    everything = newest_points(database, Asked("BTC", None, None, 100), now)
+    assert [point[0] for point in everything] == [to_microseconds(make.at(minute)) for minute in reversed(range(9))]

@@ -2,6 +2,7 @@
 
 from market_pipeline.storage import overview
 from market_pipeline.storage.overview import StoredQuote
+from market_pipeline.storage.recent_counts import quotes_by_symbol
 from market_pipeline.storage.tables import price_anomalies, raw_prices
 from market_pipeline.storage.write import upsert
 
@@ -14,7 +15,7 @@ def test_the_newest_quote_of_each_symbol_that_has_one(database, make):
         raw_prices,
         make.prices(make.price(minutes=5, price=2.0), make.price(minutes=0), make.price("ADA", 1)),
     )
-    assert overview.latest_quotes(database, SYMBOLS) == {
+    assert overview.latest_quotes(database, SYMBOLS, make.at(5)) == {
         "BTC": StoredQuote(make.at(5), 2.0),
         "ADA": StoredQuote(make.at(1), 100.0),
     }
@@ -25,6 +26,22 @@ def test_the_quote_at_a_time_is_the_newest_up_to_it(database, make):
     assert overview.quotes_at(database, SYMBOLS, make.at(9)) == {"BTC": StoredQuote(make.at(5), 6.0)}
     assert overview.quotes_at(database, SYMBOLS, make.at(5)) == {"BTC": StoredQuote(make.at(5), 6.0)}
     assert overview.quotes_at(database, SYMBOLS, make.at(-1)) == {}
+
+
+def test_bad_ticks_and_the_future_are_no_latest_quote_and_no_quote_of_a_day_ago(database, make):
+    """The bad print was repeated, with a slip in between, until minute 25 undid it."""
+    printed = {0: 100.0, 5: 101.0, 10: 100_000.0, 15: 100.0, 20: 99_000.0, 25: 100.5, 96: 7.0}
+    upsert(database, raw_prices, make.prices(*(make.price(minutes=at, price=price) for at, price in printed.items())))
+    bad = {"kind": "bad_tick", "detected_at": make.at(25), "price_before": 101.0, "price_after": 100_000.0}
+    upsert(database, price_anomalies, make.anomalies(make.anomaly(minutes=10, **bad)))
+    latest = {
+        minute: overview.latest_quotes(database, ["BTC"], make.at(minute))["BTC"] for minute in (12, 17, 22, 94, 95)
+    }
+    assert latest == {
+        12: StoredQuote(make.at(5), 101.0), 17: StoredQuote(make.at(15), 100.0), 22: StoredQuote(make.at(15), 100.0),
+        94: StoredQuote(make.at(25), 100.5), 95: StoredQuote(make.at(96), 7.0),
+    }
+    assert overview.quotes_at(database, ["BTC"], make.at(10)) == {"BTC": StoredQuote(make.at(5), 101.0)}
 
 
 def test_anomalies_are_newest_first_from_the_asked_time_on(database, make):
@@ -50,7 +67,7 @@ def test_anomalies_are_newest_first_from_the_asked_time_on(database, make):
 
 
 def test_quotes_are_counted_from_a_time_on(database, make):
-    rows = [make.price(symbol, n) for symbol in ("ADA", "BTC") for n in (9, 5, 0)]
+    rows = [make.price(symbol, n) for symbol in ("ADA", "BTC") for n in (99, 9, 5, 0)]
     upsert(database, raw_prices, make.prices(*rows))
-    assert overview.quotes_since(database, SYMBOLS, make.at(5)) == 4
-    assert overview.quotes_since(database, ["DOT"], make.at(0)) == 0
+    counts = quotes_by_symbol(database, ["ADA", "BTC", "DOT"], make.at(5), make.at(9))
+    assert counts == {"ADA": 2, "BTC": 2, "DOT": 0}

@@ -32,11 +32,11 @@ def test_a_file_that_took_the_place_of_another_is_read_and_written(sqlite_databa
     """As after `rm prices.db` or a restored backup, beside an API that is running."""
     prices = make.prices(make.price())
     upsert(sqlite_database, raw_prices, prices)
-    assert len(latest_quotes(sqlite_database, ["BTC"])) == 1
+    assert len(latest_quotes(sqlite_database, ["BTC"], make.at(0))) == 1
     replace()
-    assert len(latest_quotes(sqlite_database, ["BTC"])) == 0
+    assert len(latest_quotes(sqlite_database, ["BTC"], make.at(0))) == 0
     assert upsert(sqlite_database, raw_prices, prices) == 1
-    assert len(latest_quotes(sqlite_database, ["BTC"])) == 1
+    assert len(latest_quotes(sqlite_database, ["BTC"], make.at(0))) == 1
 
 
 def test_a_connection_in_use_keeps_its_file(sqlite_database, make, replace):
@@ -46,9 +46,9 @@ def test_a_connection_in_use_keeps_its_file(sqlite_database, make, replace):
         assert len(connection.execute(raw_prices.select()).all()) == 1
 
 
-def test_a_file_that_was_removed_is_not_read_on(sqlite_database, tmp_path):
-    assert latest_quotes(sqlite_database, ["BTC"]) == {}
+def test_a_file_that_was_removed_is_not_read_on(sqlite_database, make, tmp_path):
+    assert latest_quotes(sqlite_database, ["BTC"], make.at(0)) == {}
     for file in tmp_path.glob("prices.db*"):
         file.unlink()
     with pytest.raises(OperationalError, match="no such table"):
-        latest_quotes(sqlite_database, ["BTC"])
+        latest_quotes(sqlite_database, ["BTC"], make.at(0))

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
+from market_pipeline.clock import utc_now
 from market_pipeline.slices import Slice
 from market_pipeline.storage import audit, overview
 from market_pipeline.storage.engine import Database
@@ -56,7 +57,7 @@ def ways(make, monkeypatch):
         "read_columns": lambda database: read_columns(database, raw_prices, DAYS),
         "read_frame": lambda database: read_frame(database, raw_prices, DAYS),
         "audit": lambda database: audit.quotes_not_positive(database, DAYS),
-        "overview": lambda database: overview.latest_quotes(database, ["BTC"]),
+        "overview": lambda database: overview.latest_quotes(database, ["BTC"], utc_now()),
     }
 
 

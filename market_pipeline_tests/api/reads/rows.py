@@ -38,7 +38,7 @@ def told(row):
     """A stored price as a point in an answer."""
     return {
         "timestamp": iso(row["timestamp"]), "price": row["price"], "source": row["source"],
-        "ingested_at": iso(row["ingested_at"]),
+        "ingested_at": iso(row["ingested_at"]), "quality": "ok",
     }
 
 

@@ -18,7 +18,7 @@ from market_pipeline_tests.api.reads.rows import ARROW, points_of, some_prices, 
 
 FORMATS = ("application/json", "text/csv", ARROW)
 
-TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(timezone.utc))
+TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2026, 1, 1), timezones=st.just(timezone.utc))
 ROWS = st.lists(
     st.fixed_dictionaries({
         "symbol": st.just("BTC"),
@@ -63,7 +63,7 @@ def test_csv_needs_no_quotes_and_holds_no_formula(client, database):
     answer = client.get("/prices/BTC", headers={"Accept": "text/csv"})
     assert answer.headers["content-type"] == "text/csv; charset=utf-8; header=present"
     header, *rows = list(csv.reader(io.StringIO(answer.text, newline="")))
-    assert header == ["timestamp", "price", "source", "ingested_at"]
+    assert header == ["timestamp", "price", "source", "ingested_at", "quality"]
     assert rows == [[str(value) for value in point.values()] for point in stored]
     assert '"' not in answer.text
     assert all(value[0] not in "=+-@\t\r" for row in rows for value in row)
@@ -75,7 +75,10 @@ def test_arrow_has_types_and_no_row_too_many(client, database):
     table = pa.ipc.open_stream(answer.content).read_all()
     moment = pa.timestamp("us", tz="UTC")
     assert table.schema == pa.schema(
-        [("timestamp", moment), ("price", pa.float64()), ("source", pa.string()), ("ingested_at", moment)]
+        [
+            ("timestamp", moment), ("price", pa.float64()), ("source", pa.string()), ("ingested_at", moment),
+            ("quality", pa.string()),
+        ]
     )
     assert len(table) == 3
 

@@ -2,7 +2,9 @@
 
 import pytest
 
-from market_pipeline_tests.api.reads.rows import ARROW, points_of, some_prices, store_prices, walk
+from market_pipeline_tests.api.reads.rows import (
+    ARROW, anomaly, at, points_of, some_prices, store_anomalies, store_prices, walk,
+)
 from market_pipeline_tests.storage.conftest import Make
 
 FORMATS = ("application/json", "text/csv", ARROW)
@@ -76,6 +78,17 @@ def test_the_newest_price_alone(client, database):
     first, second = store_prices(database, Make().price(price=0.1), Make().price(minutes=1, price=1e-12))
     assert client.get("/prices/BTC/latest").json() == {"symbol": "BTC", **second}
     assert first != second
+
+
+def test_the_newest_price_is_neither_a_bad_tick_nor_from_the_future(client_over, database):
+    """The former is marked and the latter left out of the page."""
+    client = client_over(database, clock=lambda: at(3))
+    good, bad, _ = store_prices(database, Make().price(), Make().price(minutes=2, price=9e5), Make().price(minutes=93))
+    store_anomalies(database, anomaly("BTC", 2, "bad_tick", price_after=9e5))
+    assert client.get("/prices/BTC/latest").json() == {"symbol": "BTC", **good}
+    for media_type in FORMATS:
+        answer = client.get("/prices/BTC", headers={"Accept": media_type})
+        assert points_of(answer) == [{**bad, "quality": "bad_tick"}, good]
 
 
 def test_a_symbol_without_prices_has_an_empty_page_and_no_latest(client):
