@@ -49,7 +49,7 @@ def test_the_answer_is_the_stored_point(client, database):
     assert answer.status_code == 200 and answer.headers["cache-control"] == "no-store"
     assert answer.json() == {
         "symbol": "BTC", "timestamp": iso(stored["timestamp"]), "price": stored["price"], "source": "simple_price",
-        "ingested_at": iso(stored["ingested_at"]),
+        "ingested_at": iso(stored["ingested_at"]), "quality": "ok",
     }
     assert before <= stored["ingested_at"] <= utc_now()
 
