@@ -111,6 +111,24 @@ def _alternative(spelling: str, alone: bool) -> str:
 
 def secrets_of(settings: "Settings") -> list[str]:
     """The secrets that `settings` hold."""
-    hidden = (settings.coingecko_api_key, settings.api_token)
-    texts = [secret.get_secret_value() for secret in hidden if secret]
-    return [*texts, settings.database.password] if settings.database.password else texts
+    return list(_named_secrets(settings).values())
+
+
+def too_short_to_hide(settings: "Settings") -> str | None:
+    """A sentence that names the secrets that cannot be hidden in logs and errors; None if all can be."""
+    short = [name for name, secret in _named_secrets(settings).items() if len(secret) < _SHORTEST]
+    if not short:
+        return None
+    return (
+        f"{' and '.join(short)} has fewer than {_SHORTEST} characters, too few to be told from ordinary text: "
+        "logs and errors may show it"
+    )
+
+
+def _named_secrets(settings: "Settings") -> dict[str, str]:
+    secrets = {
+        "COINGECKO_API_KEY": settings.coingecko_api_key and settings.coingecko_api_key.get_secret_value(),
+        "API_TOKEN": settings.api_token and settings.api_token.get_secret_value(),
+        "the password in DATABASE_URL": settings.database.password,
+    }
+    return {name: str(secret) for name, secret in secrets.items() if secret}

@@ -11,6 +11,7 @@ from market_pipeline.commands.home import (
 from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.processes import Processes
 from market_pipeline.logs import configure_logging, get_logger
+from market_pipeline.masking import too_short_to_hide
 from market_pipeline.settings import Settings, load_settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import migrate
@@ -22,6 +23,8 @@ def execute(options: argparse.Namespace) -> int:
     """Prepare, then serve until Ctrl-C; else the exit code of what ended by itself."""
     settings = load_settings()
     configure_logging(settings)
+    if short := too_short_to_hide(settings):
+        logger.warning("%s; choose a longer one", short)
     require_free(options.port, "the Dagster UI")
     home = current_home()
     with own_home(home, ours=home == default_home(Path.cwd())):

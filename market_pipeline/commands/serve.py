@@ -9,6 +9,7 @@ from market_pipeline.api.guards.loopback import is_loopback
 from market_pipeline.commands.home import HOST, StartError, current_home, ready_home, require_free
 from market_pipeline.commands.processes import Processes
 from market_pipeline.logs import configure_logging, get_logger
+from market_pipeline.masking import too_short_to_hide
 from market_pipeline.settings import Settings, load_settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.errors import SchemaMismatch
@@ -40,6 +41,8 @@ def execute(options: argparse.Namespace) -> int:
     """Prepare, then serve until Ctrl-C; else the exit code of a server that ended by itself."""
     settings = load_settings(api_without_token=True) if options.without_token else load_settings()
     configure_logging(settings)
+    if short := too_short_to_hide(settings):
+        logger.warning("%s; choose a longer one", short)
     _require_guarded(options.host, settings)
     require_free(options.port, "the API", options.host)
     current_home()

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from market_pipeline.doctor.finding import Finding, fail, ok, warn
 from market_pipeline.doctor.subject import Subject
 from market_pipeline.doctor.words import some
-from market_pipeline.masking import secrets_of
+from market_pipeline.masking import secrets_of, too_short_to_hide
 from market_pipeline.settings import Settings, SettingsError, load_settings
 
 # So alike that a typing error is likelier than a variable of another program.
@@ -29,6 +29,8 @@ def examine_settings(subject: Subject) -> Iterator[Finding]:
         subject.settings = settings
         subject.secrets += secrets_of(settings)
         yield ok("settings", _sentence(settings, subject), **shown(settings))
+        if short := too_short_to_hide(settings):
+            yield warn("secrets", f"{short}.", "Choose a longer one.")
     yield from _misspelt(subject)
 
 

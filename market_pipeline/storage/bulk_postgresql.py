@@ -4,9 +4,10 @@ Writing goes into a temporary stage table and from there with one statement into
 transaction.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi
@@ -16,10 +17,14 @@ from sqlalchemy.dialects import postgresql
 
 from market_pipeline.slices import Slice
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.errors import DatabaseUnavailable
+from market_pipeline.storage.errors import DatabaseUnavailable, ReadCancelled
+from market_pipeline.storage.postgresql import dsn_of
 from market_pipeline.storage.refusals import write_failed
+from market_pipeline.storage.silence import Call, ServerSilent, in_own_thread
 from market_pipeline.storage.statements import insert_from
 from market_pipeline.storage.where import in_slice_of_any_coin
+
+Result = TypeVar("Result")
 
 _STAGE = "market_pipeline_stage"
 
@@ -28,29 +33,77 @@ def write(
     database: Database, table: Table, batch: pa.Table, slices: Sequence[Slice], *, on_conflict: bool
 ) -> int:
     """Delete `slices`, then insert `batch` (or update on the key); rows inserted or changed."""
-    with _connected(database) as connection:
-        try:
-            with connection.cursor() as cursor:
-                cursor.adbc_ingest(_STAGE, batch, mode="create", temporary=True)
-                for part in slices:
-                    cursor.execute(_text(delete(table).where(in_slice_of_any_coin(table, part))))
-                cursor.execute(insert_from(table, "postgresql", _STAGE, on_conflict=on_conflict))
-                written = int(cursor.rowcount)
-            connection.commit()
-        except adbc_driver_manager.Error as error:
-            raise write_failed(database, table, str(error)) from None
-    return written
+
+    def transact(call: Call) -> int:
+        with _connected(database) as connection:
+            try:
+                with connection.cursor() as cursor:
+                    call.session = _session(cursor)
+                    cursor.adbc_ingest(_STAGE, batch, mode="create", temporary=True)
+                    for part in slices:
+                        cursor.execute(_text(delete(table).where(in_slice_of_any_coin(table, part))))
+                    cursor.execute(insert_from(table, "postgresql", _STAGE, on_conflict=on_conflict))
+                    written = int(cursor.rowcount)
+                    # A pooler may give this session to another client.
+                    cursor.execute(f"DROP TABLE {_STAGE}")
+                # The caller was told that nothing was written, and may have written something else since.
+                if call.silent:
+                    raise ServerSilent
+                connection.commit()
+            except adbc_driver_manager.Error as error:
+                raise write_failed(database, table, str(error)) from None
+        return written
+
+    return _waiting(database, transact)
 
 
-def fetch(database: Database, _: pa.Schema, statements: Sequence[Select[Any]]) -> list[pa.Table]:
-    """The result of each statement, all as of one moment."""
-    with _connected(database) as connection:
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                return [_result(cursor, statement) for statement in statements]
-        except adbc_driver_manager.Error as error:
-            raise _unavailable(database, error) from None
+def fetch(
+    database: Database,
+    _: pa.Schema,
+    statements: Sequence[Select[Any]],
+    cancelled: threading.Event | None = None,
+) -> list[pa.Table]:
+    """The result of each statement, all as of one moment; ReadCancelled, at once, when `cancelled` is set."""
+    connections: list[Any] = []
+
+    def transact(call: Call) -> list[pa.Table]:
+        with _connected(database) as connection:
+            connections.append(connection)
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                    call.session = _session(cursor)
+                    return [_result(cursor, statement) for statement in statements]
+            except adbc_driver_manager.Error as error:
+                raise _unavailable(database, error) from None
+
+    try:
+        return _waiting(database, transact, cancelled)
+    except ReadCancelled:
+        if connections:
+            # It asks the server over another connection, and may wait for that.
+            threading.Thread(target=_cancel, args=connections, name="bulk cancel", daemon=True).start()
+        raise
+
+
+def _waiting(
+    database: Database, transact: Callable[[Call], Result], cancelled: threading.Event | None = None
+) -> Result:
+    try:
+        return in_own_thread(dsn_of(database.url), transact, cancelled)
+    except ServerSilent as error:
+        raise _unavailable(database, error) from None
+
+
+def _cancel(connection: Any) -> None:
+    with suppress(adbc_driver_manager.Error):
+        connection.adbc_cancel()
+
+
+def _session(cursor: Any) -> int:
+    """The number of the server's session, by which it can be asked about it."""
+    cursor.execute("SELECT pg_backend_pid()")
+    return int(cursor.fetchone()[0])
 
 
 def _result(cursor: Any, statement: Select[Any]) -> pa.Table:
@@ -67,9 +120,8 @@ def _text(statement: Any) -> str:
 @contextmanager
 def _connected(database: Database) -> Iterator[Any]:
     """A connection; closing it without a commit rolls back, and drops the stage table."""
-    uri = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     try:
-        connection = adbc_driver_postgresql.dbapi.connect(uri)
+        connection = adbc_driver_postgresql.dbapi.connect(dsn_of(database.url))
     except adbc_driver_manager.Error as error:
         raise _unavailable(database, error) from None
     with connection:

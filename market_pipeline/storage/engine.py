@@ -16,18 +16,13 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from market_pipeline.masking import Masker
 from market_pipeline.storage.errors import DatabaseUnavailable
 from market_pipeline.storage.pool import BUSY_SECONDS, POOL, sqlite_engine
 from market_pipeline.symbols import KNOWN_COINS, UNKNOWN_COIN
 
 # What statements call the file that a connection was given beside its own.
 EXCHANGE = "exchange"
-
-_CONNECT_SECONDS = 10
-# A server that is gone without a word is noticed within a minute; the system's own patience is two hours.
-_KEEP_ALIVE = {
-    "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000,
-}
 
 
 class Database:
@@ -77,9 +72,12 @@ class Database:
         _dispose(self._engines)
 
     def without_password(self, text: str) -> str:
-        """`text`, a driver's words, with the password blotted out should they repeat it."""
-        password = str(self.url.password or "")
-        return text.replace(password, "***") if password else text
+        """`text`, a driver's words, with the password hidden in whatever spelling they repeat it."""
+        return self._masker.text(text)
+
+    @cached_property
+    def _masker(self) -> Masker:
+        return Masker([str(self.url.password)] if self.url.password else [])
 
     @cached_property
     def _readers(self) -> Engine:
@@ -91,7 +89,9 @@ class Database:
     def _writers(self) -> Engine:
         if self.dialect == "sqlite":
             return self._opened(sqlite_engine(self.url, "BEGIN IMMEDIATE"))
-        arguments = {"application_name": "market_pipeline", "connect_timeout": _CONNECT_SECONDS, **_KEEP_ALIVE}
+        from market_pipeline.storage.postgresql import psycopg2_arguments
+
+        arguments = psycopg2_arguments(self.url)
         return self._opened(
             create_engine(self.url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True, **POOL)
         )
@@ -107,8 +107,14 @@ class Database:
                 transaction = connection.begin()
             except OperationalError as error:
                 raise DatabaseUnavailable(self._explain(error)) from None
-            with transaction:
-                yield connection
+            try:
+                with transaction:
+                    yield connection
+            except DBAPIError as error:
+                # Nor does a driver's error that repeats the password leave the storage.
+                if error.connection_invalidated or self.without_password(str(error)) != str(error):
+                    raise DatabaseUnavailable(self._explain(error)) from None
+                raise
 
     def _connect(self, engine: Engine) -> Connection:
         try:

@@ -3,7 +3,8 @@
     StorageError
     |-- DatabaseUnavailable   it cannot be reached or opened
     |-- SchemaMismatch        its tables are not those of this version
-    `-- WriteFailed           it refused a write; nothing of it was stored
+    |-- WriteFailed           it refused a write; nothing of it was stored
+    `-- ReadCancelled         the caller does not want the answer any more
 """
 
 
@@ -29,3 +30,7 @@ class SchemaMismatch(StorageError):
 
 class WriteFailed(StorageError):
     """The database refused a write. Its transaction was rolled back."""
+
+
+class ReadCancelled(StorageError):
+    """The caller cancelled the read."""

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import make_url, select, text, update
-from sqlalchemy.exc import DBAPIError
 
 from market_pipeline.budget import records
 from market_pipeline.budget.account import Account
@@ -358,7 +357,7 @@ def test_a_holder_that_stops_in_the_middle_holds_up_nobody_for_long(postgres_dat
     """Such as a process that is suspended, or one on a host that is gone: its connection seems alive."""
     monkeypatch.setattr(records, "HOLDER_SECONDS", 1)
     account = Account("keyless", "h")
-    with pytest.raises(DBAPIError, match="terminat"), postgres_database.writing() as stopped:
+    with pytest.raises(DatabaseUnavailable, match="terminat"), postgres_database.writing() as stopped:
         records.locked(stopped, account.name)
         assert SharedBudget(postgres_database, account, Limits(4, None)).acquire(LIVE).waited == 0
         stopped.execute(select(request_budgets))

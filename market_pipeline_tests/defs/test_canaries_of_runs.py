@@ -1,18 +1,24 @@
 """Runs that fail in every way, on an instance of their own: no secret in events, logs, output or files."""
 
 import logging
+import socket
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from dagster._serdes import serialize_value
-from sqlalchemy import text
+from sqlalchemy import URL, text
 from sqlalchemy.engine import make_url
 
 from market_pipeline.coingecko.client import CoinGeckoClient
+from market_pipeline.secret_forms import spellings
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.storage import tables
 from market_pipeline.storage.engine import Database
 from market_pipeline_tests.canaries import KEY, PASSWORD, PASSWORD_IN_URL, heard, heard_in_files, words_of
+
+SPACED_PASSWORD = "Kanarienvogel's horse\\ +%/!"
 
 
 @pytest.fixture
@@ -117,6 +123,39 @@ def test_runs_without_a_database(world_of, silent, caplog, job):
     url = make_url(f"postgresql+psycopg2://me:{PASSWORD_IN_URL}@127.0.0.1:9/prices")
     world = world_of(Database(url), COINGECKO_API_KEY=KEY)
     assert not world.run(job, world.today, world.today).success
+    silent()
+
+
+@pytest.fixture
+def repeating_server():
+    """The port of a server that asks for the password in clear text and complains of it in every spelling."""
+    said = " or ".join(sorted(spellings(SPACED_PASSWORD))).encode()
+    body = b"SFATAL\0C28P01\0Mnobody has the password " + said + b"\0\0"
+    complaint = b"E" + (len(body) + 4).to_bytes(4, "big") + body
+
+    def serve():
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, suppress(OSError):
+                    connection.settimeout(5)
+                    for part in (b"N", b"R\0\0\0\x08\0\0\0\x03", complaint):
+                        connection.recv(65_536)
+                        connection.sendall(part)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_database_that_repeats_the_password_in_every_spelling(world_of, silent, caplog, repeating_server):
+    caplog.set_level(logging.DEBUG)
+    url = URL.create("postgresql+psycopg2", "me", SPACED_PASSWORD, "127.0.0.1", repeating_server, "prices")
+    world = world_of(Database(url), COINGECKO_API_KEY=KEY)
+    (failure,) = (event for event in world.run("account_requests", world.today, world.today).all_events
+                  if event.is_step_failure)
+    assert "nobody has the password [hidden]" in failure.step_failure_data.error_display_string
     silent()
 
 

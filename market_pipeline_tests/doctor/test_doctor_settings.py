@@ -30,6 +30,13 @@ def test_each_setting_is_said_to_come_from_where_it_does(tmp_path, monkeypatch):
     assert (subject.settings.collect_cron, subject.settings.log_level) == ("*/9 * * * *", "INFO")
 
 
+@pytest.mark.parametrize(("password", "warned"), [("abc", True), ("abcd", False)])
+def test_a_password_too_short_to_hide_is_warned_of(tmp_path, monkeypatch, password, warned):
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://me:{password}@host/prices")
+    _, found = findings(tmp_path)
+    assert ["the password in DATABASE_URL" in finding.detail for finding in found[1:]] == [True] * warned
+
+
 def test_what_is_invalid_fails_with_what_is_allowed(tmp_path, monkeypatch):
     monkeypatch.setenv("COINGECKO_PLAN", "free")
     subject, (finding,) = findings(tmp_path)

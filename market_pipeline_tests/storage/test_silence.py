@@ -1,0 +1,144 @@
+"""A PostgreSQL server that takes what it is sent and answers nothing is given up, whatever the way to it."""
+
+import socket
+import threading
+import time
+from datetime import date
+
+import pytest
+from psycopg2.extensions import parse_dsn
+from sqlalchemy import make_url, text
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+
+from market_pipeline.settings import load_settings
+from market_pipeline.slices import Slice
+from market_pipeline.storage import bulk_postgresql, silence, write
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.errors import DatabaseUnavailable, ReadCancelled
+from market_pipeline.storage.postgresql import dsn_of
+from market_pipeline.storage.read import read_columns, read_frame
+from market_pipeline.storage.tables import raw_prices
+from market_pipeline_tests.storage.relay import Relay
+
+DAYS = [Slice("BTC", date(2024, 3, 1), date(2024, 3, 1))]
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(silence, "_QUIET_SECONDS", 0.3)
+    monkeypatch.setattr(silence, "_PROBE_SECONDS", 0.5)
+    monkeypatch.setattr(silence, "_SWEEP_SECONDS", 0.1)
+
+
+@pytest.fixture
+def relayed(postgres_database, impatient):
+    """`relayed(silent_at)`: a relay to a real server, and the database behind it."""
+    opened = []
+
+    def make(silent_at=None):
+        relay = Relay(postgres_database.url, silent_at)
+        database = Database(relay.url)
+        opened.extend((database.dispose, relay.close))
+        return relay, database
+
+    yield make
+    for close in opened:
+        close()
+
+
+@pytest.mark.parametrize("query", ["", "?connect_timeout=2&application_name=mine"])
+@pytest.mark.parametrize("text", [
+    "postgresql://u:a%20b%27c%5C%40%2F%25%2Bd@h/db",
+    "postgresql://u:p@h/db?options=-c%20search_path%3Dmarket",
+    "postgresql://u:p@/db?host=h1:5432&host=h2:5433",
+    "postgresql://u:p@/db?host=/var/run/a%20folder",
+    "postgresql://u@h:6543/my%20db?sslmode=require",
+    "postgresql://h",
+])
+def test_both_drivers_are_given_the_same(text, query):
+    url = load_settings(None, database_url=text + (query.replace("?", "&") if "?" in text else query)).database
+    _, wanted = PGDialect_psycopg2().create_connect_args(url)
+    found = parse_dsn(dsn_of(url))
+    assert {name: found[name] for name in wanted} == {name: str(value) for name, value in wanted.items()}
+    assert set(found) - set(wanted) <= {
+        "application_name", "connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count",
+        "tcp_user_timeout",
+    }
+
+
+@pytest.mark.parametrize("read", [read_columns, read_frame])
+def test_a_space_in_password_and_options_reaches_the_server(postgres_database, read):
+    options = {"options": "-c search_path=public -c application_name=two\\ words"}
+    database = Database(postgres_database.url.set(password="correct horse! +%'\\").update_query_dict(options))
+    assert len(read(database, raw_prices, DAYS)) == 0
+    database.dispose()
+
+
+@pytest.mark.parametrize("read", [read_columns, read_frame])
+def test_a_server_that_never_answers_a_new_connection_is_given_up(read):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        database = Database(make_url(f"postgresql+psycopg2://u:p@127.0.0.1:{port}/x?connect_timeout=2"))
+        with pytest.raises(DatabaseUnavailable, match="timeout expired"):
+            read(database, raw_prices, DAYS)
+
+
+@pytest.mark.parametrize(("read", "at"), [(read_columns, b"FROM raw_prices"), (read_frame, b"COPY")])
+def test_a_server_that_falls_silent_at_a_query_is_given_up(relayed, read, at):
+    _, database = relayed(at)
+    with pytest.raises(DatabaseUnavailable, match="accepts connections and does not answer"):
+        read(database, raw_prices, DAYS)
+
+
+def test_a_write_that_was_given_up_is_not_made_later(relayed, postgres_database, make, monkeypatch):
+    """Its caller may have written something else since."""
+    monkeypatch.setattr(write, "BULK_FROM", 0)
+    relay, database = relayed(b"DROP TABLE market_pipeline_stage")
+    with pytest.raises(DatabaseUnavailable, match="does not answer"):
+        write.upsert(database, raw_prices, make.prices(make.price()))
+    (left_behind,) = (thread for thread in threading.enumerate() if thread.name == "bulk")
+    relay.silent.clear()
+    left_behind.join(10)
+    assert not left_behind.is_alive() and len(read_columns(postgres_database, raw_prices, DAYS)) == 0
+
+
+def test_a_pooled_connection_to_a_silent_server_is_given_up_once(relayed):
+    relay, database = relayed()
+    read_columns(database, raw_prices, DAYS)
+    relay.silent.set()
+    started = time.monotonic()
+    with pytest.raises(DatabaseUnavailable, match="accepts connections and does not answer"):
+        read_columns(database, raw_prices, DAYS)
+    assert time.monotonic() - started < 3, "the pool did not wait for a new connection as well"
+
+
+def test_an_answer_that_was_lost_is_not_waited_for(relayed):
+    """The server answers others, and has nothing to do for the session that waits."""
+    relay, database = relayed()
+    with pytest.raises(DatabaseUnavailable, match="cannot be reached"), database.reading() as connection:
+        connection.execute(text("SELECT 1"))
+        relay.deaf.set()
+        connection.execute(text("SELECT 2"))
+    assert len(read_columns(database, raw_prices, DAYS)) == 0
+
+
+def test_a_long_query_is_waited_for(postgres_database, impatient):
+    with postgres_database.reading() as connection:
+        assert connection.execute(text("SELECT pg_sleep(1.5)")).rowcount == 1
+
+
+def test_a_cancelled_read_ends_at_once_and_its_query_too(postgres_database):
+    cancelled = threading.Event()
+    threading.Timer(0.3, cancelled.set).start()
+    statement = text("SELECT pg_sleep(60)")
+    with pytest.raises(ReadCancelled):
+        bulk_postgresql.fetch(postgres_database, None, [statement], cancelled)
+    query = text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+                 " AND state = 'active'")
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        with postgres_database.reading() as connection:
+            if not connection.execute(query).scalar():
+                return
+        time.sleep(0.05)
+    pytest.fail("the server still works at it")
