@@ -1,5 +1,7 @@
 """The rows in which budgets are kept."""
 
+from dataclasses import astuple
+
 from sqlalchemy import Connection, RowMapping, select, text, update
 
 from market_pipeline.budget.limits import PlanTold
@@ -52,7 +54,7 @@ def keep(connection: Connection, account: str, state: State) -> None:
     connection.execute(
         update(request_budgets).where(_COLUMNS.account == account).values(
             granted=list(state.granted),
-            waiting=[[ticket.name, ticket.looks_at, ticket.paced] for ticket in state.waiting],
+            waiting=[astuple(ticket) for ticket in state.waiting],
             cool_down_until=from_microseconds(until) if until else None,
             cool_down_reason=state.cool_down_reason or None,
             month=state.month,

@@ -6,8 +6,10 @@ made from the one before it, which the lock on the budget's row sees to:
 - no `WINDOW` of that clock holds more than `limit` grants. A step back of the clock only lengthens
   waits; after a step forward the clock itself says that the time has passed;
 - nobody is granted anything before `cool_down_until`;
-- turns are given in the order in which callers queued, and each has its place in the window reserved
-  while it waits. Whoever comes late to its own turn may be overtaken, never displaced;
+- turns are given in the order in which callers queued, live ones before those for history, and each has its
+  place in the window reserved while it waits. A caller that is late for its own turn may be overtaken, never
+  displaced. A history request is passed by `MOST_OVERTAKES` live ones at most, so that any number of these
+  leaves history its turns;
 - a caller that was killed holds its place no longer than until it should have looked again.
 """
 
@@ -23,6 +25,8 @@ WINDOW = 60 * SECOND + MARGIN
 # How long a waiting caller sleeps at most before it looks again, and how much later it may come.
 LOOK = 5 * SECOND
 GRACE = 5 * SECOND
+# How many live requests pass one for history at most: about a minute's worth of the smallest plan.
+MOST_OVERTAKES = 5
 # A clock that was stepped back would otherwise turn a pause into an endless one.
 LONGEST_COOL_DOWN = 3_600 * SECOND
 
@@ -32,12 +36,14 @@ class Ticket:
     """A place in the queue, given up if its owner has not looked again by `looks_at` and some seconds.
 
     `paced` is the earliest time that the pace of grants leaves to it, fixed when it queued, so that
-    nobody who overtakes it can move it back.
+    nobody who overtakes it can move it back. `overtaken` counts the live requests that went before it.
     """
 
     name: str
     looks_at: int
     paced: int
+    live: bool = False
+    overtaken: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,22 +72,27 @@ def brought_to(state: State, now: int) -> State:
     )
 
 
-def ahead(state: State, name: str) -> int:
-    """How many wait before the caller with this ticket, or before one who comes now."""
+def ahead(state: State, name: str, live: bool = False) -> int:
+    """Count those that wait before the caller with this ticket, or before one who comes now."""
     names = [ticket.name for ticket in state.waiting]
-    return names.index(name) if name in names else len(names)
+    if name in names:
+        return names.index(name)
+    if not live:
+        return len(names)
+    firm = [place for place, ticket in enumerate(state.waiting, 1) if ticket.live or ticket.overtaken >= MOST_OVERTAKES]
+    return max(firm, default=0)
 
 
-def turn(state: State, limit: int, now: int, name: str) -> int:
+def turn(state: State, limit: int, now: int, name: str, live: bool = False) -> int:
     """When the caller with this ticket, or one who comes now, may send its request; `now` if at once.
 
     `state` must have been brought to `now`.
     """
-    place = ahead(state, name)
-    here = state.waiting[place:place + 1] or (Ticket(name, now, _pace(state, limit, now)),)
+    place = ahead(state, name, live)
+    here = _known(state, name, place) or Ticket(name, now, _pace(state, limit, now, place))
     taken = list(state.granted)
     due = taken[-1] if taken else 0
-    for ticket in (*state.waiting[:place], *here):
+    for ticket in (*state.waiting[:place], here):
         free = taken[-limit] + WINDOW if len(taken) >= limit else 0
         due = max(ticket.paced, due, free, state.cool_down_until)
         # Nobody can be granted a request before now, however long its turn has been due.
@@ -91,10 +102,12 @@ def turn(state: State, limit: int, now: int, name: str) -> int:
     return taken[-1]
 
 
-def granted(state: State, now: int, name: str, credits: int) -> State:
+def granted(state: State, now: int, name: str, credits: int, live: bool = False) -> State:
     """`state` after the caller was granted a request, with its `credits` reserved."""
+    place = ahead(state, name, live)
+    behind = state.waiting[place:] if _known(state, name, place) else _overtaken(state.waiting[place:], live)
     return replace(
-        left(state, name),
+        left(replace(state, waiting=(*state.waiting[:place], *behind)), name),
         granted=(*state.granted, now),
         credits_used=state.credits_used + credits,
     )
@@ -105,13 +118,16 @@ def released(state: State, credits: int) -> State:
     return replace(state, credits_used=max(0, state.credits_used - credits))
 
 
-def queued(state: State, limit: int, now: int, name: str, due: int) -> State:
-    """`state` with the caller, whose turn is `due`, at the end of the queue or where it was already."""
-    place = ahead(state, name)
-    known = state.waiting[place:place + 1]
-    paced = known[0].paced if known else _pace(state, limit, now)
-    ticket = Ticket(name, min(due, now + LOOK), paced)
-    return replace(state, waiting=(*state.waiting[:place], ticket, *state.waiting[place + 1:]))
+def queued(state: State, limit: int, now: int, name: str, due: int, live: bool = False) -> State:
+    """`state` with the caller, whose turn is `due`, at its place in the queue or where it was already."""
+    place = ahead(state, name, live)
+    looks_at = min(due, now + LOOK)
+    if known := _known(state, name, place):
+        here, behind = replace(known, looks_at=looks_at), state.waiting[place + 1:]
+    else:
+        here = Ticket(name, looks_at, _pace(state, limit, now, place), live)
+        behind = _overtaken(state.waiting[place:], live)
+    return replace(state, waiting=(*state.waiting[:place], here, *behind))
 
 
 def left(state: State, name: str) -> State:
@@ -140,9 +156,19 @@ def cooled_down(state: State, until: int, reason: str) -> State:
     return replace(state, cool_down_until=until, cool_down_reason=reason)
 
 
-def _pace(state: State, limit: int, now: int) -> int:
-    """The earliest time that the last grant and the last in the queue leave to one who comes now."""
-    last = [*state.granted[-1:], *(ticket.paced for ticket in state.waiting[-1:])]
+def _known(state: State, name: str, place: int) -> Ticket | None:
+    """The caller's ticket, if it has one at its `place`."""
+    return next((ticket for ticket in state.waiting[place:place + 1] if ticket.name == name), None)
+
+
+def _overtaken(tickets: tuple[Ticket, ...], live: bool) -> tuple[Ticket, ...]:
+    """`tickets` after a caller went before them."""
+    return tuple(replace(ticket, overtaken=ticket.overtaken + live) for ticket in tickets)
+
+
+def _pace(state: State, limit: int, now: int, place: int) -> int:
+    """The earliest time that the last grant and those before `place` leave to one who comes now."""
+    last = [*state.granted[-1:], *(ticket.paced for ticket in state.waiting[:place][-1:])]
     return max([now, *(moment + _spacing(limit) for moment in last)])
 
 

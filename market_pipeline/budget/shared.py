@@ -146,23 +146,24 @@ class SharedBudget:
     def _look(self, caller: _Caller) -> Grant | _Wait:
         """The grant if it is the caller's turn, else its place in the queue is kept."""
         name, endpoint, limit = caller.name, caller.endpoint, self._limits.requests_per_minute
+        live = not credits.is_history(endpoint)
         with self._locked() as turn:
             state, now = turn.state, turn.now
             caller.began = caller.began or now
             self._require_credits(state, endpoint, now)
-            due = rules.turn(state, limit, now, name)
+            due = rules.turn(state, limit, now, name, live)
             if due <= now:
-                turn.state = rules.granted(state, now, name, self._cost)
+                turn.state = rules.granted(state, now, name, self._cost, live)
                 granted_at = from_microseconds(now)
                 ledger.count(turn.connection, self._account, endpoint, granted_at, self._cost)
                 return Grant(endpoint, granted_at, caller.slept)
             wait = (due - now) / SECOND
-            why = wording.why_wait(state, self._account, self._limits, now, name)
+            why = wording.why_wait(state, self._account, self._limits, now, name, live)
             waited = max(caller.slept, (now - caller.began) / SECOND)
             if waited + wait > self._max_wait:
                 verdict = wording.too_long(state, why, now, due, waited, self._max_wait)
                 raise BudgetExhausted(verdict, endpoint=endpoint, retry_after=wait)
-            turn.state = rules.queued(state, limit, now, name, due)
+            turn.state = rules.queued(state, limit, now, name, due, live)
             return _Wait(wait, why)
 
     def _require_credits(self, state: State, endpoint: str, now: int) -> None:

@@ -7,11 +7,11 @@ from market_pipeline.budget.rules import SECOND, State, ahead
 from market_pipeline.storage.types import from_microseconds
 
 
-def why_wait(state: State, account: Account, limits: Limits, now: int, name: str) -> str:
+def why_wait(state: State, account: Account, limits: Limits, now: int, name: str, live: bool) -> str:
     """The reason for which the caller with this ticket, or one who comes now, has to wait."""
     if state.cool_down_until > now:
         return f"nobody may ask before {_time(state.cool_down_until)} ({state.cool_down_reason})"
-    waiting = ahead(state, name)
+    waiting = ahead(state, name, live)
     queue = f" and {waiting} wait ahead" if waiting else ""
     return f"{limits.requests_per_minute} requests a minute are the limit of {account.name}{queue}"
 

@@ -13,7 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from market_pipeline.budget import credits, rules
 from market_pipeline.budget.clock import month_of, next_month
 from market_pipeline.budget.limits import Limits
-from market_pipeline.budget.rules import GRACE, LONGEST_COOL_DOWN, LOOK, MARGIN, SECOND, WINDOW, State
+from market_pipeline.budget.rules import (
+    GRACE, LONGEST_COOL_DOWN, LOOK, MARGIN, MOST_OVERTAKES, SECOND, WINDOW, State, Ticket,
+)
 
 START = 1_795_000_000 * SECOND
 HOUR = 3_600 * SECOND
@@ -59,21 +61,22 @@ class Callers(RuleBasedStateMachine):
             self.state = rules.left(self.state, name)
             self.sleepers.pop(name, None)
             return "no credits"
-        due = rules.turn(self.state, self.limits.requests_per_minute, self.now, name)
+        live = not history
+        due = rules.turn(self.state, self.limits.requests_per_minute, self.now, name, live)
         assert due >= self.now
         if due > self.now:
             limit = self.limits.requests_per_minute
-            self.state = rules.queued(self.state, limit, self.now, name, due)
+            self.state = rules.queued(self.state, limit, self.now, name, due, live)
             self.sleepers[name] = (min(due, self.now + LOOK), history)
             self._wait_is_bounded(due, name)
             return due
         assert self.flowed >= self.paused_until
-        before = [ticket.name for ticket in self.state.waiting[: rules.ahead(self.state, name)]]
+        before = [ticket.name for ticket in self.state.waiting[: rules.ahead(self.state, name, live)]]
         # Only callers whose own turn has come, and who have not looked yet, are overtaken.
         limit = self.limits.requests_per_minute
         assert all(rules.turn(self.state, limit, self.now, other) == self.now for other in before)
         assert len(self.state.granted) + len(before) < limit
-        self.state = rules.granted(self.state, self.now, name, 1)
+        self.state = rules.granted(self.state, self.now, name, 1, live)
         self.sleepers.pop(name, None)
         self.grants.append(self.flowed)
         self.under_way.append((self.now, self.flowed))
@@ -160,6 +163,14 @@ class Callers(RuleBasedStateMachine):
         assert len(names) == len(set(names))
 
 
+    @invariant()
+    def live_callers_wait_behind_live_ones_and_history_that_was_overtaken_often(self):
+        order = [(ticket.live, ticket.overtaken) for ticket in self.state.waiting]
+        for before, after in itertools.combinations(order, 2):
+            assert before[0] or not after[0] or before[1] == MOST_OVERTAKES
+        assert all(overtaken <= MOST_OVERTAKES for _, overtaken in order)
+
+
 TestCallers = pytest.mark.slow(Callers.TestCase)
 TestCallers.settings = settings(
     max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
@@ -201,6 +212,41 @@ def queue_of(state, limit, *names, now=START):
     for name in names:
         state = rules.queued(state, limit, now, name, rules.turn(state, limit, now, name))
     return state
+
+
+def test_a_live_request_goes_before_waiting_history():
+    full = State(granted=(START,))
+    state = queue_of(full, 1, "old", "older")
+    due = rules.turn(state, 1, START, "tick", live=True)
+    assert due == START + WINDOW
+    state = rules.queued(state, 1, START, "tick", due, live=True)
+    assert [ticket.name for ticket in state.waiting] == ["tick", "old", "older"]
+    assert rules.turn(state, 1, START, "old") == START + 2 * WINDOW
+    assert rules.ahead(state, "second tick", live=True) == 1
+
+
+def test_live_requests_without_end_leave_history_its_turns():
+    """One comes every second, where one a minute can be sent."""
+    state, served = queue_of(State(granted=(START,)), 1, "first", "second"), []
+    for second in range(1, 9 * 61 + 1):
+        now = START + second * SECOND
+        state = rules.brought_to(state, now)
+        for ticket in (*state.waiting, Ticket(f"tick {second}", now, now, live=True)):
+            due = rules.turn(state, 1, now, ticket.name, ticket.live)
+            if due <= now:
+                state = rules.granted(state, now, ticket.name, 0, ticket.live)
+                served.append(ticket.name)
+            else:
+                state = rules.queued(state, 1, now, ticket.name, due, ticket.live)
+    assert served == [*(f"tick {n}" for n in range(1, 6)), "first", "second", "tick 6", "tick 7"]
+
+
+def test_a_live_request_that_need_not_wait_passes_history_too():
+    state = queue_of(State(cool_down_until=START + SECOND), 5, "history")
+    for number in range(MOST_OVERTAKES):
+        now = START + SECOND + number * SECOND // 10
+        state = rules.granted(rules.brought_to(state, now), now, f"tick {number}", 0, live=True)
+    assert rules.ahead(state, "one more", live=True) == 1
 
 
 def test_a_burst_is_paced_and_then_waits_for_the_window():
