@@ -3,6 +3,7 @@
 import warnings
 
 import dagster as dg
+from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext  # not public
 
 from market_pipeline.defs.calibration_schedule import build_calibration_schedule
 from market_pipeline.defs.checks import build_checks
@@ -10,8 +11,9 @@ from market_pipeline.defs.detector_calibration import build_detector_calibration
 from market_pipeline.defs.history_check import build_history_checks
 from market_pipeline.defs.identity_check import build_identity_check
 from market_pipeline.defs.io_manager import DatabaseIOManager
-from market_pipeline.defs.jobs import JOBS
+from market_pipeline.defs.jobs import build_jobs
 from market_pipeline.defs.market_overview import build_market_overview
+from market_pipeline.defs.ownership import owner_of
 from market_pipeline.defs.partitions import price_partitions
 from market_pipeline.defs.price_anomalies import build_price_anomalies
 from market_pipeline.defs.price_coverage import build_price_coverage
@@ -25,11 +27,16 @@ from market_pipeline.logs import configure_logging
 from market_pipeline.settings import Settings, load_settings
 
 
-def build_defs(settings: Settings) -> dg.Definitions:
-    """Assets, checks, jobs and schedules for the coins and times that `settings` names."""
+def build_defs(settings: Settings, location: str | None = None) -> dg.Definitions:
+    """Assets, checks, jobs and schedules for the coins and times that `settings` names.
+
+    With the name of its code `location` it takes no notice of the runs of others on the same instance.
+    """
     # Multi-partition mappings and backfill policies are marked beta in Dagster 1.13; this project relies
     # on them knowingly and pins the version. Remove when they are stable.
     warnings.filterwarnings("ignore", category=dg.BetaWarning)
+    owner = owner_of(settings, location)
+    jobs = build_jobs(owner)
     catalogue = settings.catalogue
     partitions = price_partitions(settings.history_start, catalogue.symbols)
     kinds = {"python", "postgres" if settings.database.get_backend_name() == "postgresql" else "sqlite"}
@@ -47,12 +54,12 @@ def build_defs(settings: Settings) -> dg.Definitions:
             build_identity_check(catalogue),
             build_history_checks(catalogue),
         ],
-        jobs=JOBS,
+        jobs=jobs,
         schedules=[
-            *build_schedules(settings.collect_cron, catalogue.symbols),
-            build_calibration_schedule(settings),
+            *build_schedules(settings.collect_cron, catalogue.symbols, owner),
+            build_calibration_schedule(settings, owner),
         ],
-        sensors=[build_repair_sensor(settings)],
+        sensors=[build_repair_sensor(settings, owner, jobs)],
         resources={
             "database": DatabaseResource(),
             "coingecko": CoinGeckoResource(plan=settings.coingecko_plan, base_url=settings.base_url),
@@ -66,4 +73,5 @@ def build_defs(settings: Settings) -> dg.Definitions:
 _settings = load_settings()
 configure_logging(_settings)
 write_events_as_lines()
-defs = build_defs(_settings)
+# The server of the code location knows its name; a command that loads this module has none.
+defs = build_defs(_settings, DefinitionsLoadContext.get().code_location_name)

@@ -96,10 +96,11 @@ class Runs:
         A run that hangs is not waited for without end.
         """
         from market_pipeline.defs.local_runs import unfinished_run
+        from market_pipeline.defs.ownership import owner_of
 
         patience = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < patience:
-            other = unfinished_run(self.instance, job, at_work=True)
+            other = unfinished_run(self.instance, owner_of(self._settings), job, at_work=True)
             if other is None:
                 return
             logger.warning("Waiting for run %s of %s to end", other.run_id[:8], job, extra={"run": other.run_id})

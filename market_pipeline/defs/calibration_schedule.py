@@ -15,6 +15,7 @@ from market_pipeline.defs.calibration_times import MADE_AGAIN, next_as_of
 from market_pipeline.defs.jobs import CALIBRATE_DETECTORS, COMPLETE_DAYS
 from market_pipeline.defs.local_runs import unfinished_run
 from market_pipeline.defs.log_fields import logged_evaluation
+from market_pipeline.defs.ownership import Owner
 from market_pipeline.defs.repair_sensor import REPAIRED_DAYS
 from market_pipeline.defs.resources import current_database
 from market_pipeline.prices.gaps import last_settled_day
@@ -29,7 +30,7 @@ CALIBRATION_CRON = "20 * * * *"
 _AGAIN = "this is looked at again in an hour."
 
 
-def build_calibration_schedule(settings: Settings) -> dg.ScheduleDefinition:
+def build_calibration_schedule(settings: Settings, owner: Owner) -> dg.ScheduleDefinition:
     """The schedule, running as soon as the code location is loaded."""
 
     @dg.schedule(
@@ -43,7 +44,7 @@ def build_calibration_schedule(settings: Settings) -> dg.ScheduleDefinition:
     @logged_evaluation
     def calibration_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
-            reason = _why_not(context.instance, current_database(), settings, utc_now())
+            reason = _why_not(context.instance, owner, current_database(), settings, utc_now())
         except StorageError as error:
             reason = f"Whether there is a calibration cannot be told: {error}"
         # A key of its own for each look, so that a run that failed is followed by another.
@@ -54,7 +55,7 @@ def build_calibration_schedule(settings: Settings) -> dg.ScheduleDefinition:
 
 
 def _why_not(
-    instance: dg.DagsterInstance, database: Database, settings: Settings, now: datetime
+    instance: dg.DagsterInstance, owner: Owner, database: Database, settings: Settings, now: datetime
 ) -> str | None:
     """Why the detectors are not calibrated at `now`, or None."""
     check_schema(database)
@@ -63,9 +64,9 @@ def _why_not(
     if stored and not of_other_versions(database, now - MADE_AGAIN, DETECTOR_VERSION):
         return f"The calibration for the days from {as_of.date()} on is stored."
     for job in (CALIBRATE_DETECTORS, COMPLETE_DAYS):
-        if run := unfinished_run(instance, job):
+        if run := unfinished_run(instance, owner, job):
             return f"Run {run.run_id[:8]} of {job} is {run.status.value.lower()}; {_AGAIN}"
-    return waiting_for(_missing(database, settings, now), completed_on(now.date(), instance))
+    return waiting_for(_missing(database, settings, now), completed_on(now.date(), instance, owner))
 
 
 def waiting_for(missing: Collection[tuple[date, str]], completed: bool) -> str | None:
@@ -79,12 +80,12 @@ def waiting_for(missing: Collection[tuple[date, str]], completed: bool) -> str |
     return None
 
 
-def completed_on(day: date, instance: dg.DagsterInstance) -> bool:
-    """Whether a run of `COMPLETE_DAYS` has ended well on `day` (UTC)."""
+def completed_on(day: date, instance: dg.DagsterInstance, owner: Owner) -> bool:
+    """Whether a run of `owner`'s `COMPLETE_DAYS` has ended well on `day` (UTC)."""
     done = dg.RunsFilter(
         job_name=COMPLETE_DAYS, statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=start_of_day(day)
     )
-    return bool(instance.get_runs(done, limit=1))
+    return any(owner.owns(run) for run in instance.get_runs(done))
 
 
 def _missing(database: Database, settings: Settings, now: datetime) -> list[tuple[date, str]]:

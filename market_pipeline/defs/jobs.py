@@ -1,10 +1,14 @@
 """The jobs that the schedules start: ranges of partitions with the overview, the calibration, and the look
 at the ledger."""
 
+from typing import Any
+
 import dagster as dg
 
 from market_pipeline.defs.detector_calibration import DETECTOR_CALIBRATION
+from market_pipeline.defs.lanes import SHORT_TAGS
 from market_pipeline.defs.market_overview import MARKET_OVERVIEW
+from market_pipeline.defs.ownership import Owner
 from market_pipeline.defs.price_anomalies import PRICE_ANOMALIES
 from market_pipeline.defs.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.raw_prices import RAW_PRICES, REJECTED_PRICES
@@ -19,33 +23,42 @@ ACCOUNT_REQUESTS = "account_requests"
 # Each with all of its checks.
 _PRICES = dg.AssetSelection.assets(RAW_PRICES, REJECTED_PRICES, PRICE_ANOMALIES, MARKET_OVERVIEW)
 
-JOBS = [
-    dg.define_asset_job(
-        TICK,
-        _PRICES,
-        description="Today's prices of all symbols with one request, checks, anomalies and the overview.",
-        tags={"dagster/max_runtime": "600"},
-    ),
-    dg.define_asset_job(
-        COMPLETE_DAYS,
-        # The coverage and its checks look at many days and may need a request; once a day is enough.
-        _PRICES | dg.AssetSelection.assets(PRICE_COVERAGE),
-        description="Past days completed from hourly history, checked, scored and measured again.",
-    ),
-    dg.define_asset_job(
-        SCORE_DAYS,
-        dg.AssetSelection.assets(PRICE_ANOMALIES),
-        description="Anomalies computed again from what is stored; nothing is asked of CoinGecko.",
-    ),
-    dg.define_asset_job(
-        CALIBRATE_DETECTORS,
-        dg.AssetSelection.assets(DETECTOR_CALIBRATION),
-        description="What is usual, learned from the last 90 days for the days from the coming midnight on.",
-    ),
-    dg.define_asset_job(
-        ACCOUNT_REQUESTS,
-        dg.AssetSelection.assets(REQUEST_LEDGER),
-        description="What the last hour's requests cost and what is left of the plan; asks CoinGecko nothing.",
-        tags={"dagster/max_runtime": "600"},
-    ),
-]
+_AT_MOST_TEN_MINUTES = {"dagster/max_runtime": "600"}
+
+
+# Dagster has no public name for what define_asset_job returns.
+def build_jobs(owner: Owner) -> list[Any]:
+    """Define the jobs; their runs carry the tags of `owner`."""
+    return [
+        dg.define_asset_job(
+            TICK,
+            _PRICES,
+            description="Today's prices of all symbols with one request, checks, anomalies and the overview.",
+            tags={**owner.tags, **_AT_MOST_TEN_MINUTES},
+        ),
+        dg.define_asset_job(
+            COMPLETE_DAYS,
+            # The coverage and its checks look at many days and may need a request; once a day is enough.
+            _PRICES | dg.AssetSelection.assets(PRICE_COVERAGE),
+            description="Past days completed from hourly history, checked, scored and measured again.",
+            tags=owner.tags,
+        ),
+        dg.define_asset_job(
+            SCORE_DAYS,
+            dg.AssetSelection.assets(PRICE_ANOMALIES),
+            description="Anomalies computed again from what is stored; nothing is asked of CoinGecko.",
+            tags=owner.tags,
+        ),
+        dg.define_asset_job(
+            CALIBRATE_DETECTORS,
+            dg.AssetSelection.assets(DETECTOR_CALIBRATION),
+            description="What is usual, learned from the last 90 days for the days from the coming midnight on.",
+            tags={**owner.tags, **SHORT_TAGS},
+        ),
+        dg.define_asset_job(
+            ACCOUNT_REQUESTS,
+            dg.AssetSelection.assets(REQUEST_LEDGER),
+            description="What the last hour's requests cost and what is left of the plan; asks CoinGecko nothing.",
+            tags={**owner.tags, **SHORT_TAGS, **_AT_MOST_TEN_MINUTES},
+        ),
+    ]

@@ -10,6 +10,8 @@ from datetime import timedelta
 import dagster as dg
 
 from market_pipeline.clock import utc_now
+from market_pipeline.defs.lanes import BACKGROUND, LANE
+from market_pipeline.defs.ownership import Owner
 
 PROCESS = "market_pipeline/process"
 
@@ -25,13 +27,14 @@ _AT_WORK = [
 
 def process_tags() -> dict[str, str]:
     """Run tags that name this process. Dagster shall not retry such a run: its command is run again."""
-    return {PROCESS: f"{socket.gethostname()}:{os.getpid()}", "dagster/max_retries": "0"}
+    process = f"{socket.gethostname()}:{os.getpid()}"
+    return {PROCESS: process, "dagster/max_retries": "0", LANE: BACKGROUND}
 
 
 def unfinished_run(
-    instance: dg.DagsterInstance, job: str, *, at_work: bool = False
+    instance: dg.DagsterInstance, owner: Owner, job: str, *, at_work: bool = False
 ) -> dg.DagsterRun | None:
-    """A run of `job` that has not ended, with `at_work` one that has begun or was created just now.
+    """A run of `owner`'s `job` that has not ended, with `at_work` one that has begun or was created just now.
 
     One that waits for longer may wait for a daemon that nobody has started. Runs of dead processes are
     ended first.
@@ -39,7 +42,8 @@ def unfinished_run(
     since = utc_now() - _SOON if at_work else None
     waiting = dg.RunsFilter(job_name=job, statuses=_WAITING, created_after=since)
     begun = dg.RunsFilter(job_name=job, statuses=_AT_WORK)
-    runs = [*instance.get_runs(begun), *instance.get_runs(waiting)]
+    found = [*instance.get_runs(begun), *instance.get_runs(waiting)]
+    runs = [run for run in found if owner.owns(run)]
     dead = [run for run in runs if _is_dead(run.tags)]
     for run in dead:
         instance.report_run_failed(run, "The process of this run was killed. What it had stored is kept.")

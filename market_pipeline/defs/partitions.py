@@ -9,6 +9,9 @@ from datetime import date
 import dagster as dg
 
 from market_pipeline.anomalies import LEAD_DAYS
+from market_pipeline.logs import get_logger
+
+logger = get_logger(__name__)
 
 DAY = "day"
 SYMBOL = "symbol"
@@ -58,6 +61,25 @@ def days_of(keys: Iterable[str]) -> list[tuple[date, str]]:
         dimensions = key.keys_by_dimension
         pairs.append((date.fromisoformat(dimensions[DAY]), dimensions[SYMBOL]))
     return pairs
+
+
+def wanted_days(context: dg.AssetExecutionContext, symbols: Sequence[str]) -> list[tuple[date, str]]:
+    """The (day, symbol) pairs that a run is over; none, which is logged, if its partitions no longer exist.
+
+    A run that was queued keeps its range while `symbols`, those of now, may have changed.
+    """
+    try:
+        wanted = [(day, symbol) for day, symbol in days_of(context.partition_keys) if symbol in symbols]
+    except dg.DagsterInvalidInvocationError:
+        wanted = []
+    if not wanted:
+        tags = context.run.tags
+        partitions = " to ".join(tags[tag] for tag in (RANGE_START, RANGE_END, "dagster/partition") if tag in tags)
+        logger.warning(
+            "Not all partitions of %s exist any more: MARKET_SYMBOLS or HISTORY_START has changed since this run was "
+            "queued. It collects nothing; the next one collects %s", partitions, ", ".join(symbols),
+        )
+    return wanted
 
 
 def range_tags(first: date, last: date, symbols: Sequence[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from market_pipeline.defs.collecting import collect_and_fill
 from market_pipeline.defs.failures import collection_failure
 from market_pipeline.defs.log_fields import logged_step
 from market_pipeline.defs.metadata import GROUP, OWNERS, table_metadata
-from market_pipeline.defs.partitions import SINGLE_RUN, days_of, partition_key
+from market_pipeline.defs.partitions import SINGLE_RUN, partition_key, wanted_days
 from market_pipeline.defs.price_metadata import (
     Metadata,
     materialization,
@@ -45,7 +45,9 @@ def build_raw_prices(
     def collect_prices(
         context: dg.AssetExecutionContext, coingecko: CoinGeckoResource, database: DatabaseResource
     ) -> Iterator[dg.Output[Columns]]:
-        wanted = days_of(context.partition_keys)
+        wanted = wanted_days(context, catalogue.symbols)
+        if not wanted:
+            return
         store = database.database()
         check_schema(store)
         with coingecko.client() as client:
@@ -79,6 +81,8 @@ def _outs(kinds: set[str]) -> dict[str, dg.AssetOut]:
             group_name=GROUP,
             owners=OWNERS,
             kinds=kinds,
+            # A run whose partitions have gone brings nothing, and what follows it is skipped.
+            is_required=False,
         ),
         REJECTED_PRICES: dg.AssetOut(
             description="Quarantine: points that were refused before they reached `raw_prices`, with the reason and "
@@ -87,6 +91,8 @@ def _outs(kinds: set[str]) -> dict[str, dg.AssetOut]:
             group_name=GROUP,
             owners=OWNERS,
             kinds=kinds,
+            # A run whose partitions have gone brings nothing, and what follows it is skipped.
+            is_required=False,
         ),
     }
 

@@ -4,7 +4,9 @@ It looks at what the stored prices lack and starts one run at a time, the newest
 has anomalies computed again that depend on what came. What it decides is in `repair_decision`.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta, timezone
+from typing import Any
 
 import dagster as dg
 
@@ -13,10 +15,11 @@ from market_pipeline.budget.status import budget_status
 from market_pipeline.budget.wiring import account_of, limits_now, live_reserve
 from market_pipeline.clock import iso, utc_now
 from market_pipeline.defs.calibration_times import MADE_AGAIN
-from market_pipeline.defs.jobs import COMPLETE_DAYS, JOBS, SCORE_DAYS
+from market_pipeline.defs.jobs import COMPLETE_DAYS, SCORE_DAYS
 from market_pipeline.defs.local_runs import unfinished_run
 from market_pipeline.defs.log_fields import logged_evaluation
 from market_pipeline.defs.outdated import outdated_days
+from market_pipeline.defs.ownership import Owner
 from market_pipeline.defs.repair_decision import AFTER_SUCCESS, PastRun, Situation, next_run
 from market_pipeline.defs.resources import current_database
 from market_pipeline.prices.gaps import last_settled_day
@@ -31,12 +34,12 @@ REPAIRED_DAYS = 30
 _LOOK_ANYWAY = timedelta(hours=1)
 
 
-def build_repair_sensor(settings: Settings) -> dg.SensorDefinition:
-    """The sensor, running as soon as the code location is loaded."""
+def build_repair_sensor(settings: Settings, owner: Owner, jobs: Sequence[Any]) -> dg.SensorDefinition:
+    """The sensor, running as soon as the code location is loaded; it starts two of `jobs`."""
 
     @dg.sensor(
         name="repair_sensor",
-        jobs=[job for job in JOBS if job.name in (COMPLETE_DAYS, SCORE_DAYS)],
+        jobs=[job for job in jobs if job.name in (COMPLETE_DAYS, SCORE_DAYS)],
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Completes the last {REPAIRED_DAYS} days wherever prices are missing, one run at a "
@@ -45,13 +48,13 @@ def build_repair_sensor(settings: Settings) -> dg.SensorDefinition:
     @logged_evaluation
     def repair_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         for job in (COMPLETE_DAYS, SCORE_DAYS):
-            if run := unfinished_run(context.instance, job):
+            if run := unfinished_run(context.instance, owner, job):
                 return dg.SkipReason(
                     f"Run {run.run_id[:8]} of {job} is {run.status.value.lower()}; what it leaves is looked "
                     "at when it has ended. If it hangs, terminate it in the UI."
                 )
         try:
-            return _look(context, settings, current_database(), utc_now())
+            return _look(context, settings, owner, current_database(), utc_now())
         except StorageError as error:
             return dg.SkipReason(f"What is missing cannot be told: {error}")
 
@@ -59,7 +62,7 @@ def build_repair_sensor(settings: Settings) -> dg.SensorDefinition:
 
 
 def _look(
-    context: dg.SensorEvaluationContext, settings: Settings, database: Database, now: datetime
+    context: dg.SensorEvaluationContext, settings: Settings, owner: Owner, database: Database, now: datetime
 ) -> dg.RunRequest | dg.SkipReason:
     """The next run, or why there is none; the cursor remembers when nothing was missing."""
     # It brings NumPy, which loading the code location can do without.
@@ -67,7 +70,7 @@ def _look(
 
     last = last_settled_day(now)
     first = max(settings.history_start, last - timedelta(days=REPAIRED_DAYS - 1))
-    past = _past_runs(context.instance, now)
+    past = _past_runs(context.instance, owner, now)
     state = f"{first} {last} {DETECTOR_VERSION} {past[0].run_id if past else ''}"
     quiet = f"Nothing was missing from {first} to {last}"
     if _seen(context.cursor, state, now):
@@ -105,14 +108,14 @@ def _every_day(settings: Settings, first: date, last: date) -> list[tuple[date, 
     return [(day, part.symbol) for part in slices for day in part.days]
 
 
-def _past_runs(instance: dg.DagsterInstance, now: datetime) -> list[PastRun]:
-    """The runs of both jobs that ended lately, newest first."""
+def _past_runs(instance: dg.DagsterInstance, owner: Owner, now: datetime) -> list[PastRun]:
+    """The runs of `owner`'s two jobs that ended lately, newest first."""
     ended = [
         PastRun.of(record.dagster_run, datetime.fromtimestamp(record.end_time, timezone.utc))
         for job in (COMPLETE_DAYS, SCORE_DAYS)
         for record in instance.get_run_records(
             dg.RunsFilter(job_name=job, updated_after=now - AFTER_SUCCESS), limit=100
         )
-        if record.end_time
+        if record.end_time and owner.owns(record.dagster_run)
     ]
     return sorted(ended, key=lambda run: run.ended, reverse=True)

@@ -4,13 +4,15 @@ All are safe to repeat. What they decide is in pure functions; only the question
 previous run still goes needs the instance.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 
 import dagster as dg
 
 from market_pipeline.clock import DAY
 from market_pipeline.defs.jobs import ACCOUNT_REQUESTS, COMPLETE_DAYS, TICK
+from market_pipeline.defs.lanes import LIVE_TAGS
+from market_pipeline.defs.ownership import Owner, own_runs
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, first_day, range_tags
 
 # CoinGecko publishes the last completed UTC day at 00:35 and its caches expire at 00:40.
@@ -30,7 +32,9 @@ _UNFINISHED = [
 def tick_request(scheduled: datetime, symbols: Sequence[str]) -> dg.RunRequest:
     """One run over the day of `scheduled` (aware UTC) for all symbols."""
     day = scheduled.date()
-    return dg.RunRequest(run_key=scheduled.isoformat(), tags=range_tags(day, day, symbols))
+    return dg.RunRequest(
+        run_key=scheduled.isoformat(), tags={**range_tags(day, day, symbols), **LIVE_TAGS}
+    )
 
 
 def completion_request(
@@ -57,19 +61,35 @@ def _next_day(last: dg.DagsterRun | None) -> date | None:
     return first_day(last.tags[RANGE_START])
 
 
-def skip_reason(job: str, unfinished: Sequence[dg.DagsterRun]) -> str | None:
+def skip_reason(job: str, unfinished: Iterable[dg.DagsterRun]) -> str | None:
     """Why `job` is not started now, or None if nothing keeps it."""
-    if not unfinished:
-        return None
-    run = unfinished[0]
-    return (
+    run = next(iter(unfinished), None)
+    return None if run is None else (
         f"Run {run.run_id[:8]} of {job} is still {run.status.value.lower()}; this one is left out, the next makes up "
         "for it. If it hangs, terminate it in the UI."
     )
 
 
-def build_schedules(collect_cron: str, symbols: Sequence[str]) -> list[dg.ScheduleDefinition]:
+def in_the_way(unfinished: Iterable[dg.DagsterRun], tick: dg.RunRequest) -> Iterator[dg.DagsterRun]:
+    """Those for which `tick` is left out: at work, or queued for the same partitions, whose prices it will bring.
+
+    A tick of yesterday that is queued still does not bring those of today.
+    """
+    for run in unfinished:
+        same = all(run.tags.get(tag) == tick.tags[tag] for tag in (RANGE_START, RANGE_END))
+        if same or run.status is not dg.DagsterRunStatus.QUEUED:
+            yield run
+
+
+def build_schedules(
+    collect_cron: str, symbols: Sequence[str], owner: Owner
+) -> list[dg.ScheduleDefinition]:
     """The schedules, running as soon as the code location is loaded."""
+
+    def runs(
+        context: dg.ScheduleEvaluationContext, job: str, statuses: Sequence[dg.DagsterRunStatus] = ()
+    ) -> Iterator[dg.DagsterRun]:
+        return (record.dagster_run for record in own_runs(context.instance, owner, job, statuses))
 
     @dg.schedule(
         name="tick_schedule",
@@ -80,8 +100,9 @@ def build_schedules(collect_cron: str, symbols: Sequence[str]) -> list[dg.Schedu
         description="Collects today's prices of all symbols with one request.",
     )
     def tick_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        reason = skip_reason(TICK, _unfinished(context, TICK))
-        return dg.SkipReason(reason) if reason else tick_request(context.scheduled_execution_time, symbols)
+        request = tick_request(context.scheduled_execution_time, symbols)
+        reason = skip_reason(TICK, in_the_way(runs(context, TICK, _UNFINISHED), request))
+        return dg.SkipReason(reason) if reason else request
 
     @dg.schedule(
         name="completion_schedule",
@@ -92,14 +113,10 @@ def build_schedules(collect_cron: str, symbols: Sequence[str]) -> list[dg.Schedu
         description="Completes yesterday from hourly history, one request a symbol.",
     )
     def completion_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        reason = skip_reason(COMPLETE_DAYS, _unfinished(context, COMPLETE_DAYS))
-        return (
-            dg.SkipReason(reason)
-            if reason
-            else completion_request(
-                context.scheduled_execution_time, symbols, _latest(context, COMPLETE_DAYS)
-            )
-        )
+        if reason := skip_reason(COMPLETE_DAYS, runs(context, COMPLETE_DAYS, _UNFINISHED)):
+            return dg.SkipReason(reason)
+        last = next(runs(context, COMPLETE_DAYS), None)
+        return completion_request(context.scheduled_execution_time, symbols, last)
 
     ledger_schedule = dg.ScheduleDefinition(
         name="ledger_schedule",
@@ -110,11 +127,3 @@ def build_schedules(collect_cron: str, symbols: Sequence[str]) -> list[dg.Schedu
         description="Shows what the last hour's requests were and cost.",
     )
     return [tick_schedule, completion_schedule, ledger_schedule]
-
-
-def _latest(context: dg.ScheduleEvaluationContext, job: str) -> dg.DagsterRun | None:
-    return next(iter(context.instance.get_runs(dg.RunsFilter(job_name=job), limit=1)), None)
-
-
-def _unfinished(context: dg.ScheduleEvaluationContext, job: str) -> Sequence[dg.DagsterRun]:
-    return context.instance.get_runs(dg.RunsFilter(job_name=job, statuses=_UNFINISHED), limit=1)

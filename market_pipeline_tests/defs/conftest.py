@@ -2,6 +2,7 @@
 a simulated CoinGecko behind a real socket."""
 
 import shutil
+import sys
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -9,6 +10,10 @@ from typing import Any
 
 import dagster as dg
 import pytest
+# Where a run comes from has no public types.
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from sqlalchemy import select
 
 from market_pipeline.clock import utc_now
@@ -22,6 +27,13 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.symbols import KNOWN_COINS
 
 PROJECT = Path(__file__).parents[2]
+
+
+def served_job(name: str) -> dict[str, Any]:
+    """Arguments of `create_run_for_job` for a job of a code location that is being served; queued runs need it."""
+    place = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("market_pipeline"), "__repository__")
+    code = RepositoryPythonOrigin(sys.executable, ModuleCodePointer("market_pipeline.definitions", "defs"))
+    return {"remote_job_origin": RemoteJobOrigin(place, name), "job_code_origin": JobPythonOrigin(name, code)}
 
 
 class World:

@@ -11,6 +11,7 @@ from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.clock import start_of_day, utc_now
 from market_pipeline.defs.calibration_schedule import completed_on, waiting_for
+from market_pipeline.defs.ownership import owner_of
 from market_pipeline.defs.calibration_times import next_as_of
 from market_pipeline.storage import tables
 from market_pipeline.storage.calibrations import save, stored_document
@@ -156,10 +157,11 @@ def test_what_the_source_does_not_give_is_not_waited_for_all_day(short):
     assert waiting_for(missing, completed=False)
     assert waiting_for(missing, completed=True) is None
     assert waiting_for([], completed=False) is None
-    assert not completed_on(short.today, short.instance)
+    owner = owner_of(short.settings)
+    assert not completed_on(short.today, short.instance, owner)
     assert short.complete(short.days_ago(1), short.days_ago(1)).success
-    assert completed_on(short.today, short.instance)
-    assert not completed_on(short.today + timedelta(days=1), short.instance)
+    assert completed_on(short.today, short.instance, owner)
+    assert not completed_on(short.today + timedelta(days=1), short.instance, owner)
 
 
 def test_a_database_without_tables_is_told_with_the_remedy(world_of, tmp_path):

@@ -10,6 +10,7 @@ from sqlalchemy import and_, delete
 from market_pipeline.budget.status import BudgetStatus
 from market_pipeline.clock import start_of_day, utc_now
 from market_pipeline.defs.local_runs import PROCESS, unfinished_run
+from market_pipeline.defs.ownership import owner_of
 from market_pipeline.defs.outdated import outdated, outdated_days
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, range_tags
 from market_pipeline.defs.repair_decision import PastRun, Situation, next_run
@@ -165,11 +166,11 @@ def test_a_run_whose_process_was_killed_is_not_waited_for(sensed, dead_process):
 def test_a_run_that_was_created_just_now_is_at_work_and_one_that_waits_for_long_is_not(world):
     """The command that fills lets the sensor's run go first, but waits for no daemon that is not there."""
     run = world.instance.create_run_for_job(world.defs.resolve_job_def("complete_days"))
-    assert unfinished_run(world.instance, "complete_days", at_work=True).run_id == run.run_id
+    assert unfinished_run(world.instance, owner_of(world.settings), "complete_days", at_work=True).run_id == run.run_id
     with time_machine.travel(utc_now() + timedelta(minutes=3)):
-        assert unfinished_run(world.instance, "complete_days", at_work=True) is None
-        assert unfinished_run(world.instance, "complete_days").run_id == run.run_id
-    assert unfinished_run(world.instance, "score_days", at_work=True) is None
+        assert unfinished_run(world.instance, owner_of(world.settings), "complete_days", at_work=True) is None
+        assert unfinished_run(world.instance, owner_of(world.settings), "complete_days").run_id == run.run_id
+    assert unfinished_run(world.instance, owner_of(world.settings), "score_days", at_work=True) is None
 
 
 @pytest.fixture
