@@ -54,8 +54,17 @@ def examine_instance(subject: Subject) -> Iterator[Finding]:
             "dagster instance", f"{subject.home} cannot be opened: {why}",
             f"Correct {subject.home / 'dagster.yaml'}, or move the folder away and start with `make run`.",
         )
-    else:
-        yield ok("dagster instance", f"opened, {runs} runs", runs=runs)
+        return
+    from market_pipeline.defs.lanes import LanedRunCoordinator
+
+    if not isinstance(subject.instance.run_coordinator, LanedRunCoordinator):
+        yield warn(
+            "dagster instance", f"opened, {runs} runs; history that is queued keeps ticks waiting",
+            f"Copy run_coordinator and concurrency from the project's dagster.yaml to {subject.home / 'dagster.yaml'}.",
+            runs=runs,
+        )
+        return
+    yield ok("dagster instance", f"opened, {runs} runs", runs=runs)
 
 
 def _was_used(home: Path) -> bool:

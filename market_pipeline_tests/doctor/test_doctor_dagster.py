@@ -121,6 +121,10 @@ def test_an_instance_opens_or_says_why_not(home, set_up, only, monkeypatch):
     list(examine_home(subject))
     assert only(examine_instance, subject).status == "ok"
     subject.instance.dispose()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    finding = only(examine_instance, subject)
+    assert finding.status == "warn" and "keeps ticks waiting" in finding.detail
+    subject.instance.dispose()
     (home / "dagster.yaml").write_text("storage:\n  postgres:\n    postgres_url: {env: NOT_SET_AT_ALL}\n")
     finding = only(examine_instance, subject)
     assert finding.status == "fail" and "cannot be opened" in finding.detail
