@@ -17,10 +17,10 @@ api: .venv/run.stamp
 migrate: .venv/run.stamp
 	@$(BIN)/market-pipeline migrate
 
-# make backfill FROM=2026-01-01 TO=2026-06-30 [SYMBOLS=BTC,ETH] [DRY_RUN=1] [YES=1]
+# make backfill FROM=2026-01-01 TO=2026-06-30 [SYMBOLS=BTC,ETH] [DRY_RUN=1] [AGAIN=1] [YES=1]
 backfill: .venv/run.stamp
 	@$(BIN)/market-pipeline backfill --from '$(FROM)' --to '$(TO)' \
-		$(if $(SYMBOLS),--symbols '$(SYMBOLS)') $(if $(DRY_RUN),--dry-run) $(if $(YES),--yes)
+		$(if $(SYMBOLS),--symbols '$(SYMBOLS)') $(if $(DRY_RUN),--dry-run) $(if $(AGAIN),--again) $(if $(YES),--yes)
 
 # make chart SYMBOL=BTC FROM=2026-10-01 TO=2026-10-08 OUT=chart.png
 chart: .venv/run.stamp

@@ -10,7 +10,7 @@ from market_pipeline.clock import DAY, iso
 from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.slices import Slice
-from market_pipeline.storage.completeness import lacking
+from market_pipeline.storage.completeness import gappy
 from market_pipeline.storage.coverage import DayCoverage, day_coverage
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.source_gaps import remembered
@@ -50,7 +50,7 @@ def coverage_of(database: Database, coin: Coin, asked: AskedDays, now: datetime)
         part = Slice(coin.symbol, oldest, last)
         covered = day_coverage(database, [part])[::-1]
         past = [one for one in covered if one.day <= settled]
-        missing = {day for day, _ in lacking(database, Catalogue([coin]), past)}
+        missing = {one.day for one in gappy(database, Catalogue([coin]), past, now) if not one.explained}
         gaps = remembered(database, [coin], part.start, part.end)
     return document | {
         "days": [_day(one, None if one.day > settled else one.day not in missing) for one in covered],
@@ -74,5 +74,6 @@ def _day(covered: DayCoverage, complete: bool | None) -> dict[str, Any]:
 def _gap(absence: Absence) -> dict[str, Any]:
     return {
         "start": iso(absence.span.start), "end": iso(absence.span.end), "evidence": absence.evidence,
-        "found_at": iso(absence.found_at),
+        "found_at": iso(absence.found_at), "first_found_at": iso(absence.since), "proven": absence.proven,
+        "ask_again_at": iso(absence.ask_again_at) if absence.ask_again_at else None,
     }

@@ -53,12 +53,17 @@ class DayDocument(BaseModel):
 
 
 class SourceGap(BaseModel):
-    """A stretch of which the source itself has no prices."""
+    """A stretch for which the source gave no prices when it was asked."""
 
     start: datetime = Field(description="First instant without a price, UTC.")
     end: datetime = Field(description="When prices begin again, UTC.")
     evidence: str = Field(description="The request and what its answer held.")
     found_at: datetime = Field(description="When the source was last asked, UTC.")
+    first_found_at: datetime = Field(description="When it first gave no prices, UTC.")
+    proven: bool = Field(
+        description="Whether the answer covered the time; if not, the days lack prices that may still come."
+    )
+    ask_again_at: datetime | None = Field(description="When it is to be asked again, UTC; null for at once.")
 
 
 _DAY: dict[str, Any] = {
@@ -79,7 +84,7 @@ class CoverageDocument(BaseModel):
     to: date = Field(description="Last day of this answer.")
     days: list[DayDocument] = Field(description="Every day of the answer, the newest first.")
     incomplete_days: list[date] = Field(description="The days that lack prices which the source may have.")
-    source_gaps: list[SourceGap] = Field(description="Where the source itself has no prices, by time.")
+    source_gaps: list[SourceGap] = Field(description="Where the source gave no prices when it was asked, by time.")
     next_to: date | None = Field(
         description="Where more days were asked for than one answer has: `to` of the answer that goes on."
     )

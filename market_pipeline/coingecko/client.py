@@ -140,7 +140,7 @@ class CoinGeckoClient:
 
         CoinGecko picks the spacing: hourly for 1 to 90 days in the past, daily beyond. The points
         come as the server sent them: out of order, doubled or outside the range. An empty tuple is
-        CoinGecko's word that it has no prices there, e.g. before the coin existed.
+        an answer without prices: before the coin existed, or by mistake.
         """
         if not start < end:
             raise ValueError(f"the range of {coin_id} must end after it starts: {start} to {end}")

@@ -1,7 +1,8 @@
 """`market-pipeline backfill`: bring past days up to date, after saying what that takes.
 
 What is missing is measured from the stored prices, before the plan and again before each run: it can
-be interrupted and started again at any time, and what is complete is never asked for.
+be interrupted and started again at any time, and what is complete is never asked for. For what CoinGecko gave no
+prices it is asked again in due time, or at once with `--again`.
 """
 
 import argparse
@@ -28,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", dest="last", type=day, required=True, metavar="DATE", help="last UTC day")
     parser.add_argument("--symbols", default="", metavar="A,B", help="only these (default: all collected)")
     parser.add_argument("--dry-run", action="store_true", help="say what it would take and stop")
+    parser.add_argument(
+        "--again", action="store_true", help="ask now for what CoinGecko was asked before and gave no prices"
+    )
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
@@ -42,7 +46,7 @@ def day(text: str) -> date:
 
 
 def execute(options: argparse.Namespace) -> int:
-    """0 if nothing is missing in the end, 1 if something is, 130 after Ctrl-C."""
+    """0 if all is stored or proven to be absent in the end, 1 if not, 130 after Ctrl-C."""
     settings = load_settings()
     configure_logging(settings)
     say(f"DAGSTER_HOME is {current_home()}.")
@@ -54,10 +58,10 @@ def execute(options: argparse.Namespace) -> int:
         return 0
     missing = work.missing(work.span.first, work.span.last)
     plan = Plan(len(missing), work.repairs(missing), _budget(settings, work.database))
-    if not plan.repairs:
-        report(work)
     for line in plan.lines() if plan.repairs else ():
         say(line)
+    if options.dry_run and not plan.repairs:
+        report(work)
     if options.dry_run or (plan.repairs and not confirmed(options.yes)):
         return 0
     return complete(work, plan)
@@ -72,7 +76,7 @@ def _work(settings: Settings, options: argparse.Namespace) -> Backfill:
     database = Database(settings.database, settings.catalogue.ids)
     # It may be the first command of all.
     migrate(database)
-    return Backfill(settings, database, catalogue, span, lambda: oldest_day(reach, utc_now()))
+    return Backfill(settings, database, catalogue, span, lambda: oldest_day(reach, utc_now()), options.again)
 
 
 def _chosen(catalogue: Catalogue, text: str) -> Catalogue:

@@ -8,16 +8,15 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from market_pipeline.anomalies import LEAD_DAYS
-from market_pipeline.clock import DAY, start_of_day, utc_now
+from market_pipeline.clock import DAY, utc_now
 from market_pipeline.commands.backfill_plan import Plan, Span, counted
 from market_pipeline.commands.confirm import say
 from market_pipeline.logs import get_logger
 from market_pipeline.prices.repairs import Repair, plan_repairs
 from market_pipeline.settings import Settings
-from market_pipeline.storage.completeness import incomplete_days
+from market_pipeline.storage.completeness import GappyDay, gappy_days, stretches
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.exclusive import exclusive
-from market_pipeline.storage.source_gaps import known_gaps
 from market_pipeline.symbols import Catalogue
 
 if TYPE_CHECKING:
@@ -26,6 +25,10 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
+_SHOWN = 10
+_ASKS_AGAIN = (
+    "the repair sensor (days of the last 90) or this command asks again; --again (AGAIN=1 with make) asks now"
+)
 _RESUME = "What is stored stays; the same command goes on from there."
 
 
@@ -34,7 +37,8 @@ class Backfill:
     """What is to be complete: the days of `span` of the coins of `catalogue`.
 
     `oldest` tells the oldest day that CoinGecko still shows in full, None if there is no limit: it
-    moves on while a long backfill is at work.
+    moves on while a long backfill is at work. With `again` CoinGecko is asked for every gap, whenever it was
+    asked last.
     """
 
     settings: Settings
@@ -42,15 +46,18 @@ class Backfill:
     catalogue: Catalogue
     span: Span
     oldest: Callable[[], date | None]
+    again: bool = False
 
     def missing(self, first: date, last: date, symbols: Sequence[str] = ()) -> list[tuple[date, str]]:
-        """The days of `first`..`last` that can be completed and are not, as they are stored now.
+        """The days of `first`..`last` to ask for, of `symbols` or of all coins of the backfill."""
+        gaps = self.gaps(first, last, symbols)
+        return [(one.day, one.symbol) for one in gaps if one.due or self.again]
 
-        Of `symbols`, or of all coins of the backfill.
-        """
+    def gaps(self, first: date, last: date, symbols: Sequence[str] = ()) -> list[GappyDay]:
+        """The days of `first`..`last` within reach that have gaps, as they are stored now."""
         coins = [coin for coin in self.catalogue if coin.symbol in symbols] if symbols else [*self.catalogue]
         reachable = max(first, self.oldest() or first)
-        return incomplete_days(self.database, Catalogue(coins), reachable, last, utc_now())
+        return gappy_days(self.database, Catalogue(coins), reachable, last, utc_now())
 
     def repairs(self, days: list[tuple[date, str]]) -> list[Repair]:
         return plan_repairs(days, self.settings.catalogue.symbols)
@@ -60,7 +67,7 @@ class Backfill:
 
 
 def complete(work: Backfill, plan: Plan) -> int:
-    """Execute `plan`; 0 if nothing is missing afterwards, 1 if something is, 130 after Ctrl-C."""
+    """Execute `plan`; 0 if all is stored or proven to be absent afterwards, 1 if not, 130 after Ctrl-C."""
     from market_pipeline.commands.dagster_runs import recorded_runs
     from market_pipeline.commands.progress import RunProgress
 
@@ -81,7 +88,7 @@ def complete(work: Backfill, plan: Plan) -> int:
     if failure:
         say(f"Stopped: {failure.rstrip('.')}. {_RESUME}")
         return 1
-    return report(work) if plan.repairs else 0
+    return report(work)
 
 
 def _collect(work: Backfill, plan: Plan, runs: "Runs", progress: "RunProgress") -> str | None:
@@ -132,15 +139,22 @@ def _score(work: Backfill, runs: "Runs") -> str | None:
 
 
 def report(work: Backfill) -> int:
-    """Say what is still missing and what the source itself does not have; 1 if something is missing."""
-    left = Counter(symbol for _, symbol in work.missing(work.span.first, work.span.last))
+    """Say what is stored and what is not; 1 if anything is missing that is not proven to be absent."""
+    gaps = work.gaps(work.span.first, work.span.last)
+    if not gaps:
+        say(f"Everything {work} is stored.")
+        return 0
+    left = Counter(one.symbol for one in gaps if not one.explained)
     if left:
         lacking = ", ".join(f"{symbol} {counted(days, 'day')}" for symbol, days in left.items())
         say(f"CoinGecko answered without all prices of {lacking}; rejected_prices and the checks tell more.")
-        return 1
-    say(f"Everything {work} is stored.")
-    start, end = start_of_day(work.span.first), start_of_day(work.span.last) + DAY
-    for symbol, absences in known_gaps(work.database, work.catalogue, start, end).items():
-        where = f"{symbol} in {counted(len(absences), 'stretch', 'stretches')} of this"
-        say(f"CoinGecko itself has no prices of {where}; source_gaps holds the evidence.")
-    return 0
+    else:
+        say(f"Everything {work} that CoinGecko has is stored.")
+    if silent := stretches(gaps):
+        say(f"For {counted(len(silent), 'stretch', 'stretches')} CoinGecko gave no prices when it was asked:")
+        for absence in silent[:_SHOWN]:
+            say(f"  {absence}")
+        if len(silent) > _SHOWN:
+            say(f"  and {len(silent) - _SHOWN:,} more; source_gaps holds them all.")
+        say(f"When a time named has come, {_ASKS_AGAIN}.")
+    return 1 if left else 0

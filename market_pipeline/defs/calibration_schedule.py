@@ -89,10 +89,10 @@ def completed_on(day: date, instance: dg.DagsterInstance, owner: Owner) -> bool:
 
 
 def _missing(database: Database, settings: Settings, now: datetime) -> list[tuple[date, str]]:
-    """What lacks prices of the days that complete themselves."""
+    """The days that complete themselves and lack prices for which CoinGecko is to be asked now."""
     # It brings NumPy, which loading the code location can do without.
-    from market_pipeline.storage.completeness import incomplete_days
+    from market_pipeline.storage.completeness import due_days
 
     last = last_settled_day(now)
     first = max(settings.history_start, last - timedelta(days=REPAIRED_DAYS - 1))
-    return incomplete_days(database, settings.catalogue, first, last, now)
+    return due_days(database, settings.catalogue, first, last, now)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from market_pipeline.clock import iso
 from market_pipeline.defs.metadata import records_table
 from market_pipeline.storage.past_days import PastDays
 
@@ -14,7 +15,7 @@ _SYMBOLS_NAMED = 5
 def coverage_metadata(history: Sequence[PastDays]) -> dict[str, Any]:
     """The metadata of one materialization about the past days of each symbol."""
     numbers = {past.symbol: _numbers(past) for past in history}
-    totals = ("complete_days", "missing_days", "points", "source_gaps")
+    totals = ("complete_days", "missing_days", "points", "source_gaps", "unproven_gaps")
     return {
         "summary": _sentence(history),
         **{name: sum(int(of[name]) for of in numbers.values()) for name in totals},
@@ -30,6 +31,7 @@ def _numbers(past: PastDays) -> dict[str, float]:
         "missing_days": len(past.missing),
         "points": past.points,
         "source_gaps": len(past.source_gaps),
+        "unproven_gaps": sum(not absence.proven for absence in past.source_gaps),
     }
     if past.measured:
         numbers["largest_gap_hours"] = round(past.largest_gap / _HOUR, 2)
@@ -39,7 +41,8 @@ def _numbers(past: PastDays) -> dict[str, float]:
 def _record(past: PastDays, numbers: dict[str, float]) -> dict[str, Any]:
     span = (past.measured[0].day, past.measured[-1].day) if past.measured else ("-", "-")
     days = {"symbol": past.symbol, "first_day": span[0], "last_day": span[1]}
-    return {**days, "largest_gap_hours": "-", **numbers}
+    again = min((gap.ask_again_at for gap in past.source_gaps if gap.ask_again_at), default=None)
+    return {**days, "largest_gap_hours": "-", **numbers, "asked_again": iso(again) if again else "-"}
 
 
 def _sentence(history: Sequence[PastDays]) -> str:

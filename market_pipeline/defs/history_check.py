@@ -53,7 +53,7 @@ def _specs(symbols: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
             name,
             asset=PRICE_COVERAGE,
             description=f"Every past day of {symbol} in the last 90 has prices without a gap of more than two hours, "
-            "except where the source has none itself.",
+            "except where an answer proved that the source has none itself.",
         )
         for name, symbol in symbols.items()
     ]

@@ -1,7 +1,7 @@
 """What `history_is_complete` says of a symbol: the measure of its past days, and what to do."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 
 import dagster as dg
 
@@ -48,7 +48,7 @@ def _result(name: str, past: PastDays) -> dg.AssetCheckResult:
         check_name=name,
         asset_key=PRICE_COVERAGE,
         severity=dg.AssetCheckSeverity.WARN,
-        description=_sentence(past.symbol, len(past.measured), past.missing),
+        description=_sentence(past),
         metadata={
             "expected_points": past.expected_points,
             "points": past.points,
@@ -61,15 +61,23 @@ def _result(name: str, past: PastDays) -> dg.AssetCheckResult:
     )
 
 
-def _sentence(symbol: str, days: int, missing: Sequence[date]) -> str:
+def _sentence(past: PastDays) -> str:
+    symbol, days, missing = past.symbol, len(past.measured), past.missing
     if not days:
         return f"The prices of {symbol} begin today; no day has ended yet."
     if not missing:
         return f"{symbol} has the prices of {days} past days, as far as the source has them."
+    waiting = len(missing) - len(past.due)
+    asked = (
+        f"For {waiting} of them CoinGecko was asked and gave no prices; known_source_gaps says when it is asked again. "
+        if waiting
+        else ""
+    )
+    again = " AGAIN=1" if waiting else ""
     return (
-        f"{symbol} lacks prices on {len(missing)} of {days} past days, {missing[0]} to {missing[-1]}. The repair "
-        "sensor asks for days of the last 30 by itself, if it is switched on; for older ones, or at once: "
-        f"make backfill FROM={missing[0]} TO={missing[-1]} SYMBOLS={symbol}."
+        f"{symbol} lacks prices on {len(missing)} of {days} past days, {missing[0]} to {missing[-1]}. {asked}"
+        "The repair sensor asks for days of the last 30 by itself, if it is switched on; for older ones, or at once: "
+        f"make backfill FROM={missing[0]} TO={missing[-1]} SYMBOLS={symbol}{again}."
     )
 
 
@@ -87,5 +95,8 @@ def _gap(absence: Absence) -> dict[str, object]:
         "from": iso(absence.span.start),
         "to": iso(absence.span.end),
         "hours": round(absence.span.length / _HOUR, 2),
+        "proven": absence.proven,
+        "since": iso(absence.since),
+        "ask_again": iso(absence.ask_again_at) if absence.ask_again_at else "at once",
         "evidence": absence.evidence,
     }

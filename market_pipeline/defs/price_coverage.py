@@ -25,7 +25,7 @@ def build_price_coverage(catalogue: Catalogue) -> dg.AssetsDefinition:
         description="How complete the stored history is: of the last 90 past days of each symbol how many "
         "are complete and how many lack prices, with points, largest gap and known gaps of the source, as "
         "numbers that the UI plots over time and as a table. A day lacks prices if it has a gap of more than "
-        "two hours, unless the source itself has nothing there.",
+        "two hours, unless an answer proved that the source itself has nothing there.",
         deps=[RAW_PRICES],
         group_name=GROUP,
         owners=OWNERS,

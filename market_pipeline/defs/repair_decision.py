@@ -13,8 +13,8 @@ from market_pipeline.prices.repairs import Repair, plan_repairs
 
 # What made a run fail is seldom over in a minute.
 AFTER_FAILURE = timedelta(hours=1)
-# Where CoinGecko answered and days lack prices all the same, a later answer may hold them.
-AFTER_SUCCESS = timedelta(hours=6)
+# A run that changed nothing is not repeated at once; what its answers lacked is asked for in its own time.
+AFTER_SUCCESS = timedelta(hours=3)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class PastRun:
 class Situation:
     """Everything that the decision depends on.
 
-    `missing` are the days of symbols without all prices, `outdated` those whose anomalies were
+    `missing` are the days of symbols for which prices are to be asked now, `outdated` those whose anomalies were
     computed before the prices came, `past` the runs that ended lately, newest first.
     """
 

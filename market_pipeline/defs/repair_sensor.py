@@ -6,14 +6,14 @@ has anomalies computed again that depend on what came. What it decides is in `re
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.budget.status import budget_status
 from market_pipeline.budget.wiring import account_of, limits_now, live_reserve
-from market_pipeline.clock import iso, utc_now
+from market_pipeline.clock import DAY, iso, utc_now
 from market_pipeline.defs.calibration_times import MADE_AGAIN
 from market_pipeline.defs.jobs import COMPLETE_DAYS, SCORE_DAYS
 from market_pipeline.defs.local_runs import unfinished_run
@@ -29,6 +29,9 @@ from market_pipeline.storage.calibrations import of_other_versions
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.errors import StorageError
 from market_pipeline.storage.schema import check_schema
+
+if TYPE_CHECKING:
+    from market_pipeline.storage.completeness import GappyDay
 
 REPAIRED_DAYS = 30
 _LOOK_ANYWAY = timedelta(hours=1)
@@ -64,19 +67,25 @@ def build_repair_sensor(settings: Settings, owner: Owner, jobs: Sequence[Any]) -
 def _look(
     context: dg.SensorEvaluationContext, settings: Settings, owner: Owner, database: Database, now: datetime
 ) -> dg.RunRequest | dg.SkipReason:
-    """The next run, or why there is none; the cursor remembers when nothing was missing."""
+    """The next run, or why there is none; the cursor remembers when there was nothing to do."""
     # It brings NumPy, which loading the code location can do without.
-    from market_pipeline.storage.completeness import incomplete_days
+    from market_pipeline.storage.completeness import asked_days, gappy_days
+    from market_pipeline.storage.past_days import DAYS_MEASURED
 
     last = last_settled_day(now)
     first = max(settings.history_start, last - timedelta(days=REPAIRED_DAYS - 1))
     past = _past_runs(context.instance, owner, now)
     state = f"{first} {last} {DETECTOR_VERSION} {past[0].run_id if past else ''}"
-    quiet = f"Nothing was missing from {first} to {last}"
     if _seen(context.cursor, state, now):
-        return dg.SkipReason(f"{quiet}; no run has ended since, it is looked at again within the hour.")
+        return dg.SkipReason(
+            f"There was nothing to do from {first} to {last}; no run has ended since, it is looked at again within "
+            "the hour."
+        )
     check_schema(database)
-    missing = incomplete_days(database, settings.catalogue, first, last, now)
+    gaps = gappy_days(database, settings.catalogue, first, last, now)
+    measured = max(settings.history_start, last - timedelta(days=DAYS_MEASURED - 1))
+    asked = asked_days(database, settings.catalogue, measured, first - DAY, now)
+    missing = [(one.day, one.symbol) for one in [*gaps, *asked] if one.due]
     every_day = _every_day(settings, first, last)
     # After a change of the detectors the calibrations come first, of those days that had one.
     calibrated = not of_other_versions(database, now - MADE_AGAIN, DETECTOR_VERSION)
@@ -86,19 +95,32 @@ def _look(
     if not missing and not outdated and not calibrated:
         # Not remembered: the scores are computed again as soon as the calibrations are there.
         return dg.SkipReason(
-            f"{quiet}. The detectors have changed; calibration_schedule makes their calibrations within the "
-            "hour, then the scores of earlier detectors are computed again."
+            f"{_quiet(gaps, first, last)} The detectors have changed; calibration_schedule makes their "
+            "calibrations within the hour, then the scores of earlier detectors are computed again."
         )
     if not missing and not outdated:
-        context.update_cursor(f"{state}|{iso(now)}")
-        return dg.SkipReason(f"{quiet}.")
+        if all(one.ask_again_at and one.ask_again_at > now + _LOOK_ANYWAY for one in gaps):
+            context.update_cursor(f"{state}|{iso(now)}")
+        return dg.SkipReason(_quiet(gaps, first, last))
     limits = limits_now(settings, database)
     budget = budget_status(database, account_of(settings), limits, live_reserve(settings)(now))
     return next_run(Situation(now, missing, outdated, past, budget), settings.catalogue.symbols)
 
 
+def _quiet(gaps: "Sequence[GappyDay]", first: date, last: date) -> str:
+    """Why nothing is asked for: nothing is missing, or CoinGecko was asked for it a short time ago."""
+    waiting = [one for one in gaps if not one.explained]
+    if not waiting:
+        return f"Nothing was missing from {first} to {last}."
+    again = min(one.ask_again_at for one in waiting if one.ask_again_at)
+    return (
+        f"{len(waiting):,} partitions lack prices that CoinGecko did not give when it was asked; it is asked again "
+        f"from {again:%Y-%m-%d %H:%M} UTC on. source_gaps holds the evidence."
+    )
+
+
 def _seen(cursor: str | None, state: str, now: datetime) -> bool:
-    """Whether nothing was missing in the same `state` less than an hour before `now`."""
+    """Whether there was nothing to do in the same `state` less than an hour before `now`."""
     seen, _, when = (cursor or "").rpartition("|")
     return seen == state and now - datetime.fromisoformat(when.replace("Z", "+00:00")) < _LOOK_ANYWAY
 

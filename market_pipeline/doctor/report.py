@@ -17,7 +17,9 @@ from market_pipeline.doctor.masking import masked
 from market_pipeline.doctor.runner import Group, Making, guarded
 from market_pipeline.doctor.runs import examine_runs
 from market_pipeline.doctor.setting_findings import examine_settings
-from market_pipeline.doctor.stored_prices import examine_freshness, examine_gaps, examine_refusals
+from market_pipeline.doctor.stored_prices import (
+    examine_absences, examine_freshness, examine_gaps, examine_refusals,
+)
 from market_pipeline.doctor.subject import Subject
 
 # The budget is in the database, so the API comes after it; Dagster's storage is examined beside them.
@@ -27,6 +29,7 @@ _DATABASE = Group(7.0, "The database that DATABASE_URL names", [
     ("database clock", examine_database_clock),
     ("newest quotes", examine_freshness),
     ("gaps", examine_gaps),
+    ("absent at the source", examine_absences),
     ("refused rows", examine_refusals),
     ("schedule cost", examine_schedule_cost),
 ])

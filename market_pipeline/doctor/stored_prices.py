@@ -12,11 +12,12 @@ from market_pipeline.prices.freshness import oldest_fresh
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
 from market_pipeline.slices import Slice
 from market_pipeline.storage.audit import newest_quote_times, quotes_in_future
-from market_pipeline.storage.completeness import incomplete_days
+from market_pipeline.storage.completeness import asked_days, gappy_days, stretches
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.recent_refusals import refusals_by_reason
 
 _LOOKED_BACK = timedelta(days=30)
+_STRETCHES_SHOWN = 3
 
 
 def examine_freshness(subject: Subject) -> Iterator[Finding]:
@@ -64,17 +65,45 @@ def examine_gaps(subject: Subject) -> Iterator[Finding]:
         return
     settings, now = subject.settings, subject.clock()
     first = max(now.date() - _LOOKED_BACK, settings.history_start)
-    missing = incomplete_days(subject.database, settings.catalogue, first, now.date() - DAY, now)
-    by_symbol = Counter(symbol for _, symbol in missing)
+    gaps = gappy_days(subject.database, settings.catalogue, first, now.date() - DAY, now)
+    missing = [one for one in gaps if not one.explained]
+    by_symbol = Counter(one.symbol for one in missing)
     numbers = {f"incomplete_days_{symbol}": by_symbol[symbol] for symbol in settings.catalogue.symbols}
     if not missing:
         yield ok("gaps", f"every past day since {first} is complete", **numbers)
         return
-    days = sorted(day for day, _ in missing)
+    days = sorted(one.day for one in missing)
+    again = "" if all(one.due for one in missing) else " AGAIN=1"
     counts = some((f"{symbol} {count}" for symbol, count in by_symbol.items()), 10)
     yield warn(
         "gaps", f"days with gaps since {first}: {counts}",
-        f"`make run` fills them within the budget; now: `make backfill FROM={days[0]} TO={days[-1]}`.",
+        f"`make run` fills them within the budget; now: `make backfill FROM={days[0]} TO={days[-1]}{again}`.",
+        **numbers,
+    )
+
+
+def examine_absences(subject: Subject) -> Iterator[Finding]:
+    """The stretches for which the source gave no prices: since when, by which evidence, when it is asked again."""
+    if subject.settings is None or subject.database is None:
+        yield not_examined("absent at the source", "database")
+        return
+    settings, now = subject.settings, subject.clock()
+    days = asked_days(subject.database, settings.catalogue, settings.history_start, now.date() - DAY, now)
+    found = stretches(days)
+    unproven = sum(not absence.proven for absence in found)
+    numbers = {"stretches": len(found), "unproven": unproven}
+    if not found:
+        yield ok("absent at the source", "nothing is believed to be absent", **numbers)
+        return
+    detail = f"{len(found)} in all, {unproven} not proven: " + some(map(str, found), _STRETCHES_SHOWN)
+    if not unproven:
+        yield ok("absent at the source", detail, **numbers)
+        return
+    first, last = min(one.day for one in days), max(one.day for one in days)
+    yield warn(
+        "absent at the source", detail,
+        "`make run` asks again for days of the last 90 when the time named has come; now: "
+        f"`make backfill FROM={first} TO={last} AGAIN=1`.",
         **numbers,
     )
 

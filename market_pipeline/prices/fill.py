@@ -8,7 +8,7 @@ from market_pipeline.clock import DAY
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError
 from market_pipeline.logs import bound, get_logger
-from market_pipeline.prices.absences import Absence, Answered
+from market_pipeline.prices.absences import Answered, AnswerTimes
 from market_pipeline.prices.charts import ask_chart
 from market_pipeline.prices.collected import Collected, Progress
 from market_pipeline.prices.gaps import Interval, gaps
@@ -33,7 +33,7 @@ def fill_holes(
     """Ask for the last day of each symbol once and keep the prices inside its holes.
 
     What cannot be filled now is in `unfilled` with the reason and is no failure: the next tick finds
-    the hole again. A silence of the answer itself that is longer than `longest` is an absence.
+    the hole again. A silence of the answer itself that is longer than `longest` is noted as an absence.
     Refusals are filed under `today`.
     """
     progress, unfilled = Progress(), dict[str, str]()
@@ -81,11 +81,11 @@ def _fill_symbol(
     # One that was asked too late is hourly, and its silences mean nothing.
     if not chart.evidence or chart.came - asked.start > DAY:
         return
-    times = [quote.timestamp for quote in inside]
+    answer = AnswerTimes.of(examined, asked, longest, chart.until)
     for span in spans:
         progress.answered.append(Answered(symbol, coin.coin_id, span))
-        for silence in gaps(times, span.start, span.end, longest):
-            progress.absences.append(Absence(symbol, coin.coin_id, silence, chart.evidence, chart.came))
+        for silence in gaps(answer.times, span.start, span.end, longest):
+            progress.absences.append(answer.absence(coin, silence, chart.evidence, chart.came))
 
 
 def _lies_in(quote: Quote, hole: Interval) -> bool:

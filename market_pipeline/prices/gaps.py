@@ -10,7 +10,7 @@ from market_pipeline.clock import DAY, start_of_day
 LONGEST_GAP = timedelta(hours=2)
 
 # How long after its end a day is still being published: CoinGecko needs 35 minutes and its caches five more.
-_PUBLISHING = timedelta(hours=1)
+PUBLISHING = timedelta(hours=1)
 
 
 @dataclass(frozen=True, order=True)
@@ -58,7 +58,7 @@ def without(intervals: Iterable[Interval], known: Iterable[Interval]) -> list[In
 
 def last_settled_day(now: datetime) -> date:
     """The last UTC day whose history is complete at the source at `now`: it ended at least an hour ago."""
-    return (now - _PUBLISHING).date() - DAY
+    return (now - PUBLISHING).date() - DAY
 
 
 def merged(intervals: Sequence[Interval]) -> list[Interval]:

@@ -1,20 +1,22 @@
-"""Past days by windows of history: as few requests as there can be, none that the plan is certain to
-refuse, and a note of what the source does not have itself."""
+"""Past days by windows of history: as few requests as possible, none that the plan is certain to refuse, and a
+note of the stretches without prices."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import date, datetime, timedelta
 
-from market_pipeline.clock import iso
+from market_pipeline.clock import DAY, iso
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError, OutOfReach, TransientError
 from market_pipeline.logs import bound, get_logger
-from market_pipeline.prices.absences import Absence, Answered
+from market_pipeline.prices.absences import Answered, AnswerTimes
 from market_pipeline.prices.charts import ask_chart
 from market_pipeline.prices.collected import Progress
-from market_pipeline.prices.gaps import LONGEST_GAP, Interval, day_interval, gaps, last_settled_day, merged
-from market_pipeline.prices.quotes import Quote, Source
-from market_pipeline.prices.validate import examine
-from market_pipeline.prices.windows import windows
+from market_pipeline.prices.gaps import (
+    LONGEST_GAP, PUBLISHING, Interval, day_interval, gaps, last_settled_day, merged,
+)
+from market_pipeline.prices.quotes import Source
+from market_pipeline.prices.validate import Examined, examine
+from market_pipeline.prices.windows import LONGEST_WINDOW_DAYS, windows
 from market_pipeline.slices import Slice
 from market_pipeline.symbols import Catalogue
 
@@ -22,6 +24,8 @@ logger = get_logger(__name__)
 
 # A request may wait its turn for some minutes, and the server judges its age when it comes.
 _MARGIN = timedelta(minutes=10)
+# Prices on both sides of midnight prove that a silence around it is the source's own.
+_AROUND = timedelta(hours=6)
 
 
 def collect_past(
@@ -67,32 +71,41 @@ def _collect_window(
         if start >= window.end:
             raise _beyond_reach(client, coin.coin_id, window.first)
         span = Interval(start, window.end)
-        chart = ask_chart(client, coin.coin_id, span)
+        asked = _with_surroundings(span, oldest, client.clock())
+        chart = ask_chart(client, coin.coin_id, asked)
     except CoinGeckoError as error:
         logger.error("No prices of %s from %s to %s: %s", window.symbol, window.first, window.last, error)
         progress.fail([window.symbol], error)
         return error
     examined = examine(
         chart.points, coin=coin, days=window.days, now=chart.came, source=Source.HISTORY,
-        window=(span.start, span.end),
+        window=(asked.start, asked.end),
     )
-    progress.keep(examined)
+    quotes = tuple(quote for quote in examined.quotes if span.start <= quote.timestamp <= span.end)
+    progress.keep(Examined(quotes, examined.refusals, examined.merged))
     if chart.evidence:
         progress.answered.append(Answered(coin.symbol, coin.coin_id, span))
-        gone = _silences(window, span, examined.quotes, chart.came)
-        progress.absences.extend(
-            Absence(coin.symbol, coin.coin_id, gap, chart.evidence, chart.came) for gap in gone
-        )
+        answer = AnswerTimes.of(examined, asked, LONGEST_GAP, chart.until)
+        for gap in _silences(window, span, answer, chart.came):
+            progress.absences.append(answer.absence(coin, gap, chart.evidence, chart.came))
     return None
 
 
-def _silences(window: Slice, span: Interval, quotes: Sequence[Quote], now: datetime) -> list[Interval]:
-    """The gaps of settled days that the answer for `span` holds itself."""
+def _with_surroundings(span: Interval, oldest: datetime | None, now: datetime) -> Interval:
+    """`span` and some hours on both sides, as far as they are published and the answer stays hourly."""
+    published = (now - PUBLISHING).replace(microsecond=0)
+    start = max(span.start - _AROUND, oldest or span.start - _AROUND)
+    wide = Interval(start, max(span.end, min(span.end + _AROUND, published)))
+    return wide if wide.length <= LONGEST_WINDOW_DAYS * DAY else span
+
+
+def _silences(window: Slice, span: Interval, answer: AnswerTimes, now: datetime) -> list[Interval]:
+    """The gaps of settled days in the `answer` for `span`."""
     settled = [day_interval(day) for day in window.days if day <= last_settled_day(now)]
     if not settled or settled[-1].end <= span.start:
         return []
     # A midnight ends a gap, because days are judged one by one.
-    edges = [day.start for day in settled] + [quote.timestamp for quote in quotes]
+    edges = [day.start for day in settled] + [*answer.times]
     return merged(gaps(edges, span.start, settled[-1].end, LONGEST_GAP))
 
 

@@ -70,14 +70,15 @@ def find_holes(
 def unexplained(
     holes: Mapping[str, Sequence[Interval]], known: Collection[Absence], now: datetime, longest: timedelta
 ) -> dict[str, list[Interval]]:
-    """What remains of the holes without the `known` absences of the source.
+    """What remains of the holes without the `known` absences that hold at `now`.
 
-    A symbol of which the source was found silent within the last hour is left in peace.
+    A symbol for which the source gave no prices within the last hour is left out.
     """
     silent = {absence.symbol for absence in known if absence.found_at > now - _LET_SILENT_BE}
     left = {}
     for symbol, stretches in holes.items():
-        pieces = without(stretches, [absence.span for absence in known if absence.symbol == symbol])
+        cut = [one.span for one in known if one.symbol == symbol and one.holds_at(now)]
+        pieces = without(stretches, cut)
         pieces = [piece for piece in pieces if piece.length > longest]
         if pieces and symbol not in silent:
             left[symbol] = pieces

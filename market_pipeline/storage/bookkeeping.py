@@ -3,7 +3,9 @@
 As in `tables`, a column's comment is its one description.
 """
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Date, Double, Index, Integer, Table, Text
+from sqlalchemy import (
+    JSON, BigInteger, Boolean, Column, Date, Double, Index, Integer, Table, Text, false, text,
+)
 
 from market_pipeline.storage.tables import metadata as metadata
 from market_pipeline.storage.types import Name, UtcTimestamp
@@ -96,7 +98,23 @@ source_gaps = Table(
     Column("gap_end", UtcTimestamp, nullable=False, comment="When prices begin again, UTC."),
     Column("evidence", Text, nullable=False, comment="The request and what its answer held, in a sentence."),
     Column("found_at", UtcTimestamp, nullable=False, comment="When the source was last asked, UTC."),
-    comment="Stretches of which the source itself has no prices; they are not asked for again.",
+    Column(
+        "proven",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="Whether the answer covered the time, so that the source itself has no prices there.",
+    ),
+    Column(
+        "times_asked",
+        Integer,
+        nullable=False,
+        server_default=text("0"),
+        comment="How often the source was asked in its turn and gave no prices.",
+    ),
+    Column("first_found_at", UtcTimestamp, comment="When it first gave none, UTC; empty: at found_at."),
+    Column("ask_again_at", UtcTimestamp, comment="When it is to be asked again, UTC; empty: at once."),
+    comment="Stretches for which the source gave no prices, and when it is asked again.",
     info={"decides_change": ["gap_end"]},
 )
 

@@ -9,10 +9,9 @@ from market_pipeline.clock import DAY
 from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.slices import Slice
-from market_pipeline.storage.completeness import lacking
+from market_pipeline.storage.completeness import GappyDay, gappy, stretches
 from market_pipeline.storage.coverage import DayCoverage, day_coverage, first_days
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.source_gaps import remembered
 from market_pipeline.symbols import Catalogue
 
 DAYS_MEASURED = 90
@@ -22,15 +21,16 @@ DAYS_MEASURED = 90
 class PastDays:
     """The past days of one symbol, from that of its first stored price; how many, who asks says.
 
-    `measured` are all of them in order, `missing` those that lack prices which the source may have,
-    `source_gaps` where it has none itself. `stored` is whether any price of the symbol is stored; one
-    whose prices begin today has no past day yet.
+    `measured` are all of them in order, `missing` those that lack prices which the source may have, `due` those of
+    them for which it is to be asked now, `source_gaps` where it gave none when it was asked. `stored` is whether
+    any price of the symbol is stored; one whose prices begin today has no past day yet.
     """
 
     symbol: str
     stored: bool
     measured: tuple[DayCoverage, ...]
     missing: tuple[date, ...]
+    due: tuple[date, ...]
     source_gaps: tuple[Absence, ...]
 
     @property
@@ -62,13 +62,17 @@ def past_days(
     measured: dict[str, list[DayCoverage]] = defaultdict(list)
     for covered in day_coverage(database, slices):
         measured[covered.symbol].append(covered)
-    missing: dict[str, list[date]] = defaultdict(list)
-    for day, symbol in lacking(database, catalogue, chain.from_iterable(measured.values())):
-        missing[symbol].append(day)
-    found = {symbol: PastDays(symbol, symbol in begun, (), (), ()) for symbol in catalogue.symbols}
-    for part in slices:
-        absences = remembered(database, [catalogue.coin(part.symbol)], part.start, part.end)
-        found[part.symbol] = PastDays(
-            part.symbol, True, tuple(measured[part.symbol]), tuple(missing[part.symbol]), tuple(absences)
+    gaps: dict[str, list[GappyDay]] = defaultdict(list)
+    for day in gappy(database, catalogue, chain.from_iterable(measured.values()), now):
+        gaps[day.symbol].append(day)
+    return [
+        PastDays(
+            symbol,
+            symbol in begun,
+            tuple(measured[symbol]),
+            tuple(one.day for one in gaps[symbol] if not one.explained),
+            tuple(one.day for one in gaps[symbol] if one.due),
+            tuple(stretches(gaps[symbol])),
         )
-    return list(found.values())
+        for symbol in catalogue.symbols
+    ]

@@ -1,5 +1,6 @@
-"""The stretches of which the source itself has no prices: remembered, so that they are not asked for again."""
+"""The stretches for which the source gave no prices: remembered until it is to be asked again."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -7,11 +8,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select
 
-from market_pipeline.prices.absences import Absence, Answered, still_valid
+from market_pipeline.logs import get_logger
+from market_pipeline.prices.absences import Absence, Answered, revised
 from market_pipeline.prices.gaps import LONGEST_GAP, Interval, merged
 from market_pipeline.storage.bookkeeping import source_gaps
 from market_pipeline.storage.engine import Database
 from market_pipeline.symbols import Coin
+
+logger = get_logger(__name__)
 
 _COLUMNS = source_gaps.c
 # Longer than the day back from now of which 5-minute points exist.
@@ -28,23 +32,13 @@ def remembered(database: Database, coins: Iterable[Coin], start: datetime, end: 
         return _absences(connection, coins, _COLUMNS.gap_start < end, _COLUMNS.gap_end > start)
 
 
-def known_gaps(
-    database: Database, coins: Iterable[Coin], start: datetime, end: datetime
-) -> dict[str, list[Interval]]:
-    """The stretches of `remembered`, by symbol; a symbol without any is left out."""
-    known: dict[str, list[Interval]] = defaultdict(list)
-    for absence in remembered(database, coins, start, end):
-        known[absence.symbol].append(absence.span)
-    return dict(known)
-
-
 def remember(
     database: Database,
     answered: Sequence[Answered],
     absences: Sequence[Absence],
     quotes: Iterable[tuple[str, datetime]],
 ) -> None:
-    """Keep what answers proved: the `absences` found in what was `answered`. One transaction.
+    """Keep the `absences` found in what was `answered`. One transaction.
 
     `quotes` are (symbol, time) of the prices that came; an absence of old that one of them
     contradicts gives way. Absences of less than `LONGEST_GAP` matter to ticks alone, while 5-minute
@@ -76,14 +70,19 @@ def _revise(
     oldest_short = covered[-1].end - _SHORT_ONES_KEPT
     kept = [
         one
-        for one in still_valid(old, covered, times, found)
+        for one in revised(old, covered, times, found)
         if one.span.length > LONGEST_GAP or one.span.end > oldest_short
     ]
     if gone := [one.span.start for one in old if one not in kept]:
         where = _COLUMNS.symbol == coin.symbol, _COLUMNS.coin_id == coin.coin_id
         connection.execute(delete(source_gaps).where(*where, _COLUMNS.gap_start.in_(gone)))
-    if new := [*(one for one in kept if one not in old), *found]:
+    if new := [one for one in kept if one not in old]:
         connection.execute(insert(source_gaps), [_row(one) for one in new])
+    asked_at = {one.found_at for one in found}
+    for one in new:
+        if one.found_at in asked_at:
+            level = logging.INFO if one.proven else logging.WARNING
+            logger.log(level, "CoinGecko gave no prices: %s", one, extra={"symbol": one.symbol})
 
 
 def _absences(
@@ -96,7 +95,10 @@ def _absences(
         .order_by(_COLUMNS.symbol, _COLUMNS.gap_start)
     )
     return [
-        Absence(row.symbol, row.coin_id, Interval(row.gap_start, row.gap_end), row.evidence, row.found_at)
+        Absence(
+            row.symbol, row.coin_id, Interval(row.gap_start, row.gap_end), row.evidence, row.found_at,
+            row.proven, row.times_asked, row.first_found_at, row.ask_again_at,
+        )
         for row in connection.execute(statement)
         if present[row.symbol] == row.coin_id
     ]
@@ -110,4 +112,8 @@ def _row(absence: Absence) -> dict[str, Any]:
         "gap_end": absence.span.end,
         "evidence": absence.evidence,
         "found_at": absence.found_at,
+        "proven": absence.proven,
+        "times_asked": absence.times_asked,
+        "first_found_at": absence.since,
+        "ask_again_at": absence.ask_again_at,
     }

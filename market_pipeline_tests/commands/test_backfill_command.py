@@ -239,13 +239,20 @@ def test_what_a_run_of_it_logs_carries_the_runs_id(filling, capsys):
     assert of_run and all(line["trace_id"] == line["run_id"] == run.run_id for line in of_run)
 
 
-def test_what_coingecko_does_not_have_is_told(filling, capsys):
-    """An answer without prices is an answer; it is not asked for again."""
-    filling.simulator.add_fault(Fault(kind="no_points", times=None, path="/coins/cardano"))
+def test_an_answer_without_prices_is_believed_for_a_time_only_and_asked_again_on_demand(filling, capsys):
+    """The day is not complete, and the same command does not ask again at once."""
+    filling.simulator.add_fault(Fault(kind="no_points", path="/coins/cardano"))
+    asked = ("--symbols", "ADA", "--yes")
     for _ in range(2):
-        assert filling.backfill(0, 0, "--symbols", "ADA", "--yes") == 0
-        assert "CoinGecko itself has no prices of ADA in 1 stretch of this" in capsys.readouterr().out
+        assert filling.backfill(0, 0, *asked) == 1
+        said = capsys.readouterr().out
+        assert "CoinGecko answered without all prices of ADA 1 day" in said and "Everything" not in said
+        assert f"ADA from {filling.settled} 00:00 UTC" in said and "not proven, asked again from" in said
+        assert "--again (AGAIN=1 with make) asks now" in said
     assert len(filling.history) == 1
+    assert filling.backfill(0, 0, *asked, "--again") == 0
+    assert "Everything from" in capsys.readouterr().out
+    assert len(filling.history) == 2
 
 
 def test_what_is_missing_in_the_end_is_told(filling, capsys):

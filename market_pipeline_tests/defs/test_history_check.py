@@ -5,7 +5,7 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
-from market_pipeline.clock import start_of_day, utc_now
+from market_pipeline.clock import iso, start_of_day, utc_now
 from market_pipeline.defs.history_check import build_history_checks, history_check_names
 from market_pipeline.defs.history_verdicts import verdicts
 from market_pipeline.prices.absences import Absence, Answered
@@ -65,17 +65,20 @@ def test_a_gap_fails_with_the_day_and_what_to_do(database):
     assert row.data == {"day": day.isoformat(), "points": 19, "expected": 24, "largest_gap_hours": 6.0}
 
 
-def test_a_gap_of_the_source_passes_and_is_shown_with_its_evidence(database):
+@pytest.mark.parametrize("proven", [True, False])
+def test_only_a_proven_gap_of_the_source_passes_and_each_is_shown_with_its_evidence(database, proven):
     store(database, "BTC", *range(1, 25), *range(30, 73))
     store(database, "ETH", 1)
     gap = Interval(MIDNIGHT - 30 * HOUR, MIDNIGHT - 24 * HOUR)
-    remember(
-        database, [Answered("BTC", "bitcoin", gap)], [Absence("BTC", "bitcoin", gap, "Asked at noon.", NOW)], []
-    )
+    absence = Absence("BTC", "bitcoin", gap, "Asked at noon.", NOW, proven)
+    remember(database, [Answered("BTC", "bitcoin", gap)], [absence], [])
     check = judge(database)[0]
-    assert check.passed
+    assert check.passed is proven
     (row,) = check.metadata["known_source_gaps"].records
-    assert (row.data["hours"], row.data["evidence"]) == (6.0, "Asked at noon.")
+    assert (row.data["hours"], row.data["evidence"], row.data["proven"]) == (6.0, "Asked at noon.", proven)
+    assert row.data["ask_again"] == iso(NOW + 3 * HOUR)
+    # Without it the command would wait for that time.
+    assert ("SYMBOLS=BTC AGAIN=1." in check.description) is not proven
 
 
 def test_a_symbol_without_any_price_fails(database):

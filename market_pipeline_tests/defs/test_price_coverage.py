@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import dagster as dg
 import pytest
 
-from market_pipeline.clock import start_of_day
+from market_pipeline.clock import iso, start_of_day, utc_now
 from market_pipeline.defs.coverage_metadata import coverage_metadata
 from market_pipeline.defs.history_check import history_check_names
 from market_pipeline.prices.absences import Absence, Answered
@@ -54,9 +54,8 @@ def test_the_asset_shows_numbers_by_symbol_totals_a_table_and_a_sentence(world_o
     fill(world, "BTC", world.days_ago(2), [*range(8), *range(14, 24)])
     start = start_of_day(world.days_ago(2)) + 7 * HOUR
     gap = Interval(start, start + 7 * HOUR)
-    remember(
-        database, [Answered("BTC", "bitcoin", gap)], [Absence("BTC", "bitcoin", gap, "Asked.", gap.end)], []
-    )
+    absence = Absence("BTC", "bitcoin", gap, "Asked.", utc_now(), proven=True)
+    remember(database, [Answered("BTC", "bitcoin", gap)], [absence], [])
     metadata = look(world)
     assert metadata["points_BTC"] == metadata["points_ETH"] == 42
     assert metadata["missing_days_ETH"] == metadata["missing_days_BTC"] + 1
@@ -64,19 +63,21 @@ def test_the_asset_shows_numbers_by_symbol_totals_a_table_and_a_sentence(world_o
     assert (metadata["source_gaps_BTC"], metadata["source_gaps_ETH"]) == (1, 0)
     assert metadata["largest_gap_hours_BTC"] >= 7.0
     assert (metadata["complete_days"], metadata["points"], metadata["source_gaps"]) == (3, 84, 1)
+    assert metadata["unproven_gaps"] == 0
     assert metadata["complete_days_DOT"] == metadata["points_DOT"] == 0
     assert "No prices at all: DOT." in metadata["summary"]
     rows = {record.data["symbol"]: record.data for record in metadata["symbols"].records}
     assert list(rows) == ["BTC", "ETH", "DOT"]
     assert rows["ETH"]["first_day"] == world.days_ago(3).isoformat()
     assert rows["ETH"]["missing_days"] == metadata["missing_days_ETH"]
+    assert rows["BTC"]["asked_again"] > iso(utc_now()) and rows["ETH"]["asked_again"] == "-"
     assert rows["DOT"]["first_day"] == rows["DOT"]["largest_gap_hours"] == "-"
 
 
 def past(symbol, days, missing=(), stored=True):
     first = date(2026, 5, 1)
     measured = tuple(DayCoverage(symbol, first + n * DAY, 24, 24, HOUR) for n in range(days))
-    return PastDays(symbol, stored, measured, tuple(missing), ())
+    return PastDays(symbol, stored, measured, tuple(missing), tuple(missing), ())
 
 
 @pytest.mark.parametrize(

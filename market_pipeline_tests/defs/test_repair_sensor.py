@@ -147,6 +147,31 @@ def test_a_source_that_fails_is_asked_again_an_hour_later(sensed):
     assert {symbol for _, symbol in missing(sensed)} == {"ADA"}
 
 
+@pytest.mark.slow
+def test_a_day_that_the_source_publishes_late_is_complete_the_next_day_without_a_hand(world_of, sqlite_database):
+    """Asked at 02:10, at 05:10 and a day later; in between no evaluation asks."""
+    today = start_of_day(utc_now().date())
+    yesterday = today.date() - timedelta(days=1)
+    world = world_of(sqlite_database, HISTORY_START=yesterday.isoformat(), MARKET_SYMBOLS="BTC")
+    world.simulator.add_fault(Fault(kind="no_points", times=2))
+    for hours, asked_again in ((2.2, "05:12"), (5.3, "05:18")):
+        with time_machine.travel(today + timedelta(hours=hours)):
+            assert execute(world, evaluate(world)).success
+            evaluation = evaluate(world)
+            assert not evaluation.run_requests
+            assert "1 partitions lack prices" in evaluation.skip_message
+            assert f"{asked_again} UTC" in evaluation.skip_message
+            assert missing(world) == [(yesterday, "BTC")]
+    next_day = today.date()
+    with time_machine.travel(today + timedelta(hours=29.2)):
+        assert asked(evaluate(world)) == range_tags(next_day, next_day, ["BTC"])
+    with time_machine.travel(today + timedelta(hours=29.4)):
+        assert asked(evaluate(world)) == range_tags(yesterday, next_day, ["BTC"])
+        repair_all(world)
+        assert missing(world) == []
+    assert len(history_requests(world)) == 3
+
+
 def test_a_run_under_way_is_waited_for(sensed):
     job = sensed.defs.resolve_job_def("complete_days")
     run = sensed.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
@@ -230,8 +255,8 @@ def test_an_answer_without_the_prices_is_not_asked_for_every_minute():
     """A coin that CoinGecko does not know is a successful run that changes nothing."""
     done = a_run((DAY, DAY, SYMBOLS), True, timedelta(hours=1))
     request = next_run(situation(missing=LACKING, past=[done]), SYMBOLS)
-    assert "it is asked again at 17:00 UTC" in request.skip_message
-    later = a_run((DAY, DAY, SYMBOLS), True, timedelta(hours=7))
+    assert "it is asked again at 14:00 UTC" in request.skip_message
+    later = a_run((DAY, DAY, SYMBOLS), True, timedelta(hours=4))
     assert next_run(situation(missing=LACKING, past=[later]), SYMBOLS).tags == range_tags(DAY, DAY, SYMBOLS)
 
 

@@ -5,9 +5,14 @@ from datetime import timedelta
 import pytest
 
 from market_pipeline.clock import DAY, start_of_day, utc_now
-from market_pipeline.doctor.stored_prices import examine_freshness, examine_gaps, examine_refusals
+from market_pipeline.doctor.stored_prices import (
+    examine_absences, examine_freshness, examine_gaps, examine_refusals,
+)
+from market_pipeline.prices.absences import Absence, Answered
+from market_pipeline.prices.gaps import Interval
 from market_pipeline.storage import tables
 from market_pipeline.storage.recent_refusals import refusals_by_reason
+from market_pipeline.storage.source_gaps import remember
 
 
 def refuse(database, number, reason, age):
@@ -56,6 +61,26 @@ def test_no_gaps_are_told_as_such(set_up, only, database):
     assert finding.status == "ok"
 
 
+def test_what_is_believed_to_be_absent_is_listed_with_its_evidence(set_up, only, database):
+    now = utc_now()
+    day = now.date() - 2 * DAY
+    subject = set_up(database, MARKET_SYMBOLS="BTC,ETH", HISTORY_START=str(day - 3 * DAY))
+    finding = only(examine_absences, subject)
+    assert (finding.status, finding.numbers) == ("ok", {"stretches": 0, "unproven": 0})
+    for symbol, coin_id, proven in (("BTC", "bitcoin", True), ("ETH", "ethereum", False)):
+        gap = Interval(start_of_day(day), start_of_day(day) + DAY)
+        absence = Absence(symbol, coin_id, gap, f"Asked for {coin_id}.", now, proven)
+        remember(database, [Answered(symbol, coin_id, gap)], [absence], [])
+    finding = only(examine_absences, subject)
+    assert (finding.status, finding.numbers) == ("warn", {"stretches": 2, "unproven": 1})
+    again = f"{now + timedelta(hours=3):%Y-%m-%d %H:%M} UTC"
+    for words in (f"ETH from {day} 00:00 UTC", f"no prices since {now:%Y-%m-%d %H:%M} UTC, not proven", again,
+                  "Asked for ethereum.", "proven, asked again from"):
+        assert words in finding.detail
+    assert f"FROM={day} TO={day} AGAIN=1" in finding.remedy
+    assert "AGAIN=1" in only(examine_gaps, subject).remedy
+
+
 def test_what_was_refused_lately_is_counted_by_reason(set_up, only, database):
     subject = set_up(database)
     assert only(examine_refusals, subject).status == "ok"
@@ -69,6 +94,6 @@ def test_what_was_refused_lately_is_counted_by_reason(set_up, only, database):
     assert refusals_by_reason(database, utc_now() - 2 * DAY) == {"missing_price": 2, "negative_price": 2}
 
 
-@pytest.mark.parametrize("examination", [examine_freshness, examine_gaps, examine_refusals])
+@pytest.mark.parametrize("examination", [examine_freshness, examine_gaps, examine_absences, examine_refusals])
 def test_without_a_database_it_is_said_that_nothing_was_examined(examination, subject, only):
     assert only(examination, subject).because_of == "database"

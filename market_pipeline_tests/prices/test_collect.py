@@ -20,6 +20,8 @@ from market_pipeline.symbols import Catalogue, parse_catalogue
 NOW = datetime(2026, 11, 23, 15, 20, 7, tzinfo=timezone.utc)
 TODAY = NOW.date()
 YESTERDAY = TODAY - DAY
+# What is asked for around the days, to see on both sides of their midnights.
+SURROUNDINGS = timedelta(hours=6)
 Ask = Callable[..., Collected]
 
 
@@ -102,8 +104,8 @@ def test_today_and_past_days_are_collected_together(simulator: Simulator, ask: A
     assert {quote.source for quote in collected.quotes} == {Source.LIVE, Source.HISTORY}
     assert dict(simulator.requests[1].query) == {
         "vs_currency": "usd", "precision": "full",
-        "from": str(int(start_of_day(YESTERDAY).timestamp())),
-        "to": str(int(start_of_day(TODAY).timestamp())),
+        "from": str(int((start_of_day(YESTERDAY) - SURROUNDINGS).timestamp())),
+        "to": str(int((start_of_day(TODAY) + SURROUNDINGS).timestamp())),
     }
 
 

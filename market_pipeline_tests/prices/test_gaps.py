@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market_pipeline.prices.absences import Absence, still_valid
+from market_pipeline.prices.absences import Absence, AnswerTimes, revised, still_valid
 from market_pipeline.prices.gaps import Interval, gaps, last_settled_day, merged, without
 
 START = datetime(2026, 5, 1, tzinfo=timezone.utc)
@@ -117,3 +117,81 @@ def test_an_absence_that_an_answer_says_nothing_of_stays():
 def test_prices_at_the_edges_of_an_absence_do_not_contradict_it():
     old = absence(2, 9)
     assert still_valid([old], [span(0, 24)], [at(2), at(9)], []) == [old]
+
+
+def asked_at(hour, start=2, end=9, **changes):
+    return Absence("BTC", "bitcoin", span(start, end), "asked", at(hour), **changes)
+
+
+def test_a_silence_is_asked_for_ever_less_often():
+    waits, hour, known = [], 30.0, []
+    for _ in range(6):
+        known = revised(known, [span(0, 24)], [], [asked_at(hour)])
+        (absence,) = known
+        waits.append((absence.ask_again_at - absence.found_at) / HOUR)
+        hour += waits[-1]
+    assert waits == [3, 24, 3 * 24, 7 * 24, 30 * 24, 30 * 24]
+    assert (absence.times_asked, absence.since) == (6, at(30))
+
+
+def test_asking_before_the_time_postpones_nothing():
+    """Whoever asks by hand again and again does not delay the automation."""
+    known = revised([], [span(0, 24)], [], [asked_at(30)])
+    for hour in (30.1, 30.2, 32):
+        known = revised(known, [span(0, 24)], [], [asked_at(hour)])
+    (absence,) = known
+    assert (absence.times_asked, absence.found_at, absence.ask_again_at) == (1, at(32), at(33))
+
+
+def test_a_day_that_is_asked_for_with_older_ones_is_not_taken_for_asked_as_often():
+    old = asked_at(100, 0, 24, times_asked=5).scheduled()
+    known = revised([old], [span(0, 48)], [], [asked_at(101, 0, 48)])
+    assert [(one.span, one.times_asked) for one in known] == [(span(0, 24), 5), (span(24, 48), 1)]
+    assert known[1].ask_again_at == at(104)
+
+
+def test_a_proven_absence_of_long_ago_holds_as_long_again():
+    old = asked_at(9 + 60 * 24, proven=True).scheduled()
+    assert old.ask_again_at - old.found_at == 60 * 24 * HOUR
+    assert asked_at(9 + 60 * 24).scheduled().ask_again_at - old.found_at == 3 * HOUR, "one bad answer is soon mended"
+
+
+def test_an_answer_that_proves_nothing_does_not_displace_a_proof_that_holds():
+    proven = asked_at(30, proven=True).scheduled()
+    known = revised([proven], [span(0, 24)], [], [asked_at(31, 0, 24)])
+    assert [(one.span, one.proven) for one in known] == [
+        (span(2, 9), True), (span(0, 2), False), (span(9, 24), False)
+    ]
+    later = revised([proven], [span(0, 24)], [], [asked_at(40, 0, 24)])
+    assert not [one for one in later if one.proven], "by then it has expired"
+
+
+HOURLY = [n + 0.1 for n in range(-6, 30)]
+
+
+@pytest.mark.parametrize(
+    ("hours", "refused", "until", "doubt"),
+    [
+        ([hour for hour in HOURLY if not 5 < hour < 11], [], 30, ""),
+        ([hour for hour in HOURLY if hour < 5], [], 30, "both sides"),
+        ([hour for hour in HOURLY if hour > 11], [], 30, "both sides"),
+        ([], [], 30, "both sides"),
+        ([-24, 0, 24, 48], [], 72, "too far apart"),
+        ([3, 4, 24, 48], [], 72, "too far apart"),
+        ([hour for hour in HOURLY if not 5 < hour < 11], [], 10, "clock"),
+        ([hour for hour in HOURLY if not 5 < hour < 11], [7], 30, "refused"),
+        ([hour for hour in HOURLY if not 5 < hour < 11], [2], 30, ""),
+        ([hour for hour in HOURLY if not 5 < hour < 11], [None], 30, "refused"),
+        ([hour for hour in HOURLY if not 5 < hour < 11], [-400_000], 30, "refused"),
+    ],
+    ids=[
+        "both sides", "late", "nothing before", "empty", "one a day", "one a day after it", "the server's clock",
+        "a bad point in it", "a bad point elsewhere", "a bad point of no time", "seconds for milliseconds",
+    ],
+)
+def test_only_an_answer_that_covers_the_time_proves_an_absence(hours, refused, until, doubt):
+    times = [at(hour) for hour in hours]
+    claimed = [None if hour is None else at(hour) for hour in refused]
+    answer = AnswerTimes(span(-6, 30), times, claimed, 2 * HOUR, at(until))
+    said = answer.doubt(span(5, 11))
+    assert doubt in said and bool(doubt) == bool(said)

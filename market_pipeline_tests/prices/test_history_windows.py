@@ -105,15 +105,27 @@ def test_an_hour_that_the_answer_lacks_is_an_absence_with_its_evidence(
     (absence,) = ask(*days_ago(5, 1)).absences
     assert (absence.symbol, absence.coin_id, absence.found_at) == ("BTC", "bitcoin", NOW)
     assert at(3, 4) <= absence.span.start < at(3, 5) and at(3, 11) <= absence.span.end < at(3, 12)
-    for word in ("bitcoin", "2026-11-18T00:00:00Z", "2026-11-23T00:00:00Z", "points", "2026-11-23T15:20:07Z"):
+    for word in ("bitcoin", "2026-11-17T18:00:00Z", "2026-11-23T06:00:00Z", "points", "2026-11-23T15:20:07Z"):
         assert word in absence.evidence
+    assert absence.proven
 
 
-def test_days_before_a_coin_existed_are_one_absence(market: SilentMarket, ask: Ask) -> None:
+@pytest.mark.parametrize(("ends", "proven"), [(3, True), (15, False)], ids=["published", "late"])
+def test_prices_after_midnight_prove_a_silence_before_it(
+    market: SilentMarket, ask: Ask, ends: int, proven: bool
+) -> None:
+    """A day is asked for with some hours around it."""
+    market.silences = [Interval(at(1, 20), at(0, ends))]
+    (absence,) = ask(*days_ago(1, 1)).absences
+    assert (absence.span.end, absence.proven) == (at(0, 0), proven)
+
+
+def test_days_before_a_coin_existed_are_one_absence_without_proof(market: SilentMarket, ask: Ask) -> None:
     market.silences = [Interval(at(400, 0), at(10, 12))]
     (absence,) = ask(*days_ago(60, 1)).absences
     assert absence.span.start == at(60, 0)
     assert at(10, 12) <= absence.span.end < at(10, 13)
+    assert not absence.proven
 
 
 def test_a_silence_that_makes_no_day_incomplete_is_no_absence(market: SilentMarket, ask: Ask) -> None:
@@ -122,18 +134,18 @@ def test_a_silence_that_makes_no_day_incomplete_is_no_absence(market: SilentMark
     assert ask(*days_ago(5, 1)).absences == ()
 
 
-def test_an_empty_answer_is_an_absence_of_the_whole_window(simulator: Simulator, ask: Ask) -> None:
+def test_an_empty_answer_proves_nothing_about_its_window(simulator: Simulator, ask: Ask) -> None:
     simulator.add_fault(Fault(kind="no_points"))
     (absence,) = ask(*days_ago(2, 1)).absences
     assert absence.span == Interval(at(2, 0), at(0, 0))
-    assert "0 points" in absence.evidence
+    assert "0 points" in absence.evidence and not absence.proven
 
 
 def test_a_coin_that_coingecko_does_not_know_has_no_prices_and_that_is_the_evidence(ask: Ask) -> None:
     collected = ask(*days_ago(1, 1, "PEPE"))
     (absence,) = collected.absences
     assert absence.span == Interval(at(1, 0), at(0, 0))
-    assert "does not know the coin" in absence.evidence
+    assert "does not know the coin" in absence.evidence and not absence.proven
     assert [refusal.symbol for refusal in collected.refusals] == ["PEPE"]
 
 
@@ -148,13 +160,27 @@ def test_a_404_that_does_not_speak_of_the_coin_proves_nothing(
     assert [refusal.symbol for refusal in collected.refusals] == ["BTC"]
 
 
-def test_a_refused_point_leaves_an_absence(simulator: Simulator, ask: Ask) -> None:
-    """What cannot be accepted today will not be acceptable tomorrow."""
+def test_a_refused_point_is_no_proof_of_an_absence(simulator: Simulator, ask: Ask) -> None:
     simulator.add_fault(Fault(kind="null_price"))
     collected = ask(*days_ago(1, 1))
     (absence,), (refusal,) = collected.absences, collected.refusals
     assert refusal.timestamp is not None
     assert absence.span.start < refusal.timestamp < absence.span.end
+    assert not absence.proven
+
+
+def test_the_clock_of_the_server_limits_what_an_answer_proves(
+    market: SilentMarket, simulator: Simulator, catalogue: Catalogue, budget: SharedBudget
+) -> None:
+    """Ours is a day ahead: what we take for yesterday is the server's present day."""
+    market.silences = [Interval(at(0, 5), at(0, 11))]
+    ahead = NOW + DAY
+    with CoinGeckoClient(
+        simulator.base_url, "keyless", None, budget, sleep=lambda _: None, clock=lambda: ahead
+    ) as client:
+        absences = collect(client, catalogue, days_ago(0, 0), ahead).absences
+    assert [(one.span.end.hour, one.proven) for one in absences] == [(11, True), (0, False)]
+    assert "By the source's clock it was 2026-11-23T15:20:07Z" in absences[1].evidence
 
 
 def test_a_failed_request_proves_nothing(simulator: Simulator, ask: Ask) -> None:

@@ -35,7 +35,7 @@ def live(symbol="BTC", minutes=0.5):
 
 
 def absence(start, end, found=120, symbol="BTC"):
-    return Absence(symbol, "bitcoin", hole(start, end), "asked", ago(found))
+    return Absence(symbol, "bitcoin", hole(start, end), "asked", ago(found)).scheduled()
 
 
 @pytest.mark.parametrize(
@@ -79,6 +79,7 @@ def test_what_the_source_does_not_have_is_no_hole():
     holes = {"BTC": [hole(360, 0.5)], "ETH": [hole(60, 0.5)]}
     known = [absence(350, 12), absence(60, 30, symbol="ETH")]
     assert unexplained(holes, known, NOW, LONGEST) == {"ETH": [hole(30, 0.5)]}
+    assert unexplained(holes, known, NOW + timedelta(hours=1), LONGEST) == holes, "three hours after it was asked"
 
 
 def test_a_source_found_silent_within_the_hour_is_left_in_peace():
@@ -145,7 +146,7 @@ def test_what_the_answer_lacks_is_an_absence(simulator, fill):
     simulator.add_fault(Fault(kind="no_points"))
     (found,) = fill({"BTC": [hole(360, 0.5)]}).absences
     assert (found.span, found.coin_id, found.found_at) == (hole(360, 0.5), "bitcoin", NOW)
-    assert "0 points" in found.evidence
+    assert "0 points" in found.evidence and not found.proven
 
 
 def test_an_answer_that_came_too_late_to_be_five_minutely_proves_nothing(simulator, fill, clock, monkeypatch):

@@ -4,11 +4,16 @@ from datetime import date, datetime, timedelta, timezone
 
 import pytest
 
+from alembic import command
+from sqlalchemy import column, insert, select, table
+
 from market_pipeline.prices.absences import Absence, Answered
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.storage import tables
-from market_pipeline.storage.completeness import incomplete_days
-from market_pipeline.storage.source_gaps import known_gaps, remember, remembered
+from market_pipeline.storage.completeness import asked_days, due_days, gappy_days, incomplete_days
+from market_pipeline.storage.schema import alembic_config, check_schema, migrate
+from market_pipeline.storage.source_gaps import remember, remembered
+from market_pipeline.storage.types import UtcTimestamp
 from market_pipeline.storage.write import upsert
 from market_pipeline.symbols import Coin, parse_catalogue
 
@@ -24,8 +29,8 @@ def span(start, end):
     return Interval(START + start * HOUR, START + end * HOUR)
 
 
-def absence(start, end, coin=BTC, evidence="asked"):
-    return Absence(coin.symbol, coin.coin_id, span(start, end), evidence, NOW)
+def absence(start, end, coin=BTC, evidence="asked", at=NOW, proven=True):
+    return Absence(coin.symbol, coin.coin_id, span(start, end), evidence, at, proven)
 
 
 def answered(start, end, coin=BTC):
@@ -39,8 +44,9 @@ def spans(database, *coins):
 def test_an_absence_is_remembered_with_its_evidence(database):
     found = absence(3, 9)
     remember(database, [answered(0, 24)], [found], [])
-    assert remembered(database, [BTC, ETH], START, NOW) == [found]
-    assert known_gaps(database, [BTC, ETH], START, NOW) == {"BTC": [span(3, 9)]}
+    (kept,) = remembered(database, [BTC, ETH], START, NOW)
+    assert (kept.span, kept.evidence, kept.proven, kept.since) == (span(3, 9), "asked", True, NOW)
+    assert kept.ask_again_at > NOW
 
 
 def test_only_what_overlaps_is_given(database):
@@ -54,7 +60,8 @@ def test_finding_it_again_renews_the_evidence(database):
     remember(database, [answered(0, 24)], [absence(3, 9)], [])
     again = absence(3, 9, evidence="asked again")
     remember(database, [answered(0, 24)], [again], [])
-    assert remembered(database, [BTC], START, NOW) == [again]
+    (kept,) = remembered(database, [BTC], START, NOW)
+    assert (kept.span, kept.evidence) == (span(3, 9), "asked again")
 
 
 def test_asking_for_one_day_again_leaves_the_others_known(database):
@@ -123,7 +130,7 @@ def test_days_without_any_price_are_incomplete(database, store):
     ]
 
 
-def test_gaps_of_the_source_do_not_make_a_day_incomplete(database, store):
+def test_proven_gaps_of_the_source_do_not_make_a_day_incomplete(database, store):
     store("ETH", *range(72))
     store("BTC", *range(8), *range(14, 30), *range(40, 48))
     remember(database, [answered(0, 72)], [absence(7, 14), absence(29, 39), absence(48, 72)], [])
@@ -140,6 +147,38 @@ def test_correcting_a_coin_id_makes_its_days_incomplete_again(database, store):
     assert incomplete(database, catalogue=corrected) == [(FIRST + n * DAY, "BTC") for n in range(3)]
 
 
+def test_a_silence_that_proves_nothing_leaves_the_day_incomplete_and_is_not_asked_for_until_its_time(
+    database, store
+):
+    store("BTC", *range(17))
+    asked = START + 26 * HOUR
+    catalogue = parse_catalogue("BTC")
+    remember(database, [answered(0, 24)], [absence(16, 24, at=asked, proven=False)], [])
+    for hours, due in ((0, []), (2.9, []), (3, [(FIRST, "BTC")])):
+        given = (database, catalogue, FIRST, FIRST, asked + hours * HOUR)
+        assert incomplete_days(*given) == [(FIRST, "BTC")]
+        assert due_days(*given) == due
+        assert [one.due for one in asked_days(*given)] == [bool(due)]
+
+
+def test_a_proven_absence_expires(database, store):
+    store("BTC", *range(8), *range(14, 24))
+    asked = START + 26 * HOUR
+    catalogue = parse_catalogue("BTC")
+    remember(database, [answered(0, 24)], [absence(7, 14, at=asked)], [])
+    assert incomplete_days(database, catalogue, FIRST, FIRST, asked + 2.9 * HOUR) == []
+    assert incomplete_days(database, catalogue, FIRST, FIRST, asked + 3 * HOUR) == [(FIRST, "BTC")]
+
+
+def test_what_a_tick_did_not_find_today_is_asked_for_once_the_day_is_over(database, store):
+    """5-minute points of the present day say nothing of the hourly history that is published at night."""
+    store("BTC", *range(8), *range(14, 24))
+    catalogue = parse_catalogue("BTC")
+    remember(database, [answered(7, 14)], [absence(7, 14, at=START + 23 * HOUR, proven=False)], [])
+    (gap,) = gappy_days(database, catalogue, FIRST, FIRST, START + 25 * HOUR)
+    assert gap.due and not gap.explained
+
+
 @pytest.mark.parametrize(
     ("now", "days"), [(START + 48.9 * HOUR, 1), (START + 49 * HOUR, 2), (START + HOUR / 2, 0)]
 )
@@ -154,3 +193,28 @@ def test_only_the_days_asked_for_are_looked_at(database, store):
     store("BTC", *range(48))
     store("ETH", *range(48))
     assert incomplete_days(database, CATALOGUE, date(2024, 3, 1), date(2024, 3, 2), NOW) == []
+
+
+def test_absences_of_earlier_versions_are_kept_and_due(database, store):
+    """They may rest on one empty answer, so the day is incomplete and asked for again at once."""
+    store("BTC", *range(17))
+    names = {"symbol": None, "coin_id": None, "evidence": None}
+    times = dict.fromkeys(("gap_start", "gap_end", "found_at"), UtcTimestamp())
+    old = table("source_gaps", *(column(name, type_) for name, type_ in (names | times).items()))
+    row = {
+        "symbol": "BTC", "coin_id": "bitcoin", "evidence": "0 points", "gap_start": START + 16 * HOUR,
+        "gap_end": START + DAY, "found_at": START + 26 * HOUR,
+    }
+    with database.writing() as connection:
+        command.downgrade(alembic_config(connection), "0005")
+        connection.execute(insert(old).values(row))
+    migrate(database)
+    check_schema(database)
+    with database.reading() as connection:
+        assert [dict(kept._mapping) for kept in connection.execute(select(old))] == [row]
+    later, catalogue = START + 28 * HOUR, parse_catalogue("BTC")
+    (gap,) = gappy_days(database, catalogue, FIRST, FIRST, later)
+    assert gap.due and not gap.explained
+    remember(database, [answered(0, 24)], [absence(16, 24, at=later, proven=False)], [])
+    (kept,) = remembered(database, [BTC], START, later)
+    assert (kept.since, kept.times_asked, kept.ask_again_at) == (row["found_at"], 1, later + 3 * HOUR)

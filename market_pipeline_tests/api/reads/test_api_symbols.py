@@ -99,17 +99,19 @@ def test_coverage_is_told_day_by_day_the_newest_first(client, database):
     }
 
 
-def test_what_the_source_does_not_have_is_told_and_makes_no_day_incomplete(client, database):
+@pytest.mark.parametrize("proven", [True, False])
+def test_what_the_source_did_not_give_is_told_and_only_proof_makes_the_day_complete(client, database, proven):
     store_hours(database, without=range(30, 35))
-    span = Interval(at(29 * HOURS), at(35 * HOURS))
-    absence = Absence("BTC", "bitcoin", span, "The answer had no price in it.", at(3 * DAY))
+    span, asked = Interval(at(29 * HOURS), at(35 * HOURS)), at(3 * DAY + 10 * HOURS)
+    absence = Absence("BTC", "bitcoin", span, "The answer had no price in it.", asked, proven)
     remember(database, [Answered("BTC", "bitcoin", span)], [absence], [])
     answer = client.get("/coverage/BTC?from=2024-03-01&to=2024-03-03").json()
-    assert [day["complete"] for day in answer["days"]] == [True, True, True]
-    assert answer["incomplete_days"] == []
+    assert [day["complete"] for day in answer["days"]] == [True, proven, True]
+    assert answer["incomplete_days"] == ([] if proven else ["2024-03-02"])
     assert answer["source_gaps"] == [{
         "start": iso(span.start), "end": iso(span.end), "evidence": "The answer had no price in it.",
-        "found_at": iso(at(3 * DAY)),
+        "found_at": iso(asked), "first_found_at": iso(asked), "proven": proven,
+        "ask_again_at": iso(asked + timedelta(hours=3)),
     }]
     assert client.get("/coverage/BTC?from=2024-03-03&to=2024-03-03").json()["source_gaps"] == []
 
