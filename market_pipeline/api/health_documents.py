@@ -13,7 +13,7 @@ _EXAMPLE: dict[str, Any] = {
         "starts it.",
     }],
     "checked_at": "2026-11-23T12:26:00Z",
-    "schema_revision": "0004",
+    "schema_revision": "0006",
     "symbols": [{"symbol": "BTC", "newest": "2026-11-23T12:00:00Z", "age_seconds": 1560.0, "fresh": False}],
     "scheduler_alive": False,
     "daemons": [{"daemon": "SCHEDULER", "heartbeat_age_seconds": 1500.0, "alive": False}],

@@ -5,7 +5,9 @@ on the key for facts, `replace` of exactly the run's partitions for what is deri
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Union
 
 import dagster as dg
@@ -28,17 +30,34 @@ Rows = Union[Columns, "pd.DataFrame"]
 logger = get_logger(__name__)
 
 
+@dataclass(frozen=True)
+class Scored:
+    """Rows to store, and the newest quote of each symbol that was scored for them."""
+
+    rows: Columns
+    newest: Mapping[str, datetime]
+
+
 class DatabaseIOManager(dg.ConfigurableIOManager):
-    """Stores `Columns` or DataFrames of exactly the table's columns; times must be aware.
+    """Stores `Columns` (or `Scored` ones) or DataFrames of exactly the table's columns; times must be aware.
 
     An input annotated `Columns` is read without importing pandas; any other becomes a DataFrame with
     aware UTC timestamps. Input metadata `columns` names the columns to read.
     """
 
-    def handle_output(self, context: dg.OutputContext, obj: Rows) -> None:
-        """Write in one transaction; on any error nothing is written."""
+    def handle_output(self, context: dg.OutputContext, obj: Rows | Scored) -> None:
+        """Write in one transaction; on any error nothing is written.
+
+        Up to which quote was scored is noted after the rows: cut off in between, it is behind, not ahead.
+        """
         with bound(**io_fields(context)):
-            self._write(context, obj)
+            if not isinstance(obj, Scored):
+                self._write(context, obj)
+                return
+            from market_pipeline.storage.scores import note_scored
+
+            self._write(context, obj.rows)
+            note_scored(current_database(), obj.newest)
 
     def load_input(self, context: dg.InputContext) -> Rows:
         """The rows of the input's partitions; no partitions are no rows, typed all the same."""

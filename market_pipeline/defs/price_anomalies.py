@@ -4,8 +4,10 @@ import dagster as dg
 
 from market_pipeline.anomalies import LEAD_DAYS
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
+from market_pipeline.clock import utc_now
 from market_pipeline.defs.anomaly_lineage import ANOMALY_LINEAGE
 from market_pipeline.defs.detector_calibration import DETECTOR_CALIBRATION
+from market_pipeline.defs.io_manager import Scored
 from market_pipeline.defs.log_fields import logged_step
 from market_pipeline.defs.metadata import GROUP, OWNERS, table_metadata
 from market_pipeline.defs.partitions import SINGLE_RUN, days_of, lead_mapping, partition_key
@@ -45,16 +47,17 @@ def build_price_anomalies(partitions: dg.MultiPartitionsDefinition, kinds: set[s
     @logged_step
     def price_anomalies(
         context: dg.AssetExecutionContext, raw_prices: Columns, database: DatabaseResource
-    ) -> dg.Output[Columns]:
+    ) -> dg.Output[Scored]:
         from market_pipeline.defs.anomaly_runs import flagged, partition_numbers, rows_of
+        from market_pipeline.storage.scores import newest_scored
 
         store = database.database()
         wanted = days_of(context.partition_keys)
         anomalies = flagged(store, raw_prices, wanted)
         for day, numbers in partition_numbers(anomalies, wanted).items():
             context.add_asset_metadata(numbers, partition_key=partition_key(*day))
-        rows = rows_of(store, anomalies)
-        return dg.Output(rows, data_version=_data_version(context.run.run_id))
+        scored = Scored(rows_of(store, anomalies), newest_scored(raw_prices, wanted, utc_now()))
+        return dg.Output(scored, data_version=_data_version(context.run.run_id))
 
     return price_anomalies
 

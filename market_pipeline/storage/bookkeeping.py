@@ -132,3 +132,15 @@ coin_identities = Table(
     comment="The configured coins as CoinGecko lists them.",
     info={"decides_change": ["checked_at"]},
 )
+
+scored_through = Table(
+    "scored_through",
+    metadata,
+    Column("symbol", Name(20), primary_key=True, comment="Upper-case symbol, e.g. BTC."),
+    Column("coin_id", Name(100), primary_key=True, comment="CoinGecko's id of the coin, e.g. bitcoin."),
+    Column("timestamp", UtcTimestamp, nullable=False, comment="Time of the newest scored quote, UTC."),
+    Column("scored_at", UtcTimestamp, nullable=False, comment="When that quote was first scored, UTC."),
+    comment="Up to which quote the detectors have looked at each symbol, flagged or not.",
+    # Scoring an earlier day again leaves it where it is.
+    info={"decides_change": ["timestamp"], "changes_if": "<"},
+)

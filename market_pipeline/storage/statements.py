@@ -14,7 +14,7 @@ def insert_from(table: Table, dialect: str, source: str, *, on_conflict: bool) -
     """INSERT every row of `source`, a query's FROM that offers the table's columns.
 
     With `on_conflict` the row of the same key is updated where it differs in a column of
-    `table.info["decides_change"]`.
+    `table.info["decides_change"]`, or where its value compares as `table.info["changes_if"]` says.
     """
     # Without WHERE, SQLite takes ON for a join condition.
     return f"INSERT INTO {table.name} ({_names(table)}) SELECT {_names(table)} FROM {source} WHERE true" + (
@@ -58,7 +58,7 @@ def _on_conflict(table: Table, dialect: str) -> str:
     facts = ", ".join(
         f'"{column.name}" = excluded."{column.name}"' for column in table.columns if not column.primary_key
     )
-    differs = "IS NOT" if dialect == "sqlite" else "IS DISTINCT FROM"
+    differs = table.info.get("changes_if") or ("IS NOT" if dialect == "sqlite" else "IS DISTINCT FROM")
     changed = " OR ".join(
         f'{table.name}."{name}" {differs} excluded."{name}"' for name in table.info["decides_change"]
     )
