@@ -12,7 +12,7 @@ from benchmarks.figures import Figure
 from benchmarks.measure import call_cpu, in_turn, process_cpu
 from benchmarks.world import World, a_world, use
 from market_pipeline.clock import utc_now
-from market_pipeline.defs.jobs import TICK
+from market_pipeline.defs.automations import TICK
 from market_pipeline.defs.partitions import range_tags
 from market_pipeline.settings import load_settings
 from market_pipeline.storage import tables

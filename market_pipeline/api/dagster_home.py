@@ -1,9 +1,10 @@
-"""Dagster's side of the story: materializations without a run, and the heartbeats of its daemons.
+"""Dagster's side of the story: materializations without a run, and the state of its daemons and runs.
 
 The one module of the API that imports Dagster, and only when it is first needed: importing it and opening
 an instance take seconds.
 """
 
+import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,7 +18,7 @@ from market_pipeline.prices.coverage import DayOfSymbol
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-    from market_pipeline.defs.heartbeats import Heartbeat
+    from market_pipeline.state.dagster_facts import DagsterFacts
 
 logger = get_logger(__name__)
 
@@ -26,6 +27,8 @@ Result = TypeVar("Result")
 # Somebody waits for the answer.
 _PATIENCE_SECONDS = 5.0
 _LAST_WORDS_SECONDS = 2.0
+# A page and a scrape that come together read Dagster's storage once.
+_KEPT_SECONDS = 5.0
 
 
 class DagsterUnavailable(RuntimeError):
@@ -43,6 +46,7 @@ class DagsterHome:
         self._home = home
         self._thread = OwnThread("dagster")
         self._instance: DagsterInstance | None = None
+        self._facts: tuple[float, DagsterFacts | None] = 0.0, None
         self._reports = Reports(self._thread, self._tell)
 
     def open_soon(self) -> None:
@@ -57,13 +61,20 @@ class DagsterHome:
         """
         self._reports.add(asset, day, facts)
 
-    def heartbeats(self, now: datetime) -> "list[Heartbeat]":
-        """The daemons of the instance as they are at `now` (aware); raises DagsterUnavailable."""
+    def facts(self, collect_cron: str, now: datetime) -> "DagsterFacts":
+        """What Dagster knows of daemons, schedules and runs, read some seconds before `now` (aware) at most.
 
-        def read() -> "list[Heartbeat]":
-            from market_pipeline.defs.heartbeats import heartbeats
+        Raises DagsterUnavailable.
+        """
 
-            return heartbeats(self._opened(), now)
+        def read() -> "DagsterFacts":
+            from market_pipeline.state.dagster_facts import dagster_facts
+
+            read_at, facts = self._facts
+            if facts is None or time.monotonic() - read_at >= _KEPT_SECONDS:
+                facts = dagster_facts(self._opened(), collect_cron, now)
+                self._facts = time.monotonic(), facts
+            return facts
 
         return self._asked(read)
 
@@ -82,24 +93,6 @@ class DagsterHome:
             asked = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=keys)
             found = self._opened().fetch_materializations(asked, limit=1).records
             return datetime.fromtimestamp(found[0].timestamp, timezone.utc) if found else None
-
-        return self._asked(read)
-
-    def failed_at(self, job: str) -> datetime | None:
-        """When the newest run of `job` that has ended failed (aware UTC); None if it did not, or none has.
-
-        Raises DagsterUnavailable.
-        """
-
-        def read() -> datetime | None:
-            import dagster as dg
-
-            ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
-            asked = dg.RunsFilter(job_name=job, statuses=ended)
-            for record in self._opened().get_run_records(asked, limit=1):
-                if record.dagster_run.status is dg.DagsterRunStatus.FAILURE and record.end_time:
-                    return datetime.fromtimestamp(record.end_time, timezone.utc)
-            return None
 
         return self._asked(read)
 

@@ -9,14 +9,15 @@ from fastapi import APIRouter, Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from market_pipeline.api.accept import JSON
-from market_pipeline.api.conditions import conditions
 from market_pipeline.api.health_documents import Alive, Readiness
 from market_pipeline.api.problems import ApiProblem, problems
-from market_pipeline.api.readiness import State, look
 from market_pipeline.api.service import Service, ServiceOf
 from market_pipeline.api.state_threads import StateThreads
 from market_pipeline.clock import iso
 from market_pipeline.logs import get_logger
+from market_pipeline.state.conditions import conditions, status_of
+from market_pipeline.state.dagster_facts import JobState
+from market_pipeline.state.facts import State
 from market_pipeline.storage.errors import SchemaMismatch, StorageError
 from market_pipeline.storage.schema import REVISION, check_schema
 
@@ -48,10 +49,11 @@ async def healthz() -> Response:
     responses=problems(not_ready=(503, _UNREACHABLE)),
 )
 async def readyz(service: ServiceOf, threads: StateThreads) -> Response:
-    """Whether the database can be read, how fresh the prices are, and whether Dagster's daemons are alive.
+    """Whether the database can be read, and whether each link of the chain holds: daemons, schedules, runs,
+    blocking checks, the newest price and the newest score of each symbol.
 
-    It is 503 only where nothing can be read: what was collected is served even if nobody collects any more.
-    Then the status is `degraded`, and `conditions` tell why.
+    It is 503 only where nothing can be read: what was collected is served even when nothing is collected or
+    scored any more. Then the status is `degraded`, and `conditions` tell what broke, since when, and what to do.
     """
     document = await to_thread.run_sync(_looked, service, limiter=threads)
     return Response(json.dumps(document), headers=_NOT_STORED, media_type=JSON)
@@ -60,34 +62,50 @@ async def readyz(service: ServiceOf, threads: StateThreads) -> Response:
 def _looked(service: Service) -> dict[str, Any]:
     try:
         check_schema(service.database)
-        return _document(service, look(service))
+        return _document(service.state())
     except (StorageError, SQLAlchemyError) as error:
         logger.error("Not ready: %s", error)
         detail = _NOT_MIGRATED if isinstance(error, SchemaMismatch) else _UNREACHABLE
         raise ApiProblem(503, "not-ready", detail, {"Retry-After": "10"}) from None
 
 
-def _document(service: Service, state: State) -> dict[str, Any]:
-    found = list(conditions(state))
-    stale = state.stale
+def _document(state: State) -> dict[str, Any]:
+    found, prices, dagster = conditions(state), state.prices, state.dagster
+    stale, unscored = set(prices.stale), set(prices.unscored)
     return {
-        "status": "degraded" if found else "ready",
-        "conditions": [{"kind": condition.kind, "detail": condition.detail} for condition in found],
+        "status": status_of(found),
+        "conditions": [
+            {"kind": condition.kind, "detail": condition.text, "since": _iso(condition.since)} for condition in found
+        ],
         "checked_at": iso(state.now),
         "schema_revision": REVISION,
         "symbols": [
             {
-                "symbol": symbol, "newest": iso(at) if at else None, "age_seconds": _age(state, at),
-                "fresh": symbol not in stale,
+                "symbol": symbol, "newest": _iso(at), "age_seconds": _age(state, at), "fresh": symbol not in stale,
+                "scored": _iso(prices.scored[symbol]), "scored_age_seconds": _age(state, prices.scored[symbol]),
+                "scores_fresh": symbol not in unscored,
             }
-            for symbol, at in state.newest.items()
+            for symbol, at in prices.newest.items()
         ],
         "scheduler_alive": state.scheduler_alive,
-        "daemons": None if state.daemons is None else [
+        "daemons": None if dagster is None else [
             {"daemon": beat.daemon, "heartbeat_age_seconds": _age(state, beat.at), "alive": beat.alive}
-            for beat in state.daemons
+            for beat in dagster.daemons
         ],
+        "jobs": None if dagster is None else [_job(state, job) for job in dagster.jobs],
     }
+
+
+def _job(state: State, job: JobState) -> dict[str, Any]:
+    return {
+        "job": job.job, "last_success": _iso(job.succeeded_at),
+        "last_success_age_seconds": _age(state, job.succeeded_at),
+        "failed_since": _iso(job.failed.first if job.failed else None),
+    }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return iso(at) if at else None
 
 
 def _age(state: State, at: datetime | None) -> float | None:

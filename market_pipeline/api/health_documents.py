@@ -5,25 +5,29 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from market_pipeline.state.conditions import Kind
+
 _EXAMPLE: dict[str, Any] = {
     "status": "degraded",
     "conditions": [{
         "kind": "scheduler-dead",
-        "detail": "The scheduler is dead, its last heartbeat came 25 min ago: nothing collects prices; `make run` "
+        "detail": "The scheduler is dead, its last heartbeat came 25 min ago: nothing collects prices. `make run` "
         "starts it.",
+        "since": "2026-11-23T12:01:00Z",
     }],
     "checked_at": "2026-11-23T12:26:00Z",
     "schema_revision": "0006",
-    "symbols": [{"symbol": "BTC", "newest": "2026-11-23T12:00:00Z", "age_seconds": 1560.0, "fresh": False}],
+    "symbols": [{
+        "symbol": "BTC", "newest": "2026-11-23T12:00:00Z", "age_seconds": 1560.0, "fresh": False,
+        "scored": "2026-11-23T12:00:00Z", "scored_age_seconds": 1560.0, "scores_fresh": True,
+    }],
     "scheduler_alive": False,
     "daemons": [{"daemon": "SCHEDULER", "heartbeat_age_seconds": 1500.0, "alive": False}],
+    "jobs": [{
+        "job": "tick", "last_success": "2026-11-23T12:00:10Z", "last_success_age_seconds": 1550.0,
+        "failed_since": None,
+    }],
 }
-
-Kind = Literal[
-    "starting", "no-prices-yet", "never-scheduled", "scheduler-dead", "daemon-dead", "daemon-errors",
-    "dagster-unreadable", "stale-prices", "tick-failed", "not-collected", "prices-refused", "quiet-market",
-]
-
 
 class Alive(BaseModel):
     """The process answers."""
@@ -35,16 +39,22 @@ class ConditionDocument(BaseModel):
     """Something that is not as it should be."""
 
     kind: Kind = Field(description="Which one, for programs.")
-    detail: str = Field(description="What it is and what to do, in a sentence or two.")
+    detail: str = Field(description="What it is, since when, and what to do, in a few sentences.")
+    since: datetime | None = Field(description="Since when it is so, UTC; null if that is not known.")
 
 
 class SymbolFreshness(BaseModel):
-    """How old the newest stored price of a symbol is."""
+    """How old the newest stored price and the newest score of a symbol are."""
 
     symbol: str = Field(description="The symbol in upper case.")
     newest: datetime | None = Field(description="Time of the newest price at the source, UTC; null if there is none.")
     age_seconds: float | None = Field(ge=0, description="Seconds since then; null if there is none.")
     fresh: bool = Field(description="Whether it is from the last tick but one (COLLECT_CRON) or later.")
+    scored: datetime | None = Field(
+        description="Time of the newest price that anomalies were looked for in, UTC; null if there is none."
+    )
+    scored_age_seconds: float | None = Field(ge=0, description="Seconds since then; null if there is none.")
+    scores_fresh: bool = Field(description="Whether no fresh price has waited to be scored for two ticks.")
 
 
 class DaemonState(BaseModel):
@@ -57,12 +67,25 @@ class DaemonState(BaseModel):
     alive: bool = Field(description="Whether that is recent enough.")
 
 
+class JobDocument(BaseModel):
+    """How the runs of a job end."""
+
+    job: str = Field(description="tick collects and scores current prices; the others are beside it.")
+    last_success: datetime | None = Field(description="When a run last succeeded, UTC; null if none did.")
+    last_success_age_seconds: float | None = Field(ge=0, description="Seconds since then; null if none did.")
+    failed_since: datetime | None = Field(
+        description="When the first run failed that no success followed, UTC; null if the last one succeeded."
+    )
+
+
 class Readiness(BaseModel):
-    """Whether prices are fresh and somebody collects them."""
+    """Whether prices are collected and scored as they should be."""
 
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
-    status: Literal["ready", "degraded"] = Field(description="degraded if there is any condition.")
+    status: Literal["ready", "degraded", "unknown"] = Field(
+        description="degraded if anything is not as it should be, unknown if Dagster's side cannot be seen from here."
+    )
     conditions: list[ConditionDocument] = Field(description="What is not as it should be; empty if all is well.")
     checked_at: datetime = Field(description="When this was looked at, UTC.")
     schema_revision: str = Field(description="The revision of the tables, which is that of this version.")
@@ -71,3 +94,4 @@ class Readiness(BaseModel):
         description="Whether scheduled runs are started; null if Dagster's storage cannot be read."
     )
     daemons: list[DaemonState] | None = Field(description="null if Dagster's storage cannot be read.")
+    jobs: list[JobDocument] | None = Field(description="null if Dagster's storage cannot be read.")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import get_args
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
@@ -17,8 +18,9 @@ from market_pipeline.budget.wiring import account_of
 from market_pipeline.clock import DAY
 from market_pipeline.logs import get_logger
 from market_pipeline.prices.quotes import Reason
+from market_pipeline.state.conditions import Kind, conditions
+from market_pipeline.state.facts import PriceFacts, State
 from market_pipeline.storage import tables
-from market_pipeline.storage.audit import newest_quote_times
 from market_pipeline.storage.recent_counts import alarms_by_severity, quotes_by_symbol
 from market_pipeline.storage.recent_refusals import refusals_by_reason
 
@@ -32,23 +34,33 @@ def families(service: Service) -> Iterator[Metric]:
     dialect, plan = service.database.dialect, service.settings.coingecko_plan
     build = {"version": __version__, "database": dialect, "plan": plan}
     yield InfoMetricFamily(f"{_PREFIX}_build", "What runs here.", build)
-    now = service.clock()
-    yield from _of_prices(service, now)
+    state = service.state()
+    now = state.now
+    yield from _of_prices(service, state.prices)
+    yield _of_conditions(state)
     yield from _of_findings(service, now)
     yield from _of_budget(status_now(service.settings, service.database))
     yield _of_requests(service, now)
-    yield from _of_dagster(service, now)
+    yield from _of_dagster(service, state)
 
 
-def _of_prices(service: Service, now: datetime) -> Iterator[Metric]:
-    symbols = service.catalogue.symbols
-    counts = quotes_by_symbol(service.database, symbols, now - DAY, now)
+def _of_prices(service: Service, prices: PriceFacts) -> Iterator[Metric]:
+    counts = quotes_by_symbol(service.database, service.catalogue.symbols, prices.now - DAY, prices.now)
     yield _gauge("recent_quotes", "Stored quotes of the last 24 hours.", "symbol", counts)
-    newest = newest_quote_times(service.database, symbols, now)
     yield _gauge(
         "newest_quote_age_seconds", "Seconds since the newest quote was true at the source; +Inf if none.",
-        "symbol", {symbol: _age(at, now) for symbol, at in newest.items()},
+        "symbol", {symbol: _age(at, prices.now) for symbol, at in prices.newest.items()},
     )
+    yield _gauge(
+        "last_scored_age_seconds", "Seconds since the newest scored quote was true at the source; +Inf if none.",
+        "symbol", {symbol: _age(at, prices.now) for symbol, at in prices.scored.items()},
+    )
+
+
+def _of_conditions(state: State) -> Metric:
+    found = {condition.kind for condition in conditions(state)}
+    meaning = "1 while /readyz tells this condition, else 0."
+    return _gauge("condition", meaning, "kind", {kind: float(kind in found) for kind in get_args(Kind)})
 
 
 def _of_findings(service: Service, now: datetime) -> Iterator[Metric]:
@@ -95,20 +107,25 @@ def _of_requests(service: Service, now: datetime) -> Metric:
     return sent
 
 
-def _of_dagster(service: Service, now: datetime) -> Iterator[Metric]:
-    readable = "Whether Dagster's storage can be read; without it nothing is told of daemons and collections."
+def _of_dagster(service: Service, state: State) -> Iterator[Metric]:
+    readable = "Whether Dagster's storage can be read; without it nothing is told of daemons, runs and collections."
+    now, facts = state.now, state.dagster
     days = {(day, symbol) for day in (now.date(), now.date() - DAY) for symbol in service.catalogue.symbols}
     try:
-        beats = service.dagster.heartbeats(now)
-        collected_at = service.dagster.last_materialized(tables.raw_prices.name, days)
+        collected_at = service.dagster.last_materialized(tables.raw_prices.name, days) if facts else None
     except DagsterUnavailable as error:
         logger.warning("%s", error)
-        yield _number("dagster_readable", readable, 0)
+        facts = None
+    yield _number("dagster_readable", readable, 0 if facts is None else 1)
+    if facts is None:
         return
-    yield _number("dagster_readable", readable, 1)
     yield _gauge(
         "daemon_heartbeat_age_seconds", "Seconds since the daemon last reported; +Inf if it never did.",
-        "daemon", {beat.daemon: _age(beat.at, now) for beat in beats},
+        "daemon", {beat.daemon: _age(beat.at, now) for beat in facts.daemons},
+    )
+    yield _gauge(
+        "last_success_age_seconds", "Seconds since a run of the job last succeeded; +Inf if none did.",
+        "job", {job.job: _age(job.succeeded_at, now) for job in facts.jobs},
     )
     yield _number(
         "collection_age_seconds",

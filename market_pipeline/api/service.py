@@ -1,17 +1,23 @@
 """What the endpoints work with: settings, database, coins, and Dagster's side of the story."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from market_pipeline.api.dagster_home import DagsterHome
+from market_pipeline.api.dagster_home import DagsterHome, DagsterUnavailable
 from market_pipeline.api.problems import ApiProblem
 from market_pipeline.clock import Clock, utc_now
+from market_pipeline.logs import get_logger
+from market_pipeline.prices.freshness import next_tick
 from market_pipeline.settings import Settings
+from market_pipeline.state.facts import State, price_facts
+from market_pipeline.storage import tables
 from market_pipeline.storage.engine import Database
 from market_pipeline.symbols import Catalogue
+
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,20 @@ class Service:
             raise ApiProblem(
                 400, "unsupported-symbol", str(error), supported=list(self.catalogue.symbols)
             ) from None
+
+    def state(self) -> State:
+        """The installation as it is now; a StorageError or a SQLAlchemyError if the database cannot be read."""
+        now, cron = self.clock(), self.settings.collect_cron
+        prices = price_facts(self.database, self.catalogue.symbols, cron, now)
+        state = State(prices, None, self.started, next_tick(cron, self.started))
+        try:
+            facts = self.dagster.facts(cron, now)
+            days = {(at.date(), symbol) for at in (prices.oldest_fresh, now) for symbol in prices.stale}
+            collected_at = self.dagster.last_materialized(tables.raw_prices.name, days) if days else None
+        except DagsterUnavailable as error:
+            logger.warning("%s", error)
+            return state
+        return replace(state, dagster=facts, collected_at=collected_at)
 
 
 # Not a plain function: FastAPI would send that to its thread pool, which costs more than it does.

@@ -93,7 +93,7 @@ def complete(work: Backfill, plan: Plan) -> int:
 
 def _collect(work: Backfill, plan: Plan, runs: "Runs", progress: "RunProgress") -> str | None:
     """Every run of the plan; why one failed, or None."""
-    from market_pipeline.defs.jobs import COMPLETE_DAYS
+    from market_pipeline.defs.automations import COMPLETE_DAYS
 
     for number, planned in enumerate(plan.repairs, 1):
         rows = requests = 0
@@ -123,7 +123,7 @@ def _score(work: Backfill, runs: "Runs") -> str | None:
 
     Those of all coins: what came of one is a part of the market of the others.
     """
-    from market_pipeline.defs.jobs import SCORE_DAYS
+    from market_pipeline.defs.automations import SCORE_DAYS
     from market_pipeline.defs.outdated import outdated_days
 
     last = min(work.span.last + timedelta(days=LEAD_DAYS), utc_now().date() - DAY)

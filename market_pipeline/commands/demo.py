@@ -125,7 +125,7 @@ def _wait_until_ready(port: int) -> None:
 
 def _fill_history(settings: Settings, environment: dict[str, str], home: Path) -> None:
     """One run over the last days, so that the first look already shows partitions, checks and anomalies."""
-    from market_pipeline.defs.jobs import COMPLETE_DAYS
+    from market_pipeline.defs.automations import COMPLETE_DAYS
     from market_pipeline.defs.partitions import range_tags
 
     yesterday = utc_now().date() - timedelta(days=1)

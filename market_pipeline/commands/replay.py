@@ -77,7 +77,7 @@ def _lines(verdicts: Verdicts) -> Iterator[str]:
 def _score(settings: Settings, verdicts: Verdicts) -> int:
     """Compute the anomalies of the days that the moved points belong to or lead up to."""
     from market_pipeline.commands.dagster_runs import recorded_runs
-    from market_pipeline.defs.jobs import SCORE_DAYS
+    from market_pipeline.defs.automations import SCORE_DAYS
 
     symbols = settings.catalogue.symbols
     moved = {quote.timestamp.date() for _, quote in verdicts.accepted if quote.symbol in symbols}

@@ -12,7 +12,9 @@ import dagster as dg
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.clock import start_of_day, utc_now
 from market_pipeline.defs.calibration_times import MADE_AGAIN, next_as_of
-from market_pipeline.defs.jobs import CALIBRATE_DETECTORS, COMPLETE_DAYS
+from market_pipeline.defs.automations import (
+    CALIBRATE_DETECTORS, CALIBRATION_CRON, CALIBRATION_SCHEDULE, COMPLETE_DAYS,
+)
 from market_pipeline.defs.local_runs import unfinished_run
 from market_pipeline.defs.log_fields import logged_evaluation
 from market_pipeline.defs.ownership import Owner
@@ -25,8 +27,6 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.errors import StorageError
 from market_pipeline.storage.schema import check_schema
 
-CALIBRATION_CRON = "20 * * * *"
-
 _AGAIN = "this is looked at again in an hour."
 
 
@@ -34,7 +34,7 @@ def build_calibration_schedule(settings: Settings, owner: Owner) -> dg.ScheduleD
     """The schedule, running as soon as the code location is loaded."""
 
     @dg.schedule(
-        name="calibration_schedule",
+        name=CALIBRATION_SCHEDULE,
         job_name=CALIBRATE_DETECTORS,
         cron_schedule=CALIBRATION_CRON,
         execution_timezone="UTC",

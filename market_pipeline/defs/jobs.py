@@ -5,6 +5,9 @@ from typing import Any
 
 import dagster as dg
 
+from market_pipeline.defs.automations import (
+    ACCOUNT_REQUESTS, CALIBRATE_DETECTORS, COMPLETE_DAYS, SCORE_DAYS, TICK,
+)
 from market_pipeline.defs.detector_calibration import DETECTOR_CALIBRATION
 from market_pipeline.defs.lanes import SHORT_TAGS
 from market_pipeline.defs.market_overview import MARKET_OVERVIEW
@@ -13,12 +16,6 @@ from market_pipeline.defs.price_anomalies import PRICE_ANOMALIES
 from market_pipeline.defs.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.raw_prices import RAW_PRICES, REJECTED_PRICES
 from market_pipeline.defs.request_ledger import REQUEST_LEDGER
-
-TICK = "tick"
-COMPLETE_DAYS = "complete_days"
-SCORE_DAYS = "score_days"
-CALIBRATE_DETECTORS = "calibrate_detectors"
-ACCOUNT_REQUESTS = "account_requests"
 
 # Each with all of its checks.
 _PRICES = dg.AssetSelection.assets(RAW_PRICES, REJECTED_PRICES, PRICE_ANOMALIES, MARKET_OVERVIEW)

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 
 from market_pipeline.budget.status import BudgetStatus
-from market_pipeline.defs.jobs import COMPLETE_DAYS, SCORE_DAYS
+from market_pipeline.defs.automations import COMPLETE_DAYS, SCORE_DAYS
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, range_tags
 from market_pipeline.prices.repairs import Repair, plan_repairs
 

@@ -15,7 +15,7 @@ from market_pipeline.budget.status import budget_status
 from market_pipeline.budget.wiring import account_of, limits_now, live_reserve
 from market_pipeline.clock import DAY, iso, utc_now
 from market_pipeline.defs.calibration_times import MADE_AGAIN
-from market_pipeline.defs.jobs import COMPLETE_DAYS, SCORE_DAYS
+from market_pipeline.defs.automations import COMPLETE_DAYS, REPAIR_SENSOR, SCORE_DAYS
 from market_pipeline.defs.local_runs import unfinished_run
 from market_pipeline.defs.log_fields import logged_evaluation
 from market_pipeline.defs.outdated import outdated_days
@@ -41,7 +41,7 @@ def build_repair_sensor(settings: Settings, owner: Owner, jobs: Sequence[Any]) -
     """The sensor, running as soon as the code location is loaded; it starts two of `jobs`."""
 
     @dg.sensor(
-        name="repair_sensor",
+        name=REPAIR_SENSOR,
         jobs=[job for job in jobs if job.name in (COMPLETE_DAYS, SCORE_DAYS)],
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,

@@ -10,15 +10,14 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 
 from market_pipeline.clock import DAY
-from market_pipeline.defs.jobs import ACCOUNT_REQUESTS, COMPLETE_DAYS, TICK
+from market_pipeline.defs.automations import (
+    ACCOUNT_REQUESTS, COMPLETE_DAYS, COMPLETION_CRON, COMPLETION_SCHEDULE, LEDGER_CRON, LEDGER_SCHEDULE, TICK,
+    TICK_SCHEDULE,
+)
 from market_pipeline.defs.lanes import LIVE_TAGS
 from market_pipeline.defs.ownership import Owner, own_runs
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, first_day, range_tags
 
-# CoinGecko publishes the last completed UTC day at 00:35 and its caches expire at 00:40.
-COMPLETION_CRON = "45 0 * * *"
-# The hour is over and so are the requests that it began.
-LEDGER_CRON = "2 * * * *"
 LONGEST_COMPLETION = timedelta(days=7)
 
 _UNFINISHED = [
@@ -92,7 +91,7 @@ def build_schedules(
         return (record.dagster_run for record in own_runs(context.instance, owner, job, statuses))
 
     @dg.schedule(
-        name="tick_schedule",
+        name=TICK_SCHEDULE,
         job_name=TICK,
         cron_schedule=collect_cron,
         execution_timezone="UTC",
@@ -105,7 +104,7 @@ def build_schedules(
         return dg.SkipReason(reason) if reason else request
 
     @dg.schedule(
-        name="completion_schedule",
+        name=COMPLETION_SCHEDULE,
         job_name=COMPLETE_DAYS,
         cron_schedule=COMPLETION_CRON,
         execution_timezone="UTC",
@@ -119,7 +118,7 @@ def build_schedules(
         return completion_request(context.scheduled_execution_time, symbols, last)
 
     ledger_schedule = dg.ScheduleDefinition(
-        name="ledger_schedule",
+        name=LEDGER_SCHEDULE,
         job_name=ACCOUNT_REQUESTS,
         cron_schedule=LEDGER_CRON,
         execution_timezone="UTC",

@@ -7,7 +7,7 @@ from pathlib import Path
 from market_pipeline.commands.home import BadHome, configures_storage, named_home
 from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
 from market_pipeline.doctor.subject import Subject
-from market_pipeline.doctor.words import first_line
+from market_pipeline.words import first_line
 
 # `dagster dev` makes such a folder where DAGSTER_HOME is not set, and deletes it at its end.
 _THROWN_AWAY = ".tmp_dagster_home"

@@ -7,18 +7,18 @@ from pathlib import Path
 
 from market_pipeline.clock import Clock, utc_now
 from market_pipeline.doctor.api import examine_api, examine_server_clock
-from market_pipeline.doctor.automation import examine_automation, examine_code_location
 from market_pipeline.doctor.budget import examine_budget, examine_schedule_cost
-from market_pipeline.doctor.daemons import examine_daemons
+from market_pipeline.doctor.chain import (
+    examine_automation, examine_code_location, examine_daemons, examine_runs,
+)
 from market_pipeline.doctor.database import examine_database, examine_database_clock, examine_disk
 from market_pipeline.doctor.finding import Finding, Status, worst
 from market_pipeline.doctor.home import examine_home, examine_instance
 from market_pipeline.doctor.masking import masked
 from market_pipeline.doctor.runner import Group, Making, guarded
-from market_pipeline.doctor.runs import examine_runs
 from market_pipeline.doctor.setting_findings import examine_settings
 from market_pipeline.doctor.stored_prices import (
-    examine_absences, examine_freshness, examine_gaps, examine_refusals,
+    examine_absences, examine_freshness, examine_gaps, examine_refusals, examine_scores,
 )
 from market_pipeline.doctor.subject import Subject
 
@@ -28,6 +28,7 @@ _DATABASE = Group(7.0, "The database that DATABASE_URL names", [
     ("disk space", examine_disk),
     ("database clock", examine_database_clock),
     ("newest quotes", examine_freshness),
+    ("scores", examine_scores),
     ("gaps", examine_gaps),
     ("absent at the source", examine_absences),
     ("refused rows", examine_refusals),

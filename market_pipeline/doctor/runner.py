@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from market_pipeline.doctor.finding import Finding, fail, not_examined
 from market_pipeline.doctor.subject import Subject
-from market_pipeline.doctor.words import first_line
+from market_pipeline.words import first_line
 
 Examination = Callable[[Subject], Iterable[Finding]]
 

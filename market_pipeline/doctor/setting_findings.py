@@ -8,8 +8,8 @@ from pydantic import SecretStr
 
 from market_pipeline.doctor.finding import Finding, fail, ok, warn
 from market_pipeline.doctor.subject import Subject
-from market_pipeline.doctor.words import some
 from market_pipeline.masking import secrets_of, too_short_to_hide
+from market_pipeline.words import some
 from market_pipeline.settings import Settings, SettingsError, load_settings
 
 # So alike that a typing error is likelier than a variable of another program.

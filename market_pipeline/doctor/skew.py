@@ -1,8 +1,8 @@
 """How far two clocks may differ."""
 
 from market_pipeline.doctor.finding import Finding, fail, ok, warn
-from market_pipeline.doctor.words import span
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
+from market_pipeline.words import span
 
 _UNREMARKABLE_SECONDS = 5.0
 

@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 from market_pipeline.clock import DAY, iso
 from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
 from market_pipeline.doctor.subject import Subject
-from market_pipeline.doctor.words import some, span
+from market_pipeline.words import some, span
 from market_pipeline.prices.freshness import oldest_fresh
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
 from market_pipeline.slices import Slice
+from market_pipeline.state.conditions import of_scores
+from market_pipeline.state.facts import price_facts
 from market_pipeline.storage.audit import newest_quote_times, quotes_in_future
 from market_pipeline.storage.completeness import asked_days, gappy_days, stretches
 from market_pipeline.storage.engine import Database
@@ -56,6 +58,25 @@ def _future(database: Database, symbols: Sequence[str], now: datetime) -> Iterat
             "If the clocks above are right, find who writes to raw_prices beside this pipeline and delete these rows.",
             future_quotes=found.count,
         )
+
+
+def examine_scores(subject: Subject) -> Iterator[Finding]:
+    """Whether anomalies were looked for in the newest quotes."""
+    if subject.settings is None or subject.database is None:
+        yield not_examined("scores", "database")
+        return
+    now = subject.clock()
+    symbols = subject.settings.catalogue.symbols
+    prices = price_facts(subject.database, symbols, subject.settings.collect_cron, now)
+    ages = {symbol: round((now - at).total_seconds()) for symbol, at in prices.scored.items() if at}
+    numbers = {f"scored_age_seconds_{symbol}": age for symbol, age in ages.items()}
+    if prices.unscored:
+        found = of_scores(prices)
+        yield fail("scores", found.detail, found.remedy, **numbers)
+    elif not ages:
+        yield ok("scores", "nothing was scored yet", **numbers)
+    else:
+        yield ok("scores", f"the newest scored quotes are {span(min(ages.values()))} old", **numbers)
 
 
 def examine_gaps(subject: Subject) -> Iterator[Finding]:

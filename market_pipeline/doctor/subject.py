@@ -18,7 +18,7 @@ class Subject:
     """An installation: its folder, its environment and its time.
 
     `settings` is there once they were found valid, `database` once it was found ready, `home` and
-    `instance` once Dagster's own storage was found and opened, `repository` once the code was loaded,
+    `instance` once Dagster's own storage was found and opened,
     `skew` (seconds by which this machine's clock is ahead of the server's) once the API has answered.
     `secrets` must not be in any report.
     """
@@ -30,7 +30,6 @@ class Subject:
     database: Database | None = None
     home: Path | None = None
     instance: "dg.DagsterInstance | None" = None
-    repository: "dg.RepositoryDefinition | None" = None
     skew: float | None = None
     secrets: list[str] = field(default_factory=list)
 

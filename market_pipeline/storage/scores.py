@@ -7,6 +7,7 @@ import numpy as np
 from sqlalchemy import func, select
 
 from market_pipeline.clock import DAY, utc_now
+from market_pipeline.prices.quotes import FUTURE_TOLERANCE
 from market_pipeline.storage.bookkeeping import scored_through
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
@@ -23,13 +24,13 @@ _LOOKED_BACK = timedelta(days=8)
 def newest_scored(
     prices: Columns, partitions: Collection[tuple[date, str]], now: datetime
 ) -> dict[str, datetime]:
-    """The newest quote in `prices` of each symbol that lies in one of `partitions` and not after `now`.
+    """The newest quote in `prices` of each symbol that lies in one of `partitions` and not in the future.
 
     `prices` are ordered by time within each symbol.
     """
     days = {day for day, _ in partitions}
     moments = prices["timestamp"]
-    end = min(np.datetime64(max(days) + DAY), np.datetime64(now.replace(tzinfo=None)))
+    end = min(np.datetime64(max(days) + DAY), np.datetime64((now + FUTURE_TOLERANCE).replace(tzinfo=None)))
     inside = prices.where((moments >= np.datetime64(min(days))) & (moments <= end))
     newest = dict(zip(inside["symbol"].tolist(), inside["timestamp"].astype(np.int64).tolist(), strict=True))
     wanted = {symbol for _, symbol in partitions}
@@ -66,7 +67,8 @@ def unscored_since(
             after = max(through or now - _LOOKED_BACK, now - _LOOKED_BACK)
             first = connection.execute(
                 select(func.min(columns.ingested_at)).where(
-                    of_symbol(database, raw_prices, symbol), columns.timestamp > after, columns.timestamp <= now
+                    of_symbol(database, raw_prices, symbol),
+                    columns.timestamp > after, columns.timestamp <= now + FUTURE_TOLERANCE,
                 )
             ).scalar()
             if first is not None:

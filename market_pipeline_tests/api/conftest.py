@@ -47,11 +47,12 @@ def dagster_home(tmp_path, created_home):
 
 
 @pytest.fixture
-def service_of(database, dagster_home, simulator):
+def service_of(database, dagster_home, simulator, monkeypatch):
     """`service_of(**settings)`: a service over the database at hand, the simulator and a Dagster home.
 
-    It has been there for an hour, or as long as `up` says.
+    It has been there for an hour, or as long as `up` says, and reads Dagster's storage each time it is asked.
     """
+    monkeypatch.setattr("market_pipeline.api.dagster_home._KEPT_SECONDS", 0.0)
     made = []
 
     def make(clock=None, up=timedelta(hours=1), **settings):

@@ -1,15 +1,14 @@
-"""Rows for the tests of the page: a day of prices as wanted, single alarms, heartbeats of daemons."""
+"""Rows for the tests of the page: a day of prices as wanted, single alarms."""
 
-import time
 from datetime import timedelta
 from hashlib import md5
 
-from dagster._daemon.types import DaemonHeartbeat  # What the daemon writes has no public types.
 from sqlalchemy import Double, Integer
 
 from market_pipeline.clock import utc_now
 from market_pipeline.prices.quotes import Quote, Source
 from market_pipeline.storage.records import columns_of
+from market_pipeline.storage.scores import note_scored
 from market_pipeline.storage.tables import price_anomalies, raw_prices
 from market_pipeline.storage.types import UtcTimestamp
 from market_pipeline.storage.write import upsert
@@ -33,6 +32,7 @@ def prices(database, symbol, last, first=None, newest=timedelta(minutes=2), sile
         for moment in times
     ]
     upsert(database, raw_prices, columns_of(raw_prices, rows))
+    note_scored(database, {symbol: times[-1]})
     return times[-1]
 
 
@@ -50,9 +50,3 @@ def flag(database, symbol, moment, kind="jump", **values):
     }
     upsert(database, price_anomalies, columns_of(price_anomalies, [row]))
     return id_
-
-
-def beat(instance, age):
-    """Let every daemon have reported so long ago."""
-    for daemon in instance.get_required_daemon_types():
-        instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - age.total_seconds(), daemon, "id", ()))

@@ -13,7 +13,8 @@ from market_pipeline.clock import iso, utc_now
 from market_pipeline.storage.tables import price_anomalies, raw_prices
 from market_pipeline_tests.api.browser import Tab
 from market_pipeline_tests.api.conftest import served
-from market_pipeline_tests.api.page_rows import beat, flag, prices
+from market_pipeline_tests.api.page_rows import flag, prices
+from market_pipeline_tests.dagster_records import beat
 
 pytestmark = pytest.mark.slow
 

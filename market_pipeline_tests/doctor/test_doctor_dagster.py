@@ -2,29 +2,23 @@
 
 import shutil
 import tempfile
-import time
 from datetime import datetime, timedelta, timezone
 
 import dagster as dg
 import pytest
-# What the daemon writes has no public types.
-from dagster._core.remote_origin import (
-    RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin,
-)
-from dagster._core.scheduler.instigation import (
-    InstigatorState, InstigatorStatus, InstigatorType, ScheduleInstigatorData, TickData, TickStatus,
-)
-from dagster._daemon.types import DaemonHeartbeat
+from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus  # They have no public names.
 from dagster._utils.error import SerializableErrorInfo
 
-from market_pipeline.clock import utc_now
-from market_pipeline.doctor.automation import examine_automation, examine_code_location
-from market_pipeline.doctor.daemons import examine_daemons
+from market_pipeline.definitions import build_defs
+from market_pipeline.defs.automations import WITHOUT_JOB, automations
+from market_pipeline.defs.jobs import build_jobs
+from market_pipeline.defs.ownership import owner_of
+from market_pipeline.doctor.chain import (
+    examine_automation, examine_code_location, examine_daemons, examine_runs,
+)
 from market_pipeline.doctor.home import examine_home, examine_instance
-from market_pipeline.doctor.runs import examine_runs
+from market_pipeline_tests.dagster_records import LOST, beat, ended, evaluated, state_of, stopped_by_check
 from market_pipeline_tests.doctor.conftest import PROJECT
-
-LOST = SerializableErrorInfo("OSError: disk gone\nmore", [], "OSError")
 
 
 @pytest.fixture(scope="session")
@@ -50,35 +44,6 @@ def opened(home, set_up):
     subject.home = home
     with dg.DagsterInstance.from_config(str(home)) as subject.instance:
         yield subject
-
-
-@pytest.fixture
-def loaded(opened):
-    """A Subject whose code location is loaded as well, with its findings by name."""
-    (finding,) = examine_code_location(opened)
-    assert finding.status == "ok"
-    return opened
-
-
-def beat(instance, age, *errors):
-    for daemon in instance.get_required_daemon_types():
-        instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - age, daemon, "id", errors))
-
-
-def state_of(instance, schedule, status):
-    origin = RemoteInstigatorOrigin(
-        RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("market_pipeline"), "__repository__"), schedule
-    )
-    data = ScheduleInstigatorData("*/5 * * * *")
-    return instance.add_instigator_state(InstigatorState(origin, InstigatorType.SCHEDULE, status, data))
-
-
-def tick(instance, state, age, status, error=None, reason=None):
-    then = (utc_now() - age).timestamp()
-    instance.create_tick(TickData(
-        state.instigator_origin_id, state.instigator_name, InstigatorType.SCHEDULE, status, then,
-        run_ids=[], selector_id=state.selector_id, error=error, skip_reason=reason,
-    ))
 
 
 def automation(subject):
@@ -136,7 +101,7 @@ def test_an_instance_opens_or_says_why_not(home, set_up, only, monkeypatch):
     [(5, "ok", "report"), (240, "fail", "SCHEDULER 4 min ago"), (7200, "fail", "SCHEDULER 2 h ago")],
 )
 def test_the_age_of_the_heartbeats_decides(age, status, said, opened, only):
-    beat(opened.instance, age)
+    beat(opened.instance, timedelta(seconds=age))
     finding = only(examine_daemons, opened)
     assert finding.status == status and said in finding.detail
     assert finding.numbers["heartbeat_age_scheduler"] == pytest.approx(age, abs=5)
@@ -148,67 +113,54 @@ def test_daemons_that_never_reported_are_a_warning(opened, only):
 
 
 def test_an_error_that_a_daemon_reports_is_a_failure(opened, only):
-    beat(opened.instance, 5, SerializableErrorInfo("ValueError: no such thing\n", [], "ValueError"))
+    beat(opened.instance, timedelta(seconds=5), SerializableErrorInfo("ValueError: no such thing\n", [], "ValueError"))
     finding = only(examine_daemons, opened)
     assert finding.status == "fail" and "ValueError: no such thing" in finding.detail
 
 
-def test_schedules_that_nobody_touched_are_on(loaded):
-    found = automation(loaded)
+def test_schedules_that_nobody_touched_are_on(opened):
+    found = automation(opened)
     names = ("tick_schedule", "completion_schedule", "ledger_schedule")
     assert {f"schedule {name}" for name in names} <= set(found)
     assert found["schedule tick_schedule"].detail == "on; it has not ticked yet"
 
 
-def test_a_stopped_schedule_is_a_warning(loaded):
-    state_of(loaded.instance, "tick_schedule", InstigatorStatus.STOPPED)
-    found = automation(loaded)
+def test_a_stopped_schedule_is_a_warning(opened):
+    state_of(opened.instance, "tick_schedule", InstigatorStatus.STOPPED)
+    found = automation(opened)
     assert found["schedule tick_schedule"].status == "warn"
-    assert found["schedule tick_schedule"].detail == "stopped by hand"
+    assert found["schedule tick_schedule"].detail.startswith("tick_schedule was stopped by hand")
     assert found["schedule completion_schedule"].status == "ok"
 
 
 @pytest.mark.parametrize("status", [InstigatorStatus.RUNNING, InstigatorStatus.DECLARED_IN_CODE])
-def test_the_last_tick_of_a_schedule_is_told(status, loaded):
-    state = state_of(loaded.instance, "tick_schedule", status)
-    tick(loaded.instance, state, timedelta(minutes=9), TickStatus.FAILURE, LOST)
-    tick(loaded.instance, state, timedelta(minutes=1), TickStatus.SUCCESS)
-    finding = automation(loaded)["schedule tick_schedule"]
+def test_the_last_tick_of_a_schedule_is_told(status, opened):
+    state = state_of(opened.instance, "tick_schedule", status)
+    evaluated(opened.instance, state, timedelta(minutes=9), TickStatus.FAILURE, LOST)
+    evaluated(opened.instance, state, timedelta(minutes=1), TickStatus.SUCCESS)
+    finding = automation(opened)["schedule tick_schedule"]
     assert (finding.status, finding.detail) == ("ok", "on; last tick 60 s ago success")
 
 
-def test_a_failed_tick_is_a_failure_with_its_error(loaded):
-    state = state_of(loaded.instance, "tick_schedule", InstigatorStatus.DECLARED_IN_CODE)
-    tick(loaded.instance, state, timedelta(minutes=1), TickStatus.FAILURE, LOST)
-    finding = automation(loaded)["schedule tick_schedule"]
-    assert finding.status == "fail" and finding.detail.endswith("failure: OSError: disk gone")
+def test_a_failed_tick_is_a_failure_with_its_error(opened):
+    state = state_of(opened.instance, "tick_schedule", InstigatorStatus.DECLARED_IN_CODE)
+    evaluated(opened.instance, state, timedelta(minutes=1), TickStatus.FAILURE, LOST)
+    finding = automation(opened)["schedule tick_schedule"]
+    assert finding.status == "fail" and finding.detail.endswith("OSError: disk gone")
 
 
-def test_a_skipped_tick_tells_its_reason(loaded):
-    state = state_of(loaded.instance, "tick_schedule", InstigatorStatus.DECLARED_IN_CODE)
-    tick(loaded.instance, state, timedelta(minutes=1), TickStatus.SKIPPED, reason="still going")
-    finding = automation(loaded)["schedule tick_schedule"]
+def test_a_skipped_tick_tells_its_reason(opened):
+    state = state_of(opened.instance, "tick_schedule", InstigatorStatus.DECLARED_IN_CODE)
+    evaluated(opened.instance, state, timedelta(minutes=1), TickStatus.SKIPPED, reason="still going")
+    finding = automation(opened)["schedule tick_schedule"]
     assert (finding.status, finding.detail) == ("ok", "on; last tick 60 s ago skipped: still going")
 
 
-def test_what_is_off_by_default_and_was_not_turned_on_is_in_order(opened):
-    @dg.sensor(job_name="tick", default_status=dg.DefaultSensorStatus.STOPPED)
-    def quiet():
-        return None
-
-    @dg.repository
-    def holder():
-        return [job("tick", None), quiet]
-
-    opened.repository = holder
-    assert automation(opened)["sensor quiet"].detail == "off, as it is unless somebody turns it on"
-
-
-def test_a_schedule_that_stopped_ticking_is_a_warning(loaded):
-    state = state_of(loaded.instance, "tick_schedule", InstigatorStatus.DECLARED_IN_CODE)
-    tick(loaded.instance, state, timedelta(hours=3), TickStatus.SUCCESS)
-    finding = automation(loaded)["schedule tick_schedule"]
-    assert finding.status == "warn" and "3 h ago success, and none since" in finding.detail
+def test_a_schedule_that_stopped_ticking_is_a_warning(opened):
+    state = state_of(opened.instance, "tick_schedule", InstigatorStatus.DECLARED_IN_CODE)
+    evaluated(opened.instance, state, timedelta(hours=3), TickStatus.SUCCESS)
+    finding = automation(opened)["schedule tick_schedule"]
+    assert finding.status == "warn" and "was last evaluated 3 h ago" in finding.detail
 
 
 def job(name, outcome):
@@ -224,43 +176,57 @@ def job(name, outcome):
     return built
 
 
-def test_the_newest_failed_run_tells_its_reason(opened, only):
-    assert "none has finished" in only(examine_runs, opened).detail
+def runs(subject):
+    """The findings that are not ok, by name; there is one for each job."""
+    found = {finding.name: finding for finding in examine_runs(subject)}
+    assert {f"job {name}" for name in WITHOUT_JOB} <= set(found)
+    return {name: finding for name, finding in found.items() if finding.status != "ok"}
+
+
+def test_each_job_whose_last_run_failed_tells_its_reason(opened):
+    assert runs(opened) == {}
     for name, outcome in (
-        ("good", None),
-        ("broken", ValueError("no such coin\nat all")),
-        ("tick", dg.Failure("No prices for BTC: why.")),
+        ("complete_days", ValueError("no such coin\nat all")), ("__ASSET_JOB", ValueError("by hand")),
+        ("score_days", None), ("tick", dg.Failure("No prices for BTC: why.")), ("tick", dg.Failure("Nor now: why.")),
     ):
         job(name, outcome).execute_in_process(instance=opened.instance, raise_on_error=False)
-    finding = only(examine_runs, opened)
-    assert finding.status == "fail" and finding.detail.endswith("No prices for BTC: why.")
-    assert finding.numbers["jobs"] == "tick, broken"
+    found = runs(opened)
+    assert set(found) == {"job tick", "job complete_days", "job __ASSET_JOB"}
+    tick, days = found["job tick"], found["job complete_days"]
+    assert (tick.status, tick.remedy, tick.numbers["failed_runs"]) == ("fail", "Nor now: why.", 2)
+    assert tick.detail.startswith("Every tick since ") and "failed, 2 so far" in tick.detail
+    assert days.detail.endswith("ValueError: no such coin") and days.numbers["run_id"][:8] in days.remedy
+    assert found["job __ASSET_JOB"].status == "warn"
     job("tick", None).execute_in_process(instance=opened.instance)
-    finding = only(examine_runs, opened)
-    assert finding.detail.startswith("broken failed") and finding.detail.endswith("ValueError: no such coin")
-    job("broken", None).execute_in_process(instance=opened.instance)
-    assert only(examine_runs, opened).status == "ok"
+    assert set(runs(opened)) == {"job complete_days", "job __ASSET_JOB"}
 
 
-def test_a_run_that_was_stopped_with_everything_else_is_no_failure(opened, only):
+def test_a_run_that_a_check_stopped_tells_what_the_check_found(opened):
+    stopped_by_check(opened.instance)
+    finding = runs(opened)["job tick"]
+    assert "stopped by a blocking check" in finding.detail
+    assert finding.remedy == "no_future_timestamps: 1 stored quote lies in the future. Delete it."
+
+
+def test_a_run_that_was_stopped_with_everything_else_is_no_failure(opened):
     """Ctrl-C in the middle of a tick; it is started again with the rest."""
     stopped = dg.DagsterExecutionInterruptedError()
     job("tick", stopped).execute_in_process(instance=opened.instance, raise_on_error=False)
     assert opened.instance.get_runs()[0].status.value == "FAILURE"
-    finding = only(examine_runs, opened)
-    assert finding.status == "ok" and "or was stopped: tick" in finding.detail
+    assert runs(opened) == {}
 
 
-def test_a_failure_of_days_ago_is_history(opened, only):
-    job("broken", ValueError("long ago")).execute_in_process(instance=opened.instance, raise_on_error=False)
+def test_a_failure_of_days_ago_is_history_but_for_ticks(opened):
+    for name in ("tick", "complete_days"):
+        ended(opened.instance, dg.DagsterRunStatus.FAILURE, name)
     opened.clock = lambda: datetime.now(timezone.utc) + timedelta(days=2)
-    assert only(examine_runs, opened).status == "ok"
+    assert set(runs(opened)) == {"job tick"}
 
 
-def test_a_run_that_failed_without_a_step_tells_what_it_said(opened, only):
+def test_a_run_that_failed_without_a_step_tells_what_it_said(opened):
     run = opened.instance.create_run_for_job(job("tick", None))
     opened.instance.report_run_failed(run, "The worker was killed.")
-    assert "The worker was killed." in only(examine_runs, opened).detail
+    assert "The worker was killed." in runs(opened)["job tick"].detail
 
 
 @pytest.mark.parametrize("examination", [
@@ -270,5 +236,13 @@ def test_without_a_home_it_is_said_that_nothing_was_examined(examination, set_up
     assert only(examination, set_up()).because_of == "dagster home"
 
 
-def test_schedules_need_the_code(opened, only):
-    assert only(examine_automation, opened).because_of == "code location"
+def test_what_is_watched_is_what_the_code_location_has(opened):
+    """Their names and times are known without loading it."""
+    assert next(iter(examine_code_location(opened))).status == "ok"
+    repository = build_defs(opened.settings).get_repository_def()
+    watched = {automation.name: automation.cron for automation in automations(opened.settings.collect_cron)}
+    assert watched == {schedule.name: schedule.cron_schedule for schedule in repository.schedule_defs} | {
+        sensor.name: None for sensor in repository.sensor_defs
+    }
+    assert all(each.default_status.value == "RUNNING" for each in [*repository.schedule_defs, *repository.sensor_defs])
+    assert set(WITHOUT_JOB) == {job.name for job in build_jobs(owner_of(opened.settings))}

@@ -12,7 +12,7 @@ from market_pipeline.doctor.masking import masked
 from market_pipeline.doctor.report import Report
 from market_pipeline.doctor.runner import Group, Making
 from market_pipeline.doctor.text import as_text
-from market_pipeline.doctor.words import first_line, some, span
+from market_pipeline.words import first_line, some, span
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 REPORT = Report(NOON, [

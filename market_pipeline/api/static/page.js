@@ -54,7 +54,7 @@ function show({ settings, budget, alarms, rows }, ready) {
   showState(at("state"), ready, budget);
   showSymbols(at("symbols"), rows.map((row) => ({ ...row, stale: stale.has(row.symbol) })));
   showAlarms(at("alarms"), alarms.anomalies, opened);
-  const fresh = ready !== null && !stale.size;
+  const fresh = ready !== null && ready.symbols.every((symbol) => symbol.fresh && symbol.scores_fresh);
   tell(at("alarms-summary"), summary(alarms.anomalies, alarms.next_cursor !== null, fresh));
   at("key").hidden = !rows.some(({ points }) => points.length);
   at("content").hidden = false;

@@ -5,7 +5,7 @@ import { element, keyed, mark, tell } from "./dom.js";
 import * as words from "./words.js";
 
 // Nothing is broken; whoever reads should know all the same.
-const MILD = new Set(["quiet-market", "no-prices-yet", "starting"]);
+const MILD = new Set(["quiet-market", "no-prices-yet", "starting", "collected-elsewhere"]);
 
 /** Show `conditions` ({kind, detail}) on top of the page, nothing if there are none. */
 export function showConditions(box, conditions) {
@@ -21,7 +21,9 @@ export function showConditions(box, conditions) {
 export function showState(list, ready, budget) {
   const cells = [];
   if (ready) cells.push({ name: "Scheduler", ...scheduler(ready) });
+  if (ready?.jobs) cells.push({ name: "Ticks", ...ticks(ready.jobs.find(({ job }) => job === "tick")) });
   if (ready) cells.push({ name: "Prices", ...freshness(ready.symbols) });
+  if (ready) cells.push({ name: "Scores", ...scores(ready.symbols) });
   if (budget) cells.push({ name: "Requests", ...requests(budget) });
   keyed(list, cells, (cell) => cell.name, create);
 }
@@ -45,6 +47,22 @@ function scheduler({ scheduler_alive: alive, daemons }) {
   if (alive) return { value: "alive", detail: heard };
   if (seconds === null) return { value: "never started", detail: "prices are not collected", bad: true };
   return { value: "dead", detail: heard, bad: true };
+}
+
+function ticks({ last_success_age_seconds: seconds, failed_since: since }) {
+  const last = seconds === null ? "none succeeded yet" : `last success ${words.span(seconds * 1000)} ago`;
+  if (since) return { value: `failing since ${words.clock(Date.parse(since))}`, detail: last, bad: true };
+  return seconds === null ? { value: "none yet", detail: "" } : { value: "succeed", detail: last };
+}
+
+function scores(symbols) {
+  const behind = symbols.filter((symbol) => !symbol.scores_fresh).length;
+  const ages = symbols.map(({ scored_age_seconds: age }) => age).filter((age) => age !== null);
+  return {
+    value: behind ? `${behind} of ${symbols.length} behind` : ages.length ? "up to date" : "none yet",
+    detail: ages.length ? `newest scored price ${words.span(1000 * Math.min(...ages))} old` : "",
+    bad: behind > 0,
+  };
 }
 
 function freshness(symbols) {

@@ -1,0 +1,64 @@
+"""What Dagster's daemon and its runs leave in an instance, written as they write it."""
+
+import time
+
+import dagster as dg
+# What the daemon writes has no public types.
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState, InstigatorStatus, InstigatorType, ScheduleInstigatorData, TickData, TickStatus,
+)
+from dagster._daemon.types import DaemonHeartbeat
+from dagster._utils.error import SerializableErrorInfo
+
+LOST = SerializableErrorInfo("OSError: disk gone\nmore", [], "OSError")
+
+
+def beat(instance, age, *errors):
+    """Let every daemon have reported so long ago (a timedelta)."""
+    for daemon in instance.get_required_daemon_types():
+        instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - age.total_seconds(), daemon, "id", errors))
+
+
+def state_of(instance, schedule, status=InstigatorStatus.DECLARED_IN_CODE):
+    """Let a schedule be in this state."""
+    origin = RemoteInstigatorOrigin(
+        RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("market_pipeline"), "__repository__"), schedule
+    )
+    data = ScheduleInstigatorData("*/5 * * * *")
+    return instance.add_instigator_state(InstigatorState(origin, InstigatorType.SCHEDULE, status, data))
+
+
+def evaluated(instance, state, age, status=TickStatus.SUCCESS, error=None, reason=None):
+    """Let a schedule have been evaluated so long ago."""
+    instance.create_tick(TickData(
+        state.instigator_origin_id, state.instigator_name, InstigatorType.SCHEDULE, status,
+        time.time() - age.total_seconds(), run_ids=[], selector_id=state.selector_id, error=error, skip_reason=reason,
+    ))
+
+
+def ended(instance, status, job="tick"):
+    """Let a run of `job` have ended just now."""
+    run = instance.add_run(dg.DagsterRun(job_name=job, status=dg.DagsterRunStatus.STARTED))
+    if status is dg.DagsterRunStatus.FAILURE:
+        instance.report_run_failed(run)
+    else:
+        instance.report_dagster_event(dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, job), run.run_id)
+
+
+def stopped_by_check(instance, job="tick"):
+    """Execute a run of `job` whose prices do not pass a blocking check."""
+
+    @dg.asset
+    def raw_prices():
+        return None
+
+    @dg.asset_check(asset=raw_prices, blocking=True, name="no_future_timestamps")
+    def check():
+        return dg.AssetCheckResult(passed=False, description="1 stored quote lies in the future. Delete it.")
+
+    jobs = [dg.define_asset_job(job, executor_def=dg.in_process_executor)]
+    made = dg.Definitions(assets=[raw_prices], asset_checks=[check], jobs=jobs)
+    made.resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False)
