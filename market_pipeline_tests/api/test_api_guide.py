@@ -2,10 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from market_pipeline.api.problems import TITLES
+from market_pipeline.state.conditions import Kind
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 
@@ -28,6 +30,11 @@ def test_every_kind_of_problem_is_in_the_guide():
     told = set(re.findall(r"`([a-z-]+)`", GUIDE.partition("### Errors")[2].partition("## Who may ask")[0]))
     assert set(TITLES) <= told
     assert {kind for kind in told if "-" in kind} <= set(TITLES)
+
+
+def test_every_condition_is_in_the_guide():
+    kinds = re.findall(r"`([a-z-]+)`", GUIDE.partition("| `kind` |")[2].partition("`symbols` has")[0])
+    assert sorted(set(kinds) - {"tick", "unknown"}) == sorted(get_args(Kind))
 
 
 def test_every_number_for_prometheus_is_in_the_guide(api):

@@ -179,7 +179,7 @@ def test_ticks_that_fail_are_told_until_one_succeeds(client, simulator, database
     assert "The newest price of BTC, ETH, SOL, ADA, DOT is 40 min old." in kinds["tick-failed"]
     ended(instance, dg.DagsterRunStatus.FAILURE, "score_days")
     ended(instance, dg.DagsterRunStatus.SUCCESS)
-    assert set(ready(client)[1]) == {"prices-refused"}
+    assert set(ready(client)[1]) == {"job-failed", "prices-refused"}
 
 
 def test_a_first_tick_that_failed_is_no_quiet_beginning(client, instance):
