@@ -25,7 +25,7 @@ _EXAMPLE: dict[str, Any] = {
     "daemons": [{"daemon": "SCHEDULER", "heartbeat_age_seconds": 1500.0, "alive": False}],
     "jobs": [{
         "job": "tick", "last_success": "2026-11-23T12:00:10Z", "last_success_age_seconds": 1550.0,
-        "failed_since": None,
+        "failed_since": "2026-11-23T12:05:11Z",
     }],
 }
 

@@ -21,10 +21,10 @@ from market_pipeline.storage.schema import migrate
 
 pytestmark = pytest.mark.slow
 
-# What is found at any installation; schedules, sensors and newest quotes come by name.
+# What is found at any installation; schedules, sensors, jobs and newest quotes come by name.
 ALWAYS = {
-    "settings", "database", "disk space", "database clock", "gaps", "refused rows", "schedule cost", "api",
-    "server clock", "budget", "dagster home", "code location", "dagster instance", "daemons", "runs",
+    "settings", "database", "disk space", "database clock", "scores", "gaps", "refused rows", "schedule cost", "api",
+    "server clock", "budget", "dagster home", "code location", "dagster instance", "daemons",
 }
 
 
