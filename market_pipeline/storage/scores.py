@@ -31,7 +31,7 @@ def newest_scored(
     days = {day for day, _ in partitions}
     moments = prices["timestamp"]
     end = min(np.datetime64(max(days) + DAY), np.datetime64((now + FUTURE_TOLERANCE).replace(tzinfo=None)))
-    inside = prices.where((moments >= np.datetime64(min(days))) & (moments <= end))
+    inside = prices.where((moments >= np.datetime64(min(days))) & (moments < end))
     newest = dict(zip(inside["symbol"].tolist(), inside["timestamp"].astype(np.int64).tolist(), strict=True))
     wanted = {symbol for _, symbol in partitions}
     return {symbol: from_microseconds(at) for symbol, at in newest.items() if symbol in wanted}
