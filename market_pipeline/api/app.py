@@ -17,6 +17,7 @@ from market_pipeline.api.gate import Gate
 from market_pipeline.api.guards.around import guard
 from market_pipeline.api.guards.response_headers import ResponseHeaders
 from market_pipeline.api.head import HeadAsGet
+from market_pipeline.api.large import ArrowReads
 from market_pipeline.api.openapi import describe
 from market_pipeline.api.service import Service
 from market_pipeline.api.state_threads import STATE_THREADS
@@ -44,6 +45,7 @@ def create_app(service: Service, at_end: Callable[[], None] | None = None) -> Fa
         if at_end is not None:
             at_end()
         app.state.gate.close()
+        app.state.arrow_reads.close()
         service.database.dispose()
         service.dagster.close()
 
@@ -60,6 +62,7 @@ def create_app(service: Service, at_end: Callable[[], None] | None = None) -> Fa
     )
     app.state.service = service
     app.state.gate = Gate(service)
+    app.state.arrow_reads = ArrowReads(service)
     app.state.state_threads = anyio.CapacityLimiter(STATE_THREADS)
     for module in (prices, anomalies, symbols, budget, collect, health, metrics, page):
         app.include_router(module.router)

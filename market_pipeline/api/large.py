@@ -1,20 +1,28 @@
-"""Answers of a million rows: few at once in a process, so that memory stays bounded.
+"""Answers in Arrow: threads and connections of their own, and few large ones at once.
 
-They are built as a whole, because only the whole has a length and an ETag. While two are built or sent,
-the next one is told to come again (503, Retry-After: 1) rather than made to wait: a request that waits
-holds one of the threads that small reads need.
+Reading them may take long, and a database may keep them waiting; that must keep no other reader waiting.
+Answers of a million rows are built as a whole, because only the whole has a length and an ETag. So that
+memory stays bounded, while two are built or sent the next one is told to come again (503, Retry-After: 1).
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+import math
+import threading
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from threading import BoundedSemaphore
 from typing import Annotated
 
 import anyio
-from fastapi import Depends, Response
+from fastapi import Depends, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from market_pipeline.api.problems import ApiProblem
+from market_pipeline.api.service import Service
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.errors import ReadCancelled
 
+ARROW_THREADS = 4
 AT_ONCE = 2
 # An answer with more rows than this is a large one.
 LARGE_FROM = 10_000
@@ -22,8 +30,61 @@ LARGE_FROM = 10_000
 # 40 MB in this time is 0.1 MB/s; who reads more slowly would keep others from reading at all.
 _SECONDS_TO_READ = 300.0
 _PIECE = 2**20
+# So long a request waits for one of the threads.
+_SECONDS_TO_START = 10.0
+# As nginx has it.
+_CLIENT_LEFT = 499
 
 _free = BoundedSemaphore(AT_ONCE)
+
+
+class ArrowReads:
+    """Threads and connections for answers in Arrow; to be used in the event loop of one process."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = replace(service, database=Database(service.database.url, service.database.coins))
+        self._at_once = anyio.CapacityLimiter(ARROW_THREADS)
+        self._threads = anyio.CapacityLimiter(math.inf)
+
+    async def run(self, request: Request, read: Callable[[Service, threading.Event], Response]) -> Response:
+        """What `read` answers; the event that it is given is set when the client has left, and ends the read.
+
+        An ApiProblem 503 if no thread is free for some seconds.
+        """
+        place, left = object(), threading.Event()
+        with anyio.move_on_after(_SECONDS_TO_START) as waiting:
+            await self._at_once.acquire_on_behalf_of(place)
+        if waiting.cancelled_caught:
+            detail = f"{ARROW_THREADS} answers in Arrow are under way and take long; ask again in some seconds."
+            raise ApiProblem(503, "too-many-at-once", detail, {"Retry-After": "10"})
+        watch = asyncio.create_task(_set_when_left(request, left))
+        try:
+            return await anyio.to_thread.run_sync(read, self._service, left, limiter=self._threads)
+        except ReadCancelled:
+            # Nobody receives it; the log shows the status.
+            return Response(status_code=_CLIENT_LEFT)
+        finally:
+            watch.cancel()
+            self._at_once.release_on_behalf_of(place)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._service.database.dispose()
+
+
+async def _set_when_left(request: Request, left: threading.Event) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    left.set()
+
+
+async def _reads(request: Request) -> ArrowReads:
+    reads: ArrowReads = request.app.state.arrow_reads
+    return reads
+
+
+# What an endpoint names as a parameter to answer in Arrow.
+ArrowReadsOf = Annotated[ArrowReads, Depends(_reads)]
 
 
 class Room:

@@ -1,14 +1,16 @@
 """Stored prices of a symbol, newest first."""
 
+import threading
 from typing import Annotated
 
+import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field, WithJsonSchema
 
 from market_pipeline.api import cursor, price_formats
 from market_pipeline.api.accept import ARROW, CSV, JSON, format_for
 from market_pipeline.api.caching import cached, next_page
-from market_pipeline.api.large import LARGE_FROM, LargeResponse, RoomForLarge
+from market_pipeline.api.large import LARGE_FROM, ArrowReadsOf, LargeResponse, RoomForLarge
 from market_pipeline.api.price_documents import PAGE_FORMATS, LatestPrice, PricePage
 from market_pipeline.api.problems import ApiProblem, problems
 from market_pipeline.api.query import CursorText, Parameters, SymbolInPath, Whole, each_once, invalid
@@ -73,12 +75,13 @@ class PageOfPrices(Parameters):
         ),
     ),
 )
-def prices(
+async def prices(
     request: Request,
     symbol: SymbolInPath,
     page: Annotated[PageOfPrices, Query()],
     service: ServiceOf,
     room: RoomForLarge,
+    arrow_reads: ArrowReadsOf,
 ) -> Response:
     """The stored prices of a symbol, newest first, as JSON, CSV or an Arrow stream by `Accept`.
 
@@ -90,13 +93,20 @@ def prices(
     asked = page.asked(service.symbol(symbol))
     media_type = format_for(request, (JSON, CSV, ARROW))
     if media_type == ARROW:
-        return _arrow(request, service, asked, room)
+        return await arrow_reads.run(
+            request, lambda service, left: _arrow(request, service, asked, room, left)
+        )
     if page.limit > MOST_AS_TEXT:
         what = f"{media_type} has at most {MOST_AS_TEXT:,} rows; page on, or Accept {ARROW}"
         raise invalid("query.limit", what)
+    return await anyio.to_thread.run_sync(_text, request, service, asked, media_type)
+
+
+def _text(request: Request, service: Service, asked: Asked, media_type: str) -> Response:
+    limit = asked.rows - 1
     points = newest_points(service.database, asked, service.clock())
-    next_cursor = cursor.of_price(points[page.limit - 1][0]) if len(points) > page.limit else None
-    points = points[: page.limit]
+    next_cursor = cursor.of_price(points[limit - 1][0]) if len(points) > limit else None
+    points = points[:limit]
     if media_type == CSV:
         body, media_type = price_formats.as_csv(points), f"{CSV}; charset=utf-8; header=present"
     else:
@@ -124,11 +134,13 @@ def latest(request: Request, symbol: SymbolInPath, service: ServiceOf) -> Respon
     return cached(request, price_formats.point_as_json(name, point), JSON)
 
 
-def _arrow(request: Request, service: Service, asked: Asked, room: RoomForLarge) -> Response:
+def _arrow(
+    request: Request, service: Service, asked: Asked, room: RoomForLarge, left: threading.Event
+) -> Response:
     limit = asked.rows - 1
     if limit > LARGE_FROM:
         room.take()
-    table = newest_table(service.database, asked, service.clock())
+    table = newest_table(service.database, asked, service.clock(), left)
     more = len(table) > limit
     next_cursor = cursor.of_price(table["timestamp"][limit - 1].value) if more else None
     body = price_formats.as_arrow(table.slice(0, limit))

@@ -5,6 +5,7 @@ Only large writes and readers of DataFrames or Arrow tables come here, and only 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,14 +57,21 @@ def read_table(
     names: Sequence[str],
     statements: Sequence[Select[Any]],
     symbols: Sequence[str],
+    cancelled: threading.Event | None = None,
 ) -> pa.Table:
-    """The columns `names` of `table`: the rows of all `statements`, each about one of `symbols`."""
+    """The columns `names` of `table`: the rows of all `statements`, each about one of `symbols`.
+
+    On PostgreSQL it raises ReadCancelled once `cancelled` is set.
+    """
     schema = arrow_schema(table, names)
     if not statements:
         return schema.empty_table()
     asked = arrow_schema(table, [column.name for column in statements[0].selected_columns])
-    fetch = bulk_sqlite.fetch if database.dialect == "sqlite" else bulk_postgresql.fetch
-    return joined(fetch(database, asked, statements), symbols, schema)
+    if database.dialect == "sqlite":
+        found = bulk_sqlite.fetch(database, asked, statements)
+    else:
+        found = bulk_postgresql.fetch(database, statements, cancelled)
+    return joined(found, symbols, schema)
 
 
 def _write(

@@ -58,10 +58,7 @@ def write(
 
 
 def fetch(
-    database: Database,
-    _: pa.Schema,
-    statements: Sequence[Select[Any]],
-    cancelled: threading.Event | None = None,
+    database: Database, statements: Sequence[Select[Any]], cancelled: threading.Event | None = None
 ) -> list[pa.Table]:
     """The result of each statement, all as of one moment; ReadCancelled, at once, when `cancelled` is set."""
     connections: list[Any] = []

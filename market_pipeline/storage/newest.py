@@ -6,6 +6,7 @@ in the future are left out, and bad ticks are marked.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -58,11 +59,16 @@ def newest_points(database: Database, asked: Asked, now: datetime) -> list[Point
         return points
 
 
-def newest_table(database: Database, asked: Asked, now: datetime) -> pa.Table:
-    """The same rows as `COLUMNS` in Arrow, times as timestamps in UTC: for a million rows."""
-    table = _stored_table(database, asked)
+def newest_table(
+    database: Database, asked: Asked, now: datetime, cancelled: threading.Event | None = None
+) -> pa.Table:
+    """The same rows as `COLUMNS` in Arrow, times as timestamps in UTC: for a million rows.
+
+    PostgreSQL's work ends with ReadCancelled once `cancelled` is set.
+    """
+    table = _stored_table(database, asked, cancelled)
     if len(table) and (known := _known(asked, table["timestamp"][0].value, now)):
-        table = _stored_table(database, known)
+        table = _stored_table(database, known, cancelled)
     return table.append_column("quality", _qualities(database, asked.symbol, table))
 
 
@@ -103,12 +109,12 @@ def _points(connection: Connection, database: Database, asked: Asked) -> list[Po
     return points
 
 
-def _stored_table(database: Database, asked: Asked) -> pa.Table:
+def _stored_table(database: Database, asked: Asked, cancelled: threading.Event | None) -> pa.Table:
     from market_pipeline.storage import bulk
 
     columns = [raw_prices.c[name] for name in _STORED]
     statement = _rows(columns, asked.start is not None, asked.end is not None).params(_parameters(database, asked))
-    return bulk.read_table(database, raw_prices, _STORED, [statement], [asked.symbol])
+    return bulk.read_table(database, raw_prices, _STORED, [statement], [asked.symbol], cancelled)
 
 
 def _qualities(database: Database, symbol: str, table: pa.Table) -> pa.Array:

@@ -28,6 +28,8 @@ _PROBE_SECONDS = 5.0
 # libpq's least, for each address of a host.
 _PROBE_CONNECT_SECONDS = 2
 _SWEEP_SECONDS = 1.0
+# How soon a cancelled read ends.
+_CANCEL_SECONDS = 0.1
 # So long after it was found silent a server is not connected to: a pool reconnects at once.
 _SHUNNED_SECONDS = 2.0
 
@@ -94,7 +96,7 @@ def in_own_thread(address: str, work: Callable[[Call], Result], cancelled: threa
     """
     require_not_silent(address)
     future: Future[Result] = Future()
-    ended = cancelled or threading.Event()
+    ended = threading.Event()
     call = Call(address, ended.set)
     context = contextvars.copy_context()
 
@@ -108,8 +110,10 @@ def in_own_thread(address: str, work: Callable[[Call], Result], cancelled: threa
     future.add_done_callback(lambda _: ended.set())
     with watched(call):
         threading.Thread(target=make, name="bulk", daemon=True).start()
-        ended.wait()
-        if call.silent or not future.done():
+        while not ended.wait(None if cancelled is None else _CANCEL_SECONDS):
+            if cancelled is not None and cancelled.is_set():
+                break
+        if not future.done():
             raise ReadCancelled("The read was cancelled.")
         return future.result()
 

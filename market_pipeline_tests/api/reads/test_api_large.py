@@ -1,15 +1,21 @@
 """Large answers: two at once, sent in pieces, and their places given back whatever happens."""
 
 import asyncio
+import socket
 import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pyarrow as pa
 import pytest
 import requests
 
 from market_pipeline.api import large, prices
+from market_pipeline.storage.engine import Database
 from market_pipeline_tests.api.conftest import served
 from market_pipeline_tests.api.reads.rows import ARROW, points_of, some_prices
+from market_pipeline_tests.waiting import wait_for
 
 HEADERS = {"Accept": ARROW}
 
@@ -132,6 +138,51 @@ def test_threads_that_take_and_leave_end_with_all_places_free():
     for thread in threads:
         thread.join()
     assert free() == large.AT_ONCE
+
+
+@pytest.fixture
+def locked(postgres_database):
+    """A database in which reading prices waits, with `release()` to end that."""
+    some_prices(postgres_database)
+    other = Database(postgres_database.url)
+    with ExitStack() as holding:
+        connection = holding.enter_context(other.writing())
+        connection.exec_driver_sql("LOCK TABLE raw_prices IN ACCESS EXCLUSIVE MODE")
+        yield postgres_database, holding.close
+    other.dispose()
+
+
+def waiting_reads(database):
+    """How many reads of prices wait for the lock."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with database.reading() as connection:
+        return connection.exec_driver_sql(query).scalar()
+
+
+def test_arrow_that_waits_keeps_no_other_reader_waiting(app_over, locked, monkeypatch):
+    """Nor does it wait for a thread without end."""
+    monkeypatch.setattr(large, "_SECONDS_TO_START", 0.2)
+    database, release = locked
+    with served(app_over(database)) as address, ThreadPoolExecutor(16) as pool:
+        url = f"{address}/prices/BTC?limit=3"
+        answers = [pool.submit(requests.get, url, headers=HEADERS, timeout=30) for _ in range(16)]
+        wait_for(lambda: waiting_reads(database) == large.ARROW_THREADS, 10, "waiting for the lock")
+        assert requests.get(f"{address}/anomalies", timeout=5).status_code == 200
+        refused = 16 - large.ARROW_THREADS
+        wait_for(lambda: sum(answer.done() for answer in answers) == refused, 10, "a refusal of the others")
+        release()
+        found = Counter(answer.result().status_code for answer in answers)
+    assert found == {200: large.ARROW_THREADS, 503: refused}
+
+
+def test_the_read_of_a_client_that_left_is_given_up(app_over, locked):
+    database, _ = locked
+    with served(app_over(database)) as address:
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(f"GET /prices/BTC HTTP/1.1\r\nHost: {host}\r\nAccept: {ARROW}\r\n\r\n".encode())
+            wait_for(lambda: waiting_reads(database) == 1, 10, "waiting for the lock")
+        wait_for(lambda: waiting_reads(database) == 0, 5, "giving up")
 
 
 async def asked(app, query, send):
