@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from market_pipeline.clock import Clock, utc_now
-from market_pipeline.coingecko.batches import batches
 from market_pipeline.coingecko.budget import RequestBudget
 from market_pipeline.coingecko.errors import BadAnswer
 from market_pipeline.coingecko.headers import request_headers
@@ -18,6 +17,7 @@ from market_pipeline.coingecko.key import KeyInfo, key_info
 from market_pipeline.coingecko.models import (
     ListedCoin, PriceAnswer, RawPoint, chart_points, listed_coins, payload_text, price_points,
 )
+from market_pipeline.coingecko.portions import Portions
 from market_pipeline.coingecko.retries import LONGEST_WAIT_SECONDS, RETRIES, TIME_LIMITS, TimeLimits
 from market_pipeline.coingecko.transport import Transport
 from market_pipeline.logs import get_logger
@@ -66,7 +66,7 @@ class CoinGeckoClient:
         limits: TimeLimits = TIME_LIMITS,
     ) -> None:
         headers = request_headers(plan, api_key)
-        self._base_url = base_url
+        self._portions = Portions(self._price_batch, base_url)
         self._transport = Transport(
             base_url, headers, api_key, budget,
             sleep=sleep, clock=clock, retries=retries, longest_wait=longest_wait, limits=limits,
@@ -124,16 +124,13 @@ class CoinGeckoClient:
 
     def simple_price(self, coin_ids: Iterable[str]) -> PriceAnswer:
         """The current US dollar price of each coin, in one request for each 250 coins or 6,000
-        characters of URL; all of it or an error.
+        characters of URL, or in shorter ones where the server refuses those.
 
-        A coin that CoinGecko leaves out becomes a point without price. Ids that nobody asked for
-        never become points.
+        If a request fails, its coins are in the `failures` of the answer; the error is raised if
+        nothing came at all. A coin that CoinGecko leaves out becomes a point without price. Ids that
+        nobody asked for never become points.
         """
-        answers = [self._price_batch(batch) for batch in batches(coin_ids, self._base_url)]
-        return PriceAnswer(
-            tuple(point for answer in answers for point in answer.points),
-            tuple(coin_id for answer in answers for coin_id in answer.unasked),
-        )
+        return self._portions.ask(coin_ids)
 
     def market_chart_range(self, coin_id: str, start: datetime, end: datetime) -> tuple[RawPoint, ...]:
         """The US dollar prices of a coin from `start` to `end` (aware, whole seconds).

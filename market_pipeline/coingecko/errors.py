@@ -7,6 +7,7 @@
     |   |-- ConnectionFailed    a timeout, or an answer that was cut
     |   |   |-- Unreachable     no connection at all
     |   |   `-- Endless         an answer that was still coming at the deadline
+    |   |-- SourceDown          nothing was asked: several requests before it had failed
     |   `-- BudgetExhausted     nothing was asked: our own budget has no request left for it now
     `-- PermanentError          the same request will fail again; a person has to change something
         |-- RequestRefused      3xx and 4xx: key, plan, parameters, coin id
@@ -54,6 +55,9 @@ class CoinGeckoError(Exception):
         self.body = body[:BODY_LIMIT]
         self.retry_after = retry_after
         outcome = "brought no answer" if status is None else f"answered {status}"
+        if not attempts:
+            super().__init__(f"GET {endpoint} was not sent: {verdict}")
+            return
         code = "" if error_code is None else f" (error code {error_code})"
         shown = f" Body: {self.body}" if body else ""
         super().__init__(f"GET {endpoint} {outcome}{code} on attempt {attempts}: {verdict}{shown}")
@@ -115,12 +119,22 @@ class BudgetExhausted(TransientError):
 
     def __init__(self, verdict: str, *, endpoint: str, retry_after: float) -> None:
         super().__init__(verdict, endpoint=endpoint, attempts=0, retry_after=retry_after)
-        self.args = (f"GET {endpoint} was not sent: {verdict}",)
 
     def after(self, error: BaseException) -> "BudgetExhausted":
         """The same, of a request that was to repeat one that met `error`: that is what has to be mended."""
         verdict = f"{self.verdict} It was to be sent again: {error}"
         return BudgetExhausted(verdict, endpoint=self.endpoint, retry_after=self.retry_after or 0.0)
+
+    @property
+    def affects_all(self) -> bool:
+        return True
+
+
+class SourceDown(TransientError):
+    """The request was not sent, because several before it had failed."""
+
+    def __init__(self, verdict: str, *, endpoint: str) -> None:
+        super().__init__(verdict, endpoint=endpoint, attempts=0)
 
     @property
     def affects_all(self) -> bool:
@@ -146,7 +160,6 @@ class OutOfReach(RequestRefused):
 
     def __init__(self, verdict: str, *, endpoint: str) -> None:
         super().__init__(verdict, endpoint=endpoint, attempts=0, error_code=_RANGE_CODE)
-        self.args = (f"GET {endpoint} was not sent: {verdict}",)
 
 
 class BadAnswer(PermanentError):

@@ -6,8 +6,11 @@ and times is for `prices.validate` to say.
 
 import json
 import reprlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from market_pipeline.coingecko.errors import CoinGeckoError
 
 PAYLOAD_LIMIT = 2_000
 
@@ -29,11 +32,12 @@ class RawPoint:
 
 @dataclass(frozen=True)
 class PriceAnswer:
-    """The current prices: one point for each coin asked for, in that order, and the ids that were
-    in the answer although nobody asked for them."""
+    """The current prices: one point for each coin of an answered request, in the order asked for, the ids
+    that were in an answer although nobody asked for them, and the errors of coins without an answer."""
 
     points: tuple[RawPoint, ...]
     unasked: tuple[str, ...]
+    failures: Mapping[str, CoinGeckoError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

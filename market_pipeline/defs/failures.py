@@ -1,23 +1,25 @@
 """How a failed collection is shown in Dagster: one Failure that says which symbols, why, and what
 to do. The client has retried already, so Dagster does not."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from market_pipeline.coingecko.errors import CoinGeckoError, TransientError
+from market_pipeline.coingecko.errors import CoinGeckoError, SourceDown, TransientError
 
 
 def collection_failure(failures: Mapping[str, CoinGeckoError]) -> dg.Failure:
     """The Failure of a run in which these symbols could not be collected."""
     first = next(iter(failures.values()))
+    unasked = [symbol for symbol, error in failures.items() if isinstance(error, SourceDown)]
+    failed = [symbol for symbol in failures if symbol not in unasked]
     what_next = (
         "What is stored is kept; the same partitions can be materialized again at any time."
         if isinstance(first, TransientError)
         else "Mend the cause before materializing the same partitions again."
     )
     return dg.Failure(
-        description=f"No prices for {', '.join(failures)}: {first.verdict} {what_next}",
+        description=f"No prices for {', '.join(failed)}: {first.verdict}{_not_asked(unasked)} {what_next}",
         metadata={
             "symbols": ", ".join(failures),
             "endpoint": first.endpoint,
@@ -30,3 +32,7 @@ def collection_failure(failures: Mapping[str, CoinGeckoError]) -> dg.Failure:
         },
         allow_retries=False,
     )
+
+
+def _not_asked(symbols: Sequence[str]) -> str:
+    return f" After that nothing was asked for {', '.join(symbols)}." if symbols else ""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import date, datetime, timezone
 
 from market_pipeline.coingecko.client import CoinGeckoClient
+from market_pipeline.coingecko.outage import Outage
 from market_pipeline.prices.collected import Collected as Collected
 from market_pipeline.prices.collected import Progress
 from market_pipeline.prices.history import collect_past
@@ -21,18 +22,19 @@ def collect(
     """Bring the (UTC day, symbol) pairs `days` up to date; the day of `now` (aware) is today.
 
     Today costs one request for all symbols, the past one for each 90 neighbouring days of a symbol.
-    A failed request does not stop the others, unless every other one would fail the same way: then
-    all symbols that are still waiting fail with that error. Raises ValueError, before any request,
-    for a day in the future and for a symbol that is not in `catalogue`.
+    A failed request does not stop the others, unless every other one would fail the same way or
+    CoinGecko is down: then all symbols that are still waiting fail with that error. Raises ValueError,
+    before any request, for a day in the future and for a symbol that is not in `catalogue`.
     """
     today = now.astimezone(timezone.utc).date()
     asked = _by_symbol(days, catalogue, today)
     past = {symbol: chosen - {today} for symbol, chosen in asked.items()}
     live = [symbol for symbol, chosen in asked.items() if today in chosen]
     before = client.requests_sent
-    progress = Progress()
-    stopped = collect_live(client, catalogue, live, asked, progress) if live else None
-    collect_past(client, catalogue, past, progress, stopped)
+    progress, outage = Progress(), Outage()
+    if live:
+        collect_live(client, catalogue, live, asked, progress, outage)
+    collect_past(client, catalogue, past, progress, outage)
     return progress.collected(client.requests_sent - before)
 
 

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from market_pipeline.clock import DAY
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError
+from market_pipeline.coingecko.outage import Outage
 from market_pipeline.logs import bound, get_logger
 from market_pipeline.prices.absences import Answered, AnswerTimes
 from market_pipeline.prices.charts import ask_chart
@@ -38,8 +39,8 @@ def fill_holes(
     """
     progress, unfilled = Progress(), dict[str, str]()
     before, deadline = client.requests_sent, client.clock() + _PATIENCE
-    stopped = ""
-    for symbol, stretches in holes.items():
+    stopped, outage = "", Outage()
+    for symbol in outage.order(holes):
         if not stopped and client.clock() > deadline:
             stopped = _ENOUGH
         if stopped:
@@ -47,10 +48,12 @@ def fill_holes(
             continue
         try:
             with bound(symbol=symbol):
-                _fill_symbol(client, catalogue, symbol, stretches, today, longest, progress)
+                _fill_symbol(client, catalogue, symbol, holes[symbol], today, longest, progress)
+            outage.note(None)
         except CoinGeckoError as error:
             unfilled[symbol] = error.verdict
-            stopped = error.verdict if error.affects_all else ""
+            outage.note(error)
+            stopped = outage.stopped.verdict if outage.stopped else ""
     if unfilled:
         logger.warning("The holes of %s in the last day stay until the next tick: %s",
                        ", ".join(unfilled), next(iter(unfilled.values())),

@@ -3,10 +3,13 @@ note of the stretches without prices."""
 
 from collections.abc import Collection, Mapping
 from datetime import date, datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
 
 from market_pipeline.clock import DAY, iso
 from market_pipeline.coingecko.client import CoinGeckoClient
-from market_pipeline.coingecko.errors import CoinGeckoError, OutOfReach, TransientError
+from market_pipeline.coingecko.errors import CoinGeckoError, OutOfReach, RequestRefused
+from market_pipeline.coingecko.outage import Outage
 from market_pipeline.logs import bound, get_logger
 from market_pipeline.prices.absences import Answered, AnswerTimes
 from market_pipeline.prices.charts import ask_chart
@@ -33,11 +36,11 @@ def collect_past(
     catalogue: Catalogue,
     asked: Mapping[str, Collection[date]],
     progress: Progress,
-    stopped: CoinGeckoError | None,
+    outage: Outage,
 ) -> None:
-    """Ask for the windows of the days `asked`, until an error shows that asking on is pointless.
+    """Ask for the windows of the days `asked`, until `outage` shows that asking on is pointless.
 
-    `stopped` is such an error of an earlier request. Days older than the plan reaches fail without a
+    Days older than the plan reaches fail without a
     request; of the day at the edge the part within reach is asked for.
     """
     oldest = _oldest_within_reach(client)
@@ -47,17 +50,18 @@ def collect_past(
         if too_old:
             progress.fail([symbol], _beyond_reach(client, catalogue.coin(symbol).coin_id, min(too_old)))
         reached += [(day, symbol) for day in days if day not in too_old]
-    down: set[str] = set()
-    for window in windows(reached):
-        if stopped:
-            progress.fail([window.symbol], stopped)
-        elif window.symbol not in down:
-            with bound(symbol=window.symbol):
+    of_symbol = {symbol: list(found) for symbol, found in groupby(windows(reached), attrgetter("symbol"))}
+    for symbol in outage.order(of_symbol):
+        for window in of_symbol[symbol]:
+            if outage.stopped:
+                progress.fail([symbol], outage.stopped)
+                break
+            with bound(symbol=symbol):
                 error = _collect_window(client, catalogue, window, progress)
-            stopped = error if error and error.affects_all else None
+            outage.note(error)
             # A refused window tells nothing of the next one; a failed server does.
-            if isinstance(error, TransientError):
-                down.add(window.symbol)
+            if error and not isinstance(error, RequestRefused):
+                break
 
 
 def _collect_window(

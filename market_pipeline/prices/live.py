@@ -1,10 +1,11 @@
-"""The current prices of many symbols by one request."""
+"""The current prices of many symbols by as few requests as there can be."""
 
 from collections.abc import Collection, Mapping
 from datetime import date
 
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError
+from market_pipeline.coingecko.outage import Outage
 from market_pipeline.logs import get_logger
 from market_pipeline.prices.collected import Progress
 from market_pipeline.prices.quotes import Source
@@ -20,19 +21,26 @@ def collect_live(
     symbols: list[str],
     asked: Mapping[str, Collection[date]],
     progress: Progress,
-) -> CoinGeckoError | None:
-    """Ask for the current prices; returns the error if it would meet every other request too."""
+    outage: Outage,
+) -> None:
+    """Ask for the current prices and keep what comes."""
     coins = {coin.coin_id: coin for coin in map(catalogue.coin, symbols)}
     try:
         answer = client.simple_price(coins)
     except CoinGeckoError as error:
         logger.error("No current prices of %s: %s", ", ".join(symbols), error)
         progress.fail(symbols, error)
-        return error if error.affects_all else None
+        outage.note(error)
+        return
+    outage.note(next((error for error in answer.failures.values() if error.affects_all), None))
+    for coin_id, error in answer.failures.items():
+        progress.fail([coins[coin_id].symbol], error)
+    for error in dict.fromkeys(answer.failures.values()):
+        lacking = [coins[coin_id].symbol for coin_id, met in answer.failures.items() if met is error]
+        logger.error("No current prices of %s: %s", ", ".join(lacking), error)
     progress.unasked = answer.unasked
     # The request may have waited its turn, so the answer is judged by the time at which it came.
     came = client.clock()
     for point in answer.points:
         coin = coins[point.coin_id]
         progress.keep(examine([point], coin=coin, days=asked[coin.symbol], now=came, source=Source.LIVE))
-    return None

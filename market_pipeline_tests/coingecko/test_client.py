@@ -12,6 +12,7 @@ from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.clock import utc_now
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import BadAnswer, RequestRefused
+from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 
@@ -145,18 +146,51 @@ def test_a_key_that_does_not_fit_its_plan_is_refused_without_showing_it(
     assert "secret" not in str(caught.value)
 
 
-def test_many_coins_are_asked_in_batches_and_come_back_as_one_answer(budget: SharedBudget) -> None:
-    coins = tuple(f"coin-{n}" for n in range(300))
-    market = MarketModel(coins)
-    for coin in coins:
+@pytest.fixture(scope="module")
+def crowd() -> MarketModel:
+    """A market of 300 coins, which are more than one request may name."""
+    market = MarketModel(tuple(f"coin-{n}" for n in range(300)))
+    for coin in market.coin_ids:
         market.quote(coin, utc_now())  # The first price of a coin takes longer than the client waits for 250.
+    return market
+
+
+def asked(simulator: Simulator) -> list[int]:
+    """How many coins each request named."""
+    return [len(sent.query["ids"].split(",")) for sent in simulator.requests]
+
+
+def test_many_coins_are_asked_in_batches_and_come_back_as_one_answer(
+    crowd: MarketModel, budget: SharedBudget
+) -> None:
+    with Simulator(crowd) as simulator, CoinGeckoClient(simulator.base_url, "keyless", None, budget) as client:
+        answer = client.simple_price(crowd.coin_ids)
+        assert asked(simulator) == [250, 50]
+    assert [point.coin_id for point in answer.points] == list(crowd.coin_ids)
+
+
+@pytest.mark.parametrize(
+    ("fault", "came", "requests"),
+    [
+        (Fault(kind="status", status=503, coin="coin-299", times=None), 250, [250] + 4 * [50]),
+        (Fault(kind="html", coin="coin-299", times=None), 250, [250, 50]),
+        (Fault(kind="status", status=400, code=1, coin="coin-299", times=None), 299,
+         [250, 50, 25, 25, 13, 12, 6, 6, 3, 3, 2, 1]),
+        (Fault(kind="status", status=414, times=2), 300, [250, 125, 63, 62, 63, 62, 50]),
+    ],
+)
+def test_what_came_of_the_other_requests_is_kept(
+    crowd: MarketModel, budget: SharedBudget, waits: list[float], fault: Fault, came: int, requests: list[int]
+) -> None:
     with (
-        Simulator(market) as simulator,
-        CoinGeckoClient(simulator.base_url, "keyless", None, budget) as client,
+        Simulator(crowd, faults=[fault]) as simulator,
+        CoinGeckoClient(simulator.base_url, "keyless", None, budget, sleep=waits.append) as client,
     ):
-        answer = client.simple_price(coins)
-        assert [len(sent.query["ids"].split(",")) for sent in simulator.requests] == [250, 50]
-    assert [point.coin_id for point in answer.points] == list(coins)
+        answer = client.simple_price(crowd.coin_ids)
+        assert asked(simulator) == requests
+    assert [point.coin_id for point in answer.points] == list(crowd.coin_ids[:came])
+    assert set(answer.failures) == set(crowd.coin_ids[came:])
+    assert {error.endpoint for error in answer.failures.values()} <= {"/simple/price"}
 
 
 def test_every_attempt_is_logged_with_its_numbers(

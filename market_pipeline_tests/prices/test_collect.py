@@ -9,7 +9,7 @@ from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.clock import DAY, start_of_day
 from market_pipeline.coingecko.budget import Grant
 from market_pipeline.coingecko.client import CoinGeckoClient
-from market_pipeline.coingecko.errors import Banned, RateLimited, RequestRefused, ServerFailed
+from market_pipeline.coingecko.errors import Banned, RateLimited, RequestRefused, ServerFailed, SourceDown
 from market_pipeline.prices.collect import Collected, collect
 from market_pipeline.prices.quotes import Reason, Source
 from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, Fault
@@ -282,6 +282,54 @@ def test_a_symbol_whose_server_fails_is_not_asked_for_its_other_windows(
     assert paths(simulator) == [bitcoin] * 4 + [ethereum]
     assert isinstance(collected.failures["BTC"], ServerFailed)
     assert {quote.symbol for quote in collected.quotes} == {"ETH"}
+
+
+MANY = [f"C{n}" for n in range(20)]
+
+
+@pytest.fixture
+def many(clock: _Clock, budget: SharedBudget) -> Iterator[tuple[Simulator, Ask]]:
+    """A simulator and `ask` for twenty coins."""
+    catalogue = parse_catalogue(",".join(f"{symbol}=coin-{symbol.lower()}" for symbol in MANY))
+    market = MarketModel([coin.coin_id for coin in catalogue])
+    with (
+        Simulator(market, clock=clock) as simulator,
+        CoinGeckoClient(
+            simulator.base_url, "keyless", None, budget, sleep=lambda _: None, clock=clock
+        ) as client,
+    ):
+        yield simulator, lambda *days: collect(client, catalogue, days, clock.now)
+
+
+@pytest.mark.parametrize("kind", ["status", "cut", "html"])
+def test_a_source_that_is_down_is_asked_a_few_times_and_the_next_run_asks_again(
+    many: tuple[Simulator, Ask], kind: str
+) -> None:
+    simulator, ask = many
+    simulator.add_fault(Fault(kind=kind, status=500, times=None))
+    for _ in range(2):
+        simulator.clear_requests()
+        collected = ask(*[(YESTERDAY, symbol) for symbol in MANY])
+        assert len(simulator.requests) == (3 if kind == "html" else 12)
+        assert set(collected.failures) == set(MANY)
+        assert sum(isinstance(error, SourceDown) for error in collected.failures.values()) == 17
+
+
+def test_a_failed_live_request_is_one_sign_of_an_outage(many: tuple[Simulator, Ask]) -> None:
+    simulator, ask = many
+    simulator.add_fault(Fault(kind="status", status=500, times=None))
+    collected = ask(*ticks(*MANY), *[(YESTERDAY, symbol) for symbol in MANY])
+    assert len(simulator.requests) == 12
+    assert set(collected.failures) == set(MANY)
+
+
+def test_neighbours_that_always_fail_keep_no_other_from_being_asked(many: tuple[Simulator, Ask]) -> None:
+    simulator, ask = many
+    for symbol in ("C0", "C1", "C10"):
+        simulator.add_fault(Fault(kind="status", status=500, coin=f"coin-{symbol.lower()}", times=None))
+    collected = ask(*[(YESTERDAY, symbol) for symbol in MANY])
+    assert set(collected.failures) == {"C0", "C1", "C10"}
+    assert {quote.symbol for quote in collected.quotes} == {*MANY} - {"C0", "C1", "C10"}
 
 
 def test_a_live_price_is_judged_by_the_time_at_which_it_came(
