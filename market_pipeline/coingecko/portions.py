@@ -7,17 +7,19 @@ from market_pipeline.coingecko.errors import CoinGeckoError, RequestRefused
 from market_pipeline.coingecko.models import PriceAnswer
 from market_pipeline.coingecko.outage import Outage
 
-# Enough to find one id among 250. A server that refuses everything costs 17 requests.
+# From 250 ids to one. A server that refuses everything costs 17 requests.
 _HALVINGS = 8
-# What is said of a list that is too long, or that holds an id which cannot be read.
-_OF_THE_LIST = (400, 413, 414, 431)
+_TOO_LONG = (413, 414, 431)
+_TOO_MANY_ITEMS = 10012
 
 
 class Portions:
     """Requests for lists of ids, each made by `ask`; belongs to one client, whose lists it learns to limit.
 
     A list that is refused is asked for again in halves. Where both are answered the list was too long,
-    and no later request of this client names more ids than they did.
+    and no later request of this client names more ids than they did. A 400 may also be about one id:
+    where one half is answered, the other is given up, because looking for that id would cost credits
+    in every run.
     """
 
     def __init__(self, ask: Callable[[tuple[str, ...]], PriceAnswer], base_url: str) -> None:
@@ -37,34 +39,49 @@ class Portions:
         return answer
 
     def _ask(self, ids: tuple[str, ...]) -> PriceAnswer:
+        return self._resolved(ids, self._tried(ids))
+
+    def _tried(self, ids: tuple[str, ...]) -> PriceAnswer | RequestRefused:
+        """What came of one request, or the refusal of a list that can be shorter."""
         if self._outage.stopped:
             return _failed(ids, self._outage.stopped)
         if len(ids) > self._most:
-            return self._in_parts(ids, self._most)
+            return _joined([self._ask(ids[at:at + self._most]) for at in range(0, len(ids), self._most)])
         try:
             answer = self._ask_once(ids)
         except CoinGeckoError as error:
-            if len(ids) > 1 and _is_of_the_list(error) and self._halvings:
-                self._halvings -= 1
-                return self._halved(ids)
             self._outage.note(error)
+            if len(ids) > 1 and isinstance(error, RequestRefused) and _may_be_length(error):
+                return error
             return _failed(ids, error)
         self._outage.note(None)
         return answer
 
-    def _halved(self, ids: tuple[str, ...]) -> PriceAnswer:
+    def _resolved(self, ids: tuple[str, ...], tried: PriceAnswer | RequestRefused) -> PriceAnswer:
+        if isinstance(tried, PriceAnswer):
+            return tried
+        if not self._halvings:
+            return _failed(ids, tried)
+        self._halvings -= 1
         half = (len(ids) + 1) // 2
-        answer = self._in_parts(ids, half)
+        halves = [(part, self._tried(part)) for part in (ids[:half], ids[half:])]
+        refused = [came for _, came in halves if isinstance(came, RequestRefused)]
+        if len(refused) == 1 and not _is_length(tried):
+            return _joined([
+                _failed(part, came) if isinstance(came, RequestRefused) else came for part, came in halves
+            ])
+        answer = _joined([self._resolved(part, came) for part, came in halves])
         if not answer.failures:
             self._most = min(self._most, half)
         return answer
 
-    def _in_parts(self, ids: tuple[str, ...], most: int) -> PriceAnswer:
-        return _joined([self._ask(ids[start:start + most]) for start in range(0, len(ids), most)])
+
+def _is_length(error: RequestRefused) -> bool:
+    return error.status in _TOO_LONG or (error.status == 400 and error.error_code == _TOO_MANY_ITEMS)
 
 
-def _is_of_the_list(error: CoinGeckoError) -> bool:
-    return isinstance(error, RequestRefused) and error.status in _OF_THE_LIST and not error.affects_all
+def _may_be_length(error: RequestRefused) -> bool:
+    return _is_length(error) or (error.status == 400 and not error.affects_all)
 
 
 def _failed(ids: tuple[str, ...], error: CoinGeckoError) -> PriceAnswer:

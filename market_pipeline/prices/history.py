@@ -40,8 +40,8 @@ def collect_past(
 ) -> None:
     """Ask for the windows of the days `asked`, until `outage` shows that asking on is pointless.
 
-    Days older than the plan reaches fail without a
-    request; of the day at the edge the part within reach is asked for.
+    Days older than the plan reaches fail without a request; of the day at the edge the part within
+    reach is asked for.
     """
     oldest = _oldest_within_reach(client)
     reached = []

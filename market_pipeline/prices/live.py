@@ -32,12 +32,11 @@ def collect_live(
         progress.fail(symbols, error)
         outage.note(error)
         return
-    outage.note(next((error for error in answer.failures.values() if error.affects_all), None))
-    for coin_id, error in answer.failures.items():
-        progress.fail([coins[coin_id].symbol], error)
-    for error in dict.fromkeys(answer.failures.values()):
-        lacking = [coins[coin_id].symbol for coin_id, met in answer.failures.items() if met is error]
-        logger.error("No current prices of %s: %s", ", ".join(lacking), error)
+    outage.note(next((met for met in answer.failures.values() if met.affects_all), None))
+    for failure in dict.fromkeys(answer.failures.values()):
+        lacking = [coins[coin_id].symbol for coin_id, met in answer.failures.items() if met is failure]
+        logger.error("No current prices of %s: %s", ", ".join(lacking), failure)
+        progress.fail(lacking, failure)
     progress.unasked = answer.unasked
     # The request may have waited its turn, so the answer is judged by the time at which it came.
     came = client.clock()

@@ -174,9 +174,8 @@ def test_many_coins_are_asked_in_batches_and_come_back_as_one_answer(
     [
         (Fault(kind="status", status=503, coin="coin-299", times=None), 250, [250] + 4 * [50]),
         (Fault(kind="html", coin="coin-299", times=None), 250, [250, 50]),
-        (Fault(kind="status", status=400, code=1, coin="coin-299", times=None), 299,
-         [250, 50, 25, 25, 13, 12, 6, 6, 3, 3, 2, 1]),
-        (Fault(kind="status", status=414, times=2), 300, [250, 125, 63, 62, 63, 62, 50]),
+        (Fault(kind="status", status=400, code=1, coin="coin-299", times=None), 275, [250, 50, 25, 25]),
+        (Fault(kind="status", status=414, times=3), 300, [250, 125, 125, 63, 62, 63, 62, 50]),
     ],
 )
 def test_what_came_of_the_other_requests_is_kept(

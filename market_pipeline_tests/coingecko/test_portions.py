@@ -42,7 +42,7 @@ def transient(kind: type[CoinGeckoError] = ServerFailed) -> CoinGeckoError:
 def test_a_length_that_was_answered_is_kept_for_the_later_requests(status: int, code: int | None) -> None:
     server = Server(lambda ids: refusal(status, code) if len(ids) > 100 else None)
     first = server.portions.ask(COINS)
-    assert server.asked == [250, 125, 63, 62, 63, 62, 50]
+    assert server.asked == [250, 125, 125, 63, 62, 63, 62, 50]
     server.asked.clear()
     assert server.portions.ask(COINS) == first
     assert server.asked == [63, 63, 63, 61, 50]
@@ -50,15 +50,23 @@ def test_a_length_that_was_answered_is_kept_for_the_later_requests(status: int, 
 
 
 @pytest.mark.parametrize("bad", [0, 120, 249])
-def test_an_id_that_is_refused_takes_no_other_with_it_and_says_nothing_of_the_length(bad: int) -> None:
+def test_an_id_that_is_refused_takes_its_half_with_it_and_says_nothing_of_the_length(bad: int) -> None:
+    """A tick costs two credits as before, although one of its requests is refused."""
     server = Server(lambda ids: refusal(400) if COINS[bad] in ids else None)
+    lost = COINS[:125] if bad < 125 else COINS[125:250]
+    for _ in range(2):
+        answer = server.portions.ask(COINS)
+        assert tuple(answer.failures) == lost
+        assert {point.coin_id for point in answer.points} == {*COINS} - {*lost}
+        assert server.asked == [250, 125, 125, 50]
+        server.asked.clear()
+
+
+def test_several_ids_that_are_refused_take_their_own_parts_with_them() -> None:
+    server = Server(lambda ids: refusal(400) if {COINS[0], COINS[249]} & {*ids} else None)
     answer = server.portions.ask(COINS)
-    assert set(answer.failures) == {COINS[bad]}
-    assert {point.coin_id for point in answer.points} == {*COINS} - {COINS[bad]}
-    assert len(server.asked) <= 18
-    server.asked.clear()
-    server.portions.ask(COINS)
-    assert server.asked[0] == 250
+    assert server.asked == [250, 125, 125, 63, 62, 63, 62, 50]
+    assert tuple(answer.failures) == COINS[:63] + COINS[188:250]
 
 
 def test_a_server_that_refuses_everything_is_not_asked_for_each_coin() -> None:

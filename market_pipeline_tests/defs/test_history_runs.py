@@ -112,3 +112,14 @@ def test_the_point_at_the_last_midnight_does_not_turn_the_next_day_green(world, 
     assert world.complete(day, day, ["BTC"]).success
     assert max(row["timestamp"] for row in world.prices()) == midnight
     assert world.materialized("raw_prices") == {str(partition_key(day, "BTC"))}
+
+
+def test_an_outage_names_who_failed_and_who_was_not_asked_for(world):
+    """The last sign of an outage is looked for at the other end of the symbols."""
+    world.simulator.add_fault(Fault(kind="html", path="/coins/", times=None))
+    result = world.complete(world.days_ago(1), world.days_ago(1))
+    assert len(world.simulator.requests) == 3
+    failure = next(event for event in result.all_events if event.is_step_failure)
+    description = failure.step_failure_data.user_failure_data.description
+    assert description.startswith("No prices for ADA, BTC, SOL: a web page (HTML) came where JSON was expected")
+    assert "After that nothing was asked for DOT, ETH." in description

@@ -116,7 +116,7 @@ def simulator(market, clock):
 @pytest.fixture
 def fill(simulator, clock, budget):
     """`fill({symbol: [hole, ...]})`, without sleeping."""
-    catalogue = parse_catalogue("BTC,ETH,SOL")
+    catalogue = parse_catalogue("BTC,ETH,SOL,ADA,DOT")
     with CoinGeckoClient(
         simulator.base_url, "keyless", None, budget, sleep=lambda _: None, clock=clock
     ) as client:
@@ -177,6 +177,13 @@ def test_a_failed_request_leaves_the_hole_and_the_others_are_filled(simulator, f
     assert filled.failures == {}
     expected = f"The holes of BTC in the last day stay until the next tick: {filled.unfilled['BTC']}"
     assert expected in caplog.messages
+
+
+def test_an_outage_stops_the_filling(simulator, fill):
+    simulator.add_fault(Fault(kind="status", status=500, times=None))
+    symbols = ("BTC", "ETH", "SOL", "ADA", "DOT")
+    assert set(fill({symbol: [hole(300, 0.5)] for symbol in symbols}).unfilled) == set(symbols)
+    assert [sent.path.split("/")[2] for sent in simulator.requests[::4]] == ["bitcoin", "ethereum", "polkadot"]
 
 
 def test_an_error_that_meets_everyone_stops_the_filling(simulator, fill):
