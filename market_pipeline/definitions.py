@@ -46,13 +46,13 @@ def build_defs(settings: Settings, location: str | None = None) -> dg.Definition
             build_detector_calibration(catalogue, kinds),
             build_price_anomalies(partitions, kinds),
             build_market_overview(catalogue),
-            build_price_coverage(catalogue),
+            build_price_coverage(catalogue, settings.history_start),
             build_request_ledger(kinds),
         ],
         asset_checks=[
             build_checks(catalogue.symbols, settings.collect_cron),
             build_identity_check(catalogue),
-            build_history_checks(catalogue),
+            build_history_checks(catalogue, settings.history_start),
         ],
         jobs=jobs,
         schedules=[

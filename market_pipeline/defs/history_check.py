@@ -3,6 +3,7 @@ source has. One step measures all symbols."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 
 import dagster as dg
 
@@ -13,8 +14,8 @@ from market_pipeline.defs.resources import DatabaseResource
 from market_pipeline.symbols import Catalogue
 
 
-def build_history_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
-    """One check for each coin of `catalogue`."""
+def build_history_checks(catalogue: Catalogue, history_start: date) -> dg.AssetChecksDefinition:
+    """One check for each coin of `catalogue`, of its days from `history_start` on."""
     symbols = history_check_names(catalogue.symbols)
 
     @dg.multi_asset_check(name="check_history", specs=_specs(symbols), can_subset=True)
@@ -27,7 +28,7 @@ def build_history_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
         selected = {key.name for key in context.selected_asset_check_keys}
         asked = {name: symbol for name, symbol in symbols.items() if name in selected}
         coins = Catalogue([catalogue.coin(symbol) for symbol in asked.values()])
-        yield from verdicts(database.database(), coins, asked, utc_now())
+        yield from verdicts(database.database(), coins, history_start, asked, utc_now())
 
     return check_history
 

@@ -1,7 +1,7 @@
 """What `history_is_complete` says of a symbol: the measure of its past days, and what to do."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import dagster as dg
 
@@ -19,11 +19,11 @@ _HOUR = timedelta(hours=1)
 
 
 def verdicts(
-    store: Database, coins: Catalogue, checks: Mapping[str, str], now: datetime
+    store: Database, coins: Catalogue, history_start: date, checks: Mapping[str, str], now: datetime
 ) -> Iterator[dg.AssetCheckResult]:
     """One result for each of `checks` (name to symbol) about the `coins` of these symbols, as
-    `past_days` measures them at `now`."""
-    history = {past.symbol: past for past in past_days(store, coins, now)}
+    `past_days` measures them from `history_start` on at `now`."""
+    history = {past.symbol: past for past in past_days(store, coins, history_start, now)}
     for name, symbol in checks.items():
         past = history[symbol]
         yield _result(name, past) if past.stored else _empty(name, symbol)

@@ -4,6 +4,8 @@ The checks of the history belong to it, because a check counts as evaluated only
 materialized again: this asset is as old as they are, `raw_prices` is renewed by every tick.
 """
 
+from datetime import date
+
 import dagster as dg
 
 from market_pipeline.clock import utc_now
@@ -17,8 +19,8 @@ from market_pipeline.symbols import Catalogue
 PRICE_COVERAGE = "price_coverage"
 
 
-def build_price_coverage(catalogue: Catalogue) -> dg.AssetsDefinition:
-    """The unpartitioned measure of the past days of all coins in `catalogue`."""
+def build_price_coverage(catalogue: Catalogue, history_start: date) -> dg.AssetsDefinition:
+    """The unpartitioned measure of the past days of all coins in `catalogue`, from `history_start` on."""
 
     @dg.asset(
         name=PRICE_COVERAGE,
@@ -40,7 +42,7 @@ def build_price_coverage(catalogue: Catalogue) -> dg.AssetsDefinition:
 
         store = database.database()
         check_schema(store)
-        metadata = coverage_metadata(past_days(store, catalogue, utc_now()))
+        metadata = coverage_metadata(past_days(store, catalogue, history_start, utc_now()))
         return dg.MaterializeResult(metadata=metadata)
 
     return price_coverage

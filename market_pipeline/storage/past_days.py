@@ -48,16 +48,18 @@ class PastDays:
 
 
 def past_days(
-    database: Database, catalogue: Catalogue, now: datetime, days: int = DAYS_MEASURED
+    database: Database, catalogue: Catalogue, history_start: date, now: datetime, days: int = DAYS_MEASURED
 ) -> list[PastDays]:
     """The past days of every coin of `catalogue`, in its order, at most `days` of them.
 
+    Days before `history_start` have no partitions and can be filled by nothing, so they are not measured.
     The last day is the one that had ended an hour before `now` (aware).
     """
     last = last_settled_day(now)
     begun = first_days(database, catalogue.symbols)
+    oldest = max(history_start, last - (days - 1) * DAY)
     slices = [
-        Slice(symbol, max(day, last - (days - 1) * DAY), last) for symbol, day in begun.items() if day <= last
+        Slice(symbol, max(day, oldest), last) for symbol, day in begun.items() if max(day, oldest) <= last
     ]
     measured: dict[str, list[DayCoverage]] = defaultdict(list)
     for covered in day_coverage(database, slices):

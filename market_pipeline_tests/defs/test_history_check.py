@@ -1,6 +1,6 @@
 """The check of every symbol's past days: what it measures, when it fails, and that it can be asked alone."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import dagster as dg
 import pytest
@@ -35,9 +35,9 @@ def store(database, symbol, *hours):
     upsert(database, tables.raw_prices, columns_of(tables.raw_prices, rows))
 
 
-def judge(database, now=NOW):
+def judge(database, now=NOW, history_start=date(2020, 1, 1)):
     names = history_check_names(CATALOGUE.symbols)
-    results = {one.check_name: one for one in verdicts(database, CATALOGUE, names, now)}
+    results = {one.check_name: one for one in verdicts(database, CATALOGUE, history_start, names, now)}
     assert list(results) == ["history_is_complete_BTC", "history_is_complete_ETH"]
     return list(results.values())
 
@@ -51,6 +51,16 @@ def test_days_with_every_hour_are_complete(database):
     assert values["points"] == values["expected_points"] == 72
     assert (values["days"], values["days_incomplete"], values["largest_gap_hours"]) == (3, 0, 1.0)
     assert ether.metadata["days"].value == 1, "measured from the first stored price"
+
+
+def test_days_before_history_start_are_not_asked_for(database):
+    """Prices of an earlier HISTORY_START may be stored; a backfill of days without partitions is refused."""
+    store(database, "BTC", *range(1, 25), 71)
+    first = (NOW - 2 * DAY).date()
+    check = judge(database, history_start=first)[0]
+    assert check.metadata["days"].value == 2 and f"make backfill FROM={first} " in check.description
+    assert judge(database, history_start=(NOW - DAY).date())[0].passed
+    assert "begin today" in judge(database, history_start=NOW.date())[0].description
 
 
 def test_a_gap_fails_with_the_day_and_what_to_do(database):
@@ -117,7 +127,7 @@ def test_nothing_older_than_ninety_days_is_measured(sqlite_database):
 def test_every_symbol_has_a_check_of_a_name_that_dagster_accepts(symbols, names):
     assert history_check_names(symbols) == dict(zip(names, symbols))
     catalogue = parse_catalogue(",".join(f"{symbol}=coin-{n}" for n, symbol in enumerate(symbols)))
-    specs = build_history_checks(catalogue).check_specs
+    specs = build_history_checks(catalogue, date(2020, 1, 1)).check_specs
     assert sorted(spec.name for spec in specs) == sorted(names)
     assert all(spec.description and not spec.blocking for spec in specs)
 

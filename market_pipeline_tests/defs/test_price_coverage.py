@@ -152,7 +152,9 @@ def test_past_days_begin_with_the_first_price_of_each_symbol(world):
     fill(world, "BTC", world.days_ago(5))
     fill(world, "ETH", world.days_ago(3))
     now = start_of_day(world.today) + 12 * HOUR
-    found = {one.symbol: one for one in past_days(world.database, world.settings.catalogue, now)}
+    settings = world.settings
+    measured = past_days(world.database, settings.catalogue, settings.history_start, now)
+    found = {one.symbol: one for one in measured}
     assert [covered.day for covered in found["ETH"].measured] == [world.days_ago(n) for n in (3, 2, 1)]
     assert found["BTC"].missing == tuple(world.days_ago(n) for n in (4, 3, 2, 1))
     assert (found["SOL"].stored, found["SOL"].measured) == (False, ())

@@ -1,5 +1,7 @@
 """The API over a database alone: reading needs neither a source of prices nor Dagster."""
 
+from datetime import date
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -15,7 +17,7 @@ def app_over(tmp_path):
 
     def make(database, clock=None, **settings):
         url = database.url.render_as_string(hide_password=False)
-        chosen = load_settings(None, database_url=url, **settings)
+        chosen = load_settings(None, **{"database_url": url, "history_start": date(2024, 1, 1), **settings})
         given = {} if clock is None else {"clock": clock}
         return create_app(Service(chosen, database, DagsterHome(tmp_path / "absent"), **given))
 
