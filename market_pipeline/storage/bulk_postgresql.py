@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 
 from market_pipeline.slices import Slice
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.errors import DatabaseUnavailable, ReadCancelled
+from market_pipeline.storage.errors import DatabaseUnavailable, ReadCancelled, sentences
 from market_pipeline.storage.postgresql import dsn_of
 from market_pipeline.storage.refusals import write_failed
 from market_pipeline.storage.silence import Call, ServerSilent, in_own_thread
@@ -126,5 +126,5 @@ def _connected(database: Database) -> Iterator[Any]:
 
 
 def _unavailable(database: Database, error: Exception) -> DatabaseUnavailable:
-    why = database.without_password(" ".join(str(error).split()))
-    return DatabaseUnavailable(f"{database.url} cannot be reached: {why}. DATABASE_URL names it.")
+    why = sentences(database.without_password(str(error)))
+    return DatabaseUnavailable(f"{database.url} cannot be reached: {why} DATABASE_URL names it.")

@@ -17,7 +17,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from market_pipeline.masking import Masker
-from market_pipeline.storage.errors import DatabaseUnavailable
+from market_pipeline.storage.errors import DatabaseUnavailable, sentences
 from market_pipeline.storage.pool import BUSY_SECONDS, POOL, sqlite_engine
 from market_pipeline.symbols import KNOWN_COINS, UNKNOWN_COIN
 
@@ -123,7 +123,7 @@ class Database:
             raise DatabaseUnavailable(self._explain(error)) from None
 
     def _explain(self, error: DBAPIError) -> str:
-        why = self.without_password(" ".join(str(error.orig).split()))
+        why = self.without_password(str(error.orig))
         if self.dialect == "sqlite":
             folder = Path(self.url.database or "").parent
             if not folder.is_dir():
@@ -132,10 +132,10 @@ class Database:
                 why = f"the folder {folder} cannot be written by this user, and SQLite keeps files beside its own there"
             elif "locked" in why:
                 why = f"another writer has held its lock for {BUSY_SECONDS} s; wait for it or end it"
-            return f"The SQLite file {self.url.database} cannot be opened: {why}. DATABASE_URL names it."
+            return f"The SQLite file {self.url.database} cannot be opened: {sentences(why)} DATABASE_URL names it."
         where = f"{self.url.host or self.url.query.get('host', 'localhost')}:{self.url.port or 5432}"
         name = f"PostgreSQL database {self.url.database} at {where}"
-        return f"{name} cannot be reached: {why}. DATABASE_URL names it."
+        return f"{name} cannot be reached: {sentences(why)} DATABASE_URL names it."
 
 
 def _dispose(engines: list[Engine]) -> None:

@@ -8,6 +8,12 @@
 """
 
 
+def sentences(words: str) -> str:
+    """Put the lines of a driver's `words` on one line, each ended like a sentence."""
+    lines = [" ".join(line.split()) for line in words.splitlines() if line.strip()]
+    return " ".join(line if line[-1] in ".?!:" else f"{line}." for line in lines)
+
+
 class StorageError(RuntimeError):
     """Base of all; the message never holds a password."""
 

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import column
 
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.errors import DatabaseUnavailable, SchemaMismatch, StorageError
+from market_pipeline.storage.errors import DatabaseUnavailable, SchemaMismatch, StorageError, sentences
 from market_pipeline.storage.bookkeeping import metadata
 from market_pipeline.storage.postgresql_schema import (
     behind, current_schema, missing_right, require_first, require_own_schema,
@@ -167,5 +167,5 @@ def _unreadable(database: Database, error: DBAPIError) -> StorageError:
         missing = False
     if missing:
         return _no_tables(database)
-    why = database.without_password(str(error.orig).strip())
-    return DatabaseUnavailable(f"{database.url} cannot be read: {why}. DATABASE_URL names it.")
+    why = sentences(database.without_password(str(error.orig)))
+    return DatabaseUnavailable(f"{database.url} cannot be read: {why} DATABASE_URL names it.")
