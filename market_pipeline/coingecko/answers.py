@@ -9,16 +9,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, TypeVar
 
 from market_pipeline.coingecko import verdicts
 from market_pipeline.coingecko.errors import (
     BadAnswer, Banned, CoinGeckoError, RateLimited, RequestRefused, ServerFailed, TransientError,
 )
+from market_pipeline.coingecko.hiding import cleaned, decoded, hide
 from market_pipeline.coingecko.waits import asked_wait, is_sane
 
 _Kind = TypeVar("_Kind", bound=CoinGeckoError)
 
+# /coins/list holds some 20,000 objects, every other answer fewer.
+MOST_PARTS = 100_000
+# CoinGecko's own error codes have five digits.
+_CODES = 1_000_000
 _LIMITED = 429
 # Cloudflare's own error codes: too many requests, and the address, country or program refused by a rule.
 _TOO_FAST = 1015
@@ -34,7 +40,7 @@ _BAN = re.compile(
 class Answer:
     """One HTTP answer, complete, with `received_at` in UTC and the number of the attempt it answers.
 
-    `headers` must look names up in any case.
+    `headers` must look names up in any case; `secret` is kept out of whatever is made of the body.
     """
 
     endpoint: str
@@ -43,11 +49,17 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
     received_at: datetime
+    secret: str | None = None
+
+    @cached_property
+    def text(self) -> str:
+        """The body, decoded."""
+        return decoded(self.body)
 
 
 def read_answer(answer: Answer) -> Any:
-    """The JSON document in `answer`; raises the CoinGeckoError that fits if it holds none."""
-    document, problem = _parse(answer.body)
+    """The JSON document in `answer`, cleaned; raises the CoinGeckoError that fits if it holds none."""
+    document, problem = _parse(answer)
     if ban := _ban(answer, document, problem):
         raise ban
     if answer.status != 200:
@@ -69,16 +81,19 @@ def error_code(document: Any) -> int | None:
         inner = document.get("error")
         places += [document.get("status"), inner, inner.get("status") if isinstance(inner, dict) else None]
     codes = [place.get("error_code") for place in places if isinstance(place, dict)]
-    return next((code for code in codes if isinstance(code, int) and not isinstance(code, bool)), None)
+    return next((code for code in codes if type(code) is int and 0 <= code < _CODES), None)
 
 
-def _parse(body: bytes) -> tuple[Any, str]:
+def _parse(answer: Answer) -> tuple[Any, str]:
     """The document and "", or None and what the body is instead."""
+    # An empty object takes two bytes to send and 64 to keep.
+    if answer.text.count("{") + answer.text.count("[") > MOST_PARTS:
+        return None, f"a text of more than {MOST_PARTS} parts"
     try:
-        return json.loads(body), ""
+        return cleaned(json.loads(answer.text), answer.secret), ""
     except (ValueError, RecursionError):
-        start = body.lstrip()[:1]
-        what = "a web page (HTML)" if start == b"<" else "an unreadable or cut text"
+        start = answer.text.lstrip()[:1]
+        what = "a web page (HTML)" if start == "<" else "an unreadable or cut text"
         return None, what if start else "an empty body"
 
 
@@ -134,4 +149,4 @@ def _error(
 
 def _text(answer: Answer) -> str:
     """The start of the body, long enough for an error page to name its cause."""
-    return answer.body[:20_000].decode("utf-8", "replace")
+    return " ".join(hide(answer.text[:20_000], answer.secret).split())

@@ -33,6 +33,9 @@ _PUBLIC_REACH = timedelta(days=365)
 # About a megabyte, which CoinGecko takes its time to begin.
 _LIST_TIMEOUT_SECONDS = 20.0
 
+# The longest window is 90 days of hourly points: 2,160.
+_MOST_POINTS = 5_000
+
 _PRICE_PARAMS = {"vs_currencies": "usd", "precision": "full", "include_last_updated_at": "true"}
 
 
@@ -112,7 +115,7 @@ class CoinGeckoClient:
         try:
             return key_info(document)
         except ValueError as error:
-            raise self._wrong_shape("/key", document, f"{expected} ({error} is missing)") from None
+            raise self._wrong_shape("/key", document, f"{expected} ({error} is missing or no usable number)") from None
 
     def coins_list(self) -> tuple[ListedCoin, ...]:
         """All active coins, tens of thousands; about a megabyte in one request."""
@@ -154,6 +157,10 @@ class CoinGeckoClient:
         if not prices:
             logger.warning("CoinGecko has no prices of %s from %s to %s", coin_id, start, end,
                            extra={"coin_id": coin_id})
+        if len(prices) > _MOST_POINTS:
+            raise self._wrong_shape(
+                endpoint, document, f"a chart: it holds {len(prices):,} points, and no window has more than 2,160"
+            )
         return chart_points(prices, coin_id)
 
     def _price_batch(self, coin_ids: tuple[str, ...]) -> PriceAnswer:
@@ -164,7 +171,7 @@ class CoinGeckoClient:
         if answer.unasked:
             logger.warning(
                 "CoinGecko answered for %s, which nobody asked for; those prices are ignored",
-                ", ".join(answer.unasked[:20]), extra={"unasked": len(answer.unasked)},
+                ", ".join(answer.unasked),
             )
         return answer
 

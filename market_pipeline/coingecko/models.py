@@ -6,13 +6,17 @@ and times is for `prices.validate` to say.
 
 import json
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from market_pipeline.coingecko.errors import CoinGeckoError
 
 PAYLOAD_LIMIT = 2_000
+# So many ids or characters of a name are shown of what others send.
+_SHOWN_IDS = 20
+_SHOWN_CHARACTERS = 100
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,12 @@ class RawPoint:
 
 @dataclass(frozen=True)
 class PriceAnswer:
-    """The current prices: one point for each coin of an answered request, in the order asked for, the ids
-    that were in an answer although nobody asked for them, and the errors of coins without an answer."""
+    """The current prices: one point for each coin of an answered request, in the order asked for, and the
+    errors of coins without an answer.
+
+    `unasked` are ids that were in an answer without being asked for, to be shown: of more than 20 the
+    last entry says how many there are.
+    """
 
     points: tuple[RawPoint, ...]
     unasked: tuple[str, ...]
@@ -63,8 +71,8 @@ def price_points(document: dict[str, Any], coin_ids: tuple[str, ...]) -> PriceAn
 
     A coin that is not in the answer becomes a point without price whose payload says so.
     """
-    unasked = tuple(_plain(coin_id) for coin_id in document if coin_id not in coin_ids)
-    missing = {"not_in_answer": True, "answered_instead": list(unasked[:20])}
+    unasked = _some(document.keys() - set(coin_ids), document)
+    missing = {"not_in_answer": True, "answered_instead": list(unasked)}
     points = []
     for coin_id in coin_ids:
         entry = document.get(coin_id)
@@ -83,9 +91,13 @@ def listed_coins(document: list[Any]) -> tuple[ListedCoin, ...]:
     """The coins in an answer of /coins/list; an entry without an id names no coin and is left out."""
     entries = [entry for entry in document if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
     return tuple(
-        ListedCoin(entry["id"], str(entry.get("symbol") or ""), str(entry.get("name") or ""))
-        for entry in entries
+        ListedCoin(*(_name(entry.get(field)) for field in ("id", "symbol", "name"))) for entry in entries
     )
+
+
+def _name(value: object) -> str:
+    """A name as text that fits into a line; empty where there is none."""
+    return str(value or "")[:_SHOWN_CHARACTERS]
 
 
 def _chart_point(pair: Any, coin_id: str) -> RawPoint:
@@ -104,6 +116,13 @@ def _seconds(milliseconds: Any) -> Any:
         return milliseconds
 
 
+def _some(ids: Collection[str], document: Iterable[str]) -> tuple[str, ...]:
+    """The first of `ids` in the order of `document`, and how many more there are."""
+    shown = [_plain(coin_id) for coin_id in islice((name for name in document if name in ids), _SHOWN_IDS)]
+    more = len(ids) - len(shown)
+    return (*shown, f"and {more:,} more") if more else tuple(shown)
+
+
 def _plain(coin_id: str) -> str:
     """A stranger's text made safe for logs and metadata: ASCII and bounded."""
-    return ascii(coin_id)[1:-1][:100]
+    return ascii(coin_id)[1:-1][:_SHOWN_CHARACTERS]

@@ -1,11 +1,13 @@
 """The rules that tell a quote from a refusal, and nothing else: no I/O, no requests.
 
 Every point becomes exactly one quote or one refusal, except that points of the same time become one
-quote. No value that a server can send raises here.
+quote and that many refusals of a kind are counted instead of kept. No value that a server can send
+raises here.
 """
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from market_pipeline.clock import iso
@@ -17,12 +19,17 @@ from market_pipeline.symbols import Coin
 
 logger = get_logger(__name__)
 
+# What is kept of the refusals of one answer. The rest says nothing new and would fill the disk.
+KEPT_OF_A_KIND = 10
+KEPT_OF_AN_ANSWER = 1_000
+
 
 @dataclass(frozen=True)
 class Examined:
-    """The quotes in the order of time, each time once, and the refusals in the order of arrival.
+    """The quotes in the order of time, each time once, and the refusals.
 
-    `merged` counts the points that gave way to another one of the same time.
+    Of the refusals of a day for the same reason the first are there, and the last of those says how many
+    more there were. `merged` counts the points that gave way to another one of the same time.
     """
 
     quotes: tuple[Quote, ...]
@@ -46,19 +53,48 @@ def examine(
     accepted and belongs to its own day. Of two points of the same time the later in the answer wins.
     """
     quotes: dict[datetime, Quote] = {}
-    refusals = []
+    refusals = _Refusals()
+    replaced: list[tuple[Quote, float]] = []
     merged = 0
     for point in points:
         verdict = _judge(point, now, window)
         if isinstance(verdict, Problem):
-            refusals.append(_refusal(point, verdict, coin, days, source, now))
+            refusals.add(_refusal(point, verdict, coin, days, source, now))
             continue
         price, moment = verdict
         if moment in quotes:
             merged += 1
-            _report_difference(quotes[moment], price)
+            if quotes[moment].price != price:
+                replaced.append((quotes[moment], price))
         quotes[moment] = Quote(coin.symbol, coin.coin_id, moment, price, source, now)
-    return Examined(tuple(quotes[moment] for moment in sorted(quotes)), tuple(refusals), merged)
+    _report_differences(replaced)
+    return Examined(tuple(quotes[moment] for moment in sorted(quotes)), refusals.kept(), merged)
+
+
+class _Refusals:
+    """Keeps the first refusals of each day and reason, and counts the rest."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[tuple[date, Reason], list[Refusal]] = {}
+        self._more: Counter[tuple[date, Reason]] = Counter()
+        self._kept = 0
+
+    def add(self, refusal: Refusal) -> None:
+        kind = (refusal.day, refusal.reason)
+        same = self._kinds.setdefault(kind, [])
+        # Of each kind there is one, to carry the count.
+        if not same or (len(same) < KEPT_OF_A_KIND and self._kept < KEPT_OF_AN_ANSWER):
+            same.append(refusal)
+            self._kept += 1
+        else:
+            self._more[kind] += 1
+
+    def kept(self) -> tuple[Refusal, ...]:
+        for kind, more in self._more.items():
+            last = self._kinds[kind][-1]
+            words = f"{last.detail} The answer held {more:,} more of the same kind."
+            self._kinds[kind][-1] = replace(last, detail=words)
+        return tuple(refusal for same in self._kinds.values() for refusal in same)
 
 
 def _judge(
@@ -92,9 +128,12 @@ def _refusal(
     )
 
 
-def _report_difference(first: Quote, price: float) -> None:
-    if first.price != price:
+def _report_differences(replaced: Sequence[tuple[Quote, float]]) -> None:
+    if replaced:
+        first, price = replaced[0]
         logger.warning(
-            "%s has two prices at %s, %s and %s; the later in the answer is kept",
-            first.symbol, iso(first.timestamp), first.price, price, extra={"symbol": first.symbol},
+            "%s has two prices at %s, %s and %s; the later in the answer is kept%s",
+            first.symbol, iso(first.timestamp), first.price, price,
+            f", and so at {len(replaced) - 1:,} other times" if len(replaced) > 1 else "",
+            extra={"symbol": first.symbol},
         )

@@ -1,6 +1,7 @@
 """From status, headers and body to a document or to one kind of error."""
 
 import json
+from base64 import b64encode
 from datetime import datetime, timezone
 from typing import Any
 
@@ -57,7 +58,9 @@ def test_the_error_code_is_found_wherever_it_is(body: dict[str, Any]) -> None:
     assert error_code(body) == 10012
 
 
-@pytest.mark.parametrize("body", [None, [], "x", {"error": "text"}, {"status": 500}, {"error_code": True}])
+@pytest.mark.parametrize("body", [
+    None, [], "x", {"error": "text"}, {"status": 500}, {"error_code": True}, {"error_code": 10**400},
+])
 def test_a_body_without_an_error_code_has_none(body: Any) -> None:
     assert error_code(body) is None
 
@@ -143,6 +146,46 @@ def test_the_servers_own_number_ends_a_block_where_it_is_sane(
     assert (type(error), seconds) == (Banned, pause)
     assert words in reason
     assert ("wait an hour" if pause == BAN_SECONDS and asked != "3600" else f"wait {asked} s") in error.verdict
+
+
+KEY = "CG-aB3dE5fG7hJ9kL1mN3pQ5rS7"
+SPELT = {
+    "as it is": KEY,
+    "in lower case": KEY.lower(),
+    "escaped for JSON": KEY.replace("-", "\\u002d").replace("a", "\\u0061"),
+    "escaped twice": KEY.replace("-", "\\\\u002D"),
+    "percent-encoded": "".join(f"%{ord(char):02X}" for char in KEY),
+    "percent-encoded twice": KEY.replace("-", "%252d"),
+    "escaped for HTML": KEY.replace("-", "&#45;").replace("a", "&#x61;"),
+    "with zeros in between": "\\u0000".join(KEY),
+    "in hex": KEY.encode().hex(),
+    **{f"in base64 from {place}": b64encode((place + KEY).encode()).decode() for place in ("", "u", "u:")},
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-32-be"])
+@pytest.mark.parametrize("spelt", SPELT)
+def test_the_key_is_hidden_however_it_is_spelt(spelt: str, encoding: str) -> None:
+    """In documents, in the names of their objects, and in the text of errors."""
+    echo = SPELT[spelt]
+    document = f'{{"bitcoin {echo}": ["x {echo} y"]}}'.encode(encoding)
+    texts = [json.dumps(read_answer(Answer("/x", 1, 200, {}, document, NOW, KEY)))]
+    for body in (f'{{"error": "no key like {echo}"}}', f"<p>{echo}", f'{{"error": "cut {echo}'):
+        with pytest.raises(CoinGeckoError) as caught:
+            read_answer(Answer("/x", 1, 401, {}, body.encode(encoding), NOW, KEY))
+        texts.append(str(caught.value))
+    assert [text for text in texts if "[hidden]" not in text or echo in text] == []
+    assert texts[0].count("[hidden]") == 2
+
+
+def test_what_does_not_print_is_escaped_and_white_space_of_a_page_is_one_space() -> None:
+    odd = '{"a\\u0000": "\\ud800 \\u202e \\n \\u00e9 \\ud83d\\ude00"}'
+    assert read_answer(answer(200, odd)) == {"a\\x00": "\\ud800 \\u202e \\n \u00e9 \U0001f600"}
+    assert refused(500, b"<p>\r\n one\x00 \x1b[31m \xff</p>").body == "<p> one\\x00 \\x1b[31m \ufffd</p>"
+
+
+def test_a_text_of_more_parts_than_any_answer_has_is_not_even_parsed() -> None:
+    assert "more than 100000 parts" in refused(200, "[" + "{}," * 100_000 + "{}]").verdict
 
 
 @given(

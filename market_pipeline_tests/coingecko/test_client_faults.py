@@ -289,6 +289,18 @@ def test_a_body_without_end_is_given_up(
         client.ping()
 
 
+def test_a_chart_of_more_points_than_any_window_has_is_refused(
+    play: Callable[..., Any], budget: SharedBudget
+) -> None:
+    body = json.dumps({"prices": [None] * 5_001}).encode()
+    with (
+        play([b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body]) as url,
+        CoinGeckoClient(url, "keyless", None, budget) as client,
+        pytest.raises(BadAnswer, match="it holds 5,001 points"),
+    ):
+        client.market_chart_range("bitcoin", START, START + timedelta(days=1))
+
+
 def test_the_key_is_in_no_error_and_no_log_even_if_the_server_repeats_it(
     play: Callable[..., Any], caplog: pytest.LogCaptureFixture, budget: SharedBudget
 ) -> None:

@@ -51,7 +51,7 @@ def test_the_tighter_limit_counts_that_of_the_account_or_that_of_the_key(
 
 
 @pytest.mark.parametrize("name", ACCOUNT)
-@pytest.mark.parametrize("value", [None, -1, True, [], 1.5])
+@pytest.mark.parametrize("value", [None, -1, True, [], 1.5, 2**63])
 def test_an_answer_without_a_limit_says_which(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=name):
         key_info({**ACCOUNT, name: value})
@@ -74,7 +74,7 @@ def test_the_plans_without_payment_have_no_such_endpoint(client: CoinGeckoClient
 
 @pytest.mark.parametrize(
     ("body", "missing"),
-    [(b"[]", "its limits;"), (b'{"plan":"x"}', "rate_limit_request_per_minute is missing")],
+    [(b"[]", "its limits;"), (b'{"plan":"x"}', "rate_limit_request_per_minute is missing or no")],
 )
 def test_another_answer_about_the_key_is_a_bad_one(
     play: Callable[..., Any], budget: SharedBudget, body: bytes, missing: str

@@ -154,6 +154,26 @@ def test_of_two_points_of_one_time_the_later_wins_and_a_difference_is_logged(
     ]
 
 
+def test_many_differences_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    live(*(point(float(1 + number)) for number in range(1_000)))
+    assert [message.endswith("is kept, and so at 998 other times") for message in caplog.messages] == [True]
+
+
+def test_of_refusals_of_a_kind_the_first_are_kept_and_the_rest_counted() -> None:
+    points = [point(None, payload=str(number)) for number in range(5_000)]
+    refusals = live(*points, point(-1.0)).refusals
+    assert [refusal.reason for refusal in refusals] == [Reason.MISSING_PRICE] * 10 + [Reason.NEGATIVE_PRICE]
+    assert refusals[9].detail == "CoinGecko sent no price. The answer held 4,990 more of the same kind."
+    assert refusals[9].id == live(points[9]).refusals[0].id, "it is the same refusal whatever else came"
+
+
+def test_an_answer_leaves_so_many_refusals_at_most() -> None:
+    days = [TODAY - timedelta(days=back) for back in range(200)]
+    spread = [point(-1.0, SECONDS - 86_400 * back - number) for back in range(200) for number in range(20)]
+    refusals = live(*spread, days=days).refusals
+    assert 1_000 <= len(refusals) < 1_200 and {refusal.day for refusal in refusals} == set(days)
+
+
 def test_good_points_are_kept_beside_refused_ones() -> None:
     examined = live(point(1.0, SECONDS - 2), point(None), point(2.0, SECONDS - 1))
     assert (len(examined.quotes), len(examined.refusals)) == (2, 1)

@@ -5,8 +5,10 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from sqlalchemy import text
 
+from market_pipeline.coingecko.answers import Answer, read_answer
 from market_pipeline.coingecko.client import CoinGeckoClient
-from market_pipeline.coingecko.identity import Identity
+from market_pipeline.coingecko.identity import Identity, compare
+from market_pipeline.coingecko.models import listed_coins
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
@@ -40,6 +42,16 @@ def test_what_is_stored_comes_back(database):
     assert known_identities(database, [Coin("X", "old")]) == {
         Coin("X", "old"): (again, NOW + timedelta(days=1))
     }
+
+
+def test_a_name_that_no_database_takes_is_stored_escaped(database):
+    body = rb'[{"id":"bitcoin","symbol":"x\ud800","name":"Bit\u0000coin \udfff'+ b"n" * 200 + b'"}]'
+    listed = listed_coins(read_answer(Answer("/coins/list", 1, 200, {}, body, NOW)))
+    (found,) = compare([BTC], listed)
+    store_identities(database, [found], NOW)
+    assert known_identities(database, [BTC]) == {BTC: (found, NOW)}
+    assert found.listed_name.startswith(r"Bit\x00coin \udfffnnn") and len(found.listed_name) == 100
+    assert r"calls bitcoin X\UD800" in found.problem
 
 
 def test_a_day_passes_between_two_requests(database, client):
