@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from market_pipeline.coingecko.models import RawPoint, chart_points, price_points
 from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
-from market_pipeline.prices.validate import FUTURE_TOLERANCE, Examined, examine
+from market_pipeline.prices.validate import KEPT_OF_A_KIND, FUTURE_TOLERANCE, Examined, examine
 from market_pipeline.prices.values import EARLIEST
 from market_pipeline.symbols import Coin
 
@@ -197,7 +197,7 @@ NEARLY = st.floats(SECONDS - 1e6, SECONDS + 1e3) | st.integers(int(SECONDS) - 10
 
 
 @given(
-    st.lists(st.tuples(st.floats(0.1, 1e6) | ANYTHING, NEARLY | ANYTHING)),
+    st.lists(st.tuples(st.floats(0.1, 1e6) | ANYTHING, NEARLY | ANYTHING), max_size=KEPT_OF_A_KIND),
     st.sampled_from([None, DAY]),
 )
 def test_whatever_comes_each_point_is_one_quote_or_one_refusal(
