@@ -149,6 +149,29 @@ def test_what_the_answer_lacks_is_an_absence(simulator, fill):
     assert "0 points" in found.evidence and not found.proven
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "dated", "proven"),
+    [(300, 240, True, True), (300, 240, False, True), (50, 20, True, True), (50, 20, False, False)],
+)
+def test_prices_on_both_sides_prove_it_up_to_the_servers_clock(
+    market, fill, monkeypatch, start, end, dated, proven
+):
+    """Without a `Date` ours counts, less the hour in which something may still be published."""
+    silence, points = hole(start, end), market.points
+    monkeypatch.setattr(
+        market, "points", lambda *given: [one for one in points(*given) if not _lies_in(one[0], silence)]
+    )
+    if not dated:
+        monkeypatch.setattr(CoinGeckoClient, "clock_skew", None)
+    (found,) = fill({"BTC": [hole(360, 0.5)]}).absences
+    assert found.span.start <= silence.start and silence.end <= found.span.end
+    assert found.proven is proven
+
+
+def _lies_in(moment, span):
+    return span.start < moment < span.end
+
+
 def test_an_answer_that_came_too_late_to_be_five_minutely_proves_nothing(simulator, fill, clock, monkeypatch):
     """The request waited its turn until its window began more than a day ago: the points are hourly."""
     asked = CoinGeckoClient.market_chart_range
