@@ -23,8 +23,8 @@ pytestmark = pytest.mark.slow
 
 # What is found at any installation; schedules, sensors, jobs and newest quotes come by name.
 ALWAYS = {
-    "settings", "database", "disk space", "database clock", "scores", "gaps", "refused rows", "schedule cost", "api",
-    "server clock", "budget", "dagster home", "code location", "dagster instance", "daemons",
+    "settings", "database", "disk space", "database clock", "scores", "gaps", "absent at the source", "refused rows",
+    "schedule cost", "api", "server clock", "budget", "dagster home", "code location", "dagster instance", "daemons",
 }
 
 

@@ -68,6 +68,7 @@ class Pipeline:
     def __init__(self, database, symbols="BTC,ETH,SOL,ADA,DOT", start=NOON, **budget):
         self.database = database
         self.catalogue = parse_catalogue(symbols)
+        database.coins = {coin.symbol: coin.coin_id for coin in self.catalogue}
         self.clock = Clock(start)
         self.market = SilentMarket([coin.coin_id for coin in self.catalogue], seed=1)
         self.budget = SharedBudget(
