@@ -46,8 +46,8 @@ def write(
                     written = int(cursor.rowcount)
                     # A pooler may give this session to another client.
                     cursor.execute(f"DROP TABLE {_STAGE}")
-                # The caller was told that nothing was written, and may have written something else since.
-                if call.silent:
+                # The caller took it for failed, and may have written something else since.
+                if call.abandoned:
                     raise ServerSilent
                 connection.commit()
             except adbc_driver_manager.Error as error:

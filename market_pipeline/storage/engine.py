@@ -133,7 +133,9 @@ class Database:
             elif "locked" in why:
                 why = f"another writer has held its lock for {BUSY_SECONDS} s; wait for it or end it"
             return f"The SQLite file {self.url.database} cannot be opened: {sentences(why)} DATABASE_URL names it."
-        where = f"{self.url.host or self.url.query.get('host', 'localhost')}:{self.url.port or 5432}"
+        several = self.url.query.get("host", "localhost")
+        hosts = several if isinstance(several, str) else " or ".join(several)
+        where = f"{self.url.host}:{self.url.port or 5432}" if self.url.host else hosts
         name = f"PostgreSQL database {self.url.database} at {where}"
         return f"{name} cannot be reached: {sentences(why)} DATABASE_URL names it."
 

@@ -49,7 +49,8 @@ class ServerSilent(psycopg2.OperationalError):  # type: ignore[misc]  # psycopg2
 class Call:
     """A call that waits for the server at `address`, a DSN, in its session number `session` if that is known.
 
-    `give_up` makes it return; it may be called when the call has just ended.
+    `give_up` makes it return; it may be called when the call has just ended. `abandoned` is set when the caller
+    waits no longer, and must not see a write appear later.
     """
 
     address: str
@@ -58,6 +59,7 @@ class Call:
     look_at: float = 0.0
     suspected: bool = False
     silent: bool = False
+    abandoned: bool = False
 
 
 _calls: dict[int, Call] = {}
@@ -71,7 +73,7 @@ def watched(call: Call) -> Iterator[None]:
     """Around the waiting: ServerSilent in place of the driver's error if the call was given up."""
     if _watcher is None or not _watcher.is_alive():
         _start()
-    call.look_at = time.monotonic() + _QUIET_SECONDS
+    call.look_at, call.suspected = time.monotonic() + _QUIET_SECONDS, False
     _calls[id(call)] = call
     try:
         yield
@@ -110,10 +112,13 @@ def in_own_thread(address: str, work: Callable[[Call], Result], cancelled: threa
     future.add_done_callback(lambda _: ended.set())
     with watched(call):
         threading.Thread(target=make, name="bulk", daemon=True).start()
-        while not ended.wait(None if cancelled is None else _CANCEL_SECONDS):
-            if cancelled is not None and cancelled.is_set():
-                break
-        if not future.done():
+        try:
+            while not ended.wait(None if cancelled is None else _CANCEL_SECONDS):
+                if cancelled is not None and cancelled.is_set():
+                    break
+        finally:
+            call.abandoned = not future.done()
+        if call.abandoned:
             raise ReadCancelled("The read was cancelled.")
         return future.result()
 
@@ -143,6 +148,9 @@ def _watch() -> None:
 
 def _judge(call: Call, idle: set[int] | None) -> None:
     """Give `call` up if the server is silent, or is idle twice in a row: an answer may be on its way."""
+    if call.look_at > time.monotonic():
+        # Another call on the same connection, which the server was not asked about.
+        return
     is_idle = idle is not None and call.session in idle
     if id(call) in _calls and (idle is None or (is_idle and call.suspected)):
         call.silent = True
