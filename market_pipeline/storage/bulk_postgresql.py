@@ -5,6 +5,7 @@ transaction.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ from market_pipeline.storage.where import in_slice_of_any_coin
 Result = TypeVar("Result")
 
 _STAGE = "market_pipeline_stage"
+_CANCEL_AGAIN_SECONDS = 0.5
 
 
 def write(
@@ -61,26 +63,50 @@ def fetch(
     database: Database, statements: Sequence[Select[Any]], cancelled: threading.Event | None = None
 ) -> list[pa.Table]:
     """The result of each statement, all as of one moment; ReadCancelled, at once, when `cancelled` is set."""
-    connections: list[Any] = []
+    open_ones = _Cancellable()
 
     def transact(call: Call) -> list[pa.Table]:
-        with _connected(database) as connection:
-            connections.append(connection)
+        with _connected(database) as connection, open_ones.holding(connection):
             try:
                 with connection.cursor() as cursor:
                     cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                     call.session = _session(cursor)
-                    return [_result(cursor, statement) for statement in statements]
+                    return [_result(cursor, statement, call) for statement in statements]
             except adbc_driver_manager.Error as error:
                 raise _unavailable(database, error) from None
 
     try:
         return _waiting(database, transact, cancelled)
     except ReadCancelled:
-        if connections:
-            # It asks the server over another connection, and may wait for that.
-            threading.Thread(target=_cancel, args=connections, name="bulk cancel", daemon=True).start()
+        # It asks the server over another connection, and may wait for that.
+        threading.Thread(target=open_ones.cancel, name="bulk cancel", daemon=True).start()
         raise
+
+
+class _Cancellable:
+    """A connection of another thread, whose query can be cancelled for as long as it is held."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: Any = None
+
+    @contextmanager
+    def holding(self, connection: Any) -> Iterator[None]:
+        self._connection = connection
+        try:
+            yield
+        finally:
+            # It must not be closed while it is used to cancel.
+            with self._lock:
+                self._connection = None
+
+    def cancel(self) -> None:
+        """Cancel until it is let go: a query that has not begun yet is not cancelled."""
+        while self._connection is not None:
+            with self._lock, suppress(adbc_driver_manager.Error):
+                if self._connection is not None:
+                    self._connection.adbc_cancel()
+            time.sleep(_CANCEL_AGAIN_SECONDS)
 
 
 def _waiting(
@@ -92,18 +118,15 @@ def _waiting(
         raise _unavailable(database, error) from None
 
 
-def _cancel(connection: Any) -> None:
-    with suppress(adbc_driver_manager.Error):
-        connection.adbc_cancel()
-
-
 def _session(cursor: Any) -> int:
     """The number of the server's session, by which it can be asked about it."""
     cursor.execute("SELECT pg_backend_pid()")
     return int(cursor.fetchone()[0])
 
 
-def _result(cursor: Any, statement: Select[Any]) -> pa.Table:
+def _result(cursor: Any, statement: Select[Any], call: Call) -> pa.Table:
+    if call.abandoned:
+        raise ReadCancelled("The read was cancelled.")
     cursor.execute(_text(statement))
     return cursor.fetch_arrow_table()
 

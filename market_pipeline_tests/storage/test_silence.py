@@ -128,9 +128,11 @@ def test_a_long_query_is_waited_for(postgres_database, impatient):
         assert connection.execute(text("SELECT pg_sleep(1.5)")).rowcount == 1
 
 
-def test_a_cancelled_read_ends_at_once_and_its_query_too(postgres_database):
+@pytest.mark.parametrize("seconds", [0, 0.3])
+def test_a_cancelled_read_ends_at_once_and_its_query_too(postgres_database, seconds):
+    """Also one that has not begun yet."""
     cancelled = threading.Event()
-    threading.Timer(0.3, cancelled.set).start()
+    threading.Timer(seconds, cancelled.set).start()
     statement = text("SELECT pg_sleep(60)")
     with pytest.raises(ReadCancelled):
         bulk_postgresql.fetch(postgres_database, [statement], cancelled)
