@@ -22,10 +22,10 @@ def beat(instance, age, *errors):
         instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - age.total_seconds(), daemon, "id", errors))
 
 
-def state_of(instance, schedule, status=InstigatorStatus.DECLARED_IN_CODE):
-    """Let a schedule be in this state."""
+def state_of(instance, schedule, status=InstigatorStatus.DECLARED_IN_CODE, location="market_pipeline"):
+    """Let a schedule of a code location be in this state."""
     origin = RemoteInstigatorOrigin(
-        RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("market_pipeline"), "__repository__"), schedule
+        RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), "__repository__"), schedule
     )
     data = ScheduleInstigatorData("*/5 * * * *")
     return instance.add_instigator_state(InstigatorState(origin, InstigatorType.SCHEDULE, status, data))
@@ -39,9 +39,9 @@ def evaluated(instance, state, age, status=TickStatus.SUCCESS, error=None, reaso
     ))
 
 
-def ended(instance, status, job="tick"):
+def ended(instance, status, job="tick", tags=None):
     """Let a run of `job` have ended just now."""
-    run = instance.add_run(dg.DagsterRun(job_name=job, status=dg.DagsterRunStatus.STARTED))
+    run = instance.add_run(dg.DagsterRun(job_name=job, status=dg.DagsterRunStatus.STARTED, tags=tags))
     if status is dg.DagsterRunStatus.FAILURE:
         instance.report_run_failed(run)
     else:

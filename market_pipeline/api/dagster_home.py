@@ -14,6 +14,7 @@ from market_pipeline.api.own_thread import OwnThread
 from market_pipeline.api.reports import Reports, partition_name
 from market_pipeline.logs import get_logger
 from market_pipeline.prices.coverage import DayOfSymbol
+from market_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -61,18 +62,19 @@ class DagsterHome:
         """
         self._reports.add(asset, day, facts)
 
-    def facts(self, collect_cron: str, now: datetime) -> "DagsterFacts":
+    def facts(self, settings: Settings, now: datetime) -> "DagsterFacts":
         """What Dagster knows of daemons, schedules and runs, read some seconds before `now` (aware) at most.
 
         Raises DagsterUnavailable.
         """
 
         def read() -> "DagsterFacts":
+            from market_pipeline.defs.ownership import owner_of
             from market_pipeline.state.dagster_facts import dagster_facts
 
             read_at, facts = self._facts
             if facts is None or time.monotonic() - read_at >= _KEPT_SECONDS:
-                facts = dagster_facts(self._opened(), collect_cron, now)
+                facts = dagster_facts(self._opened(), owner_of(settings), settings.collect_cron, now)
                 self._facts = time.monotonic(), facts
             return facts
 

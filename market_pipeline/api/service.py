@@ -49,7 +49,7 @@ class Service:
         prices = price_facts(self.database, self.catalogue.symbols, cron, now)
         state = State(prices, None, self.started, next_tick(cron, self.started))
         try:
-            facts = self.dagster.facts(cron, now)
+            facts = self.dagster.facts(self.settings, now)
             days = {(at.date(), symbol) for at in (prices.oldest_fresh, now) for symbol in prices.stale}
             collected_at = self.dagster.last_materialized(tables.raw_prices.name, days) if days else None
         except DagsterUnavailable as error:

@@ -6,9 +6,10 @@ Neither is asked of Dagster as a filter: joining its table of tags reads every r
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from market_pipeline.defs.automations import TICK
 from market_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 INSTALLATION = "market_pipeline/installation"
 _LOCATION = "dagster/code_location"
-_PAGE = 50
+_PAGE = 20
+# Among so many runs of others, or from before the settings changed, ours are not looked for any further.
+_MOST_OTHERS = 500
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,15 @@ def own_runs(
     import dagster as dg
 
     wanted = dg.RunsFilter(job_name=job, statuses=statuses)
-    cursor = None
-    while page := instance.get_run_records(wanted, limit=_PAGE, cursor=cursor):
-        yield from (record for record in page if owner.owns(record.dagster_run))
+    cursor, others = None, 0
+    while others < _MOST_OTHERS and (page := instance.get_run_records(wanted, limit=_PAGE, cursor=cursor)):
+        own = [record for record in page if owner.owns(record.dagster_run)]
+        yield from own
+        others += len(page) - len(own)
         cursor = page[-1].dagster_run.run_id
+
+
+def located(instance: "dg.DagsterInstance", owner: Owner) -> Owner:
+    """`owner` with the code location of its newest tick, for a process that is in none."""
+    newest = next(own_runs(instance, owner, TICK), None)
+    return replace(owner, location=newest.dagster_run.tags.get(_LOCATION) if newest else None)

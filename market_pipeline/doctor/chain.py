@@ -6,6 +6,7 @@ What is wrong with them is judged in `market_pipeline.state`; here it becomes fi
 from collections.abc import Iterator
 
 from market_pipeline.defs.automations import WITHOUT_JOB, automations
+from market_pipeline.defs.ownership import located, owner_of
 from market_pipeline.doctor.finding import Finding, Number, fail, not_examined, ok, warn
 from market_pipeline.doctor.subject import Subject
 from market_pipeline.state.conditions import Condition, of_automation, of_job
@@ -61,7 +62,8 @@ def examine_automation(subject: Subject) -> Iterator[Finding]:
     if subject.instance is None or subject.settings is None:
         yield not_examined("schedules", subject.without_instance if subject.settings else "settings")
         return
-    for state in automation_states(subject.instance, automations(subject.settings.collect_cron)):
+    owner = located(subject.instance, owner_of(subject.settings))
+    for state in automation_states(subject.instance, owner, automations(subject.settings.collect_cron)):
         yield _of_automation(subject, state)
 
 
@@ -82,10 +84,11 @@ def _of_automation(subject: Subject, state: AutomationState) -> Finding:
 
 def examine_runs(subject: Subject) -> Iterator[Finding]:
     """One finding for each job, and one for what is started by hand in the UI if that failed."""
-    if subject.instance is None:
-        yield not_examined("runs", subject.without_instance)
+    if subject.instance is None or subject.settings is None:
+        yield not_examined("runs", subject.without_instance if subject.settings else "settings")
         return
-    for state in job_states(subject.instance, [*WITHOUT_JOB, _BY_HAND]):
+    owner = located(subject.instance, owner_of(subject.settings))
+    for state in job_states(subject.instance, owner, [*WITHOUT_JOB, _BY_HAND]):
         finding = _of_job(subject, state)
         if state.job != _BY_HAND or finding.status != "ok":
             yield finding

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from market_pipeline.defs.automations import WITHOUT_JOB, Automation, automations
+from market_pipeline.defs.ownership import Owner, located, own_runs
 from market_pipeline.words import first_line
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ _SCHEDULER_SILENT_AFTER = timedelta(minutes=3)
 _SILENT_AFTER = timedelta(minutes=30, seconds=30)
 # What Dagster says of a run that a person stopped; `make run` does so with Ctrl-C.
 _INTERRUPTED = "DagsterExecutionInterruptedError"
+
+
+# A day of failed ticks is counted exactly where several code locations share an instance.
+_COUNTED = 300
 
 
 @dataclass(frozen=True)
@@ -98,11 +103,14 @@ class DagsterFacts:
         return any(beat.at for beat in self.daemons)
 
 
-def dagster_facts(instance: "dg.DagsterInstance", collect_cron: str, now: datetime) -> DagsterFacts:
-    """Read `instance` as it is at `now`; what its storage raises is passed on."""
+def dagster_facts(
+    instance: "dg.DagsterInstance", owner: Owner, collect_cron: str, now: datetime
+) -> DagsterFacts:
+    """Read what concerns `owner` in `instance` as it is at `now`; what its storage raises is passed on."""
+    owner = located(instance, owner)
     return DagsterFacts(
-        heartbeats(instance, now), automation_states(instance, automations(collect_cron)),
-        job_states(instance, WITHOUT_JOB),
+        heartbeats(instance, now), automation_states(instance, owner, automations(collect_cron)),
+        job_states(instance, owner, WITHOUT_JOB),
     )
 
 
@@ -121,11 +129,15 @@ def _heartbeat(daemon: str, last: "DaemonHeartbeat | None", now: datetime) -> He
 
 
 def automation_states(
-    instance: "dg.DagsterInstance", wanted: Iterable[Automation]
+    instance: "dg.DagsterInstance", owner: Owner, wanted: Iterable[Automation]
 ) -> list[AutomationState]:
     """How each of `wanted` is; one that `instance` has no record of is on and was never evaluated."""
     # States of code locations that were renamed may have the same names; the newest comes last.
-    found = {state.name: state for state in instance.all_instigator_state()}
+    found = {
+        state.name: state
+        for state in instance.all_instigator_state()
+        if owner.location in (None, state.repository_selector.location_name)
+    }
     return [_automation(instance, automation, found.get(automation.name)) for automation in wanted]
 
 
@@ -150,25 +162,24 @@ def _automation(
     return AutomationState(automation, state.is_running, at, outcome, error, worked_at)
 
 
-def job_states(instance: "dg.DagsterInstance", jobs: Iterable[str]) -> list[JobState]:
-    """How the runs of each of `jobs` ended."""
+def job_states(instance: "dg.DagsterInstance", owner: Owner, jobs: Iterable[str]) -> list[JobState]:
+    """How `owner`'s runs of each of `jobs` ended."""
     import dagster as dg
 
     success, failure = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
     states = []
     for job in jobs:
-        ended = dg.RunsFilter(job_name=job, statuses=[success, failure])
-        last = next(iter(instance.get_run_records(ended, limit=1)), None)
+        last = next(own_runs(instance, owner, job, [success, failure]), None)
         if last is None or last.dagster_run.status is success:
             states.append(JobState(job, _ended(last), None))
             continue
-        good = next(iter(instance.get_run_records(dg.RunsFilter(job_name=job, statuses=[success]), limit=1)), None)
-        states.append(JobState(job, _ended(good), _failed(instance, last, _ended(good))))
+        good = next(own_runs(instance, owner, job, [success]), None)
+        states.append(JobState(job, _ended(good), _failed(instance, owner, last, _ended(good))))
     return states
 
 
 def _failed(
-    instance: "dg.DagsterInstance", last: "dg.RunRecord", succeeded_at: datetime | None
+    instance: "dg.DagsterInstance", owner: Owner, last: "dg.RunRecord", succeeded_at: datetime | None
 ) -> FailedRuns | None:
     """What failed since `succeeded_at`, or None if the last run was stopped by a person."""
     import dagster as dg
@@ -179,10 +190,16 @@ def _failed(
     since = dg.RunsFilter(
         job_name=last.dagster_run.job_name, statuses=[dg.DagsterRunStatus.FAILURE], updated_after=succeeded_at
     )
-    first = next(iter(instance.get_run_records(since, limit=1, ascending=True)), last)
+    failures = instance.get_run_records(since, limit=_COUNTED)
+    own = [record for record in failures if owner.owns(record.dagster_run)]
+    count, first = max(1, len(own)), own[-1] if own else last
+    if len(failures) == _COUNTED:
+        # Those of other code locations are among them: so many are not looked at one by one.
+        count = instance.get_runs_count(since)
+        first = next(iter(instance.get_run_records(since, limit=1, ascending=True)), last)
     ended = _ended(last) or last.update_timestamp
     return FailedRuns(
-        max(1, instance.get_runs_count(since)), min(_ended(first) or ended, ended), ended, last.dagster_run.run_id,
+        count, min(_ended(first) or ended, ended), ended, last.dagster_run.run_id,
         checks, reason, ours,
     )
 

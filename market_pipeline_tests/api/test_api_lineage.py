@@ -15,10 +15,12 @@ from sqlalchemy import select
 from market_pipeline.api.dagster_home import DagsterHome, DagsterUnavailable
 from market_pipeline.clock import utc_now
 from market_pipeline.defs.partitions import partition_key, price_partitions, range_tags
+from market_pipeline.settings import load_settings
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.storage import tables
 from market_pipeline_tests.defs.conftest import PROJECT, World
 
+SETTINGS = load_settings(None)
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
@@ -94,9 +96,9 @@ def test_days_before_the_first_partition_are_stored_and_not_reported(api, simula
 def test_what_dagster_knows_is_kept_for_some_seconds(dagster_home, instance, monkeypatch):
     """A page and a scrape that come together read its storage once."""
     home = DagsterHome(dagster_home)
-    asked = [home.facts("*/5 * * * *", utc_now()) for _ in range(2)]
+    asked = [home.facts(SETTINGS, utc_now()) for _ in range(2)]
     monkeypatch.setattr("market_pipeline.api.dagster_home._KEPT_SECONDS", 0.0)
-    assert asked[0] is asked[1] is not home.facts("*/5 * * * *", utc_now())
+    assert asked[0] is asked[1] is not home.facts(SETTINGS, utc_now())
     home.close()
 
 
@@ -132,7 +134,7 @@ def test_a_storage_that_takes_its_time_keeps_nobody_waiting(dagster_home, instan
         home.report("raw_prices", day, {"rows": rows})
     assert caplog.text.count("is reported later") == 3
     with pytest.raises(DagsterUnavailable, match="no answer within 0 s"):
-        home.facts("*/5 * * * *", utc_now())
+        home.facts(SETTINGS, utc_now())
     for name in ("dagster_home._PATIENCE_SECONDS", "reports.PATIENCE_SECONDS"):
         monkeypatch.setattr(f"market_pipeline.api.{name}", 30.0)
     go.set()
@@ -147,9 +149,9 @@ def test_a_storage_that_takes_its_time_keeps_nobody_waiting(dagster_home, instan
 def test_what_could_not_be_opened_is_tried_again(tmp_path, dagster_home):
     home = DagsterHome(tmp_path / "later")
     with pytest.raises(DagsterUnavailable, match="cannot be read"):
-        home.facts("*/5 * * * *", utc_now())
+        home.facts(SETTINGS, utc_now())
     shutil.copytree(dagster_home, tmp_path / "later")
-    assert {beat.at for beat in home.facts("*/5 * * * *", utc_now()).daemons} == {None}
+    assert {beat.at for beat in home.facts(SETTINGS, utc_now()).daemons} == {None}
     home.close()
     assert home.last_materialized("raw_prices", [(utc_now().date(), "BTC")]) is None
     home.close()

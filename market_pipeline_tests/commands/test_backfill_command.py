@@ -401,7 +401,7 @@ def test_scores_that_fail_are_told(filling, capsys, monkeypatch):
 def test_a_home_that_cannot_be_written_is_said_in_a_sentence(filling, capsys):
     (filling.project / HOME).touch()
     assert filling.backfill(0, 0, "--symbols", "ADA", "--yes") == 2
-    assert f"{HOME} cannot be written" in capsys.readouterr().err
+    assert f"{HOME} must be a folder that can be written" in capsys.readouterr().err
 
 
 def test_a_pause_that_the_server_asked_for_is_told(filling_of, capsys):

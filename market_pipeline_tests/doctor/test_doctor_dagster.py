@@ -12,7 +12,7 @@ from dagster._utils.error import SerializableErrorInfo
 from market_pipeline.definitions import build_defs
 from market_pipeline.defs.automations import WITHOUT_JOB, automations
 from market_pipeline.defs.jobs import build_jobs
-from market_pipeline.defs.ownership import owner_of
+from market_pipeline.defs.ownership import INSTALLATION, owner_of
 from market_pipeline.doctor.chain import (
     examine_automation, examine_code_location, examine_daemons, examine_runs,
 )
@@ -199,6 +199,21 @@ def test_each_job_whose_last_run_failed_tells_its_reason(opened):
     assert found["job __ASSET_JOB"].status == "warn"
     job("tick", None).execute_in_process(instance=opened.instance)
     assert set(runs(opened)) == {"job complete_days", "job __ASSET_JOB"}
+
+
+def test_what_happens_in_another_code_location_is_left_out(opened):
+    ours = {"dagster/code_location": "market_pipeline", **owner_of(opened.settings).tags}
+    theirs = {"dagster/code_location": "theirs", INSTALLATION: "another"}
+    ended(opened.instance, dg.DagsterRunStatus.SUCCESS, tags=ours)
+    ended(opened.instance, dg.DagsterRunStatus.FAILURE, tags=theirs)
+    ended(opened.instance, dg.DagsterRunStatus.FAILURE, "__ASSET_JOB", {"dagster/code_location": "theirs"})
+    state_of(opened.instance, "tick_schedule", InstigatorStatus.STOPPED, location="theirs")
+    assert {finding.status for finding in examine_runs(opened)} == {"ok"}
+    assert automation(opened)["schedule tick_schedule"].status == "ok"
+    ended(opened.instance, dg.DagsterRunStatus.FAILURE, tags=ours)
+    ended(opened.instance, dg.DagsterRunStatus.FAILURE, tags=theirs)
+    (failed,) = [finding for finding in examine_runs(opened) if finding.status == "fail"]
+    assert failed.numbers["failed_runs"] == 1
 
 
 def test_a_run_that_a_check_stopped_tells_what_the_check_found(opened):
