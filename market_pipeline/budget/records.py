@@ -2,6 +2,8 @@
 
 from dataclasses import astuple
 
+from datetime import datetime
+
 from sqlalchemy import Connection, RowMapping, select, text, update
 
 from market_pipeline.budget.limits import PlanTold
@@ -77,6 +79,23 @@ def keep_told(connection: Connection, account: str, said: PlanTold) -> None:
             told_per_minute=said.requests_per_minute,
             told_monthly=said.monthly_credits,
             told_at=said.told_at,
+        )
+    )
+
+
+def ids_per_request(connection: Connection, account: str, now: datetime) -> int | None:
+    """How many coins a price request of `account` may name at `now`, None if no length was refused lately."""
+    query = select(_COLUMNS.ids_per_request).where(
+        _COLUMNS.account == account, _COLUMNS.ids_per_request_until > now
+    )
+    return connection.execute(query).scalar()
+
+
+def keep_ids_per_request(connection: Connection, account: str, most: int, until: datetime) -> None:
+    """Write into the row of `account`, which must be there, how many coins a price request may name."""
+    connection.execute(
+        update(request_budgets).where(_COLUMNS.account == account).values(
+            ids_per_request=most, ids_per_request_until=until
         )
     )
 

@@ -5,19 +5,31 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from market_pipeline.budget import records, told
 from market_pipeline.budget.account import Account, digest
+from market_pipeline.budget.clock import database_clock
 from market_pipeline.budget.limits import Limits, limits_of
 from market_pipeline.budget.reserve import ticks_left
 from market_pipeline.budget.shared import SharedBudget
+from market_pipeline.clock import DAY
 from market_pipeline.coingecko.batches import batches
 from market_pipeline.coingecko.budget import RequestBudget
 from market_pipeline.coingecko.retries import LONGEST_WAIT_SECONDS, RETRIES, TIME_LIMITS, TimeLimits
+from market_pipeline.logs import get_logger
 from market_pipeline.settings import Settings
+from market_pipeline.storage.bookkeeping import request_budgets
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.errors import StorageError
+from market_pipeline.storage.refusals import explained
+from market_pipeline.storage.types import from_microseconds
 
 if TYPE_CHECKING:
     from market_pipeline.coingecko.client import CoinGeckoClient
+    from market_pipeline.coingecko.portions import RequestLength
+
+logger = get_logger(__name__)
 
 # A run that waits longer than this for one request is worth less than the next run.
 MAX_WAIT_SECONDS = 300.0
@@ -41,7 +53,32 @@ def budgeted_client(
         with client_of(settings, waiting, retries=0, limits=_KEY_LIMITS) as asking:
             told.ask(settings, asking, database, account_of(settings))
     budget = shared_budget(settings, database, max_wait)
-    return client_of(settings, budget, longest_wait=min(max_wait, LONGEST_WAIT_SECONDS))
+    return client_of(
+        settings, budget, longest_wait=min(max_wait, LONGEST_WAIT_SECONDS),
+        length=_StoredLength(database, account_of(settings).name),
+    )
+
+
+class _StoredLength:
+    """The `RequestLength` of an account, in its budget's row: each tick is a process of its own."""
+
+    def __init__(self, database: Database, account: str) -> None:
+        self._database = database
+        self._account = account
+
+    def load(self) -> int | None:
+        with self._database.reading() as connection:
+            now = from_microseconds(database_clock(connection))
+            return records.ids_per_request(connection, self._account, now)
+
+    def save(self, most: int) -> None:
+        """Keep it for a day: what refused may be gone then. If that fails it is found out again."""
+        try:
+            with explained(self._database, request_budgets), self._database.writing() as connection:
+                until = from_microseconds(database_clock(connection)) + DAY
+                records.keep_ids_per_request(connection, self._account, most, until)
+        except (StorageError, SQLAlchemyError) as error:
+            logger.warning("The length of a price request that is answered could not be stored: %s", error)
 
 
 def account_of(settings: Settings) -> Account:
@@ -98,6 +135,7 @@ def client_of(
     *,
     retries: int = RETRIES,
     longest_wait: float = LONGEST_WAIT_SECONDS,
+    length: "RequestLength | None" = None,
     limits: TimeLimits | None = None,
 ) -> "CoinGeckoClient":
     """A client of the plan and key of `settings` that keeps to `budget`."""
@@ -112,4 +150,5 @@ def client_of(
         retries=retries,
         longest_wait=longest_wait,
         limits=limits or TIME_LIMITS,
+        length=length,
     )

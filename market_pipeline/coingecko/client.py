@@ -17,7 +17,7 @@ from market_pipeline.coingecko.key import KeyInfo, key_info
 from market_pipeline.coingecko.models import (
     ListedCoin, PriceAnswer, RawPoint, chart_points, listed_coins, payload_text, price_points,
 )
-from market_pipeline.coingecko.portions import Portions
+from market_pipeline.coingecko.portions import Portions, RequestLength
 from market_pipeline.coingecko.retries import LONGEST_WAIT_SECONDS, RETRIES, TIME_LIMITS, TimeLimits
 from market_pipeline.coingecko.transport import Transport
 from market_pipeline.logs import get_logger
@@ -67,9 +67,10 @@ class CoinGeckoClient:
         retries: int = RETRIES,
         longest_wait: float = LONGEST_WAIT_SECONDS,
         limits: TimeLimits = TIME_LIMITS,
+        length: RequestLength | None = None,
     ) -> None:
         headers = request_headers(plan, api_key)
-        self._portions = Portions(self._price_batch, base_url)
+        self._portions = Portions(self._price_batch, base_url, length)
         self._transport = Transport(
             base_url, headers, api_key, budget,
             sleep=sleep, clock=clock, retries=retries, longest_wait=longest_wait, limits=limits,

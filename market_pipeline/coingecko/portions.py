@@ -1,6 +1,7 @@
 """Asking for many coins by several requests: what came is kept when one of them fails."""
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from market_pipeline.coingecko.batches import IDS_PER_REQUEST, batches
 from market_pipeline.coingecko.errors import CoinGeckoError, RequestRefused
@@ -9,23 +10,42 @@ from market_pipeline.coingecko.outage import Outage
 
 # From 250 ids to one. A server that refuses everything costs 17 requests.
 _HALVINGS = 8
+# Lists of so few ids are not refused for their length; the usual tick does not look for a limit.
+_SHORT = 50
 _TOO_LONG = (413, 414, 431)
 _TOO_MANY_ITEMS = 10012
+
+
+class RequestLength(Protocol):
+    """How many ids a request may name, kept for other clients of the same account."""
+
+    def load(self) -> int | None:
+        """The number, None if no length was refused."""
+        ...
+
+    def save(self, most: int) -> None:
+        """Keep `most`; raises nothing if that fails."""
+        ...
 
 
 class Portions:
     """Requests for lists of ids, each made by `ask`; belongs to one client, whose lists it learns to limit.
 
     A list that is refused is asked for again in halves. Where both are answered the list was too long,
-    and no later request of this client names more ids than they did. A 400 may also be about one id:
+    and no later request of this client, nor of others with the same `length`, names more ids than they
+    did. A 400 may also be about one id:
     where one half is answered, the other is given up, because looking for that id would cost credits
     in every run.
     """
 
-    def __init__(self, ask: Callable[[tuple[str, ...]], PriceAnswer], base_url: str) -> None:
+    def __init__(
+        self, ask: Callable[[tuple[str, ...]], PriceAnswer], base_url: str, length: RequestLength | None = None
+    ) -> None:
         self._ask_once = ask
         self._base_url = base_url
+        self._length = length
         self._most = IDS_PER_REQUEST
+        self._loaded = length is None
         self._halvings = 0
         self._outage = Outage()
 
@@ -33,10 +53,21 @@ class Portions:
         """Everything that came, with the error of each id that did not; raises the first if nothing came."""
         self._halvings = _HALVINGS
         self._outage = Outage()
-        answer = _joined([self._ask(batch) for batch in batches(coin_ids, self._base_url)])
+        portions = list(batches(coin_ids, self._base_url))
+        if not self._loaded and any(len(ids) > _SHORT for ids in portions):
+            self._load()
+        before = self._most
+        answer = _joined([self._ask(batch) for batch in portions])
+        if self._length and self._most < before:
+            self._length.save(self._most)
         if answer.failures and not answer.points:
             raise next(iter(answer.failures.values()))
         return answer
+
+    def _load(self) -> None:
+        self._loaded = True
+        if self._length:
+            self._most = self._length.load() or self._most
 
     def _ask(self, ids: tuple[str, ...]) -> PriceAnswer:
         return self._resolved(ids, self._tried(ids))

@@ -41,6 +41,12 @@ request_budgets = Table(
     Column("told_per_minute", Integer, comment="Requests a minute, as /key told; empty if it was not asked."),
     Column("told_monthly", BigInteger, comment="Credits a month, as /key told; empty if it was not asked."),
     Column("told_at", UtcTimestamp, comment="When /key told so, UTC."),
+    Column(
+        "ids_per_request",
+        Integer,
+        comment="Most coins of a price request; empty if no length was refused.",
+    ),
+    Column("ids_per_request_until", UtcTimestamp, comment="When a longer one is tried again, UTC."),
     comment="The state of each request budget, shared by every process.",
 )
 
@@ -54,7 +60,8 @@ request_ledger = Table(
         "outcome",
         Name(20),
         primary_key=True,
-        comment="HTTP status; 'no answer'; 'not told' while under way and where the process died.",
+        comment="HTTP status; 'no answer'; 'not sent' if it never left; 'not told' while under way and where the "
+        "process died.",
     ),
     Column("plan", Name(10), nullable=False, comment="keyless, demo or pro."),
     Column("requests", BigInteger, nullable=False, comment="Requests sent, retries included."),

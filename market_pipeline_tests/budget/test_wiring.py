@@ -233,3 +233,21 @@ def test_the_ticks_left_are_those_that_cron_makes(cron, data):
 def _set(database, **values):
     with database.writing() as connection:
         connection.execute(update(request_budgets).values(**values))
+
+
+def test_a_length_that_was_refused_is_remembered_by_later_processes_for_a_day(simulator, chosen, sqlite_database):
+    """Each tick is a process of its own."""
+    ids = [f"coin-{number}" for number in range(60)]
+
+    def asked():
+        simulator.clear_requests()
+        with budgeted_client(chosen(coingecko_requests_per_minute=600), sqlite_database) as client:
+            client.simple_price(ids)
+        return [len(sent.query["ids"].split(",")) for sent in simulator.requests if "ids" in sent.query]
+
+    simulator.add_fault(Fault(kind="status", status=414, path="/simple"))
+    assert asked() == [60, 30, 30]
+    assert asked() == [30, 30]
+    with sqlite_database.writing() as connection:
+        connection.execute(update(request_budgets).values(ids_per_request_until=utc_now()))
+    assert asked() == [60]
