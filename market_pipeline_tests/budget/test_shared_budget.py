@@ -394,6 +394,24 @@ def test_threads_that_share_a_budget_stay_within_it_together(database):
     assert sorted(outcomes) == ["exhausted"] * 4 + ["granted"] * 4
 
 
+def test_credits_that_threads_give_back_can_be_used_again(database):
+    account, limits = Account("demo", "h", "0123456789ab"), Limits(6_000, 20)
+    budget = SharedBudget(database, account, limits, max_wait=30.0)
+
+    def ask(outcomes):
+        for outcome in outcomes:
+            budget.settle(budget.acquire(LIVE), outcome)
+
+    threads = [threading.Thread(target=ask, args=([NOT_SENT, "200", "503"] * 2,)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rows = {row.outcome: row for row in requests_by_hour(database, utc_now() - timedelta(hours=1))}
+    assert {outcome: row.credits for outcome, row in rows.items()} == {NOT_SENT: 0, "200": 12, "503": 0}
+    assert budget_status(database, account, limits, 0).credits_used == 12
+
+
 def test_nothing_is_locked_while_somebody_waits(world):
     use(world.budget(1))
 
