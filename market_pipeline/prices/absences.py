@@ -109,7 +109,9 @@ class AnswerTimes:
     def of(cls, examined: Examined, asked: Interval, spacing: timedelta, until: datetime) -> "AnswerTimes":
         """Those of the `examined` points."""
         times = [quote.timestamp for quote in examined.quotes]
-        return cls(asked, times, [refusal.timestamp for refusal in examined.refusals], spacing, until)
+        refused = [refusal.timestamp for refusal in examined.refusals]
+        # What was dropped may have been of any time.
+        return cls(asked, times, [*refused, None] if examined.dropped else refused, spacing, until)
 
     def absence(self, coin: Coin, gap: Interval, evidence: str, came: datetime) -> Absence:
         """What is to be remembered of a `gap` in this answer, which `came` then."""

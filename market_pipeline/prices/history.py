@@ -2,6 +2,7 @@
 note of the stretches without prices."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
@@ -18,7 +19,7 @@ from market_pipeline.prices.gaps import (
     LONGEST_GAP, PUBLISHING, Interval, day_interval, gaps, last_settled_day, merged,
 )
 from market_pipeline.prices.quotes import Source
-from market_pipeline.prices.validate import Examined, examine
+from market_pipeline.prices.validate import examine
 from market_pipeline.prices.windows import LONGEST_WINDOW_DAYS, windows
 from market_pipeline.slices import Slice
 from market_pipeline.symbols import Catalogue
@@ -86,7 +87,7 @@ def _collect_window(
         window=(asked.start, asked.end),
     )
     quotes = tuple(quote for quote in examined.quotes if span.start <= quote.timestamp <= span.end)
-    progress.keep(Examined(quotes, examined.refusals, examined.merged))
+    progress.keep(replace(examined, quotes=quotes))
     if chart.evidence:
         progress.answered.append(Answered(coin.symbol, coin.coin_id, span))
         answer = AnswerTimes.of(examined, asked, LONGEST_GAP, chart.until)

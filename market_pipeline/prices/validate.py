@@ -29,12 +29,14 @@ class Examined:
     """The quotes in the order of time, each time once, and the refusals.
 
     Of the refusals of a day for the same reason the first are there, and the last of those says how many
-    more there were. `merged` counts the points that gave way to another one of the same time.
+    more there were. `merged` counts the points that gave way to another one of the same time, `dropped` the refusals
+    that are not there.
     """
 
     quotes: tuple[Quote, ...]
     refusals: tuple[Refusal, ...]
     merged: int
+    dropped: int = 0
 
 
 def examine(
@@ -68,7 +70,7 @@ def examine(
                 replaced.append((quotes[moment], price))
         quotes[moment] = Quote(coin.symbol, coin.coin_id, moment, price, source, now)
     _report_differences(replaced)
-    return Examined(tuple(quotes[moment] for moment in sorted(quotes)), refusals.kept(), merged)
+    return Examined(tuple(quotes[moment] for moment in sorted(quotes)), refusals.kept(), merged, refusals.dropped)
 
 
 class _Refusals:
@@ -88,6 +90,10 @@ class _Refusals:
             self._kept += 1
         else:
             self._more[kind] += 1
+
+    @property
+    def dropped(self) -> int:
+        return sum(self._more.values())
 
     def kept(self) -> tuple[Refusal, ...]:
         for kind, more in self._more.items():

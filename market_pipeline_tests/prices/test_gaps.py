@@ -6,8 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from market_pipeline.coingecko.models import RawPoint
 from market_pipeline.prices.absences import Absence, AnswerTimes, revised, still_valid
 from market_pipeline.prices.gaps import Interval, gaps, last_settled_day, merged, without
+from market_pipeline.prices.quotes import Source
+from market_pipeline.prices.validate import KEPT_OF_A_KIND, examine
+from market_pipeline.symbols import Coin
 
 START = datetime(2026, 5, 1, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
@@ -195,3 +199,19 @@ def test_only_an_answer_that_covers_the_time_proves_an_absence(hours, refused, u
     answer = AnswerTimes(span(-6, 30), times, claimed, 2 * HOUR, at(until))
     said = answer.doubt(span(5, 11))
     assert doubt in said and bool(doubt) == bool(said)
+
+
+def test_refusals_of_which_only_some_are_kept_leave_no_proof():
+    """A day of nulls keeps the first ten; the others may lie in the gap."""
+    def judged(nulls):
+        points = [(hour, 1.0) for hour in HOURLY if not 5 < hour < 11] + [(hour, None) for hour in nulls]
+        raw = [RawPoint("bitcoin", price, at(hour).timestamp(), "{}") for hour, price in points]
+        examined = examine(
+            raw, coin=Coin("BTC", "bitcoin"), days=[START.date()], now=at(40), source=Source.HISTORY,
+            window=(at(-6), at(30)),
+        )
+        return AnswerTimes.of(examined, span(-6, 30), 2 * HOUR, at(40)).doubt(span(5, 11))
+
+    elsewhere = [12 + n / 10 for n in range(KEPT_OF_A_KIND)]
+    assert judged(elsewhere) == ""
+    assert "refused" in judged([*elsewhere, 7])
