@@ -18,6 +18,12 @@ from market_pipeline.symbols import parse_catalogue
 _POSTGRESQL_FORM = (
     "write postgresql://user:password@host:5432/name, with %40 for an @ and %2F for a / in the password"
 )
+_CRON_VALUE = r"(?:\d+|[a-z]{3})"
+# Croniter takes a range of one value, such as 5-5, for any value, and a step of one value its own way.
+_CRON_ENTRY = re.compile(
+    rf"\*(/\d+)?|{_CRON_VALUE}|(?!({_CRON_VALUE})-\2(?!\w)){_CRON_VALUE}-{_CRON_VALUE}(/\d+)?", re.IGNORECASE
+)
+
 _PASSWORD_PARAMETERS = {"password", "passfile", "sslpassword"}
 
 
@@ -59,13 +65,26 @@ def _parse_database_url(text: str) -> URL:
 
 
 def check_cron(expression: str) -> str:
-    """A cron expression of five fields, in UTC."""
+    """A cron expression of five fields, in UTC, that Dagster accepts and means the same by as CronSim.
+
+    Dagster parses with croniter, which is too expensive to import here; the two agree on the plain forms.
+    """
+    fields = expression.split()
+    if len(fields) != 5:
+        raise ValueError("not a cron expression of exactly five cron fields such as */5 * * * * (UTC)")
+    days, weekdays = fields[2], fields[4]
+    plain = all(_CRON_ENTRY.fullmatch(entry) for field in fields for entry in field.split(","))
+    if not plain or (days != "*" and weekdays != "*" and "*" in days + weekdays):
+        raise ValueError(
+            "write each cron field with *, numbers, names, ranges such as 9-17, lists, and steps of * or of a range "
+            "such as */5, and no step of days together with weekdays"
+        )
     try:
         CronSim(expression, utc_now())
+        # With weekdays a day that does not exist, such as February 30, is accepted here but not by Dagster.
+        CronSim(" ".join([*fields[:4], "*"]), utc_now())
     except CronSimError:
         raise ValueError("not a cron expression of five fields such as */5 * * * * (UTC)") from None
-    if len(expression.split()) != 5:
-        raise ValueError("write exactly five cron fields, such as */5 * * * * (UTC)")
     return expression
 
 

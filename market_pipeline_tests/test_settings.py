@@ -1,10 +1,15 @@
 """Settings: defaults, where they come from, and what is said of those that cannot be used."""
 
-from datetime import date
+import random
+from contextlib import suppress
+from datetime import date, datetime, timezone
 from pathlib import Path
 
 import pytest
+from cronsim import CronSim
+from dagster._utils.schedules import is_valid_cron_schedule, schedule_execution_time_iterator
 
+from market_pipeline.setting_rules import check_cron
 from market_pipeline.settings import Settings, SettingsError, load_settings
 
 NAMES = [name.upper() for name in Settings.model_fields]
@@ -59,6 +64,8 @@ def test_postgresql_is_always_reached_through_psycopg2(monkeypatch, scheme):
         ("HISTORY_START", "01.02.2026", "written YYYY-MM-DD"),
         ("COLLECT_CRON", "every minute", "not a cron expression"),
         ("COLLECT_CRON", "* * * * * *", "five cron fields"),
+        ("COLLECT_CRON", "0 0 * * 5L", "each cron field with"),
+        ("COLLECT_CRON", "0 0 31 2 1", "not a cron expression"),
         ("COINGECKO_BASE_URL", "ftp://host", "https://host/path"),
         ("COINGECKO_BASE_URL", "https:///api/v3", "https://host/path"),
         ("COINGECKO_BASE_URL", "https://[host/api", "Invalid IPv6 URL"),
@@ -229,3 +236,42 @@ def test_the_example_file_shows_every_setting_and_loads():
     text = example.read_text()
     assert [name for name in NAMES if f"{name}=" not in text] == []
     assert load_settings(str(example)) == load_settings(None)
+
+
+def cron_field(rng, lowest, highest):
+    """A field of a cron expression, which may be nonsense."""
+    names = {12: ("jan", "MAR", "jan-apr"), 7: ("mon", "SUN", "mon-fri")}.get(highest, ())
+    odd = ("L", "LW", "5L", "1#2", "?", "R", "-1", "") if rng.random() < 0.1 else ()
+
+    def value():
+        return rng.choice([lowest, highest, rng.randint(lowest, highest), rng.randint(lowest, highest + 1)])
+
+    def entry():
+        return rng.choice([
+            "*", "*", "*", f"*/{rng.randint(0, highest)}", str(value()), f"{value()}-{value()}",
+            f"{value()}/{value()}", f"{value()}-{value()}/{rng.randint(1, 4)}", *names, *odd,
+        ])
+
+    return ",".join(entry() for _ in range(rng.choice([1, 1, 1, 2])))
+
+
+def test_an_accepted_cron_expression_means_the_same_to_dagster():
+    """Hundreds of all kinds: Dagster parses with another library than freshness and the search for holes."""
+    rng, start, accepted = random.Random(7), datetime(2026, 1, 1, 0, 0, 1, tzinfo=timezone.utc), 0
+    for _ in range(600):
+        expression = " ".join(cron_field(rng, *limits) for limits in ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7)))
+        with suppress(ValueError):
+            check_cron(expression)
+            accepted += 1
+            assert is_valid_cron_schedule(expression), expression
+            theirs = schedule_execution_time_iterator(start.timestamp(), expression, "UTC", True)
+            for ours, other, _ in zip(CronSim(expression, start), theirs, range(3)):
+                assert ours.timestamp() == other.timestamp(), expression
+    assert accepted > 20
+
+
+@pytest.mark.parametrize("expression", [
+    "* * * * *", "*/5 * * * *", "0,30 * * * *", "2-59/5 * * * *", "0 9-17 * * mon-fri", "0 0 1,15 1-6/2 0",
+])
+def test_everyday_cron_expressions_are_accepted(expression):
+    assert check_cron(expression) == expression

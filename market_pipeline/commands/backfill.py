@@ -16,8 +16,8 @@ from market_pipeline.commands.backfill_plan import InputError, Plan, oldest_day,
 from market_pipeline.commands.backfill_work import Backfill, complete, report
 from market_pipeline.commands.confirm import confirmed, say
 from market_pipeline.commands.home import current_home
-from market_pipeline.logs import configure_logging
-from market_pipeline.settings import Settings, load_settings
+from market_pipeline.commands.start import command_settings
+from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import migrate
 from market_pipeline.symbols import Catalogue
@@ -47,8 +47,7 @@ def day(text: str) -> date:
 
 def execute(options: argparse.Namespace) -> int:
     """0 if all is stored or proven to be absent in the end, 1 if not, 130 after Ctrl-C."""
-    settings = load_settings()
-    configure_logging(settings)
+    settings = command_settings()
     say(f"DAGSTER_HOME is {current_home()}.")
     work = _work(settings, options)
     for note in work.span.notes:

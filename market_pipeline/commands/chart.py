@@ -9,8 +9,7 @@ from pathlib import Path
 from market_pipeline.clock import DAY, iso, start_of_day, utc_now
 from market_pipeline.commands.backfill_plan import InputError, counted
 from market_pipeline.commands.confirm import say
-from market_pipeline.logs import configure_logging
-from market_pipeline.settings import load_settings
+from market_pipeline.commands.start import command_settings
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.coverage import first_days
 from market_pipeline.storage.engine import Database
@@ -55,8 +54,7 @@ def moment(text: str) -> date | datetime:
 def execute(options: argparse.Namespace) -> int:
     """Draw and write the file; 0. Raises InputError, before any work, for what cannot be drawn or written."""
     _require_target(options.out)
-    settings = load_settings()
-    configure_logging(settings)
+    settings = command_settings()
     try:
         symbol = settings.catalogue.validate_symbol(options.symbol)
     except ValueError as error:

@@ -2,8 +2,8 @@
 
 import argparse
 
-from market_pipeline.logs import configure_logging, get_logger
-from market_pipeline.settings import load_settings
+from market_pipeline.commands.start import command_settings
+from market_pipeline.logs import get_logger
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import REVISION, migrate
 
@@ -12,8 +12,7 @@ logger = get_logger(__name__)
 
 def execute(options: argparse.Namespace) -> int:
     """Migrate and say so."""
-    settings = load_settings()
-    configure_logging(settings)
+    settings = command_settings()
     database = Database(settings.database, settings.catalogue.ids)
     try:
         migrate(database)

@@ -11,11 +11,11 @@ from market_pipeline.commands.backfill import day
 from market_pipeline.commands.backfill_plan import counted
 from market_pipeline.commands.confirm import confirmed, say
 from market_pipeline.commands.home import current_home
-from market_pipeline.logs import configure_logging
+from market_pipeline.commands.start import command_settings
 from market_pipeline.prices.quotes import Reason
 from market_pipeline.prices.repairs import plan_repairs
 from market_pipeline.prices.replay import Verdicts, judge_again
-from market_pipeline.settings import Settings, load_settings
+from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.replay import move, refused_points
 from market_pipeline.storage.schema import check_schema
@@ -34,8 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """0, or 1 if the anomalies of the days concerned could not be computed again."""
-    settings = load_settings()
-    configure_logging(settings)
+    settings = command_settings()
     say(f"DAGSTER_HOME is {current_home()}.")
     database = Database(settings.database, settings.catalogue.ids)
     check_schema(database)

@@ -10,9 +10,9 @@ from market_pipeline.commands.home import (
 )
 from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.processes import Processes
-from market_pipeline.logs import configure_logging, get_logger
-from market_pipeline.masking import too_short_to_hide
-from market_pipeline.settings import Settings, load_settings
+from market_pipeline.commands.start import command_settings, warn_of_cost
+from market_pipeline.logs import get_logger
+from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import migrate
 
@@ -21,15 +21,14 @@ logger = get_logger(__name__)
 
 def execute(options: argparse.Namespace) -> int:
     """Prepare, then serve until Ctrl-C; else the exit code of what ended by itself."""
-    settings = load_settings()
-    configure_logging(settings)
-    if short := too_short_to_hide(settings):
-        logger.warning("%s; choose a longer one", short)
+    settings = command_settings()
     require_free(options.port, "the Dagster UI")
     home = current_home()
     with own_home(home, ours=home == default_home(Path.cwd())):
         logger.info("DAGSTER_HOME is %s", home)
-        migrate(Database(settings.database, settings.catalogue.ids))
+        database = Database(settings.database, settings.catalogue.ids)
+        migrate(database)
+        warn_of_cost(settings, database)
         create_instance(home)
         with Processes() as processes:
             logger.info("The UI will be at http://%s:%s in some seconds", HOST, options.port)

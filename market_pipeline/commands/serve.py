@@ -8,9 +8,9 @@ import sys
 from market_pipeline.api.guards.loopback import is_loopback
 from market_pipeline.commands.home import HOST, StartError, current_home, ready_home, require_free
 from market_pipeline.commands.processes import Processes
-from market_pipeline.logs import configure_logging, get_logger
-from market_pipeline.masking import too_short_to_hide
-from market_pipeline.settings import Settings, load_settings
+from market_pipeline.commands.start import command_settings
+from market_pipeline.logs import get_logger
+from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.errors import SchemaMismatch
 from market_pipeline.storage.schema import check_schema, migrate
@@ -39,10 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Prepare, then serve until Ctrl-C; else the exit code of a server that ended by itself."""
-    settings = load_settings(api_without_token=True) if options.without_token else load_settings()
-    configure_logging(settings)
-    if short := too_short_to_hide(settings):
-        logger.warning("%s; choose a longer one", short)
+    settings = command_settings(api_without_token=True) if options.without_token else command_settings()
     _require_guarded(options.host, settings)
     require_free(options.port, "the API", options.host)
     current_home()

@@ -55,6 +55,23 @@ class Situation:
     budget: BudgetStatus
 
 
+def without_outage(past: Sequence[PastRun], ticks: Sequence[PastRun]) -> list[PastRun]:
+    """`past` without the failed runs that an outage explains, so that they are tried again as soon as it is over.
+
+    An outage is over with the first tick that succeeds after the run, if the tick before that one failed or there was
+    none. Both are the newest first.
+    """
+    return [run for run in past if run.success or not _outage_is_over(run.ended, ticks)]
+
+
+def _outage_is_over(failed_at: datetime, ticks: Sequence[PastRun]) -> bool:
+    good = [place for place, tick in enumerate(ticks) if tick.success and tick.ended > failed_at]
+    if not good:
+        return False
+    earlier = ticks[good[-1] + 1 :]
+    return not earlier or not earlier[0].success
+
+
 def next_run(situation: Situation, symbols: Sequence[str]) -> dg.RunRequest | dg.SkipReason:
     """The run to start now, of all coins' `symbols` in configured order, or a reason for a person."""
     repair = _next_repair(situation, symbols)

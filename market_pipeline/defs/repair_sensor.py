@@ -15,12 +15,12 @@ from market_pipeline.budget.status import budget_status
 from market_pipeline.budget.wiring import account_of, limits_now, live_reserve
 from market_pipeline.clock import DAY, iso, utc_now
 from market_pipeline.defs.calibration_times import MADE_AGAIN
-from market_pipeline.defs.automations import COMPLETE_DAYS, REPAIR_SENSOR, SCORE_DAYS
+from market_pipeline.defs.automations import COMPLETE_DAYS, REPAIR_SENSOR, SCORE_DAYS, TICK
 from market_pipeline.defs.local_runs import unfinished_run
 from market_pipeline.defs.log_fields import logged_evaluation
 from market_pipeline.defs.outdated import outdated_days
 from market_pipeline.defs.ownership import Owner
-from market_pipeline.defs.repair_decision import AFTER_SUCCESS, PastRun, Situation, next_run
+from market_pipeline.defs.repair_decision import AFTER_SUCCESS, PastRun, Situation, next_run, without_outage
 from market_pipeline.defs.resources import current_database
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.settings import Settings
@@ -74,7 +74,7 @@ def _look(
 
     last = last_settled_day(now)
     first = max(settings.history_start, last - timedelta(days=REPAIRED_DAYS - 1))
-    past = _past_runs(context.instance, owner, now)
+    past = _ended_runs(context.instance, owner, (COMPLETE_DAYS, SCORE_DAYS), now)
     state = f"{first} {last} {DETECTOR_VERSION} {past[0].run_id if past else ''}"
     if _seen(context.cursor, state, now):
         return dg.SkipReason(
@@ -104,6 +104,8 @@ def _look(
         return dg.SkipReason(_quiet(gaps, first, last))
     limits = limits_now(settings, database)
     budget = budget_status(database, account_of(settings), limits, live_reserve(settings)(now))
+    if not all(run.success for run in past):
+        past = without_outage(past, _ended_runs(context.instance, owner, (TICK,), now))
     return next_run(Situation(now, missing, outdated, past, budget), settings.catalogue.symbols)
 
 
@@ -130,11 +132,13 @@ def _every_day(settings: Settings, first: date, last: date) -> list[tuple[date, 
     return [(day, part.symbol) for part in slices for day in part.days]
 
 
-def _past_runs(instance: dg.DagsterInstance, owner: Owner, now: datetime) -> list[PastRun]:
-    """The runs of `owner`'s two jobs that ended lately, newest first."""
+def _ended_runs(
+    instance: dg.DagsterInstance, owner: Owner, jobs: Sequence[str], now: datetime
+) -> list[PastRun]:
+    """The runs of `owner`'s `jobs` that ended lately, newest first."""
     ended = [
         PastRun.of(record.dagster_run, datetime.fromtimestamp(record.end_time, timezone.utc))
-        for job in (COMPLETE_DAYS, SCORE_DAYS)
+        for job in jobs
         for record in instance.get_run_records(
             dg.RunsFilter(job_name=job, updated_after=now - AFTER_SUCCESS), limit=100
         )

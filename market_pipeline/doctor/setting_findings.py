@@ -16,6 +16,8 @@ from market_pipeline.settings import Settings, SettingsError, load_settings
 _ALIKE = 0.8
 
 _NAMES = [name.upper() for name in Settings.model_fields]
+# In the environment other prefixes of ours, such as LOG_, belong to other programs as well.
+_OURS = ("COINGECKO_", "COLLECT_", "MARKET_")
 
 
 def examine_settings(subject: Subject) -> Iterator[Finding]:
@@ -31,7 +33,7 @@ def examine_settings(subject: Subject) -> Iterator[Finding]:
         yield ok("settings", _sentence(settings, subject), **shown(settings))
         if short := too_short_to_hide(settings):
             yield warn("secrets", f"{short}.", "Choose a longer one.")
-    yield from _misspelt(subject)
+    yield from examine_setting_names(subject)
 
 
 def shown(settings: Settings) -> dict[str, str | int | None]:
@@ -66,12 +68,15 @@ def _sources(subject: Subject) -> dict[str, list[str]]:
     }
 
 
-def _misspelt(subject: Subject) -> Iterator[Finding]:
-    for name in _file(subject):
+def examine_setting_names(subject: Subject) -> Iterator[Finding]:
+    """Warn of each variable of .env, and of the environment where the prefix is ours, that is spelt like a setting."""
+    given = {name.upper(): "the environment" for name in subject.environment if name.upper().startswith(_OURS)}
+    given |= dict.fromkeys(_file(subject), ".env")
+    for name, where in given.items():
         likely = difflib.get_close_matches(name, _NAMES, n=1, cutoff=_ALIKE)
         if likely and name not in _NAMES:
             yield warn(
-                "setting names", f"{name} in .env is no setting and is ignored; {likely[0]} is.",
+                "setting names", f"{name} in {where} is no setting and is ignored; {likely[0]} is.",
                 f"Write {likely[0]} if that is meant.", unknown=name, likely=likely[0],
             )
 

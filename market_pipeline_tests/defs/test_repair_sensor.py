@@ -172,6 +172,22 @@ def test_a_day_that_the_source_publishes_late_is_complete_the_next_day_without_a
     assert len(history_requests(world)) == 3
 
 
+def test_after_an_outage_history_goes_on_with_the_first_tick_that_succeeds(sensed):
+    """Also on a first start; an hour is waited only where the ticks show that the source answers."""
+    sensed.simulator.add_fault(Fault(kind="status", status=403, times=None))
+    assert not execute(sensed, evaluate(sensed)).success
+    assert not sensed.tick().success
+    assert "ended without success at" in evaluate(sensed).skip_message
+    sensed.simulator.clear_faults()
+    assert sensed.tick().success
+    again = evaluate(sensed)
+    assert again.run_requests[0].job_name == "complete_days"
+    sensed.simulator.add_fault(Fault(kind="status", status=403, times=None, path="/coins"))
+    assert not execute(sensed, again).success
+    assert sensed.tick().success
+    assert "ended without success at" in evaluate(sensed).skip_message
+
+
 def test_a_run_under_way_is_waited_for(sensed):
     job = sensed.defs.resolve_job_def("complete_days")
     run = sensed.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
