@@ -10,6 +10,7 @@ from market_pipeline.budget.wiring import budgeted_client
 from market_pipeline.coingecko.errors import BudgetExhausted, CoinGeckoError
 from market_pipeline.coingecko.retries import asked_pause
 from market_pipeline.logs import current_trace_id, get_logger
+from market_pipeline.prices.clock_skew import complaint
 from market_pipeline.prices.collect import collect
 from market_pipeline.prices.collected import Collected
 from market_pipeline.prices.quotes import Quote, Refusal
@@ -63,10 +64,9 @@ def _refused(service: Service, collected: Collected, refusal: Refusal) -> ApiPro
     trace_id = _keep(service, collected)
     logger.warning("Refused: %s", refusal.detail, extra={"reason": refusal.reason.value})
     service.dagster.report(tables.rejected_prices.name, day, {**facts, "trace_id": trace_id})
-    return ApiProblem(
-        422, "quote-refused", f"{refusal.detail} It is kept in the quarantine; ask again in a minute.",
-        reason=refusal.reason.value,
-    )
+    what_next = complaint(collected.clock_skew) or "Ask again in a minute."
+    detail = f"{refusal.detail} It is kept in the quarantine. {what_next}"
+    return ApiProblem(422, "quote-refused", detail, reason=refusal.reason.value)
 
 
 def _keep(service: Service, collected: Collected) -> str:

@@ -26,7 +26,7 @@ def from_offenders(
     elif refused.count:
         found, description = (
             refused,
-            f"Refused in this run: {_symbols(refused)}. {_QUARANTINED}",
+            f"Refused in this run: {_symbols(refused)}. {_QUARANTINED} {recovery if stored is None else ''}".rstrip(),
         )
         severity = dg.AssetCheckSeverity.WARN
     else:

@@ -65,7 +65,18 @@ def build_checks(symbols: Sequence[str], collect_cron: str) -> dg.AssetChecksDef
         keys = context.partition_keys if context.has_partition_key_range or context.has_partition_key else []
         days = days_of(keys) or [(now.date(), symbol) for symbol in symbols]
         yield from verdicts(
-            store, context.run.run_id, days, symbols, now, oldest_fresh(collect_cron, now), selected
+            store, context.run.run_id, days, symbols, now, oldest_fresh(collect_cron, now), selected,
+            lambda: _clock_complaint(context.instance),
         )
 
     return check_prices
+
+
+def _clock_complaint(instance: dg.DagsterInstance) -> str:
+    """What the last collection found wrong with our clock; empty if nothing. One query."""
+    from market_pipeline.prices.clock_skew import complaint
+    from market_pipeline.storage.arrivals import CLOCK_SKEW
+
+    last = instance.get_latest_materialization_event(dg.AssetKey(RAW_PRICES))
+    metadata = last.asset_materialization.metadata if last and last.asset_materialization else {}
+    return complaint(float(metadata[CLOCK_SKEW].value)) if CLOCK_SKEW in metadata else ""

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 
 from market_pipeline.coingecko.errors import CoinGeckoError, SourceDown, TransientError
+from market_pipeline.prices.clock_skew import complaint
 
 
-def collection_failure(failures: Mapping[str, CoinGeckoError]) -> dg.Failure:
-    """The Failure of a run in which these symbols could not be collected."""
+def collection_failure(failures: Mapping[str, CoinGeckoError], clock_skew: float | None) -> dg.Failure:
+    """The Failure of a run in which these symbols could not be collected, which names a wrong clock first."""
     first = next(iter(failures.values()))
     unasked = [symbol for symbol, error in failures.items() if isinstance(error, SourceDown)]
     failed = [symbol for symbol in failures if symbol not in unasked]
@@ -18,8 +19,9 @@ def collection_failure(failures: Mapping[str, CoinGeckoError]) -> dg.Failure:
         if isinstance(first, TransientError)
         else "Mend the cause before materializing the same partitions again."
     )
+    clock = f"{said} " if (said := complaint(clock_skew)) else ""
     return dg.Failure(
-        description=f"No prices for {', '.join(failed)}: {first.verdict}{_not_asked(unasked)} {what_next}",
+        description=f"{clock}No prices for {', '.join(failed)}: {first.verdict}{_not_asked(unasked)} {what_next}",
         metadata={
             "symbols": ", ".join(failures),
             "endpoint": first.endpoint,

@@ -30,34 +30,42 @@ def verdicts(
     now: datetime,
     oldest: datetime,
     selected: Collection[str],
+    clock: Callable[[], str],
 ) -> Iterator[dg.AssetCheckResult]:
     """One result for each `selected` check of `raw_prices`, about the `days` of run `run_id`.
 
-    `symbols` are all that there are. A newest quote from before `oldest` is stale.
+    `symbols` are all that there are. A newest quote from before `oldest` is stale. `clock` says what is wrong with
+    this machine's clock: it is asked where something failed, and what it says comes in place of other advice.
     """
     slices = merge_days(days)
     # What blocks the anomalies looks at all that they are about to read.
     window = {day - n * DAY for day, _ in days for n in range(LEAD_DAYS + 1)}
     read = merge_days((day, symbol) for day in window for symbol in symbols)
     questions: dict[str, Callable[[], dg.AssetCheckResult]] = {
-        FUTURE: lambda: _future(store, run_id, read, now),
+        FUTURE: lambda: _future(store, run_id, read, now, clock),
         NEGATIVE: lambda: _negative(store, run_id, read),
-        REJECTED: lambda: _rejected(store, run_id, slices),
-        QUOTED: lambda: _quoted(store, run_id, days, now, oldest),
-        FRESH: lambda: _fresh(store, [symbol for day, symbol in days if day == now.date()], now, oldest),
+        REJECTED: lambda: _rejected(store, run_id, slices, clock),
+        QUOTED: lambda: _quoted(store, run_id, days, now, oldest, clock),
+        FRESH: lambda: _fresh(
+            store, [symbol for day, symbol in days if day == now.date()], now, oldest, clock
+        ),
     }
     for name, ask in questions.items():
         if name in selected:
             yield ask()
 
 
-def _future(store: Database, run_id: str, slices: Sequence[Slice], now: datetime) -> dg.AssetCheckResult:
+def _future(
+    store: Database, run_id: str, slices: Sequence[Slice], now: datetime, clock: Callable[[], str]
+) -> dg.AssetCheckResult:
+    stored = audit.quotes_in_future(store, slices, now)
     return from_offenders(
         FUTURE,
-        stored=audit.quotes_in_future(store, slices, now),
+        stored=stored,
         refused=audit.refusals_of_run(store, run_id, slices, [Reason.FUTURE_TIMESTAMP.value]),
         wrong="dated in the future",
-        recovery="Find who writes to raw_prices beside this pipeline, or whose clock is wrong, delete these rows, "
+        recovery=(clock() if stored.count else "")
+        or "Find who writes to raw_prices beside this pipeline, or whose clock is wrong, delete these rows, "
         "then materialize the partitions again.",
     )
 
@@ -73,18 +81,21 @@ def _negative(store: Database, run_id: str, slices: Sequence[Slice]) -> dg.Asset
     )
 
 
-def _rejected(store: Database, run_id: str, slices: Sequence[Slice]) -> dg.AssetCheckResult:
-    return from_offenders(
-        REJECTED,
-        stored=None,
-        refused=audit.refusals_of_run(store, run_id, slices, [reason.value for reason in _OTHER_REASONS]),
-        wrong="refused",
-        recovery="",
-    )
+def _rejected(
+    store: Database, run_id: str, slices: Sequence[Slice], clock: Callable[[], str]
+) -> dg.AssetCheckResult:
+    refused = audit.refusals_of_run(store, run_id, slices, [reason.value for reason in _OTHER_REASONS])
+    recovery = clock() if refused.count else ""
+    return from_offenders(REJECTED, stored=None, refused=refused, wrong="refused", recovery=recovery)
 
 
 def _quoted(
-    store: Database, run_id: str, days: Sequence[DayOfSymbol], now: datetime, oldest: datetime
+    store: Database,
+    run_id: str,
+    days: Sequence[DayOfSymbol],
+    now: datetime,
+    oldest: datetime,
+    clock: Callable[[], str],
 ) -> dg.AssetCheckResult:
     missing = audit.symbols_without_quote(store, merge_days(days), now - oldest, now)
     unquoted = audit.symbols_unquoted(store, run_id, merge_days(days), Source.LIVE.value)
@@ -98,12 +109,15 @@ def _quoted(
         problems,
         severity=dg.AssetCheckSeverity.ERROR,
         good="every symbol has quotes in every day of the run",
-        recovery="Look at rejected_prices for the answer, and compare the coin's id in MARKET_SYMBOLS with "
+        recovery=(clock() if problems else "")
+        or "Look at rejected_prices for the answer, and compare the coin's id in MARKET_SYMBOLS with "
         "CoinGecko's list: renamed coins answer nothing. Then materialize the partitions again.",
     )
 
 
-def _fresh(store: Database, symbols: Sequence[str], now: datetime, oldest: datetime) -> dg.AssetCheckResult:
+def _fresh(
+    store: Database, symbols: Sequence[str], now: datetime, oldest: datetime, clock: Callable[[], str]
+) -> dg.AssetCheckResult:
     newest = audit.newest_quote_times(store, symbols, now)
     problems = {}
     for symbol, moment in newest.items():
@@ -122,7 +136,8 @@ def _fresh(store: Database, symbols: Sequence[str], now: datetime, oldest: datet
             if symbols
             else "not asked: the run is about past days only"
         ),
-        recovery="See that tick_schedule is running and its last run succeeded. If it did, CoinGecko serves a stale "
+        recovery=(clock() if problems else "")
+        or "See that tick_schedule is running and its last run succeeded. If it did, CoinGecko serves a stale "
         "price for these coins: look at them on its site.",
         ages={
             symbol: (now - moment).total_seconds() for symbol, moment in newest.items() if moment is not None

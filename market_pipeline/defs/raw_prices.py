@@ -58,7 +58,7 @@ def build_raw_prices(
                 good = [(day, symbol) for day, symbol in wanted if symbol not in collected.failures]
                 _report(context, partitions, RAW_PRICES, price_metadata(store, good, collected))
                 _report(context, partitions, REJECTED_PRICES, refusal_metadata(store, good, collected))
-                raise collection_failure(collected.failures)
+                raise collection_failure(collected.failures, collected.clock_skew)
             late = neighbour_days(wanted, collected)
             described = price_metadata(store, [*wanted, *late], collected)
             _describe(context, RAW_PRICES, {day: described[day] for day in wanted})

@@ -9,7 +9,7 @@ from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
 from market_pipeline.doctor.subject import Subject
 from market_pipeline.words import some, span
 from market_pipeline.prices.freshness import oldest_fresh
-from market_pipeline.prices.quotes import FUTURE_TOLERANCE
+from market_pipeline.prices.quotes import FUTURE_TOLERANCE, Reason
 from market_pipeline.slices import Slice
 from market_pipeline.state.conditions import of_scores
 from market_pipeline.state.facts import price_facts
@@ -141,6 +141,8 @@ def examine_refusals(subject: Subject) -> Iterator[Finding]:
     yield warn(
         "refused rows",
         "in the last 24 hours: " + some((f"{count} {reason}" for reason, count in counts.items()), 10),
-        "Look at them in the asset rejected_prices: each has its reason and the payload.",
+        "Once this machine's clock is right, `market-pipeline replay` accepts what was refused for clock_behind."
+        if Reason.CLOCK_BEHIND.value in counts
+        else "Look at them in the asset rejected_prices: each has its reason and the payload.",
         refused=sum(counts.values()), **{f"refused_{reason}": count for reason, count in counts.items()},
     )

@@ -35,7 +35,7 @@ def collect(
     if live:
         collect_live(client, catalogue, live, asked, progress, outage)
     collect_past(client, catalogue, past, progress, outage)
-    return progress.collected(client.requests_sent - before)
+    return progress.collected(client.requests_sent - before, client.clock_skew)
 
 
 def _by_symbol(

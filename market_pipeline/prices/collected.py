@@ -19,7 +19,8 @@ class Collected:
     the HTTP requests sent, retries included, and `failures` holds the first error of each symbol of
     which at least one request failed; its other quotes are here all the same.
 
-    `answered` are the stretches of the past that CoinGecko answered for, `absences` those of them in
+    `clock_skew` is by how many seconds our clock was ahead of the source's at its last answer, None if it named no
+    time. `answered` are the stretches of the past that CoinGecko answered for, `absences` those of them in
     which it has no prices itself. `filled` are the quotes that fill holes of the last day, and
     `unfilled` says why the holes of a symbol are still there.
     """
@@ -33,6 +34,7 @@ class Collected:
     absences: tuple[Absence, ...] = ()
     filled: tuple[Quote, ...] = ()
     unfilled: Mapping[str, str] = field(default_factory=dict)
+    clock_skew: float | None = None
 
     def with_filled(self, fill: "Collected") -> "Collected":
         """This collection and the `fill` of its symbols' holes, which shares no quote with it."""
@@ -69,7 +71,7 @@ class Progress:
         for symbol in symbols:
             self.failures.setdefault(symbol, error)
 
-    def collected(self, requests: int) -> Collected:
+    def collected(self, requests: int, clock_skew: float | None = None) -> Collected:
         """The whole, after so many HTTP requests."""
         return Collected(
             quotes=tuple(self.quotes[key] for key in sorted(self.quotes)),
@@ -79,4 +81,5 @@ class Progress:
             failures=self.failures,
             answered=tuple(self.answered),
             absences=tuple(self.absences),
+            clock_skew=clock_skew,
         )

@@ -7,6 +7,7 @@ from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError
 from market_pipeline.coingecko.outage import Outage
 from market_pipeline.logs import get_logger
+from market_pipeline.prices.clock_skew import behind, complaint
 from market_pipeline.prices.collected import Progress
 from market_pipeline.prices.quotes import Source
 from market_pipeline.prices.validate import examine
@@ -40,6 +41,11 @@ def collect_live(
     progress.unasked = answer.unasked
     # The request may have waited its turn, so the answer is judged by the time at which it came.
     came = client.clock()
+    if wrong := complaint(client.clock_skew):
+        logger.warning("%s", wrong)
+    late = behind(client.clock_skew)
     for point in answer.points:
         coin = coins[point.coin_id]
-        progress.keep(examine([point], coin=coin, days=asked[coin.symbol], now=came, source=Source.LIVE))
+        progress.keep(
+            examine([point], coin=coin, days=asked[coin.symbol], now=came, source=Source.LIVE, behind=late)
+        )

@@ -37,6 +37,8 @@ class Reason(str, Enum):
     BAD_TIMESTAMP = "bad_timestamp"
     FUTURE_TIMESTAMP = "future_timestamp"
     OUTSIDE_WINDOW = "outside_window"
+    # In the future by our clock alone; no fault of the point.
+    CLOCK_BEHIND = "clock_behind"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 A point is read back from the part of the answer that was kept with its refusal, and judged as of the
 time at which that answer came: what lay in the future then was no price, however much time has passed.
+Only what was in the future for a clock that was behind is judged by the clock of today.
 """
 
 import json
@@ -11,7 +12,7 @@ from datetime import datetime
 
 from market_pipeline.clock import DAY, start_of_day
 from market_pipeline.coingecko.models import RawPoint, chart_points, price_points
-from market_pipeline.prices.quotes import Quote, Refusal, Source
+from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
 from market_pipeline.prices.validate import examine
 from market_pipeline.symbols import Coin
 
@@ -49,17 +50,18 @@ def judge_again(refusals: Iterable[Refusal], now: datetime) -> Verdicts:
             verdicts.unreadable.append(refusal)
             continue
         start = start_of_day(refusal.day)
+        by_clock = refusal.reason is Reason.CLOCK_BEHIND
         examined = examine(
             [point],
             coin=Coin(refusal.symbol, refusal.coin_id),
             days=[refusal.day],
-            now=refusal.refused_at,
+            now=max(now, refusal.refused_at) if by_clock else refusal.refused_at,
             source=refusal.source,
             window=(start, start + DAY) if refusal.source is Source.HISTORY else None,
         )
         if examined.quotes:
             verdicts.accepted.append((refusal, replace(examined.quotes[0], ingested_at=now)))
-        elif examined.refusals[0].reason is refusal.reason:
+        elif by_clock or examined.refusals[0].reason is refusal.reason:
             verdicts.unchanged.append(refusal)
         else:
             verdicts.renamed.append((refusal, examined.refusals[0]))

@@ -8,7 +8,7 @@ raises here.
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from market_pipeline.clock import iso
 from market_pipeline.coingecko.models import PAYLOAD_LIMIT, RawPoint
@@ -16,6 +16,7 @@ from market_pipeline.logs import get_logger
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE, Quote, Reason, Refusal, Source
 from market_pipeline.prices.values import Problem, read_price, read_time
 from market_pipeline.symbols import Coin
+from market_pipeline.words import span
 
 logger = get_logger(__name__)
 
@@ -47,19 +48,22 @@ def examine(
     now: datetime,
     source: Source,
     window: tuple[datetime, datetime] | None = None,
+    behind: timedelta = timedelta(0),
 ) -> Examined:
     """Judge the points that CoinGecko sent for `coin`.
 
     `days` are the days asked for (at least one), `now` is when the answer came (aware UTC). `window`
     is the closed interval of time that was asked for; live prices have none, so an old one is
-    accepted and belongs to its own day. Of two points of the same time the later in the answer wins.
+    accepted and belongs to its own day. `behind` is how far our clock is behind the source's: what is in the
+    future for that alone is refused with the clock as the reason. Of two points of the same time the later in
+    the answer wins.
     """
     quotes: dict[datetime, Quote] = {}
     refusals = _Refusals()
     replaced: list[tuple[Quote, float]] = []
     merged = 0
     for point in points:
-        verdict = _judge(point, now, window)
+        verdict = _judge(point, now, window, behind)
         if isinstance(verdict, Problem):
             refusals.add(_refusal(point, verdict, coin, days, source, now))
             continue
@@ -104,7 +108,7 @@ class _Refusals:
 
 
 def _judge(
-    point: RawPoint, now: datetime, window: tuple[datetime, datetime] | None
+    point: RawPoint, now: datetime, window: tuple[datetime, datetime] | None, behind: timedelta
 ) -> tuple[float, datetime] | Problem:
     """The price and the time of an acceptable point, else the first thing that is wrong with it."""
     price = read_price(point.price)
@@ -113,9 +117,13 @@ def _judge(
     moment = read_time(point.timestamp)
     if isinstance(moment, Problem):
         return moment
-    if moment - now > FUTURE_TOLERANCE:
-        ahead = (moment - now).total_seconds()
-        return Problem(Reason.FUTURE_TIMESTAMP, f"The time {iso(moment)} is {ahead:.0f} s in the future.")
+    ahead = moment - now
+    if ahead > FUTURE_TOLERANCE:
+        detail = f"The time {iso(moment)} is {ahead.total_seconds():.0f} s in the future"
+        if ahead - behind > FUTURE_TOLERANCE:
+            return Problem(Reason.FUTURE_TIMESTAMP, f"{detail}.")
+        clock = f"by this machine's clock, which is {span(behind)} behind the source's"
+        return Problem(Reason.CLOCK_BEHIND, f"{detail} {clock}.")
     if window and not window[0] <= moment <= window[1]:
         asked = f"{iso(window[0])} to {iso(window[1])}"
         return Problem(Reason.OUTSIDE_WINDOW, f"The time {iso(moment)} is outside {asked} as asked for.")

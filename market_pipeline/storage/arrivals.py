@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from market_pipeline.prices.clock_skew import differs
 from market_pipeline.prices.coverage import DayOfSymbol, changes_by_day, quotes_by_day, refusals_by_day
 from market_pipeline.slices import merge_days
 from market_pipeline.storage import tables
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 # What a day of a symbol holds, by name; times are aware UTC.
 Facts = dict[str, Any]
+
+# Seconds by which our clock was ahead of the source's; there only where it is too wrong to judge quotes by.
+CLOCK_SKEW = "clock_skew_seconds"
 
 
 def arrivals(collected: Collected, run_id: str) -> tuple[Columns, Columns]:
@@ -38,7 +42,7 @@ def keep(database: Database, quotes: Columns, refusals: Columns) -> int:
 def price_facts(
     database: Database, days: Sequence[DayOfSymbol], collected: Collected
 ) -> dict[DayOfSymbol, Facts]:
-    """Of each of `days` in `raw_prices`: rows, what came and changed, and the newest quote that came.
+    """Of each of `days` in `raw_prices`: rows, what came and changed, the newest quote that came, and a wrong clock.
 
     As it is once `collected` is stored; to be asked before, or what changed cannot be told.
     """
@@ -53,12 +57,14 @@ def price_facts(
     accepted = Counter((quote.timestamp.date(), quote.symbol) for quote in collected.quotes)
     # The quotes of a symbol come in the order of time.
     newest = {(quote.timestamp.date(), quote.symbol): quote for quote in collected.quotes}
+    clock = {CLOCK_SKEW: collected.clock_skew} if differs(collected.clock_skew) else {}
     described: dict[DayOfSymbol, Facts] = {}
     for day in days:
         described[day] = {
             "rows": rows[day],
             "quotes_accepted": accepted[day],
             "prices_changed": changed[day],
+            **clock,
         }
         if day in newest:
             described[day] |= {"price_usd": newest[day].price, "newest_quote": newest[day].timestamp}

@@ -1,5 +1,6 @@
 """Every asset check, failing: what it says, how loudly, and what it stops."""
 
+from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 
 import dagster as dg
@@ -8,8 +9,12 @@ from sqlalchemy import text
 
 from market_pipeline.clock import utc_now
 from market_pipeline.prices.freshness import oldest_fresh
+from market_pipeline.prices.quotes import Reason
+from market_pipeline.prices.replay import judge_again
 from market_pipeline.simulator.faults import Fault
+from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage import tables
+from market_pipeline.storage.replay import move, refused_points
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 
@@ -74,6 +79,40 @@ def test_a_refused_quote_warns_and_the_others_flow_on(world, kind, name):
     assert all(checks[other].passed for other in others)
     assert {row["symbol"] for row in world.rows(tables.rejected_prices)} == {"SOL"}
     assert len(world.materialized("price_anomalies")) == len(world.symbols)
+
+
+@pytest.fixture
+def skewed(world_of, sqlite_database, market):
+    """`skewed(hours)`: a world whose source's clock is so much ahead of ours."""
+    with ExitStack() as running:
+
+        def build(hours):
+            simulator = Simulator(market, plan="pro", clock=lambda: utc_now() + timedelta(hours=hours))
+            url = running.enter_context(simulator).base_url
+            return world_of(sqlite_database, COINGECKO_BASE_URL=url, MARKET_SYMBOLS="BTC,ETH")
+
+        yield build
+
+
+def test_a_slow_clock_is_named_and_what_was_refused_for_it_is_accepted_once_it_is_right(skewed):
+    """What was stored while the clock was right is not to be deleted."""
+    world = skewed(3)
+    world.insert(symbol="BTC", timestamp=utc_now() + timedelta(hours=2), price=90_000.0)
+    checks = world.checks(world.tick())
+    for name in ("no_future_timestamps", "no_rejected_quotes", "every_symbol_quoted"):
+        said = checks[name].description
+        assert "This machine's clock is 3 h behind the source's. Let this machine set its clock" in said
+        assert "delete" not in said and "MARKET_SYMBOLS" not in said and "`market-pipeline replay` accepts" in said
+    refused = refused_points(world.database)
+    assert [one.reason for one in refused] == [Reason.CLOCK_BEHIND] * 2
+    assert judge_again(refused, utc_now()).accepted == []
+    assert move(world.database, judge_again(refused, utc_now() + timedelta(hours=3))) == 2
+
+
+def test_a_fast_clock_is_named_in_place_of_a_stale_coin(skewed):
+    world = skewed(-3)
+    said = world.checks(world.tick())["quotes_are_fresh"].description
+    assert "This machine's clock is 3 h ahead of the source's." in said and "CoinGecko serves" not in said
 
 
 @pytest.mark.slow

@@ -94,6 +94,11 @@ def test_what_was_refused_lately_is_counted_by_reason(set_up, only, database):
     assert refusals_by_reason(database, utc_now() - 2 * DAY) == {"missing_price": 2, "negative_price": 2}
 
 
+def test_what_was_refused_for_the_clock_is_replayed(set_up, only, database):
+    refuse(database, 1, "clock_behind", timedelta(hours=1))
+    assert "`market-pipeline replay` accepts" in only(examine_refusals, set_up(database)).remedy
+
+
 @pytest.mark.parametrize("examination", [examine_freshness, examine_gaps, examine_absences, examine_refusals])
 def test_without_a_database_it_is_said_that_nothing_was_examined(examination, subject, only):
     assert only(examination, subject).because_of == "database"

@@ -117,6 +117,19 @@ def test_a_source_may_be_a_minute_ahead_and_no_more() -> None:
     assert FUTURE_TOLERANCE == timedelta(seconds=60)
 
 
+@pytest.mark.parametrize(("ahead", "reason"), [
+    (3600 - 90, Reason.CLOCK_BEHIND), (3660, Reason.CLOCK_BEHIND), (3661, Reason.FUTURE_TIMESTAMP),
+])
+def test_what_is_in_the_future_for_a_slow_clock_alone_is_refused_for_the_clock(ahead: int, reason: Reason) -> None:
+    behind = timedelta(hours=1)
+    examined = examine(
+        [point(1.0, SECONDS + ahead)], coin=BITCOIN, days=[TODAY], now=NOW, source=Source.LIVE, behind=behind
+    )
+    refusal = only_refusal(examined)
+    assert refusal.reason is reason
+    assert ("this machine's clock, which is 60 min behind" in refusal.detail) is (reason is Reason.CLOCK_BEHIND)
+
+
 def test_an_old_live_price_belongs_to_its_own_day() -> None:
     quote = live(point(1.0, SECONDS - 133 * 86_400)).quotes[0]
     assert quote.timestamp.date() == TODAY - timedelta(days=133)

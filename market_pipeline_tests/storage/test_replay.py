@@ -81,6 +81,15 @@ def test_what_lay_in_the_future_when_it_came_is_no_price_however_late_it_is_repl
     assert outcome(judge_again([ahead], LATER))["unchanged"] == 1
 
 
+@pytest.mark.parametrize(("now", "became"), [
+    (NOON + timedelta(minutes=2), "unchanged"), (NOON + timedelta(hours=3), "accepted"),
+])
+def test_what_lay_in_the_future_for_a_slow_clock_is_judged_by_the_clock_of_now(now, became):
+    """It keeps its reason as long as the clock is behind."""
+    ahead = live({"usd": 5, "last_updated_at": (NOON + timedelta(hours=3)).timestamp()}, reason=Reason.CLOCK_BEHIND)
+    assert outcome(judge_again([ahead], now))[became] == 1
+
+
 def test_a_point_of_history_lies_in_its_day_to_the_last_midnight():
     """As where it was asked for: the midnight belongs to both days."""
     midnight = datetime(2026, 3, 3, tzinfo=timezone.utc)
