@@ -79,4 +79,5 @@ def _clock_complaint(instance: dg.DagsterInstance) -> str:
 
     last = instance.get_latest_materialization_event(dg.AssetKey(RAW_PRICES))
     metadata = last.asset_materialization.metadata if last and last.asset_materialization else {}
-    return complaint(float(metadata[CLOCK_SKEW].value)) if CLOCK_SKEW in metadata else ""
+    skew = metadata.get(CLOCK_SKEW)
+    return complaint(skew.value if isinstance(skew, dg.FloatMetadataValue) else None)
