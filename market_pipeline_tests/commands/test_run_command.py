@@ -122,7 +122,7 @@ def test_ctrl_c_before_anything_was_started_is_no_traceback(monkeypatch, tmp_pat
     def interrupt():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("market_pipeline.commands.migrate.load_settings", interrupt)
+    monkeypatch.setattr("market_pipeline.commands.migrate.command_settings", interrupt)
     assert main(["migrate"]) == 130
 
 
