@@ -100,7 +100,7 @@ def _job(state: State, job: JobState) -> dict[str, Any]:
     return {
         "job": job.job, "last_success": _iso(job.succeeded_at),
         "last_success_age_seconds": _age(state, job.succeeded_at),
-        "failed_since": _iso(job.failed.first if job.failed else None),
+        "last_failure": _iso(job.failed.at if job.failed else None),
     }
 
 

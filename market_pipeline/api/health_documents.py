@@ -25,7 +25,7 @@ _EXAMPLE: dict[str, Any] = {
     "daemons": [{"daemon": "SCHEDULER", "heartbeat_age_seconds": 1500.0, "alive": False}],
     "jobs": [{
         "job": "tick", "last_success": "2026-11-23T12:00:10Z", "last_success_age_seconds": 1550.0,
-        "failed_since": "2026-11-23T12:05:11Z",
+        "last_failure": "2026-11-23T12:05:11Z",
     }],
 }
 
@@ -40,7 +40,7 @@ class ConditionDocument(BaseModel):
 
     kind: Kind = Field(description="Which one, for programs.")
     detail: str = Field(description="What it is, since when, and what to do, in a few sentences.")
-    since: datetime | None = Field(description="Since when it is so, UTC; null if that is not known.")
+    since: datetime | None = Field(description="When this link last held, UTC; null if that is not known.")
 
 
 class SymbolFreshness(BaseModel):
@@ -73,8 +73,8 @@ class JobDocument(BaseModel):
     job: str = Field(description="tick collects and scores current prices; the others are beside it.")
     last_success: datetime | None = Field(description="When a run last succeeded, UTC; null if none did.")
     last_success_age_seconds: float | None = Field(ge=0, description="Seconds since then; null if none did.")
-    failed_since: datetime | None = Field(
-        description="When the first run failed that no success followed, UTC; null if the last one succeeded."
+    last_failure: datetime | None = Field(
+        description="When the last run that ended failed, UTC; null if it succeeded or was stopped by hand."
     )
 
 

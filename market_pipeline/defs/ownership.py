@@ -24,7 +24,10 @@ _MOST_OTHERS = 500
 
 @dataclass(frozen=True)
 class Owner:
-    """Whoever collects the same coins into the same database; in a code location with a name, that one alone."""
+    """Whoever collects the same coins into the same database; in a code location with a name, that one alone.
+
+    Without an `installation` it owns every run.
+    """
 
     installation: str
     location: str | None = None
@@ -34,7 +37,7 @@ class Owner:
         location = run.tags.get(_LOCATION)
         if self.location and location and location != self.location:
             return False
-        return run.tags.get(INSTALLATION, self.installation) == self.installation
+        return not self.installation or run.tags.get(INSTALLATION, self.installation) == self.installation
 
     @property
     def tags(self) -> dict[str, str]:
@@ -64,6 +67,9 @@ def own_runs(
 
 
 def located(instance: "dg.DagsterInstance", owner: Owner) -> Owner:
-    """`owner` with the code location of its newest tick, for a process that is in none."""
+    """`owner` with the code location of its newest tick, for a process that is in none; all if it has no tick.
+
+    On another machine the same database may have another name, and ticks that fail must not be passed over.
+    """
     newest = next(own_runs(instance, owner, TICK), None)
-    return replace(owner, location=newest.dagster_run.tags.get(_LOCATION) if newest else None)
+    return replace(owner, location=newest.dagster_run.tags.get(_LOCATION)) if newest else Owner("")

@@ -101,7 +101,7 @@ def _of_job(subject: Subject, state: JobState) -> Finding:
         numbers["last_success_age_seconds"] = round((now - state.succeeded_at).total_seconds())
     found = of_job(state, now)
     if found is not None and state.failed is not None:
-        numbers |= {"failed_runs": state.failed.count, "run_id": state.failed.run_id}
+        numbers["run_id"] = state.failed.run_id
         return _finding(title, found, numbers, grave=state.job != _BY_HAND)
     if state.succeeded_at is None:
         return ok(title, "no run has succeeded yet", **numbers)

@@ -12,7 +12,7 @@ from typing import Literal
 from market_pipeline.clock import DAY
 from market_pipeline.defs.automations import TICK, TICK_SCHEDULE, WITHOUT_JOB
 from market_pipeline.prices.freshness import oldest_fresh
-from market_pipeline.state.dagster_facts import SCHEDULER, AutomationState, DagsterFacts, FailedRuns, JobState
+from market_pipeline.state.dagster_facts import SCHEDULER, AutomationState, DagsterFacts, JobState
 from market_pipeline.state.facts import PriceFacts, State
 from market_pipeline.words import some, span
 
@@ -34,7 +34,7 @@ _RECENT = DAY + timedelta(hours=1)
 class Condition:
     """Something that is not as it should be: a word for programs; what it is and what to do, for people.
 
-    It is so `since` that time, where that is known. `subject` is the daemon, schedule or job concerned, `quoted`
+    All was well until `since`, where that is known. `subject` is the daemon, schedule or job concerned, `quoted`
     an error in others' words: it may hold anything, so the API does not tell it.
     """
 
@@ -120,7 +120,7 @@ def _of_work(state: State) -> Iterator[Condition]:
             yield found
     for job in state.dagster.jobs:
         found = of_job(job, state.now)
-        if found and job.failed and not (state.starting and job.failed.last < state.started):
+        if found and job.failed and not (state.starting and job.failed.at < state.started):
             yield found
 
 
@@ -147,25 +147,21 @@ def of_automation(state: AutomationState, now: datetime) -> Condition | None:
 def of_job(state: JobState, now: datetime) -> Condition | None:
     """What is wrong with the runs of a job: the last one that ended failed."""
     failed = state.failed
-    if failed is None or (state.job != TICK and now - failed.last > _RECENT):
+    if failed is None or (state.job != TICK and now - failed.at > _RECENT):
         return None
-    what = _what_failed(state, failed, now)
+    since, one = state.succeeded_at, "tick" if state.job == TICK else f"run of {state.job}"
+    verb = "was stopped by a blocking check" if failed.checks else "failed"
+    none = f"none has succeeded since {clock(since, now)}" if since else "none has succeeded yet"
+    what = f"The last {one} {verb} {span(now - failed.at)} ago, and {none}"
     if failed.checks:
         found = " ".join(f"{name}: {description}" for name, description in failed.checks)
-        detail = f"{what}, stopped by a blocking check: what came is stored, but no anomaly is looked for in it."
-        return Condition("check-failed", detail, found, failed.first, state.job)
+        detail = f"{what}: what came is stored, but no anomaly is looked for in it."
+        return Condition("check-failed", detail, found, since, state.job)
     kind: Kind = "tick-failed" if state.job == TICK else "job-failed"
     detail = f"{what}: {WITHOUT_JOB.get(state.job, _BY_HAND)}."
     if failed.ours:
-        return Condition(kind, detail, failed.reason, failed.first, state.job)
-    return Condition(kind, detail, _SEE_RUN.format(failed.run_id[:8]), failed.first, state.job, failed.reason)
-
-
-def _what_failed(state: JobState, failed: FailedRuns, now: datetime) -> str:
-    one = "tick" if state.job == TICK else f"run of {state.job}"
-    if failed.count == 1:
-        return f"The last {one} failed {span(now - failed.last)} ago"
-    return f"Every {one} since {clock(failed.first, now)} failed, {failed.count} so far"
+        return Condition(kind, detail, failed.reason, since, state.job)
+    return Condition(kind, detail, _SEE_RUN.format(failed.run_id[:8]), since, state.job, failed.reason)
 
 
 def _consequences(prices: PriceFacts) -> list[str]:

@@ -29,10 +29,6 @@ _SILENT_AFTER = timedelta(minutes=30, seconds=30)
 _INTERRUPTED = "DagsterExecutionInterruptedError"
 
 
-# A day of failed ticks is counted exactly where several code locations share an instance.
-_COUNTED = 300
-
-
 @dataclass(frozen=True)
 class Heartbeat:
     """A daemon that this instance needs: when it last reported (aware UTC, None if it never did),
@@ -61,16 +57,14 @@ class AutomationState:
 
 
 @dataclass(frozen=True)
-class FailedRuns:
-    """The runs of a job that failed since one succeeded: how many, when the first and the last of them ended.
+class FailedRun:
+    """The last run of a job that ended, which failed `at` this time.
 
-    `run_id` is the last. `checks` are the blocking checks that stopped it, each name with what it found.
-    `reason` is what the first step that failed said; `ours` if this package wrote it.
+    `checks` are the blocking checks that stopped it, each name with what it found. `reason` is what the first
+    step that failed said; `ours` if this package wrote it.
     """
 
-    count: int
-    first: datetime
-    last: datetime
+    at: datetime
     run_id: str
     checks: tuple[tuple[str, str], ...]
     reason: str
@@ -79,11 +73,11 @@ class FailedRuns:
 
 @dataclass(frozen=True)
 class JobState:
-    """When a run of `job` last succeeded (None if none did), and what failed since."""
+    """When a run of `job` last succeeded (None if none did), and the failure since, if there is one."""
 
     job: str
     succeeded_at: datetime | None
-    failed: FailedRuns | None
+    failed: FailedRun | None
 
 
 @dataclass(frozen=True)
@@ -172,36 +166,18 @@ def job_states(instance: "dg.DagsterInstance", owner: Owner, jobs: Iterable[str]
         last = next(own_runs(instance, owner, job, [success, failure]), None)
         if last is None or last.dagster_run.status is success:
             states.append(JobState(job, _ended(last), None))
-            continue
-        good = next(own_runs(instance, owner, job, [success]), None)
-        states.append(JobState(job, _ended(good), _failed(instance, owner, last, _ended(good))))
+        else:
+            good = next(own_runs(instance, owner, job, [success]), None)
+            states.append(JobState(job, _ended(good), _failed(instance, last)))
     return states
 
 
-def _failed(
-    instance: "dg.DagsterInstance", owner: Owner, last: "dg.RunRecord", succeeded_at: datetime | None
-) -> FailedRuns | None:
-    """What failed since `succeeded_at`, or None if the last run was stopped by a person."""
-    import dagster as dg
-
-    checks, reason, ours = _why(instance, last.dagster_run.run_id)
-    if _INTERRUPTED in reason:
-        return None
-    since = dg.RunsFilter(
-        job_name=last.dagster_run.job_name, statuses=[dg.DagsterRunStatus.FAILURE], updated_after=succeeded_at
-    )
-    failures = instance.get_run_records(since, limit=_COUNTED)
-    own = [record for record in failures if owner.owns(record.dagster_run)]
-    count, first = max(1, len(own)), own[-1] if own else last
-    if len(failures) == _COUNTED:
-        # Those of other code locations are among them: so many are not looked at one by one.
-        count = instance.get_runs_count(since)
-        first = next(iter(instance.get_run_records(since, limit=1, ascending=True)), last)
-    ended = _ended(last) or last.update_timestamp
-    return FailedRuns(
-        count, min(_ended(first) or ended, ended), ended, last.dagster_run.run_id,
-        checks, reason, ours,
-    )
+def _failed(instance: "dg.DagsterInstance", run: "dg.RunRecord") -> FailedRun | None:
+    """Why `run` failed, or None if a person stopped it."""
+    run_id = run.dagster_run.run_id
+    checks, reason, ours = _why(instance, run_id)
+    at = _ended(run) or run.update_timestamp
+    return None if _INTERRUPTED in reason else FailedRun(at, run_id, checks, reason, ours)
 
 
 def _why(instance: "dg.DagsterInstance", run_id: str) -> tuple[tuple[tuple[str, str], ...], str, bool]:

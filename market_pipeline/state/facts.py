@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from market_pipeline.defs.automations import TICK
 from market_pipeline.prices.freshness import oldest_fresh
-from market_pipeline.state.dagster_facts import DagsterFacts, FailedRuns
+from market_pipeline.state.dagster_facts import DagsterFacts, FailedRun
 from market_pipeline.storage.audit import newest_quote_times
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.recent_counts import refused_lately
@@ -76,8 +76,8 @@ class State:
         return None if self.dagster is None else self.dagster.scheduler_alive
 
     @property
-    def failed_tick(self) -> FailedRuns | None:
-        """The ticks that failed since one succeeded."""
+    def failed_tick(self) -> FailedRun | None:
+        """The last tick that ended, if it failed."""
         jobs = () if self.dagster is None else self.dagster.jobs
         return next((state.failed for state in jobs if state.job == TICK), None)
 

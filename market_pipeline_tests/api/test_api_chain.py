@@ -104,11 +104,11 @@ LINKS = {
     ),
     "ticks fail": (
         lambda chain: ended(chain.instance, FAILURE), "tick-failed", "job tick",
-        ("The last tick failed", "in the Dagster UI tells why"),
+        ("The last tick failed", "none has succeeded since", "in the Dagster UI tells why"),
     ),
     "a blocking check fails": (
         lambda chain: stopped_by_check(chain.instance), "check-failed", "job tick",
-        ("stopped by a blocking check", "no_future_timestamps: 1 stored quote lies in the future. Delete it."),
+        ("was stopped by a blocking check", "no_future_timestamps: 1 stored quote lies in the future. Delete it."),
     ),
     "calibrations fail": (
         lambda chain: ended(chain.instance, FAILURE, "calibrate_detectors"), "job-failed", "job calibrate_detectors",
@@ -171,7 +171,7 @@ def test_what_follows_from_a_broken_link_is_told_with_it(service_of, dagster_hom
     (condition,) = document["conditions"]
     assert condition["kind"] == "check-failed" and condition["since"] is not None
     assert "The prices of BTC are fresh, but not scored since" in condition["detail"]
-    assert document["symbols"][0]["scores_fresh"] is False and document["jobs"][0]["failed_since"] is not None
+    assert document["symbols"][0]["scores_fresh"] is False and document["jobs"][0]["last_failure"] is not None
     ages = {
         tuple(sample.labels.values()): sample.value
         for family in text_string_to_metric_families(metrics)

@@ -90,7 +90,7 @@ def test_a_new_installation_says_that_nothing_was_started_and_nothing_collected(
         "scored_age_seconds": None, "scores_fresh": True,
     }
     assert document["jobs"][0] == {
-        "job": "tick", "last_success": None, "last_success_age_seconds": None, "failed_since": None,
+        "job": "tick", "last_success": None, "last_success_age_seconds": None, "last_failure": None,
     }
     assert document["daemons"][0]["heartbeat_age_seconds"] is None
 

@@ -49,9 +49,9 @@ function scheduler({ scheduler_alive: alive, daemons }) {
   return { value: "dead", detail: heard, bad: true };
 }
 
-function ticks({ last_success_age_seconds: seconds, failed_since: since }) {
-  const last = seconds === null ? "none succeeded yet" : `last success ${words.span(seconds * 1000)} ago`;
-  if (since) return { value: `failing since ${words.clock(Date.parse(since))}`, detail: last, bad: true };
+function ticks({ last_success_age_seconds: seconds, last_failure: failed }) {
+  const last = seconds === null ? "none has succeeded yet" : `last success ${words.span(seconds * 1000)} ago`;
+  if (failed) return { value: "failing", detail: last, bad: true };
   return seconds === null ? { value: "none yet", detail: "" } : { value: "succeed", detail: last };
 }
 
