@@ -155,7 +155,7 @@ def of_job(state: JobState, now: datetime) -> Condition | None:
     what = f"The last {one} {verb} {span(now - failed.at)} ago, and {none}"
     if failed.checks:
         found = " ".join(f"{name}: {description}" for name, description in failed.checks)
-        detail = f"{what}: what came is stored, but no anomaly is looked for in it."
+        detail = f"{what}: prices are stored, but not scored."
         return Condition("check-failed", detail, found, since, state.job)
     kind: Kind = "tick-failed" if state.job == TICK else "job-failed"
     detail = f"{what}: {WITHOUT_JOB.get(state.job, _BY_HAND)}."
@@ -166,18 +166,25 @@ def of_job(state: JobState, now: datetime) -> Condition | None:
 
 def _consequences(prices: PriceFacts) -> list[str]:
     told = [f"{_newest_of_stale(prices)}."] if prices.stale else []
-    return told + ([of_scores(prices).detail] if prices.unscored else [])
+    if prices.unscored:
+        since = clock(_waiting_since(prices), prices.now)
+        told.append(f"No anomaly has been looked for in the prices of {some(prices.unscored)} since {since}.")
+    return told
 
 
 def of_scores(prices: PriceFacts) -> Condition:
     """Fresh quotes wait for their score."""
-    since = min(prices.waiting[symbol] for symbol in prices.unscored)
+    since = _waiting_since(prices)
     return Condition(
         "scores-behind",
         f"The prices of {some(prices.unscored)} are fresh, but not scored since {clock(since, prices.now)}: no "
         "anomaly is looked for in them.",
         "See the runs of the job tick in the Dagster UI, steps check_prices and price_anomalies.", since,
     )
+
+
+def _waiting_since(prices: PriceFacts) -> datetime:
+    return min(prices.waiting[symbol] for symbol in prices.unscored)
 
 
 def _of_stale_prices(state: State) -> Condition:

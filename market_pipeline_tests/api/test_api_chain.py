@@ -170,7 +170,7 @@ def test_what_follows_from_a_broken_link_is_told_with_it(service_of, dagster_hom
         metrics = client.get("/metrics").text
     (condition,) = document["conditions"]
     assert condition["kind"] == "check-failed" and condition["since"] is not None
-    assert "The prices of BTC are fresh, but not scored since" in condition["detail"]
+    assert "No anomaly has been looked for in the prices of BTC since" in condition["detail"]
     assert document["symbols"][0]["scores_fresh"] is False and document["jobs"][0]["last_failure"] is not None
     ages = {
         tuple(sample.labels.values()): sample.value

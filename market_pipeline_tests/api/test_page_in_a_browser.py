@@ -1,20 +1,22 @@
 """The page as a person sees it: a real browser, a real server, rows in a real database."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
 import dagster as dg
 import pytest
-from sqlalchemy import delete, text
+from sqlalchemy import delete, text, update
 
 from market_pipeline.api.app import create_app
 from market_pipeline.clock import iso, utc_now
+from market_pipeline.storage.bookkeeping import scored_through
 from market_pipeline.storage.tables import price_anomalies, raw_prices
 from market_pipeline_tests.api.browser import Tab
 from market_pipeline_tests.api.conftest import served
 from market_pipeline_tests.api.page_rows import flag, prices
-from market_pipeline_tests.dagster_records import beat
+from market_pipeline_tests.dagster_records import beat, stopped_by_check
 
 pytestmark = pytest.mark.slow
 
@@ -195,6 +197,23 @@ def test_a_dead_scheduler_is_said(opened, database, instance):
     assert "dead" in state and "heard 25 min ago" in state and "0 of 2 fresh" in state
     told(page, "None among the prices that came.")
     assert page.locator("tr.stale").count() == 2
+
+
+def test_scores_that_stop_are_said_though_prices_are_fresh(opened, database, instance, alive):
+    for symbol in ("BTC", "ETH"):
+        prices(database, symbol, last=10.0)
+    with database.writing() as connection:
+        connection.execute(update(scored_through).values(timestamp=utc_now() - HOUR))
+    # The browser's driver keeps an event loop in this thread, and Dagster needs one of its own.
+    with ThreadPoolExecutor() as aside:
+        aside.submit(stopped_by_check, instance).result()
+    page = opened().open()
+    banner = page.locator('.banner[data-kind="check-failed"]')
+    banner.wait_for(timeout=20_000)
+    assert "bad" in banner.get_attribute("class") and "Delete it." in banner.inner_text()
+    state = page.locator("#state").inner_text()
+    assert all(words in state for words in ("failing", "fresh", "2 of 2 behind", "1 h old")), state
+    told(page, "None among the prices that came.")
 
 
 def test_a_quiet_market_is_not_a_dead_scheduler(opened, database, instance, alive):
