@@ -85,7 +85,7 @@ def test_requests_and_refusals_are_those_of_the_tables(api, simulator, database)
     assert {reason: count for reason, count in told["recent_refusals"].items() if count} == refused
     assert set(refused) == {("negative_price",), ("zero_price",)}
     assert told["coingecko_requests_left"] == {(): 25} and told["coingecko_requests_waiting"] == {(): 0}
-    assert told["coingecko_credits_left"] == {(): 10_000 - 5} and told["coingecko_credits_reserved"][()] > 0
+    assert told["coingecko_credits_left"] == {(): 10_000 - 4} and told["coingecko_credits_reserved"][()] > 0
     assert told["coingecko_cool_down_seconds"] == {(): 0}
 
 
@@ -98,7 +98,8 @@ def test_a_request_that_is_under_way_is_not_counted_yet(api, service_of, databas
     assert "coingecko_requests_total" not in scrape(asking)
     with database.writing() as connection:
         ledger.count(connection, account, "/ping", utc_now() - timedelta(days=32), 1)
-        ledger.tell(connection, account, "/ping", utc_now() - timedelta(days=32), 1, "200")
+        then = utc_now() - timedelta(days=32)
+        ledger.tell(connection, account, "/ping", then, "200", reserved=1, charged=1)
     assert "coingecko_requests_total" not in scrape(asking), "that was another month"
 
 
