@@ -7,8 +7,8 @@ scored again with what was known then.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 
 import numpy as np
@@ -55,6 +55,22 @@ class Calibration:
         if len(self.hours) != HOURS or not all(factor > 0 for factor in self.hours):
             raise ValueError(f"{len(self.hours)} hour factors {self.hours}: there must be 24, all above zero")
 
+    def of(self, symbol: str) -> Calibration:
+        """What it says of one coin, with the hours and the tails that hold for all."""
+        coins = {symbol: self.coins[symbol]} if symbol in self.coins else {}
+        tails = {key: tail for key, tail in self.tails.items() if _coin_of(key) in (symbol, ALL)}
+        return replace(self, coins=coins, tails=tails)
+
+    @staticmethod
+    def joined(parts: Sequence[Calibration]) -> Calibration:
+        """One calibration out of those of several coins (at least one) with the same as-of time.
+
+        The hours and the tails that hold for all are the first one's; those that were made together have the same.
+        """
+        coins = {symbol: coin for part in parts for symbol, coin in part.coins.items()}
+        own = {key: tail for part in parts for key, tail in part.tails.items() if _coin_of(key) != ALL}
+        return replace(parts[0], coins=coins, tails={**parts[0].of(ALL).tails, **own})
+
     def to_json(self) -> str:
         """The calibration as one JSON document that `from_json` reads back unchanged."""
         return json.dumps({**asdict(self), "as_of": self.as_of.isoformat()})
@@ -97,3 +113,8 @@ class Calibration:
 def tail_key(symbol: str, score: str, interval: str) -> str:
     """`BTC jump short`: the name of a tail; `score` is jump, large_move, residual or market."""
     return f"{symbol} {score} {interval}"
+
+
+def _coin_of(key: str) -> str:
+    """The symbol, or `ALL`, whose tail has this name."""
+    return key.rsplit(" ", 2)[0]

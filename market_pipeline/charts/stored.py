@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from market_pipeline.anomalies.anomaly import Kind
-from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.anomalies.series import to_datetime64
 from market_pipeline.charts.scores import lead_start, scored_span
@@ -24,9 +23,7 @@ def stored_scores(database: Database, symbols: Sequence[str], start: datetime, e
     """
     slices = [Slice(symbol, lead_start(start).date(), end.date()) for symbol in symbols]
     prices = read_columns(database, raw_prices, slices, ["symbol", "timestamp", "price"])
-    documents = calibrations_for(database, Slice("", start.date(), end.date()).days, DETECTOR_VERSION)
-    parsed = {text: Calibration.from_json(text) for text in set(documents.values())}
-    known = {day: parsed[text] for day, text in documents.items()}
+    known = calibrations_for(database, Slice("", start.date(), end.date()).days, DETECTOR_VERSION)
     return scored_span(prices, start, end, known.get)
 
 

@@ -7,7 +7,6 @@ from datetime import date
 from typing import Any
 
 from market_pipeline.anomalies.anomaly import Anomaly, Kind, Severity
-from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.detect import alarms, detect_days
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.storage.calibrations import calibrations_for
@@ -24,9 +23,7 @@ def flagged(database: Database, prices: Columns, partitions: Sequence[DayOfSymbo
 
     Raises ValueError if a stored calibration cannot be read.
     """
-    documents = calibrations_for(database, {day for day, _ in partitions}, DETECTOR_VERSION)
-    parsed = {text: Calibration.from_json(text) for text in set(documents.values())}
-    known = {day: parsed[text] for day, text in documents.items()}
+    known = calibrations_for(database, {day for day, _ in partitions}, DETECTOR_VERSION)
     return detect_days(prices, partitions, known.get)
 
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from market_pipeline.anomalies.calibration import Calibration
-from market_pipeline.anomalies.parameters import DETECTOR_VERSION, PARAMETERS
+from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.anomalies.scores.learning import calibrate_columns
 from market_pipeline.clock import DAY
-from market_pipeline.defs.calibration_times import MADE_AGAIN, next_as_of
+from market_pipeline.defs.calibration_times import MADE_AGAIN, calibrated_from, next_as_of, uncalibrated
 from market_pipeline.slices import Slice
-from market_pipeline.storage.calibrations import of_other_versions, save, stored_document
+from market_pipeline.storage.calibrations import of_other_versions, save, stored_documents
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.frames import columns_of_frame
@@ -20,46 +20,53 @@ from market_pipeline.storage.tables import raw_prices
 
 @dataclass(frozen=True)
 class Made:
-    """The stored `calibration` of the time `as_of`, `new` if it was stored just now.
+    """What is stored for the time `as_of` of the symbols asked for, and of which of them just now.
 
-    None where there were no quotes to calibrate from: then nothing is stored.
+    `calibration` is None where nothing is stored: there are no quotes of any of them. `without_quotes` are
+    the symbols of which nothing is stored because they have none.
     """
 
     as_of: datetime
     calibration: Calibration | None
-    new: bool
+    new: tuple[str, ...]
+    without_quotes: tuple[str, ...]
 
 
 def calibrate_due(database: Database, symbols: Sequence[str], now: datetime) -> Made:
-    """The calibration of the coming midnight, made at `now` (aware) unless it is stored.
+    """The calibration of the coming midnight, made at `now` (aware) for the symbols that have none.
 
     After a change of the detectors those of the last days are made for the new ones too, each from the
     quotes before its own as-of time; so these days are scored again with as much as was known then.
     Raises ValueError if a stored calibration cannot be read.
     """
-    for as_of in of_other_versions(database, now - MADE_AGAIN, DETECTOR_VERSION):
-        if as_of < next_as_of(now):
-            made = calibrate_columns(_prices_before(database, symbols, as_of), as_of)
-            save(database, as_of, DETECTOR_VERSION, made.to_json(), now)
-    return _calibrate(database, symbols, next_as_of(now), now)
+    coming = next_as_of(now)
+    outdated = of_other_versions(database, now - MADE_AGAIN, DETECTOR_VERSION)
+    for as_of, missing in outdated.items():
+        if as_of < coming:
+            _make(database, symbols, missing, as_of, now)
+    missing = uncalibrated(database, symbols, coming, DETECTOR_VERSION)
+    new = _make(database, symbols, missing, coming, now) if missing else ()
+    documents = stored_documents(database, coming, DETECTOR_VERSION)
+    parts = [Calibration.from_json(documents[symbol]) for symbol in symbols if symbol in documents]
+    without_quotes = tuple(symbol for symbol in symbols if symbol not in documents)
+    return Made(coming, Calibration.joined(parts) if parts else None, new, without_quotes)
 
 
-def _calibrate(database: Database, symbols: Sequence[str], as_of: datetime, now: datetime) -> Made:
-    """The calibration as of `as_of`, made unless it is stored; nobody who is quicker is overwritten."""
-    if (document := stored_document(database, as_of, DETECTOR_VERSION)) is not None:
-        return Made(as_of, Calibration.from_json(document), new=False)
-    prices = _prices_before(database, symbols, as_of)
-    if not len(prices):
-        return Made(as_of, None, new=False)
-    made = calibrate_columns(prices, as_of)
-    if not save(database, as_of, DETECTOR_VERSION, made.to_json(), now):
-        return _calibrate(database, symbols, as_of, now)
-    return Made(as_of, made, new=True)
+def _make(
+    database: Database, symbols: Sequence[str], missing: Sequence[str], as_of: datetime, now: datetime
+) -> tuple[str, ...]:
+    """Calibrate as of `as_of` from the quotes of all `symbols` and store it for those that are `missing`.
+
+    Which were stored: nobody who is quicker is overwritten.
+    """
+    made = calibrate_columns(_prices_before(database, symbols, as_of), as_of)
+    documents = {symbol: made.of(symbol).to_json() for symbol in missing}
+    return save(database, as_of, DETECTOR_VERSION, documents, now)
 
 
 def _prices_before(database: Database, symbols: Sequence[str], as_of: datetime) -> Columns:
     """The quotes of all `symbols` in the days from which is calibrated, by symbol and time."""
-    first = (as_of - timedelta(days=PARAMETERS.calibration_days)).date()
+    first = calibrated_from(as_of).date()
     slices = [Slice(symbol, first, as_of.date() - DAY) for symbol in symbols]
     names = ["symbol", "timestamp", "price"]
     return columns_of_frame(raw_prices, read_frame(database, raw_prices, slices, names))

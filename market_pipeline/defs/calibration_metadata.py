@@ -24,7 +24,7 @@ def calibration_metadata(made: Made) -> dict[str, Any]:
     calibration = made.calibration
     return {
         "summary": _sentence(made, calibration),
-        "stored": made.new,
+        "stored": bool(made.new),
         "as_of": dg.MetadataValue.timestamp(made.as_of),
         "detector_version": calibration.detector_version,
         **{f"quotes_{symbol}": coin.quotes for symbol, coin in calibration.coins.items()},
@@ -46,7 +46,13 @@ def _sentence(made: Made, calibration: Calibration) -> str:
         f"From {quotes:,} quotes of {len(calibration.coins)} symbols, for the days from {made.as_of.date()} "
         f"on. Tails: {tails}."
     )
-    return text if made.new else f"Kept as it was stored before: a calibration is never changed. {text}"
+    if made.without_quotes:
+        text += f" Nothing was stored for {', '.join(made.without_quotes)}: no quotes of the last 90 days."
+    if not made.new:
+        return f"Kept as it was stored before: a calibration is never changed. {text}"
+    if kept := [symbol for symbol in calibration.coins if symbol not in made.new]:
+        text = f"Stored for {', '.join(made.new)}; kept as stored before for {', '.join(kept)}. {text}"
+    return text
 
 
 def _coins(calibration: Calibration) -> list[Mapping[str, Any]]:

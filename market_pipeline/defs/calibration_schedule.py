@@ -4,14 +4,14 @@ It looks every hour, because a computer may be off at any hour of the day; a loo
 already costs one query.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import date, datetime, timedelta
 
 import dagster as dg
 
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.clock import start_of_day, utc_now
-from market_pipeline.defs.calibration_times import MADE_AGAIN, next_as_of
+from market_pipeline.defs.calibration_times import MADE_AGAIN, next_as_of, uncalibrated
 from market_pipeline.defs.automations import (
     CALIBRATE_DETECTORS, CALIBRATION_CRON, CALIBRATION_SCHEDULE, COMPLETE_DAYS,
 )
@@ -22,7 +22,7 @@ from market_pipeline.defs.repair_sensor import REPAIRED_DAYS
 from market_pipeline.defs.resources import current_database
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.settings import Settings
-from market_pipeline.storage.calibrations import of_other_versions, stored_document
+from market_pipeline.storage.calibrations import of_other_versions, stored_documents
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.errors import StorageError
 from market_pipeline.storage.schema import check_schema
@@ -60,13 +60,20 @@ def _why_not(
     """Why the detectors are not calibrated at `now`, or None."""
     check_schema(database)
     as_of = next_as_of(now)
-    stored = stored_document(database, as_of, DETECTOR_VERSION) is not None
-    if stored and not of_other_versions(database, now - MADE_AGAIN, DETECTOR_VERSION):
-        return f"The calibration for the days from {as_of.date()} on is stored."
+    symbols = settings.catalogue.symbols
+    stored = stored_documents(database, as_of, DETECTOR_VERSION)
+    due = uncalibrated(database, symbols, as_of, DETECTOR_VERSION)
+    if stored and not due and not of_other_versions(database, now - MADE_AGAIN, DETECTOR_VERSION):
+        return f"The calibration for the days from {as_of.date()} on is stored{_but(symbols, stored)}."
     for job in (CALIBRATE_DETECTORS, COMPLETE_DAYS):
         if run := unfinished_run(instance, owner, job):
             return f"Run {run.run_id[:8]} of {job} is {run.status.value.lower()}; {_AGAIN}"
     return waiting_for(_missing(database, settings, now), completed_on(now.date(), instance, owner))
+
+
+def _but(symbols: Iterable[str], stored: Collection[str]) -> str:
+    missing = [symbol for symbol in symbols if symbol not in stored]
+    return f", but for {', '.join(missing)}: no quotes of the last 90 days" if missing else ""
 
 
 def waiting_for(missing: Collection[tuple[date, str]], completed: bool) -> str | None:

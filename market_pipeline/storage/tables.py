@@ -178,9 +178,17 @@ detector_calibrations = Table(
         "detector_version", Name(40), primary_key=True,
         comment="Version of the detectors whose scores it calibrates.",
     ),
-    Column("document", Text, nullable=False, comment="The calibration as JSON."),
+    Column("symbol", Name(20), primary_key=True, comment="Upper-case symbol, e.g. BTC."),
+    Column(
+        "coin_id", Name(100), primary_key=True,
+        comment="CoinGecko's id of the coin that was asked for, e.g. bitcoin.",
+    ),
+    Column(
+        "document", Text, nullable=False,
+        comment="The calibration of the coin as JSON, with the hours and the tails of all coins.",
+    ),
     Column("calibrated_at", UtcTimestamp, nullable=False, comment="When it was computed, UTC."),
     sqlite_with_rowid=False,
-    comment="What is usual: hour factors and score tails, one row per as-of time; never changed once stored.",
+    comment="What is usual: hour factors and score tails, one row per as-of time and coin; never changed once stored.",
     info={"decides_change": []},
 )

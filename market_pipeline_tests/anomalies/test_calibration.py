@@ -1,6 +1,7 @@
 """The calibration as a value: kept as JSON, refused when it is none, and what it answers."""
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -132,3 +133,23 @@ def test_volatility_percentiles_say_how_much_of_the_past_was_calmer():
     found = ORDINARY.volatility_percentiles("BTC", np.array([0.1, 0.2, 0.3, 0.305, 0.4, 9.0]))
     assert found == pytest.approx([0, 0, 50, 52.5, 100, 100])
     assert np.isnan(ORDINARY.volatility_percentiles("ETH", np.array([0.1, 9.0]))).all()
+
+
+def test_the_parts_of_its_coins_make_it_whole_again():
+    tail = Tail(2.1, 0.02, 0.2, 0.7, 25_000)
+    coin = ORDINARY.coins["BTC"]
+    whole = replace(
+        ORDINARY, coins={"BTC": coin, "USDC.E": coin},
+        tails={**ORDINARY.tails, "USDC.E jump long": tail, "USDC.E market short": tail},
+    )
+    parts = [whole.of(symbol) for symbol in whole.coins]
+    assert [set(part.coins) for part in parts] == [{"BTC"}, {"USDC.E"}]
+    assert set(parts[0].tails) == {"BTC jump short", "* jump short"}
+    assert Calibration.joined(parts) == whole
+    assert whole.of("PEPE").coins == {}, "a coin that is not known has the hours and the tails of all"
+
+
+def test_what_holds_for_all_coins_is_that_of_the_first_part():
+    later = replace(ORDINARY, hours=(2.0,) * 24).of("ETH")
+    joined = Calibration.joined([ORDINARY.of("BTC"), later])
+    assert (joined.hours, joined.tails) == (ORDINARY.hours, ORDINARY.tails)

@@ -14,7 +14,7 @@ from market_pipeline.defs.calibration_schedule import completed_on, waiting_for
 from market_pipeline.defs.ownership import owner_of
 from market_pipeline.defs.calibration_times import next_as_of
 from market_pipeline.storage import tables
-from market_pipeline.storage.calibrations import save, stored_document
+from market_pipeline.storage.calibrations import calibrations_for, save, stored_documents
 
 NOON = datetime(2026, 5, 20, 12, tzinfo=timezone.utc)
 
@@ -33,7 +33,8 @@ def calibrate(world):
 
 def stored(world):
     with world.database.reading() as connection:
-        return connection.execute(select(tables.detector_calibrations)).all()
+        table = tables.detector_calibrations
+        return connection.execute(select(table).order_by(*table.primary_key)).all()
 
 
 def look(world):
@@ -57,12 +58,14 @@ def test_a_calibration_is_as_of_the_coming_midnight():
 def test_it_is_made_from_all_symbols_and_shown(short):
     assert short.complete(short.days_ago(3), short.days_ago(1)).success
     assert calibrate(short).success
-    (row,) = stored(short)
-    calibration = Calibration.from_json(row.document)
+    rows = stored(short)
     tomorrow = start_of_day(short.days_ago(-1))
-    assert row.as_of == calibration.as_of == tomorrow
-    assert row.detector_version == calibration.detector_version == DETECTOR_VERSION
-    assert set(calibration.coins) == {"BTC", "ETH"}
+    assert [(row.symbol, row.coin_id) for row in rows] == list(short.settings.catalogue.ids.items())
+    for row in rows:
+        calibration = Calibration.from_json(row.document)
+        assert row.as_of == calibration.as_of == tomorrow
+        assert row.detector_version == calibration.detector_version == DETECTOR_VERSION
+        assert set(calibration.coins) == {row.symbol}
     shown = short.latest_metadata("detector_calibration")
     assert shown["stored"] is True and shown["as_of"] == tomorrow.timestamp()
     assert shown["quotes_BTC"] == sum(price["symbol"] == "BTC" for price in short.prices())
@@ -80,6 +83,21 @@ def test_making_it_again_keeps_what_is_stored_and_says_so(short):
     assert stored(short) == before
     shown = short.latest_metadata("detector_calibration")
     assert shown["stored"] is False and shown["summary"].startswith("Kept as it was stored before")
+
+
+def test_a_second_installation_on_the_same_database_is_calibrated_too(short, world_of):
+    """It has other symbols; what the first stored is not its own."""
+    assert short.complete(short.days_ago(3), short.days_ago(1)).success
+    assert calibrate(short).success
+    start = short.settings.history_start.isoformat()
+    other = world_of(short.database, HISTORY_START=start, MARKET_SYMBOLS="ETH,SOL,ADA")
+    assert other.complete(other.days_ago(3), other.days_ago(1), ["SOL"]).success
+    assert look(other).run_requests or "partitions lack prices" in look(other).skip_message
+    assert calibrate(other).success
+    said = other.latest_metadata("detector_calibration")["summary"]
+    assert said.startswith("Stored for SOL; kept as stored before for ETH.")
+    assert said.endswith("Nothing was stored for ADA: no quotes of the last 90 days.")
+    assert [row.symbol for row in stored(other)] == ["BTC", "ETH", "SOL"]
 
 
 def test_without_a_quote_nothing_is_stored_and_that_is_said(short):
@@ -117,7 +135,7 @@ def test_the_days_of_a_range_are_scored_each_with_its_own_calibration(short):
     for ago, factor in ((2, 0.5), (1, 2.0)):
         as_of = start_of_day(short.days_ago(ago))
         document = Calibration(as_of, hours=(factor,) * 24).to_json()
-        save(short.database, as_of, DETECTOR_VERSION, document, utc_now())
+        save(short.database, as_of, DETECTOR_VERSION, dict.fromkeys(short.symbols, document), utc_now())
     for ago in (3, 2, 1):
         noon = start_of_day(short.days_ago(ago)) + timedelta(hours=12, minutes=1)
         short.insert(symbol="ETH", timestamp=noon, price=1.0)
@@ -148,7 +166,7 @@ def test_a_first_start_waits_for_the_history_and_then_calibrates(short):
     assert calibrate(short).success
     tomorrow = short.days_ago(-1)
     assert look(short).skip_message == f"The calibration for the days from {tomorrow} on is stored."
-    assert stored_document(short.database, start_of_day(tomorrow), DETECTOR_VERSION)
+    assert set(stored_documents(short.database, start_of_day(tomorrow), DETECTOR_VERSION)) == set(short.symbols)
 
 
 @pytest.mark.slow
@@ -181,7 +199,7 @@ def test_after_a_change_of_the_detectors_the_last_days_are_calibrated_again_befo
     assert short.complete(short.settings.history_start, short.days_ago(1)).success
     of_yesterday = start_of_day(short.days_ago(1))
     document = Calibration(of_yesterday, (1.0,) * 24).to_json()
-    save(short.database, of_yesterday, DETECTOR_VERSION, document, NOON)
+    save(short.database, of_yesterday, DETECTOR_VERSION, dict.fromkeys(short.symbols, document), NOON)
     assert calibrate(short).success
     for module in ("calibration_schedule", "calibrating", "repair_sensor", "price_anomalies", "anomaly_runs"):
         monkeypatch.setattr(f"market_pipeline.defs.{module}.DETECTOR_VERSION", "next")
@@ -189,9 +207,10 @@ def test_after_a_change_of_the_detectors_the_last_days_are_calibrated_again_befo
     assert "the scores of earlier detectors are computed again" in waiting.skip_message
     assert look(short).run_requests
     assert calibrate(short).success
-    made = [row.as_of for row in stored(short) if row.detector_version == "next"]
-    assert made == [of_yesterday, start_of_day(short.days_ago(-1))]
-    found = Calibration.from_json(stored_document(short.database, of_yesterday, "next"))
+    made = [(row.as_of, row.symbol) for row in stored(short) if row.detector_version == "next"]
+    times = of_yesterday, start_of_day(short.days_ago(-1))
+    assert made == [(as_of, symbol) for as_of in times for symbol in short.symbols]
+    found = calibrations_for(short.database, [of_yesterday.date()], "next")[of_yesterday.date()]
     before = [price for price in short.prices() if price["timestamp"] < of_yesterday]
     assert sum(coin.quotes for coin in found.coins.values()) == len(before)
     assert "is stored" in look(short).skip_message

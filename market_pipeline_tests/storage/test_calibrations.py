@@ -1,21 +1,31 @@
 """Calibrations: kept as they were first stored, and found by the day that they score."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.storage.calibrations import (
-    calibrations_for, of_other_versions, save, stored_document,
+    calibrations_for, of_other_versions, quoted, save, stored_documents,
 )
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.errors import WriteFailed
+from market_pipeline.storage.tables import raw_prices
+from market_pipeline.storage.write import upsert
+
+
+def document(hours):
+    """A calibration that is told by its hours."""
+    return Calibration(datetime(2000, 1, 1, tzinfo=timezone.utc), (float(hours),) * 24).to_json()
 
 
 @pytest.fixture
 def keep(database, make):
-    """Stores a calibration as of midnight `day` days after `START`."""
+    """Stores a calibration of `symbols` as of midnight `day` days after `START`, told by its hours."""
 
-    def store(day, document, version="3"):
-        return save(database, make.at(day * 1440), version, document, make.at(day * 1440 - 60))
+    def store(day, hours, version="3", symbols=("BTC",)):
+        documents = dict.fromkeys(symbols, document(hours))
+        return save(database, make.at(day * 1440), version, documents, make.at(day * 1440 - 60))
 
     return store
 
@@ -25,58 +35,81 @@ def day(make, number):
 
 
 def calibration_for(database, day, version):
-    return calibrations_for(database, [day], version).get(day)
+    found = calibrations_for(database, [day], version).get(day)
+    return None if found is None else found.hours[0]
 
 
 def test_a_calibration_that_is_stored_is_never_changed(database, make, keep):
     """Days may have been scored with it; scoring them again must give the same rows."""
-    assert keep(0, "first")
-    assert not keep(0, "second")
-    assert stored_document(database, make.START, "3") == "first"
-    assert keep(0, "of other detectors", version="4")
-    assert stored_document(database, make.START, "3") == "first"
-    assert stored_document(database, make.at(1), "3") is None
+    assert keep(0, 1) == ("BTC",)
+    assert keep(0, 2) == ()
+    assert keep(0, 2, symbols=("ADA", "BTC")) == ("ADA",)
+    assert stored_documents(database, make.START, "3") == {"ADA": document(2), "BTC": document(1)}
+    assert keep(0, 3, version="4")
+    assert stored_documents(database, make.START, "3")["BTC"] == document(1)
+    assert stored_documents(database, make.at(1), "3") == {}
 
 
 def test_a_day_is_scored_with_the_newest_calibration_known_when_it_began(database, make, keep):
-    for number in (0, 1, 3):
-        keep(number, f"day {number}")
-    found = {n: calibration_for(database, day(make, n), "3") for n in (-1, 0, 1, 2, 3, 9)}
-    assert found == {-1: None, 0: "day 0", 1: "day 1", 2: "day 1", 3: "day 3", 9: "day 3"}
+    for number in (1, 2, 4):
+        keep(number, number)
+    found = {n: calibration_for(database, day(make, n), "3") for n in (0, 1, 2, 3, 4, 9)}
+    assert found == {0: None, 1: 1, 2: 2, 3: 2, 4: 4, 9: 4}
 
 
 def test_one_of_the_day_itself_comes_too_late_for_it(database, make):
-    save(database, make.at(1), "3", "a minute after midnight", make.at(0))
+    save(database, make.at(1), "3", {"BTC": document(5)}, make.at(0))
     assert calibration_for(database, day(make, 0), "3") is None
-    assert calibration_for(database, day(make, 1), "3") == "a minute after midnight"
+    assert calibration_for(database, day(make, 1), "3") == 5
 
 
 def test_a_calibration_of_other_detectors_is_not_taken(database, make, keep):
-    keep(0, "old", version="2")
-    keep(2, "new", version="3")
+    keep(0, 1, version="2")
+    keep(2, 2, version="3")
     assert calibration_for(database, day(make, 1), "3") is None
-    assert calibration_for(database, day(make, 5), "2") == "old"
+    assert calibration_for(database, day(make, 5), "2") == 1
 
 
 def test_many_days_are_answered_at_once_and_like_one_by_one(database, make, keep):
     for number in (-40, 1, 2, 4, 80):
-        keep(number, f"day {number}")
+        keep(number, 50 + number)
     days = [day(make, n) for n in (5, 0, 3, 1, 2, -60, 0)]
     alone = {d: calibration_for(database, d, "3") for d in days}
-    assert calibrations_for(database, days, "3") == {d: found for d, found in alone.items() if found}
-    assert alone[day(make, 0)] == "day -40" and alone[day(make, -60)] is None
+    found = {d: calibration.hours[0] for d, calibration in calibrations_for(database, days, "3").items()}
+    assert found == {d: hours for d, hours in alone.items() if hours}
+    assert alone[day(make, 0)] == 10 and alone[day(make, -60)] is None
     assert calibrations_for(database, [], "3") == {}
+
+
+def test_installations_that_share_a_database_have_calibrations_of_their_own(database, make, keep):
+    """Whoever came second found that of the first, without its own coins, and stored nothing."""
+    other = Database(database.url, {"BTC": "bitcoin-cash", "PEPE": "pepe"})
+    keep(0, 1)
+    assert stored_documents(other, make.START, "3") == {}, "BTC is another coin there"
+    assert save(other, make.START, "3", dict.fromkeys(other.coins, document(2)), make.START) == ("BTC", "PEPE")
+    assert calibration_for(database, day(make, 0), "3") == 1
+    assert calibration_for(other, day(make, 0), "3") == 2
+    keep(1, 3)
+    assert calibration_for(other, day(make, 1), "3") == 2, "what is newer is not of its coins"
+    other.dispose()
 
 
 def test_what_only_other_detectors_have_calibrated_is_told(database, make, keep):
     for number in (-3, 0, 1, 2):
-        keep(number, "old", version="2")
-        keep(number, "older", version="1")
-    keep(1, "new", version="3")
-    assert of_other_versions(database, make.at(-60), "3") == [make.at(0), make.at(2 * 1440)]
-    assert of_other_versions(database, make.at(-60), "2") == []
+        keep(number, 1, version="2", symbols=("ADA", "BTC"))
+        keep(number, 1, version="1", symbols=("GONE",))
+    keep(1, 2, version="3")
+    keep(2, 2, version="3", symbols=("ADA", "BTC"))
+    assert of_other_versions(database, make.at(-60), "3") == {make.at(0): ["ADA", "BTC"], make.at(1440): ["ADA"]}
+    assert of_other_versions(database, make.at(-60), "2") == {}
 
 
-def test_a_refused_calibration_says_so(database, make):
+def test_a_refused_calibration_says_so_and_nothing_is_stored(database, make):
     with pytest.raises(WriteFailed, match="detector_calibrations: the database refused the rows"):
-        save(database, make.START, "3", None, make.START)
+        save(database, make.START, "3", {"ADA": document(1), "BTC": None}, make.START)
+    assert stored_documents(database, make.START, "3") == {}
+
+
+def test_who_has_quotes_in_a_time_is_told(database, make):
+    upsert(database, raw_prices, make.prices(make.price("BTC", 5), make.price("ETH", 9), make.price("ADA", 0)))
+    assert quoted(database, ["ADA", "BTC", "ETH", "SOL"], make.at(5), make.at(9)) == ["BTC"]

@@ -1,13 +1,20 @@
 """Rows that were stored before prices knew their coin: every one is kept, and gets the likely id."""
 
+from dataclasses import replace
+from datetime import datetime, timezone
+
 import pytest
 from alembic import command
-from sqlalchemy import text
+from sqlalchemy import column, insert, table, text
 
+from market_pipeline.anomalies.calibration import Calibration, CoinCalibration
+from market_pipeline.anomalies.scores.tails import Tail
+from market_pipeline.clock import DAY
+from market_pipeline.storage.calibrations import calibrations_for
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import alembic_config, check_schema, migrate
+from market_pipeline.storage.tables import detector_calibrations, raw_prices
 from market_pipeline.storage.write import upsert
-from market_pipeline.storage.tables import raw_prices
 
 CONFIGURED = {"BTC": "bitcoin-cash", "BASE": "simulated:base-token"}
 COINS = {
@@ -58,6 +65,36 @@ def test_every_row_is_kept_and_knows_its_coin(earlier, stored):
     assert dict(rows(earlier, "SELECT symbol, coin_id FROM rejected_prices")) == COINS
     assert rows(earlier, "SELECT symbol, coin_id, price_after FROM price_revisions") == [("ETH", "ethereum", 2.0)]
     assert len(rows(earlier, "SELECT * FROM cheap")) == 2 * len(COINS), "a view of the user's still answers"
+    earlier.dispose()
+
+
+def test_calibrations_are_split_by_coin_and_say_the_same(earlier, stored):
+    """A day that is scored again gets the same rows."""
+    tail = Tail(2.1, 0.02, 0.2, 0.7, 25_000)
+    coin = CoinCalibration(-7.1, (0.5,) * 21, 25_920, 89.99)
+    whole = Calibration(
+        datetime(2024, 3, 1, tzinfo=timezone.utc), (1.5,) * 24, {"BTC": coin, "GONE": coin},
+        {"* jump short": tail, "BTC jump short": tail},
+    )
+    bare = replace(whole, as_of=whole.as_of + DAY, coins={}, tails={})
+    with earlier.writing() as connection:
+        for one in (whole, bare):
+            row = {"as_of": one.as_of, "detector_version": "3", "document": one.to_json(), "calibrated_at": one.as_of}
+            connection.execute(insert(table("detector_calibrations", *(
+                column(name, detector_calibrations.c[name].type) for name in row
+            ))), row)
+    migrate(earlier)
+    assert calibrations_for(earlier, [whole.as_of.date()], "3") == {
+        whole.as_of.date(): replace(whole, coins={"BTC": coin}),
+    }, "GONE is no longer collected"
+    split = [row for row in stored(earlier, detector_calibrations) if row["as_of"] == whole.as_of]
+    kept = {(row["symbol"], row["coin_id"]) for row in split}
+    assert kept == {("BTC", "bitcoin-cash"), ("GONE", "gone-2")}
+    assert calibrations_for(earlier, [bare.as_of.date()], "3") == {bare.as_of.date(): bare}
+    with earlier.writing() as connection:
+        command.downgrade(alembic_config(connection), "0008")
+    documents = rows(earlier, "SELECT document FROM detector_calibrations ORDER BY as_of")
+    assert [Calibration.from_json(document) for document, in documents] == [whole, bare]
     earlier.dispose()
 
 
