@@ -3,12 +3,14 @@
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from dotenv.parser import Original, parse_stream
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 
+from market_pipeline.loopback import is_loopback
 from market_pipeline.setting_rules import (
     check_cron, check_history_start, check_symbols, check_token, check_url, normalise_database_url,
 )
@@ -92,8 +94,9 @@ class Settings(BaseSettings):
 
     @property
     def catalogue(self) -> Catalogue:
-        """The coins that `market_symbols` names."""
-        return parse_catalogue(self.market_symbols)
+        """The coins that `market_symbols` names; simulated ones where the API is on this machine."""
+        coins = parse_catalogue(self.market_symbols)
+        return coins.simulated if is_loopback(urlsplit(self.base_url).hostname or "") else coins
 
     @property
     def base_url(self) -> str:

@@ -1,10 +1,12 @@
 """The symbol catalogue: which coins are collected and what CoinGecko calls them.
 
-A symbol is upper case (`BTC`); a coin id is CoinGecko's name for it (`bitcoin`). No I/O here.
+A symbol is upper case (`BTC`); a coin id is CoinGecko's name for it (`bitcoin`). A coin whose prices
+come from a simulator has another id than the real one (`simulated:bitcoin`), so that its prices never
+pass for CoinGecko's. No I/O here.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 KNOWN_COINS = {
@@ -18,17 +20,32 @@ KNOWN_COINS = {
 # The id of stored prices of which nobody knows the coin.
 UNKNOWN_COIN = "unknown"
 
+# No id of CoinGecko's holds a colon.
+_SIMULATED = "simulated:"
+
 LONGEST_SYMBOL = 20
-_SYMBOL = re.compile(rf"[A-Z0-9][A-Z0-9.\-]{{0,{LONGEST_SYMBOL - 1}}}")
+_SYMBOL = re.compile(rf"[A-Z0-9][A-Z0-9._\-]{{0,{LONGEST_SYMBOL - 1}}}")
 _COIN_ID = re.compile(r"[a-z0-9_][a-z0-9._\-]{0,99}")
 
 
 @dataclass(frozen=True)
 class Coin:
-    """One collected coin: our symbol and CoinGecko's id."""
+    """One collected coin: our symbol, and the id under which its prices are stored."""
 
     symbol: str
     coin_id: str
+
+    def __str__(self) -> str:
+        return f"{self.symbol} ({self.coin_id})"
+
+    @property
+    def asked_id(self) -> str:
+        """The id by which the source knows it."""
+        return self.coin_id.removeprefix(_SIMULATED)
+
+    def known_as(self, asked_id: str) -> "Coin":
+        """The same coin if the source knows it by another id."""
+        return Coin(self.symbol, self.coin_id.removesuffix(self.asked_id) + asked_id)
 
 
 class Catalogue:
@@ -48,6 +65,11 @@ class Catalogue:
     def ids(self) -> dict[str, str]:
         """The coin id of each symbol."""
         return {coin.symbol: coin.coin_id for coin in self}
+
+    @property
+    def simulated(self) -> "Catalogue":
+        """The same coins with prices from a simulator."""
+        return Catalogue([Coin(coin.symbol, _SIMULATED + coin.coin_id) for coin in self])
 
     def coin(self, symbol: str) -> Coin:
         """The coin of `symbol` in any case; ValueError if it is not collected here."""
@@ -83,18 +105,45 @@ def parse_catalogue(text: str) -> Catalogue:
     return Catalogue(coins)
 
 
+def as_setting(coins: Iterable[Coin]) -> str:
+    """The value of MARKET_SYMBOLS that names `coins`."""
+    return ",".join(
+        coin.symbol if KNOWN_COINS.get(coin.symbol) == coin.asked_id else f"{coin.symbol}={coin.asked_id}"
+        for coin in coins
+    )
+
+
+def parse_stored(text: str) -> tuple[str, str | None]:
+    """The symbol of `BTC` or `BTC=bitcoin`, and the id if there is one, as prices may be stored under.
+
+    Raises ValueError for what no prices can be stored under.
+    """
+    symbol, coin_id = _parts(text)
+    if coin_id is not None:
+        _require_id(coin_id.removeprefix(_SIMULATED), text)
+    return symbol, coin_id
+
+
 def _parse_entry(entry: str) -> Coin:
-    symbol, separator, coin_id = (part.strip() for part in entry.partition("="))
-    symbol = symbol.upper()
-    if not _SYMBOL.fullmatch(symbol):
-        raise ValueError(f"{entry.strip()!r} is not a symbol such as BTC or PEPE=pepe")
-    if not separator:
+    symbol, coin_id = _parts(entry)
+    if coin_id is None:
         if symbol not in KNOWN_COINS:
             raise ValueError(
                 f"Unsupported symbol: {symbol!r}. Known are {', '.join(KNOWN_COINS)}; "
                 f"write any other with its CoinGecko id: {symbol}=<id>"
             )
         coin_id = KNOWN_COINS[symbol]
+    _require_id(coin_id, entry)
+    return Coin(symbol, coin_id)
+
+
+def _parts(entry: str) -> tuple[str, str | None]:
+    symbol, separator, coin_id = (part.strip() for part in entry.partition("="))
+    if not _SYMBOL.fullmatch(symbol.upper()):
+        raise ValueError(f"{entry.strip()!r} is not a symbol such as BTC or PEPE=pepe")
+    return symbol.upper(), coin_id if separator else None
+
+
+def _require_id(coin_id: str, entry: str) -> None:
     if not _COIN_ID.fullmatch(coin_id):
         raise ValueError(f"{coin_id!r} is not a CoinGecko id such as 'bitcoin' (in {entry.strip()!r})")
-    return Coin(symbol, coin_id)

@@ -149,6 +149,16 @@ def test_a_key_and_a_plan_must_fit(monkeypatch):
     assert "canary" not in str(error.value)
 
 
+@pytest.mark.parametrize(("url", "simulated"), [
+    ("http://127.0.0.1:8710/api/v3", True), ("http://localhost:1/api", True), ("http://[::1]:1", True),
+    ("https://api.coingecko.com/api/v3", False), ("https://proxy.example/coingecko", False),
+])
+def test_prices_from_this_machine_are_stored_as_simulated(monkeypatch, url, simulated):
+    monkeypatch.setenv("COINGECKO_BASE_URL", url)
+    ids = load_settings(None).catalogue.ids
+    assert ids["BTC"] == ("simulated:bitcoin" if simulated else "bitcoin")
+
+
 def test_the_pro_plan_has_a_host_of_its_own_unless_told_otherwise(monkeypatch):
     monkeypatch.setenv("COINGECKO_PLAN", "pro")
     monkeypatch.setenv("COINGECKO_API_KEY", "CG-canary")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from market_pipeline.symbols import Coin, parse_catalogue
+from market_pipeline.symbols import Coin, as_setting, parse_catalogue, parse_stored
 
 
 def test_the_default_symbols_are_known_by_name():
@@ -13,6 +13,27 @@ def test_the_default_symbols_are_known_by_name():
 
 def test_a_further_coin_is_written_with_its_coingecko_id():
     assert list(parse_catalogue("btc, pepe=pepe")) == [Coin("BTC", "bitcoin"), Coin("PEPE", "pepe")]
+
+
+def test_symbols_are_accepted_as_coingecko_has_them():
+    written = "FIGR_HELOC=figure-heloc,USDC.E=bridged-usdc,1INCH=1inch,BTC"
+    catalogue = parse_catalogue(written)
+    assert catalogue.symbols == ("FIGR_HELOC", "USDC.E", "1INCH", "BTC")
+    assert as_setting(catalogue) == written
+
+
+def test_a_simulated_coin_is_another_than_the_real_one_and_is_asked_for_alike():
+    (coin,) = parse_catalogue("BTC").simulated
+    assert (coin.coin_id, coin.asked_id) == ("simulated:bitcoin", "bitcoin")
+    assert coin.known_as("bitcoin-2") == Coin("BTC", "simulated:bitcoin-2")
+    assert as_setting([coin]) == "BTC", "settings know real ids only"
+    with pytest.raises(ValueError, match="is not a CoinGecko id"):
+        parse_catalogue("BTC=simulated:bitcoin")
+
+
+def test_what_is_stored_may_be_named_with_any_id():
+    assert parse_stored(" btc ") == ("BTC", None)
+    assert parse_stored("BTC=simulated:bitcoin") == ("BTC", "simulated:bitcoin")
 
 
 @pytest.mark.parametrize("written", ["btc", " BTC ", "Btc"])

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from hashlib import sha256
 
 
 class Kind(str, Enum):
@@ -33,6 +34,11 @@ class Severity(str, Enum):
     WATCH = "watch"
     ALERT = "alert"
     CRITICAL = "critical"
+
+
+def anomaly_id(symbol: str, moment: int, kind: str) -> str:
+    """32 hexadecimal digits; `moment` is the time of the quote in microseconds since 1970."""
+    return sha256(f"{symbol} {moment} {kind}".encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)

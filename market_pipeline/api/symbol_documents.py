@@ -20,14 +20,20 @@ class SymbolDocument(BaseModel):
     """A coin that is collected here."""
 
     symbol: str = Field(description="Upper-case symbol.")
-    coin_id: str = Field(description="CoinGecko's id of the coin.")
+    coin_id: str = Field(
+        description="CoinGecko's id of the coin; `simulated:` before it where prices come from a simulator."
+    )
+    name: str | None = Field(
+        description="CoinGecko's name of the coin; null until it was asked, which a run of past days does once a day."
+    )
     first: datetime | None = Field(description="Time of its first stored price, UTC; null if there is none.")
     last: datetime | None = Field(description="Time of its newest stored price, UTC; null if there is none.")
     last_30_days: PastMonth
 
 
 _EXAMPLE: dict[str, Any] = {
-    "symbol": "BTC", "coin_id": "bitcoin", "first": "2026-01-01T00:00:12Z", "last": "2026-11-23T12:00:00Z",
+    "symbol": "BTC", "coin_id": "bitcoin", "name": "Bitcoin", "first": "2026-01-01T00:00:12Z",
+    "last": "2026-11-23T12:00:00Z",
     "last_30_days": {"days": 30, "complete_days": 29, "largest_gap_seconds": 10800.0},
 }
 

@@ -17,6 +17,7 @@ from market_pipeline.api.service import Service, ServiceOf
 from market_pipeline.api.symbol_documents import CoverageDocument, SymbolList
 from market_pipeline.clock import iso
 from market_pipeline.storage.audit import newest_quote_times
+from market_pipeline.storage.coin_names import coin_names
 from market_pipeline.storage.coverage import first_times
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.past_days import PastDays, past_days
@@ -43,10 +44,12 @@ def symbols(request: Request, service: ServiceOf) -> Response:
     database, catalogue = service.database, service.catalogue
     last = newest_quote_times(database, catalogue.symbols, service.clock())
     first = first_times(database, [symbol for symbol, newest in last.items() if newest is not None])
+    names = coin_names(database)
     described = [
         {
             "symbol": past.symbol,
             "coin_id": catalogue.coin(past.symbol).coin_id,
+            "name": names.get(past.symbol),
             "first": iso(first[past.symbol]) if past.symbol in first else None,
             "last": iso(newest) if (newest := last[past.symbol]) is not None else None,
             "last_30_days": _brief(past),

@@ -109,7 +109,7 @@ def live_reserve(settings: Settings) -> Callable[[datetime], int]:
     One in fifty is expected to be sent again, and the tick before that time counts too: it may be
     under way and not have asked yet.
     """
-    requests = len(list(batches((coin.coin_id for coin in settings.catalogue), settings.base_url)))
+    requests = len(list(batches((coin.asked_id for coin in settings.catalogue), settings.base_url)))
 
     def reserve(now: datetime) -> int:
         sent = requests * (1 + ticks_left(settings.collect_cron, now))

@@ -5,7 +5,7 @@ import sys
 import uuid
 from collections.abc import Sequence
 
-from market_pipeline.commands import backfill, chart, demo, doctor, migrate, replay, run, serve
+from market_pipeline.commands import backfill, chart, demo, doctor, migrate, rename, replay, run, serve
 from market_pipeline.commands.home import StartError
 from market_pipeline.logs import bound
 from market_pipeline.settings import SettingsError
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, module, text in (
         ("backfill", backfill, "bring past days up to date with the fewest requests, after saying what it takes"),
         ("replay", replay, "judge refused prices again by the rules of today"),
+        ("rename", rename, "give what is stored of a coin another symbol or coin id"),
         ("chart", chart, "draw one symbol with its expected band and what was flagged, as PNG or SVG"),
     ):
         command = commands.add_parser(name, help=text, description=text)

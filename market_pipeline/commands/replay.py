@@ -19,6 +19,7 @@ from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.replay import move, refused_points
 from market_pipeline.storage.schema import check_schema
+from market_pipeline.symbols import Coin
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,8 +79,12 @@ def _score(settings: Settings, verdicts: Verdicts) -> int:
     from market_pipeline.commands.dagster_runs import recorded_runs
     from market_pipeline.defs.automations import SCORE_DAYS
 
-    symbols = settings.catalogue.symbols
-    moved = {quote.timestamp.date() for _, quote in verdicts.accepted if quote.symbol in symbols}
+    symbols, coins = settings.catalogue.symbols, set(settings.catalogue)
+    moved = {
+        quote.timestamp.date()
+        for _, quote in verdicts.accepted
+        if Coin(quote.symbol, quote.coin_id) in coins
+    }
     days = {day + timedelta(days=n) for day in moved for n in range(LEAD_DAYS + 1)}
     # A price of one coin is a part of the market of the others.
     concerned = [(day, symbol) for day in days if _has_partition(settings, day) for symbol in symbols]

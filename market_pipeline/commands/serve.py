@@ -5,7 +5,7 @@ import ipaddress
 import os
 import sys
 
-from market_pipeline.api.guards.loopback import is_loopback
+from market_pipeline.loopback import is_loopback
 from market_pipeline.commands.home import HOST, StartError, current_home, ready_home, require_free
 from market_pipeline.commands.processes import Processes
 from market_pipeline.commands.start import command_settings

@@ -1,5 +1,5 @@
 """The checks `history_is_complete_<SYMBOL>`: whether the past days of a symbol have the prices that the
-source has. One step measures all symbols."""
+source has; and `prices_are_of_one_coin`. One step measures all symbols."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,6 +8,7 @@ from datetime import date
 import dagster as dg
 
 from market_pipeline.clock import utc_now
+from market_pipeline.defs.check_names import ONE_COIN
 from market_pipeline.defs.log_fields import logged_step
 from market_pipeline.defs.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.resources import DatabaseResource
@@ -15,7 +16,7 @@ from market_pipeline.symbols import Catalogue
 
 
 def build_history_checks(catalogue: Catalogue, history_start: date) -> dg.AssetChecksDefinition:
-    """One check for each coin of `catalogue`, of its days from `history_start` on."""
+    """One check for each coin of `catalogue`, of its days from `history_start` on, and one for all."""
     symbols = history_check_names(catalogue.symbols)
 
     @dg.multi_asset_check(name="check_history", specs=_specs(symbols), can_subset=True)
@@ -23,12 +24,15 @@ def build_history_checks(catalogue: Catalogue, history_start: date) -> dg.AssetC
     def check_history(
         context: dg.AssetCheckExecutionContext, database: DatabaseResource
     ) -> Iterator[dg.AssetCheckResult]:
-        from market_pipeline.defs.history_verdicts import verdicts
+        from market_pipeline.defs.history_verdicts import coin_verdict, verdicts
 
+        store, now = database.database(), utc_now()
         selected = {key.name for key in context.selected_asset_check_keys}
         asked = {name: symbol for name, symbol in symbols.items() if name in selected}
         coins = Catalogue([catalogue.coin(symbol) for symbol in asked.values()])
-        yield from verdicts(database.database(), coins, history_start, asked, utc_now())
+        yield from verdicts(store, coins, history_start, asked, now)
+        if ONE_COIN in selected:
+            yield coin_verdict(store, catalogue, history_start, now)
 
     return check_history
 
@@ -49,7 +53,7 @@ def history_check_names(symbols: Sequence[str]) -> dict[str, str]:
 
 
 def _specs(symbols: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
-    return [
+    of_symbols = [
         dg.AssetCheckSpec(
             name,
             asset=PRICE_COVERAGE,
@@ -58,3 +62,10 @@ def _specs(symbols: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
         )
         for name, symbol in symbols.items()
     ]
+    one_coin = dg.AssetCheckSpec(
+        ONE_COIN,
+        asset=PRICE_COVERAGE,
+        description="Where prices of a symbol are stored under a former coin id, their days have prices of the "
+        "present coin too.",
+    )
+    return [*of_symbols, one_coin]

@@ -6,11 +6,13 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 
 from market_pipeline.clock import iso
+from market_pipeline.defs.check_names import ONE_COIN
 from market_pipeline.defs.metadata import records_table
 from market_pipeline.defs.price_coverage import PRICE_COVERAGE
 from market_pipeline.prices.absences import Absence
 from market_pipeline.storage.coverage import DayCoverage
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.other_coins import other_coins
 from market_pipeline.storage.past_days import PastDays, past_days
 from market_pipeline.symbols import Catalogue
 
@@ -27,6 +29,25 @@ def verdicts(
     for name, symbol in checks.items():
         past = history[symbol]
         yield _result(name, past) if past.stored else _empty(name, symbol)
+
+
+def coin_verdict(
+    store: Database, coins: Catalogue, history_start: date, now: datetime
+) -> dg.AssetCheckResult:
+    """Whether the days of former coins have prices of the present ones."""
+    others = other_coins(store, coins, history_start, now)
+    lines = [f"{other}{'; ' if other.remedy else ''}{other.remedy}." for other in others]
+    return dg.AssetCheckResult(
+        passed=not any(other.missing for other in others),
+        check_name=ONE_COIN,
+        asset_key=PRICE_COVERAGE,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=" ".join(lines) or "Every stored price of a symbol is of the coin that it stands for.",
+        metadata={
+            "prices_of_other_coins": sum(other.prices for other in others),
+            "days_without_the_present_coin": sum(len(other.missing) for other in others),
+        },
+    )
 
 
 def _empty(name: str, symbol: str) -> dg.AssetCheckResult:

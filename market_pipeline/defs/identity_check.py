@@ -75,7 +75,14 @@ def _recovery(catalogue: Catalogue, gone: Sequence[Identity]) -> str:
     if not any(identity.likely_id for identity in gone):
         return "Look the coin up on coingecko.com and mend its entry in MARKET_SYMBOLS."
     line = suggested_symbols(list(catalogue), gone)
-    return (
-        f"Look the coin up on coingecko.com; if that is right set MARKET_SYMBOLS={line} and start again. "
-        "Stored prices keep their symbol."
-    )
+    renamed = [
+        (coin, coin.known_as(identity.likely_id))
+        for identity in gone
+        if identity.likely_id and f"{identity.symbol}={identity.likely_id}" in line.split(",")
+        for coin in [catalogue.coin(identity.symbol)]
+    ]
+    commands = [
+        f"market-pipeline rename {old.symbol}={old.coin_id} {new.symbol}={new.coin_id}" for old, new in renamed
+    ]
+    keep = f" So that the stored prices count for it, run {', '.join(commands)}." if commands else ""
+    return f"Look the coin up on coingecko.com; if that is right set MARKET_SYMBOLS={line} and start again.{keep}"

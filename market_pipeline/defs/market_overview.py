@@ -38,7 +38,7 @@ def build_market_overview(catalogue: Catalogue) -> dg.AssetsDefinition:
         check_schema(store)
         previous = context.instance.get_latest_materialization_event(dg.AssetKey(MARKET_OVERVIEW))
         last = previous.asset_materialization.metadata if previous and previous.asset_materialization else {}
-        metadata = overview_metadata(store, catalogue.symbols, utc_now(), last)
+        metadata = overview_metadata(store, catalogue, utc_now(), last)
         return dg.MaterializeResult(metadata=metadata)
 
     return market_overview

@@ -12,9 +12,11 @@ from market_pipeline.clock import iso
 from market_pipeline.defs.metadata import records_table
 from market_pipeline.defs.overview_chart import SPAN, chart_metadata
 from market_pipeline.storage import overview
+from market_pipeline.storage.coin_names import coin_names
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.overview import StoredQuote
+from market_pipeline.symbols import Catalogue
 
 # History has a point an hour, some a little late.
 _ABOUT = timedelta(hours=2)
@@ -23,18 +25,28 @@ _TABLE_COLUMNS = ("symbol", "kind", "severity", "scope", "move", "explanation")
 
 
 def overview_metadata(
-    store: Database, symbols: Sequence[str], now: datetime, last: Mapping[str, dg.MetadataValue[Any]]
+    store: Database, coins: Catalogue, now: datetime, last: Mapping[str, dg.MetadataValue[Any]]
 ) -> dict[str, Any]:
     """The metadata of one materialization at `now`; `last` is that of the one before."""
+    symbols = coins.symbols
     anomalies = overview.anomalies_since(store, symbols, now - SPAN)
     alarms = anomalies.where(is_alarm(anomalies))
     latest = overview.latest_quotes(store, symbols, now)
     return {
         "summary": _sentence(alarms, latest, symbols, now),
         **chart_metadata(store, symbols, anomalies, now, last),
+        "coins": records_table(_coins(coins, coin_names(store))),
         "anomalies_last_24_hours": records_table(_records(alarms)),
         **_numbers(symbols, latest, _day_before(store, symbols, now), alarms),
     }
+
+
+def _coins(coins: Catalogue, names: Mapping[str, str]) -> list[dict[str, str]]:
+    """Which coin each symbol stands for: a wrong id shows in CoinGecko's name."""
+    return [
+        {"symbol": coin.symbol, "name": names.get(coin.symbol, "not asked yet"), "coin_id": coin.coin_id}
+        for coin in coins
+    ]
 
 
 def _day_before(store: Database, symbols: Sequence[str], now: datetime) -> dict[str, StoredQuote]:

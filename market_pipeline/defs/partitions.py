@@ -82,6 +82,12 @@ def wanted_days(context: dg.AssetExecutionContext, symbols: Sequence[str]) -> li
     return wanted
 
 
+def days_of_text(keys: Iterable[str]) -> list[tuple[date, str]]:
+    """The (day, symbol) pairs of partition keys in text, in the order given."""
+    parts = (key.split("|", 1) for key in keys)
+    return [(date.fromisoformat(day), symbol) for day, symbol in parts]
+
+
 def range_tags(first: date, last: date, symbols: Sequence[str]) -> dict[str, str]:
     """Run tags that make one run cover `first`..`last` of all `symbols` (given in configured order)."""
     return {

@@ -30,7 +30,7 @@ def examine_schedule_cost(subject: Subject) -> Iterator[Finding]:
         yield not_examined(_COST, "settings")
         return
     limits = _limits(subject, settings)
-    requests = len(list(batches((coin.coin_id for coin in settings.catalogue), settings.base_url)))
+    requests = len(list(batches((coin.asked_id for coin in settings.catalogue), settings.base_url)))
     month = subject.clock().date().replace(day=1)
     days = (next_month(month) - month).days
     live, nightly = requests * _ticks_of(settings.collect_cron, month), days * len(settings.catalogue.symbols)

@@ -18,7 +18,7 @@ from market_pipeline.doctor.masking import masked
 from market_pipeline.doctor.runner import Group, Making, guarded
 from market_pipeline.doctor.setting_findings import examine_settings
 from market_pipeline.doctor.stored_prices import (
-    examine_absences, examine_freshness, examine_gaps, examine_refusals, examine_scores,
+    examine_absences, examine_coins, examine_freshness, examine_gaps, examine_refusals, examine_scores,
 )
 from market_pipeline.doctor.subject import Subject
 
@@ -31,6 +31,7 @@ _DATABASE = Group(7.0, "The database that DATABASE_URL names", [
     ("scores", examine_scores),
     ("gaps", examine_gaps),
     ("absent at the source", examine_absences),
+    ("coins", examine_coins),
     ("refused rows", examine_refusals),
     ("schedule cost", examine_schedule_cost),
 ])

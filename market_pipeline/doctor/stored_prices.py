@@ -14,8 +14,10 @@ from market_pipeline.slices import Slice
 from market_pipeline.state.conditions import of_scores
 from market_pipeline.state.facts import price_facts
 from market_pipeline.storage.audit import newest_quote_times, quotes_in_future
+from market_pipeline.storage.coin_names import coin_names
 from market_pipeline.storage.completeness import asked_days, gappy_days, stretches
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.other_coins import other_coins
 from market_pipeline.storage.recent_refusals import refusals_by_reason
 
 _LOOKED_BACK = timedelta(days=30)
@@ -127,6 +129,27 @@ def examine_absences(subject: Subject) -> Iterator[Finding]:
         f"`make backfill FROM={first} TO={last} AGAIN=1`.",
         **numbers,
     )
+
+
+def examine_coins(subject: Subject) -> Iterator[Finding]:
+    """Which coin each symbol stands for, and what is stored under another id."""
+    if subject.settings is None or subject.database is None:
+        yield not_examined("coins", "database")
+        return
+    settings, database = subject.settings, subject.database
+    names = coin_names(database)
+    told = [f"{coin.symbol} is {names[coin.symbol]}" for coin in settings.catalogue if coin.symbol in names]
+    unknown = [coin.symbol for coin in settings.catalogue if coin.symbol not in names]
+    if unknown:
+        told.append(f"not asked yet of CoinGecko (a run of past days does): {some(unknown)}")
+    yield ok("coins", some(told, 50))
+    others = other_coins(database, settings.catalogue, settings.history_start, subject.clock())
+    for other in others:
+        name, numbers = f"former {other.symbol}", {"prices": other.prices, "missing_days": len(other.missing)}
+        if other.missing:
+            yield warn(name, str(other), f"{other.remedy[0].upper()}{other.remedy[1:]}.", **numbers)
+        else:
+            yield ok(name, str(other), **numbers)
 
 
 def examine_refusals(subject: Subject) -> Iterator[Finding]:

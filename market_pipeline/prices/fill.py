@@ -73,7 +73,7 @@ def _fill_symbol(
 ) -> None:
     coin = catalogue.coin(symbol)
     asked = day_back(client.clock())
-    chart = ask_chart(client, coin.coin_id, asked)
+    chart = ask_chart(client, coin.asked_id, asked)
     examined = examine(
         chart.points, coin=coin, days=[today], now=chart.came, source=Source.HISTORY,
         window=(asked.start, asked.end),

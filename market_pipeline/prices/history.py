@@ -49,7 +49,7 @@ def collect_past(
     for symbol, days in asked.items():
         too_old = {day for day in days if oldest and day_interval(day).end <= oldest}
         if too_old:
-            progress.fail([symbol], _beyond_reach(client, catalogue.coin(symbol).coin_id, min(too_old)))
+            progress.fail([symbol], _beyond_reach(client, catalogue.coin(symbol).asked_id, min(too_old)))
         reached += [(day, symbol) for day in days if day not in too_old]
     of_symbol = {symbol: list(found) for symbol, found in groupby(windows(reached), attrgetter("symbol"))}
     for symbol in outage.order(of_symbol):
@@ -74,10 +74,10 @@ def _collect_window(
     start = max(window.start, oldest) if oldest else window.start
     try:
         if start >= window.end:
-            raise _beyond_reach(client, coin.coin_id, window.first)
+            raise _beyond_reach(client, coin.asked_id, window.first)
         span = Interval(start, window.end)
         asked = _with_surroundings(span, oldest, client.clock())
-        chart = ask_chart(client, coin.coin_id, asked)
+        chart = ask_chart(client, coin.asked_id, asked)
     except CoinGeckoError as error:
         logger.error("No prices of %s from %s to %s: %s", window.symbol, window.first, window.last, error)
         progress.fail([window.symbol], error)

@@ -25,7 +25,7 @@ def collect_live(
     outage: Outage,
 ) -> None:
     """Ask for the current prices and keep what comes."""
-    coins = {coin.coin_id: coin for coin in map(catalogue.coin, symbols)}
+    coins = {coin.asked_id: coin for coin in map(catalogue.coin, symbols)}
     try:
         answer = client.simple_price(coins)
     except CoinGeckoError as error:

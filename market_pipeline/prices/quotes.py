@@ -79,5 +79,10 @@ class Refusal:
     @property
     def id(self) -> str:
         """A digest of what was refused and why, so that meeting it again is not a second row."""
-        text = "\n".join((self.symbol, self.day.isoformat(), self.reason.value, self.payload))
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        return refusal_id(self.symbol, self.day, self.reason.value, self.payload)
+
+
+def refusal_id(symbol: str, day: date, reason: str, payload: str) -> str:
+    """A digest of what was refused and why."""
+    text = "\n".join((symbol, day.isoformat(), reason, payload))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -19,6 +19,7 @@ from market_pipeline.commands.instance import create_instance
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
+from market_pipeline.symbols import KNOWN_COINS, parse_catalogue
 from market_pipeline_tests.api.browser import chromium
 from market_pipeline_tests.api.history import fill
 
@@ -50,10 +51,12 @@ def dagster_home(tmp_path, created_home):
 def service_of(database, dagster_home, simulator, monkeypatch):
     """`service_of(**settings)`: a service over the database at hand, the simulator and a Dagster home.
 
-    It has been there for an hour, or as long as `up` says, and reads Dagster's storage each time it is asked.
+    It has been there for an hour, or as long as `up` says, and reads Dagster's storage each time it is asked. What
+    is stored beside it is of the simulator's coins.
     """
     monkeypatch.setattr("market_pipeline.api.dagster_home._KEPT_SECONDS", 0.0)
     made = []
+    database.coins = parse_catalogue(",".join(KNOWN_COINS)).simulated.ids
 
     def make(clock=None, up=timedelta(hours=1), **settings):
         chosen = load_settings(None, **{
@@ -62,6 +65,7 @@ def service_of(database, dagster_home, simulator, monkeypatch):
             "coingecko_requests_per_minute": 10_000,
             **settings,
         })
+        database.coins = chosen.catalogue.ids
         service = Service(chosen, database, DagsterHome(dagster_home), clock or utc_now, utc_now() - up)
         made.append(service)
         return service
@@ -72,7 +76,7 @@ def service_of(database, dagster_home, simulator, monkeypatch):
 
 
 @pytest.fixture
-def some_history(database):
+def some_history(service_of, database):
     """Two days of five-minute prices of every default coin, and anomalies of each kind among them."""
     return fill(database)
 

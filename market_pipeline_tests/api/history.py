@@ -10,7 +10,6 @@ from market_pipeline.defs.anomaly_runs import rows_of
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.tables import price_anomalies, raw_prices
 from market_pipeline.storage.write import upsert
-from market_pipeline_tests.coins import coin_id
 
 SYMBOLS = ("BTC", "ETH", "SOL", "ADA", "DOT")
 DAYS = 3
@@ -27,7 +26,7 @@ def fill(database, until: datetime | None = None, days: int = DAYS) -> tuple[Col
     times = np.array([np.datetime64((end - _EVERY * back).replace(tzinfo=None), "us") for back in range(count)][::-1])
     prices = Columns({
         "symbol": np.repeat(np.array(SYMBOLS, dtype=object), count),
-        "coin_id": np.repeat(np.array([coin_id(symbol) for symbol in SYMBOLS], dtype=object), count),
+        "coin_id": np.repeat(np.array([database.coin_id(symbol) for symbol in SYMBOLS], dtype=object), count),
         "timestamp": np.tile(times, len(SYMBOLS)),
         "price": np.concatenate([_walk(symbol, count) for symbol in SYMBOLS]),
         "source": np.full(count * len(SYMBOLS), "simple_price", dtype=object),

@@ -12,7 +12,6 @@ from market_pipeline.storage.scores import note_scored
 from market_pipeline.storage.tables import price_anomalies, raw_prices
 from market_pipeline.storage.types import UtcTimestamp
 from market_pipeline.storage.write import upsert
-from market_pipeline_tests.coins import coin_id
 
 _EVERY = timedelta(minutes=5)
 _HOURS = 26
@@ -27,8 +26,9 @@ def prices(database, symbol, last, first=None, newest=timedelta(minutes=2), sile
     times = times or [end - _EVERY * back for back in range(_HOURS * 12, -1, -1)]
     if silent is not None:
         times = [time_ for time_ in times if not end - silent[0] < time_ < end - silent[1]]
+    coin_id, before = database.coin_id(symbol), first or last
     rows = [
-        Quote(symbol, coin_id(symbol), moment, last if moment == times[-1] else first or last, Source.LIVE, moment)
+        Quote(symbol, coin_id, moment, last if moment == times[-1] else before, Source.LIVE, moment)
         for moment in times
     ]
     upsert(database, raw_prices, columns_of(raw_prices, rows))
@@ -45,7 +45,7 @@ def flag(database, symbol, moment, kind="jump", **values):
         row[column.name] = None if column.nullable else plain
     id_ = md5(f"{symbol} {moment} {kind}".encode(), usedforsecurity=False).hexdigest()
     row |= {
-        "symbol": symbol, "coin_id": coin_id(symbol), "kind": kind, "id": id_, "episode_id": id_,
+        "symbol": symbol, "coin_id": database.coin_id(symbol), "kind": kind, "id": id_, "episode_id": id_,
         "severity": "alert", "direction": "up", "scope": "market", "explanation": "A move.", **values,
     }
     upsert(database, price_anomalies, columns_of(price_anomalies, [row]))

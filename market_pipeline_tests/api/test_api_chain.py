@@ -18,7 +18,6 @@ from market_pipeline.storage.records import columns_of
 from market_pipeline.storage.scores import note_scored
 from market_pipeline.storage.tables import raw_prices
 from market_pipeline.storage.write import upsert
-from market_pipeline_tests.coins import coin_id
 from market_pipeline_tests.dagster_records import LOST, beat, ended, evaluated, state_of, stopped_by_check
 
 MINUTE = timedelta(minutes=1)
@@ -39,7 +38,7 @@ class Chain:
 
     def store(self, *ages):
         now = utc_now()
-        rows = [Quote("BTC", coin_id("BTC"), now - age, 1.5, Source.LIVE, now - age) for age in ages]
+        rows = [Quote("BTC", self.database.coin_id("BTC"), now - age, 1.5, Source.LIVE, now - age) for age in ages]
         upsert(self.database, raw_prices, columns_of(raw_prices, rows))
 
     def score(self, age):

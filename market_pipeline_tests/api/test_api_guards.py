@@ -9,7 +9,7 @@ import requests
 from starlette.testclient import TestClient
 
 from market_pipeline.api.app import create_app
-from market_pipeline.api.guards.loopback import is_loopback
+from market_pipeline.loopback import is_loopback
 from market_pipeline.api.guards.token import OPEN_PATHS
 from market_pipeline_tests.api.conftest import served
 

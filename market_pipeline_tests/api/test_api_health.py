@@ -21,7 +21,6 @@ from market_pipeline.storage.records import columns_of
 from market_pipeline.storage.tables import raw_prices
 from market_pipeline.storage.write import upsert
 from market_pipeline_tests.api.conftest import served
-from market_pipeline_tests.coins import coin_id
 from market_pipeline_tests.dagster_records import beat, ended
 
 SYMBOLS = ("BTC", "ETH", "SOL", "ADA", "DOT")
@@ -38,7 +37,7 @@ def store(database, age, symbols=SYMBOLS):
     """Newest quotes that were true so long ago."""
     at = utc_now() - age
     rows = [
-        Quote(symbol, coin_id(symbol), at, 1.5, Source.LIVE, at)
+        Quote(symbol, database.coin_id(symbol), at, 1.5, Source.LIVE, at)
         for symbol in symbols
     ]
     upsert(database, raw_prices, columns_of(raw_prices, rows))

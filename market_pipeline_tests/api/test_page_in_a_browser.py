@@ -12,6 +12,8 @@ from sqlalchemy import delete, text, update
 from market_pipeline.api.app import create_app
 from market_pipeline.clock import iso, utc_now
 from market_pipeline.storage.bookkeeping import scored_through
+from market_pipeline.coingecko.identity import Identity
+from market_pipeline.storage.identities import store_identities
 from market_pipeline.storage.tables import price_anomalies, raw_prices
 from market_pipeline_tests.api.browser import Tab
 from market_pipeline_tests.api.conftest import served
@@ -78,9 +80,14 @@ def test_it_shows_what_is_in_the_database_and_asks_nobody_else(opened, database,
     flag(database, "ETH", newest - 2 * HOUR, "market_move", members="ETH,BTC", direction="down", move=-0.03)
     flag(database, "BTC", newest - 3 * HOUR, explanation="stood for by another", event_id=flagged)
     flag(database, "BTC", newest - 30 * HOUR, explanation="before yesterday")
+    store_identities(
+        database, [Identity("BTC", database.coin_id("BTC"), True, "BTC", "Bitcoin Wrapped", None, None)], utc_now()
+    )
     tab = opened()
     page = tab.open()
     told(page, "2 alarms, 1 critical.")
+    for symbol, coin in (("BTC", "Bitcoin Wrapped"), ("ETH", "simulated:ethereum")):
+        assert coin in page.get_by_role("rowheader", name=symbol).first.inner_text(), "a wrong coin shows"
     assert page.title() == "market_pipeline"
     assert page.get_by_role("link", name="metrics").is_visible()
     price, change, day, age, past = cells(page, "BTC")

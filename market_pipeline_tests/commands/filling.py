@@ -17,7 +17,7 @@ from market_pipeline.storage.schema import migrate
 from market_pipeline.storage.tables import raw_prices
 from market_pipeline.symbols import parse_catalogue
 
-CATALOGUE = parse_catalogue("BTC,ETH,SOL,ADA,DOT")
+CATALOGUE = parse_catalogue("BTC,ETH,SOL,ADA,DOT").simulated
 
 
 class Filling:
@@ -26,7 +26,7 @@ class Filling:
     def __init__(self, project, simulator, **settings):
         self.project = project
         self.simulator = simulator
-        self.database = Database(make_url(f"sqlite:///{project / 'mine.db'}"))
+        self.database = Database(make_url(f"sqlite:///{project / 'mine.db'}"), CATALOGUE.ids)
         # Of today everything is incomplete, and so is yesterday for an hour.
         self.settled = last_settled_day(utc_now())
         self.environment = {

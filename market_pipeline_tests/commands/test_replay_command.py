@@ -44,16 +44,30 @@ def refused(filling):
         (Reason.MISSING_PRICE, json.dumps({"bitcoin": None}), Source.LIVE),
         (Reason.BAD_TIMESTAMP, '{"bitcoin": {"usd": 5, ...', Source.LIVE),
     ]
-    refusals = [
-        Refusal("BTC", "bitcoin", noon.date(), reason, "Refused.", None, payload, source, noon)
+    quarantine(filling, *(
+        Refusal("BTC", "simulated:bitcoin", noon.date(), reason, "Refused.", None, payload, source, noon)
         for reason, payload, source in points
-    ]
+    ))
+    return noon
+
+
+def quarantine(filling, *refusals):
     rows = [
         {"id": r.id, "run_id": "r1", **{name: getattr(r, name) for name in r.__dataclass_fields__}}
         for r in refusals
     ]
     upsert(filling.database, rejected_prices, columns_of(rejected_prices, rows))
-    return noon
+
+
+def test_a_point_of_a_former_coin_changes_no_score(filling, capsys):
+    noon = start_of_day(filling.days_ago(1)) + timedelta(hours=12)
+    payload = json.dumps([noon.timestamp() * 1000, 5.0])
+    quarantine(filling, Refusal(
+        "BTC", "bitcoin-cash", noon.date(), Reason.ZERO_PRICE, "Refused.", None, payload, Source.HISTORY, noon
+    ))
+    assert main(["replay", "--yes"]) == 0
+    said = capsys.readouterr().out
+    assert "1 point moved to raw_prices" in said and "Anomalies" not in said
 
 
 def test_what_is_a_price_today_moves_and_its_week_is_scored(filling, refused, capsys):

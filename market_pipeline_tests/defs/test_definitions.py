@@ -69,6 +69,7 @@ def test_two_checks_block_and_the_others_do_not(repository):
         "every_symbol_quoted": False,
         "quotes_are_fresh": False,
         "coin_ids_are_listed": False,
+        "prices_are_of_one_coin": False,
         **{f"history_is_complete_{symbol}": False for symbol in ("BTC", "ETH", "SOL", "ADA", "DOT")},
     }
 
@@ -81,6 +82,7 @@ def test_a_check_belongs_to_the_asset_that_is_materialized_as_often_as_it_runs(r
     assert len(by_asset["raw_prices"]) == 5
     assert {key.name for key in by_asset["price_coverage"]} == {
         "coin_ids_are_listed",
+        "prices_are_of_one_coin",
         *(f"history_is_complete_{symbol}" for symbol in ("BTC", "ETH", "SOL", "ADA", "DOT")),
     }
     tick, completion = (repository.get_job(name).asset_layer for name in ("tick", "complete_days"))

@@ -7,7 +7,7 @@ import pytest
 
 from market_pipeline.clock import iso, start_of_day, utc_now
 from market_pipeline.defs.history_check import build_history_checks, history_check_names
-from market_pipeline.defs.history_verdicts import verdicts
+from market_pipeline.defs.history_verdicts import coin_verdict, verdicts
 from market_pipeline.prices.absences import Absence, Answered
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.storage import tables
@@ -127,9 +127,29 @@ def test_nothing_older_than_ninety_days_is_measured(sqlite_database):
 def test_every_symbol_has_a_check_of_a_name_that_dagster_accepts(symbols, names):
     assert history_check_names(symbols) == dict(zip(names, symbols))
     catalogue = parse_catalogue(",".join(f"{symbol}=coin-{n}" for n, symbol in enumerate(symbols)))
-    specs = build_history_checks(catalogue, date(2020, 1, 1)).check_specs
-    assert sorted(spec.name for spec in specs) == sorted(names)
+    specs = build_history_checks(catalogue, date(2024, 1, 1)).check_specs
+    assert sorted(spec.name for spec in specs) == sorted([*names, "prices_are_of_one_coin"])
     assert all(spec.description and not spec.blocking for spec in specs)
+
+
+def test_prices_of_a_former_coin_are_told_until_their_days_have_those_of_the_present_one(database):
+    hours = range(1, 25)
+    rows = [
+        {"symbol": "BTC", "coin_id": "bitcoin-cash", "timestamp": MIDNIGHT - hour * HOUR, "price": 1.0,
+         "source": "market_chart", "ingested_at": NOW}
+        for hour in hours
+    ]
+    upsert(database, tables.raw_prices, columns_of(tables.raw_prices, rows))
+    day = MIDNIGHT.date() - DAY
+    check = coin_verdict(database, CATALOGUE, day, NOW)
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert f"BTC also holds 24 prices of bitcoin-cash ({day}), which are not used; fetch the prices of bitcoin: " \
+        f"make backfill FROM={day} TO={day} SYMBOLS=BTC; or" in check.description
+    assert check.metadata["days_without_the_present_coin"].value == 1
+    store(database, "BTC", *hours)
+    check = coin_verdict(database, CATALOGUE, day, NOW)
+    assert check.passed and check.description.endswith("which are not used.")
+    assert check.metadata["prices_of_other_coins"].value == 24
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 COVERAGE = dg.AssetKey("price_coverage")
 HOUR = timedelta(hours=1)
+SIMULATED = "simulated:bitcoin"
 DAY = timedelta(days=1)
 
 
@@ -54,8 +55,8 @@ def test_the_asset_shows_numbers_by_symbol_totals_a_table_and_a_sentence(world_o
     fill(world, "BTC", world.days_ago(2), [*range(8), *range(14, 24)])
     start = start_of_day(world.days_ago(2)) + 7 * HOUR
     gap = Interval(start, start + 7 * HOUR)
-    absence = Absence("BTC", "bitcoin", gap, "Asked.", utc_now(), proven=True)
-    remember(database, [Answered("BTC", "bitcoin", gap)], [absence], [])
+    absence = Absence("BTC", SIMULATED, gap, "Asked.", utc_now(), proven=True)
+    remember(database, [Answered("BTC", SIMULATED, gap)], [absence], [])
     metadata = look(world)
     assert metadata["points_BTC"] == metadata["points_ETH"] == 42
     assert metadata["missing_days_ETH"] == metadata["missing_days_BTC"] + 1

@@ -8,6 +8,8 @@ import pytest
 from market_pipeline.clock import start_of_day, utc_now
 from market_pipeline.defs.partitions import partition_key
 from market_pipeline.simulator.faults import Fault
+from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage import tables
 
 
@@ -30,7 +32,7 @@ def test_the_price_stored_is_the_price_served(world, market):
     world.tick()
     assert len(world.prices()) == len(world.symbols)
     for row in world.prices():
-        coin_id = world.settings.catalogue.coin(row["symbol"]).coin_id
+        coin_id = world.settings.catalogue.coin(row["symbol"]).asked_id
         served, updated_at = market.quote(coin_id, row["timestamp"])
         assert (row["price"], row["timestamp"]) == (served, updated_at)
         assert timedelta(0) <= row["ingested_at"] - row["timestamp"] <= timedelta(minutes=2)
@@ -114,3 +116,25 @@ def test_no_answer_however_broken_crashes_the_run_or_is_stored(world, kind):
             assert (
                 event.step_failure_data.user_failure_data is not None
             ), "a failure with a verdict, not a crash"
+
+
+@pytest.mark.slow
+def test_symbols_as_coingecko_has_them_go_all_the_way(world_of, sqlite_database):
+    """Partition keys, metadata and names of checks hold them."""
+    with Simulator(MarketModel(("figure-heloc", "bridged-usdc")), plan="pro") as simulator:
+        world = world_of(
+            sqlite_database, COINGECKO_BASE_URL=simulator.base_url,
+            MARKET_SYMBOLS="FIGR_HELOC=figure-heloc,USDC.E=bridged-usdc",
+        )
+        yesterday = world.days_ago(1)
+        result = world.complete(yesterday, yesterday)
+        assert result.success and world.tick().success
+    checks = world.checks(result)
+    assert {"history_is_complete_FIGR_HELOC", "history_is_complete_USDC_E"} <= set(checks)
+    assert checks["prices_are_of_one_coin"].passed
+    assert world.materialized("price_anomalies") >= {f"{yesterday}|FIGR_HELOC", f"{yesterday}|USDC.E"}
+    overview = world.latest_metadata("market_overview")
+    assert overview["price_USDC.E"] > 0
+    assert overview["coins"].records[0].data == {
+        "symbol": "FIGR_HELOC", "name": "Figure Heloc", "coin_id": "simulated:figure-heloc",
+    }

@@ -5,12 +5,14 @@ from datetime import timedelta
 import pytest
 
 from market_pipeline.clock import DAY, start_of_day, utc_now
+from market_pipeline.coingecko.identity import Identity
 from market_pipeline.doctor.stored_prices import (
-    examine_absences, examine_freshness, examine_gaps, examine_refusals,
+    examine_absences, examine_coins, examine_freshness, examine_gaps, examine_refusals,
 )
 from market_pipeline.prices.absences import Absence, Answered
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.storage import tables
+from market_pipeline.storage.identities import store_identities
 from market_pipeline.storage.recent_refusals import refusals_by_reason
 from market_pipeline.storage.source_gaps import remember
 
@@ -102,3 +104,19 @@ def test_what_was_refused_for_the_clock_is_replayed(set_up, only, database):
 @pytest.mark.parametrize("examination", [examine_freshness, examine_gaps, examine_absences, examine_refusals])
 def test_without_a_database_it_is_said_that_nothing_was_examined(examination, subject, only):
     assert only(examination, subject).because_of == "database"
+
+
+def test_each_coin_is_told_by_coingeckos_name_and_a_former_one_with_what_to_run(set_up, store_price, database):
+    subject = set_up(database, MARKET_SYMBOLS="BTC,ETH")
+    store_identities(database, [Identity("BTC", "bitcoin", True, "BTC", "Bitcoin", None, None)], utc_now())
+    (coins,) = examine_coins(subject)
+    assert (coins.status, coins.detail) == (
+        "ok", "BTC is Bitcoin, not asked yet of CoinGecko (a run of past days does): ETH"
+    )
+    store_price(database, "BTC", 3 * DAY)
+    with database.writing() as connection:
+        connection.execute(tables.raw_prices.update().values(coin_id="bitcoin-cash"))
+    _, former = examine_coins(subject)
+    assert (former.name, former.status, former.numbers["prices"]) == ("former BTC", "warn", 1)
+    assert former.remedy.startswith("Fetch the prices of bitcoin: make backfill FROM=")
+    assert former.remedy.endswith("market-pipeline rename BTC=bitcoin-cash BTC=bitcoin.")

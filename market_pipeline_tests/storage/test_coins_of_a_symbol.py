@@ -49,26 +49,24 @@ def part(make):
 
 
 def test_no_question_about_prices_sees_another_coin(corrected, make, part):
-    start, symbols = make.START, ["BASE"]
+    start, now, symbols = make.START, make.at(48 * HOUR), ["BASE"]
     day = (part.first, "BASE")
     for rows in (
         read_columns(corrected, raw_prices, [part]), read_frame(corrected, raw_prices, [part]),
         rows_per_day(corrected, raw_prices, [part]), rows_per_day(corrected, rejected_prices, [part]),
-        revisions(corrected, [part]), newest_points(corrected, Asked("BASE", None, None, 9)),
-        newest_table(corrected, Asked("BASE", start, None, 9)), first_times(corrected, symbols),
-        overview.latest_quotes(corrected, symbols), overview.quotes_at(corrected, symbols, make.at(999)),
-        recent_silences(corrected, symbols, start, timedelta(minutes=1)),
+        revisions(corrected, [part]), newest_points(corrected, Asked("BASE", None, None, 9), now),
+        newest_table(corrected, Asked("BASE", start, None, 9), now), first_times(corrected, symbols),
+        overview.latest_quotes(corrected, symbols, now), overview.quotes_at(corrected, symbols, make.at(999)),
+        recent_silences(corrected, symbols, start, now, timedelta(minutes=1)),
         recent_counts.refused_lately(corrected, symbols, start),
     ):
         assert len(rows) == 0
-    assert newest_quote_times(corrected, symbols) == {"BASE": None}
-    assert symbols_without_quote(corrected, [part], timedelta(0), part.first) == {"BASE": [part.first]}
-    assert overview.quotes_since(corrected, symbols, start) == 0
-    assert recent_counts.quotes_by_symbol(corrected, symbols, start) == {"BASE": 0}
+    assert newest_quote_times(corrected, symbols, now) == {"BASE": None}
+    assert symbols_without_quote(corrected, [part], timedelta(0), now) == {"BASE": [part.first]}
+    assert recent_counts.quotes_by_symbol(corrected, symbols, start, now) == {"BASE": 0}
     assert quotes_in_future(corrected, [part], start).count == 0
     assert [covered.points for covered in day_coverage(corrected, [part])] == [0]
-    later = make.at(48 * HOUR)
-    assert incomplete_days(corrected, CATALOGUE, part.first, part.last, later) == [day]
+    assert incomplete_days(corrected, CATALOGUE, part.first, part.last, now) == [day]
 
 
 def test_no_answer_tells_alarms_of_another_coin(corrected, make):

@@ -5,9 +5,8 @@ Positions are those of the `ScoreTable`; the rules pass lists of findings on, so
 
 import math
 from dataclasses import dataclass
-from hashlib import sha256
 
-from market_pipeline.anomalies.anomaly import Kind, Scope
+from market_pipeline.anomalies.anomaly import Kind, Scope, anomaly_id
 from market_pipeline.anomalies.rules.score_table import ScoreTable
 
 # What a probability of zero counts as: the score of the least that a float64 holds is about 300.
@@ -59,5 +58,4 @@ def score_of(p: float) -> float:
 
 def id_of(table: ScoreTable, kind: Kind, at: int) -> str:
     """32 hexadecimal digits from symbol, time and kind: the same quote flagged again has the same id."""
-    text = f"{table.symbol(at)} {table.moments[at]} {kind.value}"
-    return sha256(text.encode()).hexdigest()[:32]
+    return anomaly_id(table.symbol(at), int(table.moments[at]), kind.value)

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from market_pipeline.api.guards.loopback import is_loopback
+from market_pipeline.loopback import is_loopback
 from market_pipeline.api.problems import ApiProblem, problem_response
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.\-]+)(?::[0-9]*)?")

@@ -27,10 +27,10 @@ async function fetched() {
     ask("page-settings.json"), ask("symbols"), ask("budget"),
     ask(`anomalies?alarms_only=true&since=${since}&limit=${MOST_ALARMS}`),
   ]);
-  const rows = await Promise.all(symbols.map(async ({ symbol, last, last_30_days: past }) => {
+  const rows = await Promise.all(symbols.map(async ({ symbol, coin_id, name, last, last_30_days: past }) => {
     const points = await series(symbol);
     return {
-      symbol, past, points,
+      symbol, coin: name ?? coin_id, past, points,
       newest: points.at(-1) ?? (last ? await newest(symbol) : null),
       alarms: alarms.anomalies.filter((row) => concerns(row, symbol)).map((row) => Date.parse(row.timestamp)),
     };

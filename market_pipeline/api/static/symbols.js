@@ -7,12 +7,13 @@ import { draw, sparkline } from "./sparkline.js";
 import { trackOf } from "./track.js";
 import * as words from "./words.js";
 
-/** Show `rows`: {symbol, points, newest ([time, price] or null), alarms, past} each, in their order. */
+/** Show `rows`: {symbol, coin, points, newest ([time, price] or null), alarms, past} each, in their order. */
 export function showSymbols(body, rows) {
   keyed(body, rows, (row) => row.symbol, create);
 }
 
 function create({ symbol }) {
+  const coin = element("span", { class: "faint coin" });
   const lineage = link("", "in Dagster", `${symbol} in the Dagster UI`);
   const price = cell("number price", "Price, US dollars");
   const change = cell("number change", "24 h change");
@@ -22,9 +23,10 @@ function create({ symbol }) {
   const time = element("time");
   const past = cell("", "Last 30 days");
   const row = element("tr", { role: "row" },
-    element("th", { scope: "row", role: "rowheader" }, symbol, " ", lineage), price, change,
+    element("th", { scope: "row", role: "rowheader" }, symbol, " ", coin, " ", lineage), price, change,
     element("td", { role: "cell", class: "day" }, spark, range), priced, past);
   row.update = (data) => {
+    tell(coin, data.coin);
     const track = trackOf(data.points, now());
     draw(spark, symbol, track, data.alarms);
     tell(range, track.stretches.length ? `${words.price(track.low)} to ${words.price(track.high)}` : "");

@@ -6,9 +6,11 @@ import pytest
 from sqlalchemy import event
 
 from market_pipeline.clock import iso
+from market_pipeline.coingecko.identity import Identity
 from market_pipeline.prices.absences import Absence, Answered
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.storage.completeness import incomplete_days
+from market_pipeline.storage.identities import store_identities
 from market_pipeline.storage.source_gaps import remember
 from market_pipeline.symbols import parse_catalogue
 from market_pipeline_tests.api.reads.rows import at, store_prices, utc, walk
@@ -33,18 +35,26 @@ def client(client_over, database):
 
 def test_symbols_are_told_with_their_first_and_last_price_and_past_days(client, database):
     store_hours(database, without=range(30, 35))
+    store_identities(database, [Identity("BTC", "bitcoin", True, "BTC", "Bitcoin", None, None)], NOW)
+    store_identities(database, [Identity("ETH", "etherium", True, "ETH", "Wrong", None, None)], NOW)
     answer = client.get("/symbols").json()
     assert answer == {"symbols": [
         {
-            "symbol": "BTC", "coin_id": "bitcoin",
+            "symbol": "BTC", "coin_id": "bitcoin", "name": "Bitcoin",
             "first": "2024-03-01T00:00:00Z", "last": "2024-03-03T23:00:00Z",
             "last_30_days": {"days": 3, "complete_days": 2, "largest_gap_seconds": 6 * 3600.0},
         },
         {
-            "symbol": "ETH", "coin_id": "ethereum", "first": None, "last": None,
+            "symbol": "ETH", "coin_id": "ethereum", "name": None, "first": None, "last": None,
             "last_30_days": {"days": 0, "complete_days": 0, "largest_gap_seconds": None},
         },
     ]}
+
+
+def test_symbols_as_coingecko_has_them_stand_in_paths(client_over, database):
+    client = client_over(database, market_symbols="FIGR_HELOC=figure-heloc,USDC.E=bridged-usdc")
+    for path in ("/prices/figr_heloc", "/coverage/FIGR_HELOC", "/anomalies/usdc.e", "/prices/USDC.E"):
+        assert client.get(path).status_code == 200
 
 
 def test_past_days_are_measured_once_a_minute_and_the_newest_price_each_time(client_over, database):
