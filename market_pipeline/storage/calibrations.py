@@ -65,13 +65,13 @@ def stored_documents(database: Database, as_of: datetime, detector_version: str)
 def quoted(database: Database, symbols: Sequence[str], since: datetime, until: datetime) -> list[str]:
     """Those of `symbols` that have a price from `since` on and before `until` (aware)."""
     time = raw_prices.c.timestamp
+    # In order: for any row at all PostgreSQL would rather look through the table.
+    first = select(time).where(time >= since, time < until).order_by(time).limit(1)
     with database.reading() as connection:
         return [
             symbol
             for symbol in symbols
-            if connection.execute(
-                select(time).where(of_symbol(database, raw_prices, symbol), time >= since, time < until).limit(1)
-            ).first()
+            if connection.execute(first.where(of_symbol(database, raw_prices, symbol))).first()
         ]
 
 
