@@ -187,8 +187,9 @@ def test_a_token_is_asked_for_kept_for_the_tab_and_forgotten(opened, database, a
      ("https://pro-api.coingecko.com/api/v3", "")],
 )
 def test_prices_of_another_source_are_not_taken_for_real_ones(opened, database, alive, base_url, said):
+    tab = opened(coingecko_base_url=base_url)
     prices(database, "BTC", last=67_187.336)
-    page = opened(coingecko_base_url=base_url).open()
+    page = tab.open()
     told(page, "67,187.34")
     assert (page.locator("#source").inner_text() if page.locator("#source").is_visible() else "") == said
 
