@@ -43,6 +43,11 @@ class Coin:
         """The id by which the source knows it."""
         return self.coin_id.removeprefix(_SIMULATED)
 
+    @property
+    def simulated(self) -> "Coin":
+        """The same coin with prices from a simulator."""
+        return Coin(self.symbol, _SIMULATED + self.asked_id)
+
     def known_as(self, asked_id: str) -> "Coin":
         """The same coin if the source knows it by another id."""
         return Coin(self.symbol, self.coin_id.removesuffix(self.asked_id) + asked_id)
@@ -69,7 +74,7 @@ class Catalogue:
     @property
     def simulated(self) -> "Catalogue":
         """The same coins with prices from a simulator."""
-        return Catalogue([Coin(coin.symbol, _SIMULATED + coin.coin_id) for coin in self])
+        return Catalogue([coin.simulated for coin in self])
 
     def coin(self, symbol: str) -> Coin:
         """The coin of `symbol` in any case; ValueError if it is not collected here."""

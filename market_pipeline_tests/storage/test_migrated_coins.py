@@ -68,6 +68,26 @@ def test_every_row_is_kept_and_knows_its_coin(earlier, stored):
     earlier.dispose()
 
 
+@pytest.mark.parametrize(("hosts", "expected"), [
+    (["127.0.0.1:8710", "localhost"], {"BTC": "simulated:bitcoin-cash", "BASE": "simulated:base-token"}),
+    (["api.coingecko.com"], {"BTC": "bitcoin-cash", "BASE": "base-token"}),
+    (["api.coingecko.com", "[::1]:8710"], CONFIGURED),
+])
+def test_the_hosts_that_were_asked_tell_simulated_prices_from_real_ones(earlier, hosts, expected):
+    """Whatever the settings of the command that migrates say."""
+    with earlier.writing() as connection:
+        for host in hosts:
+            connection.execute(text(
+                "INSERT INTO request_budgets (account, granted, waiting, month, credits_used) "
+                f"VALUES ('demo@{host}#0123456789ab', '[]', '[]', '2024-03-01', 0)".replace(":", r"\:")
+            ))
+    migrate(earlier)
+    stored = dict(rows(earlier, "SELECT DISTINCT symbol, coin_id FROM raw_prices"))
+    assert {symbol: stored[symbol] for symbol in CONFIGURED} == expected
+    assert stored["XYZ"] == "unknown"
+    earlier.dispose()
+
+
 def test_calibrations_are_split_by_coin_and_say_the_same(earlier, stored):
     """A day that is scored again gets the same rows."""
     tail = Tail(2.1, 0.02, 0.2, 0.7, 25_000)

@@ -1,15 +1,18 @@
 """Give prices, refusals, revisions and anomalies the id of their coin.
 
-Rows of today get the id that their symbol has in the settings, else the one that was last seen of it.
+Rows of today get the id that their symbol has in the settings, else the one that was last seen of it. The
+hosts that were asked decide whether they are simulated: the command may have settings for another source.
 """
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from alembic import op
 
+from market_pipeline.loopback import is_loopback
 from market_pipeline.storage.types import Name, UtcTimestamp
-from market_pipeline.symbols import KNOWN_COINS, UNKNOWN_COIN
+from market_pipeline.symbols import KNOWN_COINS, UNKNOWN_COIN, Coin
 
 revision = "0005"
 down_revision = "0004"
@@ -99,8 +102,19 @@ def _coin_of_symbol() -> str:
         rows = connection.execute(sa.select(found.c.symbol, found.c.coin_id).order_by(found.c[since]))
         ids.update((row.symbol, row.coin_id) for row in rows)
     ids.update(config.attributes["coins"] if config else {})
+    if (simulated := _all_simulated(connection)) is not None:
+        coins = [Coin(symbol, coin_id) for symbol, coin_id in ids.items() if coin_id != UNKNOWN_COIN]
+        ids.update((coin.symbol, coin.simulated.coin_id if simulated else coin.asked_id) for coin in coins)
     of_symbol = sa.case(ids, value=sa.column("symbol"), else_=UNKNOWN_COIN)
     return str(of_symbol.compile(connection, compile_kwargs={"literal_binds": True}))
+
+
+def _all_simulated(connection: sa.Connection) -> bool | None:
+    """Whether all requests so far went to this machine, or none; None if some did, or nothing is known."""
+    names = connection.exec_driver_sql("SELECT account FROM request_budgets UNION SELECT account FROM request_ledger")
+    hosts = [urlsplit(f"//{name.partition('@')[2].partition('#')[0]}").hostname or "" for name in names.scalars()]
+    local = {is_loopback(host) for host in hosts}
+    return local.pop() if len(local) == 1 else None
 
 
 def _rebuild(*, with_coin: bool, coin_id: str = "") -> None:

@@ -4,6 +4,7 @@ Each document is split: what it says of a coin goes with the hours and the tails
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,7 +24,8 @@ _ALL = "*"
 
 def upgrade() -> None:
     config = op.get_context().config
-    ids = {**KNOWN_COINS, **_ids_of_prices(), **(config.attributes["coins"] if config else {})}
+    configured = config.attributes["coins"] if config else {}
+    ids = {**KNOWN_COINS, **configured, **_ids_of_prices(configured)}
     before = _set_aside()
     table = _create(
         "What is usual: hour factors and score tails, one row per as-of time and coin; never changed once stored.",
@@ -71,11 +73,11 @@ def downgrade() -> None:
     op.drop_table(_BEFORE)
 
 
-def _ids_of_prices() -> dict[str, str]:
-    """The coin that the migration of the prices took for each symbol."""
+def _ids_of_prices(configured: Mapping[str, str]) -> dict[str, str]:
+    """The coin of the prices of each symbol; of several the configured one."""
     prices = sa.table("raw_prices", sa.column("symbol"), sa.column("coin_id"))
     found = op.get_bind().execute(sa.select(prices.c.symbol, prices.c.coin_id).distinct())
-    return {symbol: coin_id for symbol, coin_id in found}
+    return dict(sorted(map(tuple, found), key=lambda pair: configured.get(pair[0]) == pair[1]))
 
 
 def _split(document: dict[str, Any], symbols: list[str]) -> dict[str, dict[str, Any]]:
