@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from market_pipeline.clock import iso
-from market_pipeline.prices.gaps import Interval, last_settled_day, without
+from market_pipeline.prices.gaps import Interval, gaps, last_settled_day, without
 from market_pipeline.prices.validate import Examined
 from market_pipeline.slices import Slice
 from market_pipeline.symbols import Coin
@@ -113,10 +113,15 @@ class AnswerTimes:
         # What was dropped may have been of any time.
         return cls(asked, times, [*refused, None] if examined.dropped else refused, spacing, until)
 
-    def absence(self, coin: Coin, gap: Interval, evidence: str, came: datetime) -> Absence:
-        """What is to be remembered of a `gap` in this answer, which `came` then."""
-        doubt = self.doubt(gap)
-        return Absence(coin.symbol, coin.coin_id, gap, f"{evidence} {doubt}".rstrip(), came, proven=not doubt)
+    def absences(self, coin: Coin, silence: Interval, evidence: str, came: datetime) -> list[Absence]:
+        """What is to be remembered of a `silence` in this answer, which `came` then.
+
+        Lone prices divide it, but prove no more than it as a whole does.
+        """
+        doubt = self.doubt(silence)
+        words = f"{evidence} {doubt}".rstrip()
+        parts = gaps(self.times, silence.start, silence.end, timedelta(0))
+        return [Absence(coin.symbol, coin.coin_id, part, words, came, proven=not doubt) for part in parts]
 
     def doubt(self, gap: Interval) -> str:
         """Why the answer does not prove that the source has no price in `gap`; empty if it does."""

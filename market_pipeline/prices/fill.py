@@ -88,7 +88,7 @@ def _fill_symbol(
     for span in spans:
         progress.answered.append(Answered(symbol, coin.coin_id, span))
         for silence in gaps(answer.times, span.start, span.end, longest):
-            progress.absences.append(answer.absence(coin, silence, chart.evidence, chart.came))
+            progress.absences += answer.absences(coin, silence, chart.evidence, chart.came)
 
 
 def _lies_in(quote: Quote, hole: Interval) -> bool:

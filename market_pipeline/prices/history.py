@@ -91,8 +91,8 @@ def _collect_window(
     if chart.evidence:
         progress.answered.append(Answered(coin.symbol, coin.coin_id, span))
         answer = AnswerTimes.of(examined, asked, LONGEST_GAP, chart.until)
-        for gap in _silences(window, span, answer, chart.came):
-            progress.absences.append(answer.absence(coin, gap, chart.evidence, chart.came))
+        for silence in _silences(window, span, answer, chart.came):
+            progress.absences += answer.absences(coin, silence, chart.evidence, chart.came)
     return None
 
 
@@ -105,7 +105,7 @@ def _with_surroundings(span: Interval, oldest: datetime | None, now: datetime) -
 
 
 def _silences(window: Slice, span: Interval, answer: AnswerTimes, now: datetime) -> list[Interval]:
-    """The gaps of settled days in the `answer` for `span`."""
+    """The gaps of settled days in the `answer` for `span`, neighbours joined."""
     settled = [day_interval(day) for day in window.days if day <= last_settled_day(now)]
     if not settled or settled[-1].end <= span.start:
         return []

@@ -134,6 +134,15 @@ def test_a_silence_that_makes_no_day_incomplete_is_no_absence(market: SilentMark
     assert ask(*days_ago(5, 1)).absences == ()
 
 
+def test_no_absence_covers_a_lone_price(market: SilentMarket, ask: Ask) -> None:
+    """A price between two silences divides them, and they are proven together."""
+    market.silences = [Interval(at(3, 5), at(3, 12)), Interval(at(3, 13), at(3, 20))]
+    collected = ask(*days_ago(5, 1))
+    first, second = collected.absences
+    assert first.span.end == second.span.start in [quote.timestamp for quote in collected.quotes]
+    assert first.proven and second.proven
+
+
 def test_an_empty_answer_proves_nothing_about_its_window(simulator: Simulator, ask: Ask) -> None:
     simulator.add_fault(Fault(kind="no_points"))
     (absence,) = ask(*days_ago(2, 1)).absences
