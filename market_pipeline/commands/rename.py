@@ -5,8 +5,8 @@ import argparse
 from market_pipeline.commands.backfill_plan import InputError, counted
 from market_pipeline.commands.confirm import confirmed, say
 from market_pipeline.commands.home import current_home
-from market_pipeline.logs import configure_logging
-from market_pipeline.settings import Settings, load_settings
+from market_pipeline.commands.start import command_settings
+from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.other_coins import price_count, stored_ids
 from market_pipeline.storage.rename import rename
@@ -27,8 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Rename and say what to set; 0, also where it was done before."""
-    settings = load_settings()
-    configure_logging(settings)
+    settings = command_settings()
     say(f"DAGSTER_HOME is {current_home()}.")
     database = Database(settings.database, settings.catalogue.ids)
     check_schema(database)
