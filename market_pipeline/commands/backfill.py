@@ -53,8 +53,8 @@ def execute(options: argparse.Namespace) -> int:
     for note in work.span.notes:
         say(note)
     if work.span.first > work.span.last:
-        say("Nothing is left to do.")
-        return 0
+        say("None of the days asked for can be filled now.")
+        return 0 if options.dry_run else 1
     missing = work.missing(work.span.first, work.span.last)
     plan = Plan(len(missing), work.repairs(missing), _budget(settings, work.database))
     for line in plan.lines() if plan.repairs else ():

@@ -51,7 +51,7 @@ def reachable_span(
         notes.append(f"CoinGecko is still publishing {last}, which is left out until 01:00 UTC.")
         last = last_settled_day(now)
     if oldest is not None and first < oldest:
-        notes.append(f"CoinGecko tells this plan nothing from before {oldest}; days before it are left out.")
+        notes.append(f"CoinGecko serves this plan no prices from before {oldest}; days before it are left out.")
         first = oldest
     return Span(first, last, tuple(notes))
 

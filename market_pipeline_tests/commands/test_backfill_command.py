@@ -416,6 +416,6 @@ def test_a_pause_that_the_server_asked_for_is_told(filling_of, capsys):
 def test_days_that_the_plan_does_not_see_are_left_out(filling, capsys):
     assert filling.backfill(399, 360, "--symbols", "BTC", "--dry-run") == 0
     oldest = (utc_now() - timedelta(days=365)).date() + timedelta(days=1)
-    assert f"nothing from before {oldest}; days before it are left out" in capsys.readouterr().out
-    assert filling.backfill(399, 390) == 0
-    assert "Nothing is left to do." in capsys.readouterr().out
+    assert f"no prices from before {oldest}; days before it are left out" in capsys.readouterr().out
+    assert filling.backfill(399, 390) == 1, "they are not stored, and not proven to be absent"
+    assert "None of the days asked for can be filled now." in capsys.readouterr().out
