@@ -120,7 +120,7 @@ def too_short_to_hide(settings: "Settings") -> str | None:
     if not short:
         return None
     return (
-        f"{' and '.join(short)} has fewer than {_SHORTEST} characters, too few to be told from ordinary text: "
+        f"{' and '.join(short)} has fewer than {_SHORTEST} characters, too few to distinguish it from ordinary text: "
         "logs and errors may show it"
     )
 

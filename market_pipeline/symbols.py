@@ -17,7 +17,7 @@ KNOWN_COINS = {
     "DOT": "polkadot",
 }
 
-# The id of stored prices of which nobody knows the coin.
+# The id of stored prices whose coin is not known.
 UNKNOWN_COIN = "unknown"
 
 # No id of CoinGecko's holds a colon.

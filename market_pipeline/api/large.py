@@ -2,7 +2,7 @@
 
 Reading them may take long, and a database may keep them waiting; that must keep no other reader waiting.
 Answers of a million rows are built as a whole, because only the whole has a length and an ETag. So that
-memory stays bounded, while two are built or sent the next one is told to come again (503, Retry-After: 1).
+memory stays bounded, while two are built or sent the next one is refused for now (503, Retry-After: 1).
 """
 
 import asyncio
@@ -61,7 +61,7 @@ class ArrowReads:
         try:
             return await anyio.to_thread.run_sync(read, self._service, left, limiter=self._threads)
         except ReadCancelled:
-            # Nobody receives it; the log shows the status.
+            # The client has left; the log shows the status.
             return Response(status_code=_CLIENT_LEFT)
         finally:
             watch.cancel()

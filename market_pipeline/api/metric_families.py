@@ -59,7 +59,7 @@ def _of_prices(service: Service, prices: PriceFacts) -> Iterator[Metric]:
 
 def _of_conditions(state: State) -> Metric:
     found = {condition.kind for condition in conditions(state)}
-    meaning = "1 while /readyz tells this condition, else 0."
+    meaning = "1 while /readyz reports this condition, else 0."
     return _gauge("condition", meaning, "kind", {kind: float(kind in found) for kind in get_args(Kind)})
 
 
@@ -108,7 +108,7 @@ def _of_requests(service: Service, now: datetime) -> Metric:
 
 
 def _of_dagster(service: Service, state: State) -> Iterator[Metric]:
-    readable = "Whether Dagster's storage can be read; without it nothing is told of daemons, runs and collections."
+    readable = "Whether Dagster's storage can be read; without it daemons, runs and collections are missing."
     now, facts = state.now, state.dagster
     days = {(day, symbol) for day in (now.date(), now.date() - DAY) for symbol in service.catalogue.symbols}
     try:

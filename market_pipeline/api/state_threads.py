@@ -1,4 +1,4 @@
-"""Threads for what tells the state: it waits for Dagster, and must keep no reader waiting meanwhile."""
+"""Threads for endpoints about the state: they wait for Dagster, which must not delay readers of prices."""
 
 from typing import Annotated
 

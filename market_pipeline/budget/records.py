@@ -1,7 +1,6 @@
 """The rows in which budgets are kept."""
 
 from dataclasses import astuple
-
 from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, select, text, update

@@ -36,7 +36,7 @@ class Ticket:
     """A place in the queue, given up if its owner has not looked again by `looks_at` and some seconds.
 
     `paced` is the earliest time that the pace of grants leaves to it, fixed when it queued, so that
-    nobody who overtakes it can move it back. `overtaken` counts the live requests that went before it.
+    no caller that overtakes it can move it back. `overtaken` counts the live requests that went before it.
     """
 
     name: str
@@ -73,7 +73,7 @@ def brought_to(state: State, now: int) -> State:
 
 
 def ahead(state: State, name: str, live: bool = False) -> int:
-    """Count those that wait before the caller with this ticket, or before one who comes now."""
+    """Count those that wait before the caller with this ticket, or before a new caller."""
     names = [ticket.name for ticket in state.waiting]
     if name in names:
         return names.index(name)
@@ -167,7 +167,7 @@ def _overtaken(tickets: tuple[Ticket, ...], live: bool) -> tuple[Ticket, ...]:
 
 
 def _pace(state: State, limit: int, now: int, place: int) -> int:
-    """The earliest time that the last grant and those before `place` leave to one who comes now."""
+    """The earliest time that the last grant and those before `place` leave to a new caller."""
     last = [*state.granted[-1:], *(ticket.paced for ticket in state.waiting[:place][-1:])]
     return max([now, *(moment + _spacing(limit) for moment in last)])
 

@@ -1,4 +1,4 @@
-"""The jobs and what starts them, by name: known to those too who read Dagster's storage and load no code."""
+"""The names of the jobs and of what starts them, also for code that only reads Dagster's storage."""
 
 from dataclasses import dataclass
 

@@ -57,7 +57,7 @@ def _make(
 ) -> tuple[str, ...]:
     """Calibrate as of `as_of` from the quotes of all `symbols` and store it for those that are `missing`.
 
-    Which were stored: nobody who is quicker is overwritten.
+    Return the symbols stored: on a race the first writer wins.
     """
     made = calibrate_columns(_prices_before(database, symbols, as_of), as_of)
     documents = {symbol: made.of(symbol).to_json() for symbol in missing}

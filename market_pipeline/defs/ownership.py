@@ -24,7 +24,7 @@ _MOST_OTHERS = 500
 
 @dataclass(frozen=True)
 class Owner:
-    """Whoever collects the same coins into the same database; in a code location with a name, that one alone.
+    """An installation that collects the same coins into the same database; only in its code location, if that is known.
 
     Without an `installation` it owns every run.
     """

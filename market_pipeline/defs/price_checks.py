@@ -65,7 +65,7 @@ def _future(
         refused=audit.refusals_of_run(store, run_id, slices, [Reason.FUTURE_TIMESTAMP.value]),
         wrong="dated in the future",
         recovery=(clock() if stored.count else "")
-        or "Find who writes to raw_prices beside this pipeline, or whose clock is wrong, delete these rows, "
+        or "Find what else writes to raw_prices, or whose clock is wrong, delete these rows, "
         "then materialize the partitions again.",
     )
 

@@ -1,4 +1,4 @@
-"""What Dagster is told of a symbol that was renamed: its partitions are there under the new name."""
+"""Report the partitions of a renamed symbol to Dagster under the new name."""
 
 import dagster as dg
 

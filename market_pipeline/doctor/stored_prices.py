@@ -57,7 +57,7 @@ def _future(database: Database, symbols: Sequence[str], now: datetime) -> Iterat
         yield fail(
             "future quotes", f"another writer has stored quotes dated after {limit}: {where}; nothing is scored until "
             "their time has come",
-            "If the clocks above are right, find who writes to raw_prices beside this pipeline and delete these rows.",
+            "If the clocks above are right, find what else writes to raw_prices and delete these rows.",
             future_quotes=found.count,
         )
 
@@ -118,7 +118,9 @@ def examine_absences(subject: Subject) -> Iterator[Finding]:
     if not found:
         yield ok("absent at the source", "nothing is believed to be absent", **numbers)
         return
-    detail = f"{len(found)} in all, {unproven} not proven: " + some(map(str, found), _STRETCHES_SHOWN)
+    shown = " ".join(map(str, found[:_STRETCHES_SHOWN]))
+    more = len(found) - _STRETCHES_SHOWN
+    detail = f"{len(found)} in all, {unproven} not proven: {shown}" + (f" And {more:,} more." if more > 0 else "")
     if not unproven:
         yield ok("absent at the source", detail, **numbers)
         return
@@ -138,11 +140,11 @@ def examine_coins(subject: Subject) -> Iterator[Finding]:
         return
     settings, database = subject.settings, subject.database
     names = coin_names(database)
-    told = [f"{coin.symbol} is {names[coin.symbol]}" for coin in settings.catalogue if coin.symbol in names]
+    named = [f"{coin.symbol} is {names[coin.symbol]}" for coin in settings.catalogue if coin.symbol in names]
     unknown = [coin.symbol for coin in settings.catalogue if coin.symbol not in names]
     if unknown:
-        told.append(f"not asked yet of CoinGecko (a run of past days does): {some(unknown)}")
-    yield ok("coins", some(told, 50))
+        named.append(f"not asked yet of CoinGecko (a run of past days does): {some(unknown)}")
+    yield ok("coins", some(named, 50))
     others = other_coins(database, settings.catalogue, settings.history_start, subject.clock())
     for other in others:
         name, numbers = f"former {other.symbol}", {"prices": other.prices, "missing_days": len(other.missing)}

@@ -1,4 +1,4 @@
-"""Our clock against the source's, as the `Date` of its last answer tells it."""
+"""Our clock against the source's, by the `Date` of its last answer."""
 
 from datetime import timedelta
 

@@ -1,7 +1,7 @@
-"""What is not as it should be, judged from the facts: for programs a word, for people a sentence.
+"""Derive what is wrong from the facts: a word for programs, a sentence for people.
 
-A dead scheduler, ticks that fail, a source that is silent and scores that stop must look different. Of a chain
-the first broken link is told; what follows from it is told with it.
+A dead scheduler, failing ticks, a silent source and missing scores must look different. The first broken link of the
+chain is reported, together with its consequences.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ Kind = Literal[
 ]
 
 _START = "`make run` starts it."
-_SEE_RUN = "Run {} in the Dagster UI tells why."
+_SEE_RUN = "Run {} in the Dagster UI shows why."
 _BY_HAND = "what was asked for by hand is not done"
 _UNKNOWN: frozenset[Kind] = frozenset({"dagster-unreadable", "collected-elsewhere"})
 # Failed runs of the other jobs are followed by another within the day, or were asked for by hand.
@@ -35,7 +35,7 @@ class Condition:
     """Something that is not as it should be: a word for programs; what it is and what to do, for people.
 
     All was well until `since`, where that is known. `subject` is the daemon, schedule or job concerned, `quoted`
-    an error in others' words: it may hold anything, so the API does not tell it.
+    the text of a foreign error: it may hold anything, so the API does not show it.
     """
 
     kind: Kind
@@ -47,7 +47,7 @@ class Condition:
 
     @property
     def text(self) -> str:
-        more = "`market-pipeline doctor` tells the error." if self.quoted else ""
+        more = "`market-pipeline doctor` shows the error." if self.quoted else ""
         return " ".join(filter(None, (self.detail, self.remedy, more)))
 
 
@@ -68,8 +68,8 @@ def conditions(state: State) -> list[Condition]:
     broken = list(_of_work(state))
     stopped = next((condition for condition in broken if condition.subject in (TICK, TICK_SCHEDULE)), None)
     if stopped is not None:
-        told = replace(stopped, detail=" ".join([stopped.detail, *_consequences(prices)]))
-        broken[broken.index(stopped)] = told
+        combined = replace(stopped, detail=" ".join([stopped.detail, *_consequences(prices)]))
+        broken[broken.index(stopped)] = combined
     found += broken
     if stopped is not None or state.scheduler_alive is False or not begun:
         return found
@@ -81,9 +81,9 @@ def conditions(state: State) -> list[Condition]:
 
 
 def of_daemons(dagster: DagsterFacts | None, now: datetime, collected: bool) -> Iterator[Condition]:
-    """What is wrong with those who start runs; `collected` is whether prices come all the same."""
+    """What is wrong with the daemons that start runs; `collected` is whether prices come all the same."""
     if dagster is None:
-        detail = "Dagster's storage cannot be read: who collects, and whether runs fail, is not known."
+        detail = "Dagster's storage cannot be read: it is not known what collects, or whether runs fail."
         yield Condition("dagster-unreadable", detail, "The log has the reason.")
     elif not dagster.ever_reported and collected:
         yield Condition(
@@ -139,7 +139,7 @@ def of_automation(state: AutomationState, now: datetime) -> Condition | None:
         return Condition("evaluation-failed", detail, remedy, since, name, state.words)
     if state.automation.cron is not None and at < oldest_fresh(state.automation.cron, now):
         detail = f"{name} is on, but was last evaluated {span(now - at)} ago: {without}."
-        remedy = "Start `make run` again; under Deployment the Dagster UI tells whether the code loads."
+        remedy = "Start `make run` again; Deployment in the Dagster UI shows whether the code loads."
         return Condition("schedule-silent", detail, remedy, at, name)
     return None
 
@@ -165,11 +165,11 @@ def of_job(state: JobState, now: datetime) -> Condition | None:
 
 
 def _consequences(prices: PriceFacts) -> list[str]:
-    told = [f"{_newest_of_stale(prices)}."] if prices.stale else []
+    sentences = [f"{_newest_of_stale(prices)}."] if prices.stale else []
     if prices.unscored:
         since = clock(_waiting_since(prices), prices.now)
-        told.append(f"No anomaly has been looked for in the prices of {some(prices.unscored)} since {since}.")
-    return told
+        sentences.append(f"No anomaly has been looked for in the prices of {some(prices.unscored)} since {since}.")
+    return sentences
 
 
 def of_scores(prices: PriceFacts) -> Condition:

@@ -24,7 +24,7 @@ class PriceFacts:
     """The prices and scores of each symbol at `now` (aware UTC, like all times here).
 
     `newest` is the time of the newest quote of each symbol and `scored` that of the newest scored one, None if
-    there is none. `oldest_fresh` is the last tick but one: a quote from before it is stale. `waiting` tells since
+    there is none. `oldest_fresh` is the last tick but one: a quote from before it is stale. `waiting` says since
     when quotes are stored that are newer than the scored one, `refused` which stale symbols had a quote refused.
     """
 

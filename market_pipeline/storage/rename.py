@@ -21,7 +21,7 @@ from market_pipeline.storage.tables import (
 from market_pipeline.storage.types import to_microseconds
 from market_pipeline.symbols import Coin
 
-# Tables in which a row is told by the coin and these columns.
+# Tables whose key is the coin and these columns.
 _BY_COIN: tuple[tuple[Table, tuple[str, ...]], ...] = (
     (raw_prices, ("timestamp",)),
     (source_gaps, ("gap_start",)),

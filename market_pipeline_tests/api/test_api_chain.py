@@ -95,7 +95,7 @@ LINKS = {
     ),
     "the tick cannot be asked for": (
         Chain.fail_evaluation, "evaluation-failed", "schedule tick_schedule",
-        ("tick_schedule has failed since", "under Automation", "`market-pipeline doctor` tells the error"),
+        ("tick_schedule has failed since", "under Automation", "`market-pipeline doctor` shows the error"),
     ),
     "the repair cannot be asked for": (
         lambda chain: chain.fail_evaluation("repair_sensor"), "evaluation-failed", "sensor repair_sensor",
@@ -103,7 +103,7 @@ LINKS = {
     ),
     "ticks fail": (
         lambda chain: ended(chain.instance, FAILURE), "tick-failed", "job tick",
-        ("The last tick failed", "none has succeeded since", "in the Dagster UI tells why"),
+        ("The last tick failed", "none has succeeded since", "in the Dagster UI shows why"),
     ),
     "a blocking check fails": (
         lambda chain: stopped_by_check(chain.instance), "check-failed", "job tick",
