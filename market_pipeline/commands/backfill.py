@@ -54,7 +54,8 @@ def execute(options: argparse.Namespace) -> int:
         say(note)
     if work.span.first > work.span.last:
         say("None of the days asked for can be filled now.")
-        return 0 if options.dry_run else 1
+        is_beyond_reach = options.last < work.span.first
+        return 1 if is_beyond_reach and not options.dry_run else 0
     missing = work.missing(work.span.first, work.span.last)
     plan = Plan(len(missing), work.repairs(missing), _budget(settings, work.database))
     for line in plan.lines() if plan.repairs else ():
