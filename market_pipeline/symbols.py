@@ -44,6 +44,11 @@ class Coin:
         return self.coin_id.removeprefix(_SIMULATED)
 
     @property
+    def is_simulated(self) -> bool:
+        """Whether its prices come from a simulator."""
+        return self.coin_id.startswith(_SIMULATED)
+
+    @property
     def simulated(self) -> "Coin":
         """The same coin with prices from a simulator."""
         return Coin(self.symbol, _SIMULATED + self.asked_id)

@@ -13,8 +13,10 @@ from market_pipeline.commands.start import command_settings
 from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.coverage import first_days
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.other_coins import stored_ids
 from market_pipeline.storage.overview import latest_quotes
 from market_pipeline.storage.schema import check_schema
+from market_pipeline.symbols import Coin
 
 _FORMATS = (".png", ".svg")
 
@@ -68,7 +70,7 @@ def execute(options: argparse.Namespace) -> int:
     from market_pipeline.charts.stored import stored_anomalies
     from market_pipeline.charts.theme import THEMES
 
-    start, scores = _scores(database, symbol, start, end)
+    start, scores = _scores(database, settings.catalogue.coin(symbol), start, end)
     anomalies = stored_anomalies(database, symbol, settings.catalogue.symbols, start, end)
     canvas = draw_chart(scores, anomalies, symbol, start, end, THEMES[options.theme])
     write_whole(options.out, to_svg(canvas) if options.out.suffix.lower() == ".svg" else to_png(canvas))
@@ -76,12 +78,19 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def _scores(database: Database, symbol: str, start: datetime, end: datetime) -> tuple[datetime, Columns]:
+def _scores(database: Database, coin: Coin, start: datetime, end: datetime) -> tuple[datetime, Columns]:
     """The scores from `start` to `end`, or from when on anything is stored; InputError if there are none."""
     from market_pipeline.charts.stored import stored_scores
 
+    symbol = coin.symbol
     newest = latest_quotes(database, [symbol], utc_now()).get(symbol)
     if newest is None:
+        others = [coin_id for coin_id in stored_ids(database, symbol) if coin_id != coin.coin_id]
+        if others:
+            raise InputError(
+                f"{symbol} has no quotes of {coin.coin_id}, only of {', '.join(others)}; `market-pipeline doctor` "
+                "says how to use them"
+            )
         raise InputError(
             f"{symbol} has no quotes yet; collect some with `market-pipeline run` or "
             "`market-pipeline backfill`"

@@ -34,6 +34,8 @@ def execute(options: argparse.Namespace) -> int:
     old, new = _coins(database, settings, options.old, options.new)
     _require_free(database, old, new)
     prices = price_count(database, old)
+    if not prices and not price_count(database, new):
+        _require_nothing_else(database, old)
     say(f"{counted(prices, 'price')} of {old} {'is' if prices == 1 else 'are'} stored; they become {new}.")
     if prices and not confirmed(options.yes):
         return 0
@@ -85,6 +87,16 @@ def _require_free(database: Database, old: Coin, new: Coin) -> None:
         raise InputError(
             f"{new.symbol} holds prices of {', '.join(others)} already; take another symbol, or give those another "
             f"one first: market-pipeline rename {new.symbol}={others[0]} ANOTHER"
+        )
+
+
+def _require_nothing_else(database: Database, old: Coin) -> None:
+    """InputError if only prices of another coin than `old` are stored of its symbol: one of those is meant."""
+    found = stored_ids(database, old.symbol)
+    if found:
+        raise InputError(
+            f"no prices of {old} are stored; {old.symbol} holds prices of {', '.join(found)}: name the one you mean, "
+            f"e.g. {old.symbol}={found[0]}"
         )
 
 

@@ -37,9 +37,21 @@ class OtherCoin:
         """What to run so that the days have prices of the present coin; empty if they have."""
         if not self.missing:
             return ""
-        return (
+        present, other = Coin(self.symbol, self.present_id), Coin(self.symbol, self.coin_id)
+        if present.is_simulated and not other.is_simulated:
+            return (
+                "COINGECKO_BASE_URL is an address of this machine, whose prices count as simulated; unset it to use "
+                f"those of {self.coin_id}"
+            )
+        fetch = (
             f"fetch the prices of {self.present_id}: make backfill FROM={self.missing[0]} TO={self.missing[-1]} "
-            f"SYMBOLS={self.symbol}; or, if both ids are the same coin, keep what is stored: market-pipeline rename "
+            f"SYMBOLS={self.symbol}"
+        )
+        # A rename would make the simulator's prices pass for CoinGecko's.
+        if other.is_simulated and not present.is_simulated:
+            return f"{fetch}; or, to look at the simulated ones, set COINGECKO_BASE_URL=http://127.0.0.1"
+        return (
+            f"{fetch}; or, if both ids are the same coin, keep what is stored: market-pipeline rename "
             f"{self.symbol}={self.coin_id} {self.symbol}={self.present_id}"
         )
 

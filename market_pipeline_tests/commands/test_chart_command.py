@@ -125,6 +125,12 @@ def test_what_cannot_be_drawn_is_said_before_anything_is_written(folder, capsys,
     assert not [path for path in folder.rglob("*") if not path.name.startswith(("prices.db", "folder.svg"))]
 
 
+def test_prices_of_another_coin_are_named(folder, monkeypatch, capsys):
+    monkeypatch.setenv("COINGECKO_BASE_URL", "http://127.0.0.1")
+    assert chart() == 2
+    assert "SOL has no quotes of simulated:solana, only of solana;" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "", "0001-01-01T00:00+14:00"])
 def test_what_is_no_time_is_refused_with_an_example(folder, capsys, text):
     with pytest.raises(SystemExit) as end:

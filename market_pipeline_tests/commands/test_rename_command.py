@@ -60,6 +60,7 @@ def test_a_renamed_symbol_is_complete_and_green_under_its_new_name(filling, proj
     (("BTC", "BTC"), "is what it is called already"),
     (("OLD", "NEW"), "OLD holds prices of one, two; name the one you mean, e.g. OLD=one"),
     (("NONE", "NEW"), "nothing is stored of NONE"),
+    (("BTC=bitcoin", "NEW"), "name the one you mean, e.g. BTC=simulated:bitcoin"),
     (("B|C", "NEW"), "'B|C' is not a symbol"),
     (("BTC", "NEW=Not An Id"), "is not a CoinGecko id"),
 ])

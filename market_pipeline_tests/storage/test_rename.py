@@ -119,6 +119,11 @@ def test_the_other_coins_of_a_symbol_are_found_by_their_ids(database, make):
     assert (wrong.prices, wrong.first, wrong.last) == (24, make.START.date(), make.START.date())
     assert str(wrong) == "BASE also holds 24 prices of wrong (2024-03-01), which are not used"
     assert wrong.remedy.startswith("fetch the prices of right: make backfill FROM=2024-03-01 TO=2024-03-01 SYM")
+    assert "rename" not in simulated.remedy and simulated.remedy.startswith("fetch the prices of right: make")
+    asked_here = Database(database.url, catalogue.simulated.ids)
+    real = other_coins(asked_here, catalogue.simulated, date(2024, 1, 1), now)[0]
+    asked_here.dispose()
+    assert real.remedy.startswith("COINGECKO_BASE_URL is an address of this machine")
     later = other_coins(corrected, catalogue, date(2024, 3, 2), now)
     assert [(other.missing, other.remedy == "") for other in later] == [((date(2024, 3, 4),), False), ((), True)]
     upsert(corrected, raw_prices, make.prices(*({**row, "coin_id": "right"} for row in day)))
