@@ -74,9 +74,12 @@ def _was_used(home: Path) -> bool:
 
 def _durability(home: Path) -> Finding:
     temporary = Path(tempfile.gettempdir()).resolve()
-    if home.name.startswith(_THROWN_AWAY) or temporary in home.resolve().parents:
+    thrown_away = home.name.startswith(_THROWN_AWAY)
+    if thrown_away or temporary in home.resolve().parents:
         return warn(
             "dagster home", f"{home} is a temporary folder: history and schedules are lost with it",
-            "Set DAGSTER_HOME to a folder that stays, or start with `make run`.", home=str(home),
+            "Set DAGSTER_HOME to a folder that stays, or start with `make run`." if thrown_away
+            else f"Move the project out of {temporary}, or set DAGSTER_HOME to a folder outside of it.",
+            home=str(home),
         )
     return ok("dagster home", f"{home} is durable", home=str(home))

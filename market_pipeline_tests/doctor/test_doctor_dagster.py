@@ -65,6 +65,7 @@ def test_a_temporary_folder_is_a_warning(name, home, set_up, only, monkeypatch, 
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
     finding = only(examine_home, set_up())
     assert finding.status == "warn" and "lost with it" in finding.detail
+    assert ("make run" in finding.remedy) == (name != ".dagster_home"), "a project in there would not be helped"
 
 
 def test_nothing_started_yet_is_a_warning_that_says_how(set_up, only, tmp_path):
