@@ -16,7 +16,7 @@ _REFUSALS = {
     (403, None): "the request is forbidden: this key's plan does not include it, or something between here "
                  "and CoinGecko refuses it; check COINGECKO_PLAN and the proxy.",
     (404, None): "CoinGecko does not know this coin id or path; check the id in MARKET_SYMBOLS (the API id "
-                 "on the coin's page) and COINGECKO_BASE_URL.",
+                 "on the coin's page) and COINGECKO_BASE_URL (CoinGecko's ends in /api/v3).",
     (407, None): "the proxy asks for a user and a password; write them into its address in HTTP_PROXY or "
                  "HTTPS_PROXY.",
     (414, None): "the request is too long for a server on the way; collect fewer coins (MARKET_SYMBOLS).",

@@ -147,7 +147,10 @@ def report(work: Backfill) -> int:
     left = Counter(one.symbol for one in gaps if not one.explained)
     if left:
         lacking = ", ".join(f"{symbol} {counted(days, 'day')}" for symbol, days in left.items())
-        say(f"CoinGecko answered without all prices of {lacking}; rejected_prices and the checks tell more.")
+        say(
+            f"CoinGecko answered without all prices of {lacking}; `market-pipeline doctor` and the asset "
+            "rejected_prices tell more."
+        )
     else:
         say(f"Everything {work} that CoinGecko has is stored.")
     if silent := stretches(gaps):

@@ -90,7 +90,8 @@ def _next_repair(situation: Situation, symbols: Sequence[str]) -> Repair | str:
     if newest and not newest.success and newest.again_at > situation.now:
         return (
             f"{lack}, but run {newest.run_id[:8]} of {COMPLETE_DAYS} ended without success at "
-            f"{newest.ended:%H:%M} UTC; its page tells why. The next try is at {newest.again_at:%H:%M} UTC."
+            f"{newest.ended:%H:%M} UTC; its page tells why. The next try is at {newest.again_at:%H:%M} UTC, "
+            "or as soon as an outage has ended."
         )
     open_repairs = _not_lately(COMPLETE_DAYS, repairs, situation)
     if not open_repairs:
