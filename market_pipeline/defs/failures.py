@@ -7,6 +7,7 @@ import dagster as dg
 
 from market_pipeline.coingecko.errors import CoinGeckoError, SourceDown, TransientError
 from market_pipeline.prices.clock_skew import complaint
+from market_pipeline.words import some
 
 
 def collection_failure(failures: Mapping[str, CoinGeckoError], clock_skew: float | None) -> dg.Failure:
@@ -21,7 +22,7 @@ def collection_failure(failures: Mapping[str, CoinGeckoError], clock_skew: float
     )
     clock = f"{said} " if (said := complaint(clock_skew)) else ""
     return dg.Failure(
-        description=f"{clock}No prices for {', '.join(failed)}: {first.verdict}{_not_asked(unasked)} {what_next}",
+        description=f"{clock}No prices for {some(failed, 20)}: {first.verdict}{_not_asked(unasked)} {what_next}",
         metadata={
             "symbols": ", ".join(failures),
             "endpoint": first.endpoint,
@@ -37,4 +38,4 @@ def collection_failure(failures: Mapping[str, CoinGeckoError], clock_skew: float
 
 
 def _not_asked(symbols: Sequence[str]) -> str:
-    return f" After that nothing was asked for {', '.join(symbols)}." if symbols else ""
+    return f" After that nothing was asked for {some(symbols, 20)}." if symbols else ""
