@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.figures import Figure
 from benchmarks.measure import call_cpu, in_turn, process_cpu
-from benchmarks.world import World, a_world, use
+from benchmarks.world import COINS, World, a_world, use
 from market_pipeline.clock import utc_now
 from market_pipeline.defs.automations import TICK
 from market_pipeline.defs.partitions import range_tags
@@ -92,7 +92,7 @@ def _prices(symbol: str, times: np.ndarray, steps: np.ndarray) -> Columns:
     return Columns(
         {
             "symbol": np.full(len(times), symbol, dtype=object),
-            "coin_id": np.full(len(times), KNOWN_COINS[symbol], dtype=object),
+            "coin_id": np.full(len(times), COINS[symbol], dtype=object),
             "timestamp": times,
             "price": 100.0 + np.sin(steps / 50.0),
             "source": np.full(len(times), "simple_price", dtype=object),

@@ -14,7 +14,10 @@ from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import migrate
-from market_pipeline.symbols import KNOWN_COINS
+from market_pipeline.symbols import KNOWN_COINS, parse_catalogue
+
+# Under which ids the prices of the simulator are stored, and read.
+COINS = parse_catalogue(",".join(KNOWN_COINS)).simulated.ids
 
 # Quiet: what goes to the terminal is not what is measured.
 _INSTANCE = (
@@ -48,7 +51,7 @@ class World:
 
     def sqlite(self, name: str) -> Database:
         """A migrated SQLite file."""
-        database = Database(make_url(f"sqlite:///{self.folder / name}"))
+        database = Database(make_url(f"sqlite:///{self.folder / name}"), COINS)
         migrate(database)
         return database
 

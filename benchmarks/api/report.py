@@ -11,7 +11,7 @@ from benchmarks.api.load import Told, load
 from benchmarks.api.rows import store_prices
 from benchmarks.figures import Figure
 from benchmarks.measure import in_turn
-from benchmarks.world import World, a_world, postgresql
+from benchmarks.world import COINS, World, a_world, postgresql
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import migrate
 
@@ -27,7 +27,7 @@ def figures() -> Iterator[Figure]:
     """All of it on SQLite and on PostgreSQL."""
     with tempfile.TemporaryDirectory() as folder, a_world() as world, postgresql() as server:
         for url in (make_url(f"sqlite:///{Path(folder) / 'prices.db'}"), server):
-            database = Database(url)
+            database = Database(url, COINS)
             migrate(database)
             store_prices(database, ROWS)
             for symbol in ("ETH", "SOL", "ADA", "DOT"):

@@ -5,6 +5,8 @@ import pytest
 
 from benchmarks.api import crowd
 from benchmarks.api.rows import store_prices
+from benchmarks.world import COINS
+from market_pipeline.storage.engine import Database
 
 SECONDS = 15.0
 SYMBOLS = ("BTC", "ETH", "SOL", "ADA", "DOT")
@@ -12,9 +14,11 @@ SYMBOLS = ("BTC", "ETH", "SOL", "ADA", "DOT")
 
 @pytest.mark.slow
 def test_a_crowd_gets_its_answers_and_the_budget_is_kept(database):
+    simulated = Database(database.url, COINS)
     for symbol in SYMBOLS:
-        store_prices(database, 1_000, symbol)
-    found = crowd.crowd(database, SECONDS)
+        store_prices(simulated, 1_000, symbol)
+    found = crowd.crowd(simulated, SECONDS)
+    simulated.dispose()
     assert found.errors == {}
     assert found.read.outcomes["200"] > crowd.READERS
     assert found.collected.outcomes["200"] > 0

@@ -91,7 +91,12 @@ def test_connecting_has_the_same_deadline(budget: SharedBudget) -> None:
 
 
 @pytest.mark.parametrize("connects", [True, False])
-def test_ctrl_c_ends_an_endless_request(play: Callable[..., Any], budget: SharedBudget, connects: bool) -> None:
+def test_ctrl_c_ends_an_endless_request(
+    play: Callable[..., Any], budget: SharedBudget, connects: bool, request: pytest.FixtureRequest
+) -> None:
+    # A process that was started in the background of a shell ignores Ctrl-C.
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, former))
     parts = [b"HTTP/1.1 200 O", *[b"K"] * 500]
     with play(parts, pause=0.01) if connects else full_listener() as url:
         timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))

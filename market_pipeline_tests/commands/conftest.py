@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from market_pipeline_tests.logging_state import restored
+
 PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def own_logging():
+    """A command configures the logging of its process, which here is that of other tests too."""
+    with restored():
+        yield
 
 
 @pytest.fixture

@@ -23,6 +23,6 @@ def test_a_day_fetched_again_with_another_price_counts_and_keeps_the_change(worl
     assert world.complete(yesterday, yesterday, ["BTC", "ETH"]).success
     assert world.latest_metadata("raw_prices", yesterday, "BTC")["prices_changed"] == 1
     assert world.latest_metadata("raw_prices", yesterday, "ETH")["prices_changed"] == 0
-    by_hand, mended = revisions(database, [whole])
+    by_hand, mended = revisions(world.database, [whole])
     assert (by_hand.price_after, mended.price_before) == (1.0, 1.0)
     assert mended.price_after == by_hand.price_before
