@@ -33,10 +33,13 @@ def simulator():
 
 @pytest.fixture(scope="session")
 def created_home(tmp_path_factory):
-    """A Dagster instance; telemetry off."""
+    """A Dagster instance; telemetry off, and no processes that capture what a run prints."""
     home = tmp_path_factory.mktemp("created") / "dagster_home"
     home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (home / "dagster.yaml").write_text(
+        "telemetry: {enabled: false}\n"
+        "compute_logs: {module: dagster._core.storage.noop_compute_log_manager, class: NoOpComputeLogManager}\n"
+    )
     create_instance(home)
     return home
 

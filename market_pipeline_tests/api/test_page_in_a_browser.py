@@ -220,7 +220,7 @@ def test_scores_that_stop_are_said_though_prices_are_fresh(opened, database, ins
     banner.wait_for(timeout=20_000)
     assert "bad" in banner.get_attribute("class") and "Delete it." in banner.inner_text()
     state = page.locator("#state").inner_text()
-    assert all(words in state for words in ("failing", "fresh", "2 of 2 behind", "1 h old")), state
+    assert all(words in state for words in ("failing", "fresh", "2 of 2 behind", "price 1 h")), state
     told(page, "None among the prices that came.")
 
 
