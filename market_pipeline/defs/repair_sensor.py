@@ -4,6 +4,7 @@ It looks at what the stored prices lack and starts one run at a time, the newest
 has anomalies computed again that depend on what came. What it decides is in `repair_decision`.
 """
 
+import hashlib
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,9 @@ def _look(
     last = last_settled_day(now)
     first = max(settings.history_start, last - timedelta(days=REPAIRED_DAYS - 1))
     past = _ended_runs(context.instance, owner, (COMPLETE_DAYS, SCORE_DAYS), now)
-    state = f"{first} {last} {DETECTOR_VERSION} {past[0].run_id if past else ''}"
+    # The days of a coin whose id was corrected are missing at once.
+    coins = hashlib.sha256(repr(settings.catalogue.ids).encode()).hexdigest()[:12]
+    state = f"{first} {last} {DETECTOR_VERSION} {coins} {past[0].run_id if past else ''}"
     if _seen(context.cursor, state, now):
         return dg.SkipReason(
             f"There was nothing to do from {first} to {last}; no run has ended since, it is looked at again within "

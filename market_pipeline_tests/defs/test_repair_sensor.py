@@ -108,6 +108,16 @@ def test_after_its_run_nothing_is_left_and_within_the_hour_it_looks_again(sensed
     assert asked(an_hour_later) == range_tags(settled, settled, ["ETH"])
 
 
+def test_a_corrected_coin_id_is_looked_at_at_once(sensed, world_of):
+    repair_all(sensed)
+    cursor = evaluate(sensed).cursor
+    start = sensed.settings.history_start
+    corrected = world_of(
+        sensed.database, HISTORY_START=start.isoformat(), MARKET_SYMBOLS="BTC,ETH=ethereum-classic,ADA"
+    )
+    assert asked(evaluate(corrected, cursor)) == range_tags(start, last_settled_day(utc_now()), ["ETH"])
+
+
 @pytest.mark.slow
 def test_a_hole_is_filled_newest_days_first_and_the_week_after_it_is_scored_again(sensed):
     repair_all(sensed)
