@@ -11,19 +11,18 @@ from sqlalchemy import func, select
 
 from benchmarks.figures import Figure
 from benchmarks.world import World, a_world, use
-from market_pipeline.budget.account import Account
-from market_pipeline.budget.limits import Limits
+from market_pipeline.budget.rules import Account, Limits
 from market_pipeline.budget.shared import SharedBudget
-from market_pipeline.clock import utc_now
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.commands.main import main
-from market_pipeline.prices.collect import collect
+from market_pipeline.core.clock import utc_now
+from market_pipeline.core.symbols import KNOWN_COINS, parse_catalogue
+from market_pipeline.prices.collecting import collect
 from market_pipeline.prices.gaps import last_settled_day
+from market_pipeline.prices.history import LONGEST_WINDOW_DAYS
 from market_pipeline.prices.repairs import plan_repairs
-from market_pipeline.prices.windows import LONGEST_WINDOW_DAYS
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.tables import raw_prices
-from market_pipeline.symbols import KNOWN_COINS, parse_catalogue
+from market_pipeline.storage.schema.tables import raw_prices
 
 _YEAR = 365
 # Enough partitions that their events, not the start of the run, take the time.

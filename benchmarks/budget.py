@@ -16,11 +16,10 @@ from sqlalchemy.engine import make_url
 
 from benchmarks.figures import Figure
 from benchmarks.world import postgresql
-from market_pipeline.budget.account import Account
-from market_pipeline.budget.limits import Limits
+from market_pipeline.budget.rules import Account, Limits
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema import migrate
+from market_pipeline.storage.schema.migrate import migrate
 
 PROCESSES = 8
 # As many grants are in the window of a budget of 100 requests a minute, which is the default's most.

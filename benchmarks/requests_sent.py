@@ -5,13 +5,12 @@ from datetime import timedelta
 
 from benchmarks.figures import Figure
 from benchmarks.world import a_world
-from market_pipeline.budget.account import Account
-from market_pipeline.budget.limits import Limits
+from market_pipeline.budget.rules import Account, Limits
 from market_pipeline.budget.shared import SharedBudget
-from market_pipeline.clock import utc_now
 from market_pipeline.coingecko.client import CoinGeckoClient
-from market_pipeline.prices.collect import collect
-from market_pipeline.symbols import parse_catalogue
+from market_pipeline.core.clock import utc_now
+from market_pipeline.core.symbols import parse_catalogue
+from market_pipeline.prices.collecting import collect
 
 
 def figures() -> Iterator[Figure]:

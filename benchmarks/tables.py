@@ -18,17 +18,17 @@ from benchmarks import table_rivals
 from benchmarks.figures import Figure
 from benchmarks.measure import call_cpu, call_wall, in_turn
 from benchmarks.world import postgresql
+from market_pipeline.core.columns import Columns
+from market_pipeline.core.slices import Slice
+from market_pipeline.core.symbols import KNOWN_COINS
 from market_pipeline.defs.io_manager import DatabaseIOManager
 from market_pipeline.defs.partitions import partition_key, price_partitions
 from market_pipeline.defs.resources import current_database
-from market_pipeline.slices import Slice
-from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.read import read_columns
-from market_pipeline.storage.schema import migrate
-from market_pipeline.storage.tables import raw_prices
-from market_pipeline.storage.write import upsert
-from market_pipeline.symbols import KNOWN_COINS
+from market_pipeline.storage.rows.read import read_columns
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.migrate import migrate
+from market_pipeline.storage.schema.tables import raw_prices
 
 SYMBOLS = ("ADA", "BTC", "DOT", "ETH", "SOL")
 FIRST = date(2024, 1, 1)

@@ -11,15 +11,15 @@ import numpy as np
 from benchmarks.figures import Figure
 from benchmarks.measure import call_cpu, in_turn, process_cpu
 from benchmarks.world import COINS, World, a_world, use
-from market_pipeline.clock import utc_now
-from market_pipeline.defs.automations import TICK
+from market_pipeline.core.clock import utc_now
+from market_pipeline.core.columns import Columns
+from market_pipeline.core.symbols import KNOWN_COINS
+from market_pipeline.dagster_instance.names import TICK
 from market_pipeline.defs.partitions import range_tags
 from market_pipeline.settings import load_settings
-from market_pipeline.storage import tables
-from market_pipeline.storage.columns import Columns
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.write import upsert
-from market_pipeline.symbols import KNOWN_COINS
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema import tables
 
 SYMBOLS = tuple(KNOWN_COINS)
 FEW, MANY = 10_000, 10_000_000
@@ -51,7 +51,7 @@ def _stored_rows(world: World, few: Database) -> Iterator[Figure]:
     many = world.sqlite("many.db")
     fill(many, MANY)
     use(world.environment(few))
-    from market_pipeline.definitions import build_defs
+    from market_pipeline.build import build_defs
 
     job = build_defs(load_settings(None)).resolve_job_def(TICK)
     with dg.DagsterInstance.get() as instance:

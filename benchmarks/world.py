@@ -9,12 +9,12 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
 
+from market_pipeline.core.symbols import KNOWN_COINS, parse_catalogue
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema import migrate
-from market_pipeline.symbols import KNOWN_COINS, parse_catalogue
+from market_pipeline.storage.schema.migrate import migrate
 
 # Under which ids the prices of the simulator are stored, and read.
 COINS = parse_catalogue(",".join(KNOWN_COINS)).simulated.ids

@@ -10,11 +10,16 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 
-from market_pipeline.loopback import is_loopback
-from market_pipeline.setting_rules import (
-    check_cron, check_history_start, check_symbols, check_token, check_url, normalise_database_url,
+from market_pipeline.core.loopback import is_loopback
+from market_pipeline.core.symbols import Catalogue, parse_catalogue
+from market_pipeline.settings_validators import (
+    check_cron,
+    check_history_start,
+    check_symbols,
+    check_token,
+    check_url,
+    normalise_database_url,
 )
-from market_pipeline.symbols import Catalogue, parse_catalogue
 
 Plan = Literal["keyless", "demo", "pro"]
 

@@ -5,13 +5,12 @@ import itertools
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
-from market_pipeline.budget.account import Account
-from market_pipeline.budget.limits import Limits
+from market_pipeline.budget.rules import Account, Limits
 from market_pipeline.budget.shared import SharedBudget
-from market_pipeline.coingecko.budget import Grant
 from market_pipeline.coingecko.errors import BudgetExhausted
+from market_pipeline.coingecko.request_budget import Grant
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.types import to_microseconds
+from market_pipeline.storage.schema.types import to_microseconds
 
 _NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 _START = to_microseconds(_NOON)

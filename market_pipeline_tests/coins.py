@@ -1,6 +1,6 @@
 """The coin of a row that a test stores without thinking of coins."""
 
-from market_pipeline.symbols import KNOWN_COINS, UNKNOWN_COIN
+from market_pipeline.core.symbols import KNOWN_COINS, UNKNOWN_COIN
 
 
 def coin_id(symbol):

@@ -7,9 +7,9 @@ import tempfile
 import pytest
 from sqlalchemy.engine import make_url
 
-from market_pipeline.storage.bookkeeping import request_budgets, request_ledger
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema import migrate
+from market_pipeline.storage.schema.migrate import migrate
+from market_pipeline.storage.schema.operations_tables import request_budgets, request_ledger
 from market_pipeline_tests.postgres import Databases, administering
 
 

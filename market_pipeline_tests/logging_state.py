@@ -6,7 +6,7 @@ import threading
 import warnings
 from contextlib import contextmanager
 
-from market_pipeline.logs import secrets
+from market_pipeline.logs import redaction
 
 _NAMES = ("", "market_pipeline", "uvicorn", "dagster", "py.warnings")
 
@@ -18,7 +18,7 @@ def restored():
     before = [(list(logger.handlers), logger.level) for logger in loggers]
     formatters = [(handler, handler.formatter, handler.level) for handlers, _ in before for handler in handlers]
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook, warnings.showwarning
-    masker = secrets._masker
+    masker = redaction._masker
     try:
         yield
     finally:
@@ -30,4 +30,4 @@ def restored():
             handler.setLevel(level)
         logging.captureWarnings(False)
         sys.excepthook, threading.excepthook, sys.unraisablehook, warnings.showwarning = hooks
-        secrets._masker = masker
+        redaction._masker = masker

@@ -8,7 +8,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema import VERSION_TABLE, migrate
+from market_pipeline.storage.schema.migrate import VERSION_TABLE, migrate
 
 # What a test may have changed but for rows: then its database is not used again.
 _STRUCTURE = """

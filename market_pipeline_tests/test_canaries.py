@@ -14,22 +14,22 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from market_pipeline.clock import utc_now
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError
+from market_pipeline.coingecko.retries import TIME_LIMITS, TimeLimits
+from market_pipeline.core.clock import utc_now
+from market_pipeline.pipeline.coin_ids import known_identities
 from market_pipeline.prices.quotes import Quote, Source
 from market_pipeline.settings import SettingsError, load_settings
-from market_pipeline.coingecko.retries import TIME_LIMITS, TimeLimits
 from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
+from market_pipeline.storage.db_errors import DatabaseUnavailable, StorageError, WriteFailed
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.errors import DatabaseUnavailable, StorageError, WriteFailed
-from market_pipeline.storage.identities import known_identities
-from market_pipeline.storage.records import columns_of
-from market_pipeline.storage.schema import check_schema, migrate
-from market_pipeline.storage.tables import raw_prices
-from market_pipeline.storage.write import upsert
+from market_pipeline.storage.rows.records import columns_of
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.migrate import check_schema, migrate
+from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline_tests.budgets import generous_budget
 from market_pipeline_tests.canaries import KEY, PASSWORD, PASSWORD_IN_URL, heard, heard_in_files, words_of
 

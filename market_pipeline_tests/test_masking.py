@@ -11,8 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy.engine import URL
 
-from market_pipeline.masking import Masker, secrets_of
-from market_pipeline.secret_forms import HIDDEN
+from market_pipeline.logs.redaction import HIDDEN, Masker, secrets_of
 from market_pipeline.settings import load_settings
 from market_pipeline_tests.canaries import KEY, PASSWORD, PASSWORD_IN_URL, heard
 

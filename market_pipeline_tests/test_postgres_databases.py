@@ -3,10 +3,10 @@
 import pytest
 from sqlalchemy import func, select, text
 
-from market_pipeline.clock import utc_now
+from market_pipeline.core.clock import utc_now
+from market_pipeline.storage.db_errors import DatabaseUnavailable
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.errors import DatabaseUnavailable
-from market_pipeline.storage.tables import raw_prices
+from market_pipeline.storage.schema.tables import raw_prices
 
 
 def write(database):

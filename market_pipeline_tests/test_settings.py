@@ -9,8 +9,8 @@ import pytest
 from cronsim import CronSim
 from dagster._utils.schedules import is_valid_cron_schedule, schedule_execution_time_iterator
 
-from market_pipeline.setting_rules import check_cron
 from market_pipeline.settings import Settings, SettingsError, load_settings
+from market_pipeline.settings_validators import check_cron
 
 NAMES = [name.upper() for name in Settings.model_fields]
 

@@ -5,7 +5,7 @@ from datetime import date, datetime, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market_pipeline.slices import Slice, merge_days
+from market_pipeline.core.slices import Slice, merge_days
 
 DAYS = st.dates(min_value=date(2026, 1, 1), max_value=date(2026, 1, 20))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from market_pipeline.symbols import Coin, as_setting, parse_catalogue, parse_stored
+from market_pipeline.core.symbols import Coin, as_setting, parse_catalogue, parse_stored
 
 
 def test_the_default_symbols_are_known_by_name():

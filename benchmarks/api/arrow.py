@@ -10,10 +10,10 @@ from benchmarks.api.client import Connection
 from benchmarks.figures import Figure
 from benchmarks.measure import call_wall, in_turn
 from benchmarks.world import World
-from market_pipeline.api.accept import ARROW
-from market_pipeline.clock import utc_now
+from market_pipeline.api.http.negotiation import ARROW
+from market_pipeline.core.clock import utc_now
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.newest import Asked, newest_table
+from market_pipeline.storage.queries.price_pages import Asked, newest_table
 
 _ROUNDS = 5
 

@@ -13,7 +13,7 @@ from benchmarks.figures import Figure
 from benchmarks.measure import in_turn
 from benchmarks.world import COINS, World, a_world, postgresql
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema import migrate
+from market_pipeline.storage.schema.migrate import migrate
 
 ROWS = 1_000_000
 ROUNDS = 3

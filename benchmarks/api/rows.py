@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.tables import raw_prices
-from market_pipeline.storage.write import upsert
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.tables import raw_prices
 
 _LAST = np.datetime64("2026-11-01T00:00:00", "us")
 

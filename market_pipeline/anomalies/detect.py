@@ -36,8 +36,8 @@ from market_pipeline.anomalies.rules.score_table import ScoreTable, group
 from market_pipeline.anomalies.rules.stale_feeds import find_stale_feeds
 from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.anomalies.series import to_datetime64
-from market_pipeline.clock import DAY, start_of_day
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.clock import DAY, start_of_day
+from market_pipeline.core.columns import Columns
 
 Calibrations = Callable[[date], Calibration | None]
 

@@ -17,10 +17,11 @@ from market_pipeline.anomalies.anomaly import Anomaly
 from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.detection_settings import DetectionSettings
 from market_pipeline.anomalies.parameters import PARAMETERS
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 _NEEDED = ("symbol", "timestamp", "price")
 

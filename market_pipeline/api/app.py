@@ -10,22 +10,21 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 from market_pipeline import __version__
-from market_pipeline.api import anomalies, budget, collect, health, metrics, page, prices, symbols
-from market_pipeline.api.dagster_home import DagsterHome
-from market_pipeline.api.errors import handle_errors
-from market_pipeline.api.gate import Gate
+from market_pipeline.api.collect_limits import Gate
+from market_pipeline.api.dagster_reports import DagsterHome
+from market_pipeline.api.endpoints import anomalies, budget, collect, health, metrics, page, prices, symbols
 from market_pipeline.api.guards.around import guard
 from market_pipeline.api.guards.response_headers import ResponseHeaders
-from market_pipeline.api.head import HeadAsGet
-from market_pipeline.api.large import ArrowReads
-from market_pipeline.api.openapi import describe
+from market_pipeline.api.http.errors import handle_errors
+from market_pipeline.api.http.head import HeadAsGet
+from market_pipeline.api.http.openapi import describe
+from market_pipeline.api.http.tracing import Tracing
+from market_pipeline.api.large_responses import ArrowReads
 from market_pipeline.api.service import Service
-from market_pipeline.api.state_threads import STATE_THREADS
-from market_pipeline.api.tracing import Tracing
+from market_pipeline.api.threads import STATE_THREADS
 from market_pipeline.logs import configure_logging
 from market_pipeline.settings import load_settings
-from market_pipeline.storage.engine import Database
-from market_pipeline.storage.pool import POOL
+from market_pipeline.storage.engine import POOL, Database
 
 # As many as there are connections for: others would only wait for one, and give up after half a minute.
 _READING_THREADS = POOL["pool_size"] - STATE_THREADS

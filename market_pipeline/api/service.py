@@ -6,16 +6,16 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from market_pipeline.api.dagster_home import DagsterHome, DagsterUnavailable
-from market_pipeline.api.problems import ApiProblem
-from market_pipeline.clock import Clock, utc_now
+from market_pipeline.api.dagster_reports import DagsterHome, DagsterUnavailable
+from market_pipeline.api.http.problems import ApiProblem
+from market_pipeline.core.clock import Clock, utc_now
+from market_pipeline.core.symbols import Catalogue
 from market_pipeline.logs import get_logger
+from market_pipeline.pipeline.facts import State, price_facts
 from market_pipeline.prices.freshness import next_tick
 from market_pipeline.settings import Settings
-from market_pipeline.state.facts import State, price_facts
-from market_pipeline.storage import tables
 from market_pipeline.storage.engine import Database
-from market_pipeline.symbols import Catalogue
+from market_pipeline.storage.schema import tables
 
 logger = get_logger(__name__)
 

@@ -1,13 +1,16 @@
 """The credits of a month: what is left of them, and for whom. Pure functions."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 
-from market_pipeline.budget.clock import next_month
-from market_pipeline.budget.limits import Limits
-from market_pipeline.budget.rules import State
-from market_pipeline.clock import start_of_day
-from market_pipeline.coingecko.budget import NO_ANSWER
+from cronsim import CronSim
+
+from market_pipeline.budget.rules import Limits, State
+from market_pipeline.coingecko.request_budget import NO_ANSWER
+from market_pipeline.core.clock import DAY, start_of_day
+from market_pipeline.storage.database_clock import next_month
 
 # Everything else (current prices, the key, ping) is what live collection needs.
 _HISTORY = "/coins/"
@@ -49,3 +52,34 @@ def shortage(state: State, limits: Limits, reserved: int) -> Shortage | None:
         return None
     renews_at = start_of_day(next_month(state.month))
     return Shortage(state.credits_used, limits.monthly_credits, left, reserved, renews_at)
+
+
+def ticks_left(cron: str, now: datetime) -> int:
+    """How many times `cron` (five fields, UTC) comes after `now` (aware, UTC) in the month of `now`."""
+    today = _ticks_of(cron, now.date())
+    return len(today) - bisect_right(today, now) + _ticks_of_later_days(cron, now.date())
+
+
+@lru_cache(maxsize=4)
+def _ticks_of_later_days(cron: str, day: date) -> int:
+    """Ticks in the rest of the month after `day`. In UTC all days that have any have the same number."""
+    end = next_month(day)
+    chosen: list[date] = []
+    following = day + DAY
+    while following < end:
+        # The tick at midnight is the first of its day.
+        coming = next(CronSim(cron, start_of_day(following) - timedelta(seconds=1))).date()
+        if coming < end:
+            chosen.append(coming)
+        following = coming + DAY
+    return len(chosen) * len(_ticks_of(cron, chosen[0])) if chosen else 0
+
+
+@lru_cache(maxsize=4)
+def _ticks_of(cron: str, day: date) -> tuple[datetime, ...]:
+    found = []
+    for moment in CronSim(cron, start_of_day(day) - timedelta(seconds=1)):
+        if moment.date() != day:
+            break
+        found.append(moment)
+    return tuple(found)

@@ -5,10 +5,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, select, text, update
 
-from market_pipeline.budget.limits import PlanTold
-from market_pipeline.budget.rules import State, Ticket
-from market_pipeline.storage.bookkeeping import request_budgets
-from market_pipeline.storage.types import from_microseconds, to_microseconds
+from market_pipeline.budget.rules import PlanTold, State, Ticket
+from market_pipeline.storage.schema.operations_tables import request_budgets
+from market_pipeline.storage.schema.types import from_microseconds, to_microseconds
 
 _COLUMNS = request_budgets.c
 

@@ -11,18 +11,15 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from market_pipeline.budget import credits, ledger, records, rules, wording
-from market_pipeline.budget.account import Account
-from market_pipeline.budget.clock import DatabaseClock, database_clock, month_of
-from market_pipeline.budget.limits import Limits
-from market_pipeline.budget.rules import LOOK, SECOND, State
-from market_pipeline.coingecko.budget import Grant
+from market_pipeline.budget.rules import LOOK, SECOND, Account, Limits, State
 from market_pipeline.coingecko.errors import BudgetExhausted
+from market_pipeline.coingecko.request_budget import Grant
 from market_pipeline.logs import get_logger
-from market_pipeline.storage.bookkeeping import request_budgets
-from market_pipeline.storage.engine import Database
-from market_pipeline.storage.errors import StorageError
-from market_pipeline.storage.refusals import explained
-from market_pipeline.storage.types import from_microseconds, to_microseconds
+from market_pipeline.storage.database_clock import DatabaseClock, database_clock, month_of
+from market_pipeline.storage.db_errors import StorageError
+from market_pipeline.storage.engine import Database, explained
+from market_pipeline.storage.schema.operations_tables import request_budgets
+from market_pipeline.storage.schema.types import from_microseconds, to_microseconds
 
 logger = get_logger(__name__)
 

@@ -4,12 +4,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from market_pipeline.budget import ledger, records, rules
-from market_pipeline.budget.account import Account
-from market_pipeline.budget.clock import DatabaseClock, database_clock, month_of, next_month
-from market_pipeline.budget.limits import Limits
-from market_pipeline.clock import start_of_day
+from market_pipeline.budget.rules import Account, Limits
+from market_pipeline.core.clock import start_of_day
+from market_pipeline.storage.database_clock import DatabaseClock, database_clock, month_of, next_month
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.types import from_microseconds
+from market_pipeline.storage.schema.types import from_microseconds
 
 
 @dataclass(frozen=True)

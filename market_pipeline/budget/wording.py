@@ -1,10 +1,8 @@
 """What the budget says when somebody has to wait or goes away empty-handed."""
 
-from market_pipeline.budget.account import Account
 from market_pipeline.budget.credits import Shortage
-from market_pipeline.budget.limits import Limits
-from market_pipeline.budget.rules import SECOND, State, ahead
-from market_pipeline.storage.types import from_microseconds
+from market_pipeline.budget.rules import SECOND, Account, Limits, State, ahead
+from market_pipeline.storage.schema.types import from_microseconds
 
 
 def why_wait(state: State, account: Account, limits: Limits, now: int, name: str, live: bool) -> str:

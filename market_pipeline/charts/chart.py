@@ -9,17 +9,16 @@ import numpy as np
 
 from market_pipeline.anomalies.series import to_datetime64
 from market_pipeline.anomalies.words.wording import format_interval
-from market_pipeline.charts.backdrop import draw_backdrop, names_height, shades_of
+from market_pipeline.charts.axes import draw_backdrop, names_height, shades_of, style_price_axis
 from market_pipeline.charts.canvas import WIDTH, Box, Canvas, points
-from market_pipeline.charts.flagged import market_events
 from market_pipeline.charts.headline import Headline, headline_of
-from market_pipeline.charts.key import KEY_LINE, MARGIN, draw_key, has_marks
 from market_pipeline.charts.labels import draw_labels
+from market_pipeline.charts.legend import KEY_LINE, MARGIN, draw_key, has_marks
+from market_pipeline.charts.marks import market_events
 from market_pipeline.charts.panel import draw_panel, draw_silences
-from market_pipeline.charts.price_axis import style_price_axis
 from market_pipeline.charts.theme import Theme
 from market_pipeline.charts.track import Track, hours_of, track_of
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 
 _HEADER = 74
 _PRICE = 400

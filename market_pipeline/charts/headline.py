@@ -9,9 +9,9 @@ import numpy as np
 
 from market_pipeline.anomalies.anomaly import Kind
 from market_pipeline.anomalies.words.wording import format_price
-from market_pipeline.charts.flagged import MarketEvent, is_alarm
+from market_pipeline.charts.marks import MarketEvent, is_alarm
 from market_pipeline.charts.track import Track
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 
 
 @dataclass(frozen=True)

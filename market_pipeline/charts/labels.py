@@ -15,10 +15,11 @@ from market_pipeline.charts.headline import signed_percent
 from market_pipeline.charts.marks import Spot
 from market_pipeline.charts.panel import Panel
 from market_pipeline.charts.track import Floats, Track
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 
 if TYPE_CHECKING:
     from matplotlib.text import Text
+
 
 _MOST = 6
 _LETTERS = 13

@@ -13,15 +13,15 @@ import numpy as np
 
 from market_pipeline.anomalies.series import to_datetime64
 from market_pipeline.anomalies.words.wording import format_interval
-from market_pipeline.charts.backdrop import draw_backdrop, names_height, shades_of
+from market_pipeline.charts.axes import draw_backdrop, names_height, shades_of
 from market_pipeline.charts.canvas import WIDTH, Box, Canvas, to_png
-from market_pipeline.charts.flagged import SEVERITIES, is_alarm, market_events
 from market_pipeline.charts.headline import Headline, headline_of
-from market_pipeline.charts.key import KEY_LINE, MARGIN, draw_key, has_marks
+from market_pipeline.charts.legend import KEY_LINE, MARGIN, draw_key, has_marks
+from market_pipeline.charts.marks import SEVERITIES, is_alarm, market_events
 from market_pipeline.charts.panel import draw_panel
 from market_pipeline.charts.theme import LIGHT, Theme
 from market_pipeline.charts.track import hours_of, track_of
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 
 MOST_PANELS = 8
 _NUMBERS = 222

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from market_pipeline.anomalies.anomaly import Kind
-from market_pipeline.charts.canvas import Box, Canvas, points
-from market_pipeline.charts.flagged import marks_and_dots
-from market_pipeline.charts.marks import SIZES, Spot, dot_looks, looks, spread
-from market_pipeline.charts.palette import EVENT_TINT
-from market_pipeline.charts.price_axis import style_price_axis
+from market_pipeline.charts.axes import style_price_axis
+from market_pipeline.charts.canvas import EVENT_TINT, Box, Canvas, points
+from market_pipeline.charts.marks import SIZES, Spot, dot_looks, looks, marks_and_dots, spread
 from market_pipeline.charts.track import Track, hours_of
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from market_pipeline.charts.theme import Theme
+
 
 _MARGIN = 0.1
 # So much of the band's edges is sure to be in the picture: after an outage it may be wider than the day.

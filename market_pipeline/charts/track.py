@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market_pipeline.anomalies.series import to_datetime64
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 
 Floats = NDArray[np.float64]
 

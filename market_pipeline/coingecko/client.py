@@ -9,21 +9,55 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from market_pipeline.clock import Clock, utc_now
-from market_pipeline.coingecko.budget import RequestBudget
+from market_pipeline import __version__
 from market_pipeline.coingecko.errors import BadAnswer
-from market_pipeline.coingecko.headers import request_headers
-from market_pipeline.coingecko.key import KeyInfo, key_info
 from market_pipeline.coingecko.models import (
-    ListedCoin, PriceAnswer, RawPoint, chart_points, listed_coins, payload_text, price_points,
+    KeyInfo,
+    ListedCoin,
+    PriceAnswer,
+    RawPoint,
+    chart_points,
+    key_info,
+    listed_coins,
+    payload_text,
+    price_points,
 )
 from market_pipeline.coingecko.portions import Portions, RequestLength
+from market_pipeline.coingecko.request_budget import RequestBudget
 from market_pipeline.coingecko.retries import LONGEST_WAIT_SECONDS, RETRIES, TIME_LIMITS, TimeLimits
 from market_pipeline.coingecko.transport import Transport
+from market_pipeline.core.clock import Clock, utc_now
 from market_pipeline.logs import get_logger
 
 if TYPE_CHECKING:
     from market_pipeline.settings import Plan
+
+
+# CoinGecko refuses requests whose User-Agent does not describe the program.
+USER_AGENT = (
+    f"market-pipeline/{__version__} (+scheduled price collection; contact: the operator of this address)"
+)
+
+_KEY_HEADERS = {"demo": "x-cg-demo-api-key", "pro": "x-cg-pro-api-key"}
+
+
+def request_headers(plan: Plan, api_key: str | None) -> dict[str, str]:
+    """The headers of a request on `plan`; ValueError, never with the key in it, if they do not belong
+    together."""
+    return {"User-Agent": USER_AGENT, "Accept": "application/json", **_key_header(plan, api_key)}
+
+
+def _key_header(plan: Plan, api_key: str | None) -> dict[str, str]:
+    if plan == "keyless":
+        if api_key:
+            raise ValueError("the keyless plan sends no API key; set the plan to demo or pro")
+        return {}
+    if not api_key:
+        raise ValueError(f"the {plan} plan needs an API key")
+    if not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
+        raise ValueError("the API key holds a space or a character that cannot travel in a header")
+    return {_KEY_HEADERS[plan]: api_key}
+
 
 logger = get_logger(__name__)
 

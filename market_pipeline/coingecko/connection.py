@@ -13,10 +13,8 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from market_pipeline.coingecko.errors import (
-    BODY_LIMIT, CoinGeckoError, ConnectionFailed, Unreachable, Unsendable,
-)
-from market_pipeline.coingecko.hiding import hide
+from market_pipeline.coingecko.errors import BODY_LIMIT, CoinGeckoError, ConnectionFailed, Unreachable, Unsendable
+from market_pipeline.coingecko.untrusted_text import hide
 
 # Where the HTTP library looks for a file of certificate authorities, in its order.
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
 from typing import TYPE_CHECKING
 
-from market_pipeline.symbols import KNOWN_COINS, Coin, as_setting
+from market_pipeline.core.symbols import KNOWN_COINS, Coin, as_setting
 
 if TYPE_CHECKING:
     from market_pipeline.coingecko.models import ListedCoin
+
 
 # From here on two names look alike to a person: solana and solana-2, not solana and solend.
 _ALIKE = 0.7

@@ -7,11 +7,8 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
-from market_pipeline.coingecko.errors import (
-    Banned, BudgetExhausted, CoinGeckoError, RateLimited, TransientError,
-)
-from market_pipeline.coingecko.verdicts import STILL_LIMITED
-from market_pipeline.coingecko.waits import is_sane
+from market_pipeline.coingecko.answers import STILL_LIMITED, is_sane
+from market_pipeline.coingecko.errors import Banned, BudgetExhausted, CoinGeckoError, RateLimited, TransientError
 from market_pipeline.logs import get_logger
 
 logger = get_logger(__name__)

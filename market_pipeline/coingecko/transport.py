@@ -7,22 +7,57 @@ is the client's business.
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from requests.auth import AuthBase
 
-from market_pipeline.clock import Clock
-from market_pipeline.coingecko.answers import Answer, read_answer
-from market_pipeline.coingecko.budget import NO_ANSWER, NOT_SENT, RequestBudget
-from market_pipeline.coingecko.connection import connection_error
-from market_pipeline.coingecko.deadline import Deadline
+from market_pipeline.coingecko.answers import Answer, read_answer, server_time
+from market_pipeline.coingecko.connection import ca_setting, connection_error
+from market_pipeline.coingecko.deadline import Deadline, DeadlineAdapter
 from market_pipeline.coingecko.errors import BadAnswer, CoinGeckoError, Endless, Unreachable, Unsendable
+from market_pipeline.coingecko.request_budget import NO_ANSWER, NOT_SENT, RequestBudget
 from market_pipeline.coingecko.retries import (
-    LONGEST_WAIT_SECONDS, RETRIES, TIME_LIMITS, TimeLimits, asked_pause, with_retries,
+    LONGEST_WAIT_SECONDS,
+    RETRIES,
+    TIME_LIMITS,
+    TimeLimits,
+    asked_pause,
+    with_retries,
 )
-from market_pipeline.coingecko.session import session_for
-from market_pipeline.coingecko.waits import server_time
+from market_pipeline.core.clock import Clock
 from market_pipeline.logs import get_logger
+
+
+def session_for(base_url: str, headers: Mapping[str, str]) -> requests.Session:
+    """A session for addresses below `base_url` that sends `headers` with every request."""
+    session = _Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, DeadlineAdapter())
+    session.auth = _NoCredentials()
+    # The proxy of the environment leads out of this machine, where loopback is someone else.
+    session.trust_env = urlsplit(base_url).hostname not in ("127.0.0.1", "localhost", "::1")
+    if not session.trust_env and (authorities := ca_setting()):
+        session.verify = authorities[1]
+    session.headers.update(headers)
+    return session
+
+
+class _Session(requests.Session):
+    """A session that does not even look where a redirect leads: reading that address can fail, and on
+    the way there the library reads the whole body, however large."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
+class _NoCredentials(AuthBase):
+    """Keeps requests from adding what a .netrc file says about this host."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
 
 logger = get_logger(__name__)
 

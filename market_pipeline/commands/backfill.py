@@ -9,18 +9,17 @@ import argparse
 from datetime import date, datetime
 
 from market_pipeline.budget.status import BudgetStatus, budget_status
-from market_pipeline.budget.wiring import account_of, limits_now, live_reserve
-from market_pipeline.clock import utc_now
 from market_pipeline.coingecko.client import reach_of
 from market_pipeline.commands.backfill_plan import InputError, Plan, oldest_day, reachable_span
 from market_pipeline.commands.backfill_work import Backfill, complete, report
-from market_pipeline.commands.confirm import confirmed, say
-from market_pipeline.commands.home import current_home
-from market_pipeline.commands.start import command_settings
+from market_pipeline.commands.start import command_settings, confirmed, say
+from market_pipeline.core.clock import utc_now
+from market_pipeline.core.symbols import Catalogue
+from market_pipeline.dagster_instance.home import current_home
+from market_pipeline.pipeline.client_factory import account_of, limits_now, live_reserve
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema import migrate
-from market_pipeline.symbols import Catalogue
+from market_pipeline.storage.schema.migrate import migrate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from market_pipeline.budget.status import BudgetStatus
-from market_pipeline.clock import DAY
-from market_pipeline.commands.home import StartError
+from market_pipeline.core.clock import DAY
+from market_pipeline.dagster_instance.home import StartError
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.prices.repairs import Repair
 

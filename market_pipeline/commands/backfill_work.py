@@ -8,20 +8,21 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from market_pipeline.anomalies import LEAD_DAYS
-from market_pipeline.clock import DAY, utc_now
 from market_pipeline.commands.backfill_plan import Plan, Span, counted
-from market_pipeline.commands.confirm import say
+from market_pipeline.commands.start import say
+from market_pipeline.core.clock import DAY, utc_now
+from market_pipeline.core.symbols import Catalogue
 from market_pipeline.logs import get_logger
+from market_pipeline.pipeline.missing_days import GappyDay, gappy_days, stretches
 from market_pipeline.prices.repairs import Repair, plan_repairs
 from market_pipeline.settings import Settings
-from market_pipeline.storage.completeness import GappyDay, gappy_days, stretches
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.exclusive import exclusive
-from market_pipeline.symbols import Catalogue
 
 if TYPE_CHECKING:
     from market_pipeline.commands.dagster_runs import Runs
     from market_pipeline.commands.progress import RunProgress
+
 
 logger = get_logger(__name__)
 
@@ -93,7 +94,7 @@ def complete(work: Backfill, plan: Plan) -> int:
 
 def _collect(work: Backfill, plan: Plan, runs: "Runs", progress: "RunProgress") -> str | None:
     """Every run of the plan; why one failed, or None."""
-    from market_pipeline.defs.automations import COMPLETE_DAYS
+    from market_pipeline.dagster_instance.names import COMPLETE_DAYS
 
     for number, planned in enumerate(plan.repairs, 1):
         rows = requests = 0
@@ -123,8 +124,8 @@ def _score(work: Backfill, runs: "Runs") -> str | None:
 
     Those of all coins: what came of one is a part of the market of the others.
     """
-    from market_pipeline.defs.automations import SCORE_DAYS
-    from market_pipeline.defs.outdated import outdated_days
+    from market_pipeline.dagster_instance.names import SCORE_DAYS
+    from market_pipeline.defs.automation.stale_scores import outdated_days
 
     last = min(work.span.last + timedelta(days=LEAD_DAYS), utc_now().date() - DAY)
     length = (last - work.span.first).days + 1

@@ -6,17 +6,16 @@ from contextlib import suppress
 from datetime import date, datetime, timezone
 from pathlib import Path
 
-from market_pipeline.clock import DAY, iso, start_of_day, utc_now
 from market_pipeline.commands.backfill_plan import InputError, counted
-from market_pipeline.commands.confirm import say
-from market_pipeline.commands.start import command_settings
-from market_pipeline.storage.columns import Columns
-from market_pipeline.storage.coverage import first_days
+from market_pipeline.commands.start import command_settings, say
+from market_pipeline.core.clock import DAY, iso, start_of_day, utc_now
+from market_pipeline.core.columns import Columns
+from market_pipeline.core.symbols import Coin
+from market_pipeline.pipeline.other_coins import stored_ids
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.other_coins import stored_ids
-from market_pipeline.storage.overview import latest_quotes
-from market_pipeline.storage.schema import check_schema
-from market_pipeline.symbols import Coin
+from market_pipeline.storage.queries.coverage import first_days
+from market_pipeline.storage.queries.latest import latest_quotes
+from market_pipeline.storage.schema.migrate import check_schema
 
 _FORMATS = (".png", ".svg")
 
@@ -65,9 +64,9 @@ def execute(options: argparse.Namespace) -> int:
     database = Database(settings.database, settings.catalogue.ids)
     check_schema(database)
 
+    from market_pipeline.charts.band import stored_anomalies
     from market_pipeline.charts.canvas import to_png, to_svg
     from market_pipeline.charts.chart import draw_chart
-    from market_pipeline.charts.stored import stored_anomalies
     from market_pipeline.charts.theme import THEMES
 
     start, scores = _scores(database, settings.catalogue.coin(symbol), start, end)
@@ -80,7 +79,7 @@ def execute(options: argparse.Namespace) -> int:
 
 def _scores(database: Database, coin: Coin, start: datetime, end: datetime) -> tuple[datetime, Columns]:
     """The scores from `start` to `end`, or from when on anything is stored; InputError if there are none."""
-    from market_pipeline.charts.stored import stored_scores
+    from market_pipeline.charts.band import stored_scores
 
     symbol = coin.symbol
     newest = latest_quotes(database, [symbol], utc_now()).get(symbol)

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from market_pipeline.commands.home import ready_home
+from market_pipeline.dagster_instance.home import ready_home
 from market_pipeline.logs import at_least, get_logger
 from market_pipeline.prices.repairs import Repair
 from market_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     import dagster as dg
+
 
 logger = get_logger(__name__)
 
@@ -57,7 +58,7 @@ class Runs:
 
     @cached_property
     def _defs(self) -> "dg.Definitions":
-        from market_pipeline.definitions import build_defs
+        from market_pipeline.build import build_defs
 
         return build_defs(self._settings)
 
@@ -68,7 +69,7 @@ class Runs:
         """
         import dagster as dg
 
-        from market_pipeline.defs.local_runs import process_tags
+        from market_pipeline.dagster_instance.runs_in_flight import process_tags
         from market_pipeline.defs.partitions import range_tags
 
         run_id = str(uuid.uuid4())
@@ -95,8 +96,8 @@ class Runs:
 
         A run that hangs is not waited for without end.
         """
-        from market_pipeline.defs.local_runs import unfinished_run
-        from market_pipeline.defs.ownership import owner_of
+        from market_pipeline.dagster_instance.ownership import owner_of
+        from market_pipeline.dagster_instance.runs_in_flight import unfinished_run
 
         patience = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < patience:

@@ -12,17 +12,16 @@ from pathlib import Path
 import requests
 from pydantic import SecretStr
 
-from market_pipeline.clock import utc_now
-from market_pipeline.commands.home import HOST, StartError, free_port, own_home, require_free
-from market_pipeline.commands.instance import create_instance
-from market_pipeline.commands.processes import Processes
+from market_pipeline.commands.children.processes import Processes
 from market_pipeline.commands.run import dagster_command, dagster_environment
 from market_pipeline.commands.serve import API_PORT, server_command
+from market_pipeline.core.clock import utc_now
+from market_pipeline.dagster_instance.home import HOST, StartError, create_instance, free_port, own_home, require_free
 from market_pipeline.logs import configure_logging, get_logger
 from market_pipeline.settings import Settings, load_settings
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.overview import latest_quotes
-from market_pipeline.storage.schema import migrate
+from market_pipeline.storage.queries.latest import latest_quotes
+from market_pipeline.storage.schema.migrate import migrate
 
 logger = get_logger(__name__)
 
@@ -125,7 +124,7 @@ def _wait_until_ready(port: int) -> None:
 
 def _fill_history(settings: Settings, environment: dict[str, str], home: Path) -> None:
     """One run over the last days, so that the first look already shows partitions, checks and anomalies."""
-    from market_pipeline.defs.automations import COMPLETE_DAYS
+    from market_pipeline.dagster_instance.names import COMPLETE_DAYS
     from market_pipeline.defs.partitions import range_tags
 
     yesterday = utc_now().date() - timedelta(days=1)

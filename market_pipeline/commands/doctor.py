@@ -13,9 +13,7 @@ _WIDEST = 120
 def execute(options: argparse.Namespace) -> int:
     """Examine everything and say so on standard output; 0 if nothing failed, 1 otherwise."""
     # The other commands need none of this.
-    from market_pipeline.doctor.document import as_json
-    from market_pipeline.doctor.report import make_report
-    from market_pipeline.doctor.text import as_text
+    from market_pipeline.doctor.report import as_json, as_text, make_report
 
     # What is logged on the way is what the findings say in order.
     logging.disable(logging.CRITICAL)

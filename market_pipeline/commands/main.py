@@ -6,10 +6,10 @@ import uuid
 from collections.abc import Sequence
 
 from market_pipeline.commands import backfill, chart, demo, doctor, migrate, rename, replay, run, serve
-from market_pipeline.commands.home import StartError
+from market_pipeline.dagster_instance.home import StartError
 from market_pipeline.logs import bound
 from market_pipeline.settings import SettingsError
-from market_pipeline.storage.errors import StorageError
+from market_pipeline.storage.db_errors import StorageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

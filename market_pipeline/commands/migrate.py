@@ -5,7 +5,7 @@ import argparse
 from market_pipeline.commands.start import command_settings
 from market_pipeline.logs import get_logger
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema import REVISION, migrate
+from market_pipeline.storage.schema.migrate import REVISION, migrate
 
 logger = get_logger(__name__)
 

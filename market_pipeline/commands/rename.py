@@ -2,16 +2,20 @@
 
 import argparse
 
+import dagster as dg
+
 from market_pipeline.commands.backfill_plan import InputError, counted
-from market_pipeline.commands.confirm import confirmed, say
-from market_pipeline.commands.home import current_home
-from market_pipeline.commands.start import command_settings
+from market_pipeline.commands.start import command_settings, confirmed, say
+from market_pipeline.core.symbols import Coin, as_setting, parse_stored
+from market_pipeline.dagster_instance.home import current_home
+from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
+from market_pipeline.defs.assets.raw_prices import RAW_PRICES, REJECTED_PRICES
+from market_pipeline.defs.partitions import days_of_text, partition_key
+from market_pipeline.pipeline.other_coins import price_count, stored_ids
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.other_coins import price_count, stored_ids
-from market_pipeline.storage.rename import rename
-from market_pipeline.storage.schema import check_schema
-from market_pipeline.symbols import Coin, as_setting, parse_stored
+from market_pipeline.storage.queries.rename import rename
+from market_pipeline.storage.schema.migrate import check_schema
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +46,6 @@ def execute(options: argparse.Namespace) -> int:
     rename(database, old, new)
     if old.symbol != new.symbol:
         from market_pipeline.commands.dagster_runs import recorded_runs
-        from market_pipeline.defs.renaming import report_renamed
 
         with recorded_runs(settings) as runs:
             reported = report_renamed(runs.instance, old.symbol, new.symbol)
@@ -107,3 +110,29 @@ def _say_what_to_set(settings: Settings, old: Coin, new: Coin) -> None:
     if any(coin.symbol == old.symbol for coin in coins):
         setting = as_setting(new if coin.symbol == old.symbol else coin for coin in coins)
         say(f"Now set MARKET_SYMBOLS={setting} and start again.")
+
+
+# Dagster's name for the tag that says which detectors were at work.
+_DATA_VERSION = "dagster/data_version"
+
+
+def report_renamed(instance: dg.DagsterInstance, old: str, new: str) -> int:
+    """Report every partition that was materialized as `old` as `new`, unless it is; how many were reported."""
+    return sum(_report(instance, asset, old, new) for asset in (RAW_PRICES, REJECTED_PRICES, PRICE_ANOMALIES))
+
+
+def _report(instance: dg.DagsterInstance, asset: str, old: str, new: str) -> int:
+    key = dg.AssetKey(asset)
+    there = instance.get_materialized_partitions(key)
+    days = [day for day, symbol in days_of_text(there) if symbol == old]
+    wanted = {str(partition_key(day, old)): str(partition_key(day, new)) for day in sorted(days)}
+    left = {before: after for before, after in wanted.items() if after not in there}
+    versions = instance.event_log_storage.get_latest_tags_by_partition(
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION, [_DATA_VERSION], list(left)
+    )
+    for before, after in left.items():
+        event = dg.AssetMaterialization(
+            key, partition=after, metadata={"renamed_from": old}, tags=dict(versions.get(before, {}))
+        )
+        instance.report_runless_asset_event(event)
+    return len(left)

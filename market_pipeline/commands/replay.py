@@ -6,20 +6,18 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 
 from market_pipeline.anomalies import LEAD_DAYS
-from market_pipeline.clock import utc_now
 from market_pipeline.commands.backfill import day
 from market_pipeline.commands.backfill_plan import counted
-from market_pipeline.commands.confirm import confirmed, say
-from market_pipeline.commands.home import current_home
-from market_pipeline.commands.start import command_settings
+from market_pipeline.commands.start import command_settings, confirmed, say
+from market_pipeline.core.clock import utc_now
+from market_pipeline.core.symbols import Coin
+from market_pipeline.dagster_instance.home import current_home
+from market_pipeline.pipeline.replay import Verdicts, judge_again, move, refused_points
 from market_pipeline.prices.quotes import Reason
 from market_pipeline.prices.repairs import plan_repairs
-from market_pipeline.prices.replay import Verdicts, judge_again
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.replay import move, refused_points
-from market_pipeline.storage.schema import check_schema
-from market_pipeline.symbols import Coin
+from market_pipeline.storage.schema.migrate import check_schema
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +75,7 @@ def _lines(verdicts: Verdicts) -> Iterator[str]:
 def _score(settings: Settings, verdicts: Verdicts) -> int:
     """Compute the anomalies of the days that the moved points belong to or lead up to."""
     from market_pipeline.commands.dagster_runs import recorded_runs
-    from market_pipeline.defs.automations import SCORE_DAYS
+    from market_pipeline.dagster_instance.names import SCORE_DAYS
 
     symbols, coins = settings.catalogue.symbols, set(settings.catalogue)
     moved = {

@@ -5,16 +5,21 @@ import os
 import sys
 from pathlib import Path
 
-from market_pipeline.commands.home import (
-    HOST, current_home, default_home, own_home, require_free, shipped_file,
-)
-from market_pipeline.commands.instance import create_instance
-from market_pipeline.commands.processes import Processes
+from market_pipeline.commands.children.processes import Processes
 from market_pipeline.commands.start import command_settings, warn_of_cost
+from market_pipeline.dagster_instance.home import (
+    HOST,
+    create_instance,
+    current_home,
+    default_home,
+    own_home,
+    require_free,
+    shipped_file,
+)
 from market_pipeline.logs import get_logger
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema import migrate
+from market_pipeline.storage.schema.migrate import migrate
 
 logger = get_logger(__name__)
 

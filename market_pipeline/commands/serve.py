@@ -5,15 +5,15 @@ import ipaddress
 import os
 import sys
 
-from market_pipeline.loopback import is_loopback
-from market_pipeline.commands.home import HOST, StartError, current_home, ready_home, require_free
-from market_pipeline.commands.processes import Processes
+from market_pipeline.commands.children.processes import Processes
 from market_pipeline.commands.start import command_settings
+from market_pipeline.core.loopback import is_loopback
+from market_pipeline.dagster_instance.home import HOST, StartError, current_home, ready_home, require_free
 from market_pipeline.logs import get_logger
 from market_pipeline.settings import Settings
+from market_pipeline.storage.db_errors import SchemaMismatch
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.errors import SchemaMismatch
-from market_pipeline.storage.schema import check_schema, migrate
+from market_pipeline.storage.schema.migrate import check_schema, migrate
 
 logger = get_logger(__name__)
 

@@ -1,16 +1,17 @@
 """What every command begins with: the settings, the log, and warnings of what doctor would name as well."""
 
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from market_pipeline.dagster_instance.home import StartError
 from market_pipeline.doctor.budget import examine_schedule_cost
-from market_pipeline.doctor.finding import Finding
-from market_pipeline.doctor.setting_findings import examine_setting_names
-from market_pipeline.doctor.subject import Subject
+from market_pipeline.doctor.context import Finding, Subject
+from market_pipeline.doctor.settings import examine_setting_names
 from market_pipeline.logs import configure_logging, get_logger
-from market_pipeline.masking import too_short_to_hide
+from market_pipeline.logs.redaction import too_short_to_hide
 from market_pipeline.settings import Settings, SettingsError, load_settings
 from market_pipeline.storage.engine import Database
 
@@ -43,3 +44,26 @@ def warn_of_cost(settings: Settings, database: Database) -> None:
 def _warn(findings: Iterable[Finding]) -> None:
     for finding in findings:
         logger.warning("%s %s", finding.detail.rstrip(".") + ".", finding.remedy)
+
+
+def say(line: str = "") -> None:
+    """One line on standard output, which is for people; logs go to standard error."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def confirmed(yes: bool) -> bool:
+    """Whether to go on: `yes` from the command line, else as a person answers.
+
+    StartError where there is nobody to ask.
+    """
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise StartError("there is no terminal to ask on; look at the plan and add --yes (YES=1 with make)")
+    sys.stdout.write("Go on? [y/N] ")
+    sys.stdout.flush()
+    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        return True
+    say("Nothing was done.")
+    return False

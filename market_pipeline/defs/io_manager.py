@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any, Union
 import dagster as dg
 from sqlalchemy import Table
 
-from market_pipeline.defs.log_fields import io_fields
+from market_pipeline.core.columns import Columns
+from market_pipeline.core.slices import Slice, merge_days
+from market_pipeline.defs.logging.log_fields import io_fields
 from market_pipeline.defs.partitions import days_of
 from market_pipeline.defs.resources import current_database
 from market_pipeline.logs import bound, get_logger
-from market_pipeline.slices import Slice, merge_days
-from market_pipeline.storage import tables
-from market_pipeline.storage.columns import Columns
-from market_pipeline.storage.schema import check_schema
+from market_pipeline.storage.schema import tables
+from market_pipeline.storage.schema.migrate import check_schema
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 Rows = Union[Columns, "pd.DataFrame"]
 
@@ -54,7 +55,7 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
             if not isinstance(obj, Scored):
                 self._write(context, obj)
                 return
-            from market_pipeline.storage.scores import note_scored
+            from market_pipeline.storage.queries.scores import note_scored
 
             self._write(context, obj.rows)
             note_scored(current_database(), obj.newest)
@@ -65,7 +66,7 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
             return self._read(context)
 
     def _write(self, context: dg.OutputContext, obj: Rows) -> None:
-        from market_pipeline.storage.write import replace, upsert
+        from market_pipeline.storage.rows.write import replace, upsert
 
         table = _table(context.asset_key)
         if not isinstance(obj, Columns) and not hasattr(obj, "columns"):
@@ -96,7 +97,7 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
         )
 
     def _read(self, context: dg.InputContext) -> Rows:
-        from market_pipeline.storage.read import read_columns, read_frame
+        from market_pipeline.storage.rows.read import read_columns, read_frame
 
         table = _table(context.asset_key)
         if not context.has_asset_partitions:

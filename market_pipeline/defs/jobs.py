@@ -1,21 +1,55 @@
 """The jobs that the schedules start: ranges of partitions with the overview, the calibration, and the look
 at the ledger."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
-from market_pipeline.defs.automations import (
-    ACCOUNT_REQUESTS, CALIBRATE_DETECTORS, COMPLETE_DAYS, SCORE_DAYS, TICK,
+from market_pipeline.dagster_instance.names import (
+    ACCOUNT_REQUESTS,
+    CALIBRATE_DETECTORS,
+    COMPLETE_DAYS,
+    SCORE_DAYS,
+    TICK,
 )
-from market_pipeline.defs.detector_calibration import DETECTOR_CALIBRATION
-from market_pipeline.defs.lanes import SHORT_TAGS
-from market_pipeline.defs.market_overview import MARKET_OVERVIEW
-from market_pipeline.defs.ownership import Owner
-from market_pipeline.defs.price_anomalies import PRICE_ANOMALIES
-from market_pipeline.defs.price_coverage import PRICE_COVERAGE
-from market_pipeline.defs.raw_prices import RAW_PRICES, REJECTED_PRICES
-from market_pipeline.defs.request_ledger import REQUEST_LEDGER
+from market_pipeline.dagster_instance.ownership import Owner
+from market_pipeline.defs.assets.detector_calibration import DETECTOR_CALIBRATION
+from market_pipeline.defs.assets.market_overview import MARKET_OVERVIEW
+from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
+from market_pipeline.defs.assets.price_coverage import PRICE_COVERAGE
+from market_pipeline.defs.assets.raw_prices import RAW_PRICES, REJECTED_PRICES
+from market_pipeline.defs.assets.request_ledger import REQUEST_LEDGER
+
+LANE = "market_pipeline/lane"
+LIVE = "live"
+BACKGROUND = "background"
+
+# Also for a dagster.yaml without lanes: the next free place is the tick's.
+LIVE_TAGS = {LANE: LIVE, "dagster/priority": "10"}
+# Short runs go before a queue of history.
+SHORT_TAGS = {"dagster/priority": "5"}
+
+# A run that is executed again by hand or after a crash has the tags of the first one.
+_PARENT = "dagster/parent_run_id"
+
+
+class LanedRunCoordinator(dg.QueuedRunCoordinator):
+    """Dagster's queue, which dagster.yaml names, with a lane for each run."""
+
+    def submit_run(self, context: dg.SubmitRunContext) -> dg.DagsterRun:
+        """Queue the run in its lane."""
+        run = context.dagster_run
+        lane = lane_of(run.tags)
+        if run.tags.get(LANE) != lane:
+            self._instance.add_run_tags(run.run_id, {LANE: lane})
+        return super().submit_run(context)
+
+
+def lane_of(tags: Mapping[str, str]) -> str:
+    """Return the lane of a run with these tags."""
+    return LIVE if tags.get(LANE) == LIVE and _PARENT not in tags else BACKGROUND
+
 
 # Each with all of its checks.
 _PRICES = dg.AssetSelection.assets(RAW_PRICES, REJECTED_PRICES, PRICE_ANOMALIES, MARKET_OVERVIEW)

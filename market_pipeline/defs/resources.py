@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from sqlalchemy.engine import make_url
 
-from market_pipeline.budget.wiring import budgeted_client
+from market_pipeline.pipeline.client_factory import budgeted_client
 from market_pipeline.settings import Plan, load_settings
 from market_pipeline.storage.engine import Database
 

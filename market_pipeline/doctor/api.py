@@ -3,13 +3,11 @@
 import time
 from collections.abc import Iterator
 
-from market_pipeline.budget.wiring import client_of, shared_budget
-from market_pipeline.clock import utc_now
-from market_pipeline.coingecko.budget import Grant, RequestBudget
 from market_pipeline.coingecko.errors import BudgetExhausted, CoinGeckoError, RateLimited
-from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
-from market_pipeline.doctor.skew import skew_finding
-from market_pipeline.doctor.subject import Subject
+from market_pipeline.coingecko.request_budget import Grant, RequestBudget
+from market_pipeline.core.clock import utc_now
+from market_pipeline.doctor.context import Finding, Subject, fail, not_examined, ok, skew_finding, warn
+from market_pipeline.pipeline.client_factory import client_of, shared_budget
 
 # Somebody waits for the answer.
 _LONGEST_WAIT = 1.0

@@ -5,16 +5,15 @@ from datetime import date, timedelta
 
 from cronsim import CronSim
 
-from market_pipeline.budget.clock import next_month
-from market_pipeline.budget.limits import Limits, limits_of
-from market_pipeline.budget.overview import left_in_words, numbers_left, status_now
-from market_pipeline.budget.reserve import ticks_left
-from market_pipeline.budget.wiring import limits_now
-from market_pipeline.clock import start_of_day
-from market_pipeline.coingecko.batches import batches
-from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
-from market_pipeline.doctor.subject import Subject
+from market_pipeline.budget.credits import ticks_left
+from market_pipeline.budget.rules import Limits, limits_of
+from market_pipeline.coingecko.portions import batches
+from market_pipeline.core.clock import start_of_day
+from market_pipeline.doctor.context import Finding, Subject, fail, not_examined, ok, warn
+from market_pipeline.pipeline.budget_report import left_in_words, numbers_left, status_now
+from market_pipeline.pipeline.client_factory import limits_now
 from market_pipeline.settings import Settings
+from market_pipeline.storage.database_clock import next_month
 
 _COST = "schedule cost"
 

@@ -5,15 +5,18 @@ What is wrong with them is judged in `market_pipeline.state`; here it becomes fi
 
 from collections.abc import Iterator
 
-from market_pipeline.defs.automations import WITHOUT_JOB, automations
-from market_pipeline.defs.ownership import located, owner_of
-from market_pipeline.doctor.finding import Finding, Number, fail, not_examined, ok, warn
-from market_pipeline.doctor.subject import Subject
-from market_pipeline.state.conditions import Condition, of_automation, of_job
-from market_pipeline.state.dagster_facts import (
-    AutomationState, JobState, automation_states, heartbeats, job_states,
+from market_pipeline.core.wording import first_line, span
+from market_pipeline.dagster_instance.daemons import (
+    AutomationState,
+    JobState,
+    automation_states,
+    heartbeats,
+    job_states,
 )
-from market_pipeline.words import first_line, span
+from market_pipeline.dagster_instance.names import WITHOUT_JOB, automations
+from market_pipeline.dagster_instance.ownership import located, owner_of
+from market_pipeline.doctor.context import Finding, Number, Subject, fail, not_examined, ok, warn
+from market_pipeline.pipeline.conditions import Condition, of_automation, of_job
 
 _START = "Start with `make run`, and leave it running."
 # Dagster's own name for runs of assets that are chosen in the UI.
@@ -25,7 +28,7 @@ def examine_code_location(subject: Subject) -> Iterator[Finding]:
     if subject.settings is None or subject.home is None:
         yield not_examined("code location", "dagster home" if subject.settings else "settings")
         return
-    from market_pipeline.definitions import build_defs
+    from market_pipeline.build import build_defs
 
     repository = build_defs(subject.settings).get_repository_def()
     schedules, sensors = len(repository.schedule_defs), len(repository.sensor_defs)

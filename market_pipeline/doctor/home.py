@@ -4,10 +4,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from market_pipeline.commands.home import BadHome, configures_storage, named_home
-from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
-from market_pipeline.doctor.subject import Subject
-from market_pipeline.words import first_line
+from market_pipeline.core.wording import first_line
+from market_pipeline.dagster_instance.home import BadHome, configures_storage, named_home
+from market_pipeline.doctor.context import Finding, Subject, fail, not_examined, ok, warn
 
 # `dagster dev` makes such a folder where DAGSTER_HOME is not set, and deletes it at its end.
 _THROWN_AWAY = ".tmp_dagster_home"
@@ -55,7 +54,7 @@ def examine_instance(subject: Subject) -> Iterator[Finding]:
             f"Correct {subject.home / 'dagster.yaml'}, or move the folder away and start with `make run`.",
         )
         return
-    from market_pipeline.defs.lanes import LanedRunCoordinator
+    from market_pipeline.defs.jobs import LanedRunCoordinator
 
     if not isinstance(subject.instance.run_coordinator, LanedRunCoordinator):
         yield warn(

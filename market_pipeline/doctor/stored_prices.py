@@ -4,21 +4,20 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from market_pipeline.clock import DAY, iso
-from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
-from market_pipeline.doctor.subject import Subject
-from market_pipeline.words import some, span
+from market_pipeline.core.clock import DAY, iso
+from market_pipeline.core.slices import Slice
+from market_pipeline.core.wording import some, span
+from market_pipeline.doctor.context import Finding, Subject, fail, not_examined, ok, warn
+from market_pipeline.pipeline.conditions import of_scores
+from market_pipeline.pipeline.facts import price_facts
+from market_pipeline.pipeline.missing_days import asked_days, gappy_days, stretches
+from market_pipeline.pipeline.other_coins import other_coins
 from market_pipeline.prices.freshness import oldest_fresh
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE, Reason
-from market_pipeline.slices import Slice
-from market_pipeline.state.conditions import of_scores
-from market_pipeline.state.facts import price_facts
-from market_pipeline.storage.audit import newest_quote_times, quotes_in_future
-from market_pipeline.storage.coin_names import coin_names
-from market_pipeline.storage.completeness import asked_days, gappy_days, stretches
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.other_coins import other_coins
-from market_pipeline.storage.recent_refusals import refusals_by_reason
+from market_pipeline.storage.queries.counts import refusals_by_reason
+from market_pipeline.storage.queries.integrity import newest_quote_times, quotes_in_future
+from market_pipeline.storage.queries.latest import coin_names
 
 _LOOKED_BACK = timedelta(days=30)
 _STRETCHES_SHOWN = 3

@@ -5,11 +5,16 @@ whole - trace id, run, asset, partition, symbol, client - is bound once in a con
 nothing has to pass it along. Every process calls `configure_logging` once.
 """
 
+from market_pipeline.logs.configuration import (
+    StandardError,
+    at_least,
+    configure_logging,
+    log_to_stderr,
+    root_handler,
+    write_line,
+)
 from market_pipeline.logs.context import apart, bind, bound, current_trace_id
-from market_pipeline.logs.formats import LineFormatter
-from market_pipeline.logs.handlers import StandardError, at_least, root_handler, write_line
-from market_pipeline.logs.loggers import ROOT, get_logger
-from market_pipeline.logs.setup import configure_logging, log_to_stderr
+from market_pipeline.logs.formats import ROOT, LineFormatter, get_logger
 
 __all__ = [
     "ROOT",

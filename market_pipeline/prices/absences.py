@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
-from market_pipeline.clock import iso
+from market_pipeline.core.clock import iso
+from market_pipeline.core.slices import Slice
+from market_pipeline.core.symbols import Coin
 from market_pipeline.prices.gaps import Interval, gaps, last_settled_day, without
-from market_pipeline.prices.validate import Examined
-from market_pipeline.slices import Slice
-from market_pipeline.symbols import Coin
+from market_pipeline.prices.validation import Examined
 
 # After the first, second, ... time that the source gave no prices.
 _WAITS = (

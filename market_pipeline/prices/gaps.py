@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from market_pipeline.clock import DAY, start_of_day
+from market_pipeline.core.clock import DAY, start_of_day
 
 # History has a point an hour, some of them most of an hour late: a longer silence is a gap.
 LONGEST_GAP = timedelta(hours=2)

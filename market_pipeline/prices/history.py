@@ -1,28 +1,91 @@
 """Past days by windows of history: as few requests as possible, none that the plan is certain to refuse, and a
 note of the stretches without prices."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import replace
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
 
-from market_pipeline.clock import DAY, iso
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError, OutOfReach, RequestRefused
+from market_pipeline.coingecko.models import RawPoint, payload_text
 from market_pipeline.coingecko.outage import Outage
+from market_pipeline.core.clock import DAY, iso
+from market_pipeline.core.slices import Slice
+from market_pipeline.core.symbols import Catalogue
 from market_pipeline.logs import bound, get_logger
 from market_pipeline.prices.absences import Answered, AnswerTimes
-from market_pipeline.prices.charts import ask_chart
-from market_pipeline.prices.collected import Progress
-from market_pipeline.prices.gaps import (
-    LONGEST_GAP, PUBLISHING, Interval, day_interval, gaps, last_settled_day, merged,
-)
+from market_pipeline.prices.collection import Progress
+from market_pipeline.prices.gaps import LONGEST_GAP, PUBLISHING, Interval, day_interval, gaps, last_settled_day, merged
 from market_pipeline.prices.quotes import Source
-from market_pipeline.prices.validate import examine
-from market_pipeline.prices.windows import LONGEST_WINDOW_DAYS, windows
-from market_pipeline.slices import Slice
-from market_pipeline.symbols import Catalogue
+from market_pipeline.prices.validation import examine
+
+_NOT_FOUND = 404
+# Any other 404 may be a wrong address, which proves nothing about a coin.
+_UNKNOWN_COIN = re.compile("coin not found|could not find coin", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """The points of one answer, unjudged; `came` (aware UTC) is when it arrived.
+
+    `until` is the source's clock then. `evidence` describes request and answer in a sentence; None if the answer
+    says nothing about the coin.
+    """
+
+    points: tuple[RawPoint, ...]
+    came: datetime
+    until: datetime
+    evidence: str | None
+
+
+def ask_chart(client: CoinGeckoClient, coin_id: str, span: Interval) -> Chart:
+    """Ask for the prices of a coin in `span` (whole seconds); raises CoinGeckoError without an answer.
+
+    A 404 is an answer, and the same as a coin left out of current prices: one point without a price.
+    """
+    asked = f"Asked for {coin_id} from {iso(span.start)} to {iso(span.end)}"
+    try:
+        points = client.market_chart_range(coin_id, span.start, span.end)
+    except RequestRefused as error:
+        if error.status != _NOT_FOUND:
+            raise
+        came = client.clock()
+        unknown = f"{asked} at {iso(came.replace(microsecond=0))}: CoinGecko does not know the coin."
+        point = RawPoint(coin_id, None, None, payload_text(str(error)))
+        return Chart((point,), came, came, unknown if _UNKNOWN_COIN.search(error.body) else None)
+    came = client.clock()
+    held = f"the answer held {len(points)} points, no acceptable price among them for this time."
+    return Chart(points, came, _source_clock(client, came), f"{asked} at {iso(came.replace(microsecond=0))}: {held}")
+
+
+def _source_clock(client: CoinGeckoClient, came: datetime) -> datetime:
+    """The server's time of the last answer; where it named none, ours less the time that publishing takes."""
+    skew = client.clock_skew
+    return came - PUBLISHING if skew is None else (came - timedelta(seconds=skew)).replace(microsecond=0)
+
+
+# CoinGecko answers a longer range with one price a day instead of one an hour.
+LONGEST_WINDOW_DAYS = 90
+
+
+def windows(days: Iterable[tuple[date, str]], longest: int = LONGEST_WINDOW_DAYS) -> list[Slice]:
+    """The fewest slices of at most `longest` days that cover these (UTC day, symbol) pairs: a year of
+    one symbol is five. By symbol, and then the newest first.
+
+    Days in between that are not asked for are bridged: a request costs the same with or without them.
+    """
+    found: list[Slice] = []
+    for day, symbol in sorted(set(days), key=lambda pair: (pair[1], -pair[0].toordinal())):
+        newest = found[-1] if found else None
+        if newest and newest.symbol == symbol and newest.last - day < timedelta(days=longest):
+            found[-1] = Slice(symbol, day, newest.last)
+        else:
+            found.append(Slice(symbol, day, day))
+    return found
+
 
 logger = get_logger(__name__)
 

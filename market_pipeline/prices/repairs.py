@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from market_pipeline.prices.windows import LONGEST_WINDOW_DAYS, windows
+from market_pipeline.prices.history import LONGEST_WINDOW_DAYS, windows
 
 # Dagster keeps some events for every partition of a run, which takes most of a long run's time.
 LARGEST_RUN = 200

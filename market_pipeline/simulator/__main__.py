@@ -10,13 +10,13 @@ import errno
 import sys
 from collections.abc import Callable, Sequence
 
-from market_pipeline.clock import iso, utc_now
+from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.logs import get_logger, log_to_stderr
 from market_pipeline.simulator.access import PLAN_LIMITS
 from market_pipeline.simulator.feed import Feed
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.options import parse_options
-from market_pipeline.simulator.replay import Replay
+from market_pipeline.simulator.recorded_prices import Replay
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.simulator.signals import stop_signals
 

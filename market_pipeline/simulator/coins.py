@@ -4,8 +4,8 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 
+from market_pipeline.core.symbols import KNOWN_COINS
 from market_pipeline.simulator.noise import uniform
-from market_pipeline.symbols import KNOWN_COINS
 
 Label = Callable[[str], str]
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-from market_pipeline.clock import Clock
+from market_pipeline.core.clock import Clock
 from market_pipeline.logs import get_logger
 from market_pipeline.simulator.admin import Admin
 from market_pipeline.simulator.errors import incorrect_path

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta, timezone
 from functools import lru_cache
 
-from market_pipeline.clock import start_of_day
+from market_pipeline.core.clock import start_of_day
 from market_pipeline.simulator.factor import MINUTES, Factor, volatility_regime
 from market_pipeline.simulator.feed import last_update, publication_moments
 from market_pipeline.simulator.noise import uniform

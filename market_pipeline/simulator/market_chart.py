@@ -6,7 +6,7 @@ daily beyond. A window that reaches now ends with the present quote as an extra 
 
 from datetime import datetime, timedelta
 
-from market_pipeline.clock import DAY
+from market_pipeline.core.clock import DAY
 from market_pipeline.simulator import coins, errors
 from market_pipeline.simulator.access import Plan
 from market_pipeline.simulator.feed import FIVE_MINUTES, HOUR, Feed

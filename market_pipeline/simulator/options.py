@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Sequence
 from datetime import date
 
+from market_pipeline.core.symbols import KNOWN_COINS, Catalogue, parse_catalogue
 from market_pipeline.simulator.access import PLAN_LIMITS
-from market_pipeline.symbols import KNOWN_COINS, Catalogue, parse_catalogue
 
 DEFAULT_PORT = 8710
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from market_pipeline.clock import iso
+from market_pipeline.core.clock import iso
 from market_pipeline.simulator.access import DEMO_KEYS, PRO_KEYS
 from market_pipeline.simulator.messages import Document, Request
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from market_pipeline.simulator import errors, leaks
+from market_pipeline.simulator import errors, header_leaks
 from market_pipeline.simulator.access import PLAN_LIMITS, Plan, refusal, sent_key
+from market_pipeline.simulator.corruptions import spoil_listing, spoil_points, spoil_quotes
 from market_pipeline.simulator.fault_book import FaultBook
 from market_pipeline.simulator.faults import LISTING_ONLY, POINTS_ONLY, QUOTES_ONLY, VALUES, Fault
 from market_pipeline.simulator.feed import Feed
@@ -13,7 +14,6 @@ from market_pipeline.simulator.limits import MinuteLimit
 from market_pipeline.simulator.messages import Answer, Document, Request, json_answer
 from market_pipeline.simulator.parameters import BadParameter
 from market_pipeline.simulator.routes import coins_of, document_of, is_chart, is_listing, is_simple_price
-from market_pipeline.simulator.spoil import spoil_listing, spoil_points, spoil_quotes
 from market_pipeline.simulator.usage import Usage
 
 _CACHED = {"Cache-Control": "max-age=30, public, must-revalidate, s-maxage=60"}
@@ -59,9 +59,9 @@ class Responder:
             case "throttled":
                 return Delivery(self._with_wait(errors.throttled(), request, fault))
             case "redirect":
-                return Delivery(leaks.redirect(sent_key(request)))
+                return Delivery(header_leaks.redirect(sent_key(request)))
             case "echo":
-                return Delivery(leaks.echo(sent_key(request)))
+                return Delivery(header_leaks.echo(sent_key(request)))
             case "html":
                 return Delivery(errors.page(200, "CoinGecko"))
             case "error_body":

@@ -4,14 +4,14 @@ import threading
 from collections.abc import Iterable
 from types import TracebackType
 
-from market_pipeline.clock import Clock, utc_now
+from market_pipeline.core.clock import Clock, utc_now
 from market_pipeline.simulator.access import PLAN_LIMITS, Plan
 from market_pipeline.simulator.admin import Admin
 from market_pipeline.simulator.fault_book import FaultBook
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.feed import Feed
-from market_pipeline.simulator.loopback import HOST, LoopbackServer
 from market_pipeline.simulator.limits import MinuteLimit
+from market_pipeline.simulator.loopback import HOST, LoopbackServer
 from market_pipeline.simulator.request_log import LoggedRequest, RequestLog
 from market_pipeline.simulator.responder import Responder
 from market_pipeline.simulator.usage import MONTHLY_CREDITS, Usage

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from market_pipeline.clock import DAY
+from market_pipeline.core.clock import DAY
 from market_pipeline.simulator import coins
 from market_pipeline.simulator.feed import Feed
 from market_pipeline.simulator.messages import Document, Request

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from market_pipeline.file_lock import waiting_for_lock
+from market_pipeline.core.file_lock import waiting_for_lock
 from market_pipeline.storage.engine import Database
 
 _POLL_SECONDS = 0.5

@@ -4,17 +4,196 @@ Both are libpq, which reads a DSN in the same way for both. A URL is not passed 
 read URLs differently (a space as +, several hosts).
 """
 
+import contextvars
 import os
 import socket
-from typing import Any
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
 
+import psycopg2
 from psycopg2.extensions import connection as Psycopg2Connection
 from psycopg2.extensions import cursor as Psycopg2Cursor
 from psycopg2.extensions import make_dsn, parse_dsn
 from sqlalchemy import URL
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
-from market_pipeline.storage.silence import Call, require_not_silent, watched
+from market_pipeline.storage.db_errors import ReadCancelled
+
+Result = TypeVar("Result")
+
+_QUIET_SECONDS = 5.0
+_PROBE_SECONDS = 5.0
+# libpq's least, for each address of a host.
+_PROBE_CONNECT_SECONDS = 2
+_SWEEP_SECONDS = 1.0
+# How soon a cancelled read ends.
+_CANCEL_SECONDS = 0.1
+# So long after it was found silent a server is not connected to: a pool reconnects at once.
+_SHUNNED_SECONDS = 2.0
+
+# Of a process; poolers such as PgBouncer give out random numbers of 32 bits in its place.
+_LARGEST_PID = 2**22
+_IDLE = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s) AND state LIKE 'idle%%'"
+
+
+class ServerSilent(psycopg2.OperationalError):  # type: ignore[misc]  # psycopg2 has no types
+    """The server has not answered, here or over another connection."""
+
+    def __init__(self) -> None:
+        super().__init__("the server, or a proxy before it, accepts connections and does not answer")
+
+
+@dataclass(eq=False)
+class Call:
+    """A call that waits for the server at `address`, a DSN, in its session number `session` if that is known.
+
+    `give_up` makes it return; it may be called when the call has just ended. `abandoned` is set when the caller
+    waits no longer, and must not see a write appear later.
+    """
+
+    address: str
+    give_up: Callable[[], None]
+    session: int | None = None
+    look_at: float = 0.0
+    suspected: bool = False
+    silent: bool = False
+    abandoned: bool = False
+
+
+_calls: dict[int, Call] = {}
+_silent_since: dict[str, float] = {}
+_starting = threading.Lock()
+_watcher: threading.Thread | None = None
+
+
+@contextmanager
+def watched(call: Call) -> Iterator[None]:
+    """Around the waiting: ServerSilent in place of the driver's error if the call was given up."""
+    if _watcher is None or not _watcher.is_alive():
+        _start()
+    call.look_at, call.suspected = time.monotonic() + _QUIET_SECONDS, False
+    _calls[id(call)] = call
+    try:
+        yield
+    except Exception:
+        if call.silent:
+            raise ServerSilent from None
+        raise
+    finally:
+        del _calls[id(call)]
+
+
+def require_not_silent(address: str) -> None:
+    """ServerSilent if the server at `address` was found silent just now."""
+    if time.monotonic() - _silent_since.get(address, float("-inf")) < _SHUNNED_SECONDS:
+        raise ServerSilent
+
+
+def in_own_thread(address: str, work: Callable[[Call], Result], cancelled: threading.Event | None = None) -> Result:
+    """What `work` returns: for a driver whose waiting cannot be ended, so that its thread is left behind.
+
+    With the work still under way it raises ServerSilent, or ReadCancelled once `cancelled` is set.
+    """
+    require_not_silent(address)
+    future: Future[Result] = Future()
+    ended = threading.Event()
+    call = Call(address, ended.set)
+    context = contextvars.copy_context()
+
+    def make() -> None:
+        try:
+            future.set_result(context.run(work, call))
+        # The caller raises it.
+        except BaseException as error:
+            future.set_exception(error)
+
+    future.add_done_callback(lambda _: ended.set())
+    with watched(call):
+        threading.Thread(target=make, name="bulk", daemon=True).start()
+        try:
+            while not ended.wait(None if cancelled is None else _CANCEL_SECONDS):
+                if cancelled is not None and cancelled.is_set():
+                    break
+        finally:
+            call.abandoned = not future.done()
+        if call.abandoned:
+            raise ReadCancelled("The read was cancelled.")
+        return future.result()
+
+
+def _start() -> None:
+    global _watcher
+    with _starting:
+        if _watcher is None or not _watcher.is_alive():
+            _watcher = threading.Thread(target=_watch, name="silence", daemon=True)
+            _watcher.start()
+
+
+def _watch() -> None:
+    while True:
+        time.sleep(_SWEEP_SECONDS)
+        due: dict[str, list[Call]] = defaultdict(list)
+        for call in list(_calls.values()):
+            if call.look_at <= time.monotonic():
+                due[call.address].append(call)
+        for address, calls in due.items():
+            idle = _idle_sessions(address, [call.session for call in calls if call.session])
+            if idle is None:
+                _silent_since[address] = time.monotonic()
+            for call in calls:
+                _judge(call, idle)
+
+
+def _judge(call: Call, idle: set[int] | None) -> None:
+    """Give `call` up if the server is silent, or is idle twice in a row: an answer may be on its way."""
+    if call.look_at > time.monotonic():
+        # Another call on the same connection, which the server was not asked about.
+        return
+    is_idle = idle is not None and call.session in idle
+    if id(call) in _calls and (idle is None or (is_idle and call.suspected)):
+        call.silent = True
+        with suppress(psycopg2.Error, OSError):
+            call.give_up()
+    call.suspected = is_idle
+    call.look_at = time.monotonic() + (_SWEEP_SECONDS if is_idle else _QUIET_SECONDS)
+
+
+def _idle_sessions(address: str, sessions: Sequence[int]) -> set[int] | None:
+    """Those of `sessions` for which the server does nothing; None if it does not answer in time."""
+    answers: SimpleQueue[set[int]] = SimpleQueue()
+
+    def ask() -> None:
+        found: set[int] = set()
+        try:
+            connection = psycopg2.connect(address, connect_timeout=_PROBE_CONNECT_SECONDS)
+            try:
+                # A pooler whose connections are all in use lets statements wait.
+                if 0 < connection.info.backend_pid <= _LARGEST_PID:
+                    with connection.cursor() as cursor:
+                        cursor.execute(_IDLE, (list(sessions),))
+                        found = {session for (session,) in cursor}
+            finally:
+                connection.close()
+        except psycopg2.OperationalError as error:
+            if "timeout expired" in str(error):
+                return
+        except psycopg2.Error:
+            pass
+        # To refuse is an answer too.
+        answers.put(found)
+
+    threading.Thread(target=ask, name="silence probe", daemon=True).start()
+    with suppress(Empty):
+        return answers.get(timeout=_PROBE_SECONDS)
+    return None
+
 
 # A server that is gone is noticed within 20 seconds; the system's own patience is two hours. libpq gives
 # each address of each host so long to connect. Parameters of the URL win.

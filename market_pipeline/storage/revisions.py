@@ -6,10 +6,10 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from market_pipeline.slices import Slice
-from market_pipeline.storage.bookkeeping import price_revisions
+from market_pipeline.core.slices import Slice
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.where import in_slice
+from market_pipeline.storage.rows.filters import in_slice
+from market_pipeline.storage.schema.operations_tables import price_revisions
 
 
 @dataclass(frozen=True)

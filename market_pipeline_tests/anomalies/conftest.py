@@ -11,7 +11,7 @@ import pytest
 
 from market_pipeline.anomalies.scores.returns import returns_of
 from market_pipeline.anomalies.series import PriceSeries
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 
 START = datetime(2023, 6, 1, tzinfo=timezone.utc)
 REAL_PRICES = Path(__file__).parents[2].parent / "shared" / "prices" / "2022-11_5min.csv.gz"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from market_pipeline.anomalies.anomaly import Anomaly
 from market_pipeline.anomalies.detect import detect_columns
 from market_pipeline.anomalies.scores.scoring import score_columns
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 
 FIRST = np.datetime64(datetime(2023, 6, 3), "us")
 

@@ -18,7 +18,7 @@ import pytest
 from market_pipeline.anomalies.detect import detect_columns
 from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.anomalies.series import to_datetime
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 
 # Longer than anything stays open in these worlds, whose outages last half an hour.
 SETTLED = timedelta(hours=5)

@@ -14,8 +14,8 @@ from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.detect import alarms, detect_columns, detect_days
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.anomalies.scores.scoring import score_columns
-from market_pipeline.storage.columns import Columns
-from market_pipeline.storage.tables import price_anomalies
+from market_pipeline.core.columns import Columns
+from market_pipeline.storage.schema.tables import price_anomalies
 
 DAYS = 10
 DAY = date(2023, 6, 9)

@@ -11,7 +11,7 @@ import pytest
 from market_pipeline.anomalies import calibrate, detect_anomalies, score_prices
 from market_pipeline.anomalies.anomaly import Anomaly
 from market_pipeline.anomalies.scores.scoring import score_columns
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 
 PROMISED = [
     *("symbol", "timestamp", "price", "jump_score", "large_move_score", "market_score", "residual_score"),

@@ -12,14 +12,14 @@ import uvicorn
 from starlette.testclient import TestClient
 
 from market_pipeline.api.app import create_app
-from market_pipeline.api.dagster_home import DagsterHome
+from market_pipeline.api.dagster_reports import DagsterHome
 from market_pipeline.api.service import Service
-from market_pipeline.clock import utc_now
-from market_pipeline.commands.instance import create_instance
+from market_pipeline.core.clock import utc_now
+from market_pipeline.core.symbols import KNOWN_COINS, parse_catalogue
+from market_pipeline.dagster_instance.home import create_instance
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.symbols import KNOWN_COINS, parse_catalogue
 from market_pipeline_tests.api.browser import chromium
 from market_pipeline_tests.api.history import fill
 
@@ -57,7 +57,7 @@ def service_of(database, dagster_home, simulator, monkeypatch):
     It has been there for an hour, or as long as `up` says, and reads Dagster's storage each time it is asked. What
     is stored beside it is of the simulator's coins.
     """
-    monkeypatch.setattr("market_pipeline.api.dagster_home._KEPT_SECONDS", 0.0)
+    monkeypatch.setattr("market_pipeline.api.dagster_reports._KEPT_SECONDS", 0.0)
     made = []
     database.coins = parse_catalogue(",".join(KNOWN_COINS)).simulated.ids
 

@@ -5,11 +5,11 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 
 from market_pipeline.anomalies.detect import detect_days
-from market_pipeline.clock import utc_now
-from market_pipeline.defs.anomaly_runs import rows_of
-from market_pipeline.storage.columns import Columns
-from market_pipeline.storage.tables import price_anomalies, raw_prices
-from market_pipeline.storage.write import upsert
+from market_pipeline.core.clock import utc_now
+from market_pipeline.core.columns import Columns
+from market_pipeline.pipeline.score import rows_of
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
 
 SYMBOLS = ("BTC", "ETH", "SOL", "ADA", "DOT")
 DAYS = 3

@@ -5,13 +5,13 @@ from hashlib import md5
 
 from sqlalchemy import Double, Integer
 
-from market_pipeline.clock import utc_now
+from market_pipeline.core.clock import utc_now
 from market_pipeline.prices.quotes import Quote, Source
-from market_pipeline.storage.records import columns_of
-from market_pipeline.storage.scores import note_scored
-from market_pipeline.storage.tables import price_anomalies, raw_prices
-from market_pipeline.storage.types import UtcTimestamp
-from market_pipeline.storage.write import upsert
+from market_pipeline.storage.queries.scores import note_scored
+from market_pipeline.storage.rows.records import columns_of
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
+from market_pipeline.storage.schema.types import UtcTimestamp
 
 _EVERY = timedelta(minutes=5)
 _HOURS = 26

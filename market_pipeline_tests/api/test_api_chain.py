@@ -4,20 +4,20 @@ from datetime import timedelta
 
 import dagster as dg
 import pytest
-from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus  # They have no public names.
+from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from market_pipeline.api.app import create_app
-from market_pipeline.clock import utc_now
+from market_pipeline.core.clock import utc_now
 from market_pipeline.doctor.chain import examine_automation, examine_daemons, examine_runs
+from market_pipeline.doctor.context import Subject
 from market_pipeline.doctor.stored_prices import examine_freshness, examine_scores
-from market_pipeline.doctor.subject import Subject
 from market_pipeline.prices.quotes import Quote, Source
-from market_pipeline.storage.records import columns_of
-from market_pipeline.storage.scores import note_scored
-from market_pipeline.storage.tables import raw_prices
-from market_pipeline.storage.write import upsert
+from market_pipeline.storage.queries.scores import note_scored
+from market_pipeline.storage.rows.records import columns_of
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline_tests.dagster_records import LOST, beat, ended, evaluated, state_of, stopped_by_check
 
 MINUTE = timedelta(minutes=1)

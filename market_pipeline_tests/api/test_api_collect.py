@@ -14,15 +14,15 @@ import requests
 from sqlalchemy import select, update
 
 from market_pipeline.api.app import create_app
-from market_pipeline.api.gate import RUNNING
-from market_pipeline.budget.client_limit import REQUESTS
-from market_pipeline.clock import iso, utc_now
+from market_pipeline.api.collect_limits import RUNNING
+from market_pipeline.budget.client_limits import REQUESTS
+from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.logs import LineFormatter
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.storage import tables
-from market_pipeline.storage.bookkeeping import request_budgets
+from market_pipeline.storage.schema import tables
+from market_pipeline.storage.schema.operations_tables import request_budgets
 from market_pipeline_tests.api.conftest import served
 from market_pipeline_tests.waiting import wait_for
 
@@ -103,7 +103,7 @@ def test_a_client_is_told_when_it_asked_too_often_by_whichever_worker(api):
 
 
 def test_beyond_what_can_be_under_way_others_are_told_to_come_again(client, monkeypatch):
-    monkeypatch.setattr("market_pipeline.api.gate.AT_ONCE", 0)
+    monkeypatch.setattr("market_pipeline.api.collect_limits.AT_ONCE", 0)
     answer = client.post("/collect-once/BTC")
     assert answer.status_code == 503 and answer.json()["type"].endswith(":too-many-at-once")
     assert answer.headers["retry-after"] == "1"
@@ -112,7 +112,7 @@ def test_beyond_what_can_be_under_way_others_are_told_to_come_again(client, monk
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_locked_database_lets_no_more_wait_than_have_a_place(service_of, database, monkeypatch):
     """Whether a client may collect is asked of the database, which another writer can hold for long."""
-    monkeypatch.setattr("market_pipeline.api.gate.AT_ONCE", 2)
+    monkeypatch.setattr("market_pipeline.api.collect_limits.AT_ONCE", 2)
     with served(create_app(service_of())) as address:
         told, one_is_told = [], threading.Event()
 
@@ -159,8 +159,8 @@ def test_every_line_of_a_collect_tells_request_symbol_and_client(client, dagster
     assert {"coingecko.transport", "api.collecting", "api.dagster_home", "api.tracing"} <= told
     assert {line["trace_id"] for line in lines} == {PARENT.split("-")[1]}
     assert {line["client_ip"] for line in lines} == {"testclient"}
-    assert {line.get("symbol") for line in lines if line["logger"] != "market_pipeline.api.tracing"} == {"BTC"}
-    (stored,) = [line for line in lines if line["logger"] == "market_pipeline.api.collecting"]
+    assert {line.get("symbol") for line in lines if line["logger"] != "market_pipeline.api.http.tracing"} == {"BTC"}
+    (stored,) = [line for line in lines if line["logger"] == "market_pipeline.api.endpoints.collect"]
     assert stored["rows_affected"] == 1
 
 

@@ -12,14 +12,14 @@ from starlette.testclient import TestClient
 
 from market_pipeline.api.app import create_app
 from market_pipeline.api.service import Service
-from market_pipeline.budget.clock import next_month
-from market_pipeline.clock import iso, start_of_day, utc_now
 from market_pipeline.coingecko.retries import TimeLimits
+from market_pipeline.core.clock import iso, start_of_day, utc_now
 from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, POINTS_ONLY, VALUES, Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.storage import tables
+from market_pipeline.storage.database_clock import next_month
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema import tables
 from market_pipeline_tests.api.conftest import served
 from market_pipeline_tests.canaries import KEY, heard
 
@@ -68,7 +68,7 @@ def test_whatever_coingecko_does_the_answer_is_true_and_documented(
 ):
     caplog.set_level(logging.DEBUG)
     if kind == "hang":
-        monkeypatch.setattr("market_pipeline.budget.wiring.TIME_LIMITS", TimeLimits(idle=0.2))
+        monkeypatch.setattr("market_pipeline.pipeline.client_factory.TIME_LIMITS", TimeLimits(idle=0.2))
     simulator.add_fault(fault_of(kind))
     asking = api(**WITH_KEY)
     document = asking.get("/openapi.json").json()["paths"]

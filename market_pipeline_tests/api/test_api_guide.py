@@ -6,8 +6,8 @@ from typing import get_args
 
 import pytest
 
-from market_pipeline.api.problems import TITLES
-from market_pipeline.state.conditions import Kind
+from market_pipeline.api.http.problems import TITLES
+from market_pipeline.pipeline.conditions import Kind
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 

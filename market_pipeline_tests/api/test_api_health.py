@@ -13,13 +13,13 @@ from starlette.testclient import TestClient
 
 from market_pipeline.api.app import create_app
 from market_pipeline.api.service import Service
-from market_pipeline.clock import iso, utc_now
-from market_pipeline.simulator.faults import Fault
+from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.prices.quotes import Quote, Source
+from market_pipeline.simulator.faults import Fault
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.records import columns_of
-from market_pipeline.storage.tables import raw_prices
-from market_pipeline.storage.write import upsert
+from market_pipeline.storage.rows.records import columns_of
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline_tests.api.conftest import served
 from market_pipeline_tests.dagster_records import beat, ended
 
@@ -210,7 +210,7 @@ def test_a_dagster_that_cannot_be_read_is_said_and_the_rest_told(client, databas
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_those_who_wait_for_dagster_keep_no_reader_waiting(service_of, monkeypatch):
     """Forty of them held every thread that reads."""
-    monkeypatch.setattr("market_pipeline.api.dagster_home._PATIENCE_SECONDS", 60)
+    monkeypatch.setattr("market_pipeline.api.dagster_reports._PATIENCE_SECONDS", 60)
     service = service_of()
     released = threading.Event()
     service.dagster._thread.submit(released.wait)

@@ -12,12 +12,12 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 from sqlalchemy import select
 
-from market_pipeline.api.dagster_home import DagsterHome, DagsterUnavailable
-from market_pipeline.clock import utc_now
+from market_pipeline.api.dagster_reports import DagsterHome, DagsterUnavailable
+from market_pipeline.core.clock import utc_now
 from market_pipeline.defs.partitions import partition_key, price_partitions, range_tags
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.faults import Fault
-from market_pipeline.storage import tables
+from market_pipeline.storage.schema import tables
 from market_pipeline_tests.defs.conftest import PROJECT, World
 
 SETTINGS = load_settings(None)
@@ -33,7 +33,7 @@ def database(sqlite_database):
 @pytest.fixture(autouse=True)
 def with_patience(monkeypatch):
     """What was reported is there when the answer comes, however slow this machine is."""
-    monkeypatch.setattr("market_pipeline.api.reports.PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr("market_pipeline.api.dagster_reports.PATIENCE_SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_what_dagster_knows_is_kept_for_some_seconds(dagster_home, instance, mon
     """A page and a scrape that come together read its storage once."""
     home = DagsterHome(dagster_home)
     asked = [home.facts(SETTINGS, utc_now()) for _ in range(2)]
-    monkeypatch.setattr("market_pipeline.api.dagster_home._KEPT_SECONDS", 0.0)
+    monkeypatch.setattr("market_pipeline.api.dagster_reports._KEPT_SECONDS", 0.0)
     assert asked[0] is asked[1] is not home.facts(SETTINGS, utc_now())
     home.close()
 

@@ -139,7 +139,7 @@ def test_what_breaks_under_way_is_told_under_the_same_id_also_by_the_server(app,
     with served(app) as url, pytest.raises(requests.RequestException):
         requests.get(f"{url}/testing/breaking", headers={"X-Request-ID": "breaking-request"}, timeout=30)
     lines = [line for line in written() if "exc_info" in line]
-    assert {line["logger"] for line in lines} == {"market_pipeline.api.tracing", "uvicorn.error"}
+    assert {line["logger"] for line in lines} == {"market_pipeline.api.http.tracing", "uvicorn.error"}
     assert {line["trace_id"] for line in lines} == {"breaking-request"}
 
 

@@ -7,18 +7,18 @@ from datetime import timedelta
 
 import dagster as dg
 import pytest
-from dagster._daemon.types import DaemonHeartbeat  # What the daemon writes has no public types.
+from dagster._daemon.types import DaemonHeartbeat
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 from sqlalchemy import select
 
 from market_pipeline import __version__
 from market_pipeline.budget import ledger
-from market_pipeline.budget.wiring import account_of
-from market_pipeline.clock import DAY, utc_now
+from market_pipeline.core.clock import DAY, utc_now
+from market_pipeline.pipeline.client_factory import account_of
 from market_pipeline.simulator.faults import Fault
-from market_pipeline.storage import tables
-from market_pipeline.storage.bookkeeping import request_ledger
+from market_pipeline.storage.schema import tables
+from market_pipeline.storage.schema.operations_tables import request_ledger
 from market_pipeline_tests.canaries import KEY
 
 SYMBOLS = ("BTC", "ETH", "SOL", "ADA", "DOT")

@@ -5,7 +5,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from market_pipeline.api.own_thread import OwnThread
+from market_pipeline.api.threads import OwnThread
 
 word = ContextVar("word", default="none")
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from market_pipeline.api.app import create_app
-from market_pipeline.api.page import PAGE_PATHS
+from market_pipeline.api.endpoints.page import PAGE_PATHS
 from market_pipeline.charts.theme import DARK, LIGHT
 from market_pipeline_tests.api.conftest import served
 

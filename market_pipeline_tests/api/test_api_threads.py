@@ -8,8 +8,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from market_pipeline.api.app import create_app
-from market_pipeline.api.state_threads import STATE_THREADS
-from market_pipeline.storage.pool import POOL
+from market_pipeline.api.threads import STATE_THREADS
+from market_pipeline.storage.engine import POOL
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import uuid
 
-from market_pipeline.api.tracing import trace_id_of
+from market_pipeline.api.http.tracing import trace_id_of
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

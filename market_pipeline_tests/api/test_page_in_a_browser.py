@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import delete, text, update
 
 from market_pipeline.api.app import create_app
-from market_pipeline.clock import iso, utc_now
-from market_pipeline.storage.bookkeeping import scored_through
 from market_pipeline.coingecko.identity import Identity
-from market_pipeline.storage.identities import store_identities
-from market_pipeline.storage.tables import price_anomalies, raw_prices
+from market_pipeline.core.clock import iso, utc_now
+from market_pipeline.pipeline.coin_ids import store_identities
+from market_pipeline.storage.schema.operations_tables import scored_through
+from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
 from market_pipeline_tests.api.browser import Tab
 from market_pipeline_tests.api.conftest import served
 from market_pipeline_tests.api.page_rows import flag, prices

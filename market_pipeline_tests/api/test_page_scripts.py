@@ -7,7 +7,7 @@ import pytest
 
 from market_pipeline.api.app import create_app
 from market_pipeline.charts.track import track_of
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 from market_pipeline_tests.api.browser import Tab
 from market_pipeline_tests.api.conftest import served
 

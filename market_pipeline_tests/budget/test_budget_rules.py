@@ -11,11 +11,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from market_pipeline.budget import credits, rules
-from market_pipeline.budget.clock import month_of, next_month
-from market_pipeline.budget.limits import Limits
 from market_pipeline.budget.rules import (
-    GRACE, LONGEST_COOL_DOWN, LOOK, MARGIN, MOST_OVERTAKES, SECOND, WINDOW, State, Ticket,
+    GRACE,
+    LONGEST_COOL_DOWN,
+    LOOK,
+    MARGIN,
+    MOST_OVERTAKES,
+    SECOND,
+    WINDOW,
+    Limits,
+    State,
+    Ticket,
 )
+from market_pipeline.storage.database_clock import month_of, next_month
 
 START = 1_795_000_000 * SECOND
 HOUR = 3_600 * SECOND

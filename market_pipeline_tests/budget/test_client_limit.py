@@ -7,14 +7,13 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from market_pipeline.budget.account import Account
-from market_pipeline.budget.client_limit import REQUESTS, WINDOW_SECONDS, ClientLimit
-from market_pipeline.budget.limits import Limits
+from market_pipeline.budget.client_limits import REQUESTS, WINDOW_SECONDS, ClientLimit
+from market_pipeline.budget.rules import Account, Limits
 from market_pipeline.budget.shared import SharedBudget
-from market_pipeline.storage.bookkeeping import request_budgets, request_ledger
+from market_pipeline.storage.db_errors import StorageError
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.errors import StorageError
-from market_pipeline.storage.types import to_microseconds
+from market_pipeline.storage.schema.operations_tables import request_budgets, request_ledger
+from market_pipeline.storage.schema.types import to_microseconds
 
 
 class Time:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import pytest
 
 from market_pipeline.budget.ledger import requests_by_hour
-from market_pipeline.clock import DAY, utc_now
+from market_pipeline.core.clock import DAY, utc_now
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema import migrate
+from market_pipeline.storage.schema.migrate import migrate
 from market_pipeline_tests.budget.crew import Crew, most_in_a_minute
 from market_pipeline_tests.waiting import wait_for
 

@@ -9,24 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from market_pipeline.budget import told
-from market_pipeline.budget.account import Account
-from market_pipeline.budget.clock import next_month
+from market_pipeline.budget import plan_limits
+from market_pipeline.budget.credits import ticks_left
 from market_pipeline.budget.ledger import requests_by_hour
-from market_pipeline.budget.limits import Limits, PlanTold, limits_of
-from market_pipeline.budget.reserve import ticks_left
+from market_pipeline.budget.rules import Account, Limits, PlanTold, limits_of
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.budget.status import budget_status
-from market_pipeline.budget.wiring import account_of, budgeted_client, limits_now, live_reserve
-from market_pipeline.clock import DAY, start_of_day, utc_now
 from market_pipeline.coingecko.errors import BudgetExhausted, RequestRefused
-from market_pipeline.coingecko.key import KeyInfo
+from market_pipeline.coingecko.models import KeyInfo
+from market_pipeline.core.clock import DAY, start_of_day, utc_now
+from market_pipeline.core.symbols import parse_catalogue
+from market_pipeline.pipeline.client_factory import account_of, budgeted_client, limits_now, live_reserve
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.storage.bookkeeping import request_budgets
-from market_pipeline.symbols import parse_catalogue
+from market_pipeline.storage.database_clock import next_month
+from market_pipeline.storage.schema.operations_tables import request_budgets
 
 UTC = timezone.utc
 
@@ -138,7 +137,7 @@ def test_credits_that_the_key_spent_elsewhere_count_unless_a_cap_was_set(
         def key_info(self):
             return KeyInfo("analyst", 500, 50_000, left)
 
-    told.ask(settings, Told(), sqlite_database, account)
+    plan_limits.ask(settings, Told(), sqlite_database, account)
     status = budget_status(sqlite_database, account, limits_now(settings, sqlite_database), 0)
     assert (status.credits_used, status.credits_left) == (used, (cap or 50_000) - used)
 

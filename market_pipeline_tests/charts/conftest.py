@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from sqlalchemy import Double, Integer
 
-from market_pipeline.storage.columns import Columns
-from market_pipeline.storage.records import columns_of
-from market_pipeline.storage.tables import price_anomalies
-from market_pipeline.storage.types import UtcTimestamp
+from market_pipeline.core.columns import Columns
+from market_pipeline.storage.rows.records import columns_of
+from market_pipeline.storage.schema.tables import price_anomalies
+from market_pipeline.storage.schema.types import UtcTimestamp
 
 START = datetime(2023, 6, 1, tzinfo=timezone.utc)
 END = START + timedelta(days=1)

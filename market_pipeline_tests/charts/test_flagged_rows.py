@@ -2,8 +2,8 @@
 
 import pytest
 
-from market_pipeline.charts.flagged import is_alarm, market_events, marks_and_dots
 from market_pipeline.charts.headline import headline_of, signed_percent
+from market_pipeline.charts.marks import is_alarm, market_events, marks_and_dots
 from market_pipeline.charts.track import track_of
 from market_pipeline_tests.charts.conftest import END, START, event, flagged, rows_of, scores_of
 

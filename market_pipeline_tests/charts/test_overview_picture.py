@@ -8,12 +8,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from market_pipeline.charts.canvas import palette
 from market_pipeline.charts.marks import SHAPES
 from market_pipeline.charts.overview import MOST_PANELS, draw_overview, most_alarming
-from market_pipeline.charts.palette import palette
 from market_pipeline.charts.theme import DARK, LIGHT, THEMES
 from market_pipeline_tests.charts.conftest import (
-    END, START, at, changed, event, flagged, joined, near, noisy, opened, pixels, rows_of, scores_of,
+    END,
+    START,
+    at,
+    changed,
+    event,
+    flagged,
+    joined,
+    near,
+    noisy,
+    opened,
+    pixels,
+    rows_of,
+    scores_of,
 )
 
 FIVE = ["BTC", "ETH", "SOL", "ADA", "DOT"]

@@ -5,11 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from market_pipeline.charts.backdrop import NAME_HEIGHT, named_events, names_height
-from market_pipeline.charts.flagged import market_events
-from market_pipeline.charts.marks import Spot, spread
-from market_pipeline.charts.price_axis import tick_names
-from market_pipeline.charts.time_axis import ticks
+from market_pipeline.charts.axes import NAME_HEIGHT, named_events, names_height, tick_names, ticks
+from market_pipeline.charts.marks import Spot, market_events, spread
 from market_pipeline_tests.charts.conftest import event, rows_of
 
 DAY = 24.0 * 19_000

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from market_pipeline.anomalies.scores.scoring import score_columns
-from market_pipeline.charts.scores import lead_start, scored_span
-from market_pipeline.storage.columns import Columns
+from market_pipeline.charts.band import lead_start, scored_span
+from market_pipeline.core.columns import Columns
 from market_pipeline_tests.charts.conftest import START, at
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from market_pipeline.anomalies.anomaly import Kind
+from market_pipeline.charts.canvas import rgb
 from market_pipeline.charts.marks import NAMES, SHAPES
-from market_pipeline.charts.palette import rgb
 from market_pipeline.charts.theme import THEMES
 
 # Full dichromacy, on linear light: Machado, Oliveira and Fernandes 2009, table of severity 1.0.

@@ -5,7 +5,7 @@ from urllib.parse import quote
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market_pipeline.coingecko.batches import batches
+from market_pipeline.coingecko.portions import batches
 
 URL = "https://pro-api.coingecko.com/api/v3"
 

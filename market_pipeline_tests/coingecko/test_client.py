@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from market_pipeline.budget.shared import SharedBudget
-from market_pipeline.clock import utc_now
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import BadAnswer, RequestRefused
+from market_pipeline.core.clock import utc_now
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from market_pipeline.coingecko.budget import NOT_SENT
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.connection import CA_VARIABLES
 from market_pipeline.coingecko.errors import CoinGeckoError, Unreachable, Unsendable
+from market_pipeline.coingecko.request_budget import NOT_SENT
 from market_pipeline.simulator.server import Simulator
 from market_pipeline_tests.budgets import Recorder
 

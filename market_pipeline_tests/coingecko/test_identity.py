@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from market_pipeline.coingecko.identity import Identity, compare, suggested_symbols
 from market_pipeline.coingecko.models import ListedCoin
-from market_pipeline.symbols import Coin, parse_catalogue
+from market_pipeline.core.symbols import Coin, parse_catalogue
 
 BTC, MATIC = Coin("BTC", "bitcoin"), Coin("MATIC", "matic-network")
 BITCOIN = ListedCoin("bitcoin", "btc", "Bitcoin")

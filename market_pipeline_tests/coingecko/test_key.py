@@ -9,8 +9,7 @@ import pytest
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import BadAnswer, RequestRefused
-from market_pipeline.coingecko.key import KeyInfo, key_info
-from market_pipeline.coingecko.models import ListedCoin, listed_coins
+from market_pipeline.coingecko.models import KeyInfo, ListedCoin, key_info, listed_coins
 from market_pipeline.coingecko.retries import TimeLimits
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel

@@ -15,9 +15,9 @@ from requests.structures import CaseInsensitiveDict
 from market_pipeline.coingecko.answers import Answer, read_answer
 from market_pipeline.coingecko.errors import Banned, CoinGeckoError, RateLimited, RequestRefused, ServerFailed
 from market_pipeline.coingecko.models import ListedCoin, chart_points, listed_coins, price_points
+from market_pipeline.core.symbols import Coin
 from market_pipeline.prices.quotes import Reason, Source
-from market_pipeline.prices.validate import Examined, examine
-from market_pipeline.symbols import Coin
+from market_pipeline.prices.validation import Examined, examine
 
 RECORDED = Path(__file__).parents[3] / "shared" / "coingecko" / "recorded"
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
-from market_pipeline.coingecko.waits import asked_wait, server_time
+from market_pipeline.coingecko.answers import asked_wait, server_time
 
 NOW = datetime(2025, 7, 25, 14, 53, 30, tzinfo=timezone.utc)
 

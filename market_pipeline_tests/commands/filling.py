@@ -7,15 +7,15 @@ import dagster as dg
 from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 
-from market_pipeline.clock import utc_now
 from market_pipeline.commands.main import main
-from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
+from market_pipeline.core.clock import utc_now
+from market_pipeline.core.symbols import parse_catalogue
+from market_pipeline.pipeline.missing_days import incomplete_days
 from market_pipeline.prices.gaps import last_settled_day
-from market_pipeline.storage.completeness import incomplete_days
+from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema import migrate
-from market_pipeline.storage.tables import raw_prices
-from market_pipeline.symbols import parse_catalogue
+from market_pipeline.storage.schema.migrate import migrate
+from market_pipeline.storage.schema.tables import raw_prices
 
 CATALOGUE = parse_catalogue("BTC,ETH,SOL,ADA,DOT").simulated
 

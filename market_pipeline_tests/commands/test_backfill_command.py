@@ -16,22 +16,22 @@ import dagster as dg
 import pytest
 from sqlalchemy import text
 
-from market_pipeline.budget.limits import Limits
+from market_pipeline.budget.rules import Limits
 from market_pipeline.budget.shared import SharedBudget
-from market_pipeline.budget.wiring import account_of
-from market_pipeline.clock import utc_now
 from market_pipeline.commands import dagster_runs
 from market_pipeline.commands.backfill_plan import InputError, reachable_span
-from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.main import main
 from market_pipeline.commands.progress import RunProgress
-from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
+from market_pipeline.core.clock import utc_now
+from market_pipeline.core.symbols import KNOWN_COINS
+from market_pipeline.dagster_instance.home import create_instance
 from market_pipeline.defs import resources
+from market_pipeline.pipeline.client_factory import account_of
+from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.symbols import KNOWN_COINS
 from market_pipeline_tests.commands.filling import Filling
 from market_pipeline_tests.waiting import wait_for
 
@@ -389,7 +389,7 @@ def test_scores_that_fail_are_told(filling, capsys, monkeypatch):
     def failing(*given):
         raise RuntimeError("no scores today")
 
-    monkeypatch.setattr("market_pipeline.defs.anomaly_runs.detect_days", failing)
+    monkeypatch.setattr("market_pipeline.pipeline.score.detect_days", failing)
     with dg.DagsterInstance.from_config(str(filling.project / HOME)) as instance:
         key = dg.AssetMaterialization("raw_prices", partition=f"{filling.settled}|ADA")
         instance.report_runless_asset_event(key)

@@ -10,9 +10,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from market_pipeline.clock import utc_now
-from market_pipeline.commands.home import free_port
 from market_pipeline.commands.main import main
+from market_pipeline.core.clock import utc_now
+from market_pipeline.dagster_instance.home import free_port
 from market_pipeline.defs import resources
 from market_pipeline.settings import Settings
 from market_pipeline.simulator.faults import Fault

@@ -14,12 +14,12 @@ from sqlalchemy.engine import make_url
 from market_pipeline.anomalies.detect import detect_days
 from market_pipeline.commands.chart import span_of
 from market_pipeline.commands.main import main
-from market_pipeline.defs.anomaly_runs import rows_of
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
+from market_pipeline.pipeline.score import rows_of
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema import migrate
-from market_pipeline.storage.tables import price_anomalies, raw_prices
-from market_pipeline.storage.write import upsert
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.migrate import migrate
+from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
 from market_pipeline_tests.coins import coin_id
 
 FIRST, DAY_OF_JUMP = date(2026, 5, 1), date(2026, 5, 12)

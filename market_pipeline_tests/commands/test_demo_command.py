@@ -10,12 +10,12 @@ import requests
 from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 
-from market_pipeline.clock import utc_now
 from market_pipeline.commands.demo import HISTORY_DAYS, demo_settings
-from market_pipeline.commands.home import free_port
+from market_pipeline.core.clock import utc_now
+from market_pipeline.dagster_instance.home import free_port
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.tables import raw_prices
+from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline_tests.commands.live import Ui, leftovers, start
 from market_pipeline_tests.waiting import wait_for
 

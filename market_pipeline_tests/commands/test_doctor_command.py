@@ -10,14 +10,14 @@ import time
 import pytest
 from sqlalchemy.engine import make_url
 
-from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.main import main
+from market_pipeline.dagster_instance.home import create_instance
 from market_pipeline.settings import Settings
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema import migrate
+from market_pipeline.storage.schema.migrate import migrate
 
 pytestmark = pytest.mark.slow
 

@@ -3,9 +3,8 @@
 import dagster as dg
 import pytest
 
-from market_pipeline.commands.home import StartError, free_port, named_home, own_home
-from market_pipeline.commands.instance import create_instance
 from market_pipeline.commands.main import main
+from market_pipeline.dagster_instance.home import StartError, create_instance, free_port, named_home, own_home
 from market_pipeline.settings import LOCAL_DAGSTER_HOME
 
 CURSORS = {f"EVENT_LOG_CONSUMER_CURSOR-PIPELINE_{end}" for end in ("SUCCESS", "FAILURE")}

@@ -9,7 +9,7 @@ from market_pipeline.commands import migrate as migrate_command
 from market_pipeline.commands.main import main
 from market_pipeline.logs import current_trace_id
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema import check_schema
+from market_pipeline.storage.schema.migrate import check_schema
 from market_pipeline_tests.logging_state import restored
 
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from market_pipeline.commands.processes import Processes
+from market_pipeline.commands.children.processes import Processes
 from market_pipeline_tests.waiting import wait_for
 
 SLEEP = "import time; time.sleep(60)"

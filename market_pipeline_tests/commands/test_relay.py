@@ -12,9 +12,9 @@ import time
 
 import pytest
 
-from market_pipeline.commands import relayed
-from market_pipeline.commands.processes import Processes
-from market_pipeline.commands.relay import Relay
+from market_pipeline.commands.children import relayed
+from market_pipeline.commands.children.processes import Processes
+from market_pipeline.commands.children.relay import Relay
 from market_pipeline.logs import log_to_stderr
 from market_pipeline_tests.canaries import KEY, PASSWORD, heard
 from market_pipeline_tests.logging_state import restored
@@ -49,7 +49,7 @@ def run(code, folder):
 
 def messages(text):
     lines = [json.loads(row) for row in text.splitlines()]
-    return [line["message"] for line in lines if line["logger"] != "market_pipeline.commands.processes"]
+    return [line["message"] for line in lines if line["logger"] != "market_pipeline.commands.children.processes"]
 
 
 def test_every_row_arrives_also_what_comes_last_without_an_end(written, tmp_path):
@@ -129,7 +129,7 @@ def test_a_terminal_that_is_gone_stops_nothing_from_ending(written, tmp_path, mo
 def test_a_reader_that_stands_still_keeps_nothing_from_ending(tmp_path):
     """Everybody who writes waits for it, so nobody must be waited for."""
     code = "import os; open('child', 'w').write(str(os.getpid()))\nwhile True: print('x' * 1000, flush=True)"
-    command = [sys.executable, "-m", "market_pipeline.commands.relayed", sys.executable, "-c", code]
+    command = [sys.executable, "-m", "market_pipeline.commands.children.relayed", sys.executable, "-c", code]
     reader, writer = os.pipe()
     process = subprocess.Popen(command, cwd=tmp_path, stderr=writer)
     os.close(writer)
@@ -144,7 +144,7 @@ def test_a_reader_that_stands_still_keeps_nothing_from_ending(tmp_path):
 
 def test_a_process_that_lives_on_is_not_waited_for(monkeypatch, written):
     """One that left the group, say, and still holds the pipe."""
-    monkeypatch.setattr("market_pipeline.commands.relay._DRAIN_SECONDS", 0.2)
+    monkeypatch.setattr("market_pipeline.commands.children.relay._DRAIN_SECONDS", 0.2)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], stdout=subprocess.PIPE)
     relay = Relay(child.stdout, "child")
     relay.drain()
@@ -170,7 +170,7 @@ def test_the_code_of_a_relayed_command_is_told(written, tmp_path, monkeypatch):
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_any_command_can_be_relayed_on_a_server(tmp_path, log_format):
     code = OWN + "import os; own(message=os.environ['LOG_FORMAT']); print('text'); raise SystemExit(3)"
-    command = [sys.executable, "-m", "market_pipeline.commands.relayed", sys.executable, "-c", code]
+    command = [sys.executable, "-m", "market_pipeline.commands.children.relayed", sys.executable, "-c", code]
     environment = {**os.environ, "LOG_FORMAT": log_format, "DATABASE_URL": "sqlite:///x.db"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 3 and done.stdout == ""
@@ -182,7 +182,7 @@ def test_any_command_can_be_relayed_on_a_server(tmp_path, log_format):
 
 def test_a_relayed_command_ends_with_its_supervisor(tmp_path):
     code = "import time; open('ready', 'w').close(); time.sleep(60)"
-    command = [sys.executable, "-m", "market_pipeline.commands.relayed", sys.executable, "-c", code]
+    command = [sys.executable, "-m", "market_pipeline.commands.children.relayed", sys.executable, "-c", code]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     wait_for((tmp_path / "ready").exists, 20, "its start")
     process.send_signal(signal.SIGTERM)

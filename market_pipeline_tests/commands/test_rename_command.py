@@ -6,12 +6,12 @@ import dagster as dg
 import pytest
 
 from market_pipeline.commands.main import main
+from market_pipeline.core.symbols import KNOWN_COINS
 from market_pipeline.defs import resources
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.storage.tables import raw_prices
-from market_pipeline.storage.write import upsert
-from market_pipeline.symbols import KNOWN_COINS
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline_tests.commands.filling import HOME, Filling
 from market_pipeline_tests.storage.conftest import Make
 

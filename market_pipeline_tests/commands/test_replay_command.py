@@ -6,17 +6,17 @@ from datetime import timedelta
 
 import pytest
 
-from market_pipeline.clock import start_of_day
 from market_pipeline.commands.main import main
+from market_pipeline.core.clock import start_of_day
+from market_pipeline.core.symbols import KNOWN_COINS
 from market_pipeline.defs import resources
+from market_pipeline.pipeline.replay import refused_points
 from market_pipeline.prices.quotes import Reason, Refusal, Source
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.storage.records import columns_of
-from market_pipeline.storage.replay import refused_points
-from market_pipeline.storage.tables import rejected_prices
-from market_pipeline.storage.write import upsert
-from market_pipeline.symbols import KNOWN_COINS
+from market_pipeline.storage.rows.records import columns_of
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.tables import rejected_prices
 from market_pipeline_tests.commands.filling import Filling
 
 
@@ -130,7 +130,7 @@ def test_scores_that_fail_are_told_with_what_to_do(filling, refused, capsys, mon
     def failing(*given):
         raise RuntimeError("no scores today")
 
-    monkeypatch.setattr("market_pipeline.defs.anomaly_runs.detect_days", failing)
+    monkeypatch.setattr("market_pipeline.pipeline.score.detect_days", failing)
     assert main(["replay", "--yes"]) == 1
     said = capsys.readouterr().out
     assert "could not be computed" in said and "no scores today" in said

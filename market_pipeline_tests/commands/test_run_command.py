@@ -9,15 +9,15 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
-from market_pipeline.clock import utc_now
-from market_pipeline.commands.home import free_port, own_home
 from market_pipeline.commands.main import main
+from market_pipeline.core.clock import utc_now
+from market_pipeline.core.symbols import KNOWN_COINS
+from market_pipeline.dagster_instance.home import free_port, own_home
 from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.tables import price_anomalies, raw_prices
-from market_pipeline.symbols import KNOWN_COINS
+from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
 from market_pipeline_tests.commands.live import SCHEDULES, Ui, leftovers, start
 from market_pipeline_tests.waiting import wait_for
 

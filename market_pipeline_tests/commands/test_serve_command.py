@@ -13,14 +13,13 @@ import pytest
 import requests
 from sqlalchemy.engine import make_url
 
-from market_pipeline.commands.home import StartError, free_port, require_free
-from market_pipeline.commands.instance import create_instance
+from market_pipeline.commands.children.processes import GRACE_SECONDS
 from market_pipeline.commands.main import main
-from market_pipeline.commands.process_groups import GRACE_SECONDS
 from market_pipeline.commands.serve import _prepare
+from market_pipeline.dagster_instance.home import StartError, create_instance, free_port, require_free
 from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema import check_schema, migrate
+from market_pipeline.storage.schema.migrate import check_schema, migrate
 from market_pipeline_tests.commands.live import leftovers, start
 from market_pipeline_tests.postgres import administering
 from market_pipeline_tests.waiting import wait_for

@@ -10,21 +10,23 @@ from typing import Any
 
 import dagster as dg
 import pytest
-# Where a run comes from has no public types.
 from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from sqlalchemy import select
 
-from market_pipeline.clock import utc_now
+from market_pipeline.core.clock import utc_now
+from market_pipeline.core.symbols import KNOWN_COINS
 from market_pipeline.defs import resources
 from market_pipeline.defs.partitions import partition_key, range_tags
 from market_pipeline.settings import Settings, load_settings
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.storage import tables
 from market_pipeline.storage.engine import Database
-from market_pipeline.symbols import KNOWN_COINS
+from market_pipeline.storage.schema import tables
+
+# Where a run comes from has no public types.
+
 
 PROJECT = Path(__file__).parents[2]
 
@@ -40,7 +42,7 @@ class World:
     """The code location of `settings` on `instance`, with helpers that say what a test means."""
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance, simulator: Simulator) -> None:
-        from market_pipeline.definitions import build_defs
+        from market_pipeline.build import build_defs
 
         self.settings = settings
         self.instance = instance

@@ -12,10 +12,10 @@ from sqlalchemy import URL, text
 from sqlalchemy.engine import make_url
 
 from market_pipeline.coingecko.client import CoinGeckoClient
-from market_pipeline.secret_forms import spellings
+from market_pipeline.logs.redaction import spellings
 from market_pipeline.simulator.faults import Fault
-from market_pipeline.storage import tables
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema import tables
 from market_pipeline_tests.canaries import KEY, PASSWORD, PASSWORD_IN_URL, heard, heard_in_files, words_of
 
 SPACED_PASSWORD = "Kanarienvogel's horse\\ +%/!"

@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import select
 
-from market_pipeline.slices import Slice
+from market_pipeline.core.slices import Slice
 from market_pipeline.storage.revisions import revisions
-from market_pipeline.storage.tables import raw_prices
+from market_pipeline.storage.schema.tables import raw_prices
 
 pytestmark = pytest.mark.slow
 

@@ -7,14 +7,13 @@ import dagster as dg
 import pytest
 from sqlalchemy import text
 
-from market_pipeline.clock import utc_now
+from market_pipeline.core.clock import utc_now
+from market_pipeline.pipeline.replay import judge_again, move, refused_points
 from market_pipeline.prices.freshness import oldest_fresh
 from market_pipeline.prices.quotes import Reason
-from market_pipeline.prices.replay import judge_again
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.storage import tables
-from market_pipeline.storage.replay import move, refused_points
+from market_pipeline.storage.schema import tables
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from market_pipeline.defs.partitions import partition_key
-from market_pipeline.storage import tables
+from market_pipeline.storage.schema import tables
 
 PROJECT = Path(__file__).parents[2]
 

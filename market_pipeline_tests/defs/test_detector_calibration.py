@@ -9,12 +9,12 @@ from sqlalchemy import select
 
 from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
-from market_pipeline.clock import start_of_day, utc_now
-from market_pipeline.defs.calibration_schedule import completed_on, waiting_for
-from market_pipeline.defs.ownership import owner_of
-from market_pipeline.defs.calibration_times import next_as_of
-from market_pipeline.storage import tables
-from market_pipeline.storage.calibrations import calibrations_for, save, stored_documents
+from market_pipeline.core.clock import start_of_day, utc_now
+from market_pipeline.dagster_instance.ownership import owner_of
+from market_pipeline.defs.automation.calibration_schedule import completed_on, waiting_for
+from market_pipeline.pipeline.calibrate import next_as_of
+from market_pipeline.storage.queries.calibrations import calibrations_for, save, stored_documents
+from market_pipeline.storage.schema import tables
 
 NOON = datetime(2026, 5, 20, 12, tzinfo=timezone.utc)
 

@@ -5,16 +5,15 @@ from datetime import date, timedelta
 import dagster as dg
 import pytest
 
-from market_pipeline.clock import iso, start_of_day, utc_now
-from market_pipeline.defs.history_check import build_history_checks, history_check_names
-from market_pipeline.defs.history_verdicts import coin_verdict, verdicts
+from market_pipeline.core.clock import iso, start_of_day, utc_now
+from market_pipeline.core.symbols import parse_catalogue
+from market_pipeline.defs.checks.history import build_history_checks, coin_verdict, history_check_names, verdicts
 from market_pipeline.prices.absences import Absence, Answered
 from market_pipeline.prices.gaps import Interval
-from market_pipeline.storage import tables
-from market_pipeline.storage.records import columns_of
-from market_pipeline.storage.source_gaps import remember
-from market_pipeline.storage.write import upsert
-from market_pipeline.symbols import parse_catalogue
+from market_pipeline.storage.queries.source_gaps import remember
+from market_pipeline.storage.rows.records import columns_of
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema import tables
 from market_pipeline_tests.coins import coin_id
 
 HOUR = timedelta(hours=1)

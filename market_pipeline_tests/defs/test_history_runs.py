@@ -5,10 +5,10 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
-from market_pipeline.clock import start_of_day
+from market_pipeline.core.clock import start_of_day
 from market_pipeline.defs.partitions import partition_key
 from market_pipeline.simulator.faults import Fault
-from market_pipeline.storage import tables
+from market_pipeline.storage.schema import tables
 
 pytestmark = pytest.mark.slow
 

@@ -6,9 +6,9 @@ import dagster as dg
 import pytest
 from sqlalchemy import update
 
-from market_pipeline.clock import utc_now
+from market_pipeline.core.clock import utc_now
 from market_pipeline.simulator.faults import Fault
-from market_pipeline.storage.bookkeeping import coin_identities
+from market_pipeline.storage.schema.operations_tables import coin_identities
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 NAME = "coin_ids_are_listed"

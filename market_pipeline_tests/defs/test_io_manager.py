@@ -9,19 +9,13 @@ import pandas as pd
 import pytest
 from sqlalchemy import select, text
 
+from market_pipeline.core.columns import Columns
 from market_pipeline.defs import resources
 from market_pipeline.defs.io_manager import DatabaseIOManager
-from market_pipeline.defs.partitions import (
-    SINGLE_RUN,
-    lead_mapping,
-    partition_key,
-    price_partitions,
-    range_tags,
-)
-from market_pipeline.storage import tables
-from market_pipeline.storage.columns import Columns
-from market_pipeline.storage.errors import SchemaMismatch, WriteFailed
-from market_pipeline.storage.schema import VERSION_TABLE
+from market_pipeline.defs.partitions import SINGLE_RUN, lead_mapping, partition_key, price_partitions, range_tags
+from market_pipeline.storage.db_errors import SchemaMismatch, WriteFailed
+from market_pipeline.storage.schema import tables
+from market_pipeline.storage.schema.migrate import VERSION_TABLE
 from market_pipeline_tests.coins import coin_id
 
 FIRST = date(2024, 3, 1)

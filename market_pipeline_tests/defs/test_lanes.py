@@ -4,14 +4,16 @@ from datetime import date, datetime, timezone
 
 import dagster as dg
 import pytest
-# The daemon's own module; how it chooses has no public name.
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
-from market_pipeline.defs.lanes import LANE, LIVE_TAGS, lane_of
-from market_pipeline.defs.local_runs import process_tags
+from market_pipeline.dagster_instance.runs_in_flight import process_tags
+from market_pipeline.defs.automation.schedules import tick_request
+from market_pipeline.defs.jobs import LANE, LIVE_TAGS, lane_of
 from market_pipeline.defs.partitions import range_tags
-from market_pipeline.defs.schedules import tick_request
 from market_pipeline_tests.defs.conftest import served_job
+
+# The daemon's own module; how it chooses has no public name.
+
 
 FROM_THE_UI = {"dagster/backfill": "abcdefgh"}
 BY_HAND = range_tags(date(2026, 1, 1), date(2026, 3, 1), ["BTC", "ETH"])

@@ -9,12 +9,14 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from market_pipeline.budget.account import Account
-from market_pipeline.budget.limits import Limits
+from market_pipeline.budget.rules import Account, Limits
 from market_pipeline.budget.shared import SharedBudget
-from market_pipeline.clock import DAY, start_of_day, utc_now
 from market_pipeline.coingecko.client import CoinGeckoClient
-from market_pipeline.defs.collecting import collect_and_fill
+from market_pipeline.core.clock import DAY, start_of_day, utc_now
+from market_pipeline.core.slices import Slice
+from market_pipeline.core.symbols import parse_catalogue
+from market_pipeline.pipeline.collect import collect_and_fill
+from market_pipeline.pipeline.missing_days import incomplete_days
 from market_pipeline.prices.gaps import Interval, gaps, last_settled_day
 from market_pipeline.prices.holes import day_back
 from market_pipeline.prices.repairs import plan_repairs
@@ -22,15 +24,12 @@ from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.feed import HOUR
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.slices import Slice
-from market_pipeline.storage import tables
-from market_pipeline.storage.completeness import incomplete_days
-from market_pipeline.storage.read import read_columns
-from market_pipeline.storage.records import columns_of
-from market_pipeline.storage.source_gaps import remembered
-from market_pipeline.storage.types import to_microseconds
-from market_pipeline.storage.write import upsert
-from market_pipeline.symbols import parse_catalogue
+from market_pipeline.storage.queries.source_gaps import remembered
+from market_pipeline.storage.rows.read import read_columns
+from market_pipeline.storage.rows.records import columns_of
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema import tables
+from market_pipeline.storage.schema.types import to_microseconds
 
 pytestmark = pytest.mark.slow
 

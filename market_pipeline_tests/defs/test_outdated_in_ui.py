@@ -22,14 +22,14 @@ def status(world, day, symbol, defs=None):
 
 
 def test_a_change_of_the_detectors_marks_every_partition_of_a_range(world_of, sqlite_database, monkeypatch):
-    from market_pipeline.definitions import build_defs
+    from market_pipeline.build import build_defs
 
     world = world_of(sqlite_database, MARKET_SYMBOLS="BTC,ETH")
     days = [world.days_ago(2), world.days_ago(1)]
     assert world.complete(days[0], days[1]).success
     partitions = [(day, symbol) for day in days for symbol in world.symbols]
     assert [status(world, *partition) for partition in partitions] == [(StaleStatus.FRESH, set())] * 4
-    monkeypatch.setattr("market_pipeline.defs.price_anomalies.DETECTOR_VERSION", "next")
+    monkeypatch.setattr("market_pipeline.defs.assets.price_anomalies.DETECTOR_VERSION", "next")
     changed = build_defs(world.settings)
     for partition in partitions:
         assert status(world, *partition, changed) == (StaleStatus.STALE, {"has a new code version"})

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import pytest
 
-from market_pipeline.charts.flagged import is_alarm
-from market_pipeline.clock import utc_now
-from market_pipeline.defs.overview_chart import alarms_digest, is_due
-from market_pipeline.defs.overview_metadata import _numbers, _records, _sentence
-from market_pipeline.storage.columns import Columns
+from market_pipeline.charts.marks import is_alarm
+from market_pipeline.core.clock import utc_now
+from market_pipeline.core.columns import Columns
+from market_pipeline.defs.assets.market_overview import _numbers, _records, _sentence
+from market_pipeline.defs.assets.overview_chart import alarms_digest, is_due
 
 pytestmark = pytest.mark.slow
 

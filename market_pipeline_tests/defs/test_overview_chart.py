@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from market_pipeline.defs.overview_chart import ALARMS, DRAWN_AT, QUOTES, alarms_digest, chart_metadata, is_due
-from market_pipeline.storage.columns import Columns
-from market_pipeline.storage.overview import anomalies_since
-from market_pipeline.storage.tables import raw_prices
-from market_pipeline.storage.write import upsert
+from market_pipeline.core.columns import Columns
+from market_pipeline.defs.assets.overview_chart import ALARMS, DRAWN_AT, QUOTES, alarms_digest, chart_metadata, is_due
+from market_pipeline.storage.queries.latest import anomalies_since
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.tables import raw_prices
 
 NOON = datetime(2026, 5, 1, 12, 0, 0, 654321, tzinfo=timezone.utc)
 SOON = NOON + timedelta(minutes=30)

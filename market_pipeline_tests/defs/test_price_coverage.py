@@ -6,14 +6,14 @@ from datetime import date, timedelta
 import dagster as dg
 import pytest
 
-from market_pipeline.clock import iso, start_of_day, utc_now
-from market_pipeline.defs.coverage_metadata import coverage_metadata
-from market_pipeline.defs.history_check import history_check_names
+from market_pipeline.core.clock import iso, start_of_day, utc_now
+from market_pipeline.defs.assets.price_coverage import coverage_metadata
+from market_pipeline.defs.checks.history import history_check_names
+from market_pipeline.pipeline.coverage import PastDays, past_days
 from market_pipeline.prices.absences import Absence, Answered
 from market_pipeline.prices.gaps import Interval
-from market_pipeline.storage.coverage import DayCoverage
-from market_pipeline.storage.past_days import PastDays, past_days
-from market_pipeline.storage.source_gaps import remember
+from market_pipeline.storage.queries.coverage import DayCoverage
+from market_pipeline.storage.queries.source_gaps import remember
 
 pytestmark = pytest.mark.slow
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from market_pipeline.clock import utc_now
-from market_pipeline.simulator.replay import Replay
+from market_pipeline.core.clock import utc_now
+from market_pipeline.core.symbols import KNOWN_COINS
+from market_pipeline.simulator.recorded_prices import Replay
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.storage import tables
-from market_pipeline.symbols import KNOWN_COINS
+from market_pipeline.storage.schema import tables
 
 PRICES = Path(__file__).parents[3] / "shared" / "prices" / "2022-11_5min.csv.gz"
 

@@ -8,17 +8,17 @@ import time_machine
 from sqlalchemy import and_, delete
 
 from market_pipeline.budget.status import BudgetStatus
-from market_pipeline.clock import start_of_day, utc_now
-from market_pipeline.defs.local_runs import PROCESS, unfinished_run
-from market_pipeline.defs.ownership import owner_of
-from market_pipeline.defs.outdated import outdated, outdated_days
+from market_pipeline.core.clock import start_of_day, utc_now
+from market_pipeline.dagster_instance.ownership import owner_of
+from market_pipeline.dagster_instance.runs_in_flight import PROCESS, unfinished_run
+from market_pipeline.defs.automation.repair_decision import PastRun, Situation, next_run
+from market_pipeline.defs.automation.stale_scores import outdated, outdated_days
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, range_tags
-from market_pipeline.defs.repair_decision import PastRun, Situation, next_run
+from market_pipeline.pipeline.missing_days import incomplete_days
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.simulator.faults import Fault
-from market_pipeline.storage.completeness import incomplete_days
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.tables import raw_prices
+from market_pipeline.storage.schema.tables import raw_prices
 
 SYMBOLS = ("BTC", "ETH", "DOT")
 NOW = datetime(2026, 5, 20, 12, tzinfo=timezone.utc)
@@ -319,8 +319,8 @@ def test_days_scored_by_earlier_detectors_are_scored_again(sensed, monkeypatch):
     repair_all(sensed)
     settled = last_settled_day(utc_now())
     cursor = evaluate(sensed).cursor
-    monkeypatch.setattr("market_pipeline.defs.price_anomalies.DETECTOR_VERSION", "next")
-    monkeypatch.setattr("market_pipeline.defs.repair_sensor.DETECTOR_VERSION", "next")
+    monkeypatch.setattr("market_pipeline.defs.assets.price_anomalies.DETECTOR_VERSION", "next")
+    monkeypatch.setattr("market_pipeline.defs.automation.repair_sensor.DETECTOR_VERSION", "next")
     evaluation = evaluate(sensed, cursor)
     assert evaluation.run_requests[0].job_name == "score_days"
     assert asked(evaluation) == range_tags(sensed.settings.history_start, settled, sensed.symbols)

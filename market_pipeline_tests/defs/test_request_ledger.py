@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import insert
 
 from market_pipeline.budget.ledger import LedgerRow
-from market_pipeline.clock import utc_now
-from market_pipeline.defs.ledger_metadata import hour_numbers, sentence
-from market_pipeline.storage.bookkeeping import request_ledger
+from market_pipeline.core.clock import utc_now
+from market_pipeline.defs.assets.request_ledger import hour_numbers, sentence
+from market_pipeline.storage.schema.operations_tables import request_ledger
 
 HOUR = timedelta(hours=1)
 TEN = datetime(2026, 5, 1, 10, tzinfo=timezone.utc)

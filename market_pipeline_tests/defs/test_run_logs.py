@@ -11,8 +11,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from market_pipeline.clock import utc_now
-from market_pipeline.defs.log_fields import io_fields, logged_evaluation, logged_step, run_fields
+from market_pipeline.core.clock import utc_now
+from market_pipeline.defs.logging.log_fields import io_fields, logged_evaluation, logged_step, run_fields
 from market_pipeline.logs import bound, current_trace_id, get_logger, log_to_stderr
 from market_pipeline.logs.context import current_fields
 from market_pipeline.simulator.faults import Fault
@@ -164,7 +164,7 @@ def test_dagster_still_makes_its_console_logger_where_we_replace_it(instance):
     from dagster._loggers import default_loggers, default_system_loggers
 
     import market_pipeline.definitions  # replaces it
-    from market_pipeline.defs.run_console import _console_logger, _Events
+    from market_pipeline.defs.logging.run_console import _console_logger, _Events
 
     assert market_pipeline.definitions.defs
     assert [definition.logger_fn for definition, _ in default_system_loggers(instance)] == [_console_logger]

@@ -6,9 +6,9 @@ import dagster as dg
 import pytest
 from pydantic import SecretStr
 
-from market_pipeline.defs.ownership import owner_of
+from market_pipeline.dagster_instance.ownership import owner_of
+from market_pipeline.defs.automation.schedules import completion_request, skip_reason, tick_request
 from market_pipeline.defs.partitions import range_tags
-from market_pipeline.defs.schedules import completion_request, skip_reason, tick_request
 from market_pipeline_tests.defs.conftest import served_job
 
 SYMBOLS = ("BTC", "ETH", "DOT")
@@ -70,7 +70,7 @@ def test_a_queued_tick_keeps_the_next_only_if_it_is_for_the_same_day(world, stat
 def test_runs_of_another_code_location_on_the_instance_keep_nobody(world):
     """Whether the daemon or a command created them; those that say nothing may be ours."""
     other = world.settings.model_copy(update={"database_url": SecretStr("sqlite:////elsewhere/prices.db")})
-    from market_pipeline.definitions import build_defs
+    from market_pipeline.build import build_defs
 
     for location, tags, kept in (
         ("mine", {"dagster/code_location": "theirs"}, False),

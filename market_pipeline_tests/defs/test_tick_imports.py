@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from market_pipeline.clock import utc_now
+from market_pipeline.core.clock import utc_now
 
 TICK = """
 import sys

@@ -5,12 +5,12 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
-from market_pipeline.clock import start_of_day, utc_now
+from market_pipeline.core.clock import start_of_day, utc_now
 from market_pipeline.defs.partitions import partition_key
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.storage import tables
+from market_pipeline.storage.schema import tables
 
 
 def test_a_tick_collects_every_symbol_with_one_request(world_of, database):

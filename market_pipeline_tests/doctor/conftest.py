@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from market_pipeline.clock import utc_now
-from market_pipeline.doctor.subject import Subject
+from market_pipeline.core.clock import utc_now
+from market_pipeline.doctor.context import Subject
 from market_pipeline.settings import Settings, load_settings
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.storage import tables
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema import tables
 from market_pipeline_tests.coins import coin_id
 
 PROJECT = Path(__file__).parents[2]

@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.engine import make_url
 
-from market_pipeline.clock import utc_now
+from market_pipeline.core.clock import utc_now
 from market_pipeline.doctor.database import examine_database, examine_database_clock, examine_disk
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema import REVISION
+from market_pipeline.storage.schema.migrate import REVISION
 
 Usage = namedtuple("Usage", "total used free")
 

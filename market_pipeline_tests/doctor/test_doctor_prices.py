@@ -4,17 +4,21 @@ from datetime import timedelta
 
 import pytest
 
-from market_pipeline.clock import DAY, start_of_day, utc_now
 from market_pipeline.coingecko.identity import Identity
+from market_pipeline.core.clock import DAY, start_of_day, utc_now
 from market_pipeline.doctor.stored_prices import (
-    examine_absences, examine_coins, examine_freshness, examine_gaps, examine_refusals,
+    examine_absences,
+    examine_coins,
+    examine_freshness,
+    examine_gaps,
+    examine_refusals,
 )
+from market_pipeline.pipeline.coin_ids import store_identities
 from market_pipeline.prices.absences import Absence, Answered
 from market_pipeline.prices.gaps import Interval
-from market_pipeline.storage import tables
-from market_pipeline.storage.identities import store_identities
-from market_pipeline.storage.recent_refusals import refusals_by_reason
-from market_pipeline.storage.source_gaps import remember
+from market_pipeline.storage.queries.counts import refusals_by_reason
+from market_pipeline.storage.queries.source_gaps import remember
+from market_pipeline.storage.schema import tables
 
 
 def refuse(database, number, reason, age):

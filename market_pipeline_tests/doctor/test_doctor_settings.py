@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from market_pipeline.doctor.setting_findings import examine_settings
-from market_pipeline.doctor.subject import Subject
+from market_pipeline.doctor.context import Subject
+from market_pipeline.doctor.settings import examine_settings
 
 
 def findings(tmp_path):

@@ -6,13 +6,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from market_pipeline.doctor.document import as_json
-from market_pipeline.doctor.finding import Finding, fail, not_examined, ok, warn
-from market_pipeline.doctor.masking import masked
-from market_pipeline.doctor.report import Report
-from market_pipeline.doctor.runner import Group, Making
-from market_pipeline.doctor.text import as_text
-from market_pipeline.words import first_line, some, span
+from market_pipeline.core.wording import first_line, some, span
+from market_pipeline.doctor.context import Finding, fail, not_examined, ok, warn
+from market_pipeline.doctor.report import Group, Making, Report, as_json, as_text, masked
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 REPORT = Report(NOON, [

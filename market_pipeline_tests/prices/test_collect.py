@@ -6,16 +6,16 @@ from datetime import date, datetime, timedelta, timezone
 import pytest
 
 from market_pipeline.budget.shared import SharedBudget
-from market_pipeline.clock import DAY, start_of_day
-from market_pipeline.coingecko.budget import Grant
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import Banned, RateLimited, RequestRefused, ServerFailed, SourceDown
-from market_pipeline.prices.collect import Collected, collect
+from market_pipeline.coingecko.request_budget import Grant
+from market_pipeline.core.clock import DAY, start_of_day
+from market_pipeline.core.symbols import Catalogue, parse_catalogue
+from market_pipeline.prices.collecting import Collected, collect
 from market_pipeline.prices.quotes import Reason, Source
 from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.symbols import Catalogue, parse_catalogue
 
 NOW = datetime(2026, 11, 23, 15, 20, 7, tzinfo=timezone.utc)
 TODAY = NOW.date()

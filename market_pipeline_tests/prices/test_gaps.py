@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market_pipeline.coingecko.models import RawPoint
+from market_pipeline.core.symbols import Coin
 from market_pipeline.prices.absences import Absence, AnswerTimes, revised, still_valid
 from market_pipeline.prices.gaps import Interval, gaps, last_settled_day, merged, without
 from market_pipeline.prices.quotes import Source
-from market_pipeline.prices.validate import KEPT_OF_A_KIND, examine
-from market_pipeline.symbols import Coin
+from market_pipeline.prices.validation import KEPT_OF_A_KIND, examine
 
 START = datetime(2026, 5, 1, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)

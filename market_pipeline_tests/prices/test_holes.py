@@ -4,17 +4,16 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from market_pipeline.clock import DAY
 from market_pipeline.coingecko.client import CoinGeckoClient
+from market_pipeline.core.clock import DAY
+from market_pipeline.core.symbols import parse_catalogue
 from market_pipeline.prices.absences import Absence
-from market_pipeline.prices.fill import fill_holes
 from market_pipeline.prices.gaps import Interval
-from market_pipeline.prices.holes import Recent, day_back, find_holes, longest_silence, unexplained
+from market_pipeline.prices.holes import Recent, day_back, fill_holes, find_holes, longest_silence, unexplained
 from market_pipeline.prices.quotes import Quote, Source
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.symbols import parse_catalogue
 from market_pipeline_tests.coins import coin_id
 
 NOW = datetime(2026, 11, 23, 15, 20, 7, tzinfo=timezone.utc)

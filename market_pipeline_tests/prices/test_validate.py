@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market_pipeline.coingecko.models import RawPoint, chart_points, price_points
+from market_pipeline.core.symbols import Coin
 from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
-from market_pipeline.prices.validate import KEPT_OF_A_KIND, FUTURE_TOLERANCE, Examined, examine
-from market_pipeline.prices.values import EARLIEST
-from market_pipeline.symbols import Coin
+from market_pipeline.prices.validation import EARLIEST, FUTURE_TOLERANCE, KEPT_OF_A_KIND, Examined, examine
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 TODAY = NOW.date()

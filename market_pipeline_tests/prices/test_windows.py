@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market_pipeline.prices.windows import windows
-from market_pipeline.slices import Slice
+from market_pipeline.core.slices import Slice
+from market_pipeline.prices.history import windows
 
 FIRST = date(2025, 1, 1)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from market_pipeline.clock import DAY, start_of_day
+from market_pipeline.core.clock import DAY, start_of_day
 from market_pipeline.simulator.market import MarketModel
 
 HOUR = timedelta(hours=1)

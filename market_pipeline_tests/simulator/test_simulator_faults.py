@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from market_pipeline.clock import DAY
+from market_pipeline.core.clock import DAY
 from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, Fault
 
 HOUR = timedelta(hours=1)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import pytest
 
-from market_pipeline.clock import DAY
+from market_pipeline.core.clock import DAY
 from market_pipeline.simulator.feed import FIVE_MINUTES, HOUR, last_update
 from market_pipeline.simulator.market import FIRST_DAY, START_PRICES, MarketModel
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from market_pipeline.clock import DAY
+from market_pipeline.core.clock import DAY
 from market_pipeline.simulator.feed import FIVE_MINUTES, HOUR
-from market_pipeline.simulator.replay import Replay
+from market_pipeline.simulator.recorded_prices import Replay
 
 NOW = datetime(2026, 11, 23, 12, 0, 30, tzinfo=timezone.utc)
 FIRST = datetime(2022, 11, 1, tzinfo=timezone.utc)

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from sqlalchemy import select
 
-from market_pipeline.storage import tables, write
-from market_pipeline.storage.records import columns_of
+from market_pipeline.storage.rows import write
+from market_pipeline.storage.rows.records import columns_of
+from market_pipeline.storage.schema import tables
 from market_pipeline_tests.coins import coin_id
 
 

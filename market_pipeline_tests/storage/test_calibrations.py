@@ -5,13 +5,17 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from market_pipeline.anomalies.calibration import Calibration
-from market_pipeline.storage.calibrations import (
-    calibrations_for, of_other_versions, quoted, save, stored_documents,
-)
+from market_pipeline.storage.db_errors import WriteFailed
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.errors import WriteFailed
-from market_pipeline.storage.tables import raw_prices
-from market_pipeline.storage.write import upsert
+from market_pipeline.storage.queries.calibrations import (
+    calibrations_for,
+    of_other_versions,
+    quoted,
+    save,
+    stored_documents,
+)
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.tables import raw_prices
 
 
 def document(hours):

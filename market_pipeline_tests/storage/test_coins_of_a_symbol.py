@@ -5,24 +5,23 @@ from datetime import timedelta
 
 import pytest
 
+from market_pipeline.core.slices import Slice
+from market_pipeline.core.symbols import parse_catalogue
+from market_pipeline.pipeline.missing_days import incomplete_days
+from market_pipeline.pipeline.replay import judge_again, move, refused_points
 from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
-from market_pipeline.prices.replay import judge_again
-from market_pipeline.slices import Slice
-from market_pipeline.storage import overview, recent_counts
-from market_pipeline.storage.anomaly_pages import Chosen, anomalies_page, anomaly, stood_for
-from market_pipeline.storage.audit import newest_quote_times, quotes_in_future, symbols_without_quote
-from market_pipeline.storage.completeness import incomplete_days
-from market_pipeline.storage.coverage import day_coverage, first_times
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.newest import Asked, newest_points, newest_table
-from market_pipeline.storage.read import read_columns, read_frame, rows_per_day
-from market_pipeline.storage.recent import recent_silences
-from market_pipeline.storage.records import columns_of
-from market_pipeline.storage.replay import move, refused_points
+from market_pipeline.storage.queries import counts, latest
+from market_pipeline.storage.queries.anomaly_pages import Chosen, anomalies_page, anomaly, stood_for
+from market_pipeline.storage.queries.coverage import day_coverage, first_times
+from market_pipeline.storage.queries.integrity import newest_quote_times, quotes_in_future, symbols_without_quote
+from market_pipeline.storage.queries.price_pages import Asked, newest_points, newest_table
+from market_pipeline.storage.queries.silences import recent_silences
 from market_pipeline.storage.revisions import revisions
-from market_pipeline.storage.tables import price_anomalies, raw_prices, rejected_prices
-from market_pipeline.storage.write import replace, upsert
-from market_pipeline.symbols import parse_catalogue
+from market_pipeline.storage.rows.read import read_columns, read_frame, rows_per_day
+from market_pipeline.storage.rows.records import columns_of
+from market_pipeline.storage.rows.write import replace, upsert
+from market_pipeline.storage.schema.tables import price_anomalies, raw_prices, rejected_prices
 
 WRONG, RIGHT = "base-protocol", "base-token"
 CATALOGUE = parse_catalogue(f"BASE={RIGHT}")
@@ -56,14 +55,14 @@ def test_no_question_about_prices_sees_another_coin(corrected, make, part):
         rows_per_day(corrected, raw_prices, [part]), rows_per_day(corrected, rejected_prices, [part]),
         revisions(corrected, [part]), newest_points(corrected, Asked("BASE", None, None, 9), now),
         newest_table(corrected, Asked("BASE", start, None, 9), now), first_times(corrected, symbols),
-        overview.latest_quotes(corrected, symbols, now), overview.quotes_at(corrected, symbols, make.at(999)),
+        latest.latest_quotes(corrected, symbols, now), latest.quotes_at(corrected, symbols, make.at(999)),
         recent_silences(corrected, symbols, start, now, timedelta(minutes=1)),
-        recent_counts.refused_lately(corrected, symbols, start),
+        counts.refused_lately(corrected, symbols, start),
     ):
         assert len(rows) == 0
     assert newest_quote_times(corrected, symbols, now) == {"BASE": None}
     assert symbols_without_quote(corrected, [part], timedelta(0), now) == {"BASE": [part.first]}
-    assert recent_counts.quotes_by_symbol(corrected, symbols, start, now) == {"BASE": 0}
+    assert counts.quotes_by_symbol(corrected, symbols, start, now) == {"BASE": 0}
     assert quotes_in_future(corrected, [part], start).count == 0
     assert [covered.points for covered in day_coverage(corrected, [part])] == [0]
     assert incomplete_days(corrected, CATALOGUE, part.first, part.last, now) == [day]
@@ -73,8 +72,8 @@ def test_no_answer_tells_alarms_of_another_coin(corrected, make):
     assert anomalies_page(corrected, ["BASE"], Chosen(), None, 9).rows == []
     assert anomaly(corrected, "BASE 0 jump") is None
     assert stood_for(corrected, "BASE 0 jump") == []
-    assert len(overview.anomalies_since(corrected, ["BASE"], make.START)) == 0
-    assert not recent_counts.alarms_by_severity(corrected, ["BASE"], make.START)
+    assert len(latest.anomalies_since(corrected, ["BASE"], make.START)) == 0
+    assert not counts.alarms_by_severity(corrected, ["BASE"], make.START)
 
 
 def test_prices_of_two_coins_at_one_time_are_two_rows(corrected, make, path, stored, part):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 
 
 def test_columns_of_different_length_are_refused_by_name():

@@ -6,13 +6,13 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import event
 
-from market_pipeline.clock import start_of_day
+from market_pipeline.core.clock import start_of_day
+from market_pipeline.core.slices import Slice
 from market_pipeline.prices.gaps import day_interval, gaps
-from market_pipeline.slices import Slice
-from market_pipeline.storage import tables
-from market_pipeline.storage.coverage import day_coverage, first_days
-from market_pipeline.storage.recent import recent_silences
-from market_pipeline.storage.write import upsert
+from market_pipeline.storage.queries.coverage import day_coverage, first_days
+from market_pipeline.storage.queries.silences import recent_silences
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema import tables
 
 FIRST = date(2024, 3, 1)
 HOUR = timedelta(hours=1)

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from market_pipeline.slices import Slice
-from market_pipeline.storage import bulk_sqlite
-from market_pipeline.storage.errors import DatabaseUnavailable
-from market_pipeline.storage.read import read_frame
-from market_pipeline.storage.tables import raw_prices
-from market_pipeline.storage.write import upsert
+from market_pipeline.core.slices import Slice
+from market_pipeline.storage.db_errors import DatabaseUnavailable
+from market_pipeline.storage.rows import bulk_sqlite
+from market_pipeline.storage.rows.read import read_frame
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.tables import raw_prices
 
 
 @pytest.fixture
 def bulk(monkeypatch):
-    monkeypatch.setattr("market_pipeline.storage.write.BULK_FROM", 0)
+    monkeypatch.setattr("market_pipeline.storage.rows.write.BULK_FROM", 0)
 
 
 @pytest.mark.usefixtures("bulk")

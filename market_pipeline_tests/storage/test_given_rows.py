@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from market_pipeline.core.columns import Columns
+from market_pipeline.core.slices import Slice
 from market_pipeline.prices.quotes import Source
-from market_pipeline.slices import Slice
-from market_pipeline.storage.columns import Columns
-from market_pipeline.storage.read import read_columns, read_frame
-from market_pipeline.storage.records import columns_of
-from market_pipeline.storage.tables import price_anomalies, raw_prices, rejected_prices
-from market_pipeline.storage.write import upsert
+from market_pipeline.storage.rows.read import read_columns, read_frame
+from market_pipeline.storage.rows.records import columns_of
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.tables import price_anomalies, raw_prices, rejected_prices
 
 pytestmark = pytest.mark.usefixtures("path")
 

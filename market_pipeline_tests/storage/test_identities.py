@@ -9,12 +9,12 @@ from market_pipeline.coingecko.answers import Answer, read_answer
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.identity import Identity, compare
 from market_pipeline.coingecko.models import listed_coins
+from market_pipeline.core.symbols import Coin, parse_catalogue
+from market_pipeline.pipeline.coin_ids import known_identities, store_identities, verify_identities
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.storage.errors import WriteFailed
-from market_pipeline.storage.identities import known_identities, store_identities, verify_identities
-from market_pipeline.symbols import Coin, parse_catalogue
+from market_pipeline.storage.db_errors import WriteFailed
 from market_pipeline_tests.budgets import generous_budget
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)

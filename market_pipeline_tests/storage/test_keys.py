@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market_pipeline.slices import Slice
-from market_pipeline.storage.keys import Ranked, last_of_each_key, require_inside
+from market_pipeline.core.slices import Slice
+from market_pipeline.storage.rows.read import Ranked, last_of_each_key, require_inside
 
 small = st.integers(-3, 3)
 

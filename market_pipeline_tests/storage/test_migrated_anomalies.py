@@ -7,9 +7,9 @@ import pytest
 from alembic import command
 from sqlalchemy import column, insert, select, table
 
-from market_pipeline.storage.schema import alembic_config, check_schema, migrate
-from market_pipeline.storage.tables import price_anomalies
-from market_pipeline.storage.types import UtcTimestamp
+from market_pipeline.storage.schema.migrate import alembic_config, check_schema, migrate
+from market_pipeline.storage.schema.tables import price_anomalies
+from market_pipeline.storage.schema.types import UtcTimestamp
 
 _TIMES = ("timestamp", "timestamp_before")
 _COLUMNS = (

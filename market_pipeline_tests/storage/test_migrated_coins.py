@@ -9,12 +9,12 @@ from sqlalchemy import column, insert, table, text
 
 from market_pipeline.anomalies.calibration import Calibration, CoinCalibration
 from market_pipeline.anomalies.scores.tails import Tail
-from market_pipeline.clock import DAY
-from market_pipeline.storage.calibrations import calibrations_for
+from market_pipeline.core.clock import DAY
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema import alembic_config, check_schema, migrate
-from market_pipeline.storage.tables import detector_calibrations, raw_prices
-from market_pipeline.storage.write import upsert
+from market_pipeline.storage.queries.calibrations import calibrations_for
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.migrate import alembic_config, check_schema, migrate
+from market_pipeline.storage.schema.tables import detector_calibrations, raw_prices
 
 CONFIGURED = {"BTC": "bitcoin-cash", "BASE": "simulated:base-token"}
 COINS = {

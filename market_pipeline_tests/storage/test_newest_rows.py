@@ -5,12 +5,12 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import event
 
-from market_pipeline.storage import anomaly_pages
-from market_pipeline.storage.anomaly_pages import Chosen, Place, anomalies_page, anomaly, stood_for
-from market_pipeline.storage.newest import Asked, newest_points, newest_table
-from market_pipeline.storage.tables import price_anomalies, raw_prices
-from market_pipeline.storage.types import to_microseconds
-from market_pipeline.storage.write import upsert
+from market_pipeline.storage.queries import anomaly_pages
+from market_pipeline.storage.queries.anomaly_pages import Chosen, Place, anomalies_page, anomaly, stood_for
+from market_pipeline.storage.queries.price_pages import Asked, newest_points, newest_table
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
+from market_pipeline.storage.schema.types import to_microseconds
 
 SYMBOLS = ["ADA", "BTC", "ETH"]
 

@@ -1,10 +1,10 @@
 """The overview's numbers: newest and earlier quotes, recent anomalies, series for the picture."""
 
-from market_pipeline.storage import overview
-from market_pipeline.storage.overview import StoredQuote
-from market_pipeline.storage.recent_counts import quotes_by_symbol
-from market_pipeline.storage.tables import price_anomalies, raw_prices
-from market_pipeline.storage.write import upsert
+from market_pipeline.storage.queries import latest as overview
+from market_pipeline.storage.queries.counts import quotes_by_symbol
+from market_pipeline.storage.queries.latest import StoredQuote
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
 
 SYMBOLS = ["BTC", "ETH", "ADA"]
 

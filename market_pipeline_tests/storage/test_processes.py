@@ -6,13 +6,14 @@ from multiprocessing import get_context
 
 import pytest
 
-from market_pipeline.slices import Slice
-from market_pipeline.storage import tables, write
+from market_pipeline.core.slices import Slice
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.read import read_columns
-from market_pipeline.storage.records import columns_of
-from market_pipeline.storage.tables import raw_prices
-from market_pipeline.storage.write import upsert
+from market_pipeline.storage.rows import write
+from market_pipeline.storage.rows.read import read_columns
+from market_pipeline.storage.rows.records import columns_of
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema import tables
+from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline_tests.coins import coin_id
 
 pytestmark = pytest.mark.slow

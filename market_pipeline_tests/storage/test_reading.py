@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from market_pipeline.slices import Slice, merge_days
-from market_pipeline.storage.read import read_columns, read_frame, rows_per_day
-from market_pipeline.storage.tables import raw_prices, rejected_prices
-from market_pipeline.storage.write import upsert
+from market_pipeline.core.slices import Slice, merge_days
+from market_pipeline.storage.rows.read import read_columns, read_frame, rows_per_day
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
 
 HOUR, DAY = 60, 24 * 60
 

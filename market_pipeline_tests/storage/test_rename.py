@@ -7,18 +7,21 @@ import pytest
 from market_pipeline.anomalies.anomaly import anomaly_id
 from market_pipeline.anomalies.calibration import Calibration, CoinCalibration
 from market_pipeline.anomalies.scores.tails import Tail
+from market_pipeline.core.symbols import Catalogue, Coin
+from market_pipeline.pipeline.other_coins import other_coins, price_count, stored_ids
 from market_pipeline.prices.quotes import refusal_id
-from market_pipeline.storage import calibrations
-from market_pipeline.storage.bookkeeping import coin_identities, price_revisions, scored_through, source_gaps
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.other_coins import other_coins, price_count, stored_ids
-from market_pipeline.storage.rename import _in_text, rename
-from market_pipeline.storage.tables import (
-    detector_calibrations, price_anomalies, raw_prices, rejected_prices,
+from market_pipeline.storage.queries import calibrations
+from market_pipeline.storage.queries.rename import _in_text, rename
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.operations_tables import (
+    coin_identities,
+    price_revisions,
+    scored_through,
+    source_gaps,
 )
-from market_pipeline.storage.types import to_microseconds
-from market_pipeline.storage.write import upsert
-from market_pipeline.symbols import Catalogue, Coin
+from market_pipeline.storage.schema.tables import detector_calibrations, price_anomalies, raw_prices, rejected_prices
+from market_pipeline.storage.schema.types import to_microseconds
 
 BTC, XBT = Coin("BTC", "bitcoin"), Coin("XBT", "bitcoin")
 

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from market_pipeline.slices import Slice, merge_days
-from market_pipeline.storage.errors import WriteFailed
-from market_pipeline.storage.tables import price_anomalies, rejected_prices
-from market_pipeline.storage.write import replace, upsert
+from market_pipeline.core.slices import Slice, merge_days
+from market_pipeline.storage.db_errors import WriteFailed
+from market_pipeline.storage.rows.write import replace, upsert
+from market_pipeline.storage.schema.tables import price_anomalies, rejected_prices
 
 pytestmark = pytest.mark.usefixtures("path")
 DAY = 24 * 60

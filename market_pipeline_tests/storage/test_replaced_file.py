@@ -7,10 +7,10 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.overview import latest_quotes
-from market_pipeline.storage.schema import migrate
-from market_pipeline.storage.tables import raw_prices
-from market_pipeline.storage.write import upsert
+from market_pipeline.storage.queries.latest import latest_quotes
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.migrate import migrate
+from market_pipeline.storage.schema.tables import raw_prices
 
 
 @pytest.fixture

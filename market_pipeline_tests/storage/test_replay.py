@@ -8,13 +8,12 @@ from datetime import date, datetime, timedelta, timezone
 import pytest
 from sqlalchemy import text
 
+from market_pipeline.pipeline.replay import Verdicts, judge_again, move, refused_points
 from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
-from market_pipeline.prices.replay import Verdicts, judge_again
-from market_pipeline.storage.errors import WriteFailed
-from market_pipeline.storage.records import columns_of
-from market_pipeline.storage.replay import move, refused_points
-from market_pipeline.storage.tables import raw_prices, rejected_prices
-from market_pipeline.storage.write import upsert
+from market_pipeline.storage.db_errors import WriteFailed
+from market_pipeline.storage.rows.records import columns_of
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
 from market_pipeline_tests.coins import coin_id
 
 DAY = date(2026, 3, 2)

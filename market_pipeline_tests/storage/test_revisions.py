@@ -5,10 +5,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from market_pipeline.slices import Slice
-from market_pipeline.storage import tables, write
-from market_pipeline.storage.errors import WriteFailed
+from market_pipeline.core.slices import Slice
+from market_pipeline.storage.db_errors import WriteFailed
 from market_pipeline.storage.revisions import Revision, revisions
+from market_pipeline.storage.rows import write
+from market_pipeline.storage.schema import tables
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from market_pipeline.storage import schema, tables
+from market_pipeline.storage.db_errors import DatabaseUnavailable, SchemaMismatch
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.errors import DatabaseUnavailable, SchemaMismatch
-from market_pipeline.storage.schema import REVISION, VERSION_TABLE, alembic_config, check_schema, migrate
+from market_pipeline.storage.schema import tables
+from market_pipeline.storage.schema.migrate import REVISION, VERSION_TABLE, alembic_config, check_schema, migrate
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -175,7 +175,7 @@ def test_a_new_migration_is_written_from_the_template(tmp_path):
     """`script.py.mako` is used only when somebody adds a revision."""
     config = alembic_config(None)
     script = ScriptDirectory(
-        str(Path(schema.__file__).parent / "migrations"), version_locations=[str(tmp_path)]
+        str(Path(migrate.__file__).parent / "migrations"), version_locations=[str(tmp_path)]
     )
     script.generate_revision("0009", "Add a table", head="base", config=config)
     (written,) = tmp_path.glob("*.py")

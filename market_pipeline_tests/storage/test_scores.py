@@ -6,10 +6,10 @@ import pytest
 
 from market_pipeline.prices.quotes import Quote, Source
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.records import columns_of
-from market_pipeline.storage.scores import newest_scored, note_scored, scored_until, unscored_since
-from market_pipeline.storage.tables import raw_prices
-from market_pipeline.storage.write import upsert
+from market_pipeline.storage.queries.scores import newest_scored, note_scored, scored_until, unscored_since
+from market_pipeline.storage.rows.records import columns_of
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline_tests.coins import coin_id
 
 NOON = datetime(2026, 5, 2, 12, tzinfo=timezone.utc)

@@ -3,11 +3,11 @@
 import pytest
 from sqlalchemy import text
 
-from market_pipeline.storage import tables
+from market_pipeline.storage.db_errors import SchemaMismatch
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.errors import SchemaMismatch
-from market_pipeline.storage.schema import VERSION_TABLE, check_schema, migrate
-from market_pipeline.storage.write import upsert
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema import tables
+from market_pipeline.storage.schema.migrate import VERSION_TABLE, check_schema, migrate
 from market_pipeline_tests.postgres import administering
 
 OURS = {*tables.metadata.tables, VERSION_TABLE}

@@ -10,14 +10,15 @@ from psycopg2.extensions import parse_dsn
 from sqlalchemy import make_url, text
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
+from market_pipeline.core.slices import Slice
 from market_pipeline.settings import load_settings
-from market_pipeline.slices import Slice
-from market_pipeline.storage import bulk_postgresql, silence, write
+from market_pipeline.storage import postgresql
+from market_pipeline.storage.db_errors import DatabaseUnavailable, ReadCancelled
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.errors import DatabaseUnavailable, ReadCancelled
 from market_pipeline.storage.postgresql import dsn_of
-from market_pipeline.storage.read import read_columns, read_frame
-from market_pipeline.storage.tables import raw_prices
+from market_pipeline.storage.rows import bulk_postgresql, write
+from market_pipeline.storage.rows.read import read_columns, read_frame
+from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline_tests.storage.relay import Relay
 from market_pipeline_tests.waiting import wait_for
 
@@ -26,9 +27,9 @@ DAYS = [Slice("BTC", date(2024, 3, 1), date(2024, 3, 1))]
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(silence, "_QUIET_SECONDS", 0.3)
-    monkeypatch.setattr(silence, "_PROBE_SECONDS", 0.5)
-    monkeypatch.setattr(silence, "_SWEEP_SECONDS", 0.1)
+    monkeypatch.setattr(postgresql, "_QUIET_SECONDS", 0.3)
+    monkeypatch.setattr(postgresql, "_PROBE_SECONDS", 0.5)
+    monkeypatch.setattr(postgresql, "_SWEEP_SECONDS", 0.1)
 
 
 @pytest.fixture

@@ -3,19 +3,18 @@
 from datetime import date, datetime, timedelta, timezone
 
 import pytest
-
 from alembic import command
 from sqlalchemy import column, insert, select, table
 
+from market_pipeline.core.symbols import Coin, parse_catalogue
+from market_pipeline.pipeline.missing_days import asked_days, due_days, gappy_days, incomplete_days
 from market_pipeline.prices.absences import Absence, Answered
 from market_pipeline.prices.gaps import Interval
-from market_pipeline.storage import tables
-from market_pipeline.storage.completeness import asked_days, due_days, gappy_days, incomplete_days
-from market_pipeline.storage.schema import alembic_config, check_schema, migrate
-from market_pipeline.storage.source_gaps import remember, remembered
-from market_pipeline.storage.types import UtcTimestamp
-from market_pipeline.storage.write import upsert
-from market_pipeline.symbols import Coin, parse_catalogue
+from market_pipeline.storage.queries.source_gaps import remember, remembered
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema import tables
+from market_pipeline.storage.schema.migrate import alembic_config, check_schema, migrate
+from market_pipeline.storage.schema.types import UtcTimestamp
 
 START = datetime(2024, 3, 1, tzinfo=timezone.utc)
 FIRST = START.date()

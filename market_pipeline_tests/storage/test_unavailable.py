@@ -11,16 +11,16 @@ from psycopg2.extensions import make_dsn
 from sqlalchemy import URL, text
 from sqlalchemy.engine import make_url
 
-from market_pipeline.clock import utc_now
-from market_pipeline.secret_forms import spellings
-from market_pipeline.slices import Slice
-from market_pipeline.storage import audit, overview
+from market_pipeline.core.clock import utc_now
+from market_pipeline.core.slices import Slice
+from market_pipeline.logs.redaction import spellings
+from market_pipeline.storage.db_errors import DatabaseUnavailable, StorageError
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.errors import DatabaseUnavailable, StorageError
-from market_pipeline.storage.read import read_columns, read_frame
-from market_pipeline.storage.schema import check_schema, migrate
-from market_pipeline.storage.tables import price_anomalies, raw_prices
-from market_pipeline.storage.write import replace, upsert
+from market_pipeline.storage.queries import integrity, latest
+from market_pipeline.storage.rows.read import read_columns, read_frame
+from market_pipeline.storage.rows.write import replace, upsert
+from market_pipeline.storage.schema.migrate import check_schema, migrate
+from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
 
 CANARY = "canary%40pass"
 DAYS = [Slice("BTC", date(2024, 3, 1), date(2024, 3, 1))]
@@ -41,7 +41,7 @@ def ways(make, monkeypatch):
 
     def bulk(work):
         def run(database):
-            monkeypatch.setattr("market_pipeline.storage.write.BULK_FROM", 0)
+            monkeypatch.setattr("market_pipeline.storage.rows.write.BULK_FROM", 0)
             try:
                 work(database)
             finally:
@@ -58,8 +58,8 @@ def ways(make, monkeypatch):
         "bulk replace": bulk(lambda database: replace(database, price_anomalies, make.anomalies(), DAYS)),
         "read_columns": lambda database: read_columns(database, raw_prices, DAYS),
         "read_frame": lambda database: read_frame(database, raw_prices, DAYS),
-        "audit": lambda database: audit.quotes_not_positive(database, DAYS),
-        "overview": lambda database: overview.latest_quotes(database, ["BTC"], utc_now()),
+        "audit": lambda database: integrity.quotes_not_positive(database, DAYS),
+        "overview": lambda database: latest.latest_quotes(database, ["BTC"], utc_now()),
     }
 
 
@@ -164,7 +164,7 @@ def test_a_connection_that_died_in_the_pool_is_replaced(postgres_database, postg
 
 
 def test_a_writer_that_waits_in_vain_says_who_is_in_the_way(sqlite_database, make, monkeypatch):
-    monkeypatch.setattr("market_pipeline.storage.pool._PRAGMAS", ("PRAGMA busy_timeout=50",))
+    monkeypatch.setattr("market_pipeline.storage.engine._PRAGMAS", ("PRAGMA busy_timeout=50",))
     impatient = Database(sqlite_database.url)
     with sqlite_database.writing():
         with pytest.raises(DatabaseUnavailable, match="another writer has held its lock for 30 s"):

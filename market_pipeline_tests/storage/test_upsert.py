@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from market_pipeline.slices import Slice
-from market_pipeline.storage.read import read_frame
-from market_pipeline.storage.tables import price_anomalies, raw_prices, rejected_prices
-from market_pipeline.storage.write import BULK_FROM, upsert
+from market_pipeline.core.slices import Slice
+from market_pipeline.storage.rows.read import read_frame
+from market_pipeline.storage.rows.write import BULK_FROM, upsert
+from market_pipeline.storage.schema.tables import price_anomalies, raw_prices, rejected_prices
 
 
 @pytest.mark.usefixtures("path")

@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 from sqlalchemy import text
 
-from market_pipeline.slices import Slice
+from market_pipeline.core.slices import Slice
+from market_pipeline.storage.db_errors import WriteFailed
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.errors import WriteFailed
-from market_pipeline.storage.read import read_columns, read_frame, rows_per_day
-from market_pipeline.storage.tables import price_anomalies, raw_prices, rejected_prices
-from market_pipeline.storage.write import replace, upsert
+from market_pipeline.storage.rows.read import read_columns, read_frame, rows_per_day
+from market_pipeline.storage.rows.write import replace, upsert
+from market_pipeline.storage.schema.tables import price_anomalies, raw_prices, rejected_prices
 
 EVER = [datetime(2013, 1, 1, tzinfo=timezone.utc).date(), datetime(2100, 12, 31, tzinfo=timezone.utc).date()]
 NASTY = 'O\'Neil "said" \\ 100 % :name %s ? $1 \n\t {"price": "\\u0000"} — 比特币 🚀 --; DROP TABLE x'

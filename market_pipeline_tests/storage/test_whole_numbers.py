@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from sqlalchemy import text
 
-from market_pipeline.slices import Slice
-from market_pipeline.storage.columns import Columns
-from market_pipeline.storage.read import read_columns, read_frame
-from market_pipeline.storage.tables import price_anomalies
-from market_pipeline.storage.write import replace, upsert
+from market_pipeline.core.columns import Columns
+from market_pipeline.core.slices import Slice
+from market_pipeline.storage.rows.read import read_columns, read_frame
+from market_pipeline.storage.rows.write import replace, upsert
+from market_pipeline.storage.schema.tables import price_anomalies
 
 pytestmark = pytest.mark.usefixtures("path")
 

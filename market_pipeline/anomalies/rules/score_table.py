@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 
 Positions = NDArray[np.int64]
 

@@ -16,7 +16,7 @@ from market_pipeline.anomalies.scores.returns import Floats, returns_of
 from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.anomalies.scores.tails import Tail, fit
 from market_pipeline.anomalies.series import PriceSeries, rows_by_symbol, to_datetime64
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 
 _QUANTILES = np.linspace(0, 1, 21)
 _DAY = np.timedelta64(1, "D")

@@ -22,7 +22,7 @@ from market_pipeline.anomalies.scores.residuals import Residuals, residuals
 from market_pipeline.anomalies.scores.returns import Floats
 from market_pipeline.anomalies.scores.scope import SCOPES, market_ratio, scope_of
 from market_pipeline.anomalies.series import PriceSeries, rows_by_symbol
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 
 # Words are numbers until the end: a million texts cost more than their scores.
 WORDS = {

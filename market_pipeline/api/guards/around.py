@@ -2,10 +2,8 @@
 
 from fastapi import FastAPI
 
-from market_pipeline.api.guards.body_size import BodySize
-from market_pipeline.api.guards.foreign_sites import ForeignSites
-from market_pipeline.api.guards.head_size import HeadSize
-from market_pipeline.api.guards.hosts import Hosts
+from market_pipeline.api.guards.origins import ForeignSites, Hosts
+from market_pipeline.api.guards.sizes import BodySize, HeadSize
 from market_pipeline.api.guards.token import Token, describe_token
 from market_pipeline.settings import Settings
 

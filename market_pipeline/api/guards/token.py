@@ -8,8 +8,8 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from market_pipeline.api.page import PAGE_PATHS
-from market_pipeline.api.problems import ApiProblem, problem_response, problems
+from market_pipeline.api.endpoints.page import PAGE_PATHS
+from market_pipeline.api.http.problems import ApiProblem, problem_response, problems
 
 # Load balancers, generators of clients and a browser that has no token yet.
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json", *PAGE_PATHS})

@@ -2,10 +2,10 @@
 
 from alembic import context
 
-from market_pipeline.storage.bookkeeping import metadata
+import market_pipeline.storage.schema.operations_tables  # noqa: F401  # registers its tables with `metadata`
 from market_pipeline.storage.migrations.views import views_kept
-from market_pipeline.storage.postgresql_schema import current_schema
-from market_pipeline.storage.schema import VERSION_TABLE
+from market_pipeline.storage.schema.migrate import VERSION_TABLE, current_schema
+from market_pipeline.storage.schema.tables import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from market_pipeline.storage.errors import SchemaMismatch
+from market_pipeline.storage.db_errors import SchemaMismatch
 
 
 @contextmanager

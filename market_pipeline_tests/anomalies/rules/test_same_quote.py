@@ -8,7 +8,7 @@ from market_pipeline.anomalies.rules.finding import Finding, id_of
 from market_pipeline.anomalies.rules.same_quote import link_same_quote
 from market_pipeline.anomalies.rules.score_table import group
 from market_pipeline.anomalies.scores.scoring import score_columns
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from market_pipeline.anomalies.scores.learning import calibrate_columns
 from market_pipeline.anomalies.scores.prior_tails import SCORES
 from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.anomalies.series import to_datetime64
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 
 AS_OF = datetime(2023, 6, 1, tzinfo=timezone.utc)
 PER_ROOT_MINUTE = 0.6 / math.sqrt(MINUTES_PER_YEAR)

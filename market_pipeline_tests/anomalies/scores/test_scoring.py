@@ -13,7 +13,7 @@ from market_pipeline.anomalies.scores.learning import calibrate_columns
 from market_pipeline.anomalies.scores.prior_tails import PRIOR_TAILS
 from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.anomalies.series import to_datetime
-from market_pipeline.storage.columns import Columns
+from market_pipeline.core.columns import Columns
 
 START = np.datetime64("2023-06-01", "us")
 SECOND = np.timedelta64(1_000_000, "us")

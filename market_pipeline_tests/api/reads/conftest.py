@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from market_pipeline.api.app import create_app
-from market_pipeline.api.dagster_home import DagsterHome
+from market_pipeline.api.dagster_reports import DagsterHome
 from market_pipeline.api.service import Service
 from market_pipeline.settings import load_settings
 

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta, timezone
 
 import pyarrow as pa
 
-from market_pipeline.clock import iso
-from market_pipeline.storage import tables
-from market_pipeline.storage.records import columns_of
-from market_pipeline.storage.write import upsert
+from market_pipeline.core.clock import iso
+from market_pipeline.storage.rows.records import columns_of
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema import tables
 from market_pipeline_tests.storage.conftest import Make
 
 START = Make.START

@@ -6,9 +6,9 @@ from datetime import datetime
 import pytest
 
 from market_pipeline.anomalies.anomaly import Kind
-from market_pipeline.clock import iso
-from market_pipeline.storage import anomaly_pages
-from market_pipeline.storage.tables import price_anomalies
+from market_pipeline.core.clock import iso
+from market_pipeline.storage.queries import anomaly_pages
+from market_pipeline.storage.schema.tables import price_anomalies
 from market_pipeline_tests.api.reads.rows import anomaly, at, store_anomalies, walk
 
 SYMBOLS = ("BTC", "ETH", "SOL", "ADA", "DOT")

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from market_pipeline.budget.overview import left_in_words, status_now
-from market_pipeline.clock import iso
+from market_pipeline.core.clock import iso
+from market_pipeline.pipeline.budget_report import left_in_words, status_now
 from market_pipeline.settings import load_settings
 
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 import requests
 
-from market_pipeline.api import large, prices
+from market_pipeline.api import large_responses
+from market_pipeline.api.endpoints import prices
 from market_pipeline.storage.engine import Database
 from market_pipeline_tests.api.conftest import served
 from market_pipeline_tests.api.reads.rows import ARROW, points_of, some_prices
@@ -24,13 +25,13 @@ HEADERS = {"Accept": ARROW}
 def few_are_large(monkeypatch):
     """More than three rows are many, and a piece is a kilobyte."""
     monkeypatch.setattr(prices, "LARGE_FROM", 3)
-    monkeypatch.setattr(large, "_PIECE", 1024)
+    monkeypatch.setattr(large_responses, "_PIECE", 1024)
 
 
 @pytest.fixture
 def taken():
     """Both places are taken."""
-    rooms = [large.Room() for _ in range(large.AT_ONCE)]
+    rooms = [large_responses.Room() for _ in range(large_responses.AT_ONCE)]
     for room in rooms:
         room.take()
     yield
@@ -41,10 +42,10 @@ def taken():
 def free():
     """How many places are free, by taking them."""
     count = 0
-    while large._free.acquire(blocking=False):
+    while large_responses._free.acquire(blocking=False):
         count += 1
     for _ in range(count):
-        large._free.release()
+        large_responses._free.release()
     return count
 
 
@@ -69,7 +70,7 @@ def test_a_large_answer_over_a_socket_is_whole_and_leaves_its_place(app_over, da
             assert answer.status_code == 200
             assert int(answer.headers["content-length"]) == len(answer.content) > 10 * 1024
             assert len(pa.ipc.open_stream(answer.content).read_all()) == 2000
-    assert free() == large.AT_ONCE
+    assert free() == large_responses.AT_ONCE
 
 
 @pytest.mark.usefixtures("few_are_large")
@@ -77,19 +78,19 @@ def test_the_place_is_given_back_after_every_kind_of_end(client, client_over, da
     some_prices(database)
     tag = client.get("/prices/BTC?limit=4", headers=HEADERS).headers["etag"]
     again = client.get("/prices/BTC?limit=4", headers={**HEADERS, "If-None-Match": tag})
-    assert (again.status_code, free()) == (304, large.AT_ONCE)
+    assert (again.status_code, free()) == (304, large_responses.AT_ONCE)
     assert client.head("/prices/BTC?limit=4", headers=HEADERS).status_code == 200
-    assert free() == large.AT_ONCE
+    assert free() == large_responses.AT_ONCE
     with database.writing() as connection:
         connection.exec_driver_sql("DROP TABLE raw_prices")
     assert client.get("/prices/BTC?limit=4", headers=HEADERS).status_code == 500
-    assert free() == large.AT_ONCE
+    assert free() == large_responses.AT_ONCE
 
 
 @pytest.mark.usefixtures("few_are_large")
 def test_who_takes_too_long_to_read_is_cut_off(app_over, sqlite_database, monkeypatch):
     """Else two who read nothing would keep everybody else from reading."""
-    monkeypatch.setattr(large, "_SECONDS_TO_READ", 0.2)
+    monkeypatch.setattr(large_responses, "_SECONDS_TO_READ", 0.2)
     some_prices(sqlite_database, count=100)
     seen, during = [], []
 
@@ -102,8 +103,8 @@ def test_who_takes_too_long_to_read_is_cut_off(app_over, sqlite_database, monkey
     with pytest.raises(TimeoutError):
         asyncio.run(asked(app_over(sqlite_database), "limit=100", send))
     assert [message["type"] for message in seen] == ["http.response.start", "http.response.body"]
-    assert during == [large.AT_ONCE - 1]
-    assert free() == large.AT_ONCE
+    assert during == [large_responses.AT_ONCE - 1]
+    assert free() == large_responses.AT_ONCE
 
 
 @pytest.mark.usefixtures("few_are_large")
@@ -116,7 +117,7 @@ def test_a_client_that_goes_away_gives_its_place_back(app_over, sqlite_database)
 
     with pytest.raises(ConnectionResetError):
         asyncio.run(asked(app_over(sqlite_database), "limit=100", send))
-    assert free() == large.AT_ONCE
+    assert free() == large_responses.AT_ONCE
 
 
 def test_threads_that_take_and_leave_end_with_all_places_free():
@@ -124,10 +125,10 @@ def test_threads_that_take_and_leave_end_with_all_places_free():
 
     def work():
         for _ in range(200):
-            room = large.Room()
+            room = large_responses.Room()
             try:
                 room.take()
-            except large.ApiProblem:
+            except large_responses.ApiProblem:
                 refused.append(1)
             room.leave()
             room.leave()
@@ -137,7 +138,7 @@ def test_threads_that_take_and_leave_end_with_all_places_free():
         thread.start()
     for thread in threads:
         thread.join()
-    assert free() == large.AT_ONCE
+    assert free() == large_responses.AT_ONCE
 
 
 @pytest.fixture
@@ -161,18 +162,18 @@ def waiting_reads(database):
 
 def test_arrow_that_waits_keeps_no_other_reader_waiting(app_over, locked, monkeypatch):
     """Nor does it wait for a thread without end."""
-    monkeypatch.setattr(large, "_SECONDS_TO_START", 0.2)
+    monkeypatch.setattr(large_responses, "_SECONDS_TO_START", 0.2)
     database, release = locked
     with served(app_over(database)) as address, ThreadPoolExecutor(16) as pool:
         url = f"{address}/prices/BTC?limit=3"
         answers = [pool.submit(requests.get, url, headers=HEADERS, timeout=30) for _ in range(16)]
-        wait_for(lambda: waiting_reads(database) == large.ARROW_THREADS, 10, "waiting for the lock")
+        wait_for(lambda: waiting_reads(database) == large_responses.ARROW_THREADS, 10, "waiting for the lock")
         assert requests.get(f"{address}/anomalies", timeout=5).status_code == 200
-        refused = 16 - large.ARROW_THREADS
+        refused = 16 - large_responses.ARROW_THREADS
         wait_for(lambda: sum(answer.done() for answer in answers) == refused, 10, "a refusal of the others")
         release()
         found = Counter(answer.result().status_code for answer in answers)
-    assert found == {200: large.ARROW_THREADS, 503: refused}
+    assert found == {200: large_responses.ARROW_THREADS, 503: refused}
 
 
 def test_the_read_of_a_client_that_left_is_given_up(app_over, locked):

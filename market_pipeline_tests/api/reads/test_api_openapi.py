@@ -6,7 +6,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from market_pipeline.api.problems import TITLES
+from market_pipeline.api.http.problems import TITLES
 
 
 @pytest.fixture

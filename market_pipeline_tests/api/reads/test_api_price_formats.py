@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete
 
-from market_pipeline.storage.tables import raw_prices
+from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline_tests.api.reads.rows import ARROW, points_of, some_prices, store_prices, utc
 
 FORMATS = ("application/json", "text/csv", ARROW)

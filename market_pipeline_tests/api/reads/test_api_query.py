@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market_pipeline.api import cursor
-from market_pipeline.api.problems import ApiProblem
-from market_pipeline.api.times import moment, text_of, texts_of
-from market_pipeline.clock import iso
-from market_pipeline.storage.anomaly_pages import Place
-from market_pipeline.storage.types import from_microseconds, to_microseconds
+from market_pipeline.api.http import cursor
+from market_pipeline.api.http.problems import ApiProblem
+from market_pipeline.api.http.times import moment, text_of, texts_of
+from market_pipeline.core.clock import iso
+from market_pipeline.storage.queries.anomaly_pages import Place
+from market_pipeline.storage.schema.types import from_microseconds, to_microseconds
 from market_pipeline_tests.api.reads.rows import some_prices, utc
 
 FIRST, LAST = utc(1, 1, 1), utc(9999, 12, 31, 23, 59, 59, 999_999)

@@ -5,14 +5,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
-from market_pipeline.clock import iso
 from market_pipeline.coingecko.identity import Identity
+from market_pipeline.core.clock import iso
+from market_pipeline.core.symbols import parse_catalogue
+from market_pipeline.pipeline.coin_ids import store_identities
+from market_pipeline.pipeline.missing_days import incomplete_days
 from market_pipeline.prices.absences import Absence, Answered
 from market_pipeline.prices.gaps import Interval
-from market_pipeline.storage.completeness import incomplete_days
-from market_pipeline.storage.identities import store_identities
-from market_pipeline.storage.source_gaps import remember
-from market_pipeline.symbols import parse_catalogue
+from market_pipeline.storage.queries.source_gaps import remember
 from market_pipeline_tests.api.reads.rows import at, store_prices, utc, walk
 from market_pipeline_tests.storage.conftest import Make
 

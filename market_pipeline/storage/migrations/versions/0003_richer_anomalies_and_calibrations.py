@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from market_pipeline.storage.types import Name, UtcTimestamp
+from market_pipeline.storage.schema.types import Name, UtcTimestamp
 
 revision = "0003"
 down_revision = "0002"

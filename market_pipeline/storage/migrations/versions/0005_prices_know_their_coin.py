@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from alembic import op
 
-from market_pipeline.loopback import is_loopback
-from market_pipeline.storage.types import Name, UtcTimestamp
-from market_pipeline.symbols import KNOWN_COINS, UNKNOWN_COIN, Coin
+from market_pipeline.core.loopback import is_loopback
+from market_pipeline.core.symbols import KNOWN_COINS, UNKNOWN_COIN, Coin
+from market_pipeline.storage.schema.types import Name, UtcTimestamp
 
 revision = "0005"
 down_revision = "0004"

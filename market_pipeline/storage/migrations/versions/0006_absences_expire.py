@@ -6,7 +6,7 @@ Rows from before may rest on a single empty answer: they count as not proven, an
 import sqlalchemy as sa
 from alembic import op
 
-from market_pipeline.storage.types import UtcTimestamp
+from market_pipeline.storage.schema.types import UtcTimestamp
 
 revision = "0006"
 down_revision = "0005"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from market_pipeline.storage.types import Name, UtcTimestamp
+from market_pipeline.storage.schema.types import Name, UtcTimestamp
 
 revision = "0008"
 down_revision = "0007"

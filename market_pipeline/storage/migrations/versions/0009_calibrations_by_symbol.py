@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from market_pipeline.storage.types import Name, UtcTimestamp
-from market_pipeline.symbols import KNOWN_COINS, UNKNOWN_COIN
+from market_pipeline.core.symbols import KNOWN_COINS, UNKNOWN_COIN
+from market_pipeline.storage.schema.types import Name, UtcTimestamp
 
 revision = "0009"
 down_revision = "0008"

@@ -1,0 +1,147 @@
+"""One price now, through the same client, budget, validation and storage as the asset."""
+
+import math
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from market_pipeline.api.collect_limits import Gate
+from market_pipeline.api.endpoints.prices import point_as_json
+from market_pipeline.api.http.negotiation import JSON
+from market_pipeline.api.http.problems import ApiProblem, problems
+from market_pipeline.api.http.query import SymbolInPath
+from market_pipeline.api.models.prices import LatestPrice
+from market_pipeline.api.service import Service
+from market_pipeline.budget.rules import LONGEST_COOL_DOWN, SECOND
+from market_pipeline.coingecko.errors import BudgetExhausted, CoinGeckoError
+from market_pipeline.coingecko.retries import asked_pause
+from market_pipeline.logs import bound, current_trace_id, get_logger
+from market_pipeline.pipeline.client_factory import budgeted_client
+from market_pipeline.pipeline.collect import arrivals, keep, price_facts, refusal_facts
+from market_pipeline.prices.collecting import collect
+from market_pipeline.prices.collection import Collected
+from market_pipeline.prices.freshness import complaint
+from market_pipeline.prices.quotes import Quote, Refusal
+from market_pipeline.storage.queries.price_pages import Asked, Point, newest_points
+from market_pipeline.storage.schema import tables
+from market_pipeline.storage.schema.migrate import check_schema
+
+logger = get_logger(__name__)
+
+# Somebody waits for the answer; who comes in vain is told when to come again.
+LONGEST_WAIT_SECONDS = 5.0
+# What is worth waiting for where nobody told.
+_UNTOLD_SECONDS = 60.0
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def collect_once(service: Service, symbol: str) -> Point:
+    """The current price of `symbol`, asked for now, as it stands in `raw_prices` in the end.
+
+    A price that was known already keeps the time at which it was first stored. Raises an ApiProblem
+    where CoinGecko gives no usable answer in useful time, and where its price is refused; a StorageError
+    or a SQLAlchemyError if the database fails.
+    """
+    check_schema(service.database)
+    with budgeted_client(service.settings, service.database, max_wait=LONGEST_WAIT_SECONDS) as client:
+        now = client.clock()
+        collected = collect(client, service.catalogue, [(now.date(), symbol)], now)
+    for error in collected.failures.values():
+        raise _unavailable(symbol, error)
+    if collected.refusals:
+        raise _refused(service, collected, collected.refusals[0])
+    return _stored(service, collected, collected.quotes[0])
+
+
+def _stored(service: Service, collected: Collected, quote: Quote) -> Point:
+    day = (quote.timestamp.date(), quote.symbol)
+    facts = price_facts(service.database, [day], collected)[day]
+    trace_id = _keep(service, collected)
+    # Other days are no partitions.
+    if service.settings.history_start <= day[0] <= quote.ingested_at.date():
+        service.dagster.report(tables.raw_prices.name, day, {**facts, "trace_id": trace_id})
+    asked = Asked(quote.symbol, quote.timestamp, quote.timestamp + _MICROSECOND, 1)
+    return newest_points(service.database, asked, quote.ingested_at)[0]
+
+
+def _refused(service: Service, collected: Collected, refusal: Refusal) -> ApiProblem:
+    day = (refusal.day, refusal.symbol)
+    facts = refusal_facts(service.database, [day], collected)[day]
+    trace_id = _keep(service, collected)
+    logger.warning("Refused: %s", refusal.detail, extra={"reason": refusal.reason.value})
+    service.dagster.report(tables.rejected_prices.name, day, {**facts, "trace_id": trace_id})
+    what_next = complaint(collected.clock_skew) or "Ask again in a minute."
+    detail = f"{refusal.detail} It is kept in the quarantine. {what_next}"
+    return ApiProblem(422, "quote-refused", detail, reason=refusal.reason.value)
+
+
+def _keep(service: Service, collected: Collected) -> str:
+    """Store what came under the trace id of this request, which it returns."""
+    trace_id = current_trace_id() or "none"
+    changed = keep(service.database, *arrivals(collected, trace_id))
+    logger.info(
+        "%d accepted, %d refused, %d rows new or changed",
+        len(collected.quotes), len(collected.refusals), changed, extra={"rows_affected": changed},
+    )
+    return trace_id
+
+
+def _unavailable(symbol: str, error: CoinGeckoError) -> ApiProblem:
+    """Why there is no price, and when to ask again."""
+    if isinstance(error, BudgetExhausted):
+        kind, seconds = "budget-exhausted", error.retry_after
+    else:
+        asked, _ = asked_pause(error)
+        # After so long the budget lets one request see whether it still holds.
+        kind, seconds = "source-unavailable", min(asked or _UNTOLD_SECONDS, LONGEST_COOL_DOWN / SECOND)
+    headers = {"Retry-After": str(max(1, math.ceil(seconds or _UNTOLD_SECONDS)))}
+    return ApiProblem(503, kind, f"No price of {symbol}: {error.verdict}", headers)
+
+
+router = APIRouter(tags=["prices"])
+
+
+class CollectedPrice(LatestPrice):
+    """The current price of a symbol, as it is stored now."""
+
+
+async def _gate_of(request: Request) -> Gate:
+    gate: Gate = request.app.state.gate
+    return gate
+
+
+@router.post(
+    "/collect-once/{symbol}",
+    summary="Collect the current price",
+    response_model=CollectedPrice,
+    responses=problems(
+        unsupported_symbol=(400, "Unsupported symbol: 'XYZ'. Supported are BTC, ETH."),
+        invalid_request=(422, "path.symbol: Input should be a valid string"),
+        quote_refused=(422, "The price -1.0 is negative. It is kept in the quarantine; ask again later."),
+        too_many_requests=(429, "100 requests in 60 s are what one client may send here; ask again in 7 s."),
+        database_error=(500, "The database did not answer as it should; the log has the reason."),
+        source_unavailable=(503, "No price of BTC: the server or the edge before it failed."),
+        budget_exhausted=(503, "No price of BTC: its turn would come in 42 s and 5 s is the longest wait."),
+        too_many_at_once=(503, "40 prices are being collected; ask again in a second."),
+    ),
+)
+async def collect_one(
+    request: Request, symbol: SymbolInPath, gate: Annotated[Gate, Depends(_gate_of)]
+) -> Response:
+    """Ask CoinGecko for the current price of a symbol, store it, and tell Dagster so.
+
+    The answer is the price as it is stored: one that was known already keeps the time at which it was first
+    stored. What is refused goes into the quarantine instead. It takes one request of the shared budget and
+    waits a few seconds for it at most; `Retry-After` of a 429 or 503 tells when to come again.
+    """
+    client = request.client.host if request.client else "unknown"
+    body = await gate.run(client, lambda service: _collected(service, symbol))
+    return Response(body, headers={"Cache-Control": "no-store"}, media_type=JSON)
+
+
+def _collected(service: Service, given: str) -> bytes:
+    symbol = service.symbol(given)
+    with bound(symbol=symbol):
+        return point_as_json(symbol, collect_once(service, symbol))

@@ -1,0 +1,1 @@
+"""HTTP as every endpoint speaks it: problems, caching, cursors, negotiation, tracing."""

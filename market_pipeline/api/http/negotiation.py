@@ -1,0 +1,37 @@
+"""The format of an answer, as the client's Accept header wants it."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import mimeparse
+from fastapi import Request
+
+from market_pipeline.api.http.problems import ApiProblem
+
+JSON = "application/json"
+CSV = "text/csv"
+ARROW = "application/vnd.apache.arrow.stream"
+
+
+def format_for(request: Request, offered: Sequence[str]) -> str:
+    """The one of `offered` that the client likes best, the first of them if it has no preference.
+
+    Raises an ApiProblem 406 if it accepts none.
+    """
+    accepted = ", ".join(request.headers.getlist("accept"))
+    found = _best(tuple(offered), accepted) if accepted.strip() else offered[0]
+    if not found:
+        raise ApiProblem(
+            406, "not-acceptable", f"Nothing here is {accepted!r}; Accept may be {', '.join(offered)}.",
+            {"Vary": "Accept"}, offered=list(offered),
+        )
+    return found
+
+
+@lru_cache(maxsize=256)
+def _best(offered: tuple[str, ...], accepted: str) -> str:
+    try:
+        # Among equals it takes the last.
+        return str(mimeparse.best_match(offered[::-1], accepted.lower()))
+    except mimeparse.MimeTypeParseException:
+        return ""

@@ -1,0 +1,72 @@
+"""Times as they are written in answers, and as they may be written in requests."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Annotated
+
+import numpy as np
+from pydantic import PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+from typing_extensions import LiteralString
+
+from market_pipeline.storage.schema.types import from_microseconds, to_microseconds
+
+_EPOCH = datetime(1970, 1, 1)
+_SECOND = 1_000_000
+
+# https://www.rfc-editor.org/rfc/rfc3339#section-5.6: full-date, or date-time.
+_DATE = r"(\d{4})-(\d\d)-(\d\d)"
+_MOMENT = re.compile(
+    rf"{_DATE}(?:[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d)))?", re.ASCII
+)
+_HOW: LiteralString = (
+    "write a day (2026-11-23) or a time with its offset (2026-11-23T12:00:00Z; a + in an address is %2B)"
+)
+
+
+def text_of(microseconds: int) -> str:
+    """As `clock.iso`, of microseconds since 1970 UTC."""
+    return f"{(_EPOCH + timedelta(microseconds=microseconds)).isoformat()}Z"
+
+
+def texts_of(microseconds: Sequence[int]) -> list[str]:
+    """`text_of` of each; many at once cost a fifth."""
+    moments = np.array(microseconds, dtype=np.int64).view("datetime64[us]")
+    texts = np.datetime_as_string(moments, unit="us").tolist()
+    return [f"{text.removesuffix('.000000')}Z" for text in texts]
+
+
+def moment(given: object) -> datetime:
+    """The aware UTC time that `given` writes as RFC 3339 has it; a day is its midnight UTC.
+
+    Times have microseconds here: what lies between two of them becomes the later one, so that a limit
+    keeps its meaning. What lies outside the years 1 to 9999 becomes their first or last microsecond.
+    Raises PydanticCustomError, a ValueError, for anything else.
+    """
+    found = _MOMENT.fullmatch(given) if isinstance(given, str) else None
+    if found is None:
+        raise PydanticCustomError("time", _HOW)
+    *numbers, fraction, sign, hours, minutes = found.groups()
+    try:
+        local = datetime(*(int(number or 0) for number in numbers))  # type: ignore[arg-type]  # six of them
+    except ValueError as error:
+        raise PydanticCustomError("time", "there is no such time: {why}", {"why": str(error)}) from None
+    offset = 60 * (60 * int(hours or 0) + int(minutes or 0)) * (-1 if sign == "-" else 1)
+    whole = (local - _EPOCH) // timedelta(microseconds=1) - offset * _SECOND
+    return from_microseconds(min(max(whole + _rounded_up(fraction or ""), _FIRST), _LAST))
+
+
+def _rounded_up(fraction: str) -> int:
+    """The digits after the point of a second as microseconds."""
+    return int(fraction[:6].ljust(6, "0")) + bool(fraction[6:].strip("0"))
+
+
+_FIRST, _LAST = (to_microseconds(end.replace(tzinfo=timezone.utc)) for end in (datetime.min, datetime.max))
+
+# A parameter that is a time.
+Moment = Annotated[
+    datetime,
+    PlainValidator(moment),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": name} for name in ("date-time", "date")]}),
+]

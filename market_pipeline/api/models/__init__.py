@@ -1,0 +1,1 @@
+"""The documents that endpoints return, as the OpenAPI document describes them."""

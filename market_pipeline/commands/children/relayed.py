@@ -1,0 +1,28 @@
+"""`python -m market_pipeline.commands.children.relayed COMMAND ...`: a command whose output becomes our lines.
+
+For servers whose supervisor starts Dagster's daemon and webserver one by one; `market-pipeline run` needs it not.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from market_pipeline.commands.children.processes import Processes
+from market_pipeline.logs import configure_logging
+from market_pipeline.settings import load_settings
+
+
+def main(command: Sequence[str]) -> int:
+    """Run `command` until it ends or a signal stops it; its exit code, 0 after a signal."""
+    configure_logging(load_settings())
+    # This process writes its lines as LOG_FORMAT says.
+    environment = {**os.environ, "LOG_FORMAT": "json"}
+    with Processes() as processes:
+        processes.start(command, environment, Path.cwd(), relayed_as=Path(command[0]).name)
+        return processes.wait_for_any()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

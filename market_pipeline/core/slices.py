@@ -1,0 +1,42 @@
+"""A slice: the rows of one symbol in one stretch of days, which is what a set of partitions
+becomes before it meets the API or the database. Pure functions."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from market_pipeline.core.clock import DAY, start_of_day
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Whole UTC days `first`..`last` (both included) of `symbol`."""
+
+    symbol: str
+    first: date
+    last: date
+
+    @property
+    def start(self) -> datetime:
+        """The first instant of the slice."""
+        return start_of_day(self.first)
+
+    @property
+    def end(self) -> datetime:
+        """The first instant after the slice."""
+        return start_of_day(self.last) + DAY
+
+    @property
+    def days(self) -> list[date]:
+        return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
+
+
+def merge_days(days: Iterable[tuple[date, str]]) -> list[Slice]:
+    """The fewest slices that cover exactly these (day, symbol) pairs, by symbol and then by day."""
+    slices: list[Slice] = []
+    for symbol, day in sorted({(symbol, day) for day, symbol in days}):
+        if slices and slices[-1].symbol == symbol and slices[-1].last + DAY == day:
+            slices[-1] = Slice(symbol, slices[-1].first, day)
+        else:
+            slices.append(Slice(symbol, day, day))
+    return slices

@@ -1,0 +1,213 @@
+"""What Dagster's storage knows of the chain: daemons that report, schedules that tick, runs that end.
+
+All that is read there through names which Dagster does not call public is read here.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+from market_pipeline.core.wording import first_line
+from market_pipeline.dagster_instance.names import WITHOUT_JOB, Automation, automations
+from market_pipeline.dagster_instance.ownership import Owner, located, own_runs
+
+if TYPE_CHECKING:
+    import dagster as dg
+    from dagster._core.scheduler.instigation import InstigatorState
+    from dagster._daemon.types import DaemonHeartbeat
+
+
+# What Dagster calls the one that starts scheduled runs.
+SCHEDULER = "SCHEDULER"
+
+# The scheduler reports once a minute, when it looks for ticks that are due.
+_SCHEDULER_SILENT_AFTER = timedelta(minutes=3)
+# The others may be in the middle of long work; Dagster itself waits so long before it complains.
+_SILENT_AFTER = timedelta(minutes=30, seconds=30)
+# What Dagster says of a run that a person stopped; `make run` does so with Ctrl-C.
+_INTERRUPTED = "DagsterExecutionInterruptedError"
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """A daemon that this instance needs: when it last reported (aware UTC, None if it never did),
+    whether that is recent enough at the time of asking, and the first error that it reported."""
+
+    daemon: str
+    at: datetime | None
+    alive: bool
+    error: str | None
+
+
+@dataclass(frozen=True)
+class AutomationState:
+    """A schedule or sensor: whether it is on, and how its last evaluation went.
+
+    It was `evaluated_at` (None if never) with `outcome` success, skipped, failure or started; `words` are the
+    reason of a skip or the error of a failure. Where it failed, `worked_at` is the last time that it did not.
+    """
+
+    automation: Automation
+    on: bool
+    evaluated_at: datetime | None = None
+    outcome: str = ""
+    words: str = ""
+    worked_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class FailedRun:
+    """The last run of a job that ended, which failed `at` this time.
+
+    `checks` are the blocking checks that stopped it, each name with what it found. `reason` is what the first
+    step that failed said; `ours` if this package wrote it.
+    """
+
+    at: datetime
+    run_id: str
+    checks: tuple[tuple[str, str], ...]
+    reason: str
+    ours: bool
+
+
+@dataclass(frozen=True)
+class JobState:
+    """When a run of `job` last succeeded (None if none did), and the failure since, if there is one."""
+
+    job: str
+    succeeded_at: datetime | None
+    failed: FailedRun | None
+
+
+@dataclass(frozen=True)
+class DagsterFacts:
+    """All of it, as it is at one time."""
+
+    daemons: Sequence[Heartbeat]
+    automations: Sequence[AutomationState]
+    jobs: Sequence[JobState]
+
+    @property
+    def scheduler_alive(self) -> bool:
+        return any(beat.alive for beat in self.daemons if beat.daemon == SCHEDULER)
+
+    @property
+    def ever_reported(self) -> bool:
+        return any(beat.at for beat in self.daemons)
+
+
+def dagster_facts(
+    instance: "dg.DagsterInstance", owner: Owner, collect_cron: str, now: datetime
+) -> DagsterFacts:
+    """Read what concerns `owner` in `instance` as it is at `now`; what its storage raises is passed on."""
+    owner = located(instance, owner)
+    return DagsterFacts(
+        heartbeats(instance, now), automation_states(instance, owner, automations(collect_cron)),
+        job_states(instance, owner, WITHOUT_JOB),
+    )
+
+
+def heartbeats(instance: "dg.DagsterInstance", now: datetime) -> list[Heartbeat]:
+    """The daemons of `instance` as they are at `now`."""
+    statuses = instance.get_daemon_statuses().values()
+    return [_heartbeat(status.daemon_type, status.last_heartbeat, now) for status in statuses if status.required]
+
+
+def _heartbeat(daemon: str, last: "DaemonHeartbeat | None", now: datetime) -> Heartbeat:
+    if last is None:
+        return Heartbeat(daemon, None, False, None)
+    at = _time(last.timestamp)
+    patience = _SCHEDULER_SILENT_AFTER if daemon == SCHEDULER else _SILENT_AFTER
+    return Heartbeat(daemon, at, now - at <= patience, last.errors[0].message if last.errors else None)
+
+
+def automation_states(
+    instance: "dg.DagsterInstance", owner: Owner, wanted: Iterable[Automation]
+) -> list[AutomationState]:
+    """How each of `wanted` is; one that `instance` has no record of is on and was never evaluated."""
+    # States of code locations that were renamed may have the same names; the newest comes last.
+    found = {
+        state.name: state
+        for state in instance.all_instigator_state()
+        if owner.location in (None, state.repository_selector.location_name)
+    }
+    return [_automation(instance, automation, found.get(automation.name)) for automation in wanted]
+
+
+def _automation(
+    instance: "dg.DagsterInstance", automation: Automation, state: "InstigatorState | None"
+) -> AutomationState:
+    if state is None:
+        return AutomationState(automation, on=True)
+    origin, selector = state.instigator_origin_id, state.selector_id
+    last = next(iter(instance.get_ticks(origin, selector, limit=1)), None)
+    if last is None:
+        return AutomationState(automation, state.is_running)
+    at, outcome = _time(last.timestamp), last.status.value.lower()
+    if outcome != "failure":
+        words = first_line(last.skip_reason) if last.skip_reason else ""
+        return AutomationState(automation, state.is_running, at, outcome, words)
+    from dagster._core.scheduler.instigation import TickStatus
+
+    good = instance.get_ticks(origin, selector, limit=1, statuses=[TickStatus.SUCCESS, TickStatus.SKIPPED])
+    error = first_line(last.error.message if last.error else "")
+    worked_at = _time(good[0].timestamp) if good else None
+    return AutomationState(automation, state.is_running, at, outcome, error, worked_at)
+
+
+def job_states(instance: "dg.DagsterInstance", owner: Owner, jobs: Iterable[str]) -> list[JobState]:
+    """How `owner`'s runs of each of `jobs` ended."""
+    import dagster as dg
+
+    success, failure = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
+    states = []
+    for job in jobs:
+        last = next(own_runs(instance, owner, job, [success, failure]), None)
+        if last is None or last.dagster_run.status is success:
+            states.append(JobState(job, _ended(last), None))
+        else:
+            good = next(own_runs(instance, owner, job, [success]), None)
+            states.append(JobState(job, _ended(good), _failed(instance, last)))
+    return states
+
+
+def _failed(instance: "dg.DagsterInstance", run: "dg.RunRecord") -> FailedRun | None:
+    """Why `run` failed, or None if a person stopped it."""
+    run_id = run.dagster_run.run_id
+    checks, reason, ours = _why(instance, run_id)
+    at = _ended(run) or run.update_timestamp
+    return None if _INTERRUPTED in reason else FailedRun(at, run_id, checks, reason, ours)
+
+
+def _why(instance: "dg.DagsterInstance", run_id: str) -> tuple[tuple[tuple[str, str], ...], str, bool]:
+    """The blocking checks that failed in a run; what its first failed step said, or the run itself; whether
+    this package chose these words."""
+    import dagster as dg
+
+    evaluated = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE, evaluated}
+    records = instance.get_records_for_run(run_id, of_type=kinds).records
+    events = [event for record in records if (event := record.event_log_entry.dagster_event) is not None]
+    found = [event.asset_check_evaluation_data for event in events if event.event_type is evaluated]
+    checks = tuple(
+        (check.check_name, check.description or "")
+        for check in found
+        if check.blocking and not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
+    )
+    for event in events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data and data.user_failure_data.description:
+                return checks, first_line(data.user_failure_data.description), True
+            if data.error:
+                return checks, first_line((data.error.cause or data.error).message), False
+    return checks, first_line(next((event.message or "" for event in events if event.is_failure), "")), False
+
+
+def _ended(record: "dg.RunRecord | None") -> datetime | None:
+    return _time(record.end_time) if record is not None and record.end_time else None
+
+
+def _time(timestamp: float) -> datetime:
+    return datetime.fromtimestamp(timestamp, timezone.utc)

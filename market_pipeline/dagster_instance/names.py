@@ -1,0 +1,62 @@
+"""The names of the jobs and of what starts them, also for code that only reads Dagster's storage."""
+
+from dataclasses import dataclass
+
+TICK = "tick"
+COMPLETE_DAYS = "complete_days"
+SCORE_DAYS = "score_days"
+CALIBRATE_DETECTORS = "calibrate_detectors"
+ACCOUNT_REQUESTS = "account_requests"
+# What is missing while a job fails.
+WITHOUT_JOB = {
+    TICK: "new prices are not collected, or not scored",
+    COMPLETE_DAYS: "past days stay incomplete",
+    SCORE_DAYS: "past days are not scored again where prices changed",
+    CALIBRATE_DETECTORS: "the coming days are scored with an older calibration",
+    ACCOUNT_REQUESTS: "the requests of each hour are not shown",
+}
+
+TICK_SCHEDULE = "tick_schedule"
+COMPLETION_SCHEDULE = "completion_schedule"
+CALIBRATION_SCHEDULE = "calibration_schedule"
+LEDGER_SCHEDULE = "ledger_schedule"
+REPAIR_SENSOR = "repair_sensor"
+
+# CoinGecko publishes the last completed UTC day at 00:35 and its caches expire at 00:40.
+COMPLETION_CRON = "45 0 * * *"
+CALIBRATION_CRON = "20 * * * *"
+# The hour is over and so are the requests that it began.
+LEDGER_CRON = "2 * * * *"
+
+
+@dataclass(frozen=True)
+class Automation:
+    """A schedule, or a sensor, which has no `cron`; `without` is what no longer happens when it stands still."""
+
+    name: str
+    cron: str | None
+    without: str
+
+    @property
+    def title(self) -> str:
+        return f"{'sensor' if self.cron is None else 'schedule'} {self.name}"
+
+
+def automations(collect_cron: str) -> list[Automation]:
+    """Every schedule and sensor of the code location; all of them are on unless a person stops them."""
+    return [
+        Automation(TICK_SCHEDULE, collect_cron, "no prices are collected or scored"),
+        Automation(COMPLETION_SCHEDULE, COMPLETION_CRON, "yesterday is not completed from hourly history"),
+        Automation(CALIBRATION_SCHEDULE, CALIBRATION_CRON, "the detectors are not calibrated for the coming days"),
+        Automation(LEDGER_SCHEDULE, LEDGER_CRON, "the requests of each hour are not shown"),
+        Automation(REPAIR_SENSOR, None, "missing history is not filled in"),
+    ]
+
+
+FUTURE = "no_future_timestamps"
+NEGATIVE = "no_negative_prices"
+REJECTED = "no_rejected_quotes"
+QUOTED = "every_symbol_quoted"
+FRESH = "quotes_are_fresh"
+LISTED = "coin_ids_are_listed"
+ONE_COIN = "prices_are_of_one_coin"

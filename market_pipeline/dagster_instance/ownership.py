@@ -1,0 +1,76 @@
+"""Which runs of an instance are ours: other code locations may have jobs of the same names on it.
+
+A run knows its code location if the daemon or the UI created it, and what it works on if it is one of our jobs.
+Neither is asked of Dagster as a filter: joining its table of tags reads every run that there is.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from market_pipeline.dagster_instance.names import TICK
+from market_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+
+INSTALLATION = "market_pipeline/installation"
+_LOCATION = "dagster/code_location"
+_PAGE = 20
+# Among so many runs of others, or from before the settings changed, ours are not looked for any further.
+_MOST_OTHERS = 500
+
+
+@dataclass(frozen=True)
+class Owner:
+    """An installation that collects the same coins into the same database; only in its code location, if that is known.
+
+    Without an `installation` it owns every run.
+    """
+
+    installation: str
+    location: str | None = None
+
+    def owns(self, run: "dg.DagsterRun") -> bool:
+        """Whether `run` is ours; one that does not say whose it is may be."""
+        location = run.tags.get(_LOCATION)
+        if self.location and location and location != self.location:
+            return False
+        return not self.installation or run.tags.get(INSTALLATION, self.installation) == self.installation
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What the runs of our jobs carry."""
+        return {INSTALLATION: self.installation}
+
+
+def owner_of(settings: Settings, location: str | None = None) -> Owner:
+    """Return the owner of the runs of `settings`, in the code location of this name."""
+    what = f"{settings.database} {' '.join(settings.catalogue.symbols)}"
+    return Owner(hashlib.sha256(what.encode()).hexdigest()[:12], location)
+
+
+def own_runs(
+    instance: "dg.DagsterInstance", owner: Owner, job: str, statuses: "Sequence[dg.DagsterRunStatus]" = ()
+) -> "Iterator[dg.RunRecord]":
+    """The runs of `job` that `owner` owns, newest first."""
+    import dagster as dg
+
+    wanted = dg.RunsFilter(job_name=job, statuses=statuses)
+    cursor, others = None, 0
+    while others < _MOST_OTHERS and (page := instance.get_run_records(wanted, limit=_PAGE, cursor=cursor)):
+        own = [record for record in page if owner.owns(record.dagster_run)]
+        yield from own
+        others += len(page) - len(own)
+        cursor = page[-1].dagster_run.run_id
+
+
+def located(instance: "dg.DagsterInstance", owner: Owner) -> Owner:
+    """`owner` with the code location of its newest tick, for a process that is in none; all if it has no tick.
+
+    On another machine the same database may have another name, and ticks that fail must not be passed over.
+    """
+    newest = next(own_runs(instance, owner, TICK), None)
+    return replace(owner, location=newest.dagster_run.tags.get(_LOCATION)) if newest else Owner("")

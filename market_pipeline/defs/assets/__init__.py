@@ -1,0 +1,1 @@
+"""The assets, each with the metadata that the UI shows of it."""

@@ -1,0 +1,145 @@
+"""The asset `detector_calibration`: what is usual for each coin, learned once a day from the last 90 days.
+
+The calibration made during a day is the one of the day that follows: its as-of time is the coming
+midnight. So no row of the day at hand changes when it arrives, and every later day is scored with what
+was known when it began.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from market_pipeline.anomalies.calibration import ALL, Calibration
+from market_pipeline.anomalies.parameters import DETECTOR_VERSION, MINUTES_PER_YEAR
+from market_pipeline.core.clock import utc_now
+from market_pipeline.core.symbols import Catalogue
+from market_pipeline.defs.assets.raw_prices import RAW_PRICES
+from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table, table_metadata
+from market_pipeline.defs.logging.log_fields import logged_step
+from market_pipeline.defs.resources import DatabaseResource
+from market_pipeline.pipeline.calibrate import Made
+from market_pipeline.storage.schema import tables
+from market_pipeline.storage.schema.migrate import check_schema
+
+DETECTOR_CALIBRATION = "detector_calibration"
+
+# The data version that Dagster notes for what was not there yet. Calibrations are only ever added, and
+# each for later days: for a day that is scored nothing has changed, and it must not show as outdated.
+_NOTHING_CHANGED = dg.DataVersion("INITIAL")
+
+
+def build_detector_calibration(catalogue: Catalogue, kinds: set[str]) -> dg.AssetsDefinition:
+    """The unpartitioned calibration from the prices of all coins in `catalogue`."""
+
+    @dg.asset(
+        name=DETECTOR_CALIBRATION,
+        description="What is usual: how volatile each hour of the day and each coin is, and how often which score "
+        "came, learned from the last 90 days of all symbols. Made once a day for the days from the coming midnight "
+        "on, stored with that as-of time and never changed, so that a day scored again gives the same rows.",
+        deps=[RAW_PRICES],
+        code_version=DETECTOR_VERSION,
+        metadata=table_metadata(tables.detector_calibrations, write_mode="insert"),
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds=kinds,
+    )
+    @logged_step
+    def detector_calibration(
+        context: dg.AssetExecutionContext, database: DatabaseResource
+    ) -> dg.MaterializeResult[None]:
+        from market_pipeline.pipeline.calibrate import calibrate_due
+
+        store = database.database()
+        check_schema(store)
+        made = calibrate_due(store, catalogue.symbols, utc_now())
+        return dg.MaterializeResult(metadata=calibration_metadata(made), data_version=_NOTHING_CHANGED)
+
+    return detector_calibration
+
+
+_NOTHING = (
+    "Nothing was stored: there are no quotes of the last 90 days to calibrate from. Until there are, scores "
+    "are judged by the prior. Once prices have been collected this is tried again within the hour."
+)
+
+
+def calibration_metadata(made: Made) -> dict[str, Any]:
+    """The metadata of one materialization."""
+    if made.calibration is None:
+        return {"summary": _NOTHING, "stored": False}
+    calibration = made.calibration
+    return {
+        "summary": _sentence(made, calibration),
+        "stored": bool(made.new),
+        "as_of": dg.MetadataValue.timestamp(made.as_of),
+        "detector_version": calibration.detector_version,
+        **{f"quotes_{symbol}": coin.quotes for symbol, coin in calibration.coins.items()},
+        "coins": records_table(_coins(calibration)),
+        "hour_factors": records_table(
+            [{"hour_utc": f"{hour:02d}", "factor": round(f, 3)} for hour, f in enumerate(calibration.hours)]
+        ),
+        "tails": records_table(_tails(calibration)),
+    }
+
+
+def _sentence(made: Made, calibration: Calibration) -> str:
+    quotes = sum(coin.quotes for coin in calibration.coins.values())
+    by_source: dict[str, list[str]] = {}
+    for symbol in calibration.coins:
+        by_source.setdefault(_tails_of(calibration, symbol), []).append(symbol)
+    tails = "; ".join(f"{source} for {', '.join(symbols)}" for source, symbols in by_source.items())
+    text = (
+        f"From {quotes:,} quotes of {len(calibration.coins)} symbols, for the days from {made.as_of.date()} "
+        f"on. Tails: {tails}."
+    )
+    if made.without_quotes:
+        text += f" Nothing was stored for {', '.join(made.without_quotes)}: no quotes of the last 90 days."
+    if not made.new:
+        return f"Kept as it was stored before: a calibration is never changed. {text}"
+    if kept := [symbol for symbol in calibration.coins if symbol not in made.new]:
+        text = f"Stored for {', '.join(made.new)}; kept as stored before for {', '.join(kept)}. {text}"
+    return text
+
+
+def _coins(calibration: Calibration) -> list[Mapping[str, Any]]:
+    return [
+        {
+            "symbol": symbol,
+            "quotes": coin.quotes,
+            "days": round(coin.days, 1),
+            "usual_volatility_percent_per_year": round(
+                100 * math.exp(coin.level) * math.sqrt(MINUTES_PER_YEAR), 1
+            ),
+            "tails": _tails_of(calibration, symbol),
+        }
+        for symbol, coin in calibration.coins.items()
+    ]
+
+
+def _tails_of(calibration: Calibration, symbol: str) -> str:
+    """Which tails judge the scores of a coin."""
+    for name, words in ((symbol, "its own (gpd)"), (ALL, "that of all symbols (gpd)")):
+        if any(key.startswith(f"{name} ") for key in calibration.tails):
+            return words
+    return "the prior"
+
+
+def _tails(calibration: Calibration) -> list[Mapping[str, Any]]:
+    rows: list[Mapping[str, Any]] = []
+    for key, tail in calibration.tails.items():
+        symbol, score, interval = key.rsplit(" ", 2)
+        rows.append(
+            {
+                "symbol": "all" if symbol == ALL else symbol,
+                "score": score,
+                "interval": interval,
+                "threshold": round(tail.threshold, 3),
+                "share_above": round(tail.share, 5),
+                "shape": round(tail.shape, 3),
+                "scale": round(tail.scale, 3),
+                "scores": tail.scores,
+            }
+        )
+    return rows

@@ -1,0 +1,108 @@
+"""The asset `price_coverage`: how complete the stored history is, as numbers that the UI plots over time.
+
+The checks of the history belong to it, because a check counts as evaluated only until its asset is
+materialized again: this asset is as old as they are, `raw_prices` is renewed by every tick.
+"""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import dagster as dg
+
+from market_pipeline.core.clock import iso, utc_now
+from market_pipeline.core.symbols import Catalogue
+from market_pipeline.defs.assets.raw_prices import RAW_PRICES
+from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table
+from market_pipeline.defs.logging.log_fields import logged_step
+from market_pipeline.defs.resources import DatabaseResource
+from market_pipeline.pipeline.coverage import PastDays
+from market_pipeline.storage.schema.migrate import check_schema
+
+PRICE_COVERAGE = "price_coverage"
+
+
+def build_price_coverage(catalogue: Catalogue, history_start: date) -> dg.AssetsDefinition:
+    """The unpartitioned measure of the past days of all coins in `catalogue`, from `history_start` on."""
+
+    @dg.asset(
+        name=PRICE_COVERAGE,
+        description="How complete the stored history is: of the last 90 past days of each symbol how many "
+        "are complete and how many lack prices, with points, largest gap and known gaps of the source, as "
+        "numbers that the UI plots over time and as a table. A day lacks prices if it has a gap of more than "
+        "two hours, unless an answer proved that the source itself has nothing there.",
+        deps=[RAW_PRICES],
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds={"python"},
+    )
+    @logged_step
+    def price_coverage(
+        context: dg.AssetExecutionContext, database: DatabaseResource
+    ) -> dg.MaterializeResult[None]:
+        from market_pipeline.pipeline.coverage import past_days
+
+        store = database.database()
+        check_schema(store)
+        metadata = coverage_metadata(past_days(store, catalogue, history_start, utc_now()))
+        return dg.MaterializeResult(metadata=metadata)
+
+    return price_coverage
+
+
+_HOUR = timedelta(hours=1)
+_SYMBOLS_NAMED = 5
+
+
+def coverage_metadata(history: Sequence[PastDays]) -> dict[str, Any]:
+    """The metadata of one materialization about the past days of each symbol."""
+    numbers = {past.symbol: _numbers(past) for past in history}
+    totals = ("complete_days", "missing_days", "points", "source_gaps", "unproven_gaps")
+    return {
+        "summary": _sentence(history),
+        **{name: sum(int(of[name]) for of in numbers.values()) for name in totals},
+        **{f"{name}_{symbol}": value for symbol, of in numbers.items() for name, value in of.items()},
+        "symbols": records_table([_record(past, numbers[past.symbol]) for past in history]),
+    }
+
+
+def _numbers(past: PastDays) -> dict[str, float]:
+    """complete_days, missing_days, ...; no gap is told of where there is no day that could have one."""
+    numbers: dict[str, float] = {
+        "complete_days": len(past.measured) - len(past.missing),
+        "missing_days": len(past.missing),
+        "points": past.points,
+        "source_gaps": len(past.source_gaps),
+        "unproven_gaps": sum(not absence.proven for absence in past.source_gaps),
+    }
+    if past.measured:
+        numbers["largest_gap_hours"] = round(past.largest_gap / _HOUR, 2)
+    return numbers
+
+
+def _record(past: PastDays, numbers: dict[str, float]) -> dict[str, Any]:
+    span = (past.measured[0].day, past.measured[-1].day) if past.measured else ("-", "-")
+    days = {"symbol": past.symbol, "first_day": span[0], "last_day": span[1]}
+    again = min((gap.ask_again_at for gap in past.source_gaps if gap.ask_again_at), default=None)
+    return {**days, "largest_gap_hours": "-", **numbers, "asked_again": iso(again) if again else "-"}
+
+
+def _sentence(history: Sequence[PastDays]) -> str:
+    days = sum(len(past.measured) for past in history)
+    missing = sum(len(past.missing) for past in history)
+    text = (
+        f"{days - missing} of {days} past days of {len(history)} symbols are complete, as far as the source "
+        "has them."
+        if days
+        else "No past day has prices yet."
+    )
+    if lacking := [f"{past.symbol} {len(past.missing)}" for past in history if past.missing]:
+        text += f" Days that lack prices: {_some(lacking)}."
+    if silent := [past.symbol for past in history if not past.stored]:
+        text += f" No prices at all: {_some(silent)}."
+    return text
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SYMBOLS_NAMED
+    return ", ".join(names[:_SYMBOLS_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,1 @@
+"""Schedules and sensors, and the decisions behind them."""

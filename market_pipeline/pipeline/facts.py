@@ -1,0 +1,95 @@
+"""The facts of an installation: how fresh its prices and scores are, and what Dagster knows of its runs.
+
+What they mean is judged in `conditions`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from market_pipeline.dagster_instance.daemons import DagsterFacts, FailedRun
+from market_pipeline.dagster_instance.names import TICK
+from market_pipeline.prices.freshness import oldest_fresh
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.queries.counts import refused_lately
+from market_pipeline.storage.queries.integrity import newest_quote_times
+from market_pipeline.storage.queries.scores import scored_until, unscored_since
+
+# A first run loads the code before it collects.
+_FIRST_RUN = timedelta(minutes=2)
+
+
+@dataclass(frozen=True)
+class PriceFacts:
+    """The prices and scores of each symbol at `now` (aware UTC, like all times here).
+
+    `newest` is the time of the newest quote of each symbol and `scored` that of the newest scored one, None if
+    there is none. `oldest_fresh` is the last tick but one: a quote from before it is stale. `waiting` says since
+    when quotes are stored that are newer than the scored one, `refused` which stale symbols had a quote refused.
+    """
+
+    now: datetime
+    oldest_fresh: datetime
+    newest: Mapping[str, datetime | None]
+    scored: Mapping[str, datetime | None]
+    waiting: Mapping[str, datetime]
+    refused: frozenset[str]
+
+    @property
+    def stale(self) -> list[str]:
+        """The symbols without a fresh quote."""
+        return [symbol for symbol, at in self.newest.items() if at is None or at < self.oldest_fresh]
+
+    @property
+    def unscored(self) -> list[str]:
+        """The symbols with fresh quotes of which some have waited for their score for two ticks."""
+        stale = set(self.stale)
+        return [symbol for symbol, at in self.waiting.items() if at < self.oldest_fresh and symbol not in stale]
+
+
+@dataclass(frozen=True)
+class State:
+    """An installation: its prices, and what Dagster knows of it, None if its storage cannot be read.
+
+    The API is there since `started`, and `first_tick` is the first one after that. Where prices are stale,
+    `collected_at` is when one of their symbols was last collected today or on the day of `oldest_fresh`.
+    """
+
+    prices: PriceFacts
+    dagster: DagsterFacts | None
+    started: datetime
+    first_tick: datetime
+    collected_at: datetime | None = None
+
+    @property
+    def now(self) -> datetime:
+        return self.prices.now
+
+    @property
+    def starting(self) -> bool:
+        """Whether no tick can have come to its end since the API is there, and all may begin together."""
+        return self.now < self.first_tick + _FIRST_RUN
+
+    @property
+    def scheduler_alive(self) -> bool | None:
+        """Whether scheduled runs are started; None if that cannot be known."""
+        return None if self.dagster is None else self.dagster.scheduler_alive
+
+    @property
+    def failed_tick(self) -> FailedRun | None:
+        """The last tick that ended, if it failed."""
+        jobs = () if self.dagster is None else self.dagster.jobs
+        return next((state.failed for state in jobs if state.job == TICK), None)
+
+
+def price_facts(database: Database, symbols: Sequence[str], collect_cron: str, now: datetime) -> PriceFacts:
+    """Read the database; raises a StorageError or a SQLAlchemyError if that fails."""
+    oldest = oldest_fresh(collect_cron, now)
+    newest = newest_quote_times(database, symbols, now)
+    scored = scored_until(database, symbols)
+    behind = {symbol: scored[symbol] for symbol, at in newest.items() if at and at != scored[symbol]}
+    facts = PriceFacts(now, oldest, newest, scored, unscored_since(database, behind, now), frozenset())
+    if not facts.stale:
+        return facts
+    refused = frozenset(refused_lately(database, facts.stale, oldest))
+    return PriceFacts(now, oldest, newest, scored, facts.waiting, refused)

@@ -1,0 +1,107 @@
+"""What is stored of a symbol under another coin id than its present one, by index look-ups."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import Connection, func, select
+
+from market_pipeline.core.symbols import Catalogue, Coin
+from market_pipeline.pipeline.missing_days import incomplete_days
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema.tables import raw_prices
+from market_pipeline.storage.schema.types import UtcTimestamp
+
+
+@dataclass(frozen=True)
+class OtherCoin:
+    """Prices of `symbol` stored under `coin_id`, not its `present_id`: how many, and of which UTC days.
+
+    `missing` are those of the days that lack prices of the present coin.
+    """
+
+    symbol: str
+    present_id: str
+    coin_id: str
+    prices: int
+    first: date
+    last: date
+    missing: tuple[date, ...]
+
+    def __str__(self) -> str:
+        days = f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
+        return f"{self.symbol} also holds {self.prices:,} prices of {self.coin_id} ({days}), which are not used"
+
+    @property
+    def remedy(self) -> str:
+        """What to run so that the days have prices of the present coin; empty if they have."""
+        if not self.missing:
+            return ""
+        present, other = Coin(self.symbol, self.present_id), Coin(self.symbol, self.coin_id)
+        if present.is_simulated and not other.is_simulated:
+            return (
+                "COINGECKO_BASE_URL is an address of this machine, whose prices count as simulated; unset it to use "
+                f"those of {self.coin_id}"
+            )
+        fetch = (
+            f"fetch the prices of {self.present_id}: make backfill FROM={self.missing[0]} TO={self.missing[-1]} "
+            f"SYMBOLS={self.symbol}"
+        )
+        # A rename would make the simulator's prices pass for CoinGecko's.
+        if other.is_simulated and not present.is_simulated:
+            return f"{fetch}; or, to look at the simulated ones, set COINGECKO_BASE_URL=http://127.0.0.1"
+        return (
+            f"{fetch}; or, if both ids are the same coin, keep what is stored: market-pipeline rename "
+            f"{self.symbol}={self.coin_id} {self.symbol}={self.present_id}"
+        )
+
+
+def other_coins(
+    database: Database, catalogue: Catalogue, history_start: date, now: datetime
+) -> list[OtherCoin]:
+    """The other coins of every symbol of `catalogue`; days before `history_start` cannot be missing."""
+    found = []
+    for coin in catalogue:
+        for coin_id in stored_ids(database, coin.symbol):
+            if coin_id == coin.coin_id:
+                continue
+            prices, first, last = _extent(database, coin.symbol, coin_id)
+            missing = incomplete_days(database, Catalogue([coin]), max(first, history_start), last, now)
+            days = tuple(day for day, _ in missing)
+            found.append(OtherCoin(coin.symbol, coin.coin_id, coin_id, prices, first, last, days))
+    return found
+
+
+def price_count(database: Database, coin: Coin) -> int:
+    """How many prices of `coin` are stored."""
+    columns = raw_prices.c
+    asked = select(func.count()).where(columns.symbol == coin.symbol, columns.coin_id == coin.coin_id)
+    with database.reading() as connection:
+        return connection.execute(asked).scalar_one()
+
+
+def stored_ids(database: Database, symbol: str) -> list[str]:
+    """Every coin id under which prices of `symbol` are stored."""
+    with database.reading() as connection:
+        return list(_ids(connection, symbol))
+
+
+def _ids(connection: Connection, symbol: str) -> Iterator[str]:
+    """One look-up an id: counting them would read every price."""
+    columns = raw_prices.c
+    after = ""
+    while True:
+        following = select(func.min(columns.coin_id)).where(columns.symbol == symbol, columns.coin_id > after)
+        after = connection.execute(following).scalar() or ""
+        if not after:
+            return
+        yield after
+
+
+def _extent(database: Database, symbol: str, coin_id: str) -> tuple[int, date, date]:
+    columns = raw_prices.c
+    ends = (edge(columns.timestamp, type_=UtcTimestamp()) for edge in (func.min, func.max))
+    asked = select(func.count(), *ends).where(columns.symbol == symbol, columns.coin_id == coin_id)
+    with database.reading() as connection:
+        count, first, last = connection.execute(asked).one()
+    return count, first.date(), last.date()

@@ -1,0 +1,182 @@
+"""Judging refused points again by the rules of today. Pure functions.
+
+A point is read back from the part of the answer that was kept with its refusal, and judged as of the
+time at which that answer came: what lay in the future then was no price, however much time has passed.
+Only what was in the future for a clock that was behind is judged by the clock of today.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+
+from sqlalchemy import Connection, bindparam, delete, exists, select, update
+
+from market_pipeline.coingecko.models import RawPoint, chart_points, price_points
+from market_pipeline.core.clock import DAY, start_of_day
+from market_pipeline.core.symbols import Coin
+from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
+from market_pipeline.prices.validation import examine
+from market_pipeline.storage.engine import Database, explained
+from market_pipeline.storage.rows.records import columns_of
+from market_pipeline.storage.rows.write import insert
+from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What became of each refusal.
+
+    `accepted` are now quotes, `renamed` are refused for another reason than before (old refusal, new
+    refusal), `unchanged` are refused for the same, and of `unreadable` the kept part of the answer is
+    cut or no point.
+    """
+
+    accepted: list[tuple[Refusal, Quote]] = field(default_factory=list)
+    renamed: list[tuple[Refusal, Refusal]] = field(default_factory=list)
+    unchanged: list[Refusal] = field(default_factory=list)
+    unreadable: list[Refusal] = field(default_factory=list)
+
+    @property
+    def refused(self) -> list[Refusal]:
+        """Everything that stays in quarantine, as it is refused now."""
+        return [*(new for _, new in self.renamed), *self.unchanged, *self.unreadable]
+
+
+def judge_again(refusals: Iterable[Refusal], now: datetime) -> Verdicts:
+    """Judge each of `refusals`; an accepted one is a quote that is learned `now` (aware UTC).
+
+    A point of history must lie in the day it is filed under, because a price of another day was
+    never asked for; a live price has a time of its own.
+    """
+    verdicts = Verdicts()
+    for refusal in refusals:
+        point = _read(refusal)
+        if point is None:
+            verdicts.unreadable.append(refusal)
+            continue
+        start = start_of_day(refusal.day)
+        by_clock = refusal.reason is Reason.CLOCK_BEHIND
+        examined = examine(
+            [point],
+            coin=Coin(refusal.symbol, refusal.coin_id),
+            days=[refusal.day],
+            now=max(now, refusal.refused_at) if by_clock else refusal.refused_at,
+            source=refusal.source,
+            window=(start, start + DAY) if refusal.source is Source.HISTORY else None,
+        )
+        if examined.quotes:
+            verdicts.accepted.append((refusal, replace(examined.quotes[0], ingested_at=now)))
+        elif by_clock or examined.refusals[0].reason is refusal.reason:
+            verdicts.unchanged.append(refusal)
+        else:
+            verdicts.renamed.append((refusal, examined.refusals[0]))
+    return verdicts
+
+
+def _read(refusal: Refusal) -> RawPoint | None:
+    """The point in the payload, None if it cannot be read back."""
+    try:
+        part = json.loads(refusal.payload)
+    except (ValueError, RecursionError):
+        return None
+    if refusal.source is Source.HISTORY:
+        points = chart_points([part], "") if isinstance(part, list) else ()
+    elif isinstance(part, dict) and len(part) == 1:
+        points = price_points(part, tuple(part)).points
+    else:
+        points = ()
+    # The payload stays what the server sent, to the letter.
+    return replace(points[0], payload=refusal.payload) if points else None
+
+
+def refused_points(
+    database: Database,
+    *,
+    reason: Reason | None = None,
+    symbol: str | None = None,
+    first: date | None = None,
+    last: date | None = None,
+) -> list[Refusal]:
+    """The refusals in quarantine, oldest first, those that fit every argument given.
+
+    `first` and `last` are UTC days, both included.
+    """
+    columns = rejected_prices.c
+    found = select(rejected_prices).order_by(columns.refused_at, columns.id)
+    if reason is not None:
+        found = found.where(columns.reason == reason.value)
+    if symbol is not None:
+        found = found.where(columns.symbol == symbol)
+    if first is not None:
+        found = found.where(columns.day >= first)
+    if last is not None:
+        found = found.where(columns.day <= last)
+    with database.reading() as connection:
+        return [
+            Refusal(
+                row.symbol, row.coin_id, row.day, Reason(row.reason), row.detail, row.timestamp, row.payload,
+                Source(row.source), row.refused_at,
+            )
+            for row in connection.execute(found)
+        ]
+
+
+def move(database: Database, verdicts: Verdicts) -> int:
+    """Move what is accepted from the quarantine to `raw_prices`, and file the rest under today's reasons.
+
+    One transaction: on any failure nothing has changed. A stored price of the same symbol and time
+    that came before the refused one is replaced where it differs, and then kept in `price_revisions`;
+    one that came after it stays. Returns how many prices are new or changed; raises WriteFailed if the
+    database refuses a row.
+    """
+    with explained(database, raw_prices), database.writing() as connection:
+        quotes = {
+            (quote.symbol, quote.coin_id, quote.timestamp): quote
+            for refusal, quote in verdicts.accepted
+            if not _came_later(connection, quote, refusal)
+        }
+        columns = columns_of(raw_prices, [quotes[key] for key in sorted(quotes)])
+        written = insert(connection, raw_prices, columns, on_conflict=True)
+        _delete(connection, [refusal.id for refusal, _ in verdicts.accepted])
+        _rename(connection, verdicts.renamed)
+    return written
+
+
+def _came_later(connection: Connection, quote: Quote, refusal: Refusal) -> bool:
+    """Whether the stored price of the time of `quote` came after `refusal`."""
+    columns = raw_prices.c
+    later = select(columns.price).where(
+        columns.symbol == quote.symbol,
+        columns.coin_id == quote.coin_id,
+        columns.timestamp == quote.timestamp,
+        columns.ingested_at > refusal.refused_at,
+    )
+    return connection.execute(later).first() is not None
+
+
+def _delete(connection: Connection, ids: Sequence[str]) -> None:
+    if ids:
+        statement = delete(rejected_prices).where(rejected_prices.c.id == bindparam("old"))
+        connection.execute(statement, [{"old": number} for number in ids])
+
+
+def _rename(connection: Connection, renamed: Sequence[tuple[Refusal, Refusal]]) -> None:
+    """The id names the reason too; where the new one is there already, the old one is the same refusal."""
+    if not renamed:
+        return
+    other = rejected_prices.alias()
+    taken = exists().where(other.c.id == bindparam("new"))
+    change = (
+        update(rejected_prices)
+        .where(rejected_prices.c.id == bindparam("old"), ~taken)
+        .values(id=bindparam("new"), reason=bindparam("why"), detail=bindparam("words"))
+    )
+    connection.execute(
+        change,
+        [
+            {"old": old.id, "new": new.id, "why": new.reason.value, "words": new.detail}
+            for old, new in renamed
+        ],
+    )
+    _delete(connection, [old.id for old, _ in renamed])

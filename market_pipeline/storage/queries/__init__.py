@@ -1,0 +1,1 @@
+"""One question to the database a file; each is answered from index ranges."""

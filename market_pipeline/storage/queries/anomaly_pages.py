@@ -1,0 +1,161 @@
+"""Flagged quotes of many symbols, newest first, a page at a time; one of them, and what an event stands for.
+
+The order is that of time, newest first, then of symbol and kind. Each symbol is a range of the table's key;
+where rows are chosen by what no index knows, at most `LOOKED_THROUGH` of them are looked at for one page.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
+from sqlalchemy import Row as SqlRow
+
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.rows.filters import of_symbol
+from market_pipeline.storage.rows.read import readable
+from market_pipeline.storage.schema.tables import price_anomalies
+from market_pipeline.storage.schema.types import from_microseconds, to_microseconds
+
+LOOKED_THROUGH = 20_000
+
+# The values of the table's columns, by place and by name, the times as microseconds since 1970 UTC.
+Row = SqlRow[Any]
+
+_KEY = price_anomalies.c
+_ORDER = _KEY.timestamp.desc(), _KEY.kind
+
+
+class Place(NamedTuple):
+    """A place in the order: that of a row with this key; the time is aware UTC."""
+
+    timestamp: datetime
+    symbol: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which rows are wanted: from `since` (aware UTC) on and of these values, where they are not None.
+
+    `alarms_only` leaves out rows that another one stands for.
+    """
+
+    since: datetime | None = None
+    kind: str | None = None
+    severity: str | None = None
+    scope: str | None = None
+    alarms_only: bool = False
+
+    @property
+    def values(self) -> list[ColumnElement[bool]]:
+        """The conditions beside the time."""
+        wanted = [(_KEY.kind, self.kind), (_KEY.severity, self.severity), (_KEY.scope, self.scope)]
+        alarms = [or_(_KEY.event_id.is_(None), _KEY.event_id == _KEY.id)] if self.alarms_only else []
+        return [column == value for column, value in wanted if value is not None] + alarms
+
+
+@dataclass(frozen=True)
+class Page:
+    """Rows in order, and the place behind which the next page begins, None after the last one.
+
+    A page of rows that were hard to find may be short, or empty, and still have a next one.
+    """
+
+    rows: list[Row]
+    end: Place | None
+
+
+def anomalies_page(
+    database: Database, symbols: Sequence[str], chosen: Chosen, after: Place | None, limit: int
+) -> Page:
+    """At most `limit` of the `chosen` rows of `symbols` that come after the place `after`."""
+    found: list[Row] = []
+    with database.reading() as connection:
+        stop = horizon = _horizon(database, connection, symbols, chosen, after) if chosen.values else None
+        for symbol in symbols:
+            where = [_of(database, symbol, chosen, after), *chosen.values]
+            if stop is not None:
+                where.append(_not_after(stop, symbol))
+            statement = _rows(database.dialect).where(*where).order_by(*_ORDER).limit(limit + 1)
+            more = connection.execute(statement).all()
+            found = sorted([*found, *more], key=_order)[: limit + 1]
+            # The other symbols need not be looked at further than this.
+            stop = _place(found[limit]) if len(found) > limit else horizon
+    if len(found) > limit:
+        return Page(found[:limit], _place(found[limit - 1]))
+    return Page(found, horizon)
+
+
+def anomaly(database: Database, id_: str) -> Row | None:
+    """The row with this id, or None if there is none or it is of another coin than its symbol now stands for."""
+    with database.reading() as connection:
+        row = connection.execute(_rows(database.dialect).where(_KEY.id == id_)).one_or_none()
+    return row if row is not None and _is_present(database, row) else None
+
+
+def stood_for(database: Database, id_: str) -> list[Row]:
+    """The rows that the one with this id stands for, in order; an event lasts an hour, so they are few."""
+    statement = _rows(database.dialect).where(_KEY.event_id == id_, _KEY.id != id_)
+    with database.reading() as connection:
+        rows = connection.execute(statement).all()
+    return sorted((row for row in rows if _is_present(database, row)), key=_order)
+
+
+def _is_present(database: Database, row: Row) -> bool:
+    coin_id: str = row.coin_id
+    return coin_id == database.coin_id(row.symbol)
+
+
+@cache
+def _rows(dialect: str) -> Select[Any]:
+    return select(*(readable(column, dialect) for column in price_anomalies.columns))
+
+
+def _horizon(
+    database: Database, connection: Connection, symbols: Sequence[str], chosen: Chosen, after: Place | None
+) -> Place | None:
+    """How far all `symbols` can be looked through, each by its share; None if that is to the end."""
+    share = LOOKED_THROUGH // len(symbols) + 1
+    places = []
+    for symbol in symbols:
+        key = select(_KEY.timestamp, _KEY.symbol, _KEY.kind).where(_of(database, symbol, chosen, after))
+        # Backwards along the key, without sorting: any row about so far on will do.
+        backwards = key.order_by(_KEY.timestamp.desc(), _KEY.kind.desc())
+        row = connection.execute(backwards.offset(share - 1).limit(1)).first()
+        if row is not None:
+            places.append(Place(*row))
+    return min(places, key=lambda place: (-to_microseconds(place.timestamp), *place[1:]), default=None)
+
+
+def _of(database: Database, symbol: str, chosen: Chosen, after: Place | None) -> ColumnElement[bool]:
+    """The range of the key that belongs to `symbol`, from `since` on and after the place."""
+    here = of_symbol(database, price_anomalies, symbol)
+    if chosen.since is not None:
+        here = and_(here, _KEY.timestamp >= chosen.since)
+    if after is None:
+        return here
+    if symbol == after.symbol:
+        # The first half alone bounds the range.
+        behind = or_(_KEY.timestamp < after.timestamp, _KEY.kind > after.kind)
+        return and_(here, _KEY.timestamp <= after.timestamp, behind)
+    later = _KEY.timestamp <= after.timestamp if symbol > after.symbol else _KEY.timestamp < after.timestamp
+    return and_(here, later)
+
+
+def _not_after(stop: Place, symbol: str) -> ColumnElement[bool]:
+    """The rows of `symbol` up to the place, that one included."""
+    if symbol == stop.symbol:
+        before = or_(_KEY.timestamp > stop.timestamp, _KEY.kind <= stop.kind)
+        return and_(_KEY.timestamp >= stop.timestamp, before)
+    return _KEY.timestamp >= stop.timestamp if symbol < stop.symbol else _KEY.timestamp > stop.timestamp
+
+
+def _place(row: Row) -> Place:
+    return Place(from_microseconds(row.timestamp), row.symbol, row.kind)
+
+
+def _order(row: Row) -> tuple[int, str, str]:
+    return -row.timestamp, row.symbol, row.kind

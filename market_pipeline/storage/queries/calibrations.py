@@ -1,0 +1,140 @@
+"""The calibrations of the detectors: one document per as-of time, detector version and coin, never changed.
+
+A day is scored with the newest ones whose as-of time is not after the start of that day, so that
+scoring it again later gives the same rows. Installations with different symbols may share a database:
+each has its own.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Select, exists, func, literal, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+
+from market_pipeline.core.clock import start_of_day
+from market_pipeline.storage.engine import Database, explained
+from market_pipeline.storage.rows.filters import of_symbol
+from market_pipeline.storage.schema.tables import detector_calibrations, raw_prices
+from market_pipeline.storage.schema.types import UtcTimestamp
+
+if TYPE_CHECKING:
+    from market_pipeline.anomalies.calibration import Calibration
+
+
+_COLUMNS = detector_calibrations.c
+
+
+def save(
+    database: Database,
+    as_of: datetime,
+    detector_version: str,
+    documents: Mapping[str, str],
+    calibrated_at: datetime,
+) -> tuple[str, ...]:
+    """Store the document of each symbol unless there is one of the same `as_of` (aware) and version: days may
+    have been scored with that. The symbols stored; WriteFailed if the database refuses one, and nothing is."""
+    insert: Any = (postgresql if database.dialect == "postgresql" else sqlite).insert
+    common = {"as_of": as_of, "detector_version": detector_version, "calibrated_at": calibrated_at}
+    statement = insert(detector_calibrations).on_conflict_do_nothing().values(**common)
+    with explained(database, detector_calibrations), database.writing() as connection:
+        return tuple(
+            symbol
+            for symbol, document in documents.items()
+            if connection.execute(
+                statement.values(symbol=symbol, coin_id=database.coin_id(symbol), document=document)
+            ).rowcount
+        )
+
+
+def stored_documents(database: Database, as_of: datetime, detector_version: str) -> dict[str, str]:
+    """The documents of exactly this as-of time by symbol, in the order of symbols."""
+    asked = (
+        select(_COLUMNS.symbol, _COLUMNS.document)
+        .where(_COLUMNS.as_of == as_of, _COLUMNS.detector_version == detector_version, _present(database))
+        .order_by(_COLUMNS.symbol)
+    )
+    with database.reading() as connection:
+        return {symbol: document for symbol, document in connection.execute(asked)}
+
+
+def quoted(database: Database, symbols: Sequence[str], since: datetime, until: datetime) -> list[str]:
+    """Those of `symbols` that have a price from `since` on and before `until` (aware)."""
+    time = raw_prices.c.timestamp
+    # In order: for any row at all PostgreSQL would rather look through the table.
+    first = select(time).where(time >= since, time < until).order_by(time).limit(1)
+    with database.reading() as connection:
+        return [
+            symbol
+            for symbol in symbols
+            if connection.execute(first.where(of_symbol(database, raw_prices, symbol))).first()
+        ]
+
+
+def calibrations_for(
+    database: Database, days: Iterable[date], detector_version: str
+) -> dict[date, Calibration]:
+    """The calibration of each of `days` (UTC) that has one, with one query.
+
+    Raises ValueError if a stored document cannot be read.
+    """
+    from market_pipeline.anomalies.calibration import Calibration
+
+    wanted = sorted(set(days))
+    if not wanted:
+        return {}
+    documents: dict[datetime, list[str]] = defaultdict(list)
+    with database.reading() as connection:
+        for as_of, document in connection.execute(_between(database, wanted[0], wanted[-1], detector_version)):
+            documents[as_of].append(document)
+    times = list(documents)
+    numbers = {day: bisect_right(times, start_of_day(day)) - 1 for day in wanted}
+    known = {
+        number: Calibration.joined([Calibration.from_json(text) for text in documents[times[number]]])
+        for number in set(numbers.values())
+        if number >= 0
+    }
+    return {day: known[number] for day, number in numbers.items() if number >= 0}
+
+
+def of_other_versions(database: Database, since: datetime, detector_version: str) -> dict[datetime, list[str]]:
+    """The symbols that have a calibration of an as-of time from `since` (aware) on, but none of this version:
+    the detectors have changed since then. By as-of time, in order."""
+    own = detector_calibrations.alias()
+    made = exists().where(
+        own.c.detector_version == detector_version,
+        *(own.c[name] == _COLUMNS[name] for name in ("as_of", "symbol", "coin_id")),
+    )
+    others = (
+        select(_COLUMNS.as_of, _COLUMNS.symbol)
+        .distinct()
+        .where(_COLUMNS.as_of >= since, _COLUMNS.detector_version != detector_version, _present(database), ~made)
+    )
+    found: dict[datetime, list[str]] = defaultdict(list)
+    with database.reading() as connection:
+        for as_of, symbol in connection.execute(others.order_by(_COLUMNS.as_of, _COLUMNS.symbol)):
+            found[as_of].append(symbol)
+    return dict(found)
+
+
+def _between(database: Database, first: date, last: date, detector_version: str) -> Select[Any]:
+    """What was known at the start of `first`, and what was added until the start of `last`."""
+    of_these = _COLUMNS.detector_version == detector_version, _present(database)
+    known = select(func.max(_COLUMNS.as_of, type_=UtcTimestamp())).where(
+        *of_these, _COLUMNS.as_of <= start_of_day(first)
+    )
+    begins = func.coalesce(known.scalar_subquery(), literal(start_of_day(first), UtcTimestamp()))
+    return (
+        select(_COLUMNS.as_of, _COLUMNS.document)
+        .where(*of_these, _COLUMNS.as_of >= begins, _COLUMNS.as_of <= start_of_day(last))
+        .order_by(_COLUMNS.as_of, _COLUMNS.symbol)
+    )
+
+
+def _present(database: Database) -> ColumnElement[bool]:
+    """The coins that the symbols stand for."""
+    return tuple_(_COLUMNS.symbol, _COLUMNS.coin_id).in_(list(database.coins.items()))

@@ -1,0 +1,104 @@
+"""Many rows in and out of SQLite, through an exchange file that is gone afterwards.
+
+ADBC brings an SQLite library of its own, and two SQLite libraries in one process must never have the
+same file open: closing it in one drops the locks of the other, and then writers overlap and committed
+rows vanish (docs/decisions/0002). So ADBC sees the exchange file only, and the connection to the
+database attaches it while ADBC has it closed.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import adbc_driver_manager
+import adbc_driver_sqlite.dbapi
+import pyarrow as pa
+from sqlalchemy import Select, Table, column, delete, table
+
+from market_pipeline.core.slices import Slice
+from market_pipeline.storage.db_errors import DatabaseUnavailable
+from market_pipeline.storage.engine import EXCHANGE, Database, explained
+from market_pipeline.storage.rows.filters import in_slice_of_any_coin
+from market_pipeline.storage.rows.statements import insert_from
+
+_ROWS = "rows_given"
+
+
+def write(
+    database: Database, target: Table, batch: pa.Table, slices: Sequence[Slice], *, on_conflict: bool
+) -> int:
+    """Delete `slices`, then insert `batch` (or update on the key); rows inserted or changed."""
+    with _exchange_file() as file:
+        with _adbc(file) as cursor:
+            cursor.adbc_ingest(_ROWS, _as_stored(batch), mode="create")
+        with explained(database, target), database.writing(attached=file) as connection:
+            for part in slices:
+                connection.execute(delete(target).where(in_slice_of_any_coin(target, part)))
+            text = insert_from(target, "sqlite", f"{EXCHANGE}.{_ROWS}", on_conflict=on_conflict)
+            return connection.exec_driver_sql(text).rowcount
+
+
+def fetch(database: Database, schema: pa.Schema, statements: Sequence[Select[Any]]) -> list[pa.Table]:
+    """The result of each statement; all select the columns of `schema`."""
+    given = table(_ROWS, *(column(name) for name in schema.names), schema=EXCHANGE)
+    with _exchange_file() as file:
+        with database.reading(attached=file) as connection:
+            names = ", ".join(f'"{name}"' for name in schema.names)
+            connection.exec_driver_sql(f"CREATE TABLE {EXCHANGE}.{_ROWS} ({names})")
+            # ADBC takes the type of a column from the first rows, which may be NULL: give it an example.
+            marks = ", ".join("?" for _ in schema)
+            example = tuple(_example(field.type) for field in schema)
+            connection.exec_driver_sql(f"INSERT INTO {EXCHANGE}.{_ROWS} VALUES ({marks})", example)
+            inserts = [given.insert().from_select(schema.names, statement) for statement in statements]
+            counts = [connection.execute(insert).rowcount for insert in inserts]
+        with _adbc(file) as cursor:
+            cursor.execute(f"SELECT * FROM {_ROWS} ORDER BY rowid")
+            found = cursor.fetch_arrow_table()
+    return [found.slice(start, count) for start, count in zip(accumulate(counts, initial=1), counts)]
+
+
+@contextmanager
+def _exchange_file() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="market_pipeline_") as folder:
+        yield Path(folder) / "exchange.db"
+
+
+@contextmanager
+def _adbc(file: Path) -> Iterator[Any]:
+    """A cursor of ADBC's own SQLite on the exchange file."""
+    try:
+        with (
+            adbc_driver_sqlite.dbapi.connect(file.as_uri(), autocommit=True) as connection,
+            connection.cursor() as cursor,
+        ):
+            for pragma in ("journal_mode=OFF", "synchronous=OFF"):
+                cursor.execute(f"PRAGMA {pragma}")
+                cursor.fetchall()
+            yield cursor
+    except adbc_driver_manager.Error as error:
+        raise DatabaseUnavailable(
+            f"The exchange file {file} cannot be used: {error}. Is TMPDIR full?"
+        ) from None
+
+
+def _as_stored(batch: pa.Table) -> pa.Table:
+    """Times as integer microseconds and days as text, as `types` and SQLAlchemy store them."""
+    fields = [field.with_type(_stored_type(field.type)) for field in batch.schema]
+    return batch.cast(pa.schema(fields))
+
+
+def _stored_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_timestamp(kind):
+        return pa.int64()
+    return pa.string() if pa.types.is_date(kind) else kind
+
+
+def _example(kind: pa.DataType) -> object:
+    if pa.types.is_timestamp(kind) or pa.types.is_integer(kind):
+        return 0
+    if pa.types.is_floating(kind):
+        return 0.5
+    return "1970-01-01" if pa.types.is_date(kind) else ""

@@ -1,0 +1,97 @@
+"""Rows of plain Python into `Columns`, typed by the table they are meant for."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import datetime, timezone
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Column, Date, Double, Integer, Table
+
+from market_pipeline.core.columns import Columns
+from market_pipeline.storage.schema.types import UtcTimestamp, to_microseconds
+
+NOT_A_TIME = np.iinfo(np.int64).min
+
+
+def numpy_type(column: "Column[Any]") -> np.dtype[Any]:
+    """The array type that holds a column: times as datetime64[us], numbers as float64, else objects.
+
+    Whole numbers are int64, but float64 where some may be missing: integers have no NaN.
+    """
+    if isinstance(column.type, UtcTimestamp):
+        return np.dtype("datetime64[us]")
+    if isinstance(column.type, Integer) and not column.nullable:
+        return np.dtype(np.int64)
+    return np.dtype(np.float64 if isinstance(column.type, (Double, Integer)) else object)
+
+
+def empty_columns(table: Table, names: Iterable[str]) -> Columns:
+    """No rows, but every column with its type."""
+    return Columns({name: np.empty(0, dtype=numpy_type(table.columns[name])) for name in names})
+
+
+def columns_of(table: Table, records: Iterable[object]) -> Columns:
+    """Dataclass instances or mappings as columns of `table`, in the table's order.
+
+    Datetimes must be aware; enum members become their values; None becomes NaT, NaN or None.
+    Raises ValueError naming a column that a record lacks or that the table does not have.
+    """
+    rows = [_as_mapping(record) for record in records]
+    names = [column.name for column in table.columns]
+    for row in rows:
+        if row.keys() != set(names):
+            raise ValueError(
+                f"a row for {table.name} must have exactly its columns; missing: "
+                f"{sorted(set(names) - row.keys())}, unknown: {sorted(row.keys() - set(names))}"
+            )
+    return Columns({name: _array(table.columns[name], [row[name] for row in rows]) for name in names})
+
+
+def _as_mapping(record: object) -> Mapping[str, Any]:
+    if is_dataclass(record) and not isinstance(record, type):
+        return {field.name: getattr(record, field.name) for field in fields(record)}
+    if isinstance(record, Mapping):
+        return record
+    raise ValueError(f"a row is a dataclass or a mapping, not {type(record).__name__}")
+
+
+def _array(column: "Column[Any]", values: list[Any]) -> NDArray[Any]:
+    kind = numpy_type(column)
+    if kind.kind == "M":
+        times = [NOT_A_TIME if value is None else to_microseconds(value) for value in values]
+        return np.array(times, dtype=np.int64).view(kind)
+    if kind.kind == "f":
+        return np.array([np.nan if value is None else value for value in values], dtype=kind)
+    if kind.kind == "i":
+        return np.array(values, dtype=kind)
+    array = np.empty(len(values), dtype=object)
+    array[:] = [value.value if isinstance(value, Enum) else value for value in values]
+    return array
+
+
+def parameters_of(table: Table, columns: Columns, dialect: str) -> list[list[Any]]:
+    """The values of each column of `table` as the driver of `dialect` takes them, None for nothing."""
+    return [_plain(column, columns[column.name], dialect) for column in table.columns]
+
+
+def _plain(column: "Column[Any]", array: NDArray[Any], dialect: str) -> list[Any]:
+    values: list[Any] = array.tolist()
+    if array.dtype.kind == "M":
+        if dialect == "sqlite":
+            return [None if value == NOT_A_TIME else value for value in array.view(np.int64).tolist()]
+        return [None if moment is None else _aware(moment) for moment in values]
+    if array.dtype.kind == "f" and column.nullable:
+        return [None if value != value else value for value in values]
+    if isinstance(column.type, Date) and dialect == "sqlite":
+        return [None if day is None else day.isoformat() for day in values]
+    return values
+
+
+def _aware(moment: object) -> datetime:
+    # NumPy gives a plain integer for a time that no datetime can hold.
+    if not isinstance(moment, datetime):
+        raise ValueError(f"{moment} microseconds since 1970 lie outside the years 1 to 9999")
+    return moment.replace(tzinfo=timezone.utc)
