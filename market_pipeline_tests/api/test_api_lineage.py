@@ -117,7 +117,7 @@ def test_a_report_that_fails_is_an_error_in_the_log_and_nothing_else(broken_home
     assert answer.status_code == 200
     with database.reading() as connection:
         assert len(connection.execute(select(tables.raw_prices)).all()) == 1
-    (told,) = [record for record in caplog.records if record.name.endswith("dagster_home")]
+    (told,) = [record for record in caplog.records if record.name.endswith("dagster_reports")]
     assert told.levelno == logging.ERROR and "the rows themselves are stored" in told.getMessage()
     assert (told.asset, told.partition) == ("raw_prices", f"{utc_now().date()}|BTC")
 
@@ -125,8 +125,8 @@ def test_a_report_that_fails_is_an_error_in_the_log_and_nothing_else(broken_home
 def test_a_storage_that_takes_its_time_keeps_nobody_waiting(dagster_home, instance, monkeypatch, caplog):
     """The report is made later all the same, and once for those that came meanwhile."""
     caplog.set_level(logging.INFO)
-    for name in ("dagster_home._PATIENCE_SECONDS", "reports.PATIENCE_SECONDS"):
-        monkeypatch.setattr(f"market_pipeline.api.{name}", 0.0)
+    for name in ("_PATIENCE_SECONDS", "PATIENCE_SECONDS"):
+        monkeypatch.setattr(f"market_pipeline.api.dagster_reports.{name}", 0.0)
     home, go = DagsterHome(dagster_home), threading.Event()
     home._thread.submit(go.wait)
     day = (utc_now().date(), "BTC")
@@ -135,8 +135,8 @@ def test_a_storage_that_takes_its_time_keeps_nobody_waiting(dagster_home, instan
     assert caplog.text.count("is reported later") == 3
     with pytest.raises(DagsterUnavailable, match="no answer within 0 s"):
         home.facts(SETTINGS, utc_now())
-    for name in ("dagster_home._PATIENCE_SECONDS", "reports.PATIENCE_SECONDS"):
-        monkeypatch.setattr(f"market_pipeline.api.{name}", 30.0)
+    for name in ("_PATIENCE_SECONDS", "PATIENCE_SECONDS"):
+        monkeypatch.setattr(f"market_pipeline.api.dagster_reports.{name}", 30.0)
     go.set()
     assert home.last_materialized("raw_prices", [day]) <= utc_now()
     ((event, _),) = events(instance, "raw_prices")

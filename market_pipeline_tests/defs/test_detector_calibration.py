@@ -201,8 +201,11 @@ def test_after_a_change_of_the_detectors_the_last_days_are_calibrated_again_befo
     document = Calibration(of_yesterday, (1.0,) * 24).to_json()
     save(short.database, of_yesterday, DETECTOR_VERSION, dict.fromkeys(short.symbols, document), NOON)
     assert calibrate(short).success
-    for module in ("calibration_schedule", "calibrating", "repair_sensor", "price_anomalies", "anomaly_runs"):
-        monkeypatch.setattr(f"market_pipeline.defs.{module}.DETECTOR_VERSION", "next")
+    for module in (
+        "defs.automation.calibration_schedule", "pipeline.calibrate", "defs.automation.repair_sensor",
+        "defs.assets.price_anomalies", "pipeline.score",
+    ):
+        monkeypatch.setattr(f"market_pipeline.{module}.DETECTOR_VERSION", "next")
     waiting = repair(short)
     assert "the scores of earlier detectors are computed again" in waiting.skip_message
     assert look(short).run_requests
