@@ -175,7 +175,7 @@ def test_a_new_migration_is_written_from_the_template(tmp_path):
     """`script.py.mako` is used only when somebody adds a revision."""
     config = alembic_config(None)
     script = ScriptDirectory(
-        str(Path(migrate.__file__).parent / "migrations"), version_locations=[str(tmp_path)]
+        str(Path(tables.__file__).parents[1] / "migrations"), version_locations=[str(tmp_path)]
     )
     script.generate_revision("0009", "Add a table", head="base", config=config)
     (written,) = tmp_path.glob("*.py")
