@@ -3,12 +3,20 @@
 import time
 
 import dagster as dg
+
 # What the daemon writes has no public types.
 from dagster._core.remote_origin import (
-    RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin,
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
 )
 from dagster._core.scheduler.instigation import (
-    InstigatorState, InstigatorStatus, InstigatorType, ScheduleInstigatorData, TickData, TickStatus,
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    ScheduleInstigatorData,
+    TickData,
+    TickStatus,
 )
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._utils.error import SerializableErrorInfo

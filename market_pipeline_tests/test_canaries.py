@@ -30,7 +30,7 @@ from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.migrate import check_schema, migrate
 from market_pipeline.storage.schema.tables import raw_prices
-from market_pipeline_tests.budgets import generous_budget
+from market_pipeline_tests.builders import generous_budget
 from market_pipeline_tests.canaries import KEY, PASSWORD, PASSWORD_IN_URL, heard, heard_in_files, words_of
 
 STATUSES = [

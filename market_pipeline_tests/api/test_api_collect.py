@@ -24,7 +24,7 @@ from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.operations_tables import request_budgets
 from market_pipeline_tests.api.conftest import served
-from market_pipeline_tests.waiting import wait_for
+from market_pipeline_tests.builders import wait_for
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

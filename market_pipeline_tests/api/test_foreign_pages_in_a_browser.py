@@ -8,7 +8,7 @@ import pytest
 from market_pipeline.api.app import create_app
 from market_pipeline_tests.api.browser import chromium
 from market_pipeline_tests.api.conftest import served
-from market_pipeline_tests.waiting import wait_for
+from market_pipeline_tests.builders import wait_for
 
 pytestmark = pytest.mark.slow
 

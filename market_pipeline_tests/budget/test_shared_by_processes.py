@@ -20,7 +20,7 @@ from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import migrate
 from market_pipeline_tests.budget.crew import Crew, most_in_a_minute
-from market_pipeline_tests.waiting import wait_for
+from market_pipeline_tests.builders import wait_for
 
 LIMIT = 96
 WORKERS = range(16)

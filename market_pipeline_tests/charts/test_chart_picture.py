@@ -13,7 +13,17 @@ from market_pipeline.charts.labels import Area, first_of_each_move, label_of
 from market_pipeline.charts.marks import SHAPES
 from market_pipeline.charts.theme import DARK, LIGHT, THEMES
 from market_pipeline_tests.charts.conftest import (
-    END, START, at, changed, event, flagged, noisy, opened, pixels, rows_of, scores_of,
+    END,
+    START,
+    at,
+    changed,
+    event,
+    flagged,
+    noisy,
+    opened,
+    pixels,
+    rows_of,
+    scores_of,
 )
 
 

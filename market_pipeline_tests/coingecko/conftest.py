@@ -15,7 +15,7 @@ from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
-from market_pipeline_tests.budgets import generous_budget
+from market_pipeline_tests.builders import generous_budget
 
 # How long an example takes is the machine's business.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -12,7 +12,13 @@ from requests.structures import CaseInsensitiveDict
 
 from market_pipeline.coingecko.answers import Answer, error_code, read_answer
 from market_pipeline.coingecko.errors import (
-    BadAnswer, Banned, CoinGeckoError, PermanentError, RateLimited, RequestRefused, ServerFailed,
+    BadAnswer,
+    Banned,
+    CoinGeckoError,
+    PermanentError,
+    RateLimited,
+    RequestRefused,
+    ServerFailed,
     TransientError,
 )
 from market_pipeline.coingecko.retries import BAN_SECONDS, asked_pause

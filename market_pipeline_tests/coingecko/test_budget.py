@@ -8,13 +8,18 @@ import pytest
 
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import (
-    BadAnswer, Banned, BudgetExhausted, CoinGeckoError, ConnectionFailed, TransientError,
+    BadAnswer,
+    Banned,
+    BudgetExhausted,
+    CoinGeckoError,
+    ConnectionFailed,
+    TransientError,
 )
 from market_pipeline.coingecko.retries import BAN_SECONDS
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline_tests.budgets import Recorder
+from market_pipeline_tests.builders import Recorder
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=timezone.utc)
 

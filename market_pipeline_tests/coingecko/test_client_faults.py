@@ -11,7 +11,14 @@ import pytest
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import (
-    BadAnswer, Banned, CoinGeckoError, ConnectionFailed, RateLimited, RequestRefused, ServerFailed, Unreachable,
+    BadAnswer,
+    Banned,
+    CoinGeckoError,
+    ConnectionFailed,
+    RateLimited,
+    RequestRefused,
+    ServerFailed,
+    Unreachable,
     Unsendable,
 )
 from market_pipeline.coingecko.retries import TimeLimits

@@ -15,7 +15,7 @@ from market_pipeline.coingecko.connection import CA_VARIABLES
 from market_pipeline.coingecko.errors import CoinGeckoError, Unreachable, Unsendable
 from market_pipeline.coingecko.request_budget import NOT_SENT
 from market_pipeline.simulator.server import Simulator
-from market_pipeline_tests.budgets import Recorder
+from market_pipeline_tests.builders import Recorder
 
 NOBODY = "127.0.0.1:9"
 

@@ -5,7 +5,12 @@ from collections.abc import Callable
 import pytest
 
 from market_pipeline.coingecko.errors import (
-    BadAnswer, CoinGeckoError, RateLimited, RequestRefused, ServerFailed, SourceDown,
+    BadAnswer,
+    CoinGeckoError,
+    RateLimited,
+    RequestRefused,
+    ServerFailed,
+    SourceDown,
 )
 from market_pipeline.coingecko.models import PriceAnswer, RawPoint
 from market_pipeline.coingecko.portions import Portions

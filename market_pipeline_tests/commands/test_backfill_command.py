@@ -32,8 +32,8 @@ from market_pipeline.settings import load_settings
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
+from market_pipeline_tests.builders import wait_for
 from market_pipeline_tests.commands.filling import Filling
-from market_pipeline_tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

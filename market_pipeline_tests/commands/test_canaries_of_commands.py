@@ -18,9 +18,9 @@ from market_pipeline.settings import Settings
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
+from market_pipeline_tests.builders import wait_for
 from market_pipeline_tests.canaries import KEY, PASSWORD, PASSWORD_IN_URL, heard, heard_in_files
 from market_pipeline_tests.commands.live import Ui, start
-from market_pipeline_tests.waiting import wait_for
 
 CLOSED = f"postgresql://me:{PASSWORD_IN_URL}@127.0.0.1:9/prices"
 LONG_AGO = (utc_now() - timedelta(days=20)).date().isoformat()

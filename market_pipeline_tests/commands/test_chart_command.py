@@ -20,7 +20,7 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.migrate import migrate
 from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
-from market_pipeline_tests.coins import coin_id
+from market_pipeline_tests.builders import coin_id
 
 FIRST, DAY_OF_JUMP = date(2026, 5, 1), date(2026, 5, 12)
 NOON = datetime(2026, 5, 12, 12, tzinfo=timezone.utc)

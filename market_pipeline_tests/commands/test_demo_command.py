@@ -16,8 +16,8 @@ from market_pipeline.dagster_instance.home import free_port
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.tables import raw_prices
+from market_pipeline_tests.builders import wait_for
 from market_pipeline_tests.commands.live import Ui, leftovers, start
-from market_pipeline_tests.waiting import wait_for
 
 API = re.compile(r"or (http://[0-9.:]+) for the API")
 

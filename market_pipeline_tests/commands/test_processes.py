@@ -9,7 +9,7 @@ import time
 import pytest
 
 from market_pipeline.commands.children.processes import Processes
-from market_pipeline_tests.waiting import wait_for
+from market_pipeline_tests.builders import wait_for
 
 SLEEP = "import time; time.sleep(60)"
 # A child with a child of its own in its group.

@@ -16,9 +16,9 @@ from market_pipeline.commands.children import relayed
 from market_pipeline.commands.children.processes import Processes
 from market_pipeline.commands.children.relay import Relay
 from market_pipeline.logs import log_to_stderr
+from market_pipeline_tests.builders import wait_for
 from market_pipeline_tests.canaries import KEY, PASSWORD, heard
 from market_pipeline_tests.logging_state import restored
-from market_pipeline_tests.waiting import wait_for
 
 OWN = (
     "import json; own = lambda **f: "

@@ -12,8 +12,8 @@ from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.tables import raw_prices
+from market_pipeline_tests.builders import price_row, prices_of
 from market_pipeline_tests.commands.filling import HOME, Filling
-from market_pipeline_tests.storage.conftest import Make
 
 
 @pytest.fixture
@@ -66,16 +66,16 @@ def test_a_renamed_symbol_is_complete_and_green_under_its_new_name(filling, proj
 ])
 def test_what_cannot_be_renamed_is_explained(filling, capsys, arguments, complaint):
     rows = [
-        Make().price("BTC", coin_id="simulated:bitcoin"), Make().price("ETH", coin_id="simulated:ethereum"),
-        Make().price("OLD", coin_id="one"), Make().price("OLD", coin_id="two"),
+        price_row("BTC", coin_id="simulated:bitcoin"), price_row("ETH", coin_id="simulated:ethereum"),
+        price_row("OLD", coin_id="one"), price_row("OLD", coin_id="two"),
     ]
-    upsert(filling.database, raw_prices, Make().prices(*rows))
+    upsert(filling.database, raw_prices, prices_of(*rows))
     assert main(["rename", *arguments, "--yes"]) == 2
     assert complaint in capsys.readouterr().err
 
 
 def test_an_id_is_renamed_without_dagster(filling, project, capsys):
-    upsert(filling.database, raw_prices, Make().prices(Make().price("OLD", coin_id="one")))
+    upsert(filling.database, raw_prices, prices_of(price_row("OLD", coin_id="one")))
     assert main(["rename", "OLD", "OLD=two", "--yes"]) == 0
     assert "1 price of OLD (one) is stored; they become OLD (two)." in capsys.readouterr().out
     assert not (project / HOME / "history").exists()

@@ -18,8 +18,8 @@ from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
+from market_pipeline_tests.builders import wait_for
 from market_pipeline_tests.commands.live import SCHEDULES, Ui, leftovers, start
-from market_pipeline_tests.waiting import wait_for
 
 
 @pytest.mark.slow

@@ -20,9 +20,9 @@ from market_pipeline.dagster_instance.home import StartError, create_instance, f
 from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import check_schema, migrate
+from market_pipeline_tests.builders import wait_for
 from market_pipeline_tests.commands.live import leftovers, start
 from market_pipeline_tests.postgres import administering
-from market_pipeline_tests.waiting import wait_for
 
 PROJECT = Path(__file__).parents[2]
 TOKEN = "a-token-that-nobody-guesses"

@@ -14,7 +14,7 @@ from market_pipeline.storage.queries.source_gaps import remember
 from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema import tables
-from market_pipeline_tests.coins import coin_id
+from market_pipeline_tests.builders import coin_id
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)

@@ -16,7 +16,7 @@ from market_pipeline.defs.partitions import SINGLE_RUN, lead_mapping, partition_
 from market_pipeline.storage.db_errors import SchemaMismatch, WriteFailed
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.migrate import VERSION_TABLE
-from market_pipeline_tests.coins import coin_id
+from market_pipeline_tests.builders import coin_id
 
 FIRST = date(2024, 3, 1)
 SYMBOLS = ("ADA", "BTC", "ETH")

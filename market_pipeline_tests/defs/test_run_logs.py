@@ -26,7 +26,7 @@ import sys
 import dagster as dg
 from market_pipeline.definitions import defs
 from market_pipeline.defs.partitions import range_tags
-from market_pipeline.clock import utc_now
+from market_pipeline.core.clock import utc_now
 from market_pipeline.settings import load_settings
 
 today = utc_now().date()

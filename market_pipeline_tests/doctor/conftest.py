@@ -12,7 +12,7 @@ from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import tables
-from market_pipeline_tests.coins import coin_id
+from market_pipeline_tests.builders import coin_id
 
 PROJECT = Path(__file__).parents[2]
 SETTINGS = [name.upper() for name in Settings.model_fields]

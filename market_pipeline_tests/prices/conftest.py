@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, settings
 
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.storage.engine import Database
-from market_pipeline_tests.budgets import generous_budget
+from market_pipeline_tests.builders import generous_budget
 
 # How long an example takes is the machine's business.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

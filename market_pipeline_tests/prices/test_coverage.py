@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta, timezone
 
 from market_pipeline.prices.coverage import changes_by_day, quotes_by_day, refusals_by_day
 from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
-from market_pipeline_tests.coins import coin_id
+from market_pipeline_tests.builders import coin_id
 
 MIDNIGHT = datetime(2026, 5, 2, tzinfo=timezone.utc)
 

@@ -14,7 +14,7 @@ from market_pipeline.prices.quotes import Quote, Source
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline_tests.coins import coin_id
+from market_pipeline_tests.builders import coin_id
 
 NOW = datetime(2026, 11, 23, 15, 20, 7, tzinfo=timezone.utc)
 LONGEST = timedelta(minutes=13)

@@ -12,7 +12,7 @@ import requests
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline_tests.waiting import wait_for
+from market_pipeline_tests.builders import wait_for
 
 
 def test_faults_are_added_listed_and_cleared_over_the_admin_path(client: Any) -> None:

@@ -13,6 +13,7 @@ from market_pipeline.storage.queries.coverage import day_coverage, first_days
 from market_pipeline.storage.queries.silences import recent_silences
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema import tables
+from market_pipeline_tests.builders import at, price_row, prices_of
 
 FIRST = date(2024, 3, 1)
 HOUR = timedelta(hours=1)
@@ -20,11 +21,11 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def store(database, make):
+def store(database):
     """`store(symbol, minutes since `FIRST`, ...)` writes prices of these minutes."""
 
     def write(symbol, *minutes):
-        upsert(database, tables.raw_prices, make.prices(*(make.price(symbol, minute) for minute in minutes)))
+        upsert(database, tables.raw_prices, prices_of(*(price_row(symbol, minute) for minute in minutes)))
 
     return write
 
@@ -82,26 +83,26 @@ def test_the_first_day_of_a_symbol_is_that_of_its_oldest_price(database, store):
     assert first_days(database, ["BTC", "ETH"]) == {"BTC": FIRST}
 
 
-def test_recent_silences_are_those_that_end_in_the_last_day(database, store, make):
+def test_recent_silences_are_those_that_end_in_the_last_day(database, store):
     """A quote from the future ends none."""
     store("BTC", 0, 2_000, 2_400, 2_410, 2_500, 2_595)
     store("ETH", 0)
     store("SOL", 0, 5, 10)
-    since = make.at(2_100)
-    found = recent_silences(database, ["SOL", "BTC", "XRP", "ETH"], since, make.at(2_505), timedelta(minutes=13))
+    since = at(2_100)
+    found = recent_silences(database, ["SOL", "BTC", "XRP", "ETH"], since, at(2_505), timedelta(minutes=13))
     assert list(found) == ["SOL", "BTC", "ETH"]
-    assert found["BTC"].newest == make.at(2_500)
+    assert found["BTC"].newest == at(2_500)
     assert [(one.start, one.end) for one in found["BTC"].silences] == [
-        (make.at(2_000), make.at(2_400)), (make.at(2_410), make.at(2_500))
+        (at(2_000), at(2_400)), (at(2_410), at(2_500))
     ]
-    assert (found["ETH"].newest, found["ETH"].silences) == (make.at(0), ())
-    assert (found["SOL"].newest, found["SOL"].silences) == (make.at(10), ())
+    assert (found["ETH"].newest, found["ETH"].silences) == (at(0), ())
+    assert (found["SOL"].newest, found["SOL"].silences) == (at(10), ())
 
 
-def test_a_silence_of_exactly_the_longest_is_none(database, store, make):
+def test_a_silence_of_exactly_the_longest_is_none(database, store):
     store("BTC", 0, 13, 27)
-    (silence,) = recent_silences(database, ["BTC"], make.at(0), make.at(30), timedelta(minutes=13))["BTC"].silences
-    assert (silence.start, silence.end) == (make.at(13), make.at(27))
+    (silence,) = recent_silences(database, ["BTC"], at(0), at(30), timedelta(minutes=13))["BTC"].silences
+    assert (silence.start, silence.end) == (at(13), at(27))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from market_pipeline.storage.rows import bulk_sqlite
 from market_pipeline.storage.rows.read import read_frame
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.tables import raw_prices
+from market_pipeline_tests.builders import START, price_row, prices_of
 
 
 @pytest.fixture
@@ -23,15 +24,15 @@ def bulk(monkeypatch):
 
 
 @pytest.mark.usefixtures("bulk")
-def test_what_is_committed_around_bulk_work_is_seen_by_another_process(sqlite_database, make):
+def test_what_is_committed_around_bulk_work_is_seen_by_another_process(sqlite_database):
     """A second library that closes the file takes it for unused, and removes the log under our feet."""
     file = sqlite_database.url.database
-    day = make.START.date()
+    day = START.date()
     with closing(sqlite3.connect(file)) as own:
         for number in range(4):
             own.execute("INSERT INTO raw_prices VALUES ('ETH', 'ethereum', ?, 1.0, 'simple_price', 0)", (number,))
             own.commit()
-            upsert(sqlite_database, raw_prices, make.prices(make.price(minutes=number)))
+            upsert(sqlite_database, raw_prices, prices_of(price_row(minutes=number)))
             assert len(read_frame(sqlite_database, raw_prices, [Slice("BTC", day, day)])) == number + 1
             assert Path(f"{file}-wal").exists()
         count = f"import sqlite3; print(*sqlite3.connect({file!r}).execute('SELECT count(*) FROM raw_prices'))"
@@ -40,10 +41,10 @@ def test_what_is_committed_around_bulk_work_is_seen_by_another_process(sqlite_da
 
 
 @pytest.mark.usefixtures("bulk")
-def test_bulk_work_does_not_drop_the_lock_of_a_writer_in_the_same_process(sqlite_database, make):
+def test_bulk_work_does_not_drop_the_lock_of_a_writer_in_the_same_process(sqlite_database):
     """POSIX locks belong to the process: closing any descriptor of a file drops them all."""
-    upsert(sqlite_database, raw_prices, make.prices(make.price()))
-    day = make.START.date()
+    upsert(sqlite_database, raw_prices, prices_of(price_row()))
+    day = START.date()
     attempt = (
         "import sqlite3, sys; connection = sqlite3.connect(sys.argv[1], timeout=0.1, isolation_level=None); "
         "connection.execute('BEGIN IMMEDIATE')"
@@ -57,19 +58,19 @@ def test_bulk_work_does_not_drop_the_lock_of_a_writer_in_the_same_process(sqlite
 
 @pytest.mark.usefixtures("bulk")
 def test_the_exchange_file_is_gone_afterwards_even_after_an_error(
-    sqlite_database, make, tmp_path, monkeypatch
+    sqlite_database, tmp_path, monkeypatch
 ):
     folder = tmp_path / "exchange"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
-    upsert(sqlite_database, raw_prices, make.prices(make.price()))
-    read_frame(sqlite_database, raw_prices, [Slice("BTC", make.START.date(), make.START.date())])
+    upsert(sqlite_database, raw_prices, prices_of(price_row()))
+    read_frame(sqlite_database, raw_prices, [Slice("BTC", START.date(), START.date())])
     with pytest.raises(Exception, match="refused"):
-        upsert(sqlite_database, raw_prices, make.prices(make.price(price=-1.0)))
+        upsert(sqlite_database, raw_prices, prices_of(price_row(price=-1.0)))
     assert os.listdir(folder) == []
     # And the connections in the pool are as good as before.
     for _ in range(10):
-        upsert(sqlite_database, raw_prices, make.prices(make.price(price=2.0)))
+        upsert(sqlite_database, raw_prices, prices_of(price_row(price=2.0)))
 
 
 def test_an_exchange_file_that_cannot_be_made_is_explained(tmp_path):

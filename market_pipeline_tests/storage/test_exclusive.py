@@ -4,7 +4,7 @@ import threading
 
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.exclusive import exclusive
-from market_pipeline_tests.waiting import wait_for
+from market_pipeline_tests.builders import wait_for
 
 
 def test_the_second_waits_for_the_first_and_other_work_does_not(database):

@@ -15,7 +15,7 @@ from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.db_errors import WriteFailed
-from market_pipeline_tests.budgets import generous_budget
+from market_pipeline_tests.builders import generous_budget
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 BTC, ETH = Coin("BTC", "bitcoin"), Coin("ETH", "ethereum")

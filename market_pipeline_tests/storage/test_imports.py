@@ -11,13 +11,14 @@ import sys
 from datetime import date, datetime, timezone
 from sqlalchemy.engine import make_url
 import market_pipeline.definitions
-from market_pipeline.slices import Slice
-from market_pipeline.storage import audit, overview, tables
+from market_pipeline.core.slices import Slice
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.read import read_columns, rows_per_day
-from market_pipeline.storage.records import columns_of
-from market_pipeline.storage.schema import check_schema
-from market_pipeline.storage.write import replace, upsert
+from market_pipeline.storage.queries import integrity, latest
+from market_pipeline.storage.rows.read import read_columns, rows_per_day
+from market_pipeline.storage.rows.records import columns_of
+from market_pipeline.storage.rows.write import replace, upsert
+from market_pipeline.storage.schema import tables
+from market_pipeline.storage.schema.migrate import check_schema
 
 database = Database(make_url(sys.argv[1]))
 now = datetime(2024, 3, 1, tzinfo=timezone.utc)
@@ -29,9 +30,9 @@ assert upsert(database, tables.raw_prices, columns_of(tables.raw_prices, [quote]
 assert len(read_columns(database, tables.raw_prices, days)) == 1
 replace(database, tables.price_anomalies, columns_of(tables.price_anomalies, []), days)
 assert rows_per_day(database, tables.raw_prices, days)
-audit.quotes_not_positive(database, days)
-audit.quotes_in_future(database, days, now)
-overview.latest_quotes(database, ["BTC"], now)
+integrity.quotes_not_positive(database, days)
+integrity.quotes_in_future(database, days, now)
+latest.latest_quotes(database, ["BTC"], now)
 print(*(name for name in sys.argv[2:] if name in sys.modules))
 """
 

@@ -10,6 +10,7 @@ from sqlalchemy import column, insert, select, table
 from market_pipeline.storage.schema.migrate import alembic_config, check_schema, migrate
 from market_pipeline.storage.schema.tables import price_anomalies
 from market_pipeline.storage.schema.types import UtcTimestamp
+from market_pipeline_tests.builders import anomaly_row, at
 
 _TIMES = ("timestamp", "timestamp_before")
 _COLUMNS = (
@@ -21,11 +22,11 @@ OLD = table(
 )
 
 
-def old_row(make, symbol, minutes, detector, **changes):
+def old_row(symbol, minutes, detector, **changes):
     return {
         "symbol": symbol,
-        "timestamp": make.at(minutes) + timedelta(microseconds=123_456),
-        "timestamp_before": make.at(minutes - 5),
+        "timestamp": at(minutes) + timedelta(microseconds=123_456),
+        "timestamp_before": at(minutes - 5),
         "detector": detector,
         "score": 6.0,
         "threshold": 5.0,
@@ -48,20 +49,20 @@ def earlier(database):
     return database
 
 
-def everything(make):
+def everything():
     """More rows than are moved at once."""
     minutes = range(0, 700 * 5, 5)
-    rows = [old_row(make, "BTC", n, "two_point", expected_move=None) for n in minutes]
-    rows += [old_row(make, "BTC", n, "ewma") for n in minutes]
-    return [*rows, old_row(make, "ETH", 5, "ewma")]
+    rows = [old_row("BTC", n, "two_point", expected_move=None) for n in minutes]
+    rows += [old_row("BTC", n, "ewma") for n in minutes]
+    return [*rows, old_row("ETH", 5, "ewma")]
 
 
 def by_key(rows):
     return sorted(rows, key=lambda row: (row["symbol"], row["timestamp"], row["detector"]))
 
 
-def test_no_row_of_the_first_detectors_is_lost(earlier, make, stored):
-    rows = everything(make)
+def test_no_row_of_the_first_detectors_is_lost(earlier, stored):
+    rows = everything()
     with earlier.writing() as connection:
         connection.execute(insert(OLD), rows)
     migrate(earlier)
@@ -83,14 +84,14 @@ def test_no_row_of_the_first_detectors_is_lost(earlier, make, stored):
         assert row["event_id"] is row["p_calibrated"] is row["confirmation"] is None
 
 
-def test_the_way_back_keeps_what_the_first_detectors_had_words_for(earlier, make):
-    rows = everything(make)
+def test_the_way_back_keeps_what_the_first_detectors_had_words_for(earlier):
+    rows = everything()
     with earlier.writing() as connection:
         connection.execute(insert(OLD), rows)
     migrate(earlier)
-    silent = make.anomaly("ADA", 0, kind="stale_feed", direction="none")
+    silent = anomaly_row("ADA", 0, kind="stale_feed", direction="none")
     with earlier.writing() as connection:
-        connection.execute(insert(price_anomalies), [silent, make.anomaly("ADA", 5, kind="large_move")])
+        connection.execute(insert(price_anomalies), [silent, anomaly_row("ADA", 5, kind="large_move")])
         command.downgrade(alembic_config(connection), "0002")
     with earlier.reading() as connection:
         found = [dict(row._mapping) for row in connection.execute(select(OLD))]

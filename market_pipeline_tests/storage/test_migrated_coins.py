@@ -15,6 +15,7 @@ from market_pipeline.storage.queries.calibrations import calibrations_for
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.migrate import alembic_config, check_schema, migrate
 from market_pipeline.storage.schema.tables import detector_calibrations, raw_prices
+from market_pipeline_tests.builders import price_row, prices_of
 
 CONFIGURED = {"BTC": "bitcoin-cash", "BASE": "simulated:base-token"}
 COINS = {
@@ -118,19 +119,19 @@ def test_calibrations_are_split_by_coin_and_say_the_same(earlier, stored):
     earlier.dispose()
 
 
-def test_the_way_back_keeps_one_price_of_each_time(earlier, make):
+def test_the_way_back_keeps_one_price_of_each_time(earlier):
     migrate(earlier)
     before = len(rows(earlier, "SELECT 1 FROM raw_prices"))
-    upsert(earlier, raw_prices, make.prices(make.price("NEW", coin_id="a"), make.price("NEW", coin_id="b")))
+    upsert(earlier, raw_prices, prices_of(price_row("NEW", coin_id="a"), price_row("NEW", coin_id="b")))
     with earlier.writing() as connection:
         command.downgrade(alembic_config(connection), "0004")
     assert len(rows(earlier, "SELECT 1 FROM raw_prices")) == before + 1
     earlier.dispose()
 
 
-def test_a_change_is_kept_beside_its_price_whatever_the_session_looks_at_first(postgres_database, make):
+def test_a_change_is_kept_beside_its_price_whatever_the_session_looks_at_first(postgres_database):
     """A session may have tables of the same names in a schema that it looks through first."""
-    upsert(postgres_database, raw_prices, make.prices(make.price()))
+    upsert(postgres_database, raw_prices, prices_of(price_row()))
     with postgres_database.writing() as connection:
         connection.execute(text("CREATE SCHEMA dev"))
         connection.execute(text("CREATE TABLE dev.price_revisions (LIKE public.price_revisions INCLUDING ALL)"))

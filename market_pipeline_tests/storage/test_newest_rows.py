@@ -11,6 +11,7 @@ from market_pipeline.storage.queries.price_pages import Asked, newest_points, ne
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
 from market_pipeline.storage.schema.types import to_microseconds
+from market_pipeline_tests.builders import anomalies_of, anomaly_row, at, price_row, prices_of
 
 SYMBOLS = ["ADA", "BTC", "ETH"]
 
@@ -31,11 +32,11 @@ def plans(database):
     (None, None, ""), (0, None, " AND timestamp>?"), (None, 9, " AND timestamp<?"),
     (0, 9, " AND timestamp>? AND timestamp<?"),
 ])
-def test_prices_are_found_by_their_key_and_not_sorted(sqlite_database, make, start, end, where):
-    upsert(sqlite_database, raw_prices, make.prices(make.price(minutes=5)))
-    limits = [None if minute is None else make.at(minute) for minute in (start, end)]
+def test_prices_are_found_by_their_key_and_not_sorted(sqlite_database, start, end, where):
+    upsert(sqlite_database, raw_prices, prices_of(price_row(minutes=5)))
+    limits = [None if minute is None else at(minute) for minute in (start, end)]
     with plans(sqlite_database) as found:
-        newest_points(sqlite_database, Asked("BTC", *limits, 10), make.at(9))
+        newest_points(sqlite_database, Asked("BTC", *limits, 10), at(9))
     assert found == [
         [f"SEARCH raw_prices USING PRIMARY KEY (symbol=? AND coin_id=?{where})"],
         ["SEARCH price_anomalies USING PRIMARY KEY (symbol=? AND timestamp>? AND timestamp<?)"],
@@ -44,13 +45,13 @@ def test_prices_are_found_by_their_key_and_not_sorted(sqlite_database, make, sta
 
 @pytest.mark.parametrize("after", [None, Place])
 @pytest.mark.parametrize("chosen", [{}, {"kind": "jump"}, {"alarms_only": True}, {"since": 0}])
-def test_anomalies_are_found_by_their_key(sqlite_database, make, after, chosen):
+def test_anomalies_are_found_by_their_key(sqlite_database, after, chosen):
     """Only rows of the same moment are sorted, by kind."""
     if "since" in chosen:
-        chosen = {"since": make.at(0)}
-    place = None if after is None else Place(make.at(5), "BTC", "jump")
-    rows = [make.anomaly("BTC", minute) for minute in range(9)]
-    upsert(sqlite_database, price_anomalies, make.anomalies(*rows))
+        chosen = {"since": at(0)}
+    place = None if after is None else Place(at(5), "BTC", "jump")
+    rows = [anomaly_row("BTC", minute) for minute in range(9)]
+    upsert(sqlite_database, price_anomalies, anomalies_of(*rows))
     with plans(sqlite_database) as found:
         anomalies_page(sqlite_database, SYMBOLS, Chosen(**chosen), place, 3)
     assert len(found) == len(SYMBOLS) * (1 if set(chosen) <= {"since"} else 2)
@@ -72,29 +73,29 @@ def test_one_anomaly_and_its_members_are_found_by_their_indexes(sqlite_database)
     ]
 
 
-def test_the_share_of_each_symbol_in_a_search_is_bounded(sqlite_database, make, monkeypatch):
+def test_the_share_of_each_symbol_in_a_search_is_bounded(sqlite_database, monkeypatch):
     """The page ends where the first of them has been looked through so far."""
     monkeypatch.setattr(anomaly_pages, "LOOKED_THROUGH", 6)
-    rows = [make.anomaly(symbol, minute) for symbol, count in (("BTC", 10), ("ETH", 2)) for minute in range(count)]
-    upsert(sqlite_database, price_anomalies, make.anomalies(*rows))
+    rows = [anomaly_row(symbol, minute) for symbol, count in (("BTC", 10), ("ETH", 2)) for minute in range(count)]
+    upsert(sqlite_database, price_anomalies, anomalies_of(*rows))
     page = anomalies_page(sqlite_database, SYMBOLS, Chosen(kind="bad_tick"), None, 5)
     assert page.rows == []
-    assert page.end == Place(make.at(7), "BTC", "jump")
+    assert page.end == Place(at(7), "BTC", "jump")
     # Three rows of each symbol were looked through; ETH has but two.
     last = anomalies_page(sqlite_database, ["ETH"], Chosen(kind="bad_tick"), None, 5)
     assert last.end is None
 
 
-def test_a_table_holds_the_same_rows_as_the_points(database, make):
+def test_a_table_holds_the_same_rows_as_the_points(database):
     """Both mark the bad tick, and leave out what lies further than a minute in the future."""
-    rows = [make.price(minutes=minute, price=4000.0 if minute in (3, 4) else 0.1 + minute) for minute in range(9)]
-    upsert(database, raw_prices, make.prices(*rows, make.price(minutes=9.1), make.price(minutes=98)))
-    upsert(database, raw_prices, make.prices(make.price("ETH")))
-    bad = {"kind": "bad_tick", "detected_at": make.at(5), "price_before": 2.1, "price_after": 4000.0}
-    upsert(database, price_anomalies, make.anomalies(make.anomaly(minutes=3, **bad), make.anomaly(minutes=7)))
-    now = make.at(8)
+    rows = [price_row(minutes=minute, price=4000.0 if minute in (3, 4) else 0.1 + minute) for minute in range(9)]
+    upsert(database, raw_prices, prices_of(*rows, price_row(minutes=9.1), price_row(minutes=98)))
+    upsert(database, raw_prices, prices_of(price_row("ETH")))
+    bad = {"kind": "bad_tick", "detected_at": at(5), "price_before": 2.1, "price_after": 4000.0}
+    upsert(database, price_anomalies, anomalies_of(anomaly_row(minutes=3, **bad), anomaly_row(minutes=7)))
+    now = at(8)
     for asked in (
-        Asked("BTC", None, None, 100), Asked("BTC", None, None, 4), Asked("BTC", make.at(2), make.at(6), 3),
+        Asked("BTC", None, None, 100), Asked("BTC", None, None, 4), Asked("BTC", at(2), at(6), 3),
         Asked("XRP", None, None, 5),
     ):
         points = newest_points(database, asked, now)
@@ -103,9 +104,9 @@ def test_a_table_holds_the_same_rows_as_the_points(database, make):
             (to_microseconds(timestamp), price, source, to_microseconds(ingested_at), quality)
             for timestamp, price, source, ingested_at, quality in told
         ] == points
-    points = newest_points(database, Asked("BTC", make.at(2), make.at(6), 3), now)
+    points = newest_points(database, Asked("BTC", at(2), at(6), 3), now)
     assert [(point[0], point[-1]) for point in points] == [
-        (to_microseconds(make.at(minute)), quality) for minute, quality in ((5, "ok"), (4, "bad_tick"), (3, "bad_tick"))
+        (to_microseconds(at(minute)), quality) for minute, quality in ((5, "ok"), (4, "bad_tick"), (3, "bad_tick"))
     ]
     everything = newest_points(database, Asked("BTC", None, None, 100), now)
-    assert [point[0] for point in everything] == [to_microseconds(make.at(minute)) for minute in reversed(range(9))]
+    assert [point[0] for point in everything] == [to_microseconds(at(minute)) for minute in reversed(range(9))]

@@ -14,7 +14,7 @@ from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.tables import raw_prices
-from market_pipeline_tests.coins import coin_id
+from market_pipeline_tests.builders import START, coin_id, price_row, prices_of
 
 pytestmark = pytest.mark.slow
 
@@ -41,34 +41,34 @@ def _write_many(url, number, price):
     database.dispose()
 
 
-def test_eight_processes_lose_no_rows_and_none_is_turned_away(database, make):
+def test_eight_processes_lose_no_rows_and_none_is_turned_away(database):
     """On PostgreSQL the rows are met in one order, so that writers never wait for each other in a circle."""
     context = get_context("spawn")
     workers = [
-        context.Process(target=_write_many, args=(database.url, n, make.price())) for n in range(PROCESSES)
+        context.Process(target=_write_many, args=(database.url, n, price_row())) for n in range(PROCESSES)
     ]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(120)
     assert [worker.exitcode for worker in workers] == [0] * PROCESSES
-    day = make.START.date()
+    day = START.date()
     symbols = ["ALL", *(f"P{n}" for n in range(PROCESSES))]
     for symbol in symbols:
         assert len(read_columns(database, raw_prices, [Slice(symbol, day, day)])) == WRITES * ROWS
 
 
 @pytest.mark.usefixtures("path")
-def test_a_writer_waits_for_another_and_then_writes(database, make, stored):
+def test_a_writer_waits_for_another_and_then_writes(database, stored):
     started, done = threading.Event(), threading.Event()
 
     def second():
         started.set()
-        upsert(database, raw_prices, make.prices(make.price(price=2.0)))
+        upsert(database, raw_prices, prices_of(price_row(price=2.0)))
         done.set()
 
     with database.writing() as connection:
-        connection.execute(raw_prices.insert(), make.price(price=1.0))
+        connection.execute(raw_prices.insert(), price_row(price=1.0))
         waiting = threading.Thread(target=second)
         waiting.start()
         started.wait(10)
@@ -79,15 +79,15 @@ def test_a_writer_waits_for_another_and_then_writes(database, make, stored):
     assert [row["price"] for row in stored(database, raw_prices)] == [2.0]
 
 
-def test_a_block_that_raises_leaves_nothing(database, make, stored):
+def test_a_block_that_raises_leaves_nothing(database, stored):
     with pytest.raises(ZeroDivisionError), database.writing() as connection:
-        connection.execute(raw_prices.insert(), make.price())
+        connection.execute(raw_prices.insert(), price_row())
         raise ZeroDivisionError
     assert stored(database, raw_prices) == []
 
 
-def test_a_disposed_database_stays_usable(database, make, stored):
-    upsert(database, raw_prices, make.prices(make.price()))
+def test_a_disposed_database_stays_usable(database, stored):
+    upsert(database, raw_prices, prices_of(price_row()))
     database.dispose()
     database.dispose()
-    assert stored(database, raw_prices) == [make.price()]
+    assert stored(database, raw_prices) == [price_row()]

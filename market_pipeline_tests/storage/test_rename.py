@@ -22,43 +22,53 @@ from market_pipeline.storage.schema.operations_tables import (
 )
 from market_pipeline.storage.schema.tables import detector_calibrations, price_anomalies, raw_prices, rejected_prices
 from market_pipeline.storage.schema.types import to_microseconds
+from market_pipeline_tests.builders import (
+    START,
+    anomalies_of,
+    anomaly_row,
+    at,
+    price_row,
+    prices_of,
+    refusal_row,
+    refusals_of,
+)
 
 BTC, XBT = Coin("BTC", "bitcoin"), Coin("XBT", "bitcoin")
 
 
-def event(make, symbol="BTC", minutes=0, kind="market_move", **changes):
-    number = anomaly_id(symbol, to_microseconds(make.at(minutes)), kind)
-    return make.anomaly(symbol, minutes, kind, **{"id": number, "episode_id": number, **changes})
+def event(symbol="BTC", minutes=0, kind="market_move", **changes):
+    number = anomaly_id(symbol, to_microseconds(at(minutes)), kind)
+    return anomaly_row(symbol, minutes, kind, **{"id": number, "episode_id": number, **changes})
 
 
 @pytest.fixture
-def filled(database, make):
+def filled(database):
     """Something of BTC in every table, and of ETH beside it."""
-    upsert(database, raw_prices, make.prices(*(make.price(s, m) for s in ("BTC", "ETH") for m in (0, 5))))
-    upsert(database, raw_prices, make.prices(make.price(price=101.0)))
+    upsert(database, raw_prices, prices_of(*(price_row(s, m) for s in ("BTC", "ETH") for m in (0, 5))))
+    upsert(database, raw_prices, prices_of(price_row(price=101.0)))
     refusals = [
-        make.refusal(n, symbol, id=refusal_id(symbol, make.START.date(), "negative_price", "{}"))
+        refusal_row(n, symbol, id=refusal_id(symbol, START.date(), "negative_price", "{}"))
         for n, symbol in enumerate(("BTC", "ETH"))
     ]
-    upsert(database, rejected_prices, make.refusals(*refusals))
-    move = event(make, members="ETH,BTC", explanation="BTC and BTC.B fell, ABTC did not.")
+    upsert(database, rejected_prices, refusals_of(*refusals))
+    move = event(members="ETH,BTC", explanation="BTC and BTC.B fell, ABTC did not.")
     alarms = [
-        {**move, "event_id": move["id"]}, event(make, minutes=5, kind="jump", event_id=move["id"]),
-        event(make, "ETH", 0, "jump", event_id=move["id"], explanation="ETH fell with BTC.", members="ETH,BTC"),
+        {**move, "event_id": move["id"]}, event(minutes=5, kind="jump", event_id=move["id"]),
+        event("ETH", 0, "jump", event_id=move["id"], explanation="ETH fell with BTC.", members="ETH,BTC"),
     ]
-    upsert(database, price_anomalies, make.anomalies(*alarms))
+    upsert(database, price_anomalies, anomalies_of(*alarms))
     tail = Tail(2.1, 0.02, 0.2, 0.7, 25_000)
     calibration = Calibration(
-        make.START, (1.0,) * 24, {"BTC": CoinCalibration(-7.1, (0.5,) * 21, 9, 9.0)},
+        START, (1.0,) * 24, {"BTC": CoinCalibration(-7.1, (0.5,) * 21, 9, 9.0)},
         {"BTC jump short": tail, "* jump short": tail},
     )
-    calibrations.save(database, make.START, "3", {"BTC": calibration.to_json()}, make.START)
-    coin, at = {"symbol": "BTC", "coin_id": "bitcoin"}, make.at(0)
-    gap = {**coin, "gap_start": at, "gap_end": make.at(9), "evidence": "-", "found_at": at}
+    calibrations.save(database, START, "3", {"BTC": calibration.to_json()}, START)
+    coin, moment = {"symbol": "BTC", "coin_id": "bitcoin"}, at(0)
+    gap = {**coin, "gap_start": moment, "gap_end": at(9), "evidence": "-", "found_at": moment}
     with database.writing() as connection:
         connection.execute(source_gaps.insert(), [gap])
-        connection.execute(coin_identities.insert(), [{**coin, "listed": True, "checked_at": at}])
-        connection.execute(scored_through.insert(), [{**coin, "timestamp": at, "scored_at": at}])
+        connection.execute(coin_identities.insert(), [{**coin, "listed": True, "checked_at": moment}])
+        connection.execute(scored_through.insert(), [{**coin, "timestamp": moment, "scored_at": moment}])
     return database
 
 
@@ -68,7 +78,7 @@ TABLES = (
 )
 
 
-def test_a_renamed_symbol_takes_everything_along(filled, make, stored):
+def test_a_renamed_symbol_takes_everything_along(filled, stored):
     before = {table.name: stored(filled, table) for table in TABLES}
     assert rename(filled, BTC, XBT) == 2
     after = {table.name: stored(filled, table) for table in TABLES}
@@ -76,12 +86,12 @@ def test_a_renamed_symbol_takes_everything_along(filled, make, stored):
         assert len(rows) == len(before[name])
         assert {row["symbol"] for row in rows} == {"XBT" if r["symbol"] == "BTC" else "ETH" for r in before[name]}
     prices = {(row["symbol"], row["timestamp"]): row["price"] for row in after["raw_prices"]}
-    assert (prices["XBT", make.at(0)], prices["XBT", make.at(5)]) == (101.0, 100.0)
+    assert (prices["XBT", at(0)], prices["XBT", at(5)]) == (101.0, 100.0)
     for row in after["rejected_prices"]:
         assert row["id"] == refusal_id(row["symbol"], row["day"], row["reason"], row["payload"])
     alarms = {(row["symbol"], row["kind"]): row for row in after["price_anomalies"]}
     move = alarms["XBT", "market_move"]
-    assert move["id"] == anomaly_id("XBT", to_microseconds(make.at(0)), "market_move") == move["event_id"]
+    assert move["id"] == anomaly_id("XBT", to_microseconds(at(0)), "market_move") == move["event_id"]
     assert {row["event_id"] for row in alarms.values()} == {move["id"]}
     assert (move["members"], move["explanation"]) == ("ETH,XBT", "XBT and BTC.B fell, ABTC did not.")
     assert alarms["ETH", "jump"]["explanation"] == "ETH fell with XBT."
@@ -91,8 +101,8 @@ def test_a_renamed_symbol_takes_everything_along(filled, make, stored):
     assert {table.name: stored(filled, table) for table in TABLES} == after
 
 
-def test_what_came_under_the_new_name_meanwhile_stays(filled, make, stored):
-    upsert(filled, raw_prices, make.prices(make.price("XBT", 0, 7.0, coin_id="bitcoin")))
+def test_what_came_under_the_new_name_meanwhile_stays(filled, stored):
+    upsert(filled, raw_prices, prices_of(price_row("XBT", 0, 7.0, coin_id="bitcoin")))
     assert rename(filled, BTC, XBT) == 2
     found = [row["price"] for row in stored(filled, raw_prices) if row["symbol"] == "XBT"]
     assert found == [7.0, 100.0]
@@ -107,19 +117,19 @@ def test_a_coin_whose_id_was_renamed_keeps_its_history(filled, stored):
     assert stored(filled, coin_identities)[0]["coin_id"] == "bitcoin", "that was listed under the former id"
 
 
-def test_the_other_coins_of_a_symbol_are_found_by_their_ids(database, make):
-    day = [make.price("BASE", minute, coin_id="wrong") for minute in range(0, 1440, 60)]
-    late = make.price("BASE", 3 * 1440, coin_id="simulated:right")
-    right = [make.price("BASE", 1440 + minute, coin_id="right") for minute in range(0, 1440, 60)]
-    upsert(database, raw_prices, make.prices(*day, late, *right))
+def test_the_other_coins_of_a_symbol_are_found_by_their_ids(database):
+    day = [price_row("BASE", minute, coin_id="wrong") for minute in range(0, 1440, 60)]
+    late = price_row("BASE", 3 * 1440, coin_id="simulated:right")
+    right = [price_row("BASE", 1440 + minute, coin_id="right") for minute in range(0, 1440, 60)]
+    upsert(database, raw_prices, prices_of(*day, late, *right))
     corrected = Database(database.url, {"BASE": "right"})
     assert stored_ids(corrected, "BASE") == ["right", "simulated:right", "wrong"]
     assert stored_ids(corrected, "ETH") == []
     assert price_count(corrected, Coin("BASE", "wrong")) == 24
-    catalogue, now = Catalogue([Coin("BASE", "right"), Coin("ETH", "ethereum")]), make.at(9 * 1440)
+    catalogue, now = Catalogue([Coin("BASE", "right"), Coin("ETH", "ethereum")]), at(9 * 1440)
     simulated, wrong = other_coins(corrected, catalogue, date(2024, 1, 1), now)
     assert (simulated.prices, simulated.missing) == (1, (date(2024, 3, 4),))
-    assert (wrong.prices, wrong.first, wrong.last) == (24, make.START.date(), make.START.date())
+    assert (wrong.prices, wrong.first, wrong.last) == (24, START.date(), START.date())
     assert str(wrong) == "BASE also holds 24 prices of wrong (2024-03-01), which are not used"
     assert wrong.remedy.startswith("fetch the prices of right: make backfill FROM=2024-03-01 TO=2024-03-01 SYM")
     assert "rename" not in simulated.remedy and simulated.remedy.startswith("fetch the prices of right: make")
@@ -129,7 +139,7 @@ def test_the_other_coins_of_a_symbol_are_found_by_their_ids(database, make):
     assert real.remedy.startswith("COINGECKO_BASE_URL is an address of this machine")
     later = other_coins(corrected, catalogue, date(2024, 3, 2), now)
     assert [(other.missing, other.remedy == "") for other in later] == [((date(2024, 3, 4),), False), ((), True)]
-    upsert(corrected, raw_prices, make.prices(*({**row, "coin_id": "right"} for row in day)))
+    upsert(corrected, raw_prices, prices_of(*({**row, "coin_id": "right"} for row in day)))
     assert other_coins(corrected, catalogue, date(2024, 1, 1), now)[1].missing == ()
     corrected.dispose()
 

@@ -14,7 +14,7 @@ from market_pipeline.storage.db_errors import WriteFailed
 from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
-from market_pipeline_tests.coins import coin_id
+from market_pipeline_tests.builders import coin_id
 
 DAY = date(2026, 3, 2)
 NOON = datetime(2026, 3, 2, 12, tzinfo=timezone.utc)

@@ -10,7 +10,7 @@ from market_pipeline.storage.queries.scores import newest_scored, note_scored, s
 from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.tables import raw_prices
-from market_pipeline_tests.coins import coin_id
+from market_pipeline_tests.builders import coin_id
 
 NOON = datetime(2026, 5, 2, 12, tzinfo=timezone.utc)
 MINUTE = timedelta(minutes=1)

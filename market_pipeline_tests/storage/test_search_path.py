@@ -8,6 +8,7 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.migrate import VERSION_TABLE, check_schema, migrate
+from market_pipeline_tests.builders import price_row, prices_of
 from market_pipeline_tests.postgres import administering
 
 OURS = {*tables.metadata.tables, VERSION_TABLE}
@@ -52,7 +53,7 @@ def test_a_schema_that_does_not_exist_is_not_passed_over(schemas, work, path):
         work(schemas(path))
 
 
-def test_the_first_schema_is_migrated_and_written_alone(schemas, make):
+def test_the_first_schema_is_migrated_and_written_alone(schemas):
     dev = schemas("dev")
     with pytest.raises(SchemaMismatch, match="no tables"):
         check_schema(dev)
@@ -61,7 +62,7 @@ def test_the_first_schema_is_migrated_and_written_alone(schemas, make):
     both = schemas("dev,public")
     check_schema(both)
     migrate(both)
-    upsert(both, tables.raw_prices, make.prices(make.price()))
+    upsert(both, tables.raw_prices, prices_of(price_row()))
     with both.reading() as connection:
         counts = [connection.execute(text(f"SELECT count(*) FROM {schema}.raw_prices")).scalar()
                   for schema in ("dev", "public")]

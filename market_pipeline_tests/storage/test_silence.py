@@ -19,8 +19,8 @@ from market_pipeline.storage.postgresql import dsn_of
 from market_pipeline.storage.rows import bulk_postgresql, write
 from market_pipeline.storage.rows.read import read_columns, read_frame
 from market_pipeline.storage.schema.tables import raw_prices
+from market_pipeline_tests.builders import price_row, prices_of, wait_for
 from market_pipeline_tests.storage.relay import Relay
-from market_pipeline_tests.waiting import wait_for
 
 DAYS = [Slice("BTC", date(2024, 3, 1), date(2024, 3, 1))]
 
@@ -92,12 +92,12 @@ def test_a_server_that_falls_silent_at_a_query_is_given_up(relayed, read, at):
         read(database, raw_prices, DAYS)
 
 
-def test_a_write_that_was_given_up_is_not_made_later(relayed, postgres_database, make, monkeypatch):
+def test_a_write_that_was_given_up_is_not_made_later(relayed, postgres_database, monkeypatch):
     """Its caller may have written something else since."""
     monkeypatch.setattr(write, "BULK_FROM", 0)
     relay, database = relayed(b"DROP TABLE market_pipeline_stage")
     with pytest.raises(DatabaseUnavailable, match="does not answer"):
-        write.upsert(database, raw_prices, make.prices(make.price()))
+        write.upsert(database, raw_prices, prices_of(price_row()))
     (left_behind,) = (thread for thread in threading.enumerate() if thread.name == "bulk")
     relay.silent.clear()
     left_behind.join(10)

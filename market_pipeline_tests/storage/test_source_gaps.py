@@ -15,6 +15,7 @@ from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.migrate import alembic_config, check_schema, migrate
 from market_pipeline.storage.schema.types import UtcTimestamp
+from market_pipeline_tests.builders import price_row, prices_of
 
 START = datetime(2024, 3, 1, tzinfo=timezone.utc)
 FIRST = START.date()
@@ -98,12 +99,12 @@ def test_a_run_without_answers_writes_nothing(database):
 
 
 @pytest.fixture
-def store(database, make):
+def store(database):
     """`store(symbol, hour, ...)`: prices at these hours since `START`."""
 
     def write(symbol, *hours):
-        rows = [make.price(symbol, 60 * hour) for hour in hours]
-        upsert(database, tables.raw_prices, make.prices(*rows))
+        rows = [price_row(symbol, 60 * hour) for hour in hours]
+        upsert(database, tables.raw_prices, prices_of(*rows))
 
     return write
 

@@ -21,6 +21,7 @@ from market_pipeline.storage.rows.read import read_columns, read_frame
 from market_pipeline.storage.rows.write import replace, upsert
 from market_pipeline.storage.schema.migrate import check_schema, migrate
 from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
+from market_pipeline_tests.builders import anomalies_of, price_row, prices_of
 
 CANARY = "canary%40pass"
 DAYS = [Slice("BTC", date(2024, 3, 1), date(2024, 3, 1))]
@@ -36,7 +37,7 @@ def everything(error):
 
 
 @pytest.fixture
-def ways(make, monkeypatch):
+def ways(monkeypatch):
     """Every way to the database, by name; the bulk ones with a single row."""
 
     def bulk(work):
@@ -52,10 +53,10 @@ def ways(make, monkeypatch):
     return {
         "check_schema": check_schema,
         "migrate": migrate,
-        "upsert": lambda database: upsert(database, raw_prices, make.prices(make.price())),
-        "bulk upsert": bulk(lambda database: upsert(database, raw_prices, make.prices(make.price()))),
-        "replace": lambda database: replace(database, price_anomalies, make.anomalies(), DAYS),
-        "bulk replace": bulk(lambda database: replace(database, price_anomalies, make.anomalies(), DAYS)),
+        "upsert": lambda database: upsert(database, raw_prices, prices_of(price_row())),
+        "bulk upsert": bulk(lambda database: upsert(database, raw_prices, prices_of(price_row()))),
+        "replace": lambda database: replace(database, price_anomalies, anomalies_of(), DAYS),
+        "bulk replace": bulk(lambda database: replace(database, price_anomalies, anomalies_of(), DAYS)),
         "read_columns": lambda database: read_columns(database, raw_prices, DAYS),
         "read_frame": lambda database: read_frame(database, raw_prices, DAYS),
         "audit": lambda database: integrity.quotes_not_positive(database, DAYS),
@@ -126,10 +127,10 @@ def test_a_file_that_is_no_database_is_unavailable(ways, tmp_path):
             way(Database(make_url(f"sqlite:///{file}")))
 
 
-def test_a_refused_write_does_not_repeat_the_password(postgres_database, make, path):
+def test_a_refused_write_does_not_repeat_the_password(postgres_database, path):
     database = Database(postgres_database.url.set(password=CANARY))
     with pytest.raises(StorageError, match="price_is_positive") as caught:
-        upsert(database, raw_prices, make.prices(make.price(price=-1.0)))
+        upsert(database, raw_prices, prices_of(price_row(price=-1.0)))
     assert "canary" not in everything(caught.value)
     database.dispose()
 
@@ -151,8 +152,8 @@ def test_what_no_password_is_stays_as_it_is(password):
     assert Database(url).without_password(said) == said
 
 
-def test_a_connection_that_died_in_the_pool_is_replaced(postgres_database, postgres_server, make):
-    upsert(postgres_database, raw_prices, make.prices(make.price()))
+def test_a_connection_that_died_in_the_pool_is_replaced(postgres_database, postgres_server):
+    upsert(postgres_database, raw_prices, prices_of(price_row()))
     other = Database(postgres_server)
     with other.writing() as connection:
         connection.execute(
@@ -163,12 +164,12 @@ def test_a_connection_that_died_in_the_pool_is_replaced(postgres_database, postg
     assert len(read_columns(postgres_database, raw_prices, DAYS)) == 1
 
 
-def test_a_writer_that_waits_in_vain_says_who_is_in_the_way(sqlite_database, make, monkeypatch):
+def test_a_writer_that_waits_in_vain_says_who_is_in_the_way(sqlite_database, monkeypatch):
     monkeypatch.setattr("market_pipeline.storage.engine._PRAGMAS", ("PRAGMA busy_timeout=50",))
     impatient = Database(sqlite_database.url)
     with sqlite_database.writing():
         with pytest.raises(DatabaseUnavailable, match="another writer has held its lock for 30 s"):
-            upsert(impatient, raw_prices, make.prices(make.price()))
+            upsert(impatient, raw_prices, prices_of(price_row()))
     impatient.dispose()
 
 

@@ -6,8 +6,16 @@ from math import nan
 import pytest
 
 from market_pipeline.anomalies.words.explain import (
-    bad_tick_sentence, gap_in_feed_sentence, gap_sentence, large_sentence, limit_sentence, market_sentence,
-    move_sentence, own_sentence, peak_words, still_sentence,
+    bad_tick_sentence,
+    gap_in_feed_sentence,
+    gap_sentence,
+    large_sentence,
+    limit_sentence,
+    market_sentence,
+    move_sentence,
+    own_sentence,
+    peak_words,
+    still_sentence,
 )
 from market_pipeline.anomalies.words.phrases import Company, Move, Rarity
 

@@ -5,7 +5,13 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from market_pipeline.anomalies.words.wording import (
-    format_duration, format_interval, format_percent, format_price, format_ratio, format_signed, format_wait,
+    format_duration,
+    format_interval,
+    format_percent,
+    format_price,
+    format_ratio,
+    format_signed,
+    format_wait,
 )
 
 

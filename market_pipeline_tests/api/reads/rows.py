@@ -1,7 +1,7 @@
 """Rows for the tests of the reading endpoints, and walking through all pages of an answer."""
 
 import itertools
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 import pyarrow as pa
 
@@ -9,28 +9,24 @@ from market_pipeline.core.clock import iso
 from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema import tables
-from market_pipeline_tests.storage.conftest import Make
+from market_pipeline_tests.builders import START as START
+from market_pipeline_tests.builders import anomaly_row, price_row
+from market_pipeline_tests.builders import at as at
 
-START = Make.START
 ARROW = "application/vnd.apache.arrow.stream"
 
 _numbers = itertools.count()
 
 
-def at(minutes):
-    """A time in minutes after START."""
-    return START + timedelta(minutes=minutes)
-
-
 def store_prices(database, *rows):
-    """Store rows as `Make.price` makes them; gives them as the API tells them, in their order."""
+    """Store rows as `price_row` makes them; gives them as the API tells them, in their order."""
     upsert(database, tables.raw_prices, columns_of(tables.raw_prices, rows))
     return [told(row) for row in rows]
 
 
 def some_prices(database, symbol="BTC", count=5, first=0):
     """Store `count` prices a minute apart; gives them as the API tells them, newest first."""
-    rows = [Make().price(symbol, minutes, 100.0 + minutes / 7) for minutes in range(first, first + count)]
+    rows = [price_row(symbol, minutes, 100.0 + minutes / 7) for minutes in range(first, first + count)]
     return store_prices(database, *rows)[::-1]
 
 
@@ -45,7 +41,7 @@ def told(row):
 def anomaly(symbol="BTC", minutes=0, kind="jump", **changes):
     """A row of price_anomalies with an id as the detectors make them."""
     number = f"{next(_numbers):032x}"
-    return {**Make().anomaly(symbol, minutes, kind), "id": number, "episode_id": number, **changes}
+    return {**anomaly_row(symbol, minutes, kind), "id": number, "episode_id": number, **changes}
 
 
 def store_anomalies(database, *rows):

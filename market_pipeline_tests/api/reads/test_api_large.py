@@ -16,7 +16,7 @@ from market_pipeline.api.endpoints import prices
 from market_pipeline.storage.engine import Database
 from market_pipeline_tests.api.conftest import served
 from market_pipeline_tests.api.reads.rows import ARROW, points_of, some_prices
-from market_pipeline_tests.waiting import wait_for
+from market_pipeline_tests.builders import wait_for
 
 HEADERS = {"Accept": ARROW}
 

@@ -3,9 +3,16 @@
 import pytest
 
 from market_pipeline_tests.api.reads.rows import (
-    ARROW, anomaly, at, points_of, some_prices, store_anomalies, store_prices, walk,
+    ARROW,
+    anomaly,
+    at,
+    points_of,
+    some_prices,
+    store_anomalies,
+    store_prices,
+    walk,
 )
-from market_pipeline_tests.storage.conftest import Make
+from market_pipeline_tests.builders import price_row
 
 FORMATS = ("application/json", "text/csv", ARROW)
 
@@ -75,7 +82,7 @@ def test_the_next_page_is_the_same_by_cursor_and_by_link(client, database):
 
 
 def test_the_newest_price_alone(client, database):
-    first, second = store_prices(database, Make().price(price=0.1), Make().price(minutes=1, price=1e-12))
+    first, second = store_prices(database, price_row(price=0.1), price_row(minutes=1, price=1e-12))
     assert client.get("/prices/BTC/latest").json() == {"symbol": "BTC", **second}
     assert first != second
 
@@ -83,7 +90,7 @@ def test_the_newest_price_alone(client, database):
 def test_the_newest_price_is_neither_a_bad_tick_nor_from_the_future(client_over, database):
     """The former is marked and the latter left out of the page."""
     client = client_over(database, clock=lambda: at(3))
-    good, bad, _ = store_prices(database, Make().price(), Make().price(minutes=2, price=9e5), Make().price(minutes=93))
+    good, bad, _ = store_prices(database, price_row(), price_row(minutes=2, price=9e5), price_row(minutes=93))
     store_anomalies(database, anomaly("BTC", 2, "bad_tick", price_after=9e5))
     assert client.get("/prices/BTC/latest").json() == {"symbol": "BTC", **good}
     for media_type in FORMATS:
@@ -121,7 +128,7 @@ def test_rows_of_symbols_that_are_not_collected_here_are_not_shown(client, datab
 
 def test_a_time_between_two_microseconds_is_the_later_one(client, database):
     """Else a price before `start`, or one not before `end`, would be given."""
-    (point,) = store_prices(database, Make().price())
+    (point,) = store_prices(database, price_row())
     for fraction, found in ((".0000000", [point]), (".0000001", []), (".0000000000001", [])):
         assert client.get(f"/prices/BTC?start=2024-03-01T00:00:00{fraction}Z").json()["points"] == found
     assert client.get("/prices/BTC?end=2024-03-01T00:00:00.0000001Z").json()["points"] == [point]

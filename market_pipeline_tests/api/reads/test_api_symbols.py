@@ -14,7 +14,7 @@ from market_pipeline.prices.absences import Absence, Answered
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.storage.queries.source_gaps import remember
 from market_pipeline_tests.api.reads.rows import at, store_prices, utc, walk
-from market_pipeline_tests.storage.conftest import Make
+from market_pipeline_tests.builders import price_row
 
 HOURS = 60
 DAY = 24 * HOURS
@@ -25,7 +25,7 @@ NOW = at(3 * DAY + 12 * HOURS)
 def store_hours(database, symbol="BTC", first=0, last=3 * DAY, without=()):
     """A price an hour in these minutes after START, but for the hours `without`."""
     minutes = [one for one in range(first, last, HOURS) if one // HOURS not in without]
-    store_prices(database, *(Make().price(symbol, minute) for minute in minutes))
+    store_prices(database, *(price_row(symbol, minute) for minute in minutes))
 
 
 @pytest.fixture
