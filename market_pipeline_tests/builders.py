@@ -17,13 +17,13 @@ from market_pipeline.budget.rules import Account, Limits
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.errors import BudgetExhausted
 from market_pipeline.coingecko.request_budget import Grant
+from market_pipeline.core.clock import to_microseconds
 from market_pipeline.core.columns import Columns
 from market_pipeline.core.symbols import KNOWN_COINS, UNKNOWN_COIN
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema import tables
-from market_pipeline.storage.schema.types import to_microseconds
 
 START = datetime(2024, 3, 1, tzinfo=timezone.utc)
 T = TypeVar("T")

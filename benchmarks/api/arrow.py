@@ -13,7 +13,7 @@ from benchmarks.world import World
 from market_pipeline.api.http.negotiation import ARROW
 from market_pipeline.core.clock import utc_now
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.queries.price_pages import Asked, newest_table
+from market_pipeline.storage.queries.price_pages import PriceQuery, newest_table
 
 _ROUNDS = 5
 
@@ -26,7 +26,7 @@ def figures(name: str, world: World, database: Database, rows: int) -> Iterator[
             return rows / call_wall(lambda: _same(asyncio.run(_asked(address, rows)), rows))
 
         def without() -> float:
-            asked = Asked("BTC", None, None, rows)
+            asked = PriceQuery("BTC", None, None, rows)
             return rows / call_wall(lambda: _same(newest_table(database, asked, utc_now()), rows))
 
         pair = in_turn(over_http, without, _ROUNDS)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from market_pipeline.api.threads import OwnThread
+from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.logs import get_logger
-from market_pipeline.prices.coverage import DayOfSymbol
 from market_pipeline.settings import Settings
 
 if TYPE_CHECKING:

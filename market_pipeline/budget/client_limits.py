@@ -11,7 +11,7 @@ from sqlalchemy import text
 from market_pipeline.budget import records, rules
 from market_pipeline.budget.rules import SECOND, State
 from market_pipeline.storage.database_clock import DatabaseClock, database_clock
-from market_pipeline.storage.engine import Database, explained
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.operations_tables import request_budgets
 
 REQUESTS = 100
@@ -53,7 +53,7 @@ class ClientLimit:
             wait = _wait(records.found(connection, name), self._clock(connection))
         if wait:
             return wait
-        with explained(self._database, request_budgets), self._database.writing() as connection:
+        with self._database.writing(request_budgets) as connection:
             stored = records.locked(connection, name)
             now = self._clock(connection)
             wait = _wait(stored, now)
@@ -67,7 +67,7 @@ class ClientLimit:
     def _forget(self, before: int) -> None:
         last = _LAST[self._database.dialect]
         statement = text(f"DELETE FROM request_budgets WHERE account LIKE 'client %' AND {last} < :before")
-        with explained(self._database, request_budgets), self._database.writing() as connection:
+        with self._database.writing(request_budgets) as connection:
             connection.execute(statement, {"before": before})
 
 

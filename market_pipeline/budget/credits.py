@@ -9,8 +9,7 @@ from cronsim import CronSim
 
 from market_pipeline.budget.rules import Limits, State
 from market_pipeline.coingecko.request_budget import NO_ANSWER
-from market_pipeline.core.clock import DAY, start_of_day
-from market_pipeline.storage.database_clock import next_month
+from market_pipeline.core.clock import DAY, next_month, start_of_day
 
 # Everything else (current prices, the key, ping) is what live collection needs.
 _HISTORY = "/coins/"

@@ -7,8 +7,7 @@ from datetime import date, datetime
 from sqlalchemy import Connection, Integer, bindparam, func, select, text
 
 from market_pipeline.budget.rules import Account
-from market_pipeline.core.clock import start_of_day
-from market_pipeline.storage.database_clock import next_month, start_of_hour
+from market_pipeline.core.clock import next_month, start_of_day, start_of_hour
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.operations_tables import request_ledger
 from market_pipeline.storage.schema.types import UtcTimestamp

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 from market_pipeline.budget import records
 from market_pipeline.budget.rules import Account, PlanTold
 from market_pipeline.coingecko.errors import BadAnswer, CoinGeckoError, RequestRefused
-from market_pipeline.core.clock import DAY
+from market_pipeline.core.clock import DAY, from_microseconds, month_of
 from market_pipeline.logs import get_logger
 from market_pipeline.settings import Settings
-from market_pipeline.storage.database_clock import database_clock, month_of
+from market_pipeline.storage.database_clock import database_clock
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema.types import from_microseconds
 
 if TYPE_CHECKING:
     from market_pipeline.coingecko.client import CoinGeckoClient

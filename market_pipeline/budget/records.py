@@ -6,8 +6,8 @@ from datetime import datetime
 from sqlalchemy import Connection, RowMapping, select, text, update
 
 from market_pipeline.budget.rules import PlanTold, State, Ticket
+from market_pipeline.core.clock import from_microseconds, to_microseconds
 from market_pipeline.storage.schema.operations_tables import request_budgets
-from market_pipeline.storage.schema.types import from_microseconds, to_microseconds
 
 _COLUMNS = request_budgets.c
 

@@ -14,12 +14,12 @@ from market_pipeline.budget import credits, ledger, records, rules, wording
 from market_pipeline.budget.rules import LOOK, SECOND, Account, Limits, State
 from market_pipeline.coingecko.errors import BudgetExhausted
 from market_pipeline.coingecko.request_budget import Grant
+from market_pipeline.core.clock import from_microseconds, month_of, to_microseconds
 from market_pipeline.logs import get_logger
-from market_pipeline.storage.database_clock import DatabaseClock, database_clock, month_of
+from market_pipeline.storage.database_clock import DatabaseClock, database_clock
 from market_pipeline.storage.db_errors import StorageError
-from market_pipeline.storage.engine import Database, explained
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.operations_tables import request_budgets
-from market_pipeline.storage.schema.types import from_microseconds, to_microseconds
 
 logger = get_logger(__name__)
 
@@ -175,7 +175,7 @@ class SharedBudget:
     @contextmanager
     def _locked(self) -> Iterator[_Turn]:
         """One transaction on the budget's row, in which the clock is read after the lock was had."""
-        with explained(self._database, request_budgets), self._database.writing() as connection:
+        with self._database.writing(request_budgets) as connection:
             stored = records.locked(connection, self._account.name)
             turn = _Turn(connection, self._clock(connection), stored)
             turn.state = rules.brought_to(stored, turn.now)

@@ -5,10 +5,9 @@ from datetime import datetime
 
 from market_pipeline.budget import ledger, records, rules
 from market_pipeline.budget.rules import Account, Limits
-from market_pipeline.core.clock import start_of_day
-from market_pipeline.storage.database_clock import DatabaseClock, database_clock, month_of, next_month
+from market_pipeline.core.clock import from_microseconds, month_of, next_month, start_of_day
+from market_pipeline.storage.database_clock import DatabaseClock, database_clock
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema.types import from_microseconds
 
 
 @dataclass(frozen=True)

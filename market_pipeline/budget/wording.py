@@ -2,7 +2,7 @@
 
 from market_pipeline.budget.credits import Shortage
 from market_pipeline.budget.rules import SECOND, Account, Limits, State, ahead
-from market_pipeline.storage.schema.types import from_microseconds
+from market_pipeline.core.clock import from_microseconds
 
 
 def why_wait(state: State, account: Account, limits: Limits, now: int, name: str, live: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from market_pipeline.anomalies.anomaly import Severity
 from market_pipeline.charts.canvas import Box, Canvas
 from market_pipeline.charts.marks import SEVERITIES, MarketEvent
+from market_pipeline.core.clock import EPOCH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +23,6 @@ _MINUTES = (1, 5, 10, 15, 30, 60, 120, 180, 360, 720)
 _DAYS = (1, 2, 4, 7, 14, 30, 60, 90, 180, 365)
 _STEPS = tuple(minutes / 60 for minutes in _MINUTES) + tuple(24.0 * days for days in _DAYS)
 _MOST_TICKS = 9
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _LONG = 24.0 * 300
 
 
@@ -34,7 +34,7 @@ def ticks(first: float, last: float) -> tuple[list[float], list[str]]:
 
 
 def _name(hours: float, span: float) -> str:
-    moment = _EPOCH + timedelta(hours=hours)
+    moment = EPOCH + timedelta(hours=hours)
     if (moment.hour, moment.minute) != (0, 0):
         return f"{moment:%H:%M}"
     return f"{moment:%Y-%m-%d}" if span > _LONG else f"{moment.day} {moment:%b}"

@@ -7,6 +7,8 @@ from datetime import date, datetime, timedelta
 
 from market_pipeline.core.clock import DAY, start_of_day
 
+DayOfSymbol = tuple[date, str]
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -31,7 +33,7 @@ class Slice:
         return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
 
 
-def merge_days(days: Iterable[tuple[date, str]]) -> list[Slice]:
+def merge_days(days: Iterable[DayOfSymbol]) -> list[Slice]:
     """The fewest slices that cover exactly these (day, symbol) pairs, by symbol and then by day."""
     slices: list[Slice] = []
     for symbol, day in sorted({(symbol, day) for day, symbol in days}):

@@ -55,10 +55,10 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
             if not isinstance(obj, Scored):
                 self._write(context, obj)
                 return
-            from market_pipeline.storage.queries.scores import note_scored
+            from market_pipeline.storage.queries.scores import record_scored
 
             self._write(context, obj.rows)
-            note_scored(current_database(), obj.newest)
+            record_scored(current_database(), obj.newest)
 
     def load_input(self, context: dg.InputContext) -> Rows:
         """The rows of the input's partitions; no partitions are no rows, typed all the same."""

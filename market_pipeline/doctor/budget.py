@@ -8,12 +8,11 @@ from cronsim import CronSim
 from market_pipeline.budget.credits import ticks_left
 from market_pipeline.budget.rules import Limits, limits_of
 from market_pipeline.coingecko.portions import batches
-from market_pipeline.core.clock import start_of_day
+from market_pipeline.core.clock import next_month, start_of_day
 from market_pipeline.doctor.context import Finding, Subject, fail, not_examined, ok, warn
 from market_pipeline.pipeline.budget_report import left_in_words, numbers_left, status_now
 from market_pipeline.pipeline.client_factory import limits_now
 from market_pipeline.settings import Settings
-from market_pipeline.storage.database_clock import next_month
 
 _COST = "schedule cost"
 

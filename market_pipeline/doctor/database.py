@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from market_pipeline.core.clock import from_microseconds
 from market_pipeline.doctor.context import Finding, Subject, fail, not_examined, ok, skew_finding, warn
 from market_pipeline.doctor.home import home_used
 from market_pipeline.settings import Settings
@@ -12,7 +13,6 @@ from market_pipeline.storage.database_clock import database_clock
 from market_pipeline.storage.db_errors import SchemaMismatch, StorageError
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import REVISION, check_schema
-from market_pipeline.storage.schema.types import from_microseconds
 
 _LITTLE_BYTES = 1_000_000_000
 _TOO_LITTLE_BYTES = 100_000_000

@@ -16,8 +16,8 @@ from market_pipeline.prices.freshness import oldest_fresh
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE, Reason
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.counts import refusals_by_reason
-from market_pipeline.storage.queries.integrity import newest_quote_times, quotes_in_future
-from market_pipeline.storage.queries.latest import coin_names
+from market_pipeline.storage.queries.integrity import quotes_in_future
+from market_pipeline.storage.queries.latest import coin_names, newest_quote_times
 
 _LOOKED_BACK = timedelta(days=30)
 _STRETCHES_SHOWN = 3

@@ -11,7 +11,12 @@ from market_pipeline.core.clock import DAY, start_of_day
 from market_pipeline.core.columns import Columns
 from market_pipeline.core.slices import Slice
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.queries.calibrations import of_other_versions, quoted, save, stored_documents
+from market_pipeline.storage.queries.calibrations import (
+    outdated_calibrations,
+    save_calibrations,
+    stored_documents,
+    symbols_with_prices,
+)
 from market_pipeline.storage.rows.read import read_frame
 from market_pipeline.storage.rows.validation import columns_of_frame
 from market_pipeline.storage.schema.tables import raw_prices
@@ -37,7 +42,7 @@ def uncalibrated(
     """Those of `symbols` without a calibration of `as_of`, though they have quotes to make it from."""
     stored = stored_documents(database, as_of, detector_version)
     missing = [symbol for symbol in symbols if symbol not in stored]
-    return quoted(database, missing, calibrated_from(as_of), as_of)
+    return symbols_with_prices(database, missing, calibrated_from(as_of), as_of)
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def calibrate_due(database: Database, symbols: Sequence[str], now: datetime) -> 
     Raises ValueError if a stored calibration cannot be read.
     """
     coming = next_as_of(now)
-    outdated = of_other_versions(database, now - MADE_AGAIN, DETECTOR_VERSION)
+    outdated = outdated_calibrations(database, now - MADE_AGAIN, DETECTOR_VERSION)
     for as_of, missing in outdated.items():
         if as_of < coming:
             _make(database, symbols, missing, as_of, now)
@@ -83,7 +88,7 @@ def _make(
     """
     made = calibrate_columns(_prices_before(database, symbols, as_of), as_of)
     documents = {symbol: made.of(symbol).to_json() for symbol in missing}
-    return save(database, as_of, DETECTOR_VERSION, documents, now)
+    return save_calibrations(database, as_of, DETECTOR_VERSION, documents, now)
 
 
 def _prices_before(database: Database, symbols: Sequence[str], as_of: datetime) -> Columns:

@@ -14,14 +14,13 @@ from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.portions import batches
 from market_pipeline.coingecko.request_budget import RequestBudget
 from market_pipeline.coingecko.retries import LONGEST_WAIT_SECONDS, RETRIES, TIME_LIMITS, TimeLimits
-from market_pipeline.core.clock import DAY
+from market_pipeline.core.clock import DAY, from_microseconds
 from market_pipeline.logs import get_logger
 from market_pipeline.settings import Settings
 from market_pipeline.storage.database_clock import database_clock
 from market_pipeline.storage.db_errors import StorageError
-from market_pipeline.storage.engine import Database, explained
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.operations_tables import request_budgets
-from market_pipeline.storage.schema.types import from_microseconds
 
 if TYPE_CHECKING:
     from market_pipeline.coingecko.client import CoinGeckoClient
@@ -73,7 +72,7 @@ class _StoredLength:
     def save(self, most: int) -> None:
         """Keep it for a day: what refused may be gone then. If that fails it is found out again."""
         try:
-            with explained(self._database, request_budgets), self._database.writing() as connection:
+            with self._database.writing(request_budgets) as connection:
                 until = from_microseconds(database_clock(connection)) + DAY
                 records.keep_ids_per_request(connection, self._account, most, until)
         except (StorageError, SQLAlchemyError) as error:

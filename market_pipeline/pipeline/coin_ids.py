@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from market_pipeline.coingecko.identity import Identity, compare
 from market_pipeline.core.symbols import Coin
-from market_pipeline.storage.engine import Database, explained
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.operations_tables import coin_identities
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def store_identities(database: Database, identities: Sequence[Identity], checked
         index_elements=keys,
         set_={name: value for name, value in statement.excluded.items() if name not in keys},
     )
-    with explained(database, coin_identities), database.writing() as connection:
+    with database.writing(coin_identities) as connection:
         connection.execute(statement, rows)
 
 

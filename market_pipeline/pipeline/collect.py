@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from market_pipeline.core.clock import DAY
 from market_pipeline.core.columns import Columns
-from market_pipeline.core.slices import merge_days
+from market_pipeline.core.slices import DayOfSymbol, merge_days
 from market_pipeline.core.symbols import Catalogue
-from market_pipeline.prices.coverage import DayOfSymbol, changes_by_day, quotes_by_day, refusals_by_day
+from market_pipeline.prices.coverage import changes_by_day, quotes_by_day, refusals_by_day
 from market_pipeline.prices.freshness import differs
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.storage.engine import Database
@@ -48,10 +48,10 @@ def collect_and_fill(
         longest = longest_silence(collect_cron, now)
         collected = _with_holes_filled(store, client, catalogue, collected, longest)
     if collected.answered:
-        from market_pipeline.storage.queries.source_gaps import remember
+        from market_pipeline.storage.queries.source_gaps import record_absences
 
         times = [(quote.symbol, quote.timestamp) for quote in collected.quotes]
-        remember(store, collected.answered, collected.absences, times)
+        record_absences(store, collected.answered, collected.absences, times)
     return collected
 
 
@@ -97,9 +97,9 @@ def _open_holes(
     holes = find_holes(recent, live, now, longest)
     if not holes:
         return {}
-    from market_pipeline.storage.queries.source_gaps import remembered
+    from market_pipeline.storage.queries.source_gaps import stored_absences
 
-    known = remembered(store, [catalogue.coin(symbol) for symbol in holes], now - DAY, now)
+    known = stored_absences(store, [catalogue.coin(symbol) for symbol in holes], now - DAY, now)
     return unexplained(holes, known, now, longest)
 
 

@@ -11,8 +11,8 @@ from market_pipeline.dagster_instance.daemons import DagsterFacts, FailedRun
 from market_pipeline.dagster_instance.names import TICK
 from market_pipeline.prices.freshness import oldest_fresh
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.queries.counts import refused_lately
-from market_pipeline.storage.queries.integrity import newest_quote_times
+from market_pipeline.storage.queries.counts import recently_refused
+from market_pipeline.storage.queries.latest import newest_quote_times
 from market_pipeline.storage.queries.scores import scored_until, unscored_since
 
 # A first run loads the code before it collects.
@@ -91,5 +91,5 @@ def price_facts(database: Database, symbols: Sequence[str], collect_cron: str, n
     facts = PriceFacts(now, oldest, newest, scored, unscored_since(database, behind, now), frozenset())
     if not facts.stale:
         return facts
-    refused = frozenset(refused_lately(database, facts.stale, oldest))
+    refused = frozenset(recently_refused(database, facts.stale, oldest))
     return PriceFacts(now, oldest, newest, scored, facts.waiting, refused)

@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from market_pipeline.core.clock import DAY, start_of_day
-from market_pipeline.core.slices import Slice, merge_days
+from market_pipeline.core.slices import DayOfSymbol, Slice, merge_days
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import LONGEST_GAP, Interval, day_interval, gaps, last_settled_day, without
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.coverage import DayCoverage, day_coverage
-from market_pipeline.storage.queries.source_gaps import remembered
+from market_pipeline.storage.queries.source_gaps import stored_absences
 from market_pipeline.storage.rows.read import read_columns
 from market_pipeline.storage.schema.tables import raw_prices
-
-DayOfSymbol = tuple[date, str]
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def asked_days(
     last = min(last, last_settled_day(now))
     if first > last:
         return []
-    known = remembered(database, catalogue, start_of_day(first), start_of_day(last) + DAY)
+    known = stored_absences(database, catalogue, start_of_day(first), start_of_day(last) + DAY)
     days = [(day, one.symbol) for one in known for day in one.days if first <= day <= last]
     covered = day_coverage(database, merge_days(days)) if days else []
     return [one for one in gappy(database, catalogue, covered, now) if one.absences]
@@ -91,7 +89,7 @@ def gappy(
         return []
     start, end = min(day for day, _ in days), max(day for day, _ in days)
     known: dict[str, list[Absence]] = defaultdict(list)
-    for absence in remembered(database, catalogue, start_of_day(start), start_of_day(end) + DAY):
+    for absence in stored_absences(database, catalogue, start_of_day(start), start_of_day(end) + DAY):
         known[absence.symbol].append(absence)
     # Only where something is known of the source do the times themselves have to be looked at.
     times = _times(database, [(day, symbol) for day, symbol in days if symbol in known])

@@ -17,7 +17,7 @@ from market_pipeline.core.clock import DAY, start_of_day
 from market_pipeline.core.symbols import Coin
 from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
 from market_pipeline.prices.validation import examine
-from market_pipeline.storage.engine import Database, explained
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.rows.write import insert
 from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
@@ -130,7 +130,7 @@ def move(database: Database, verdicts: Verdicts) -> int:
     one that came after it stays. Returns how many prices are new or changed; raises WriteFailed if the
     database refuses a row.
     """
-    with explained(database, raw_prices), database.writing() as connection:
+    with database.writing(raw_prices) as connection:
         quotes = {
             (quote.symbol, quote.coin_id, quote.timestamp): quote
             for refusal, quote in verdicts.accepted

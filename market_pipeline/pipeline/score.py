@@ -3,19 +3,17 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from datetime import date
 from typing import Any
 
 from market_pipeline.anomalies.anomaly import Anomaly, Kind, Severity
 from market_pipeline.anomalies.detect import alarms, detect_days
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.columns import Columns
+from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.calibrations import calibrations_for
 from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.schema.tables import price_anomalies
-
-DayOfSymbol = tuple[date, str]
 
 
 def flagged(database: Database, prices: Columns, partitions: Sequence[DayOfSymbol]) -> list[Anomaly]:

@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 
+from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.prices.quotes import Quote, Refusal
-
-DayOfSymbol = tuple[date, str]
 
 
 def quotes_by_day(stored: Iterable[tuple[str, datetime]], arriving: Iterable[Quote]) -> Counter[DayOfSymbol]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 
 from market_pipeline.coingecko.models import PAYLOAD_LIMIT, RawPoint
-from market_pipeline.core.clock import iso
+from market_pipeline.core.clock import from_microseconds, iso
 from market_pipeline.core.symbols import Coin
 from market_pipeline.core.wording import span
 from market_pipeline.logs import get_logger
@@ -24,8 +24,6 @@ EARLIEST = datetime(2009, 1, 3, tzinfo=timezone.utc)
 
 # The table accepts prices below this one only.
 LARGEST_PRICE = 1e300
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def read_time(value: object) -> datetime | Problem:
     if seconds is None or not math.isfinite(seconds):
         return Problem(Reason.BAD_TIMESTAMP, f"The time {_shown(value)} is not a number of seconds.")
     try:
-        moment = _EPOCH + timedelta(microseconds=round(seconds * 1_000_000))
+        moment = from_microseconds(round(seconds * 1_000_000))
     except (OverflowError, ValueError):
         return Problem(Reason.BAD_TIMESTAMP, f"The time {_shown(value)} lies beyond the calendar.")
     if moment < EARLIEST:

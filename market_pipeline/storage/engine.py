@@ -111,10 +111,18 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self, attached: Path | None = None) -> Iterator[Connection]:
-        """One transaction: committed when the block ends, rolled back if it raises."""
-        with self._transaction(self._writers, attached) as connection:
-            yield connection
+    def writing(self, table: Table | None = None, attached: Path | None = None) -> Iterator[Connection]:
+        """Open one transaction: committed when the block ends, rolled back if it raises.
+
+        With `table` any error of the driver becomes WriteFailed, which names the table and no rows.
+        """
+        try:
+            with self._transaction(self._writers, attached) as connection:
+                yield connection
+        except DBAPIError as error:
+            if table is None:
+                raise
+            raise write_failed(self, table, str(error.orig)) from None
 
     def dispose(self) -> None:
         """Close the pooled connections; the Database stays usable."""
@@ -213,15 +221,6 @@ def _attaching(connection: Connection, file: Path | None) -> Iterator[None]:
         yield
     finally:
         driver.execute(f"DETACH {EXCHANGE}")
-
-
-@contextmanager
-def explained(database: Database, table: Table) -> Iterator[None]:
-    """Around a write to `table`: WriteFailed, without the rows, for whatever the driver raises."""
-    try:
-        yield
-    except DBAPIError as error:
-        raise write_failed(database, table, str(error.orig)) from None
 
 
 def write_failed(database: Database, table: Table, why: str) -> WriteFailed:

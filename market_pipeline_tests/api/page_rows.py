@@ -7,7 +7,7 @@ from sqlalchemy import Double, Integer
 
 from market_pipeline.core.clock import utc_now
 from market_pipeline.prices.quotes import Quote, Source
-from market_pipeline.storage.queries.scores import note_scored
+from market_pipeline.storage.queries.scores import record_scored
 from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
@@ -32,7 +32,7 @@ def prices(database, symbol, last, first=None, newest=timedelta(minutes=2), sile
         for moment in times
     ]
     upsert(database, raw_prices, columns_of(raw_prices, rows))
-    note_scored(database, {symbol: times[-1]})
+    record_scored(database, {symbol: times[-1]})
     return times[-1]
 
 

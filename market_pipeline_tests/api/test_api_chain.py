@@ -14,7 +14,7 @@ from market_pipeline.doctor.chain import examine_automation, examine_daemons, ex
 from market_pipeline.doctor.context import Subject
 from market_pipeline.doctor.stored_prices import examine_freshness, examine_scores
 from market_pipeline.prices.quotes import Quote, Source
-from market_pipeline.storage.queries.scores import note_scored
+from market_pipeline.storage.queries.scores import record_scored
 from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.tables import raw_prices
@@ -42,7 +42,7 @@ class Chain:
         upsert(self.database, raw_prices, columns_of(raw_prices, rows))
 
     def score(self, age):
-        note_scored(self.database, {"BTC": utc_now() - age})
+        record_scored(self.database, {"BTC": utc_now() - age})
 
     def lose(self, table, condition="1 = 1"):
         with self.database.writing() as connection:

@@ -13,11 +13,10 @@ from starlette.testclient import TestClient
 from market_pipeline.api.app import create_app
 from market_pipeline.api.service import Service
 from market_pipeline.coingecko.retries import TimeLimits
-from market_pipeline.core.clock import iso, start_of_day, utc_now
+from market_pipeline.core.clock import iso, next_month, start_of_day, utc_now
 from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, POINTS_ONLY, VALUES, Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.storage.database_clock import next_month
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import tables
 from market_pipeline_tests.api.conftest import served

@@ -23,7 +23,7 @@ from market_pipeline.budget.rules import (
     State,
     Ticket,
 )
-from market_pipeline.storage.database_clock import month_of, next_month
+from market_pipeline.core.clock import month_of, next_month
 
 START = 1_795_000_000 * SECOND
 HOUR = 3_600 * SECOND

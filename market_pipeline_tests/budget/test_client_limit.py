@@ -10,10 +10,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from market_pipeline.budget.client_limits import REQUESTS, WINDOW_SECONDS, ClientLimit
 from market_pipeline.budget.rules import Account, Limits
 from market_pipeline.budget.shared import SharedBudget
+from market_pipeline.core.clock import to_microseconds
 from market_pipeline.storage.db_errors import StorageError
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.operations_tables import request_budgets, request_ledger
-from market_pipeline.storage.schema.types import to_microseconds
 
 
 class Time:

@@ -15,12 +15,11 @@ from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.budget.status import budget_status
 from market_pipeline.coingecko.errors import BudgetExhausted
 from market_pipeline.coingecko.request_budget import NO_ANSWER, NOT_SENT, RequestBudget
-from market_pipeline.core.clock import utc_now
+from market_pipeline.core.clock import to_microseconds, utc_now
 from market_pipeline.storage.database_clock import database_clock
 from market_pipeline.storage.db_errors import DatabaseUnavailable, WriteFailed
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.operations_tables import request_budgets, request_ledger
-from market_pipeline.storage.schema.types import to_microseconds
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 HISTORY = "/coins/bitcoin/market_chart/range"

@@ -17,14 +17,13 @@ from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.budget.status import budget_status
 from market_pipeline.coingecko.errors import BudgetExhausted, RequestRefused
 from market_pipeline.coingecko.models import KeyInfo
-from market_pipeline.core.clock import DAY, start_of_day, utc_now
+from market_pipeline.core.clock import DAY, next_month, start_of_day, utc_now
 from market_pipeline.core.symbols import parse_catalogue
 from market_pipeline.pipeline.client_factory import account_of, budgeted_client, limits_now, live_reserve
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.storage.database_clock import next_month
 from market_pipeline.storage.schema.operations_tables import request_budgets
 
 UTC = timezone.utc

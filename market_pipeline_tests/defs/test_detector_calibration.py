@@ -13,7 +13,7 @@ from market_pipeline.core.clock import start_of_day, utc_now
 from market_pipeline.dagster_instance.ownership import owner_of
 from market_pipeline.defs.automation.calibration_schedule import completed_on, waiting_for
 from market_pipeline.pipeline.calibrate import next_as_of
-from market_pipeline.storage.queries.calibrations import calibrations_for, save, stored_documents
+from market_pipeline.storage.queries.calibrations import calibrations_for, save_calibrations, stored_documents
 from market_pipeline.storage.schema import tables
 
 NOON = datetime(2026, 5, 20, 12, tzinfo=timezone.utc)
@@ -135,7 +135,7 @@ def test_the_days_of_a_range_are_scored_each_with_its_own_calibration(short):
     for ago, factor in ((2, 0.5), (1, 2.0)):
         as_of = start_of_day(short.days_ago(ago))
         document = Calibration(as_of, hours=(factor,) * 24).to_json()
-        save(short.database, as_of, DETECTOR_VERSION, dict.fromkeys(short.symbols, document), utc_now())
+        save_calibrations(short.database, as_of, DETECTOR_VERSION, dict.fromkeys(short.symbols, document), utc_now())
     for ago in (3, 2, 1):
         noon = start_of_day(short.days_ago(ago)) + timedelta(hours=12, minutes=1)
         short.insert(symbol="ETH", timestamp=noon, price=1.0)
@@ -199,7 +199,7 @@ def test_after_a_change_of_the_detectors_the_last_days_are_calibrated_again_befo
     assert short.complete(short.settings.history_start, short.days_ago(1)).success
     of_yesterday = start_of_day(short.days_ago(1))
     document = Calibration(of_yesterday, (1.0,) * 24).to_json()
-    save(short.database, of_yesterday, DETECTOR_VERSION, dict.fromkeys(short.symbols, document), NOON)
+    save_calibrations(short.database, of_yesterday, DETECTOR_VERSION, dict.fromkeys(short.symbols, document), NOON)
     assert calibrate(short).success
     for module in (
         "defs.automation.calibration_schedule", "pipeline.calibrate", "defs.automation.repair_sensor",

@@ -12,7 +12,7 @@ import pytest
 from market_pipeline.budget.rules import Account, Limits
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
-from market_pipeline.core.clock import DAY, start_of_day, utc_now
+from market_pipeline.core.clock import DAY, start_of_day, to_microseconds, utc_now
 from market_pipeline.core.slices import Slice
 from market_pipeline.core.symbols import parse_catalogue
 from market_pipeline.pipeline.collect import collect_and_fill
@@ -24,12 +24,11 @@ from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.feed import HOUR
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.storage.queries.source_gaps import remembered
+from market_pipeline.storage.queries.source_gaps import stored_absences
 from market_pipeline.storage.rows.read import read_columns
 from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema import tables
-from market_pipeline.storage.schema.types import to_microseconds
 
 pytestmark = pytest.mark.slow
 
@@ -219,7 +218,7 @@ def test_what_the_source_itself_lacks_is_asked_for_once(database):
         assert {absence.symbol for absence in found.absences} == set(pipeline.catalogue.symbols)
         pipeline.ticks(24)
         assert pipeline.asked() == [LIVE] * 24
-        known = remembered(database, pipeline.catalogue, began, pipeline.clock.now)
+        known = stored_absences(database, pipeline.catalogue, began, pipeline.clock.now)
         assert len(known) == 5
         assert all(one.span.start <= silence.start < silence.end <= one.span.end for one in known)
         assert all("points" in one.evidence for one in known)

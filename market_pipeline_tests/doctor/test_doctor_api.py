@@ -7,14 +7,14 @@ import pytest
 from market_pipeline.budget import records
 from market_pipeline.budget.ledger import requests_by_hour
 from market_pipeline.budget.rules import SECOND, State
-from market_pipeline.core.clock import utc_now
+from market_pipeline.core.clock import month_of, utc_now
 from market_pipeline.doctor.api import examine_api, examine_server_clock
 from market_pipeline.doctor.budget import examine_budget, examine_schedule_cost
 from market_pipeline.pipeline.client_factory import account_of, shared_budget
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.storage.database_clock import database_clock, month_of
+from market_pipeline.storage.database_clock import database_clock
 
 MANY = ",".join(f"C{n}=coin-{n}" for n in range(300))
 MIDDLE_OF_NOVEMBER = datetime(2026, 11, 15, 12, 30, tzinfo=timezone.utc)

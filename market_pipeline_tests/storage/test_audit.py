@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from market_pipeline.core.slices import Slice
 from market_pipeline.prices.quotes import Reason, Source
-from market_pipeline.storage.queries import integrity
+from market_pipeline.storage.queries import integrity, latest
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
 from market_pipeline_tests.builders import START, at, price_row, prices_of, refusal_row, refusals_of
@@ -117,7 +117,7 @@ def test_a_symbol_whose_live_answer_was_refused_is_named_with_the_reason(databas
         refusal_row(3, "BTC", run_id="r0"),
     ]
     upsert(database, rejected_prices, refusals_of(*rows))
-    assert integrity.symbols_unquoted(database, "r1", slices, Source.LIVE.value) == {
+    assert integrity.refused_live_symbols(database, "r1", slices, Source.LIVE.value) == {
         "ADA": "the price is missing"
     }
 
@@ -141,4 +141,4 @@ def test_just_after_midnight_the_newest_price_may_be_yesterdays(database, minute
 
 def test_a_symbol_without_any_quote_until_now_has_no_newest(database):
     insert(database, price_row("BTC", 5), price_row("BTC", 3), price_row("BTC", 6.1), price_row("ETH", 95))
-    assert integrity.newest_quote_times(database, ["BTC", "ETH"], at(5)) == {"BTC": at(5), "ETH": None}
+    assert latest.newest_quote_times(database, ["BTC", "ETH"], at(5)) == {"BTC": at(5), "ETH": None}

@@ -9,10 +9,10 @@ from market_pipeline.storage.db_errors import WriteFailed
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.calibrations import (
     calibrations_for,
-    of_other_versions,
-    quoted,
-    save,
+    outdated_calibrations,
+    save_calibrations,
     stored_documents,
+    symbols_with_prices,
 )
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.tables import raw_prices
@@ -30,7 +30,7 @@ def keep(database):
 
     def store(day, hours, version="3", symbols=("BTC",)):
         documents = dict.fromkeys(symbols, document(hours))
-        return save(database, at(day * 1440), version, documents, at(day * 1440 - 60))
+        return save_calibrations(database, at(day * 1440), version, documents, at(day * 1440 - 60))
 
     return store
 
@@ -63,7 +63,7 @@ def test_a_day_is_scored_with_the_newest_calibration_known_when_it_began(databas
 
 
 def test_one_of_the_day_itself_comes_too_late_for_it(database):
-    save(database, at(1), "3", {"BTC": document(5)}, at(0))
+    save_calibrations(database, at(1), "3", {"BTC": document(5)}, at(0))
     assert calibration_for(database, day(0), "3") is None
     assert calibration_for(database, day(1), "3") == 5
 
@@ -91,7 +91,7 @@ def test_installations_that_share_a_database_have_calibrations_of_their_own(data
     other = Database(database.url, {"BTC": "bitcoin-cash", "PEPE": "pepe"})
     keep(0, 1)
     assert stored_documents(other, START, "3") == {}, "BTC is another coin there"
-    assert save(other, START, "3", dict.fromkeys(other.coins, document(2)), START) == ("BTC", "PEPE")
+    assert save_calibrations(other, START, "3", dict.fromkeys(other.coins, document(2)), START) == ("BTC", "PEPE")
     assert calibration_for(database, day(0), "3") == 1
     assert calibration_for(other, day(0), "3") == 2
     keep(1, 3)
@@ -105,16 +105,16 @@ def test_what_only_other_detectors_have_calibrated_is_told(database, keep):
         keep(number, 1, version="1", symbols=("GONE",))
     keep(1, 2, version="3")
     keep(2, 2, version="3", symbols=("ADA", "BTC"))
-    assert of_other_versions(database, at(-60), "3") == {at(0): ["ADA", "BTC"], at(1440): ["ADA"]}
-    assert of_other_versions(database, at(-60), "2") == {}
+    assert outdated_calibrations(database, at(-60), "3") == {at(0): ["ADA", "BTC"], at(1440): ["ADA"]}
+    assert outdated_calibrations(database, at(-60), "2") == {}
 
 
 def test_a_refused_calibration_says_so_and_nothing_is_stored(database):
     with pytest.raises(WriteFailed, match="detector_calibrations: the database refused the rows"):
-        save(database, START, "3", {"ADA": document(1), "BTC": None}, START)
+        save_calibrations(database, START, "3", {"ADA": document(1), "BTC": None}, START)
     assert stored_documents(database, START, "3") == {}
 
 
 def test_who_has_quotes_in_a_time_is_told(database):
     upsert(database, raw_prices, prices_of(price_row("BTC", 5), price_row("ETH", 9), price_row("ADA", 0)))
-    assert quoted(database, ["ADA", "BTC", "ETH", "SOL"], at(5), at(9)) == ["BTC"]
+    assert symbols_with_prices(database, ["ADA", "BTC", "ETH", "SOL"], at(5), at(9)) == ["BTC"]

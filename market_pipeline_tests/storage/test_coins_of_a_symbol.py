@@ -12,10 +12,11 @@ from market_pipeline.pipeline.replay import judge_again, move, refused_points
 from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries import counts, latest
-from market_pipeline.storage.queries.anomaly_pages import Chosen, anomalies_page, anomaly, stood_for
+from market_pipeline.storage.queries.anomaly_pages import AnomalyFilter, anomalies_page, anomaly, event_members
 from market_pipeline.storage.queries.coverage import day_coverage, first_times
-from market_pipeline.storage.queries.integrity import newest_quote_times, quotes_in_future, symbols_without_quote
-from market_pipeline.storage.queries.price_pages import Asked, newest_points, newest_table
+from market_pipeline.storage.queries.integrity import quotes_in_future, symbols_without_quote
+from market_pipeline.storage.queries.latest import newest_quote_times
+from market_pipeline.storage.queries.price_pages import PriceQuery, newest_points, newest_table
 from market_pipeline.storage.queries.silences import recent_silences
 from market_pipeline.storage.revisions import revisions
 from market_pipeline.storage.rows.read import read_columns, read_frame, rows_per_day
@@ -63,11 +64,11 @@ def test_no_question_about_prices_sees_another_coin(corrected, part):
     for rows in (
         read_columns(corrected, raw_prices, [part]), read_frame(corrected, raw_prices, [part]),
         rows_per_day(corrected, raw_prices, [part]), rows_per_day(corrected, rejected_prices, [part]),
-        revisions(corrected, [part]), newest_points(corrected, Asked("BASE", None, None, 9), now),
-        newest_table(corrected, Asked("BASE", start, None, 9), now), first_times(corrected, symbols),
+        revisions(corrected, [part]), newest_points(corrected, PriceQuery("BASE", None, None, 9), now),
+        newest_table(corrected, PriceQuery("BASE", start, None, 9), now), first_times(corrected, symbols),
         latest.latest_quotes(corrected, symbols, now), latest.quotes_at(corrected, symbols, at(999)),
         recent_silences(corrected, symbols, start, now, timedelta(minutes=1)),
-        counts.refused_lately(corrected, symbols, start),
+        counts.recently_refused(corrected, symbols, start),
     ):
         assert len(rows) == 0
     assert newest_quote_times(corrected, symbols, now) == {"BASE": None}
@@ -79,9 +80,9 @@ def test_no_question_about_prices_sees_another_coin(corrected, part):
 
 
 def test_no_answer_tells_alarms_of_another_coin(corrected):
-    assert anomalies_page(corrected, ["BASE"], Chosen(), None, 9).rows == []
+    assert anomalies_page(corrected, ["BASE"], AnomalyFilter(), None, 9).rows == []
     assert anomaly(corrected, "BASE 0 jump") is None
-    assert stood_for(corrected, "BASE 0 jump") == []
+    assert event_members(corrected, "BASE 0 jump") == []
     assert len(latest.anomalies_since(corrected, ["BASE"], START)) == 0
     assert not counts.alarms_by_severity(corrected, ["BASE"], START)
 

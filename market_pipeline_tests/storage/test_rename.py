@@ -7,6 +7,7 @@ import pytest
 from market_pipeline.anomalies.anomaly import anomaly_id
 from market_pipeline.anomalies.calibration import Calibration, CoinCalibration
 from market_pipeline.anomalies.scores.tails import Tail
+from market_pipeline.core.clock import to_microseconds
 from market_pipeline.core.symbols import Catalogue, Coin
 from market_pipeline.pipeline.other_coins import other_coins, price_count, stored_ids
 from market_pipeline.prices.quotes import refusal_id
@@ -21,7 +22,6 @@ from market_pipeline.storage.schema.operations_tables import (
     source_gaps,
 )
 from market_pipeline.storage.schema.tables import detector_calibrations, price_anomalies, raw_prices, rejected_prices
-from market_pipeline.storage.schema.types import to_microseconds
 from market_pipeline_tests.builders import (
     START,
     anomalies_of,
@@ -62,7 +62,7 @@ def filled(database):
         START, (1.0,) * 24, {"BTC": CoinCalibration(-7.1, (0.5,) * 21, 9, 9.0)},
         {"BTC jump short": tail, "* jump short": tail},
     )
-    calibrations.save(database, START, "3", {"BTC": calibration.to_json()}, START)
+    calibrations.save_calibrations(database, START, "3", {"BTC": calibration.to_json()}, START)
     coin, moment = {"symbol": "BTC", "coin_id": "bitcoin"}, at(0)
     gap = {**coin, "gap_start": moment, "gap_end": at(9), "evidence": "-", "found_at": moment}
     with database.writing() as connection:

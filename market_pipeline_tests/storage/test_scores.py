@@ -6,7 +6,7 @@ import pytest
 
 from market_pipeline.prices.quotes import Quote, Source
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.queries.scores import newest_scored, note_scored, scored_until, unscored_since
+from market_pipeline.storage.queries.scores import newest_scored, record_scored, scored_until, unscored_since
 from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.tables import raw_prices
@@ -36,13 +36,13 @@ def test_the_newest_scored_quote_is_in_the_days_of_the_run_and_not_in_the_future
 
 def test_scoring_an_earlier_day_again_moves_nothing_back(database):
     symbols = ["BTC", "ETH", "SOL"]
-    note_scored(database, {"BTC": NOON, "ETH": NOON})
-    note_scored(database, {"BTC": NOON - 60 * MINUTE, "ETH": NOON + 5 * MINUTE})
+    record_scored(database, {"BTC": NOON, "ETH": NOON})
+    record_scored(database, {"BTC": NOON - 60 * MINUTE, "ETH": NOON + 5 * MINUTE})
     assert scored_until(database, symbols) == {"BTC": NOON, "ETH": NOON + 5 * MINUTE, "SOL": None}
 
 
 def test_another_coin_of_the_same_symbol_is_not_scored_yet(sqlite_database):
-    note_scored(sqlite_database, {"BTC": NOON})
+    record_scored(sqlite_database, {"BTC": NOON})
     other = Database(sqlite_database.url, {"BTC": "bitcoin-cash"})
     upsert(sqlite_database, raw_prices, quotes(-5))
     assert scored_until(other, ["BTC"]) == {"BTC": None} and unscored_since(other, {"BTC": None}, NOON) == {}

@@ -6,19 +6,19 @@ A position is a row of this table. Quotes of one symbol have neighbouring positi
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from market_pipeline.core.clock import from_microseconds
 from market_pipeline.core.columns import Columns
 
 Positions = NDArray[np.int64]
 
 MICROSECONDS = 1_000_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _DAY = 86_400 * MICROSECONDS
 
 
@@ -124,7 +124,7 @@ def _reordered(scores: Columns, order: Positions) -> Columns:
 
 def to_time(moment: int) -> datetime:
     """Microseconds since 1970 as an aware UTC datetime."""
-    return _EPOCH + timedelta(microseconds=moment)
+    return from_microseconds(moment)
 
 
 def day_of(moment: int) -> int:

@@ -16,7 +16,7 @@ from market_pipeline.api.http.query import CursorText, Flag, Parameters, Whole, 
 from market_pipeline.api.http.times import Moment
 from market_pipeline.api.models.anomalies import AnomalyPage, OneAnomaly, one_as_json, page_as_json
 from market_pipeline.api.service import Service, ServiceOf
-from market_pipeline.storage.queries.anomaly_pages import Chosen, anomalies_page, anomaly, stood_for
+from market_pipeline.storage.queries.anomaly_pages import AnomalyFilter, anomalies_page, anomaly, event_members
 
 router = APIRouter(tags=["anomalies"], dependencies=[Depends(each_once)])
 
@@ -45,10 +45,10 @@ class PageOfAnomalies(Parameters):
     cursor: CursorText | None = None
 
     @property
-    def chosen(self) -> Chosen:
+    def chosen(self) -> AnomalyFilter:
         """The same in terms of the storage."""
         kind, severity, scope = (each and each.value for each in (self.kind, self.severity, self.scope))
-        return Chosen(self.since, kind, severity, scope, self.alarms_only)
+        return AnomalyFilter(self.since, kind, severity, scope, self.alarms_only)
 
 
 @router.get(
@@ -107,6 +107,6 @@ def _one(request: Request, service: Service, id_: str) -> Response:
     if row is None or row.symbol not in service.catalogue.symbols:
         raise ApiProblem(404, "unknown-anomaly", f"There is no anomaly with the id {id_}.")
     members = [
-        member for member in stood_for(service.database, id_) if member.symbol in service.catalogue.symbols
+        member for member in event_members(service.database, id_) if member.symbol in service.catalogue.symbols
     ]
     return cached(request, one_as_json(row, members), JSON)

@@ -1,7 +1,6 @@
 """One price now, through the same client, budget, validation and storage as the asset."""
 
 import math
-from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -16,6 +15,7 @@ from market_pipeline.api.service import Service
 from market_pipeline.budget.rules import LONGEST_COOL_DOWN, SECOND
 from market_pipeline.coingecko.errors import BudgetExhausted, CoinGeckoError
 from market_pipeline.coingecko.retries import asked_pause
+from market_pipeline.core.clock import MICROSECOND
 from market_pipeline.logs import bound, current_trace_id, get_logger
 from market_pipeline.pipeline.client_factory import budgeted_client
 from market_pipeline.pipeline.collect import arrivals, keep, price_facts, refusal_facts
@@ -23,7 +23,7 @@ from market_pipeline.prices.collecting import collect
 from market_pipeline.prices.collection import Collected
 from market_pipeline.prices.freshness import complaint
 from market_pipeline.prices.quotes import Quote, Refusal
-from market_pipeline.storage.queries.price_pages import Asked, Point, newest_points
+from market_pipeline.storage.queries.price_pages import Point, PriceQuery, newest_points
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.migrate import check_schema
 
@@ -34,7 +34,6 @@ LONGEST_WAIT_SECONDS = 5.0
 # What is worth waiting for where nobody told.
 _UNTOLD_SECONDS = 60.0
 
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def collect_once(service: Service, symbol: str) -> Point:
@@ -62,7 +61,7 @@ def _stored(service: Service, collected: Collected, quote: Quote) -> Point:
     # Other days are no partitions.
     if service.settings.history_start <= day[0] <= quote.ingested_at.date():
         service.dagster.report(tables.raw_prices.name, day, {**facts, "trace_id": trace_id})
-    asked = Asked(quote.symbol, quote.timestamp, quote.timestamp + _MICROSECOND, 1)
+    asked = PriceQuery(quote.symbol, quote.timestamp, quote.timestamp + MICROSECOND, 1)
     return newest_points(service.database, asked, quote.ingested_at)[0]
 
 

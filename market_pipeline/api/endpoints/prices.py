@@ -23,8 +23,8 @@ from market_pipeline.api.service import Service, ServiceOf
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
 from market_pipeline.storage.queries.price_pages import (
     COLUMNS,
-    Asked,
     Point,
+    PriceQuery,
     latest_points,
     newest_points,
     newest_table,
@@ -110,13 +110,13 @@ class PageOfPrices(Parameters):
     )
     cursor: CursorText | None = None
 
-    def asked(self, symbol: str) -> Asked:
+    def asked(self, symbol: str) -> PriceQuery:
         """The page in terms of the storage; one row more than that tells whether there is a next one."""
         end = self.end
         if self.cursor is not None:
             behind = cursor.before_price(self.cursor)
             end = behind if end is None else min(end, behind)
-        return Asked(symbol, self.start, end, self.limit + 1)
+        return PriceQuery(symbol, self.start, end, self.limit + 1)
 
 
 @router.get(
@@ -160,7 +160,7 @@ async def prices(
     return await anyio.to_thread.run_sync(_text, request, service, asked, media_type)
 
 
-def _text(request: Request, service: Service, asked: Asked, media_type: str) -> Response:
+def _text(request: Request, service: Service, asked: PriceQuery, media_type: str) -> Response:
     limit = asked.rows - 1
     points = newest_points(service.database, asked, service.clock())
     next_cursor = cursor.of_price(points[limit - 1][0]) if len(points) > limit else None
@@ -193,7 +193,7 @@ def latest(request: Request, symbol: SymbolInPath, service: ServiceOf) -> Respon
 
 
 def _arrow(
-    request: Request, service: Service, asked: Asked, room: RoomForLarge, left: threading.Event
+    request: Request, service: Service, asked: PriceQuery, room: RoomForLarge, left: threading.Event
 ) -> Response:
     limit = asked.rows - 1
     if limit > LARGE_FROM:

@@ -24,9 +24,8 @@ from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.coverage import DayCoverage, day_coverage, first_times
-from market_pipeline.storage.queries.integrity import newest_quote_times
-from market_pipeline.storage.queries.latest import coin_names
-from market_pipeline.storage.queries.source_gaps import remembered
+from market_pipeline.storage.queries.latest import coin_names, newest_quote_times
+from market_pipeline.storage.queries.source_gaps import stored_absences
 
 DAYS_AT_ONCE = 366
 _USUAL_DAYS = 30
@@ -63,7 +62,7 @@ def coverage_of(database: Database, coin: Coin, asked: AskedDays, now: datetime)
         covered = day_coverage(database, [part])[::-1]
         past = [one for one in covered if one.day <= settled]
         missing = {one.day for one in gappy(database, Catalogue([coin]), past, now) if not one.explained}
-        gaps = remembered(database, [coin], part.start, part.end)
+        gaps = stored_absences(database, [coin], part.start, part.end)
     return document | {
         "days": [_day(one, None if one.day > settled else one.day not in missing) for one in covered],
         "incomplete_days": [day.isoformat() for day in sorted(missing, reverse=True)],

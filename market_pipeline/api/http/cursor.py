@@ -14,8 +14,8 @@ from typing import Any
 
 from market_pipeline.anomalies.anomaly import Kind
 from market_pipeline.api.http.problems import ApiProblem
-from market_pipeline.storage.queries.anomaly_pages import Place
-from market_pipeline.storage.schema.types import from_microseconds, to_microseconds
+from market_pipeline.core.clock import from_microseconds, to_microseconds
+from market_pipeline.storage.queries.anomaly_pages import Cursor
 
 _DIGEST_BYTES = 6
 
@@ -34,16 +34,16 @@ def before_price(cursor: str) -> datetime:
         raise _unknown(cursor) from None
 
 
-def of_anomaly(place: Place) -> str:
+def of_anomaly(place: Cursor) -> str:
     """The cursor behind the anomaly at `place`."""
     return _sealed("anomalies", to_microseconds(place.timestamp), place.symbol, place.kind)
 
 
-def behind_anomaly(cursor: str) -> Place:
+def behind_anomaly(cursor: str) -> Cursor:
     """The place that `cursor` of `of_anomaly` stands behind; else an ApiProblem 404."""
     try:
         microseconds, symbol, kind = _opened("anomalies", cursor)
-        return Place(from_microseconds(microseconds), str(symbol), Kind(kind).value)
+        return Cursor(from_microseconds(microseconds), str(symbol), Kind(kind).value)
     except (ValueError, TypeError, OverflowError):
         raise _unknown(cursor) from None
 

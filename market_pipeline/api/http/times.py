@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Annotated
 
 import numpy as np
@@ -10,9 +10,8 @@ from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 from typing_extensions import LiteralString
 
-from market_pipeline.storage.schema.types import from_microseconds, to_microseconds
+from market_pipeline.core.clock import from_microseconds, iso, to_microseconds
 
-_EPOCH = datetime(1970, 1, 1)
 _SECOND = 1_000_000
 
 # https://www.rfc-editor.org/rfc/rfc3339#section-5.6: full-date, or date-time.
@@ -27,7 +26,7 @@ _HOW: LiteralString = (
 
 def text_of(microseconds: int) -> str:
     """As `clock.iso`, of microseconds since 1970 UTC."""
-    return f"{(_EPOCH + timedelta(microseconds=microseconds)).isoformat()}Z"
+    return iso(from_microseconds(microseconds))
 
 
 def texts_of(microseconds: Sequence[int]) -> list[str]:
@@ -53,7 +52,7 @@ def moment(given: object) -> datetime:
     except ValueError as error:
         raise PydanticCustomError("time", "there is no such time: {why}", {"why": str(error)}) from None
     offset = 60 * (60 * int(hours or 0) + int(minutes or 0)) * (-1 if sign == "-" else 1)
-    whole = (local - _EPOCH) // timedelta(microseconds=1) - offset * _SECOND
+    whole = to_microseconds(local.replace(tzinfo=timezone.utc)) - offset * _SECOND
     return from_microseconds(min(max(whole + _rounded_up(fraction or ""), _FIRST), _LAST))
 
 

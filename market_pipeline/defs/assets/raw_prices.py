@@ -9,6 +9,7 @@ import dagster as dg
 
 from market_pipeline.coingecko.errors import CoinGeckoError, SourceDown, TransientError
 from market_pipeline.core.columns import Columns
+from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.core.wording import some
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, table_metadata
@@ -16,7 +17,6 @@ from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.defs.partitions import SINGLE_RUN, partition_key, wanted_days
 from market_pipeline.defs.resources import CoinGeckoResource, DatabaseResource
 from market_pipeline.pipeline.collect import collect_and_fill
-from market_pipeline.prices.coverage import DayOfSymbol
 from market_pipeline.prices.freshness import complaint
 from market_pipeline.prices.quotes import Source
 from market_pipeline.storage.engine import Database

@@ -27,7 +27,7 @@ from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.settings import Settings
 from market_pipeline.storage.db_errors import StorageError
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.queries.calibrations import of_other_versions, stored_documents
+from market_pipeline.storage.queries.calibrations import outdated_calibrations, stored_documents
 from market_pipeline.storage.schema.migrate import check_schema
 
 _AGAIN = "this is looked at again in an hour."
@@ -66,7 +66,7 @@ def _why_not(
     symbols = settings.catalogue.symbols
     stored = stored_documents(database, as_of, DETECTOR_VERSION)
     due = uncalibrated(database, symbols, as_of, DETECTOR_VERSION)
-    if stored and not due and not of_other_versions(database, now - MADE_AGAIN, DETECTOR_VERSION):
+    if stored and not due and not outdated_calibrations(database, now - MADE_AGAIN, DETECTOR_VERSION):
         return f"The calibration for the days from {as_of.date()} on is stored{_but(symbols, stored)}."
     for job in (CALIBRATE_DETECTORS, COMPLETE_DAYS):
         if run := unfinished_run(instance, owner, job):

@@ -28,7 +28,7 @@ from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.settings import Settings
 from market_pipeline.storage.db_errors import StorageError
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.queries.calibrations import of_other_versions
+from market_pipeline.storage.queries.calibrations import outdated_calibrations
 from market_pipeline.storage.schema.migrate import check_schema
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _look(
     missing = [(one.day, one.symbol) for one in [*gaps, *asked] if one.due]
     every_day = _every_day(settings, first, last)
     # After a change of the detectors the calibrations come first, of those days that had one.
-    calibrated = not of_other_versions(database, now - MADE_AGAIN, DETECTOR_VERSION)
+    calibrated = not outdated_calibrations(database, now - MADE_AGAIN, DETECTOR_VERSION)
     outdated = outdated_days(
         context.instance, every_day, settings.catalogue.symbols, by_version=calibrated
     )

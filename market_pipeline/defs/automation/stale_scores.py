@@ -11,11 +11,10 @@ from datetime import date, timedelta
 import dagster as dg
 
 from market_pipeline.anomalies import LEAD_DAYS
+from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES, is_of_these_detectors
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.partitions import days_of, partition_key
-
-DayOfSymbol = tuple[date, str]
 
 _MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
 # Dagster's name for it; of all tags this one can be asked for many partitions at once.

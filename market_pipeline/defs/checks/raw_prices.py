@@ -11,18 +11,18 @@ import dagster as dg
 
 from market_pipeline.anomalies import LEAD_DAYS
 from market_pipeline.core.clock import DAY, utc_now
-from market_pipeline.core.slices import Slice, merge_days
+from market_pipeline.core.slices import DayOfSymbol, Slice, merge_days
 from market_pipeline.dagster_instance.names import FRESH, FUTURE, NEGATIVE, QUOTED, REJECTED
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.checks.results import from_offenders, from_symbols
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.defs.partitions import days_of
 from market_pipeline.defs.resources import DatabaseResource
-from market_pipeline.prices.coverage import DayOfSymbol
 from market_pipeline.prices.freshness import oldest_fresh
 from market_pipeline.prices.quotes import Reason, Source
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries import integrity
+from market_pipeline.storage.queries.latest import newest_quote_times
 
 _SPECS = [
     dg.AssetCheckSpec(
@@ -170,7 +170,7 @@ def _quoted(
     clock: Callable[[], str],
 ) -> dg.AssetCheckResult:
     missing = integrity.symbols_without_quote(store, merge_days(days), now - oldest, now)
-    unquoted = integrity.symbols_unquoted(store, run_id, merge_days(days), Source.LIVE.value)
+    unquoted = integrity.refused_live_symbols(store, run_id, merge_days(days), Source.LIVE.value)
     problems = {
         symbol: f"no quote stored for {_few([day.isoformat() for day in gone])}"
         for symbol, gone in missing.items()
@@ -190,7 +190,7 @@ def _quoted(
 def _fresh(
     store: Database, symbols: Sequence[str], now: datetime, oldest: datetime, clock: Callable[[], str]
 ) -> dg.AssetCheckResult:
-    newest = integrity.newest_quote_times(store, symbols, now)
+    newest = newest_quote_times(store, symbols, now)
     problems = {}
     for symbol, moment in newest.items():
         if moment is None:

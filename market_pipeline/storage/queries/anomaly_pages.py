@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
 from sqlalchemy import Row as SqlRow
 
+from market_pipeline.core.clock import from_microseconds, to_microseconds
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.filters import of_symbol
 from market_pipeline.storage.rows.read import readable
 from market_pipeline.storage.schema.tables import price_anomalies
-from market_pipeline.storage.schema.types import from_microseconds, to_microseconds
 
 LOOKED_THROUGH = 20_000
 
@@ -28,7 +28,7 @@ _KEY = price_anomalies.c
 _ORDER = _KEY.timestamp.desc(), _KEY.kind
 
 
-class Place(NamedTuple):
+class Cursor(NamedTuple):
     """A place in the order: that of a row with this key; the time is aware UTC."""
 
     timestamp: datetime
@@ -37,7 +37,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Chosen:
+class AnomalyFilter:
     """Which rows are wanted: from `since` (aware UTC) on and of these values, where they are not None.
 
     `alarms_only` leaves out rows that another one stands for.
@@ -65,11 +65,11 @@ class Page:
     """
 
     rows: list[Row]
-    end: Place | None
+    end: Cursor | None
 
 
 def anomalies_page(
-    database: Database, symbols: Sequence[str], chosen: Chosen, after: Place | None, limit: int
+    database: Database, symbols: Sequence[str], chosen: AnomalyFilter, after: Cursor | None, limit: int
 ) -> Page:
     """At most `limit` of the `chosen` rows of `symbols` that come after the place `after`."""
     found: list[Row] = []
@@ -96,7 +96,7 @@ def anomaly(database: Database, id_: str) -> Row | None:
     return row if row is not None and _is_present(database, row) else None
 
 
-def stood_for(database: Database, id_: str) -> list[Row]:
+def event_members(database: Database, id_: str) -> list[Row]:
     """The rows that the one with this id stands for, in order; an event lasts an hour, so they are few."""
     statement = _rows(database.dialect).where(_KEY.event_id == id_, _KEY.id != id_)
     with database.reading() as connection:
@@ -115,8 +115,8 @@ def _rows(dialect: str) -> Select[Any]:
 
 
 def _horizon(
-    database: Database, connection: Connection, symbols: Sequence[str], chosen: Chosen, after: Place | None
-) -> Place | None:
+    database: Database, connection: Connection, symbols: Sequence[str], chosen: AnomalyFilter, after: Cursor | None
+) -> Cursor | None:
     """How far all `symbols` can be looked through, each by its share; None if that is to the end."""
     share = LOOKED_THROUGH // len(symbols) + 1
     places = []
@@ -126,11 +126,11 @@ def _horizon(
         backwards = key.order_by(_KEY.timestamp.desc(), _KEY.kind.desc())
         row = connection.execute(backwards.offset(share - 1).limit(1)).first()
         if row is not None:
-            places.append(Place(*row))
+            places.append(Cursor(*row))
     return min(places, key=lambda place: (-to_microseconds(place.timestamp), *place[1:]), default=None)
 
 
-def _of(database: Database, symbol: str, chosen: Chosen, after: Place | None) -> ColumnElement[bool]:
+def _of(database: Database, symbol: str, chosen: AnomalyFilter, after: Cursor | None) -> ColumnElement[bool]:
     """The range of the key that belongs to `symbol`, from `since` on and after the place."""
     here = of_symbol(database, price_anomalies, symbol)
     if chosen.since is not None:
@@ -145,7 +145,7 @@ def _of(database: Database, symbol: str, chosen: Chosen, after: Place | None) ->
     return and_(here, later)
 
 
-def _not_after(stop: Place, symbol: str) -> ColumnElement[bool]:
+def _not_after(stop: Cursor, symbol: str) -> ColumnElement[bool]:
     """The rows of `symbol` up to the place, that one included."""
     if symbol == stop.symbol:
         before = or_(_KEY.timestamp > stop.timestamp, _KEY.kind <= stop.kind)
@@ -153,8 +153,8 @@ def _not_after(stop: Place, symbol: str) -> ColumnElement[bool]:
     return _KEY.timestamp >= stop.timestamp if symbol < stop.symbol else _KEY.timestamp > stop.timestamp
 
 
-def _place(row: Row) -> Place:
-    return Place(from_microseconds(row.timestamp), row.symbol, row.kind)
+def _place(row: Row) -> Cursor:
+    return Cursor(from_microseconds(row.timestamp), row.symbol, row.kind)
 
 
 def _order(row: Row) -> tuple[int, str, str]:

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Select, exists, func, literal, select, tup
 from sqlalchemy.dialects import postgresql, sqlite
 
 from market_pipeline.core.clock import start_of_day
-from market_pipeline.storage.engine import Database, explained
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.filters import of_symbol
 from market_pipeline.storage.schema.tables import detector_calibrations, raw_prices
 from market_pipeline.storage.schema.types import UtcTimestamp
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _COLUMNS = detector_calibrations.c
 
 
-def save(
+def save_calibrations(
     database: Database,
     as_of: datetime,
     detector_version: str,
@@ -41,7 +41,7 @@ def save(
     insert: Any = (postgresql if database.dialect == "postgresql" else sqlite).insert
     common = {"as_of": as_of, "detector_version": detector_version, "calibrated_at": calibrated_at}
     statement = insert(detector_calibrations).on_conflict_do_nothing().values(**common)
-    with explained(database, detector_calibrations), database.writing() as connection:
+    with database.writing(detector_calibrations) as connection:
         return tuple(
             symbol
             for symbol, document in documents.items()
@@ -62,7 +62,7 @@ def stored_documents(database: Database, as_of: datetime, detector_version: str)
         return {symbol: document for symbol, document in connection.execute(asked)}
 
 
-def quoted(database: Database, symbols: Sequence[str], since: datetime, until: datetime) -> list[str]:
+def symbols_with_prices(database: Database, symbols: Sequence[str], since: datetime, until: datetime) -> list[str]:
     """Those of `symbols` that have a price from `since` on and before `until` (aware)."""
     time = raw_prices.c.timestamp
     # In order: for any row at all PostgreSQL would rather look through the table.
@@ -101,7 +101,7 @@ def calibrations_for(
     return {day: known[number] for day, number in numbers.items() if number >= 0}
 
 
-def of_other_versions(database: Database, since: datetime, detector_version: str) -> dict[datetime, list[str]]:
+def outdated_calibrations(database: Database, since: datetime, detector_version: str) -> dict[datetime, list[str]]:
     """The symbols that have a calibration of an as-of time from `since` (aware) on, but none of this version:
     the detectors have changed since then. By as-of time, in order."""
     own = detector_calibrations.alias()

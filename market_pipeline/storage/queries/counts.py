@@ -44,7 +44,7 @@ def alarms_by_severity(
     return found
 
 
-def refused_lately(database: Database, symbols: Sequence[str], since: datetime) -> set[str]:
+def recently_refused(database: Database, symbols: Sequence[str], since: datetime) -> set[str]:
     """Those of `symbols` of which a current price was refused at `since` (aware) or later."""
     columns = rejected_prices.c
     recent = select(columns.symbol).where(

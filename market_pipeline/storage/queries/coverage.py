@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Select, case, func, literal_column, select
 
-from market_pipeline.core.clock import DAY
+from market_pipeline.core.clock import DAY, number_of_day
 from market_pipeline.core.slices import Slice
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.filters import in_slice, of_symbol
@@ -17,7 +17,6 @@ from market_pipeline.storage.schema.tables import raw_prices
 # History has one point an hour; ticks add to them.
 EXPECTED_POINTS = 24
 
-_EPOCH = date(1970, 1, 1)
 _DAY: ColumnElement[int] = literal_column(str(MICROSECONDS_PER_DAY), BigInteger)
 
 
@@ -46,7 +45,7 @@ def day_coverage(database: Database, slices: Sequence[Slice]) -> list[DayCoverag
         for part in slices:
             found = {row[0]: row for row in connection.execute(_days_of(database, part))}
             for day in part.days:
-                number, points, *edges = found.get((day - _EPOCH).days, (0, 0))
+                number, points, *edges = found.get(number_of_day(day), (0, 0))
                 gap = _largest_gap(number, *edges) if points else DAY
                 covered.append(DayCoverage(part.symbol, day, points, EXPECTED_POINTS, gap))
     return covered

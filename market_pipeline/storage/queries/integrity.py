@@ -14,6 +14,7 @@ from market_pipeline.core.clock import start_of_day
 from market_pipeline.core.slices import Slice
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.queries.latest import newest_quote_times
 from market_pipeline.storage.rows.filters import in_slice, of_symbol
 from market_pipeline.storage.rows.read import rows_per_day
 from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
@@ -69,7 +70,7 @@ def refusals_of_run(
     )
 
 
-def symbols_unquoted(database: Database, run_id: str, slices: Sequence[Slice], live: str) -> dict[str, str]:
+def refused_live_symbols(database: Database, run_id: str, slices: Sequence[Slice], live: str) -> dict[str, str]:
     """The symbols whose `live` answer was refused in this run, with the reason in words.
 
     A live answer holds one quote a symbol, so its refusal leaves the symbol without one.
@@ -108,23 +109,6 @@ def symbols_without_quote(
             if not quoted:
                 missing.setdefault(part.symbol, []).append(day)
     return missing
-
-
-def newest_quote_times(
-    database: Database, symbols: Sequence[str], now: datetime
-) -> dict[str, datetime | None]:
-    """When the newest stored quote of each symbol was true, or None if there is none; the future does not count."""
-    time = raw_prices.c.timestamp
-    with database.reading() as connection:
-        return {
-            symbol: connection.execute(
-                select(time)
-                .where(of_symbol(database, raw_prices, symbol), time <= now + FUTURE_TOLERANCE)
-                .order_by(time.desc())
-                .limit(1)
-            ).scalar()
-            for symbol in symbols
-        }
 
 
 def _offenders(database: Database, table: Table, wheres: Sequence[ColumnElement[bool]]) -> Offenders:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import select, tuple_
 
+from market_pipeline.core.clock import from_microseconds
 from market_pipeline.core.columns import Columns
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
 from market_pipeline.storage.engine import Database
@@ -13,8 +14,7 @@ from market_pipeline.storage.queries.price_pages import latest_points
 from market_pipeline.storage.rows.filters import of_symbol
 from market_pipeline.storage.rows.read import columns_from_rows, readable
 from market_pipeline.storage.schema.operations_tables import coin_identities
-from market_pipeline.storage.schema.tables import price_anomalies
-from market_pipeline.storage.schema.types import from_microseconds
+from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,23 @@ def quotes_at(database: Database, symbols: Sequence[str], at: datetime) -> dict[
     """The newest quote at or before `at`, and no bad tick, of each symbol that has one."""
     points = latest_points(database, symbols, at)
     return {symbol: StoredQuote(from_microseconds(when), price) for symbol, (when, price, *_) in points.items()}
+
+
+def newest_quote_times(
+    database: Database, symbols: Sequence[str], now: datetime
+) -> dict[str, datetime | None]:
+    """When the newest stored quote of each symbol was true, or None if there is none; the future does not count."""
+    time = raw_prices.c.timestamp
+    with database.reading() as connection:
+        return {
+            symbol: connection.execute(
+                select(time)
+                .where(of_symbol(database, raw_prices, symbol), time <= now + FUTURE_TOLERANCE)
+                .order_by(time.desc())
+                .limit(1)
+            ).scalar()
+            for symbol in symbols
+        }
 
 
 def anomalies_since(database: Database, symbols: Sequence[str], since: datetime) -> Columns:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Integer, Select, Text, bindparam, literal_column, select
 
 from market_pipeline.anomalies.anomaly import Kind
-from market_pipeline.core.clock import DAY
+from market_pipeline.core.clock import DAY, MICROSECOND, from_microseconds, to_microseconds
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE, Quality
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.read import readable
 from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
-from market_pipeline.storage.schema.types import from_microseconds, to_microseconds
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -81,13 +80,12 @@ COLUMNS = (*_STORED, "quality")
 
 # By whether a quote is a bad tick.
 _QUALITIES = (Quality.OK.value, Quality.BAD_TICK.value)
-_MICROSECOND = timedelta(microseconds=1)
 # The newest quote is seldom a bad tick: later quotes have undone it.
 _FEW = 3
 
 
 @dataclass(frozen=True)
-class Asked:
+class PriceQuery:
     """At most `rows` of the newest prices of `symbol`, from `start` on and before `end` (aware UTC)."""
 
     symbol: str
@@ -100,7 +98,7 @@ class Asked:
 Point = tuple[int, float, str, int, str]
 
 
-def newest_points(database: Database, asked: Asked, now: datetime) -> list[Point]:
+def newest_points(database: Database, asked: PriceQuery, now: datetime) -> list[Point]:
     """What is asked, as of `now`, through the ordinary driver: for some thousands of rows."""
     with database.reading() as connection:
         points = _points(connection, database, asked)
@@ -110,7 +108,7 @@ def newest_points(database: Database, asked: Asked, now: datetime) -> list[Point
 
 
 def newest_table(
-    database: Database, asked: Asked, now: datetime, cancelled: threading.Event | None = None
+    database: Database, asked: PriceQuery, now: datetime, cancelled: threading.Event | None = None
 ) -> pa.Table:
     """The same rows as `COLUMNS` in Arrow, times as timestamps in UTC: for a million rows.
 
@@ -130,8 +128,8 @@ def latest_points(database: Database, symbols: Sequence[str], at: datetime) -> d
 
 
 def _latest(connection: Connection, database: Database, symbol: str, at: datetime) -> Point | None:
-    end = at + _MICROSECOND
-    while points := _points(connection, database, Asked(symbol, None, end, _FEW)):
+    end = at + MICROSECOND
+    while points := _points(connection, database, PriceQuery(symbol, None, end, _FEW)):
         for point in points:
             if point[-1] == Quality.OK.value:
                 return point
@@ -139,16 +137,16 @@ def _latest(connection: Connection, database: Database, symbol: str, at: datetim
     return None
 
 
-def _known(asked: Asked, newest: int, now: datetime) -> Asked | None:
+def _known(asked: PriceQuery, newest: int, now: datetime) -> PriceQuery | None:
     """`asked` without the future, None if its first row, at `newest`, is none of it.
 
     Asked for only then: a limit of the time misleads PostgreSQL, see `_rows`.
     """
     latest = now + FUTURE_TOLERANCE
-    return replace(asked, end=latest + _MICROSECOND) if newest > to_microseconds(latest) else None
+    return replace(asked, end=latest + MICROSECOND) if newest > to_microseconds(latest) else None
 
 
-def _points(connection: Connection, database: Database, asked: Asked) -> list[Point]:
+def _points(connection: Connection, database: Database, asked: PriceQuery) -> list[Point]:
     statement = _readable_rows(database.dialect, asked.start is not None, asked.end is not None)
     points: list[Any] = list(connection.execute(statement, _parameters(database, asked)))
     ticks = bad_ticks(connection, database, asked.symbol, points[-1][0], points[0][0]) if points else []
@@ -159,7 +157,7 @@ def _points(connection: Connection, database: Database, asked: Asked) -> list[Po
     return points
 
 
-def _stored_table(database: Database, asked: Asked, cancelled: threading.Event | None) -> pa.Table:
+def _stored_table(database: Database, asked: PriceQuery, cancelled: threading.Event | None) -> pa.Table:
     from market_pipeline.storage.rows import bulk
 
     columns = [raw_prices.c[name] for name in _STORED]
@@ -180,7 +178,7 @@ def _qualities(database: Database, symbol: str, table: pa.Table) -> pa.Array:
     return pa.DictionaryArray.from_arrays(bad.astype(np.int8), _QUALITIES).cast(pa.string())
 
 
-def _parameters(database: Database, asked: Asked) -> dict[str, Any]:
+def _parameters(database: Database, asked: PriceQuery) -> dict[str, Any]:
     return {**asdict(asked), "coin_id": database.coin_id(asked.symbol)}
 
 

@@ -11,9 +11,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, exists, or_, select, update
 
 from market_pipeline.anomalies.anomaly import anomaly_id
+from market_pipeline.core.clock import to_microseconds
 from market_pipeline.core.symbols import Coin
 from market_pipeline.prices.quotes import refusal_id
-from market_pipeline.storage.engine import Database, explained
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.operations_tables import (
     coin_identities,
     price_revisions,
@@ -21,7 +22,6 @@ from market_pipeline.storage.schema.operations_tables import (
     source_gaps,
 )
 from market_pipeline.storage.schema.tables import detector_calibrations, price_anomalies, raw_prices, rejected_prices
-from market_pipeline.storage.schema.types import to_microseconds
 
 # Tables whose key is the coin and these columns.
 _BY_COIN: tuple[tuple[Table, tuple[str, ...]], ...] = (
@@ -34,7 +34,7 @@ _BY_COIN: tuple[tuple[Table, tuple[str, ...]], ...] = (
 
 def rename(database: Database, old: Coin, new: Coin) -> int:
     """File everything of `old` under `new`; how many prices. WriteFailed if the database refuses it."""
-    with explained(database, raw_prices), database.writing() as connection:
+    with database.writing(raw_prices) as connection:
         moved = {table.name: _move(connection, table, key, old, new) for table, key in _BY_COIN}
         connection.execute(update(price_revisions).where(_is(price_revisions, old)).values(**_named(new)))
         if old.coin_id == new.coin_id:

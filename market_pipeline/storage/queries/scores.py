@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 import numpy as np
 from sqlalchemy import func, select
 
-from market_pipeline.core.clock import DAY, utc_now
+from market_pipeline.core.clock import DAY, from_microseconds, utc_now
 from market_pipeline.core.columns import Columns
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
 from market_pipeline.storage.engine import Database
@@ -15,7 +15,6 @@ from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.operations_tables import scored_through
 from market_pipeline.storage.schema.tables import raw_prices
-from market_pipeline.storage.schema.types import from_microseconds
 
 # What an outage left unscored for longer is found by its age, not by looking through all of it.
 _LOOKED_BACK = timedelta(days=8)
@@ -37,7 +36,7 @@ def newest_scored(
     return {symbol: from_microseconds(at) for symbol, at in newest.items() if symbol in wanted}
 
 
-def note_scored(database: Database, newest: Mapping[str, datetime]) -> None:
+def record_scored(database: Database, newest: Mapping[str, datetime]) -> None:
     """Remember that each symbol is scored up to its quote in `newest`; a later one stays."""
     now = utc_now()
     rows = [

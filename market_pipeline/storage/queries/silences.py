@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, func, literal, or_, select, type_coerce
 from sqlalchemy import Interval as DatabaseInterval
 
+from market_pipeline.core.clock import MICROSECOND
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.prices.holes import Recent
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
@@ -14,8 +15,6 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.filters import of_symbol
 from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline.storage.schema.types import UtcTimestamp
-
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def recent_silences(
@@ -55,5 +54,5 @@ def _longer(
 ) -> ColumnElement[bool]:
     if dialect == "sqlite":
         distance = type_coerce(later, BigInteger) - type_coerce(earlier, BigInteger)
-        return distance > span // _MICROSECOND
+        return distance > span // MICROSECOND
     return later.op("-")(earlier).op(">")(literal(span, DatabaseInterval()))

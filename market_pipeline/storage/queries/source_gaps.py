@@ -22,7 +22,7 @@ _COLUMNS = source_gaps.c
 _SHORT_ONES_KEPT = timedelta(days=2)
 
 
-def remembered(database: Database, coins: Iterable[Coin], start: datetime, end: datetime) -> list[Absence]:
+def stored_absences(database: Database, coins: Iterable[Coin], start: datetime, end: datetime) -> list[Absence]:
     """The absences of `coins` that overlap `start`..`end`, by symbol and time.
 
     What was found under another coin id than the present one of a symbol is left out: it says
@@ -32,7 +32,7 @@ def remembered(database: Database, coins: Iterable[Coin], start: datetime, end: 
         return _absences(connection, coins, _COLUMNS.gap_start < end, _COLUMNS.gap_end > start)
 
 
-def remember(
+def record_absences(
     database: Database,
     answered: Sequence[Answered],
     absences: Sequence[Absence],

@@ -20,7 +20,7 @@ from sqlalchemy import Select, Table, column, delete, table
 
 from market_pipeline.core.slices import Slice
 from market_pipeline.storage.db_errors import DatabaseUnavailable
-from market_pipeline.storage.engine import EXCHANGE, Database, explained
+from market_pipeline.storage.engine import EXCHANGE, Database
 from market_pipeline.storage.rows.filters import in_slice_of_any_coin
 from market_pipeline.storage.rows.statements import insert_from
 
@@ -34,7 +34,7 @@ def write(
     with _exchange_file() as file:
         with _adbc(file) as cursor:
             cursor.adbc_ingest(_ROWS, _as_stored(batch), mode="create")
-        with explained(database, target), database.writing(attached=file) as connection:
+        with database.writing(target, attached=file) as connection:
             for part in slices:
                 connection.execute(delete(target).where(in_slice_of_any_coin(target, part)))
             text = insert_from(target, "sqlite", f"{EXCHANGE}.{_ROWS}", on_conflict=on_conflict)

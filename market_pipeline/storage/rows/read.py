@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import BigInteger, Column, ColumnElement, Select, Table, cast, func, select, type_coerce
 
+from market_pipeline.core.clock import day_of_number, number_of_day
 from market_pipeline.core.columns import Columns
 from market_pipeline.core.slices import Slice
 from market_pipeline.storage.engine import Database
@@ -62,7 +63,7 @@ def require_inside(table_name: str, symbols: Ranked, days: Integers, slices: Seq
     """ValueError if a row belongs to none of `slices`: the next replacement would leave it."""
     astray = _outside(symbols, days, slices)
     if len(astray):
-        symbol, day = symbols.texts[symbols.ranks[astray[0]]], _EPOCH + timedelta(days=int(days[astray[0]]))
+        symbol, day = symbols.texts[symbols.ranks[astray[0]]], day_of_number(int(days[astray[0]]))
         raise ValueError(
             f"{len(astray)} rows for {table_name} lie outside the partitions that are replaced, "
             f"the first being {symbol} {day}"
@@ -73,7 +74,7 @@ def _outside(symbols: Ranked, days: Integers, slices: Sequence[Slice]) -> NDArra
     rank = {symbol: number for number, symbol in enumerate(symbols.texts)}
     count = max(len(rank), 1)
     allowed = [
-        np.arange(_number(part.first), _number(part.last) + 1) * count + rank[part.symbol]
+        np.arange(number_of_day(part.first), number_of_day(part.last) + 1) * count + rank[part.symbol]
         for part in slices
         if part.symbol in rank
     ]
@@ -81,11 +82,6 @@ def _outside(symbols: Ranked, days: Integers, slices: Sequence[Slice]) -> NDArra
     return np.flatnonzero(~inside)
 
 
-def _number(day: date) -> int:
-    return (day - _EPOCH).days
-
-
-_EPOCH = date(1970, 1, 1)
 # So few rows are gone before the garbage collector looks. Rows by the thousand make it walk through all
 # objects of the process again and again, which costs more than reading them.
 _ROWS_AT_ONCE = 250
@@ -136,7 +132,7 @@ def rows_per_day(database: Database, table: Table, slices: Sequence[Slice]) -> C
     with database.reading() as connection:
         for part in slices:
             for filed, count in connection.execute(counted.where(in_slice(database, table, part))):
-                found[filed if isinstance(filed, date) else _EPOCH + timedelta(days=filed), part.symbol] += (
+                found[filed if isinstance(filed, date) else day_of_number(filed), part.symbol] += (
                     count
                 )
     return found

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Column, Date, Double, Integer, Table
 
+from market_pipeline.core.clock import to_microseconds
 from market_pipeline.core.columns import Columns
-from market_pipeline.storage.schema.types import UtcTimestamp, to_microseconds
+from market_pipeline.storage.schema.types import UtcTimestamp
 
 NOT_A_TIME = np.iinfo(np.int64).min
 

@@ -15,7 +15,7 @@ from sqlalchemy import Column, Connection, Table, delete
 
 from market_pipeline.core.columns import Columns
 from market_pipeline.core.slices import Slice
-from market_pipeline.storage.engine import Database, explained
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.filters import in_slice_of_any_coin
 from market_pipeline.storage.rows.read import MICROSECONDS_PER_DAY, Integers, Ranked, last_of_each_key, require_inside
 from market_pipeline.storage.rows.records import parameters_of
@@ -48,7 +48,7 @@ def upsert(database: Database, table: Table, rows: Columns | pd.DataFrame) -> in
     order = last_of_each_key([_integers(columns, column) for column in table.primary_key])
     if order is not None:
         columns = columns.take(order)
-    with explained(database, table), database.writing() as connection:
+    with database.writing(table) as connection:
         return insert(connection, table, columns, on_conflict=True)
 
 
@@ -66,7 +66,7 @@ def replace(database: Database, table: Table, rows: Columns | pd.DataFrame, slic
         return bulk.replace(database, table, rows, slices)
     columns = checked_columns(table, rows)
     require_inside(table.name, _ranked(columns["symbol"]), _days(table, columns), slices)
-    with explained(database, table), database.writing() as connection:
+    with database.writing(table) as connection:
         for part in slices:
             connection.execute(delete(table).where(in_slice_of_any_coin(table, part)))
         return insert(connection, table, columns, on_conflict=False)

@@ -1,25 +1,12 @@
 """Column types that behave alike on SQLite and PostgreSQL."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
 from sqlalchemy import BigInteger, DateTime, Dialect, String
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def to_microseconds(moment: datetime) -> int:
-    """Microseconds since 1970-01-01 UTC; ValueError if `moment` has no time zone."""
-    if moment.tzinfo is None:
-        raise ValueError(f"timestamp {moment.isoformat()} has no time zone; give an aware UTC datetime")
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def from_microseconds(microseconds: int) -> datetime:
-    """The aware UTC time `microseconds` after 1970-01-01 UTC."""
-    return _EPOCH + microseconds * _MICROSECOND
+from market_pipeline.core.clock import from_microseconds, to_microseconds
 
 
 class UtcTimestamp(TypeDecorator[datetime]):

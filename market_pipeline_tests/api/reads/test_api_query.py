@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from market_pipeline.api.http import cursor
 from market_pipeline.api.http.problems import ApiProblem
 from market_pipeline.api.http.times import moment, text_of, texts_of
-from market_pipeline.core.clock import iso
-from market_pipeline.storage.queries.anomaly_pages import Place
-from market_pipeline.storage.schema.types import from_microseconds, to_microseconds
+from market_pipeline.core.clock import from_microseconds, iso, to_microseconds
+from market_pipeline.storage.queries.anomaly_pages import Cursor
 from market_pipeline_tests.api.reads.rows import some_prices, utc
 
 FIRST, LAST = utc(1, 1, 1), utc(9999, 12, 31, 23, 59, 59, 999_999)
@@ -110,7 +109,7 @@ def test_a_cursor_of_prices_is_opened_again(microseconds):
 
 @given(MOMENTS, st.sampled_from(["BTC", "A.B-C", "X" * 20]))
 def test_a_cursor_of_anomalies_is_opened_again(microseconds, symbol):
-    place = Place(from_microseconds(microseconds), symbol, "market_move")
+    place = Cursor(from_microseconds(microseconds), symbol, "market_move")
     assert cursor.behind_anomaly(cursor.of_anomaly(place)) == place
     assert len(cursor.of_anomaly(place)) < 200
 
