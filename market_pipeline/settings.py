@@ -26,7 +26,7 @@ Plan = Literal["keyless", "demo", "pro"]
 PUBLIC_URL = "https://api.coingecko.com/api/v3"
 PRO_URL = "https://pro-api.coingecko.com/api/v3"
 
-# Where `make run` keeps Dagster's history, below the project's folder, if DAGSTER_HOME is not set.
+# Where `market-pipeline run` keeps Dagster's history, below the project's folder, if DAGSTER_HOME is not set.
 LOCAL_DAGSTER_HOME = ".dagster_home"
 
 

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def day(text: str) -> date:
     """A day as it is written on the command line."""
     if not text.strip():
-        raise argparse.ArgumentTypeError("the day is missing; write it as 2026-01-31 (make: FROM, TO)")
+        raise argparse.ArgumentTypeError("the day is missing; write it as 2026-01-31")
     try:
         return datetime.strptime(text.strip(), "%Y-%m-%d").date()
     except ValueError:

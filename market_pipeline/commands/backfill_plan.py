@@ -37,7 +37,7 @@ def reachable_span(
     """
     today = now.date()
     if first > last:
-        raise InputError(f"{first} comes after {last}; write the earlier day first (--from, FROM)")
+        raise InputError(f"{first} comes after {last}; write the earlier day first (--from)")
     if last > today:
         raise InputError(f"{last} has not begun: it is {today} in UTC, and the future has no prices")
     oldest = oldest_day(reach, now)
@@ -59,7 +59,7 @@ def reachable_span(
 def _before_partitions(first: date, history_start: date, oldest: date | None) -> str:
     """Why days before `history_start` cannot be filled, and the setting that helps with this plan."""
     problem = f"{first} is before HISTORY_START={history_start}, where partitions begin"
-    setting = "set HISTORY_START={} (environment or .env), restart `make run` and try again"
+    setting = "set HISTORY_START={} (environment or .env), restart `market-pipeline run` and try again"
     if oldest is None or oldest <= first:
         return f"{problem}; {setting.format(first)}"
     begin = f"try again from {oldest} on"

@@ -28,7 +28,7 @@ logger = get_logger(__name__)
 
 _SHOWN = 10
 _ASKS_AGAIN = (
-    "the repair sensor (days of the last 90) or this command asks again; --again (AGAIN=1 with make) asks now"
+    "the repair sensor (days of the last 90) or this command asks again; --again asks now"
 )
 _RESUME = "What is stored stays; the same command goes on from there."
 

@@ -119,7 +119,7 @@ def _wait_until_ready(port: int) -> None:
             return
         except requests.RequestException:
             time.sleep(0.2)
-    raise StartError(f"the simulator does not answer on port {port}; start `make demo` again")
+    raise StartError(f"the simulator does not answer on port {port}; start `market-pipeline demo` again")
 
 
 def _fill_history(settings: Settings, environment: dict[str, str], home: Path) -> None:

@@ -60,7 +60,7 @@ def confirmed(yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise StartError("there is no terminal to ask on; look at the plan and add --yes (YES=1 with make)")
+        raise StartError("there is no terminal to ask on; look at the plan and add --yes")
     sys.stdout.write("Go on? [y/N] ")
     sys.stdout.flush()
     if sys.stdin.readline().strip().lower() in ("y", "yes"):

@@ -25,7 +25,7 @@ SCHEDULER = "SCHEDULER"
 _SCHEDULER_SILENT_AFTER = timedelta(minutes=3)
 # The others may be in the middle of long work; Dagster itself waits so long before it complains.
 _SILENT_AFTER = timedelta(minutes=30, seconds=30)
-# What Dagster says of a run that a person stopped; `make run` does so with Ctrl-C.
+# What Dagster says of a run that a person stopped; `market-pipeline run` does so with Ctrl-C.
 _INTERRUPTED = "DagsterExecutionInterruptedError"
 
 

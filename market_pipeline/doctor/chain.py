@@ -18,7 +18,7 @@ from market_pipeline.dagster_instance.ownership import located, owner_of
 from market_pipeline.doctor.context import Finding, Number, Subject, fail, not_examined, ok, warn
 from market_pipeline.pipeline.conditions import Condition, of_automation, of_job
 
-_START = "Start with `make run`, and leave it running."
+_START = "Start with `market-pipeline run`, and leave it running."
 # Dagster's own name for runs of assets that are chosen in the UI.
 _BY_HAND = "__ASSET_JOB"
 

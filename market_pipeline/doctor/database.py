@@ -108,9 +108,9 @@ def _file_trouble(settings: Settings, used: bool) -> Finding | None:
                     "Allow this user to write there or correct DATABASE_URL.")
     if not file.exists() and used:
         return fail("database", f"{file} does not exist, though something has run here before",
-                    "Restore the file or correct DATABASE_URL; `make run` would begin with an empty one.")
+                    "Restore the file or correct DATABASE_URL; `market-pipeline run` would begin with an empty one.")
     if not file.exists():
-        return warn("database", f"{file} does not exist yet", "`make run` creates it.")
+        return warn("database", f"{file} does not exist yet", "`market-pipeline run` creates it.")
     if file.is_file() and not os.access(file, os.W_OK):
         return fail("database", f"{file} cannot be written by this user",
                     "Allow this user to write the file or correct DATABASE_URL.")

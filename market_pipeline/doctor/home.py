@@ -29,7 +29,7 @@ def examine_home(subject: Subject) -> Iterator[Finding]:
         return
     if not _was_used(home):
         detail = f"nothing was started in {home} yet"
-        yield warn("dagster home", detail, "Start with `make run`.", home=str(home))
+        yield warn("dagster home", detail, "Start with `market-pipeline run`.", home=str(home))
     else:
         subject.home = home
         yield _durability(home)
@@ -51,7 +51,7 @@ def examine_instance(subject: Subject) -> Iterator[Finding]:
         why = f"{type(error).__name__}: {first_line(str(error.__cause__ or error))}"
         yield fail(
             "dagster instance", f"{subject.home} cannot be opened: {why}",
-            f"Correct {subject.home / 'dagster.yaml'}, or move the folder away and start with `make run`.",
+            f"Correct {subject.home / 'dagster.yaml'}, or move the folder away and start with `market-pipeline run`.",
         )
         return
     from market_pipeline.defs.jobs import LanedRunCoordinator
@@ -77,7 +77,7 @@ def _durability(home: Path) -> Finding:
     if thrown_away or temporary in home.resolve().parents:
         return warn(
             "dagster home", f"{home} is a temporary folder: history and schedules are lost with it",
-            "Set DAGSTER_HOME to a folder that stays, or start with `make run`." if thrown_away
+            "Set DAGSTER_HOME to a folder that stays, or start with `market-pipeline run`." if thrown_away
             else f"Move the project out of {temporary}, or set DAGSTER_HOME to a folder outside of it.",
             home=str(home),
         )

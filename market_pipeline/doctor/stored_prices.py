@@ -34,7 +34,7 @@ def examine_freshness(subject: Subject) -> Iterator[Finding]:
     for symbol, newest in newest_quote_times(subject.database, symbols, now).items():
         name = f"newest {symbol}"
         if newest is None:
-            yield warn(name, "no quote is stored yet", "`make run` collects them.", age_seconds=None)
+            yield warn(name, "no quote is stored yet", "`market-pipeline run` collects them.", age_seconds=None)
             continue
         age = (now - newest).total_seconds()
         detail = f"{span(age)} old" if age >= 0 else f"{span(-age)} in the future"
@@ -95,11 +95,12 @@ def examine_gaps(subject: Subject) -> Iterator[Finding]:
         yield ok("gaps", f"every past day since {first} is complete", **numbers)
         return
     days = sorted(one.day for one in missing)
-    again = "" if all(one.due for one in missing) else " AGAIN=1"
+    again = "" if all(one.due for one in missing) else " --again"
     counts = some((f"{symbol} {count}" for symbol, count in by_symbol.items()), 10)
     yield warn(
         "gaps", f"days with gaps since {first}: {counts}",
-        f"`make run` fills them within the budget; now: `make backfill FROM={days[0]} TO={days[-1]}{again}`.",
+        "`market-pipeline run` fills them within the budget; now: "
+        f"`market-pipeline backfill --from {days[0]} --to {days[-1]}{again}`.",
         **numbers,
     )
 
@@ -126,8 +127,8 @@ def examine_absences(subject: Subject) -> Iterator[Finding]:
     first, last = min(one.day for one in days), max(one.day for one in days)
     yield warn(
         "absent at the source", detail,
-        "`make run` asks again for days of the last 90 when the time named has come; now: "
-        f"`make backfill FROM={first} TO={last} AGAIN=1`.",
+        "`market-pipeline run` asks again for days of the last 90 when the time named has come; now: "
+        f"`market-pipeline backfill --from {first} --to {last} --again`.",
         **numbers,
     )
 

@@ -22,7 +22,7 @@ Kind = Literal[
     "check-failed", "job-failed", "stale-prices", "not-collected", "prices-refused", "quiet-market", "scores-behind",
 ]
 
-_START = "`make run` starts it."
+_START = "`market-pipeline run` starts it."
 _SEE_RUN = "Run {} in the Dagster UI shows why."
 _BY_HAND = "what was asked for by hand is not done"
 _UNKNOWN: frozenset[Kind] = frozenset({"dagster-unreadable", "collected-elsewhere"})
@@ -89,7 +89,7 @@ def of_daemons(dagster: DagsterFacts | None, now: datetime, collected: bool) -> 
         yield Condition(
             "collected-elsewhere",
             "Prices come, but no scheduler ever reported to this Dagster instance: whether runs fail is not known.",
-            "If `make run` is at work elsewhere, let DAGSTER_HOME name its Dagster instance.",
+            "If `market-pipeline run` is at work elsewhere, let DAGSTER_HOME name its Dagster instance.",
         )
     elif not dagster.ever_reported:
         yield Condition("never-scheduled", "No scheduler has ever reported to this Dagster instance.", _START)
@@ -139,7 +139,7 @@ def of_automation(state: AutomationState, now: datetime) -> Condition | None:
         return Condition("evaluation-failed", detail, remedy, since, name, state.words)
     if state.automation.cron is not None and at < oldest_fresh(state.automation.cron, now):
         detail = f"{name} is on, but was last evaluated {span(now - at)} ago: {without}."
-        remedy = "Start `make run` again; Deployment in the Dagster UI shows whether the code loads."
+        remedy = "Start `market-pipeline run` again; Deployment in the Dagster UI shows whether the code loads."
         return Condition("schedule-silent", detail, remedy, at, name)
     return None
 

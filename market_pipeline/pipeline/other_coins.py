@@ -44,8 +44,8 @@ class OtherCoin:
                 f"those of {self.coin_id}"
             )
         fetch = (
-            f"fetch the prices of {self.present_id}: make backfill FROM={self.missing[0]} TO={self.missing[-1]} "
-            f"SYMBOLS={self.symbol}"
+            f"fetch the prices of {self.present_id}: market-pipeline backfill --from {self.missing[0]} "
+            f"--to {self.missing[-1]} --symbols {self.symbol}"
         )
         # A rename would make the simulator's prices pass for CoinGecko's.
         if other.is_simulated and not present.is_simulated:

@@ -81,7 +81,7 @@ LINKS = {
     "nothing": (lambda chain: None, None, None, ()),
     "the scheduler is dead": (
         lambda chain: beat(chain.instance, 4 * MINUTE), "scheduler-dead", "daemons",
-        ("4 min ago", "nothing collects", "`make run` starts it"),
+        ("4 min ago", "nothing collects", "`market-pipeline run` starts it"),
     ),
     "no scheduler is known": (
         Chain.forget_heartbeats, "collected-elsewhere", "daemons", ("is not known", "DAGSTER_HOME"),
@@ -91,7 +91,8 @@ LINKS = {
         ("completion_schedule was stopped by hand: yesterday is not completed", "Turn it on"),
     ),
     "a schedule is not evaluated": (
-        Chain.forget_ticks, "schedule-silent", "schedule tick_schedule", ("last evaluated 3 h ago", "`make run`"),
+        Chain.forget_ticks, "schedule-silent", "schedule tick_schedule",
+        ("last evaluated 3 h ago", "`market-pipeline run`"),
     ),
     "the tick cannot be asked for": (
         Chain.fail_evaluation, "evaluation-failed", "schedule tick_schedule",

@@ -82,7 +82,7 @@ def test_a_new_installation_says_that_nothing_was_started_and_nothing_collected(
     """A quote of the future, which another writer has stored, is no price yet."""
     store(database, -90 * MINUTE)
     document, kinds = ready(client)
-    assert set(kinds) == {"no-prices-yet", "never-scheduled"} and "make run" in kinds["never-scheduled"]
+    assert set(kinds) == {"no-prices-yet", "never-scheduled"} and "market-pipeline run" in kinds["never-scheduled"]
     assert document["scheduler_alive"] is False
     assert document["symbols"][0] == {
         "symbol": "BTC", "newest": None, "age_seconds": None, "fresh": False, "scored": None,

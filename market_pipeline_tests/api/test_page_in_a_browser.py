@@ -262,7 +262,7 @@ def test_an_api_that_is_gone_is_said_and_what_was_seen_stays(browser, service_of
         tab = Tab(browser, address)
         told(tab.open(), "67,187.34")
     tab.come_back()
-    told(tab.page, "The API cannot be reached; is `make api` running?")
+    told(tab.page, "The API cannot be reached; is `market-pipeline serve` running?")
     assert "What you see is from" in tab.page.locator(".banner").inner_text()
     assert cells(tab.page, "BTC")[0] == "67,187.34"
     assert float(tab.page.locator("#content").evaluate("node => getComputedStyle(node).opacity")) < 1

@@ -161,7 +161,7 @@ def test_it_may_be_the_first_command_of_all(filling_of, capsys):
 def test_without_a_terminal_it_does_nothing_unless_told_to(filling, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     assert filling.backfill(0, 0) == 2
-    assert "add --yes (YES=1 with make)" in capsys.readouterr().err
+    assert "add --yes" in capsys.readouterr().err
     assert filling.simulator.requests == []
 
 
@@ -248,7 +248,7 @@ def test_an_answer_without_prices_is_believed_for_a_time_only_and_asked_again_on
         said = capsys.readouterr().out
         assert "CoinGecko answered without all prices of ADA 1 day" in said and "Everything" not in said
         assert f"ADA from {filling.settled} 00:00 UTC" in said and "not proven, asked again from" in said
-        assert "--again (AGAIN=1 with make) asks now" in said
+        assert "--again asks now" in said
     assert len(filling.history) == 1
     assert filling.backfill(0, 0, *asked, "--again") == 0
     assert "Everything from" in capsys.readouterr().out

@@ -55,7 +55,8 @@ def test_a_fresh_clone_is_told_how_to_start(tmp_path, simulator):
     process = doctor(tmp_path, COINGECKO_BASE_URL=simulator.base_url)
     assert process.returncode == 0, process.stdout
     lines = process.stdout.splitlines()
-    assert "-> `make run` creates it." in process.stdout and "-> Start with `make run`." in process.stdout
+    assert "-> `market-pipeline run` creates it." in process.stdout
+    assert "-> Start with `market-pipeline run`." in process.stdout
     assert lines[-1].endswith(" ok") and "fail" not in lines[-1]
     assert any(line.startswith("ok    api") for line in lines)
     assert process.stderr == "" and "\033" not in process.stdout

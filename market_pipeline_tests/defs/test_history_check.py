@@ -57,7 +57,7 @@ def test_days_before_history_start_are_not_asked_for(database):
     store(database, "BTC", *range(1, 25), 71)
     first = (NOW - 2 * DAY).date()
     check = judge(database, history_start=first)[0]
-    assert check.metadata["days"].value == 2 and f"make backfill FROM={first} " in check.description
+    assert check.metadata["days"].value == 2 and f"market-pipeline backfill --from {first} " in check.description
     assert judge(database, history_start=(NOW - DAY).date())[0].passed
     assert "begin today" in judge(database, history_start=NOW.date())[0].description
 
@@ -68,7 +68,7 @@ def test_a_gap_fails_with_the_day_and_what_to_do(database):
     check = judge(database)[0]
     day = (NOW - 2 * DAY).date()
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert f"make backfill FROM={day} TO={day} SYMBOLS=BTC" in check.description
+    assert f"market-pipeline backfill --from {day} --to {day} --symbols BTC" in check.description
     assert "repair sensor" in check.description
     (row,) = check.metadata["incomplete_days"].records
     assert row.data == {"day": day.isoformat(), "points": 19, "expected": 24, "largest_gap_hours": 6.0}
@@ -87,7 +87,7 @@ def test_only_a_proven_gap_of_the_source_passes_and_each_is_shown_with_its_evide
     assert (row.data["hours"], row.data["evidence"], row.data["proven"]) == (6.0, "Asked at noon.", proven)
     assert row.data["ask_again"] == iso(NOW + 3 * HOUR)
     # Without it the command would wait for that time.
-    assert ("SYMBOLS=BTC AGAIN=1." in check.description) is not proven
+    assert ("--symbols BTC --again." in check.description) is not proven
 
 
 def test_a_symbol_without_any_price_fails(database):
@@ -143,7 +143,7 @@ def test_prices_of_a_former_coin_are_told_until_their_days_have_those_of_the_pre
     check = coin_verdict(database, CATALOGUE, day, NOW)
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert f"BTC also holds 24 prices of bitcoin-cash ({day}), which are not used; fetch the prices of bitcoin: " \
-        f"make backfill FROM={day} TO={day} SYMBOLS=BTC; or" in check.description
+        f"market-pipeline backfill --from {day} --to {day} --symbols BTC; or" in check.description
     assert check.metadata["days_without_the_present_coin"].value == 1
     store(database, "BTC", *hours)
     check = coin_verdict(database, CATALOGUE, day, NOW)

@@ -63,13 +63,13 @@ def test_a_temporary_folder_is_a_warning(name, home, set_up, only, monkeypatch, 
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
     finding = only(examine_home, set_up())
     assert finding.status == "warn" and "lost with it" in finding.detail
-    assert ("make run" in finding.remedy) == (name != ".dagster_home"), "a project in there would not be helped"
+    assert ("market-pipeline run" in finding.remedy) == (name != ".dagster_home"), "no help for a project in there"
 
 
 def test_nothing_started_yet_is_a_warning_that_says_how(set_up, only, tmp_path):
     subject = set_up()
     finding = only(examine_home, subject)
-    assert finding.status == "warn" and "make run" in finding.remedy and subject.home is None
+    assert finding.status == "warn" and "market-pipeline run" in finding.remedy and subject.home is None
     assert list(tmp_path.iterdir()) == [], "nothing was created"
 
 
@@ -108,7 +108,7 @@ def test_the_age_of_the_heartbeats_decides(age, status, said, opened, only):
 
 def test_daemons_that_never_reported_are_a_warning(opened, only):
     finding = only(examine_daemons, opened)
-    assert finding.status == "warn" and "make run" in finding.remedy
+    assert finding.status == "warn" and "market-pipeline run" in finding.remedy
 
 
 def test_an_error_that_a_daemon_reports_is_a_failure(opened, only):

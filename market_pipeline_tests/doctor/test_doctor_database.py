@@ -28,12 +28,12 @@ def test_a_migrated_database_is_ready(database, set_up, only):
 def test_a_file_that_is_not_there_yet_is_no_failure_and_is_not_created(set_up, only, tmp_path):
     """The state of a fresh clone: opening the file would create it, empty."""
     finding = only(examine_database, set_up())
-    assert finding.status == "warn" and "`make run` creates it" in finding.remedy
+    assert finding.status == "warn" and "`market-pipeline run` creates it" in finding.remedy
     assert not (tmp_path / "prices.db").exists()
 
 
 def test_a_file_that_is_gone_is_a_failure(set_up, only, tmp_path):
-    """Something has run here: `make run` would begin anew without a word of what was lost."""
+    """Something has run here: `market-pipeline run` would begin anew without a word of what was lost."""
     (tmp_path / ".dagster_home" / "history").mkdir(parents=True)
     finding = only(examine_database, set_up())
     assert finding.status == "fail" and "has run here before" in finding.detail

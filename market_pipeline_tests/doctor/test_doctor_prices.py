@@ -58,7 +58,7 @@ def test_days_with_gaps_are_counted_for_each_symbol(set_up, store_price, only, d
     settled = 3 if utc_now() >= midnight + timedelta(hours=1) else 2
     assert finding.status == "warn"
     assert finding.numbers == {"incomplete_days_BTC": 0, "incomplete_days_ETH": settled}
-    assert f"FROM={today - 3 * DAY}" in finding.remedy
+    assert f"--from {today - 3 * DAY}" in finding.remedy
 
 
 def test_no_gaps_are_told_as_such(set_up, only, database):
@@ -83,8 +83,8 @@ def test_what_is_believed_to_be_absent_is_listed_with_its_evidence(set_up, only,
     for words in (f"ETH from {day} 00:00 UTC", f"no prices since {now:%Y-%m-%d %H:%M} UTC, not proven", again,
                   "Asked for ethereum.", "proven, asked again from"):
         assert words in finding.detail
-    assert f"FROM={day} TO={day} AGAIN=1" in finding.remedy
-    assert "AGAIN=1" in only(examine_gaps, subject).remedy
+    assert f"--from {day} --to {day} --again" in finding.remedy
+    assert "--again" in only(examine_gaps, subject).remedy
 
 
 def test_what_was_refused_lately_is_counted_by_reason(set_up, only, database):
@@ -122,5 +122,5 @@ def test_each_coin_is_told_by_coingeckos_name_and_a_former_one_with_what_to_run(
         connection.execute(tables.raw_prices.update().values(coin_id="bitcoin-cash"))
     _, former = examine_coins(subject)
     assert (former.name, former.status, former.numbers["prices"]) == ("former BTC", "warn", 1)
-    assert former.remedy.startswith("Fetch the prices of bitcoin: make backfill FROM=")
+    assert former.remedy.startswith("Fetch the prices of bitcoin: market-pipeline backfill --from ")
     assert former.remedy.endswith("market-pipeline rename BTC=bitcoin-cash BTC=bitcoin.")

@@ -13,7 +13,7 @@ from market_pipeline.doctor.report import Group, Making, Report, as_json, as_tex
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 REPORT = Report(NOON, [
     ok("settings", "plan keyless"),
-    warn("database", "prices.db does not exist yet", "`make run` creates it."),
+    warn("database", "prices.db does not exist yet", "`market-pipeline run` creates it."),
     fail("api", "word " * 40, "do " * 40, latency_ms=3.5),
 ])
 
@@ -48,7 +48,7 @@ def test_the_text_is_aligned_and_keeps_its_width():
     lines = as_text(REPORT, width=80, coloured=False).splitlines()
     assert lines[0] == "ok    settings  plan keyless"
     assert lines[1] == "warn  database  prices.db does not exist yet"
-    assert lines[2] == "                -> `make run` creates it."
+    assert lines[2] == "                -> `market-pipeline run` creates it."
     assert lines[3].startswith("fail  api       word word")
     assert max(len(line) for line in lines) <= 80
     assert lines[-1] == "1 fail, 1 warn, 1 ok"
@@ -79,7 +79,7 @@ def test_the_document_holds_everything():
     assert (document["status"], document["examined_at"]) == ("fail", "2026-05-01T12:00:00Z")
     assert [finding["status"] for finding in document["findings"]] == ["ok", "warn", "fail"]
     assert document["findings"][2]["numbers"] == {"latency_ms": 3.5}
-    assert document["findings"][1]["remedy"] == "`make run` creates it."
+    assert document["findings"][1]["remedy"] == "`market-pipeline run` creates it."
 
 
 def test_the_worst_finding_is_the_status_of_all():

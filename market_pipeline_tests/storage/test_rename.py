@@ -131,8 +131,9 @@ def test_the_other_coins_of_a_symbol_are_found_by_their_ids(database):
     assert (simulated.prices, simulated.missing) == (1, (date(2024, 3, 4),))
     assert (wrong.prices, wrong.first, wrong.last) == (24, START.date(), START.date())
     assert str(wrong) == "BASE also holds 24 prices of wrong (2024-03-01), which are not used"
-    assert wrong.remedy.startswith("fetch the prices of right: make backfill FROM=2024-03-01 TO=2024-03-01 SYM")
-    assert "rename" not in simulated.remedy and simulated.remedy.startswith("fetch the prices of right: make")
+    backfill = "fetch the prices of right: market-pipeline backfill"
+    assert wrong.remedy.startswith(f"{backfill} --from 2024-03-01 --to 2024-03-01 --symbols BASE")
+    assert "rename" not in simulated.remedy and simulated.remedy.startswith(backfill)
     asked_here = Database(database.url, catalogue.simulated.ids)
     real = other_coins(asked_here, catalogue.simulated, date(2024, 1, 1), now)[0]
     asked_here.dispose()

@@ -11,8 +11,8 @@ _EXAMPLE: dict[str, Any] = {
     "status": "degraded",
     "conditions": [{
         "kind": "scheduler-dead",
-        "detail": "The scheduler is dead, its last heartbeat came 25 min ago: nothing collects prices. `make run` "
-        "starts it.",
+        "detail": "The scheduler is dead, its last heartbeat came 25 min ago: nothing collects prices. "
+        "`market-pipeline run` starts it.",
         "since": "2026-11-23T12:01:00Z",
     }],
     "checked_at": "2026-11-23T12:26:00Z",

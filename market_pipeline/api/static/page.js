@@ -73,7 +73,7 @@ function failed(error) {
   }
   const old = shown ? ` What you see is from ${clock(shown)} UTC.` : "";
   const [kind, why] = error instanceof Unreachable
-    ? ["unreachable", "The API cannot be reached; is `make api` running? This page tries again every minute."]
+    ? ["unreachable", "The API cannot be reached; is `market-pipeline serve` running? This page tries again every minute."]
     : ["refused", error.message];
   showConditions(at("banners"), [{ kind, detail: why + old }]);
   document.body.classList.toggle("old", shown !== null);

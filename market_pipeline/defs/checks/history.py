@@ -154,11 +154,11 @@ def _sentence(past: PastDays) -> str:
         if waiting
         else ""
     )
-    again = " AGAIN=1" if waiting else ""
+    again = " --again" if waiting else ""
     return (
         f"{symbol} lacks prices on {len(missing)} of {days} past days, {missing[0]} to {missing[-1]}. {asked}"
         "The repair sensor asks for days of the last 30 by itself, if it is switched on; for older ones, or at once: "
-        f"make backfill FROM={missing[0]} TO={missing[-1]} SYMBOLS={symbol}{again}."
+        f"market-pipeline backfill --from {missing[0]} --to {missing[-1]} --symbols {symbol}{again}."
     )
 
 
