@@ -1,4 +1,4 @@
-"""Every setting, typed, from the environment or a `.env` file. Reading them does no other I/O."""
+"""The settings, typed, from the environment or a `.env` file. Reading them does no other I/O."""
 
 from datetime import date
 from pathlib import Path
@@ -41,17 +41,16 @@ _Upper = BeforeValidator(lambda value: value.upper() if isinstance(value, str) e
 class Settings(BaseSettings):
     """The settings of this installation; each field is the environment variable of its name.
 
-    An empty variable counts as unset. The environment wins over the file even so: empty there means the
-    default.
+    The environment takes precedence over the file; a variable that is empty there means the default.
     """
 
     model_config = SettingsConfigDict(
         env_file=".env",
-        # Editors on Windows begin a UTF-8 file with a mark.
+        # Editors on Windows write a byte order mark.
         env_file_encoding="utf-8-sig",
         extra="ignore",
         frozen=True,
-        # Values stay out of pydantic's own messages: they may be secrets.
+        # Values may be secrets: keep them out of pydantic's messages.
         hide_input_in_errors=True,
     )
 
@@ -83,7 +82,7 @@ class Settings(BaseSettings):
         if self.coingecko_plan == "keyless" and self.coingecko_api_key is not None:
             raise ValueError(
                 "COINGECKO_API_KEY is set but COINGECKO_PLAN is keyless; "
-                "set COINGECKO_PLAN to demo or pro (the key does not tell which)"
+                "set COINGECKO_PLAN to demo or pro (the key does not show which)"
             )
         if self.coingecko_plan != "keyless" and self.coingecko_api_key is None:
             raise ValueError(
@@ -93,19 +92,19 @@ class Settings(BaseSettings):
         return self
 
     def as_environment(self) -> dict[str, str]:
-        """These settings as environment variables for a child process; holds secrets."""
+        """Return these settings as environment variables for a child process; includes secrets."""
         values = {name.upper(): getattr(self, name) for name in type(self).model_fields}
         return {name: _as_text(value) for name, value in values.items()}
 
     @property
     def catalogue(self) -> Catalogue:
-        """The coins that `market_symbols` names; simulated ones where the API is on this machine."""
+        """The coins that `market_symbols` names; simulated ones if the API is on a loopback address."""
         coins = parse_catalogue(self.market_symbols)
         return coins.simulated if is_loopback(urlsplit(self.base_url).hostname or "") else coins
 
     @property
     def base_url(self) -> str:
-        """Where the API is: as configured, else the host of the plan."""
+        """The API's base URL: as configured, else that of the plan."""
         return self.coingecko_base_url or (PRO_URL if self.coingecko_plan == "pro" else PUBLIC_URL)
 
     @property
@@ -133,10 +132,10 @@ _SECRET = {"database_url", "coingecko_api_key", "api_token"}
 
 
 def load_settings(env_file: str | None = ".env", **fixed: Any) -> Settings:
-    """Read and validate the settings, those in `fixed` as given instead of read.
+    """Read and validate the settings; values in `fixed` override both sources.
 
-    SettingsError names each bad variable, its value and what is allowed, or says that `env_file`
-    cannot be read, or which of its lines.
+    SettingsError names each bad variable, its value and what is allowed, or the line of `env_file` that cannot be
+    read.
     """
     try:
         if env_file is not None:
@@ -151,7 +150,7 @@ def load_settings(env_file: str | None = ".env", **fixed: Any) -> Settings:
 
 
 def _check_env_file(file: Path) -> None:
-    """SettingsError for a line that python-dotenv would skip, together with the settings that it holds."""
+    """Raise SettingsError for lines that python-dotenv would silently skip."""
     if not file.is_file():
         return
     with file.open(encoding="utf-8-sig") as lines:
@@ -164,7 +163,7 @@ def _check_env_file(file: Path) -> None:
 
 
 def _line(original: Original) -> int:
-    """The number of the line with its text: an `Original` begins with the blank lines before it."""
+    """Return the line number of its text: an `Original` includes the blank lines before it."""
     blank = len(original.string) - len(original.string.lstrip())
     return original.line + original.string[:blank].count("\n")
 
@@ -182,6 +181,6 @@ def _explain(error: ValidationError) -> str:
 
 
 def _shown(field: str, value: object) -> str:
-    """The value for a message; an address may carry credentials before an @ or in its query."""
+    """Return the value for a message; a URL may carry credentials before an @ or in its query."""
     secret = field in _SECRET or (field == "coingecko_base_url" and not {"@", "?"}.isdisjoint(str(value)))
     return "(hidden)" if secret else repr(value)

@@ -119,7 +119,7 @@ def server():
 
     def make(*parts):
         listeners.append(play([parts]))
-        return "127.0.0.1:{}".format(listeners[-1].getsockname()[1])
+        return f"127.0.0.1:{listeners[-1].getsockname()[1]}"
 
     yield make
     for listener in listeners:

@@ -287,10 +287,10 @@ def test_lines_of_many_threads_do_not_mix(written):
 
 
 UNCAUGHT = {
-    "main": ("fail()", "CRITICAL", "An error that nobody caught"),
+    "main": ("fail()", "CRITICAL", "Uncaught error"),
     "thread": (
         "t = threading.Thread(target=fail, name='worker'); t.start(); t.join()",
-        "CRITICAL", "An error that nobody caught in thread worker",
+        "CRITICAL", "Uncaught error in thread worker",
     ),
     "end": ("class Last: __del__ = fail\nLast()", "ERROR", "Exception ignored in: <function fail at 0x"),
 }  # fmt: skip
@@ -326,8 +326,8 @@ def test_hooks_of_others_stay_and_the_usual_ones_become_ours(written, monkeypatc
     for kind in (ValueError, SystemExit):
         threading.excepthook(threading.ExceptHookArgs((kind, kind("in thread"), None, None)))
     assert [(line["level"], line["message"]) for line in written()] == [
-        ("CRITICAL", "An error that nobody caught"), ("WARNING", "Interrupted."),
-        ("CRITICAL", "An error that nobody caught in thread unknown"),
+        ("CRITICAL", "Uncaught error"), ("WARNING", "Interrupted."),
+        ("CRITICAL", "Uncaught error in thread unknown"),
     ]  # fmt: skip
 
 

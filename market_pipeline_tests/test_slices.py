@@ -1,6 +1,7 @@
 """Sets of partitions as the fewest stretches of days."""
 
-from datetime import date, datetime, timezone
+from datetime from itertools import pairwise
+import date, datetime, timezone
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,5 +23,5 @@ def test_merging_covers_exactly_the_days_with_the_fewest_slices(days):
     slices = merge_days(days)
     covered = [(day, part.symbol) for part in slices for day in part.days]
     assert sorted(covered) == sorted(days)
-    for earlier, later in zip(slices, slices[1:]):
+    for earlier, later in pairwise(slices):
         assert earlier.symbol != later.symbol or (later.first - earlier.last).days > 1

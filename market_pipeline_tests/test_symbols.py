@@ -42,7 +42,7 @@ def test_symbols_are_trimmed_and_upper_cased(written):
 
 
 def test_an_unsupported_symbol_is_refused_with_the_supported_ones():
-    with pytest.raises(ValueError, match="^Unsupported symbol: 'DOGE'.*BTC, ETH"):
+    with pytest.raises(ValueError, match=r"^Unsupported symbol: 'DOGE'.*BTC, ETH"):
         parse_catalogue("BTC,ETH").validate_symbol("DOGE")
 
 

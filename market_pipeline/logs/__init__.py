@@ -1,8 +1,7 @@
-"""Structured logs: one line an event on standard error, with the trace id of the work at hand, without secrets.
+"""Structured logs: one line per event on standard error, with a trace id and without secrets.
 
-Modules log through `get_logger(__name__)` and put ids into `extra`. What belongs to the work as a
-whole - trace id, run, asset, partition, symbol, client - is bound once in a context variable, so
-nothing has to pass it along. Every process calls `configure_logging` once.
+Modules log through `get_logger(__name__)` and put ids into `extra`. Fields of the current work (trace id, run,
+asset, partition, symbol, client) are bound once in a context variable. Every process calls `configure_logging` once.
 """
 
 from market_pipeline.logs.configuration import (

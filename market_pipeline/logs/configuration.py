@@ -1,4 +1,4 @@
-"""The one configuration of logs for every process: commands, Dagster's code server and runs, the API."""
+"""Configure logging for any process: commands, Dagster's code server and runs, the API, the simulator."""
 
 import logging
 import sys
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from market_pipeline.settings import Settings
 
 
-# What LOG_LEVEL is about; of other libraries only warnings are of interest.
+# LOG_LEVEL applies to these; other libraries log from WARNING on.
 OWN = (ROOT, "uvicorn")
-# Dagster's commands give handlers to these.
+# Dagster's commands attach handlers to these.
 DAGSTER_LOGGERS = ("dagster", "dagit", "dagster-webserver")
 
 
 class StandardError(logging.Handler):
-    """Writes to what standard error is at the time: a progress bar puts a stream of its own there."""
+    """Write to the current `sys.stderr`, which a progress bar may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write `record`; one that cannot be formatted is told of without its words, which may be secret."""
+        """Write `record`; report one that cannot be formatted without its text, which may hold secrets."""
         try:
             line = self.format(record)
-        except Exception as error:  # a line must not end the work it tells of
-            told = f"A line of {record.name} cannot be shown: {type(error).__name__}"
-            line = self.format(logging.LogRecord(ROOT, logging.ERROR, record.pathname, 0, told, (), None))
+        except Exception as error:  # a line must not end the work that it logs
+            message = f"A line of {record.name} cannot be shown: {type(error).__name__}"
+            line = self.format(logging.LogRecord(ROOT, logging.ERROR, record.pathname, 0, message, (), None))
         self.write(line)
 
     def write(self, line: str) -> None:
-        """Write a finished line; where nobody reads standard error any more it is dropped."""
+        """Write a finished line; drop it if standard error is closed."""
         stream = sys.stderr
         if stream is None:
             return
@@ -43,17 +43,16 @@ class StandardError(logging.Handler):
             stream.write(line + "\n")
             stream.flush()
         except (OSError, ValueError):
-            # A closed terminal or pipe: there is nowhere left to say so.
-            pass
+            pass  # a closed terminal or pipe: there is nowhere left to report it
         finally:
             self.release()
 
 
 class RootHandler(StandardError):
-    """The lines of the package from the level of its loggers on, warnings of everybody else."""
+    """Write the package's records at their loggers' level, and warnings of all other libraries."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether `record` is to be written, and nobody else has."""
+        """Accept a record that belongs here and that no handler of Dagster has written."""
         own = record.name.partition(".")[0] in OWN
         if not own and (record.levelno < logging.WARNING or _written_by_dagster(record)):
             return False
@@ -61,7 +60,7 @@ class RootHandler(StandardError):
 
 
 def _written_by_dagster(record: logging.LogRecord) -> bool:
-    """Whether a run has captured the record, or a command of Dagster's has a handler for its loggers."""
+    """Whether a run has captured the record, or a Dagster command has its own handler for it."""
     if hasattr(record, DAGSTER_META) and not hasattr(record, ORIGIN):
         return True
     top = record.name.partition(".")[0]
@@ -69,12 +68,12 @@ def _written_by_dagster(record: logging.LogRecord) -> bool:
 
 
 def root_handler() -> RootHandler | None:
-    """The handler of this process, if logging is configured."""
+    """Return this process's handler, or None if logging is not configured."""
     return next((it for it in logging.getLogger().handlers if isinstance(it, RootHandler)), None)
 
 
 def write_line(fields: Mapping[str, Any]) -> None:
-    """Write a line of another process, whose `fields` are those of a line, as this process writes its own."""
+    """Write the line of another process, given its `fields`, in this process's format."""
     handler = root_handler()
     formatter = handler.formatter if handler else None
     if handler and isinstance(formatter, LineFormatter):
@@ -83,7 +82,7 @@ def write_line(fields: Mapping[str, Any]) -> None:
 
 @contextmanager
 def at_least(level: int) -> Iterator[None]:
-    """Only lines of `level` and above go to standard error in this block; other handlers get them all."""
+    """Write only records of `level` and above to standard error in this block; other handlers get all."""
     handler = root_handler()
     before = handler.level if handler else None
     if handler:
@@ -96,15 +95,14 @@ def at_least(level: int) -> Iterator[None]:
 
 
 def configure_logging(settings: "Settings") -> None:
-    """Send log lines to standard error as `settings` say, without the secrets that they hold."""
+    """Log to standard error as `settings` say, without the secrets that they hold."""
     log_to_stderr(settings.log_level, settings.log_format, secrets_of(settings))
 
 
 def log_to_stderr(level: str, log_format: str, secrets: Iterable[str] = ()) -> None:
-    """Send log lines of `level` and above to standard error as `json` or `console`, without `secrets`.
+    """Log `level` and above to standard error as `json` or `console`, without `secrets`.
 
-    Warnings of other libraries and errors that nobody caught come out as lines too. The last call of
-    a process counts; secrets of earlier ones stay hidden.
+    Python warnings and uncaught errors become lines too. The last call wins; secrets of earlier calls stay hidden.
     """
     keep_secret(secrets)
     formatter = FORMATTERS[log_format]()
@@ -119,8 +117,7 @@ def log_to_stderr(level: str, log_format: str, secrets: Iterable[str] = ()) -> N
         for other in logging.getLogger(name).handlers:
             other.setFormatter(formatter)
     logging.captureWarnings(True)
-    # Notebooks and test runners have hooks of their own. That of exceptiongroup, which Python 3.10 needs to
-    # show groups of errors, is for the terminal only.
+    # Keep the hooks of notebooks and test runners, but not that of the exceptiongroup backport (Python 3.10).
     if sys.excepthook is sys.__excepthook__ or sys.excepthook.__module__.startswith("exceptiongroup"):
         sys.excepthook = _log_uncaught
     if threading.excepthook is threading.__excepthook__:
@@ -129,25 +126,21 @@ def log_to_stderr(level: str, log_format: str, secrets: Iterable[str] = ()) -> N
         sys.unraisablehook = _log_unraisable
 
 
-def _log_uncaught(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         get_logger(ROOT).warning("Interrupted.")
     else:
-        get_logger(ROOT).critical("An error that nobody caught", exc_info=(kind, error, trace))
+        get_logger(ROOT).critical("Uncaught error", exc_info=(kind, error, trace))
 
 
-def _log_uncaught_in_thread(told: threading.ExceptHookArgs) -> None:
-    if told.exc_value is not None and not issubclass(told.exc_type, SystemExit):
-        name = told.thread.name if told.thread else "unknown"
-        get_logger(ROOT).critical(
-            "An error that nobody caught in thread %s", name,
-            exc_info=(told.exc_type, told.exc_value, told.exc_traceback),
-        )  # fmt: skip
+def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
+        name = args.thread.name if args.thread else "unknown"
+        error = (args.exc_type, args.exc_value, args.exc_traceback)
+        get_logger(ROOT).critical("Uncaught error in thread %s", name, exc_info=error)
 
 
-def _log_unraisable(told: "sys.UnraisableHookArgs") -> None:
-    """An error where nobody could catch it: in `__del__`, say, or while the process ends."""
-    error = (told.exc_type, told.exc_value, told.exc_traceback) if told.exc_value else None
-    get_logger(ROOT).error("%s: %s", told.err_msg or "Exception ignored in", told.object, exc_info=error)
+def _log_unraisable(args: "sys.UnraisableHookArgs") -> None:
+    """Log an error that cannot be raised: in `__del__`, for instance, or at interpreter exit."""
+    error = (args.exc_type, args.exc_value, args.exc_traceback) if args.exc_value else None
+    get_logger(ROOT).error("%s: %s", args.err_msg or "Exception ignored in", args.object, exc_info=error)

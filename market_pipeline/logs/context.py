@@ -1,24 +1,25 @@
-"""What belongs to the work at hand and stands in each of its lines, in a context variable.
+"""Context fields: bound once, present in every log line of the current work.
 
-Threads, asyncio tasks and requests have contexts of their own, so nothing leaks between them.
+Threads, asyncio tasks and requests have their own contexts, so fields do not leak between them.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 _Step = TypeVar("_Step")
 
-_fields: ContextVar[Mapping[str, Any]] = ContextVar("log_fields", default={})
+_fields: ContextVar[Mapping[str, Any]] = ContextVar("log_fields", default=MappingProxyType({}))
 _END = object()
 
 
 @contextmanager
 def bound(**fields: Any) -> Iterator[None]:
-    """Every log line of this block carries `fields`, beside those of the blocks around it.
+    """Add `fields` to every log line of this block, on top of those of the enclosing blocks.
 
-    Not around a `yield`: whoever asks the generator for its next step would carry them too. See `apart`.
+    Do not use it around a `yield`: the fields would leak into the generator's caller. Use `apart` there.
     """
     token = _fields.set({**_fields.get(), **fields})
     try:
@@ -28,12 +29,12 @@ def bound(**fields: Any) -> Iterator[None]:
 
 
 def bind(**fields: Any) -> None:
-    """Every further log line of this context, such as a task's, carries `fields`."""
+    """Add `fields` to every further log line of this context, such as that of a task."""
     _fields.set({**_fields.get(), **fields})
 
 
 def apart(steps: Iterator[_Step], **fields: Any) -> Iterator[_Step]:
-    """What `steps` yields, each step made with `fields` bound; nothing is bound between them."""
+    """Yield from `steps`, with `fields` bound during each step and not between steps."""
     context = copy_context()
     context.run(bind, **fields)
     try:
@@ -45,11 +46,11 @@ def apart(steps: Iterator[_Step], **fields: Any) -> Iterator[_Step]:
 
 
 def current_fields() -> Mapping[str, Any]:
-    """What is bound to the work at hand."""
+    """Return the fields bound in this context."""
     return _fields.get()
 
 
 def current_trace_id() -> str | None:
-    """The trace id of the work at hand; None outside of any."""
+    """Return the trace id bound in this context, or None."""
     trace_id: str | None = _fields.get().get("trace_id")
     return trace_id

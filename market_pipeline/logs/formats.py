@@ -1,4 +1,8 @@
-"""How a line looks: JSON for programs, text for a terminal, both with the same fields."""
+"""Log records as lines: the loggers of the package, and their JSON and console formats.
+
+Secrets are removed twice, by the same redactor: from the records of the package before any handler sees them
+(Dagster captures them), and from every finished line (libraries' records, bound fields).
+"""
 
 import json
 import logging
@@ -27,14 +31,14 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def get_logger(name: str) -> logging.Logger:
-    """The logger of a module; give it `__name__`."""
+    """Return the logger of a module; pass `__name__`."""
     logger = logging.getLogger(name)
     logger.addFilter(_masking)
     return logger
 
 
 class _Masking(logging.Filter):
-    """Hides secrets in message, arguments, extras, exception and stack of each record; drops none."""
+    """Redact message, arguments, extras, exception and stack of each record; drop none."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         hide = masker()
@@ -52,43 +56,43 @@ class _Masking(logging.Filter):
 
 
 def message_of(record: logging.LogRecord) -> str:
-    """The words of `record`; a line that cannot be put together must not end the work it tells of."""
+    """Return the message of `record`; arguments that do not fit must not end the work that is logged."""
     try:
         return record.getMessage()
-    except Exception as error:  # whatever an object's own code may raise
+    except Exception as error:  # a `__str__` may raise anything
         return f"{masker().plain(record.msg)} (its arguments do not fit: {type(error).__name__})"
 
 
 def traceback_of(error: "_SysExcInfoType") -> str:
-    """The traceback of `error` as Python shows it."""
+    """Return the traceback of `error` as Python prints it."""
     try:
         return "".join(traceback.format_exception(*error)).rstrip("\n")
-    except Exception as another:  # an exception's own code is as good as any
+    except Exception as another:  # an exception's `__str__` may raise anything
         return f"{error[0]} (its traceback cannot be shown: {type(another).__name__})"
 
 
 _masking = _Masking()
 
 
-# What Dagster and uvicorn hang on records for themselves.
+# Attributes that Dagster and uvicorn add to records for their own use.
 DAGSTER_META = "dagster_meta"
 _NOT_SHOWN = [DAGSTER_META, "dagster_event", "dagster_event_batch_metadata", "color_message", ORIGIN]
 
 _HEAD = ("timestamp", "level", "logger", "message")
 _LONG = ("exc_info", "stack_info")
-# A line break or an escape sequence in a message could pass for a line of its own on a terminal, what
-# turns the direction of writing around for other words; and half a character cannot be written at all.
+# Line breaks and escape sequences could forge a line on a terminal, bidirectional marks other words; lone
+# surrogates cannot be encoded.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class LineFormatter(JsonFormatter):
-    """A log record as one JSON object: time (UTC), level, logger, message, what is bound, and extras."""
+    """Format a record as one JSON object: time (UTC), level, logger, message, bound fields and extras."""
 
     def __init__(self) -> None:
         super().__init__("%(message)s", reserved_attrs=[*RESERVED_ATTRS, *_NOT_SHOWN])
 
     def format(self, record: logging.LogRecord) -> str:
-        """`record` as a line, also if its arguments do not fit its message."""
+        """Format `record`, even if its arguments do not fit its message."""
         shown = logging.makeLogRecord(vars(record))
         if not hasattr(record, ORIGIN):
             shown.msg, shown.args = message_of(record), ()
@@ -100,11 +104,11 @@ class LineFormatter(JsonFormatter):
     def add_fields(
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
     ) -> None:
-        """Put the fields of `record` into `log_data`."""
+        """Add the fields of `record` to `log_data`."""
         message, run = record.message, {}
         if meta := record.__dict__.get(DAGSTER_META):
-            # Dagster has turned the message of a captured record into one of its own. It knows the run also
-            # in threads that know nothing of it, and within a command that has an id of its own.
+            # Dagster has rewritten the message of a captured record. Its run id also holds in threads without
+            # context and within a command that has a trace id of its own.
             message = meta["orig_message"]
             run = {"trace_id": meta["run_id"], "run_id": meta["run_id"]} if meta["run_id"] else {}
         head = dict(zip(_HEAD, (_time(record), record.levelname, record.name, message), strict=True))
@@ -114,15 +118,15 @@ class LineFormatter(JsonFormatter):
         log_data.update(head)
 
     def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
-        """`log_data` as it is written, without secrets."""
+        """Return `log_data` as a JSON line without secrets."""
         return as_json(log_data)
 
 
 class ConsoleFormatter(LineFormatter):
-    """A log record as a line for people: `time level logger message key=value ...`, then its traceback."""
+    """Format a record for a terminal: `time level logger message key=value ...`, then its traceback."""
 
     def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
-        """`log_data` as it is written, without secrets."""
+        """Return `log_data` as console text without secrets."""
         return as_text(log_data)
 
 
@@ -130,23 +134,22 @@ FORMATTERS = {"json": LineFormatter, "console": ConsoleFormatter}
 
 
 def as_json(fields: Mapping[str, Any]) -> str:
-    """The line as a JSON object, without secrets."""
+    """Return the fields as a JSON object without secrets."""
     try:
-        # Nearly every line is plain and beyond suspicion, and looking at it whole is quick.
+        # Fast path: nearly every line is plain JSON in which no secret can be.
         line = json.dumps(fields, allow_nan=False)
         return json.dumps(_plain(fields)) if masker().may_be_in(line) else line
-    except Exception:  # not plain, or of a kind whose own code fails
+    except Exception:  # not plain JSON, or an object whose own code fails
         return json.dumps(_plain(fields))
 
 
 def as_text(fields: Mapping[str, Any]) -> str:
-    """The line for a terminal, without secrets."""
+    """Return the fields as console text without secrets."""
     fields = _plain(fields)
     time, level, logger, message = (str(fields.get(name, "")) for name in _HEAD)
     others = (
         f"{_one_line(str(name))}={_value(value)}"
         for name, value in fields.items()
-        # In a run both are the same.
         if name not in _HEAD and name not in _LONG and not (name == "run_id" and value == fields.get("trace_id"))
     )
     line = " ".join([time, f"{level:<7}", _one_line(logger), _one_line(message), *others])
@@ -155,7 +158,7 @@ def as_text(fields: Mapping[str, Any]) -> str:
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """`fields` as JSON can hold them, without secrets; what every line has keeps its name whatever they are."""
+    """Return `fields` as plain JSON without secrets; the fields of every line keep their names."""
     hide = masker()
     return {
         name if name in _HEAD else hide.text(str(name)): value if name in _HEAD[:3] else hide.named(name, value)
@@ -177,5 +180,5 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def as_time(moment: datetime) -> str:
-    """An aware time as lines have it: UTC, milliseconds, Z."""
+    """Format an aware time as in log lines: UTC, milliseconds, Z."""
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,7 +1,7 @@
-"""Keeping secrets out of words: of log lines, of the doctor's report, of whatever drivers and servers say.
+"""Redaction: the one place that knows what a secret looks like and hides it.
 
-Hidden is what is known to be a secret, however it is spelt, and what looks like one: passwords in
-addresses, CoinGecko's keys, and whatever follows the name of a header or parameter that carries one.
+A known secret is hidden in every spelling. Unknown ones are hidden by shape: passwords in URLs, CoinGecko keys, and
+values that follow the name of a header or parameter that carries a secret.
 """
 
 import json
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 HIDDEN = "[hidden]"
 
-# Nothing is repeated without a limit after an open beginning: what others say may be long and mean ill.
-# By the letters without which it cannot be there, in lower case: looking for those first costs little.
+# (needle, pattern, replacement): a pattern is tried only where its needle occurs in the lower-cased text. All
+# quantifiers are bounded or anchored: the text is untrusted (ReDoS).
 SHAPES = [
-    # The password ends with the last @, since it may hold others; a port is no password.
+    # The password ends at the last @, as it may contain others; a port is not a password.
     ("://", re.compile(r"(?<=://)([^\s/:@]{0,64}):(?!\*\*\*@)(?!\d+(?:[/?#\s]|$))\S{1,256}@"), rf"\1:{HIDDEN}@"),
     ("cg-", re.compile(r"(?<![Xx]-)CG-[A-Za-z0-9_\-]{6,}"), HIDDEN),
     (
@@ -42,7 +42,7 @@ SHAPES = [
         ),
         rf"\1{HIDDEN}",
     ),
-    # A word that follows in plain English has no digit and is not that long.
+    # An English word after "bearer" has no digit and is shorter.
     (
         "bearer",
         re.compile(r"(bearer\s+)(?=[^\s'\",;]*\d|[^\s'\",;]{16})[A-Za-z0-9._~+/\-]{4,}=*", re.IGNORECASE),
@@ -56,22 +56,22 @@ SHAPES = [
         ),
         rf"\1{HIDDEN}",
     ),
-]  # fmt: skip
+]
 
 # The names of fields, headers and parameters whose values are secret.
 SECRET_NAME = re.compile(
     r"passw|passphrase|secret|api[-_]?key|authorization|cookie|(^|[-_])token$|^pwd$", re.IGNORECASE
 )
 
-# One of these stands in every document that holds such a shape or name.
+# Every document that holds such a shape or name contains one of these.
 SUSPICIOUS = (
     "://", "cg-", "cg_", "authorization", "bearer", "basic", "passw", "passphrase", "secret", "api_key", "api-key",
     "apikey", "cookie", "token", "pwd",
-)  # fmt: skip
+)
 
 
 def spellings(secret: str) -> set[str]:
-    """`secret` as it stands in addresses and those within them, in JSON, in Python's own form and for libpq."""
+    """Return `secret` as URLs (also nested), JSON, Python's repr and libpq write it."""
     return {
         secret,
         quote(secret),
@@ -87,16 +87,16 @@ def spellings(secret: str) -> set[str]:
     }
 
 
-# What is shorter is a part of nearly every text; it is hidden only where its place shows what it is.
+# A shorter secret occurs in nearly every text; it is hidden only by shape.
 _SHORTEST = 4
-# A secret that is short, or made of letters and as short as a word, is hidden only where it stands alone.
+# A secret that is short, or made of letters and as short as a word, is hidden only as a whole word.
 _SHORT = 8
 _WORD_LENGTH = 16
 _DEEPEST = 8
 
 
 class Masker:
-    """Hides `secrets` and whatever looks like one."""
+    """Hide `secrets` and whatever looks like one."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self.secrets = frozenset(secret for secret in secrets if len(secret) >= _SHORTEST)
@@ -108,7 +108,7 @@ class Masker:
         self._known = re.compile("|".join(alternatives), re.IGNORECASE)
 
     def text(self, text: str) -> str:
-        """`text` with every secret hidden."""
+        """Return `text` with every secret hidden."""
         lowered = text.lower()
         if _any_in(self._needles, text, lowered):
             text = self._known.sub(HIDDEN, text)
@@ -118,11 +118,11 @@ class Masker:
         return text
 
     def may_be_in(self, document: str) -> bool:
-        """Whether the JSON `document` could hold a secret; False is certain, and costs little to know."""
+        """Whether the JSON `document` may hold a secret. Cheap; False is certain."""
         return _any_in(self._in_json, document, document.lower())
 
     def plain(self, value: object, depth: int = 0) -> Any:
-        """`value` as JSON can hold it, with every secret hidden; what lies too deep becomes text."""
+        """Return `value` as plain JSON with every secret hidden; values nested too deeply become text."""
         if value is None or isinstance(value, (bool, int)):
             return value
         if isinstance(value, str):
@@ -135,17 +135,17 @@ class Masker:
             if depth < _DEEPEST and isinstance(value, (list, tuple, set, frozenset)):
                 return [self.plain(item, depth + 1) for item in value]
             return self._other(value)
-        except Exception as error:  # whatever an object's own code may raise, or another thread that changes it
+        except Exception as error:  # an object's own code may raise anything, and another thread may change it
             return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
 
     def named(self, name: object, value: object, depth: int = 0) -> Any:
-        """`value` as `plain` has it, hidden as a whole if its `name` says that it is secret."""
+        """Return `plain(value)`, or `HIDDEN` if `name` is that of a secret."""
         if isinstance(value, (str, bytes)) and value and SECRET_NAME.search(str(name)):
             return HIDDEN
         return self.plain(value, depth)
 
     def _other(self, value: object) -> Any:
-        # NumPy's numbers are registered so.
+        # NumPy registers its numbers with these ABCs.
         if isinstance(value, Integral):
             return int(value)
         if isinstance(value, Real):
@@ -156,7 +156,7 @@ class Masker:
 
 
 def _cases(spelt: Iterable[str]) -> frozenset[str]:
-    """As it is and in lower case, which is not the same for every letter."""
+    """Return each spelling as it is and in lower case."""
     return frozenset(case for spelling in spelt for case in (spelling, spelling.lower()))
 
 
@@ -174,17 +174,17 @@ def _is_like_a_word(secret: str) -> bool:
 def _alternative(spelling: str, alone: bool) -> str:
     if not alone:
         return re.escape(spelling)
-    # What quotes a character before it ends in letters or digits as well: %3D, \n.
+    # An escape before it, such as %3D or \n, ends in a letter or digit as well.
     return rf"(?:(?<!\w)|(?<=%[0-9a-f]{{2}})|(?<=\\[nrt])){re.escape(spelling)}(?!\w)"
 
 
 def secrets_of(settings: "Settings") -> list[str]:
-    """The secrets that `settings` hold."""
+    """Return the secrets that `settings` hold."""
     return list(_named_secrets(settings).values())
 
 
 def too_short_to_hide(settings: "Settings") -> str | None:
-    """A sentence that names the secrets that cannot be hidden in logs and errors; None if all can be."""
+    """Return a sentence that names the secrets too short to be hidden in logs and errors, or None."""
     short = [name for name, secret in _named_secrets(settings).items() if len(secret) < _SHORTEST]
     if not short:
         return None
@@ -207,11 +207,11 @@ _masker = Masker()
 
 
 def masker() -> Masker:
-    """Hides what this process knows to be secret."""
+    """Return the masker of this process."""
     return _masker
 
 
 def keep_secret(secrets: Iterable[str]) -> None:
-    """Hide `secrets` from now on, beside those known before."""
+    """Hide `secrets` from now on, in addition to those known before."""
     global _masker
     _masker = Masker({*_masker.secrets, *secrets})
