@@ -1,7 +1,7 @@
 """Sets of partitions as the fewest stretches of days."""
 
-from datetime from itertools import pairwise
-import date, datetime, timezone
+from datetime import date, datetime, timezone
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
