@@ -4,7 +4,6 @@ All three store the same rows under the same key and give back the same DataFram
 a PostgreSQL server shares the work; every table is emptied before each write.
 """
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
@@ -23,7 +22,6 @@ from market_pipeline.core.slices import Slice
 from market_pipeline.core.symbols import KNOWN_COINS
 from market_pipeline.defs.io_manager import DatabaseIOManager
 from market_pipeline.defs.partitions import partition_key, price_partitions
-from market_pipeline.defs.resources import current_database
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.read import read_columns
 from market_pipeline.storage.rows.write import upsert
@@ -42,8 +40,7 @@ def figures() -> Iterator[Figure]:
     """Write and read on both databases, then the sizes that a tick has."""
     with tempfile.TemporaryDirectory() as folder, postgresql() as server:
         for url in (make_url(f"sqlite:///{folder}/prices.db"), server):
-            os.environ["DATABASE_URL"] = url.render_as_string(hide_password=False)
-            database = current_database()
+            database = Database(url)
             migrate(database)
             name = "SQLite" if database.dialect == "sqlite" else "PostgreSQL"
             yield from _through_the_io_manager(name, database, url)
@@ -55,7 +52,7 @@ def _through_the_io_manager(name: str, database: Database, url: URL) -> Iterator
     many, few = prices(DAYS), prices(RIVAL_DAYS)
     bare = table_rivals.BareDriver(database)
     with table_rivals.PandasOnSqlalchemy(url) as rival:
-        write = _rate(len(many), lambda: _written(many), lambda: _empty(database, "raw_prices"))
+        write = _rate(len(many), lambda: _written(database, many), lambda: _empty(database, "raw_prices"))
         yield _figure(
             f"{name}: written / pandas.to_sql",
             write,
@@ -69,10 +66,10 @@ def _through_the_io_manager(name: str, database: Database, url: URL) -> Iterator
             0.7,
         )
         _empty(database, "raw_prices")
-        _written(many)
+        _written(database, many)
         rival.empty()
         rival.write(many)
-        ours = _read(DAYS)
+        ours = _read(database, DAYS)
         read = _rate(len(many), lambda: _same(ours(), many))
         yield _figure(
             f"{name}: read / pandas.read_sql", read, _rate(len(many), lambda: _same(rival.read(), many)), 5
@@ -168,13 +165,13 @@ def _quotes(day: date, number: int) -> Columns:
     )
 
 
-def _written(frame: pd.DataFrame) -> None:
+def _written(database: Database, frame: pd.DataFrame) -> None:
     """The frame through the IO manager, as the output of an asset."""
     context = dg.build_output_context(asset_key="raw_prices", definition_metadata={"write_mode": "upsert"})
-    DatabaseIOManager().handle_output(context, frame)
+    DatabaseIOManager(database).handle_output(context, frame)
 
 
-def _read(days: int) -> Callable[[], pd.DataFrame]:
+def _read(database: Database, days: int) -> Callable[[], pd.DataFrame]:
     """All partitions of `days` days through the IO manager, as the input of an asset."""
     last = FIRST + timedelta(days=days - 1)
     context = dg.build_input_context(
@@ -185,7 +182,7 @@ def _read(days: int) -> Callable[[], pd.DataFrame]:
         ),
         dagster_type=dg.PythonObjectDagsterType(pd.DataFrame),
     )
-    return lambda: DatabaseIOManager().load_input(context)
+    return lambda: DatabaseIOManager(database).load_input(context)
 
 
 def _empty(database: Database, table: str) -> None:

@@ -53,14 +53,16 @@ def _stored_rows(world: World, few: Database) -> Iterator[Figure]:
     use(world.environment(few))
     from market_pipeline.build import build_defs
 
-    job = build_defs(load_settings(None)).resolve_job_def(TICK)
+    def job_on(database: Database) -> dg.JobDefinition:
+        return build_defs(load_settings(None), resources={"database": database}).resolve_job_def(TICK)
+
+    on_many, on_few = job_on(many), job_on(few)
     with dg.DagsterInstance.get() as instance:
 
-        def tick(database: Database) -> float:
-            use(world.environment(database))
+        def tick(job: dg.JobDefinition) -> float:
             return call_cpu(lambda: job.execute_in_process(instance=instance, tags=today()))
 
-        pair = in_turn(lambda: tick(many), lambda: tick(few), 9)
+        pair = in_turn(lambda: tick(on_many), lambda: tick(on_few), 9)
     yield Figure(
         f"tick with {MANY:.0e} rows stored / with {FEW:.0e}",
         pair.ratio,

@@ -1,6 +1,8 @@
-"""`build_defs`: assets, checks, jobs, schedules, sensors and resources, put together for given settings."""
+"""`build_defs`: assets, checks, jobs, schedules, sensor and resources of given settings, put together."""
 
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -20,23 +22,36 @@ from market_pipeline.defs.checks.raw_prices import build_checks
 from market_pipeline.defs.io_manager import DatabaseIOManager
 from market_pipeline.defs.jobs import build_jobs
 from market_pipeline.defs.partitions import price_partitions
-from market_pipeline.defs.resources import CoinGeckoResource, DatabaseResource
+from market_pipeline.defs.resources import CoinGeckoResource
 from market_pipeline.settings import Settings
+from market_pipeline.storage.engine import Database
 
 
-def build_defs(settings: Settings, location: str | None = None) -> dg.Definitions:
-    """Assets, checks, jobs and schedules for the coins and times that `settings` names.
+def build_defs(
+    settings: Settings, *, resources: Mapping[str, Any] | None = None, location: str | None = None
+) -> dg.Definitions:
+    """Define the code location of `settings`; nothing of the process, its environment or the database is touched.
 
-    With the name of its code `location` it takes no notice of the runs of others on the same instance.
+    `resources` replace those that would be made from the settings: `database` (a `Database`), which schedules and
+    sensor use too, `coingecko` and `io_manager`. With the name of its code `location` it ignores the runs of other
+    locations on the same instance.
     """
-    # Multi-partition mappings and backfill policies are marked beta in Dagster 1.13; this project relies
-    # on them knowingly and pins the version. Remove when they are stable.
-    warnings.filterwarnings("ignore", category=dg.BetaWarning)
+    given = dict(resources or {})
+    database: Database = given.setdefault("database", Database(settings.database, settings.catalogue.ids))
+    with warnings.catch_warnings():
+        # Beta in Dagster 1.13, which is pinned: multi-partition mappings and backfill policies.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return _definitions(settings, database, given, location)
+
+
+def _definitions(
+    settings: Settings, database: Database, given: Mapping[str, Any], location: str | None
+) -> dg.Definitions:
     owner = owner_of(settings, location)
     jobs = build_jobs(owner)
     catalogue = settings.catalogue
     partitions = price_partitions(settings.history_start, catalogue.symbols)
-    kinds = {"python", "postgres" if settings.database.get_backend_name() == "postgresql" else "sqlite"}
+    kinds = {"python", "postgres" if database.dialect == "postgresql" else "sqlite"}
     return dg.Definitions(
         assets=[
             build_raw_prices(partitions, catalogue, kinds, settings.collect_cron),
@@ -44,7 +59,7 @@ def build_defs(settings: Settings, location: str | None = None) -> dg.Definition
             build_price_anomalies(partitions, kinds),
             build_market_overview(catalogue),
             build_price_coverage(catalogue, settings.history_start),
-            build_request_ledger(kinds),
+            build_request_ledger(settings, kinds),
         ],
         asset_checks=[
             build_checks(catalogue.symbols, settings.collect_cron),
@@ -54,13 +69,13 @@ def build_defs(settings: Settings, location: str | None = None) -> dg.Definition
         jobs=jobs,
         schedules=[
             *build_schedules(settings.collect_cron, catalogue.symbols, owner),
-            build_calibration_schedule(settings, owner),
+            build_calibration_schedule(settings, database, owner),
         ],
-        sensors=[build_repair_sensor(settings, owner, jobs)],
+        sensors=[build_repair_sensor(settings, database, owner, jobs)],
         resources={
-            "database": DatabaseResource(),
-            "coingecko": CoinGeckoResource(plan=settings.coingecko_plan, base_url=settings.base_url),
-            "io_manager": DatabaseIOManager(),
+            "coingecko": CoinGeckoResource(settings, database),
+            "io_manager": DatabaseIOManager(database),
+            **given,
         },
         # A run is one request and a few rows: a process per step would double its cost.
         executor=dg.in_process_executor,

@@ -10,7 +10,7 @@ from market_pipeline.core.symbols import Coin, as_setting, parse_stored
 from market_pipeline.dagster_instance.home import current_home
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES, REJECTED_PRICES
-from market_pipeline.defs.partitions import days_of_text, partition_key
+from market_pipeline.defs.partitions import days_of, partition_key
 from market_pipeline.pipeline.other_coins import price_count, stored_ids
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
@@ -124,7 +124,7 @@ def report_renamed(instance: dg.DagsterInstance, old: str, new: str) -> int:
 def _report(instance: dg.DagsterInstance, asset: str, old: str, new: str) -> int:
     key = dg.AssetKey(asset)
     there = instance.get_materialized_partitions(key)
-    days = [day for day, symbol in days_of_text(there) if symbol == old]
+    days = [day for day, symbol in days_of(there) if symbol == old]
     wanted = {str(partition_key(day, old)): str(partition_key(day, new)) for day in sorted(days)}
     left = {before: after for before, after in wanted.items() if after not in there}
     versions = instance.event_log_storage.get_latest_tags_by_partition(

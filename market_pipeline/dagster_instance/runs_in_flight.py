@@ -10,8 +10,8 @@ from datetime import timedelta
 import dagster as dg
 
 from market_pipeline.core.clock import utc_now
+from market_pipeline.dagster_instance.lanes import BACKGROUND, LANE
 from market_pipeline.dagster_instance.ownership import Owner
-from market_pipeline.defs.jobs import BACKGROUND, LANE
 
 PROCESS = "market_pipeline/process"
 

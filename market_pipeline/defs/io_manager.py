@@ -17,8 +17,8 @@ from market_pipeline.core.columns import Columns
 from market_pipeline.core.slices import Slice, merge_days
 from market_pipeline.defs.logging.log_fields import io_fields
 from market_pipeline.defs.partitions import days_of
-from market_pipeline.defs.resources import current_database
 from market_pipeline.logs import bound, get_logger
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.migrate import check_schema
 
@@ -39,12 +39,15 @@ class Scored:
     newest: Mapping[str, datetime]
 
 
-class DatabaseIOManager(dg.ConfigurableIOManager):
+class DatabaseIOManager(dg.IOManager):
     """Stores `Columns` (or `Scored` ones) or DataFrames of exactly the table's columns; times must be aware.
 
     An input annotated `Columns` is read without importing pandas; any other becomes a DataFrame with
     aware UTC timestamps. Input metadata `columns` names the columns to read.
     """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def handle_output(self, context: dg.OutputContext, obj: Rows | Scored) -> None:
         """Write in one transaction; on any error nothing is written.
@@ -58,7 +61,7 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
             from market_pipeline.storage.queries.scores import record_scored
 
             self._write(context, obj.rows)
-            record_scored(current_database(), obj.newest)
+            record_scored(self._database, obj.newest)
 
     def load_input(self, context: dg.InputContext) -> Rows:
         """The rows of the input's partitions; no partitions are no rows, typed all the same."""
@@ -80,7 +83,7 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
             raise ValueError(
                 f"{table.name} is replaced by partitions: give the asset partitions, or write_mode upsert"
             )
-        database = current_database()
+        database = self._database
         check_schema(database)
         started = time.perf_counter()
         if mode == "upsert":
@@ -105,7 +108,7 @@ class DatabaseIOManager(dg.ConfigurableIOManager):
                 f"{table.name} is read by partitions: give the reader partitions, or let it depend on "
                 f"{table.name} with deps and query what it needs"
             )
-        database = current_database()
+        database = self._database
         check_schema(database)
         started = time.perf_counter()
         slices = _slices(context.asset_partition_keys)

@@ -1,7 +1,6 @@
 """The jobs that the schedules start: ranges of partitions with the overview, the calibration, and the look
 at the ledger."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -21,41 +20,12 @@ from market_pipeline.defs.assets.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES, REJECTED_PRICES
 from market_pipeline.defs.assets.request_ledger import REQUEST_LEDGER
 
-LANE = "market_pipeline/lane"
-LIVE = "live"
-BACKGROUND = "background"
-
-# Also for a dagster.yaml without lanes: the next free place is the tick's.
-LIVE_TAGS = {LANE: LIVE, "dagster/priority": "10"}
 # Short runs go before a queue of history.
-SHORT_TAGS = {"dagster/priority": "5"}
-
-# A run that is executed again by hand or after a crash has the tags of the first one.
-_PARENT = "dagster/parent_run_id"
-
-
-class LanedRunCoordinator(dg.QueuedRunCoordinator):
-    """Dagster's queue, which dagster.yaml names, with a lane for each run."""
-
-    def submit_run(self, context: dg.SubmitRunContext) -> dg.DagsterRun:
-        """Queue the run in its lane."""
-        run = context.dagster_run
-        lane = lane_of(run.tags)
-        if run.tags.get(LANE) != lane:
-            self._instance.add_run_tags(run.run_id, {LANE: lane})
-        return super().submit_run(context)
-
-
-def lane_of(tags: Mapping[str, str]) -> str:
-    """Return the lane of a run with these tags."""
-    return LIVE if tags.get(LANE) == LIVE and _PARENT not in tags else BACKGROUND
-
+_SHORT_TAGS = {"dagster/priority": "5"}
+_TEN_MINUTES = {"dagster/max_runtime": "600"}
 
 # Each with all of its checks.
 _PRICES = dg.AssetSelection.assets(RAW_PRICES, REJECTED_PRICES, PRICE_ANOMALIES, MARKET_OVERVIEW)
-
-_AT_MOST_TEN_MINUTES = {"dagster/max_runtime": "600"}
-
 
 # Dagster has no public name for what define_asset_job returns.
 def build_jobs(owner: Owner) -> list[Any]:
@@ -65,7 +35,7 @@ def build_jobs(owner: Owner) -> list[Any]:
             TICK,
             _PRICES,
             description="Today's prices of all symbols with one request, checks, anomalies and the overview.",
-            tags={**owner.tags, **_AT_MOST_TEN_MINUTES},
+            tags={**owner.tags, **_TEN_MINUTES},
         ),
         dg.define_asset_job(
             COMPLETE_DAYS,
@@ -84,12 +54,12 @@ def build_jobs(owner: Owner) -> list[Any]:
             CALIBRATE_DETECTORS,
             dg.AssetSelection.assets(DETECTOR_CALIBRATION),
             description="What is usual, learned from the last 90 days for the days from the coming midnight on.",
-            tags={**owner.tags, **SHORT_TAGS},
+            tags={**owner.tags, **_SHORT_TAGS},
         ),
         dg.define_asset_job(
             ACCOUNT_REQUESTS,
             dg.AssetSelection.assets(REQUEST_LEDGER),
             description="What the last hour's requests cost and what is left of the plan; asks CoinGecko nothing.",
-            tags={**owner.tags, **SHORT_TAGS, **_AT_MOST_TEN_MINUTES},
+            tags={**owner.tags, **_SHORT_TAGS, **_TEN_MINUTES},
         ),
     ]

@@ -54,13 +54,9 @@ def partition_key(day: date, symbol: str) -> dg.MultiPartitionKey:
 
 
 def days_of(keys: Iterable[str]) -> list[tuple[date, str]]:
-    """The (day, symbol) pairs of a run's partition keys, in the order given."""
-    pairs = []
-    for key in keys:
-        assert isinstance(key, dg.MultiPartitionKey)
-        dimensions = key.keys_by_dimension
-        pairs.append((date.fromisoformat(dimensions[DAY]), dimensions[SYMBOL]))
-    return pairs
+    """Return the (day, symbol) pairs of partition keys, in the order given."""
+    parts = (key.split("|", 1) for key in keys)
+    return [(date.fromisoformat(day), symbol) for day, symbol in parts]
 
 
 def wanted_days(context: dg.AssetExecutionContext, symbols: Sequence[str]) -> list[tuple[date, str]]:
@@ -82,20 +78,9 @@ def wanted_days(context: dg.AssetExecutionContext, symbols: Sequence[str]) -> li
     return wanted
 
 
-def days_of_text(keys: Iterable[str]) -> list[tuple[date, str]]:
-    """The (day, symbol) pairs of partition keys in text, in the order given."""
-    parts = (key.split("|", 1) for key in keys)
-    return [(date.fromisoformat(day), symbol) for day, symbol in parts]
-
-
 def range_tags(first: date, last: date, symbols: Sequence[str]) -> dict[str, str]:
     """Run tags that make one run cover `first`..`last` of all `symbols` (given in configured order)."""
     return {
         RANGE_START: str(partition_key(first, symbols[0])),
         RANGE_END: str(partition_key(last, symbols[-1])),
     }
-
-
-def first_day(key: str) -> date:
-    """The day of a partition key in text."""
-    return date.fromisoformat(key.split("|")[0])

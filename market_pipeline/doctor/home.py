@@ -54,7 +54,7 @@ def examine_instance(subject: Subject) -> Iterator[Finding]:
             f"Correct {subject.home / 'dagster.yaml'}, or move the folder away and start with `market-pipeline run`.",
         )
         return
-    from market_pipeline.defs.jobs import LanedRunCoordinator
+    from market_pipeline.dagster_instance.lanes import LanedRunCoordinator
 
     if not isinstance(subject.instance.run_coordinator, LanedRunCoordinator):
         yield warn(

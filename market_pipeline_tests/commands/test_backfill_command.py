@@ -25,7 +25,6 @@ from market_pipeline.commands.progress import RunProgress
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.symbols import KNOWN_COINS
 from market_pipeline.dagster_instance.home import create_instance
-from market_pipeline.defs import resources
 from market_pipeline.pipeline.client_factory import account_of
 from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.settings import load_settings
@@ -58,7 +57,6 @@ def filling_of(project, monkeypatch):
         yield build
     for filling in opened:
         filling.database.dispose()
-    resources._process_database.cache_clear()
 
 
 @pytest.fixture

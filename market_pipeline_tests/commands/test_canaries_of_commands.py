@@ -13,7 +13,6 @@ from sqlalchemy import text
 from market_pipeline.commands.main import main
 from market_pipeline.core.clock import utc_now
 from market_pipeline.dagster_instance.home import free_port
-from market_pipeline.defs import resources
 from market_pipeline.settings import Settings
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
@@ -83,7 +82,6 @@ def told(project, monkeypatch, capfd, caplog):
     monkeypatch.setattr(logging.getLogger("market_pipeline"), "handlers", [])
     caplog.set_level(logging.DEBUG)
     yield project
-    resources._process_database.cache_clear()
     output = capfd.readouterr()
     found = heard("stdout", output.out) + heard("stderr", output.err) + heard("log", caplog.text)
     found += heard_in_files(project, project / ".env")

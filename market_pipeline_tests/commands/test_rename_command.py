@@ -7,7 +7,6 @@ import pytest
 
 from market_pipeline.commands.main import main
 from market_pipeline.core.symbols import KNOWN_COINS
-from market_pipeline.defs import resources
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.rows.write import upsert
@@ -27,7 +26,6 @@ def filling(project, monkeypatch):
             monkeypatch.setenv(name, value)
         yield built
     built.database.dispose()
-    resources._process_database.cache_clear()
 
 
 def partitions(project, asset):

@@ -9,7 +9,6 @@ import pytest
 from market_pipeline.commands.main import main
 from market_pipeline.core.clock import start_of_day
 from market_pipeline.core.symbols import KNOWN_COINS
-from market_pipeline.defs import resources
 from market_pipeline.pipeline.replay import refused_points
 from market_pipeline.prices.quotes import Reason, Refusal, Source
 from market_pipeline.simulator.market import MarketModel
@@ -31,7 +30,6 @@ def filling(project, monkeypatch):
             monkeypatch.setenv(name, value)
         yield built
     built.database.dispose()
-    resources._process_database.cache_clear()
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from sqlalchemy import select
 
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.symbols import KNOWN_COINS
-from market_pipeline.defs import resources
 from market_pipeline.defs.partitions import partition_key, range_tags
 from market_pipeline.settings import Settings, load_settings
 from market_pipeline.simulator.market import MarketModel
@@ -48,7 +47,7 @@ class World:
         self.instance = instance
         self.simulator = simulator
         self.database = Database(settings.database, settings.catalogue.ids)
-        self.defs = build_defs(settings)
+        self.defs = build_defs(settings, resources={"database": self.database})
         self.symbols = settings.catalogue.symbols
         self.today = utc_now().date()
 
@@ -163,7 +162,6 @@ def world_of(monkeypatch, instance, simulator):
     yield build
     for world in opened:
         world.database.dispose()
-    resources._process_database.cache_clear()
 
 
 @pytest.fixture

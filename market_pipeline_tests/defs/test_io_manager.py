@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import select, text
 
 from market_pipeline.core.columns import Columns
-from market_pipeline.defs import resources
 from market_pipeline.defs.io_manager import DatabaseIOManager
 from market_pipeline.defs.partitions import SINGLE_RUN, lead_mapping, partition_key, price_partitions, range_tags
 from market_pipeline.storage.db_errors import SchemaMismatch, WriteFailed
@@ -62,13 +61,9 @@ def anomalies(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.fixture
-def io(database, monkeypatch):
+def io(database):
     """The IO manager on an empty database."""
-    monkeypatch.setenv("DATABASE_URL", database.url.render_as_string(hide_password=False))
-    resources._process_database.cache_clear()
-    yield DatabaseIOManager()
-    resources.current_database().dispose()
-    resources._process_database.cache_clear()
+    return DatabaseIOManager(database)
 
 
 @pytest.fixture

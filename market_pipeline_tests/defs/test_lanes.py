@@ -6,9 +6,9 @@ import dagster as dg
 import pytest
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
+from market_pipeline.dagster_instance.lanes import LANE, LIVE_TAGS, lane_of
 from market_pipeline.dagster_instance.runs_in_flight import process_tags
 from market_pipeline.defs.automation.schedules import tick_request
-from market_pipeline.defs.jobs import LANE, LIVE_TAGS, lane_of
 from market_pipeline.defs.partitions import range_tags
 from market_pipeline_tests.defs.conftest import served_job
 

@@ -22,7 +22,7 @@ def test_a_tick_covers_the_day_it_was_scheduled_in():
 
 
 def test_the_completion_covers_the_day_before():
-    request = completion_request(datetime(2026, 5, 1, 0, 45, tzinfo=timezone.utc), SYMBOLS, None)
+    request = completion_request(datetime(2026, 5, 1, 0, 45, tzinfo=timezone.utc), SYMBOLS)
     assert request.tags[START] == "2026-04-30|BTC"
     assert request.run_key == "2026-04-30"
 
@@ -78,7 +78,7 @@ def test_runs_of_another_code_location_on_the_instance_keep_nobody(world):
         ("mine", {"dagster/code_location": "mine", **owner_of(world.settings).tags}, True),
         (None, {}, True),
     ):
-        defs = build_defs(world.settings, location)
+        defs = build_defs(world.settings, location=location)
         started = dg.DagsterRunStatus.STARTED
         run = world.instance.create_run_for_job(defs.resolve_job_def("tick"), status=started, tags=tags)
         with dg.build_schedule_context(
@@ -101,33 +101,3 @@ def test_the_range_tags_of_a_schedule_are_partitions_that_exist(world):
     assert partitions.has_partition_key(request.tags[START])
     assert partitions.has_partition_key(request.tags[END])
     assert date.fromisoformat(request.tags[START].split("|")[0]) == world.today
-
-
-def test_missed_nights_are_made_up_for(world):
-    """A laptop that slept three nights asks for all three days, at the cost of one."""
-    job = world.defs.resolve_job_def("complete_days")
-    night = datetime(2026, 5, 10, 0, 45, tzinfo=timezone.utc)
-    for status, expected in (
-        (dg.DagsterRunStatus.SUCCESS, "2026-05-07"),
-        (dg.DagsterRunStatus.FAILURE, "2026-05-06"),
-    ):
-        tags = {START: "2026-05-06|BTC", END: "2026-05-06|DOT"}
-        run = world.instance.create_run_for_job(job, status=status, tags=tags)
-        request = completion_request(night, SYMBOLS, run)
-        assert (request.tags[START], request.tags[END]) == (f"{expected}|BTC", "2026-05-09|DOT")
-
-
-def test_what_was_missed_long_ago_is_left_to_a_backfill(world):
-    job = world.defs.resolve_job_def("complete_days")
-    tags = {START: "2026-04-01|BTC", END: "2026-04-01|DOT"}
-    run = world.instance.create_run_for_job(job, status=dg.DagsterRunStatus.SUCCESS, tags=tags)
-    request = completion_request(datetime(2026, 5, 10, 0, 45, tzinfo=timezone.utc), SYMBOLS, run)
-    assert request.tags[START] == "2026-05-03|BTC"
-
-
-def test_a_night_that_was_done_already_is_done_again_and_no_more(world):
-    job = world.defs.resolve_job_def("complete_days")
-    tags = {START: "2026-05-09|BTC", END: "2026-05-09|DOT"}
-    run = world.instance.create_run_for_job(job, status=dg.DagsterRunStatus.SUCCESS, tags=tags)
-    request = completion_request(datetime(2026, 5, 10, 0, 45, tzinfo=timezone.utc), SYMBOLS, run)
-    assert (request.tags[START], request.tags[END]) == ("2026-05-09|BTC", "2026-05-09|DOT")

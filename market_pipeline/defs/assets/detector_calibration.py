@@ -18,8 +18,8 @@ from market_pipeline.core.symbols import Catalogue
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table, table_metadata
 from market_pipeline.defs.logging.log_fields import logged_step
-from market_pipeline.defs.resources import DatabaseResource
 from market_pipeline.pipeline.calibrate import Made
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.migrate import check_schema
 
@@ -47,13 +47,12 @@ def build_detector_calibration(catalogue: Catalogue, kinds: set[str]) -> dg.Asse
     )
     @logged_step
     def detector_calibration(
-        context: dg.AssetExecutionContext, database: DatabaseResource
+        context: dg.AssetExecutionContext, database: dg.ResourceParam[Database]
     ) -> dg.MaterializeResult[None]:
         from market_pipeline.pipeline.calibrate import calibrate_due
 
-        store = database.database()
-        check_schema(store)
-        made = calibrate_due(store, catalogue.symbols, utc_now())
+        check_schema(database)
+        made = calibrate_due(database, catalogue.symbols, utc_now())
         return dg.MaterializeResult(metadata=calibration_metadata(made), data_version=_NOTHING_CHANGED)
 
     return detector_calibration

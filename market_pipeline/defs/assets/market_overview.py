@@ -17,7 +17,6 @@ from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table
 from market_pipeline.defs.logging.log_fields import logged_step
-from market_pipeline.defs.resources import DatabaseResource
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries import latest as overview
 from market_pipeline.storage.queries.latest import StoredQuote, coin_names
@@ -41,14 +40,12 @@ def build_market_overview(catalogue: Catalogue) -> dg.AssetsDefinition:
     )
     @logged_step
     def market_overview(
-        context: dg.AssetExecutionContext, database: DatabaseResource
+        context: dg.AssetExecutionContext, database: dg.ResourceParam[Database]
     ) -> dg.MaterializeResult[None]:
-
-        store = database.database()
-        check_schema(store)
+        check_schema(database)
         previous = context.instance.get_latest_materialization_event(dg.AssetKey(MARKET_OVERVIEW))
         last = previous.asset_materialization.metadata if previous and previous.asset_materialization else {}
-        metadata = overview_metadata(store, catalogue, utc_now(), last)
+        metadata = overview_metadata(database, catalogue, utc_now(), last)
         return dg.MaterializeResult(metadata=metadata)
 
     return market_overview

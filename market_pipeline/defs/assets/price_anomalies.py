@@ -12,7 +12,7 @@ from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, lineage, t
 from market_pipeline.defs.io_manager import Scored
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.defs.partitions import SINGLE_RUN, days_of, lead_mapping, partition_key
-from market_pipeline.defs.resources import DatabaseResource
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import tables
 
 _PRICE, _TIME, _SYMBOL = "raw_prices.price", "raw_prices.timestamp", "raw_prices.symbol"
@@ -80,17 +80,16 @@ def build_price_anomalies(partitions: dg.MultiPartitionsDefinition, kinds: set[s
     )
     @logged_step
     def price_anomalies(
-        context: dg.AssetExecutionContext, raw_prices: Columns, database: DatabaseResource
+        context: dg.AssetExecutionContext, raw_prices: Columns, database: dg.ResourceParam[Database]
     ) -> dg.Output[Scored]:
         from market_pipeline.pipeline.score import flagged, partition_numbers, rows_of
         from market_pipeline.storage.queries.scores import newest_scored
 
-        store = database.database()
         wanted = days_of(context.partition_keys)
-        anomalies = flagged(store, raw_prices, wanted)
+        anomalies = flagged(database, raw_prices, wanted)
         for day, numbers in partition_numbers(anomalies, wanted).items():
             context.add_asset_metadata(numbers, partition_key=partition_key(*day))
-        scored = Scored(rows_of(store, anomalies), newest_scored(raw_prices, wanted, utc_now()))
+        scored = Scored(rows_of(database, anomalies), newest_scored(raw_prices, wanted, utc_now()))
         return dg.Output(scored, data_version=_data_version(context.run.run_id))
 
     return price_anomalies

@@ -15,8 +15,8 @@ from market_pipeline.core.symbols import Catalogue
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table
 from market_pipeline.defs.logging.log_fields import logged_step
-from market_pipeline.defs.resources import DatabaseResource
 from market_pipeline.pipeline.coverage import PastDays
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import check_schema
 
 PRICE_COVERAGE = "price_coverage"
@@ -38,13 +38,12 @@ def build_price_coverage(catalogue: Catalogue, history_start: date) -> dg.Assets
     )
     @logged_step
     def price_coverage(
-        context: dg.AssetExecutionContext, database: DatabaseResource
+        context: dg.AssetExecutionContext, database: dg.ResourceParam[Database]
     ) -> dg.MaterializeResult[None]:
         from market_pipeline.pipeline.coverage import past_days
 
-        store = database.database()
-        check_schema(store)
-        metadata = coverage_metadata(past_days(store, catalogue, history_start, utc_now()))
+        check_schema(database)
+        metadata = coverage_metadata(past_days(database, catalogue, history_start, utc_now()))
         return dg.MaterializeResult(metadata=metadata)
 
     return price_coverage

@@ -15,7 +15,7 @@ from market_pipeline.core.wording import some
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, table_metadata
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.defs.partitions import SINGLE_RUN, partition_key, wanted_days
-from market_pipeline.defs.resources import CoinGeckoResource, DatabaseResource
+from market_pipeline.defs.resources import CoinGeckoResource
 from market_pipeline.pipeline.collect import collect_and_fill
 from market_pipeline.prices.freshness import complaint
 from market_pipeline.prices.quotes import Source
@@ -117,26 +117,27 @@ def build_raw_prices(
     )
     @logged_step
     def collect_prices(
-        context: dg.AssetExecutionContext, coingecko: CoinGeckoResource, database: DatabaseResource
+        context: dg.AssetExecutionContext,
+        coingecko: dg.ResourceParam[CoinGeckoResource],
+        database: dg.ResourceParam[Database],
     ) -> Iterator[dg.Output[Columns]]:
         wanted = wanted_days(context, catalogue.symbols)
         if not wanted:
             return
-        store = database.database()
-        check_schema(store)
+        check_schema(database)
         with coingecko.client() as client:
-            collected = collect_and_fill(store, client, catalogue, wanted, collect_cron)
+            collected = collect_and_fill(database, client, catalogue, wanted, collect_cron)
             quotes, refusals = _arrivals(collected, context.run.run_id)
             if collected.failures:
-                _keep_what_came(store, quotes, refusals)
+                _keep_what_came(database, quotes, refusals)
                 good = [(day, symbol) for day, symbol in wanted if symbol not in collected.failures]
-                _report(context, partitions, RAW_PRICES, price_metadata(store, good, collected))
-                _report(context, partitions, REJECTED_PRICES, refusal_metadata(store, good, collected))
+                _report(context, partitions, RAW_PRICES, price_metadata(database, good, collected))
+                _report(context, partitions, REJECTED_PRICES, refusal_metadata(database, good, collected))
                 raise collection_failure(collected.failures, collected.clock_skew)
             late = neighbour_days(wanted, collected)
-            described = price_metadata(store, [*wanted, *late], collected)
+            described = price_metadata(database, [*wanted, *late], collected)
             _describe(context, RAW_PRICES, {day: described[day] for day in wanted})
-            _describe(context, REJECTED_PRICES, refusal_metadata(store, wanted, collected))
+            _describe(context, REJECTED_PRICES, refusal_metadata(database, wanted, collected))
             context.add_output_metadata(_run_metadata(collected), output_name=RAW_PRICES)
             yield dg.Output(quotes, RAW_PRICES)
             yield dg.Output(refusals, REJECTED_PRICES)

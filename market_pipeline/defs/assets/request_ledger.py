@@ -10,7 +10,6 @@ from market_pipeline.budget.ledger import LedgerRow, requests_by_hour
 from market_pipeline.core.clock import DAY, utc_now
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table, table_metadata
 from market_pipeline.defs.logging.log_fields import logged_step
-from market_pipeline.defs.resources import DatabaseResource
 from market_pipeline.pipeline.budget_report import left_in_words, numbers_left, status_now
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
@@ -20,7 +19,7 @@ from market_pipeline.storage.schema.migrate import check_schema
 REQUEST_LEDGER = "request_ledger"
 
 
-def build_request_ledger(kinds: set[str]) -> dg.AssetsDefinition:
+def build_request_ledger(settings: Settings, kinds: set[str]) -> dg.AssetsDefinition:
     """The unpartitioned look at the ledger; every request writes it, this asset only shows it."""
 
     @dg.asset(
@@ -35,13 +34,10 @@ def build_request_ledger(kinds: set[str]) -> dg.AssetsDefinition:
     )
     @logged_step
     def request_ledger(
-        context: dg.AssetExecutionContext, database: DatabaseResource
+        context: dg.AssetExecutionContext, database: dg.ResourceParam[Database]
     ) -> dg.MaterializeResult[None]:
-        from market_pipeline.settings import load_settings
-
-        store = database.database()
-        check_schema(store)
-        metadata = ledger_metadata(store, load_settings(), utc_now())
+        check_schema(database)
+        metadata = ledger_metadata(database, settings, utc_now())
         return dg.MaterializeResult(metadata=metadata)
 
     return request_ledger

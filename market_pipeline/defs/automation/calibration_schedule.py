@@ -21,7 +21,6 @@ from market_pipeline.dagster_instance.ownership import Owner
 from market_pipeline.dagster_instance.runs_in_flight import unfinished_run
 from market_pipeline.defs.automation.repair_sensor import REPAIRED_DAYS
 from market_pipeline.defs.logging.log_fields import logged_evaluation
-from market_pipeline.defs.resources import current_database
 from market_pipeline.pipeline.calibrate import MADE_AGAIN, next_as_of, uncalibrated
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.settings import Settings
@@ -33,7 +32,7 @@ from market_pipeline.storage.schema.migrate import check_schema
 _AGAIN = "this is looked at again in an hour."
 
 
-def build_calibration_schedule(settings: Settings, owner: Owner) -> dg.ScheduleDefinition:
+def build_calibration_schedule(settings: Settings, database: Database, owner: Owner) -> dg.ScheduleDefinition:
     """The schedule, running as soon as the code location is loaded."""
 
     @dg.schedule(
@@ -47,7 +46,7 @@ def build_calibration_schedule(settings: Settings, owner: Owner) -> dg.ScheduleD
     @logged_evaluation
     def calibration_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
-            reason = _why_not(context.instance, owner, current_database(), settings, utc_now())
+            reason = _why_not(context.instance, owner, database, settings, utc_now())
         except StorageError as error:
             reason = f"Whether there is a calibration cannot be told: {error}"
         # A key of its own for each look, so that a run that failed is followed by another.

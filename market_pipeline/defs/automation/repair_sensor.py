@@ -21,7 +21,6 @@ from market_pipeline.dagster_instance.runs_in_flight import unfinished_run
 from market_pipeline.defs.automation.repair_decision import AFTER_SUCCESS, PastRun, Situation, next_run, without_outage
 from market_pipeline.defs.automation.stale_scores import outdated_days
 from market_pipeline.defs.logging.log_fields import logged_evaluation
-from market_pipeline.defs.resources import current_database
 from market_pipeline.pipeline.calibrate import MADE_AGAIN
 from market_pipeline.pipeline.client_factory import account_of, limits_now, live_reserve
 from market_pipeline.prices.gaps import last_settled_day
@@ -39,7 +38,9 @@ REPAIRED_DAYS = 30
 _LOOK_ANYWAY = timedelta(hours=1)
 
 
-def build_repair_sensor(settings: Settings, owner: Owner, jobs: Sequence[Any]) -> dg.SensorDefinition:
+def build_repair_sensor(
+    settings: Settings, database: Database, owner: Owner, jobs: Sequence[Any]
+) -> dg.SensorDefinition:
     """The sensor, running as soon as the code location is loaded; it starts two of `jobs`."""
 
     @dg.sensor(
@@ -59,7 +60,7 @@ def build_repair_sensor(settings: Settings, owner: Owner, jobs: Sequence[Any]) -
                     "at when it has ended. If it hangs, terminate it in the UI."
                 )
         try:
-            return _look(context, settings, owner, current_database(), utc_now())
+            return _look(context, settings, owner, database, utc_now())
         except StorageError as error:
             return dg.SkipReason(f"What is missing cannot be told: {error}")
 

@@ -5,11 +5,12 @@ previous run still goes needs the instance.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime
 
 import dagster as dg
 
 from market_pipeline.core.clock import DAY
+from market_pipeline.dagster_instance.lanes import LIVE_TAGS
 from market_pipeline.dagster_instance.names import (
     ACCOUNT_REQUESTS,
     COMPLETE_DAYS,
@@ -21,10 +22,7 @@ from market_pipeline.dagster_instance.names import (
     TICK_SCHEDULE,
 )
 from market_pipeline.dagster_instance.ownership import Owner, own_runs
-from market_pipeline.defs.jobs import LIVE_TAGS
-from market_pipeline.defs.partitions import RANGE_END, RANGE_START, first_day, range_tags
-
-LONGEST_COMPLETION = timedelta(days=7)
+from market_pipeline.defs.partitions import RANGE_END, RANGE_START, range_tags
 
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -42,28 +40,13 @@ def tick_request(scheduled: datetime, symbols: Sequence[str]) -> dg.RunRequest:
     )
 
 
-def completion_request(
-    scheduled: datetime, symbols: Sequence[str], last: dg.DagsterRun | None
-) -> dg.RunRequest:
-    """One run for all symbols up to the day before `scheduled` (aware UTC).
+def completion_request(scheduled: datetime, symbols: Sequence[str]) -> dg.RunRequest:
+    """Return a run over the day before `scheduled` (aware UTC) for all symbols.
 
-    It begins where `last`, the previous run of the job, left off, at most `LONGEST_COMPLETION` back: nights that
-    were missed or failed are made up for, at the same number of requests.
+    Nights that were missed are the repair sensor's.
     """
     yesterday = scheduled.date() - DAY
-    first = max(_next_day(last) or yesterday, yesterday - LONGEST_COMPLETION + DAY)
-    return dg.RunRequest(
-        run_key=yesterday.isoformat(), tags=range_tags(min(first, yesterday), yesterday, symbols)
-    )
-
-
-def _next_day(last: dg.DagsterRun | None) -> date | None:
-    """The first day that `last` did not complete, or None if it does not say."""
-    if last is None or RANGE_START not in last.tags or RANGE_END not in last.tags:
-        return None
-    if last.status == dg.DagsterRunStatus.SUCCESS:
-        return first_day(last.tags[RANGE_END]) + DAY
-    return first_day(last.tags[RANGE_START])
+    return dg.RunRequest(run_key=yesterday.isoformat(), tags=range_tags(yesterday, yesterday, symbols))
 
 
 def skip_reason(job: str, unfinished: Iterable[dg.DagsterRun]) -> str | None:
@@ -91,10 +74,8 @@ def build_schedules(
 ) -> list[dg.ScheduleDefinition]:
     """The schedules, running as soon as the code location is loaded."""
 
-    def runs(
-        context: dg.ScheduleEvaluationContext, job: str, statuses: Sequence[dg.DagsterRunStatus] = ()
-    ) -> Iterator[dg.DagsterRun]:
-        return (record.dagster_run for record in own_runs(context.instance, owner, job, statuses))
+    def unfinished(context: dg.ScheduleEvaluationContext, job: str) -> Iterator[dg.DagsterRun]:
+        return (record.dagster_run for record in own_runs(context.instance, owner, job, _UNFINISHED))
 
     @dg.schedule(
         name=TICK_SCHEDULE,
@@ -106,7 +87,7 @@ def build_schedules(
     )
     def tick_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         request = tick_request(context.scheduled_execution_time, symbols)
-        reason = skip_reason(TICK, in_the_way(runs(context, TICK, _UNFINISHED), request))
+        reason = skip_reason(TICK, in_the_way(unfinished(context, TICK), request))
         return dg.SkipReason(reason) if reason else request
 
     @dg.schedule(
@@ -118,10 +99,9 @@ def build_schedules(
         description="Completes yesterday from hourly history, one request a symbol.",
     )
     def completion_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        if reason := skip_reason(COMPLETE_DAYS, runs(context, COMPLETE_DAYS, _UNFINISHED)):
+        if reason := skip_reason(COMPLETE_DAYS, unfinished(context, COMPLETE_DAYS)):
             return dg.SkipReason(reason)
-        last = next(runs(context, COMPLETE_DAYS), None)
-        return completion_request(context.scheduled_execution_time, symbols, last)
+        return completion_request(context.scheduled_execution_time, symbols)
 
     ledger_schedule = dg.ScheduleDefinition(
         name=LEDGER_SCHEDULE,

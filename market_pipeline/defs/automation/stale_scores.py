@@ -12,13 +12,11 @@ import dagster as dg
 
 from market_pipeline.anomalies import LEAD_DAYS
 from market_pipeline.core.slices import DayOfSymbol
+from market_pipeline.dagster_instance.nonpublic import data_versions, latest_storage_ids
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES, is_of_these_detectors
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.partitions import days_of, partition_key
 
-_MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
-# Dagster's name for it; of all tags this one can be asked for many partitions at once.
-_DATA_VERSION = "dagster/data_version"
 
 
 def outdated_days(
@@ -59,27 +57,17 @@ def outdated(
     ]
 
 
-def _by_these(
-    instance: dg.DagsterInstance, scored: Mapping[DayOfSymbol, int]
-) -> dict[DayOfSymbol, int]:
-    """Those of `scored` at which these detectors were at work."""
-    keys = [str(partition_key(*day)) for day in scored]
-    tags = instance.event_log_storage.get_latest_tags_by_partition(
-        dg.AssetKey(PRICE_ANOMALIES), _MATERIALIZATION, [_DATA_VERSION], keys
-    )
-    versions = [tags.get(key, {}).get(_DATA_VERSION, "") for key in keys]
+def _by_these(instance: dg.DagsterInstance, scored: Mapping[DayOfSymbol, int]) -> dict[DayOfSymbol, int]:
+    """Return those of `scored` that these detectors have scored."""
+    versions = data_versions(instance, PRICE_ANOMALIES, [str(partition_key(*day)) for day in scored])
     return {
         day: number
-        for (day, number), version in zip(scored.items(), versions, strict=True)
-        if is_of_these_detectors(version)
+        for day, number in scored.items()
+        if is_of_these_detectors(versions.get(str(partition_key(*day)), ""))
     }
 
 
 def _latest(instance: dg.DagsterInstance, asset: str, days: Iterable[DayOfSymbol]) -> dict[DayOfSymbol, int]:
-    """The id of the newest materialization of each of `days` that has one."""
-    keys = {partition_key(*day) for day in days}
-    found = instance.get_latest_storage_id_by_partition(
-        dg.AssetKey(asset), _MATERIALIZATION, {str(key) for key in keys}
-    )
-    materialized = [key for key in keys if str(key) in found]
-    return dict(zip(days_of(materialized), (found[str(key)] for key in materialized), strict=True))
+    """Return the event id of the newest materialization of each of `days` that has one."""
+    found = latest_storage_ids(instance, asset, [str(partition_key(*day)) for day in days])
+    return dict(zip(days_of(found), found.values(), strict=True))

@@ -16,7 +16,8 @@ from market_pipeline.dagster_instance.names import LISTED
 from market_pipeline.defs.assets.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.checks.results import from_symbols
 from market_pipeline.defs.logging.log_fields import logged_step
-from market_pipeline.defs.resources import CoinGeckoResource, DatabaseResource
+from market_pipeline.defs.resources import CoinGeckoResource
+from market_pipeline.storage.engine import Database
 
 
 def build_identity_check(catalogue: Catalogue) -> dg.AssetChecksDefinition:
@@ -30,13 +31,15 @@ def build_identity_check(catalogue: Catalogue) -> dg.AssetChecksDefinition:
     )
     @logged_step
     def coin_ids_are_listed(
-        context: dg.AssetCheckExecutionContext, coingecko: CoinGeckoResource, database: DatabaseResource
+        context: dg.AssetCheckExecutionContext,
+        coingecko: dg.ResourceParam[CoinGeckoResource],
+        database: dg.ResourceParam[Database],
     ) -> dg.AssetCheckResult:
         from market_pipeline.pipeline.coin_ids import verify_identities
 
         try:
             with coingecko.client() as client:
-                identities = verify_identities(client, database.database(), catalogue, utc_now())
+                identities = verify_identities(client, database, catalogue, utc_now())
         except CoinGeckoError as error:
             return _not_asked(error)
         return _verdict(catalogue, identities)

@@ -13,7 +13,6 @@ from market_pipeline.dagster_instance.names import ONE_COIN
 from market_pipeline.defs.assets.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.assets.table_metadata import records_table
 from market_pipeline.defs.logging.log_fields import logged_step
-from market_pipeline.defs.resources import DatabaseResource
 from market_pipeline.pipeline.coverage import PastDays, past_days
 from market_pipeline.pipeline.other_coins import other_coins
 from market_pipeline.prices.absences import Absence
@@ -28,16 +27,15 @@ def build_history_checks(catalogue: Catalogue, history_start: date) -> dg.AssetC
     @dg.multi_asset_check(name="check_history", specs=_specs(symbols), can_subset=True)
     @logged_step
     def check_history(
-        context: dg.AssetCheckExecutionContext, database: DatabaseResource
+        context: dg.AssetCheckExecutionContext, database: dg.ResourceParam[Database]
     ) -> Iterator[dg.AssetCheckResult]:
-
-        store, now = database.database(), utc_now()
+        now = utc_now()
         selected = {key.name for key in context.selected_asset_check_keys}
         asked = {name: symbol for name, symbol in symbols.items() if name in selected}
         coins = Catalogue([catalogue.coin(symbol) for symbol in asked.values()])
-        yield from verdicts(store, coins, history_start, asked, now)
+        yield from verdicts(database, coins, history_start, asked, now)
         if ONE_COIN in selected:
-            yield coin_verdict(store, catalogue, history_start, now)
+            yield coin_verdict(database, catalogue, history_start, now)
 
     return check_history
 

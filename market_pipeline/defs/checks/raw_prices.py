@@ -17,7 +17,6 @@ from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.checks.results import from_offenders, from_symbols
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.defs.partitions import days_of
-from market_pipeline.defs.resources import DatabaseResource
 from market_pipeline.prices.freshness import oldest_fresh
 from market_pipeline.prices.quotes import Reason, Source
 from market_pipeline.storage.engine import Database
@@ -63,16 +62,15 @@ def build_checks(symbols: Sequence[str], collect_cron: str) -> dg.AssetChecksDef
     @dg.multi_asset_check(name="check_prices", specs=_SPECS, can_subset=True)
     @logged_step
     def check_prices(
-        context: dg.AssetCheckExecutionContext, database: DatabaseResource
+        context: dg.AssetCheckExecutionContext, database: dg.ResourceParam[Database]
     ) -> Iterator[dg.AssetCheckResult]:
-
-        store, now = database.database(), utc_now()
+        now = utc_now()
         selected = {key.name for key in context.selected_asset_check_keys}
         # A run without partitions (checks executed alone from the UI) looks at today.
         keys = context.partition_keys if context.has_partition_key_range or context.has_partition_key else []
         days = days_of(keys) or [(now.date(), symbol) for symbol in symbols]
         yield from verdicts(
-            store, context.run.run_id, days, symbols, now, oldest_fresh(collect_cron, now), selected,
+            database, context.run.run_id, days, symbols, now, oldest_fresh(collect_cron, now), selected,
             lambda: _clock_complaint(context.instance),
         )
 

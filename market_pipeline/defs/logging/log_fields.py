@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 import dagster as dg
 
+from market_pipeline.dagster_instance.nonpublic import run_of
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START
 from market_pipeline.logs import apart, bound
 
@@ -54,11 +55,8 @@ def logged_evaluation(evaluate: _Function) -> _Function:
 def io_fields(context: dg.InputContext | dg.OutputContext) -> dict[str, Any]:
     """The fields of an input or output; a context built by hand, in a notebook say, has no run."""
     asset = context.asset_key.path[-1]
-    try:
-        run = context.step_context.dagster_run
-    except dg.DagsterInvariantViolationError:
-        return {"trace_id": "none", "asset": asset}
-    return run_fields(run.run_id, run.tags, [asset])
+    run = run_of(context)
+    return run_fields(run.run_id, run.tags, [asset]) if run else {"trace_id": "none", "asset": asset}
 
 
 def run_fields(run_id: str, tags: Mapping[str, str], assets: Collection[str]) -> dict[str, Any]:

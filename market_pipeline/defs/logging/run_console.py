@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from market_pipeline.dagster_instance.nonpublic import replace_console_logger
 from market_pipeline.defs.logging.log_fields import run_fields
 from market_pipeline.logs import ROOT, LineFormatter, StandardError, root_handler
 from market_pipeline.logs.formats import DAGSTER_META, ORIGIN
@@ -28,7 +29,7 @@ _SEVERITIES = {dg.AssetCheckSeverity.WARN: logging.WARNING, dg.AssetCheckSeverit
 
 def write_events_as_lines() -> None:
     """Replace Dagster's console logger in this process."""
-    dg.colored_console_logger._logger_fn = _console_logger
+    replace_console_logger(_console_logger)
 
 
 def _console_logger(context: dg.InitLoggerContext) -> logging.Logger:

@@ -1,0 +1,35 @@
+"""The lanes of runs: ticks are live and start at once, every other run waits in the background lane.
+
+dagster.yaml names the run coordinator and limits the background lane.
+"""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+LANE = "market_pipeline/lane"
+LIVE = "live"
+BACKGROUND = "background"
+
+# The priority serves a dagster.yaml without lanes: the next free slot goes to the tick.
+LIVE_TAGS = {LANE: LIVE, "dagster/priority": "10"}
+
+# A re-executed run, by hand or after a crash, inherits the tags of its parent.
+_PARENT = "dagster/parent_run_id"
+
+
+class LanedRunCoordinator(dg.QueuedRunCoordinator):
+    """Dagster's queue, with a lane for each run."""
+
+    def submit_run(self, context: dg.SubmitRunContext) -> dg.DagsterRun:
+        """Queue the run in its lane."""
+        run = context.dagster_run
+        lane = lane_of(run.tags)
+        if run.tags.get(LANE) != lane:
+            self._instance.add_run_tags(run.run_id, {LANE: lane})
+        return super().submit_run(context)
+
+
+def lane_of(tags: Mapping[str, str]) -> str:
+    """Return the lane of a run with these tags."""
+    return LIVE if tags.get(LANE) == LIVE and _PARENT not in tags else BACKGROUND

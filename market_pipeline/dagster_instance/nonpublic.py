@@ -1,0 +1,51 @@
+"""The parts of Dagster that the code location needs and that are not public, one function each.
+
+Each has a test that fails when Dagster changes the part.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+
+import dagster as dg
+from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext
+
+_MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
+# Of all tags of a materialization, this one can be read for many partitions at once.
+_DATA_VERSION = "dagster/data_version"
+
+
+def code_location_name() -> str | None:
+    """Return the name of the code location that is being loaded; None outside of a code server."""
+    return DefinitionsLoadContext.get().code_location_name
+
+
+def replace_console_logger(create: Callable[[dg.InitLoggerContext], logging.Logger]) -> None:
+    """Let every run of this process log to the console through the logger that `create` returns.
+
+    Dagster chooses the console logger in the run config only, and runs started in the UI have none. Remove this
+    when the loggers of `Definitions` hold for every run (`create_log_manager` in
+    dagster/_core/execution/context_creation_job.py).
+    """
+    dg.colored_console_logger._logger_fn = create
+
+
+def run_of(context: dg.InputContext | dg.OutputContext) -> dg.DagsterRun | None:
+    """Return the run that loads the input or stores the output; None for a context built by hand."""
+    try:
+        return context.step_context.dagster_run
+    except dg.DagsterInvariantViolationError:
+        return None
+
+
+def latest_storage_ids(instance: dg.DagsterInstance, asset: str, keys: Iterable[str]) -> dict[str, int]:
+    """Return the event id of the newest materialization of each partition of `asset` that has one."""
+    found = instance.get_latest_storage_id_by_partition(dg.AssetKey(asset), _MATERIALIZATION, set(keys))
+    return dict(found)
+
+
+def data_versions(instance: dg.DagsterInstance, asset: str, keys: Iterable[str]) -> dict[str, str]:
+    """Return the data version of the newest materialization of each partition of `asset` that has one."""
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
+        dg.AssetKey(asset), _MATERIALIZATION, [_DATA_VERSION], list(keys)
+    )
+    return {key: found[_DATA_VERSION] for key, found in tags.items() if _DATA_VERSION in found}
