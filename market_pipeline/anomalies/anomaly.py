@@ -1,9 +1,20 @@
 """An anomaly: one flagged quote, as a row of the `price_anomalies` table."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from market_pipeline.core.columns import Columns
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 
 
 class Kind(str, Enum):
@@ -96,3 +107,24 @@ class Anomaly:
     episode_last: datetime
     detector_version: str
     explanation: str
+
+
+def is_alarm(row_id: str, event_id: str | None) -> bool:
+    """Whether a row is an alarm of its own rather than part of another row's event.
+
+    Members of a market event, legs of a bad tick and the less rare of several rows about one quote carry the id of
+    the row that represents them as `event_id`.
+    """
+    return event_id is None or event_id == row_id
+
+
+def alarms(anomalies: Iterable[Anomaly]) -> list[Anomaly]:
+    """Return the rows that are alarms."""
+    return [anomaly for anomaly in anomalies if is_alarm(anomaly.id, anomaly.event_id)]
+
+
+def alarm_mask(rows: Columns) -> NDArray[np.bool_]:
+    """Which rows of a table with `id` and `event_id` are alarms."""
+    import numpy as np
+
+    return np.array([is_alarm(*ids) for ids in zip(rows["id"], rows["event_id"])], dtype=np.bool_)

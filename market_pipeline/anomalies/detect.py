@@ -21,17 +21,15 @@ import numpy as np
 from market_pipeline.anomalies import LEAD_DAYS
 from market_pipeline.anomalies.anomaly import Anomaly, Kind, Scope
 from market_pipeline.anomalies.calibration import Calibration
-from market_pipeline.anomalies.detection_settings import DetectionSettings
+from market_pipeline.anomalies.parameters import DetectionSettings
 from market_pipeline.anomalies.rules.anomaly_rows import RowMaker
 from market_pipeline.anomalies.rules.bad_ticks import merge_bad_ticks
-from market_pipeline.anomalies.rules.episodes import Span, find_episodes
-from market_pipeline.anomalies.rules.event_members import link_members
-from market_pipeline.anomalies.rules.finding import Finding
+from market_pipeline.anomalies.rules.candidate import Candidate
+from market_pipeline.anomalies.rules.episodes import Span, find_episodes, only_growing
 from market_pipeline.anomalies.rules.flags import flag_moves
-from market_pipeline.anomalies.rules.growth import only_growing
+from market_pipeline.anomalies.rules.links import link_members, link_same_quote
 from market_pipeline.anomalies.rules.market_events import MarketEvent, find_market_events
-from market_pipeline.anomalies.rules.market_view import view
-from market_pipeline.anomalies.rules.same_quote import link_same_quote
+from market_pipeline.anomalies.rules.peers import market_context
 from market_pipeline.anomalies.rules.score_table import ScoreTable, group
 from market_pipeline.anomalies.rules.stale_feeds import find_stale_feeds
 from market_pipeline.anomalies.scores.scoring import score_columns
@@ -78,12 +76,6 @@ def detect_days(
     return sorted(found, key=_order)
 
 
-def alarms(anomalies: Iterable[Anomaly]) -> list[Anomaly]:
-    """The rows that stand for themselves: not members of an event, legs of a bad tick, or the lesser of
-    several rows about one quote."""
-    return [anomaly for anomaly in anomalies if anomaly.event_id in (None, anomaly.id)]
-
-
 def _detect(
     scores: Columns,
     calibration: Calibration | None,
@@ -95,40 +87,40 @@ def _detect(
     table = group(scores)
     events = find_market_events(table, settings)
     earliest = np.iinfo(np.int64).min if since is None else int(since.astype(np.int64))
-    findings = _findings(table, events, settings, earliest)
+    candidates = _candidates(table, events, settings, earliest)
     spans = {
-        event.finding.at: Span(event.first, event.last, int(table.moments[event.peak])) for event in events
+        event.candidate.at: Span(event.first, event.last, int(table.moments[event.peak])) for event in events
     }
-    episodes = find_episodes(table, findings, spans, settings)
+    episodes = find_episodes(table, candidates, spans, settings)
     maker = RowMaker(table, calibration, settings, episodes)
     rows = [
-        maker.row(finding)
-        for finding in link_same_quote(table, only_growing(table, findings, episodes))
-        if table.moments[finding.at] >= earliest and (symbols is None or table.symbol(finding.at) in symbols)
+        maker.row(candidate)
+        for candidate in link_same_quote(table, only_growing(table, candidates, episodes))
+        if table.moments[candidate.at] >= earliest and (symbols is None or table.symbol(candidate.at) in symbols)
     ]
     return sorted(rows, key=_order)
 
 
-def _findings(
+def _candidates(
     table: ScoreTable, events: list[MarketEvent], settings: DetectionSettings, earliest: int
-) -> list[Finding]:
-    """All findings; the market is looked at only for those that are told and those that it can refute."""
+) -> list[Candidate]:
+    """All candidates; the market is looked at only for those that are told and those that it can refute."""
     moves = merge_bad_ticks(table, flag_moves(table, settings), settings)
     seen = [
-        replace(finding, market=view(table, finding))
-        if finding.kind is Kind.IDIOSYNCRATIC or table.moments[finding.at] >= earliest
-        else finding
-        for finding in moves
+        replace(candidate, market=market_context(table, candidate))
+        if candidate.kind is Kind.IDIOSYNCRATIC or table.moments[candidate.at] >= earliest
+        else candidate
+        for candidate in moves
     ]
     linked = link_members(table, [each for each in seen if not _is_the_markets(each)], events, settings)
-    return linked + [event.finding for event in events] + find_stale_feeds(table, settings)
+    return linked + [event.candidate for event in events] + find_stale_feeds(table, settings)
 
 
-def _is_the_markets(finding: Finding) -> bool:
+def _is_the_markets(candidate: Candidate) -> bool:
     """Whether a row that was the coin's own by its scores is not so by the quotes that came just after."""
-    if finding.kind is not Kind.IDIOSYNCRATIC or finding.market is None:
+    if candidate.kind is not Kind.IDIOSYNCRATIC or candidate.market is None:
         return False
-    return finding.market.seen > 0 and finding.market.scope is not Scope.IDIOSYNCRATIC
+    return candidate.market.seen > 0 and candidate.market.scope is not Scope.IDIOSYNCRATIC
 
 
 def _order(anomaly: Anomaly) -> tuple[str, object, str]:

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from market_pipeline.anomalies.anomaly import Anomaly
 from market_pipeline.anomalies.calibration import Calibration
-from market_pipeline.anomalies.detection_settings import DetectionSettings
-from market_pipeline.anomalies.parameters import PARAMETERS
+from market_pipeline.anomalies.parameters import PARAMETERS, DetectionSettings
 from market_pipeline.core.columns import Columns
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 
 from market_pipeline.anomalies.anomaly import Severity
 from market_pipeline.charts.canvas import Box, Canvas
-from market_pipeline.charts.marks import SEVERITIES, MarketEvent
+from market_pipeline.charts.marks import SEVERITIES, EventShade
 from market_pipeline.core.clock import EPOCH
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ _NARROWEST = 7
 _GAP = 8
 
 
-def draw_backdrop(canvas: Canvas, box: Box, events: Sequence[MarketEvent], span: tuple[float, float]) -> Axes:
+def draw_backdrop(canvas: Canvas, box: Box, events: Sequence[EventShade], span: tuple[float, float]) -> Axes:
     """Time grid and market events over the whole of `box`, times named below it.
 
     The upper `names_height` pixels of `box` must be free for the names of the events.
@@ -69,7 +69,7 @@ def draw_backdrop(canvas: Canvas, box: Box, events: Sequence[MarketEvent], span:
 
 
 def shades_of(
-    events: Sequence[MarketEvent], width: float, span: tuple[float, float]
+    events: Sequence[EventShade], width: float, span: tuple[float, float]
 ) -> list[tuple[float, float]]:
     """From when to when each event is shaded, in hours since 1970, in a picture of `span` so wide."""
     scale = (span[1] - span[0]) / width
@@ -77,7 +77,7 @@ def shades_of(
     return [(span[0] + left * scale, span[0] + right * scale) for left, right in edges]
 
 
-def _edges(event: MarketEvent, width: float, span: tuple[float, float]) -> tuple[float, float]:
+def _edges(event: EventShade, width: float, span: tuple[float, float]) -> tuple[float, float]:
     """Where the shade begins and ends, pixels from the left: never too narrow to be seen."""
     scale = width / (span[1] - span[0])
     left, right = (event.first - span[0]) * scale, (event.last - span[0]) * scale
@@ -85,7 +85,7 @@ def _edges(event: MarketEvent, width: float, span: tuple[float, float]) -> tuple
     return max(left - spare, 0), min(right + spare, width)
 
 
-def _draw_names(canvas: Canvas, box: Box, events: Sequence[MarketEvent], span: tuple[float, float]) -> None:
+def _draw_names(canvas: Canvas, box: Box, events: Sequence[EventShade], span: tuple[float, float]) -> None:
     """The name of each event above its shade, once."""
     for event, (row, left) in named_events(events, box.width, span):
         canvas.text(
@@ -94,15 +94,15 @@ def _draw_names(canvas: Canvas, box: Box, events: Sequence[MarketEvent], span: t
         )  # fmt: skip
 
 
-def names_height(events: Sequence[MarketEvent], width: float, span: tuple[float, float]) -> int:
+def names_height(events: Sequence[EventShade], width: float, span: tuple[float, float]) -> int:
     """How many pixels above the panels the names of the events take."""
     rows = [row for _, (row, _) in named_events(events, width, span)]
     return NAME_HEIGHT * (max(rows) + 1) if rows else 0
 
 
 def named_events(
-    events: Sequence[MarketEvent], width: float, span: tuple[float, float]
-) -> list[tuple[MarketEvent, tuple[int, float]]]:
+    events: Sequence[EventShade], width: float, span: tuple[float, float]
+) -> list[tuple[EventShade, tuple[int, float]]]:
     """Which events are named, in which of the two rows, and how many pixels from the left.
 
     Where a name would meet another in both rows, it is left out; the most severe come first.
@@ -121,7 +121,7 @@ def named_events(
     return named
 
 
-def _is_critical(event: MarketEvent) -> bool:
+def _is_critical(event: EventShade) -> bool:
     return event.severity == Severity.CRITICAL.value
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from market_pipeline.anomalies.anomaly import Kind
-from market_pipeline.anomalies.words.wording import format_price
-from market_pipeline.charts.marks import MarketEvent, is_alarm
+from market_pipeline.anomalies.anomaly import Kind, alarm_mask
+from market_pipeline.anomalies.words.formatting import format_price
+from market_pipeline.charts.marks import EventShade
 from market_pipeline.charts.track import Track
 from market_pipeline.core.columns import Columns
 
@@ -27,7 +27,7 @@ class Headline:
     alarms: tuple[str, ...]
 
 
-def headline_of(track: Track, flagged: Columns, events: Sequence[MarketEvent]) -> Headline:
+def headline_of(track: Track, flagged: Columns, events: Sequence[EventShade]) -> Headline:
     """The headline of a panel with the `flagged` rows of its symbol and the market events of all."""
     alarms = _alarms(flagged, sum(track.symbol in event.members for event in events))
     if not len(track):
@@ -37,7 +37,7 @@ def headline_of(track: Track, flagged: Columns, events: Sequence[MarketEvent]) -
 
 def _alarms(flagged: Columns, events: int) -> tuple[str, ...]:
     """Alarms without market events, which are counted for every member."""
-    own = flagged.where(is_alarm(flagged) & (flagged["kind"] != Kind.MARKET_MOVE.value))
+    own = flagged.where(alarm_mask(flagged) & (flagged["kind"] != Kind.MARKET_MOVE.value))
     episodes = len(set(own["episode_id"]))
     words = []
     if episodes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from market_pipeline.anomalies.words.wording import format_duration
+from market_pipeline.anomalies.words.formatting import format_duration
 from market_pipeline.charts.canvas import Canvas, points
 from market_pipeline.charts.headline import signed_percent
 from market_pipeline.charts.marks import Spot

@@ -13,7 +13,7 @@ from market_pipeline.charts.marks import (
     NAMES,
     SEVERITIES,
     SHAPES,
-    MarketEvent,
+    EventShade,
     dot_looks,
     looks,
     marks_and_dots,
@@ -34,7 +34,7 @@ KEY_LINE = 30
 
 
 def draw_key(
-    canvas: Canvas, top: float, tracks: Sequence[Track], rows: Columns, events: Sequence[MarketEvent]
+    canvas: Canvas, top: float, tracks: Sequence[Track], rows: Columns, events: Sequence[EventShade]
 ) -> None:
     """What areas mean, at the right with its upper edge at `top`; below, what marks mean.
 
@@ -83,7 +83,7 @@ def _kinds(rows: Columns, theme: Theme) -> list[tuple[Artist, str]]:
 
 
 def _ground(
-    tracks: Sequence[Track], events: Sequence[MarketEvent], theme: Theme
+    tracks: Sequence[Track], events: Sequence[EventShade], theme: Theme
 ) -> list[tuple[Artist, str]]:
     """Shaded areas: market events, the band, silences."""
     from matplotlib.patches import Patch

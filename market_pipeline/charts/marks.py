@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from market_pipeline.anomalies.anomaly import Kind, Severity
+from market_pipeline.anomalies.anomaly import Kind, Severity, alarm_mask
 from market_pipeline.charts.canvas import points
 from market_pipeline.charts.track import hours_of
 from market_pipeline.core.columns import Columns
@@ -123,7 +122,7 @@ SEVERITIES = tuple(severity.value for severity in Severity)
 
 
 @dataclass(frozen=True)
-class MarketEvent:
+class EventShade:
     """A move of the whole market, from `first` to `last` (hours since 1970, UTC)."""
 
     first: float
@@ -137,7 +136,7 @@ class MarketEvent:
         verb = {"up": "rise", "down": "fall"}.get(self.direction, "move")
         return f"Market {verb}, {len(self.members)} coins, {self.severity}"
 
-    def joined(self, other: MarketEvent) -> MarketEvent:
+    def joined(self, other: EventShade) -> EventShade:
         """This event over the time of both, with the members of both."""
         return replace(
             self,
@@ -147,13 +146,7 @@ class MarketEvent:
         )
 
 
-def is_alarm(rows: Columns) -> NDArray[np.bool_]:
-    """Which rows stand for themselves: not the members of a market event, which its own row counts."""
-    alone = np.array([event is None or event == own for event, own in zip(rows["event_id"], rows["id"])])
-    return alone.astype(np.bool_)
-
-
-def market_events(rows: Columns) -> list[MarketEvent]:
+def event_shades(rows: Columns) -> list[EventShade]:
     """The market events among `rows`, in time order.
 
     Rows of one episode, such as those of an event that goes on after midnight, are one event: it lasts
@@ -161,11 +154,11 @@ def market_events(rows: Columns) -> list[MarketEvent]:
     """
     found = rows.where(rows["kind"] == Kind.MARKET_MOVE.value)
     firsts, lasts = hours_of(found["episode_first"]), hours_of(found["episode_last"])
-    events: dict[str, MarketEvent] = {}
+    events: dict[str, EventShade] = {}
     rank = np.array([SEVERITIES.index(severity) for severity in found["severity"]], dtype=np.intp)
     for index in np.lexsort((firsts, -rank)):
         members = tuple(str(found["members"][index] or "").replace(" ", "").split(","))
-        event = MarketEvent(
+        event = EventShade(
             float(firsts[index]), float(lasts[index]), str(found["severity"][index]), members,
             str(found["direction"][index]),
         )  # fmt: skip
@@ -183,7 +176,7 @@ def marks_and_dots(rows: Columns) -> tuple[Columns, Columns]:
     rows = rows.where(rows["kind"] != Kind.MARKET_MOVE.value)
     rank = np.array([SEVERITIES.index(severity) for severity in rows["severity"]], dtype=np.intp)
     order = np.lexsort((hours_of(rows["timestamp"]), -rows["score"], -rank))
-    alarm, marks, seen = is_alarm(rows), [], set()
+    alarm, marks, seen = alarm_mask(rows), [], set()
     for index in order:
         episode = (rows["kind"][index], rows["episode_id"][index])
         if alarm[index] and episode not in seen:

@@ -64,10 +64,10 @@ def execute(options: argparse.Namespace) -> int:
     database = Database(settings.database, settings.catalogue.ids)
     check_schema(database)
 
-    from market_pipeline.charts.band import stored_anomalies
     from market_pipeline.charts.canvas import to_png, to_svg
-    from market_pipeline.charts.chart import draw_chart
+    from market_pipeline.charts.symbol_chart import draw_chart
     from market_pipeline.charts.theme import THEMES
+    from market_pipeline.pipeline.chart_rows import stored_anomalies
 
     start, scores = _scores(database, settings.catalogue.coin(symbol), start, end)
     anomalies = stored_anomalies(database, symbol, settings.catalogue.symbols, start, end)
@@ -79,7 +79,7 @@ def execute(options: argparse.Namespace) -> int:
 
 def _scores(database: Database, coin: Coin, start: datetime, end: datetime) -> tuple[datetime, Columns]:
     """The scores from `start` to `end`, or from when on anything is stored; InputError if there are none."""
-    from market_pipeline.charts.band import stored_scores
+    from market_pipeline.pipeline.chart_rows import stored_scores
 
     symbol = coin.symbol
     newest = latest_quotes(database, [symbol], utc_now()).get(symbol)

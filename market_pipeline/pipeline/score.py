@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from market_pipeline.anomalies.anomaly import Anomaly, Kind, Severity
-from market_pipeline.anomalies.detect import alarms, detect_days
+from market_pipeline.anomalies.anomaly import Anomaly, Kind, Severity, alarms
+from market_pipeline.anomalies.detect import detect_days
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.columns import Columns
 from market_pipeline.core.slices import DayOfSymbol

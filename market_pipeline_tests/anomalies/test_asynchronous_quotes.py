@@ -5,7 +5,8 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from market_pipeline.anomalies.detect import alarms, detect_columns
+from market_pipeline.anomalies.anomaly import alarms
+from market_pipeline.anomalies.detect import detect_columns
 
 OFFSETS = {"BTC": 0, "ADA": 25, "ETH": 50, "SOL": 100}
 SIZE = 30

@@ -9,9 +9,9 @@ from datetime import date, datetime, timedelta, timezone
 import numpy as np
 import pytest
 
-from market_pipeline.anomalies.anomaly import Anomaly, Kind
+from market_pipeline.anomalies.anomaly import Anomaly, Kind, alarms
 from market_pipeline.anomalies.calibration import Calibration
-from market_pipeline.anomalies.detect import alarms, detect_columns, detect_days
+from market_pipeline.anomalies.detect import detect_columns, detect_days
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.core.columns import Columns
@@ -146,7 +146,7 @@ def test_explanations_are_sentences(quotes):
 def test_detecting_imports_nothing_heavy():
     """A scheduled run pays for every import on every tick."""
     code = (
-        "import sys, market_pipeline.anomalies.detect, market_pipeline.charts.overview;"
+        "import sys, market_pipeline.anomalies.detect, market_pipeline.charts.overview_chart;"
         "heavy = ('pandas', 'scipy', 'numba', 'matplotlib', 'sqlalchemy', 'dagster');"
         "print([name for name in heavy if name in sys.modules])"
     )

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from market_pipeline import anomalies
-from market_pipeline.anomalies.detection_settings import DetectionSettings
-from market_pipeline.anomalies.parameters import DETECTOR_VERSION, PARAMETERS, RULES, version_of
+from market_pipeline.anomalies.parameters import DETECTOR_VERSION, PARAMETERS, RULES, DetectionSettings, version_of
 
 # These change no row, or are followed by the version.
 FREE = {"COMPILED_FROM", "DETECTOR_VERSION", "PARAMETERS", "RULES", "TYPE_CHECKING"}

@@ -4,7 +4,8 @@ from datetime import date, datetime, timedelta, timezone
 
 import pytest
 
-from market_pipeline.anomalies.detect import alarms, detect_columns, detect_days
+from market_pipeline.anomalies.anomaly import alarms
+from market_pipeline.anomalies.detect import detect_columns, detect_days
 from market_pipeline.anomalies.scores.learning import calibrate_columns
 from market_pipeline.anomalies.scores.scoring import score_columns
 

@@ -103,7 +103,7 @@ def near(image: Image.Image, colour: str, within: int = 50) -> np.ndarray:
 @pytest.fixture
 def draw() -> Callable[..., Image.Image]:
     """Draws the overview of a day and gives it back as an image."""
-    from market_pipeline.charts.overview import draw_overview
+    from market_pipeline.charts.overview_chart import draw_overview
     from market_pipeline.charts.theme import LIGHT
 
     def build(scores: Columns, *rows: Mapping[str, Any], symbols=("BTC",), theme=LIGHT, end=END):

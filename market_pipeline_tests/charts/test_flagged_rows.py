@@ -2,15 +2,16 @@
 
 import pytest
 
+from market_pipeline.anomalies.anomaly import alarm_mask
 from market_pipeline.charts.headline import headline_of, signed_percent
-from market_pipeline.charts.marks import is_alarm, market_events, marks_and_dots
+from market_pipeline.charts.marks import event_shades, marks_and_dots
 from market_pipeline.charts.track import track_of
 from market_pipeline_tests.charts.conftest import END, START, event, flagged, rows_of, scores_of
 
 
 def test_members_of_an_event_are_no_alarms_but_the_event_is():
     rows = rows_of(event(10, 20, id="e", event_id="e"), flagged("BTC", 10, event_id="e"), flagged("BTC", 30))
-    assert is_alarm(rows).tolist() == [True, False, True]
+    assert alarm_mask(rows).tolist() == [True, False, True]
 
 
 def test_an_episode_has_one_mark_at_its_most_severe_row_and_dots_elsewhere():
@@ -30,7 +31,7 @@ def test_an_episode_has_one_mark_at_its_most_severe_row_and_dots_elsewhere():
 def test_no_rows_are_no_marks():
     marks, dots = marks_and_dots(rows_of())
     assert len(marks) == len(dots) == 0
-    assert market_events(rows_of()) == []
+    assert event_shades(rows_of()) == []
 
 
 def test_an_event_that_goes_on_after_midnight_is_one():
@@ -40,7 +41,7 @@ def test_an_event_that_goes_on_after_midnight_is_one():
         event(1440, 1500, members="SOL,ADA", episode_id="a", severity="critical", direction="up"),
         event(100, 130, members="DOT,ADA,ETH"),
     )
-    early, late = market_events(rows)
+    early, late = event_shades(rows)
     assert early.name == "Market fall, 3 coins, alert"
     assert late.name == "Market rise, 4 coins, critical"
     assert (late.first, late.last) == pytest.approx((early.first + 1300 / 60, early.first + 1400 / 60))
@@ -49,7 +50,7 @@ def test_an_event_that_goes_on_after_midnight_is_one():
 def headline(*rows, prices=(100.0, 110.0), symbol="BTC"):
     table = rows_of(*rows)
     track = track_of(scores_of(symbol, [0, 1380][: len(prices)], prices), symbol, START, END)
-    return headline_of(track, table.where(table["symbol"] == symbol), market_events(table))
+    return headline_of(track, table.where(table["symbol"] == symbol), event_shades(table))
 
 
 def test_the_headline_tells_price_change_volatility_and_alarms():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from market_pipeline.charts.axes import NAME_HEIGHT, named_events, names_height, tick_names, ticks
-from market_pipeline.charts.marks import Spot, market_events, spread
+from market_pipeline.charts.marks import Spot, event_shades, spread
 from market_pipeline_tests.charts.conftest import event, rows_of
 
 DAY = 24.0 * 19_000
@@ -37,7 +37,7 @@ def test_more_marks_than_there_is_room_for_are_drawn_nevertheless():
 
 def events_at(*minutes, **values):
     rows = [event(minute, minute + 30, id=str(minute), **values) for minute in minutes]
-    return market_events(rows_of(*rows))
+    return event_shades(rows_of(*rows))
 
 
 def span_of(events):
@@ -55,7 +55,7 @@ def test_names_of_events_use_a_second_row_before_one_is_left_out():
 
 def test_the_most_severe_event_is_named_first():
     rows = [event(0, 30), event(30, 60, members="ETH,BTC,SOL"), event(60, 90, members="ADA,BTC,SOL")]
-    events = market_events(rows_of(*rows[:2], {**rows[2], "severity": "critical"}))
+    events = event_shades(rows_of(*rows[:2], {**rows[2], "severity": "critical"}))
     named = named_events(events, 900, span_of(events))
     assert named[0][0].severity == "critical" and len(named) == 2
 

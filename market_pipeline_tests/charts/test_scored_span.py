@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from market_pipeline.anomalies.scores.scoring import score_columns
-from market_pipeline.charts.band import lead_start, scored_span
 from market_pipeline.core.columns import Columns
+from market_pipeline.pipeline.chart_rows import lead_start, scored_span
 from market_pipeline_tests.charts.conftest import START, at
 
 
@@ -72,7 +72,7 @@ def test_the_lead_begins_at_midnight_seven_days_before():
 def test_deciding_and_scoring_import_nothing_heavy():
     """A tick that does not draw must not pay for Matplotlib, and one that does not for pandas."""
     code = (
-        "import sys, market_pipeline.charts.overview, market_pipeline.charts.chart;"
+        "import sys, market_pipeline.charts.overview_chart, market_pipeline.charts.symbol_chart;"
         "heavy = 'pandas', 'scipy', 'matplotlib', 'PIL', 'numba', 'dagster', 'sqlalchemy';"
         "print([name for name in heavy if name in sys.modules])"
     )

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import pytest
 
-from market_pipeline.charts.marks import is_alarm
+from market_pipeline.anomalies.anomaly import alarm_mask
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.columns import Columns
 from market_pipeline.defs.assets.market_overview import _numbers, _records, _sentence
@@ -82,7 +82,7 @@ def test_a_market_event_is_one_line_and_one_anomaly():
     members = [{"symbol": name, "id": name, "event_id": "e"} for name in ("SOL", "BTC", "ETH")]
     alone = {"symbol": "ADA", "id": "x", "move": -0.2, "scope": "idiosyncratic"}
     found = rows({**event, "symbol": "SOL", "members": "SOL,BTC,ETH"}, *members, alone)
-    alarms = found.where(is_alarm(found))
+    alarms = found.where(alarm_mask(found))
     assert [(row["symbol"], row["kind"], row["severity"], row["move"]) for row in _records(alarms)] == [
         ("SOL,BTC,ETH", "market_move", "critical", "+1.20%"),
         ("ADA", "jump", "alert", "-20.00%"),

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from market_pipeline.anomalies.anomaly import Kind, Scope
-from market_pipeline.anomalies.detection_settings import DetectionSettings
-from market_pipeline.anomalies.rules.finding import Finding, id_of
+from market_pipeline.anomalies.parameters import DetectionSettings
+from market_pipeline.anomalies.rules.candidate import Candidate, id_of
 from market_pipeline.anomalies.rules.flags import log_move
 from market_pipeline.anomalies.rules.score_table import ScoreTable, same_day
 
@@ -24,39 +24,39 @@ _PRINTS = (Kind.JUMP, Kind.USER_THRESHOLD)
 
 
 def merge_bad_ticks(
-    table: ScoreTable, findings: list[Finding], settings: DetectionSettings
-) -> list[Finding]:
-    """`findings` (by position) with bad ticks in place of what they explain."""
-    prints: dict[int, Finding] = {}
+    table: ScoreTable, candidates: list[Candidate], settings: DetectionSettings
+) -> list[Candidate]:
+    """`candidates` (by position) with bad ticks in place of what they explain."""
+    prints: dict[int, Candidate] = {}
     # For each position of a bad tick, from the print to the quote that undid it: where it was printed.
     print_of: dict[int, int] = {}
-    for finding in findings:
-        if finding.kind not in _PRINTS or finding.at in print_of:
+    for candidate in candidates:
+        if candidate.kind not in _PRINTS or candidate.at in print_of:
             continue
-        end = _undone_at(table, finding, settings) if _is_suspicious(table, finding, settings) else None
+        end = _undone_at(table, candidate, settings) if _is_suspicious(table, candidate, settings) else None
         if end is not None:
-            prints[finding.at] = _bad_tick(table, finding, end, settings)
-            print_of.update(dict.fromkeys(range(finding.at, end + 1), finding.at))
+            prints[candidate.at] = _bad_tick(table, candidate, end, settings)
+            print_of.update(dict.fromkeys(range(candidate.at, end + 1), candidate.at))
     if not prints:
-        return findings
+        return candidates
     kept = [
         _as_evidence(table, each, print_of) if each.kind is Kind.USER_THRESHOLD else each
-        for each in findings
+        for each in candidates
         if each.kind is Kind.USER_THRESHOLD or not _is_explained(each, prints, print_of)
     ]
     return sorted([*kept, *prints.values()], key=lambda each: (each.at, each.kind.value))
 
 
-def _is_suspicious(table: ScoreTable, finding: Finding, settings: DetectionSettings) -> bool:
-    is_the_markets = table.scores["scope"][finding.at] == Scope.MARKET.value
-    return not is_the_markets and not finding.p >= settings.watch_p
+def _is_suspicious(table: ScoreTable, candidate: Candidate, settings: DetectionSettings) -> bool:
+    is_the_markets = table.scores["scope"][candidate.at] == Scope.MARKET.value
+    return not is_the_markets and not candidate.p >= settings.watch_p
 
 
-def _undone_at(table: ScoreTable, finding: Finding, settings: DetectionSettings) -> int | None:
+def _undone_at(table: ScoreTable, candidate: Candidate, settings: DetectionSettings) -> int | None:
     """The changed quote that took the move back, among the next few."""
-    move = log_move(table, finding.before, finding.at)
-    for position in _next_changed(table, finding.at, settings.bad_tick_quotes):
-        undone = log_move(table, position, finding.at) / move
+    move = log_move(table, candidate.before, candidate.at)
+    for position in _next_changed(table, candidate.at, settings.bad_tick_quotes):
+        undone = log_move(table, position, candidate.at) / move
         if settings.bad_tick_undone <= undone <= 2 - settings.bad_tick_undone:
             return position
     return None
@@ -71,28 +71,28 @@ def _next_changed(table: ScoreTable, at: int, count: int) -> Iterator[int]:
         position += 1
 
 
-def _bad_tick(table: ScoreTable, finding: Finding, end: int, settings: DetectionSettings) -> Finding:
-    undone = log_move(table, end, finding.at) / log_move(table, finding.before, finding.at)
+def _bad_tick(table: ScoreTable, candidate: Candidate, end: int, settings: DetectionSettings) -> Candidate:
+    undone = log_move(table, end, candidate.at) / log_move(table, candidate.before, candidate.at)
     return replace(
-        finding, kind=Kind.BAD_TICK, score=undone, threshold=settings.bad_tick_undone, until=end
+        candidate, kind=Kind.BAD_TICK, score=undone, threshold=settings.bad_tick_undone, until=end
     )
 
 
-def _is_explained(finding: Finding, prints: dict[int, Finding], print_of: dict[int, int]) -> bool:
-    """Whether a finding lies within a bad tick, is its way back, or starts from the bad print."""
-    start = print_of.get(finding.before)
-    if start is not None and finding.before != prints[start].until:
+def _is_explained(candidate: Candidate, prints: dict[int, Candidate], print_of: dict[int, int]) -> bool:
+    """Whether a candidate lies within a bad tick, is its way back, or starts from the bad print."""
+    start = print_of.get(candidate.before)
+    if start is not None and candidate.before != prints[start].until:
         return True
-    start = print_of.get(finding.at)
+    start = print_of.get(candidate.at)
     if start is None:
         return False
-    return finding.at != prints[start].until or finding.kind is not Kind.LARGE_MOVE
+    return candidate.at != prints[start].until or candidate.kind is not Kind.LARGE_MOVE
 
 
-def _as_evidence(table: ScoreTable, finding: Finding, print_of: dict[int, int]) -> Finding:
-    start = print_of.get(finding.at)
+def _as_evidence(table: ScoreTable, candidate: Candidate, print_of: dict[int, int]) -> Candidate:
+    start = print_of.get(candidate.at)
     if start is None:
-        return finding
-    shared = same_day(int(table.moments[start]), int(table.moments[finding.at]))
+        return candidate
+    shared = same_day(int(table.moments[start]), int(table.moments[candidate.at]))
     event = id_of(table, Kind.BAD_TICK, start) if shared else None
-    return replace(finding, flags=(*finding.flags, BAD_TICK), event_id=event)
+    return replace(candidate, flags=(*candidate.flags, BAD_TICK), event_id=event)

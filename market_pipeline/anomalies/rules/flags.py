@@ -20,16 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market_pipeline.anomalies.anomaly import Kind, Scope
-from market_pipeline.anomalies.detection_settings import DetectionSettings
-from market_pipeline.anomalies.parameters import PARAMETERS
-from market_pipeline.anomalies.rules.finding import Finding, score_of
+from market_pipeline.anomalies.parameters import PARAMETERS, DetectionSettings
+from market_pipeline.anomalies.rules.candidate import Candidate, score_of
 from market_pipeline.anomalies.rules.score_table import Positions, ScoreTable
 
 WARM_UP = "warm_up"
 GAP = "gap"
 
 
-def flag_moves(table: ScoreTable, settings: DetectionSettings) -> list[Finding]:
+def flag_moves(table: ScoreTable, settings: DetectionSettings) -> list[Candidate]:
     """The flagged moves of all symbols, by position and kind."""
     changed = (table["before"] >= 0) & (table["stale_minutes"] == 0)
     jumps = changed & (table["jump_p"] < settings.watch_p)
@@ -37,7 +36,7 @@ def flag_moves(table: ScoreTable, settings: DetectionSettings) -> list[Finding]:
     own = changed & ~jumps & (table["residual_p"] < settings.watch_p)
     own[own] = table.scores["scope"][own] != Scope.MARKET.value
     found = [_user_threshold(table, at, settings) for at in _two_point(table, settings).tolist()]
-    over_gaps: list[Finding] = []
+    over_gaps: list[Candidate] = []
     for at in np.flatnonzero(jumps | large | own).tolist():
         quality = table.quality(at)
         if WARM_UP in quality:
@@ -53,7 +52,7 @@ def flag_moves(table: ScoreTable, settings: DetectionSettings) -> list[Finding]:
         if own[at]:
             found.append(_idiosyncratic(table, at, settings))
     found = [each for each in found if not _is_old_gap(table, each, over_gaps)]
-    return sorted(found + over_gaps, key=lambda finding: (finding.at, finding.kind.value))
+    return sorted(found + over_gaps, key=lambda candidate: (candidate.at, candidate.kind.value))
 
 
 def large_move_levels(table: ScoreTable, settings: DetectionSettings) -> NDArray[np.float64]:
@@ -74,48 +73,48 @@ def _two_point(table: ScoreTable, settings: DetectionSettings) -> Positions:
     return np.flatnonzero(moved) + 1
 
 
-def _user_threshold(table: ScoreTable, at: int, settings: DetectionSettings) -> Finding:
+def _user_threshold(table: ScoreTable, at: int, settings: DetectionSettings) -> Candidate:
     move = move_between(table, at - 1, at)
     warm = WARM_UP in table.quality(at)
     p = math.nan if warm else table.number("jump_p", at)
     p_raw = math.nan if warm else raw_p(table, at)
-    return Finding(Kind.USER_THRESHOLD, at, at - 1, abs(move), settings.user_threshold, p, p_raw)
+    return Candidate(Kind.USER_THRESHOLD, at, at - 1, abs(move), settings.user_threshold, p, p_raw)
 
 
-def _jump(table: ScoreTable, at: int, settings: DetectionSettings) -> Finding:
+def _jump(table: ScoreTable, at: int, settings: DetectionSettings) -> Candidate:
     p = table.number("jump_p", at)
     before = int(table["before"][at])
-    return Finding(Kind.JUMP, at, before, score_of(p), score_of(settings.watch_p), p, raw_p(table, at))
+    return Candidate(Kind.JUMP, at, before, score_of(p), score_of(settings.watch_p), p, raw_p(table, at))
 
 
-def _large_move(table: ScoreTable, at: int, settings: DetectionSettings) -> Finding:
+def _large_move(table: ScoreTable, at: int, settings: DetectionSettings) -> Candidate:
     p = table.number("large_move_p", at)
     before = int(table["large_move_before"][at])
     level = float(large_move_levels(table, settings)[at])
-    return Finding(Kind.LARGE_MOVE, at, before, score_of(p), score_of(level), p)
+    return Candidate(Kind.LARGE_MOVE, at, before, score_of(p), score_of(level), p)
 
 
-def _idiosyncratic(table: ScoreTable, at: int, settings: DetectionSettings) -> Finding:
+def _idiosyncratic(table: ScoreTable, at: int, settings: DetectionSettings) -> Candidate:
     p, raw = table.number("residual_p", at), 10.0 ** -table.number("residual_score", at)
     before = int(table["before"][at])
-    return Finding(Kind.IDIOSYNCRATIC, at, before, score_of(p), score_of(settings.watch_p), p, raw)
+    return Candidate(Kind.IDIOSYNCRATIC, at, before, score_of(p), score_of(settings.watch_p), p, raw)
 
 
-def _gap_move(table: ScoreTable, at: int, is_jump: bool, settings: DetectionSettings) -> Finding:
+def _gap_move(table: ScoreTable, at: int, is_jump: bool, settings: DetectionSettings) -> Candidate:
     """By the jump's p where that is flagged, else by the large move's."""
     p = table.number("jump_p" if is_jump else "large_move_p", at)
     level = settings.watch_p if is_jump else float(large_move_levels(table, settings)[at])
     raw = raw_p(table, at) if is_jump else math.nan
-    return Finding(Kind.GAP_MOVE, at, int(table["before"][at]), score_of(p), score_of(level), p, raw)
+    return Candidate(Kind.GAP_MOVE, at, int(table["before"][at]), score_of(p), score_of(level), p, raw)
 
 
-def _is_old_gap(table: ScoreTable, finding: Finding, over_gaps: list[Finding]) -> bool:
+def _is_old_gap(table: ScoreTable, candidate: Candidate, over_gaps: list[Candidate]) -> bool:
     """Whether at least half of a large move is a move over a gap that is flagged already."""
-    if finding.kind is not Kind.LARGE_MOVE:
+    if candidate.kind is not Kind.LARGE_MOVE:
         return False
-    whole = log_move(table, finding.before, finding.at)
+    whole = log_move(table, candidate.before, candidate.at)
     return any(
-        finding.before <= gap.before and gap.at < finding.at
+        candidate.before <= gap.before and gap.at < candidate.at
         and log_move(table, gap.before, gap.at) / whole >= 0.5
         for gap in over_gaps
     )

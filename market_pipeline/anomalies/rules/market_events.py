@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market_pipeline.anomalies.anomaly import Kind, Scope
-from market_pipeline.anomalies.detection_settings import DetectionSettings
-from market_pipeline.anomalies.parameters import PARAMETERS
-from market_pipeline.anomalies.rules.finding import Finding, MarketView, score_of
+from market_pipeline.anomalies.parameters import PARAMETERS, DetectionSettings
+from market_pipeline.anomalies.rules.candidate import Candidate, MarketContext, score_of
 from market_pipeline.anomalies.rules.flags import WARM_UP, large_move_levels
 from market_pipeline.anomalies.rules.peers import MOVED, Moves, moves_between, slow_volatility
 from market_pipeline.anomalies.rules.score_table import MICROSECONDS, Positions, ScoreTable, same_day
@@ -35,7 +34,7 @@ class MarketEvent:
     `moves` are standardised moves by symbol, signed, the largest seen; times in microseconds.
     """
 
-    finding: Finding
+    candidate: Candidate
     direction: int
     first: int
     last: int
@@ -84,17 +83,17 @@ def _begin(
     # A coin whose quotes have stopped may have moved most, but not now, and it may have led the last event.
     since = moment - _interval(table, at)
     if previous is not None:
-        since = max(since, int(table.moments[previous.finding.at]) + 1)
+        since = max(since, int(table.moments[previous.candidate.at]) + 1)
     leader = _leader(table, (since, moment), moves, np.where(same, standard * direction, 0.0))
     if np.count_nonzero(same) < max(_FEWEST_COINS, _SAME_WAY * known) or leader is None:
         return None
     own, before = int(moves.after[leader]), int(moves.before[leader])
     p = table.number("market_p", at)
     seen = max(int(table.moments[moves.after[same]].max()), moment)
-    market = MarketView(Scope.MARKET, middle, peers_moved=int(np.count_nonzero(same)) - 1, seen=seen)
+    market = MarketContext(Scope.MARKET, middle, peers_moved=int(np.count_nonzero(same)) - 1, seen=seen)
     level = float(large_move_levels(table, settings)[at])
-    finding = Finding(Kind.MARKET_MOVE, own, before, score_of(p), score_of(level), p, market=market)
-    event = MarketEvent(finding, direction, moment, moment, min(lead, _LONGEST_LEAD), at)
+    candidate = Candidate(Kind.MARKET_MOVE, own, before, score_of(p), score_of(level), p, market=market)
+    event = MarketEvent(candidate, direction, moment, moment, min(lead, _LONGEST_LEAD), at)
     _add_members(table, event, moves)
     return event
 
@@ -146,9 +145,9 @@ def _add_members(table: ScoreTable, event: MarketEvent, moves: Moves) -> None:
 
 def _completed(table: ScoreTable, event: MarketEvent) -> MarketEvent:
     """The event with the members of its peak, and as rare as that."""
-    if event.peak != event.finding.at:
+    if event.peak != event.candidate.at:
         _add_members(table, event, _largest_moves(table, event.peak)[0])
     members = tuple(sorted(event.moves, key=lambda symbol: (-abs(event.moves[symbol]), symbol)))
     p = table.number("market_p", event.peak)
-    event.finding = replace(event.finding, members=members, score=score_of(p), p=p, until=event.peak)
+    event.candidate = replace(event.candidate, members=members, score=score_of(p), p=p, until=event.peak)
     return event

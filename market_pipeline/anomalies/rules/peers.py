@@ -5,13 +5,17 @@ nearest to the two times, at most two minutes later; what is detected with a lat
 `detected_at`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
+from market_pipeline.anomalies.anomaly import Kind, Scope
 from market_pipeline.anomalies.parameters import PARAMETERS
+from market_pipeline.anomalies.rules.candidate import Candidate, MarketContext
 from market_pipeline.anomalies.rules.score_table import MICROSECONDS, Positions, ScoreTable
 
 Volatility = Callable[[ScoreTable, Positions], NDArray[np.float64]]
@@ -96,3 +100,81 @@ def _seconds(table: ScoreTable, before: Positions, after: Positions) -> NDArray[
 def _log_moves(table: ScoreTable, before: Positions, after: Positions) -> NDArray[np.float64]:
     moves: NDArray[np.float64] = np.log(table["price"][after]) - np.log(table["price"][before])
     return moves
+
+
+# Fewer other coins are not a market.
+_FEWEST_PEERS = 2
+
+
+def market_context(table: ScoreTable, candidate: Candidate) -> MarketContext:
+    """The market beside a move.
+
+    A move between two quotes is read from its scores unless another coin's quote came up to two minutes
+    later and nearer in time; a large move is compared with the others' moves over its own time.
+    """
+    if candidate.kind is Kind.LARGE_MOVE:
+        return _over_horizon(table, candidate)
+    scored = _from_scores(table, candidate.at)
+    before = int(table["before"][candidate.at])
+    start, end = int(table.moments[before]), int(table.moments[candidate.at])
+    moves = moves_between(table, start, end, present_volatility)
+    others = _others(table, candidate, moves)
+    if not (table.moments[moves.after[others]] > end).any():
+        return scored
+    beta = 1.0 if math.isnan(scored.beta) else scored.beta
+    refreshed = _compared(table, table.number("z", candidate.at), beta, moves, others)
+    return refreshed if refreshed.scope is not Scope.UNKNOWN else scored
+
+
+def _from_scores(table: ScoreTable, at: int) -> MarketContext:
+    peers = table.number("peers_moved", at)
+    return MarketContext(
+        scope=Scope(str(table.scores["scope"][at])),
+        market_z=table.number("market_z", at),
+        beta=table.number("beta", at),
+        residual_z=table.number("residual_z", at),
+        share=table.number("market_share", at),
+        peers_moved=None if math.isnan(peers) else int(peers),
+    )
+
+
+def _over_horizon(table: ScoreTable, candidate: Candidate) -> MarketContext:
+    start, end = int(table.moments[candidate.before]), int(table.moments[candidate.at])
+    moves = moves_between(table, start, end, slow_volatility)
+    rise = table.price(candidate.at) - table.price(candidate.before)
+    own = math.copysign(table.number("large_move_score", candidate.at), rise)
+    return _compared(table, own, 1.0, moves, _others(table, candidate, moves))
+
+
+def _others(table: ScoreTable, candidate: Candidate, moves: Moves) -> NDArray[np.bool_]:
+    """The other coins whose moves are known."""
+    others: NDArray[np.bool_] = np.isfinite(moves.standard)
+    others[table.code(candidate.at)] = False
+    return others
+
+
+def _compared(
+    table: ScoreTable, own: float, beta: float, moves: Moves, others: NDArray[np.bool_]
+) -> MarketContext:
+    """A move of `own` standard deviations beside the median of the others'."""
+    standard = moves.standard[others].tolist()
+    if len(standard) < _FEWEST_PEERS or not own:
+        return MarketContext(Scope.UNKNOWN)
+    market = median(standard)
+    ratio = market / own
+    return MarketContext(
+        _scope(ratio),
+        market,
+        beta,
+        residual_z=own - beta * market,
+        share=min(max(beta * ratio, 0.0), 1.0),
+        peers_moved=sum(move * math.copysign(1, own) >= MOVED for move in standard),
+        seen=int(table.moments[moves.after[others]].max()),
+    )
+
+
+def _scope(ratio: float) -> Scope:
+    """The rule of the scores, for how far the market moved per standard deviation of the coin."""
+    if ratio >= PARAMETERS.market_ratio:
+        return Scope.MARKET
+    return Scope.IDIOSYNCRATIC if ratio <= PARAMETERS.idiosyncratic_ratio else Scope.MIXED

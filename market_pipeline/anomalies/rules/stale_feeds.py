@@ -15,8 +15,8 @@ from statistics import median
 import numpy as np
 
 from market_pipeline.anomalies.anomaly import Kind
-from market_pipeline.anomalies.detection_settings import DetectionSettings
-from market_pipeline.anomalies.rules.finding import Finding
+from market_pipeline.anomalies.parameters import DetectionSettings
+from market_pipeline.anomalies.rules.candidate import Candidate
 from market_pipeline.anomalies.rules.score_table import MICROSECONDS, ScoreTable
 
 _GAPS = 48
@@ -29,14 +29,14 @@ _MINUTE = 60 * MICROSECONDS
 _IMPROBABLE = 1e-6
 
 
-def find_stale_feeds(table: ScoreTable, settings: DetectionSettings) -> list[Finding]:
+def find_stale_feeds(table: ScoreTable, settings: DetectionSettings) -> list[Candidate]:
     """The stale stretches of all symbols, by position."""
-    found: dict[int, Finding] = {}
+    found: dict[int, Candidate] = {}
     for at in _candidates(table, settings):
         start = int(table["before"][at])
-        if start not in found and (finding := _judge(table, at, start, settings)) is not None:
-            found[start] = finding
-    return sorted(found.values(), key=lambda finding: finding.at)
+        if start not in found and (candidate := _judge(table, at, start, settings)) is not None:
+            found[start] = candidate
+    return sorted(found.values(), key=lambda candidate: candidate.at)
 
 
 def usual_gap(table: ScoreTable, at: int) -> float:
@@ -64,7 +64,7 @@ def _candidates(table: ScoreTable, settings: DetectionSettings) -> list[int]:
     return candidates
 
 
-def _judge(table: ScoreTable, at: int, start: int, settings: DetectionSettings) -> Finding | None:
+def _judge(table: ScoreTable, at: int, start: int, settings: DetectionSettings) -> Candidate | None:
     """A stretch from the changed quote at `start`, as known with the quote at `at`."""
     usual = usual_gap(table, at)
     if math.isnan(usual):
@@ -72,14 +72,14 @@ def _judge(table: ScoreTable, at: int, start: int, settings: DetectionSettings) 
     limit = max(settings.stale_minutes, settings.stale_gaps * usual / 60)
     gap = table.seconds(at - 1, at) / 60
     if gap > limit:
-        return Finding(Kind.STALE_FEED, at, at - 1, gap, limit)
+        return Candidate(Kind.STALE_FEED, at, at - 1, gap, limit)
     still = table.number("stale_minutes", at)
     if still <= limit:
         return None
     probability = _standing_still(table, start, at)
     if not probability < _IMPROBABLE:
         return None
-    return Finding(Kind.STALE_FEED, at, start, still, limit, p_raw=probability)
+    return Candidate(Kind.STALE_FEED, at, start, still, limit, p_raw=probability)
 
 
 def _standing_still(table: ScoreTable, start: int, at: int) -> float:

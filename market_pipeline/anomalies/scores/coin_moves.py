@@ -8,8 +8,7 @@ import numpy as np
 from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.parameters import MINUTES_PER_YEAR, PARAMETERS
 from market_pipeline.anomalies.scores import hours
-from market_pipeline.anomalies.scores.market import path_of
-from market_pipeline.anomalies.scores.market_coins import CoinPath
+from market_pipeline.anomalies.scores.market import CoinPath, path_of
 from market_pipeline.anomalies.scores.returns import Floats, Returns, returns_of
 from market_pipeline.anomalies.scores.volatility_filter import Filtered, filter_volatility
 from market_pipeline.anomalies.series import PriceSeries

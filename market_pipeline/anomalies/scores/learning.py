@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 from market_pipeline.anomalies.calibration import ALL, Calibration, CoinCalibration, tail_key
 from market_pipeline.anomalies.parameters import MINUTES_PER_YEAR, PARAMETERS
 from market_pipeline.anomalies.scores.hours import HOURS, factors, hour_sums
-from market_pipeline.anomalies.scores.prior_tails import SCORES
-from market_pipeline.anomalies.scores.quality import FIRST, STALE, WARM_UP
-from market_pipeline.anomalies.scores.returns import Floats, returns_of
+from market_pipeline.anomalies.scores.returns import FIRST, STALE, WARM_UP, Floats, returns_of
 from market_pipeline.anomalies.scores.scoring import score_columns
-from market_pipeline.anomalies.scores.tails import Tail, fit
+from market_pipeline.anomalies.scores.tails import SCORES, Tail, fit
 from market_pipeline.anomalies.series import PriceSeries, rows_by_symbol, to_datetime64
 from market_pipeline.core.columns import Columns
 

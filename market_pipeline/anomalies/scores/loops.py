@@ -32,7 +32,7 @@ def run(
     return (_compiled if many else _interpreted)(loop, rows, numbers, outputs, tables)
 
 
-def expect(rows: int) -> None:
+def load_compiler(rows: int) -> None:
     """Load Numba if the series to come have so many `rows` in all that it pays, however short each is."""
     if rows >= COMPILED_FROM:
         import_module("numba")

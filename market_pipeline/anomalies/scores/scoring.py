@@ -13,16 +13,49 @@ from market_pipeline.anomalies.calibration import GPD, PRIOR, Calibration
 from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.scores.coin_moves import CoinMoves, coin_moves
 from market_pipeline.anomalies.scores.horizons import LargeMoves, large_moves
-from market_pipeline.anomalies.scores.loops import expect
-from market_pipeline.anomalies.scores.market import MarketView, view_of
-from market_pipeline.anomalies.scores.market_coins import Era, market_eras
-from market_pipeline.anomalies.scores.probabilities import probabilities
-from market_pipeline.anomalies.scores.quality import QUALITIES, quality_of
+from market_pipeline.anomalies.scores.loops import load_compiler
+from market_pipeline.anomalies.scores.market import Era, PeerMoves, market_eras, peer_moves
 from market_pipeline.anomalies.scores.residuals import Residuals, residuals
-from market_pipeline.anomalies.scores.returns import Floats
-from market_pipeline.anomalies.scores.scope import SCOPES, market_ratio, scope_of
+from market_pipeline.anomalies.scores.returns import QUALITIES, Floats, quality_of
+from market_pipeline.anomalies.scores.tails import PRIOR_TAILS
 from market_pipeline.anomalies.series import PriceSeries, rows_by_symbol
 from market_pipeline.core.columns import Columns
+
+
+def probabilities(
+    symbol: str, scores: Mapping[str, Floats], long: NDArray[np.bool_], calibration: Calibration | None
+) -> tuple[dict[str, Floats], NDArray[np.bool_]]:
+    """The calibrated probability of each score, and where that of the jump score rests on the past."""
+    found = {name: np.ones(len(values)) for name, values in scores.items()}
+    from_past = np.zeros(len(long), dtype=np.bool_)
+    for interval, rows in (("short", ~long), ("long", long)):
+        if not rows.any():
+            continue
+        for name, values in scores.items():
+            tail = calibration.tail(symbol, name, interval) if calibration else None
+            found[name][rows] = (tail or PRIOR_TAILS[name, interval]).probability(values[rows])
+            if name == "jump":
+                from_past[rows] = tail is not None
+    return found, from_past
+
+
+SCOPES = ("unknown", "market", "mixed", "idiosyncratic")
+
+
+def market_ratio(market_z: Floats, z: Floats) -> Floats:
+    """How far the market moved for each standard deviation of the coin; NaN where either is not known."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio: Floats = np.where(z != 0, market_z / z, np.nan)
+    return ratio
+
+
+def scope_of(ratio: Floats) -> NDArray[np.int8]:
+    """The numbers of the `SCOPES` by the `market_ratio`."""
+    with np.errstate(invalid="ignore"):
+        below = (ratio < PARAMETERS.market_ratio).astype(np.int8) + (ratio <= PARAMETERS.idiosyncratic_ratio)
+        codes: NDArray[np.int8] = (ratio == ratio) * (1 + below)
+    return codes
+
 
 # Words are numbers until the end: a million texts cost more than their scores.
 WORDS = {
@@ -68,7 +101,7 @@ def score_groups(
 
     With `details` also what a row of the anomalies table tells beside the scores.
     """
-    expect(len(prices))
+    load_compiler(len(prices))
     moves = {
         symbol: coin_moves(PriceSeries(symbol, timestamps[rows], prices[rows]), calibration)
         for symbol, rows in groups.items()
@@ -100,7 +133,7 @@ def _score_coin(
     first_large: int = 0,
 ) -> dict[str, NDArray[Any]]:
     returns = coin.returns
-    view = view_of(symbol, returns, coin.z, market)
+    view = peer_moves(symbol, returns, coin.z, market)
     left = residuals(coin.z, view.z, returns.elapsed)
     known = np.isfinite(view.z)
     # The log price of the market in units of this coin's slow volatility.
@@ -144,7 +177,7 @@ def _score_coin(
 
 
 def _details(
-    coin: CoinMoves, view: MarketView, left: Residuals, large: LargeMoves, rows: NDArray[np.intp]
+    coin: CoinMoves, view: PeerMoves, left: Residuals, large: LargeMoves, rows: NDArray[np.intp]
 ) -> dict[str, NDArray[Any]]:
     """What a row of the anomalies table tells beside the scores."""
     returns = coin.returns

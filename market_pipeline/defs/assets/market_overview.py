@@ -7,8 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from market_pipeline.anomalies.anomaly import Kind, Severity
-from market_pipeline.charts.marks import is_alarm
+from market_pipeline.anomalies.anomaly import Kind, Severity, alarm_mask
 from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.core.columns import Columns
 from market_pipeline.core.symbols import Catalogue
@@ -63,7 +62,7 @@ def overview_metadata(
     """The metadata of one materialization at `now`; `last` is that of the one before."""
     symbols = coins.symbols
     anomalies = overview.anomalies_since(store, symbols, now - SPAN)
-    alarms = anomalies.where(is_alarm(anomalies))
+    alarms = anomalies.where(alarm_mask(anomalies))
     latest = overview.latest_quotes(store, symbols, now)
     return {
         "summary": _sentence(alarms, latest, symbols, now),

@@ -13,8 +13,8 @@ from typing import Any
 
 import dagster as dg
 
+from market_pipeline.anomalies.anomaly import alarm_mask
 from market_pipeline.anomalies.series import to_datetime64
-from market_pipeline.charts.marks import is_alarm
 from market_pipeline.core.clock import iso
 from market_pipeline.core.columns import Columns
 from market_pipeline.storage.engine import Database
@@ -46,7 +46,7 @@ def alarms_digest(anomalies: Columns, drawn_at: datetime) -> str:
     old: that an alarm grows old is nothing new.
     """
     recent = anomalies["timestamp"] >= to_datetime64(drawn_at - SPAN + REDRAW_AFTER)
-    ids = anomalies["id"][recent & is_alarm(anomalies)]
+    ids = anomalies["id"][recent & alarm_mask(anomalies)]
     return sha256(" ".join(sorted(ids)).encode()).hexdigest()[:16]
 
 
@@ -85,8 +85,8 @@ def _drawn(anomalies: Columns, at: datetime, quotes: int) -> dict[str, dg.Metada
 def _picture(
     store: Database, symbols: Sequence[str], anomalies: Columns, now: datetime
 ) -> dict[str, dg.MetadataValue[Any]]:
-    from market_pipeline.charts.band import stored_scores
-    from market_pipeline.charts.overview import draw_overview, most_alarming
+    from market_pipeline.charts.overview_chart import draw_overview, most_alarming
+    from market_pipeline.pipeline.chart_rows import stored_scores
 
     chosen = most_alarming(symbols, anomalies)
     scores = stored_scores(store, chosen, now - SPAN, now)

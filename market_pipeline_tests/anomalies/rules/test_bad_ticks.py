@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from market_pipeline.anomalies.detect import alarms, detect_columns
+from market_pipeline.anomalies.anomaly import alarms
+from market_pipeline.anomalies.detect import detect_columns
 
 
 @pytest.fixture

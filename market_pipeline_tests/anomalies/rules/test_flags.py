@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from market_pipeline.anomalies.detect import detect_columns
-from market_pipeline.anomalies.detection_settings import DetectionSettings
+from market_pipeline.anomalies.parameters import DetectionSettings
 
 MINUTES = np.arange(12) * 300
 

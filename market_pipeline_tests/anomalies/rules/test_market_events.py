@@ -5,7 +5,8 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import pytest
 
-from market_pipeline.anomalies.detect import alarms, detect_columns
+from market_pipeline.anomalies.anomaly import alarms
+from market_pipeline.anomalies.detect import detect_columns
 
 SYMBOLS = ("ADA", "BTC", "ETH", "SOL")
 SIZE = 40

@@ -9,8 +9,8 @@ import pytest
 from market_pipeline.anomalies.calibration import ALL, GPD, Calibration
 from market_pipeline.anomalies.parameters import MINUTES_PER_YEAR, PARAMETERS
 from market_pipeline.anomalies.scores.learning import calibrate_columns
-from market_pipeline.anomalies.scores.prior_tails import SCORES
 from market_pipeline.anomalies.scores.scoring import score_columns
+from market_pipeline.anomalies.scores.tails import SCORES
 from market_pipeline.anomalies.series import to_datetime64
 from market_pipeline.core.columns import Columns
 

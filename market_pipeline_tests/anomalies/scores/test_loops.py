@@ -117,9 +117,9 @@ def test_few_rows_run_interpreted_and_many_compiled(monkeypatch):
 def test_many_short_series_are_compiled_as_one_long_one_is():
     """Scoring 250 coins one by one interpreted takes five times as long as loading Numba."""
     code = (
-        "import sys; from market_pipeline.anomalies.scores.loops import COMPILED_FROM, expect;"
-        "expect(COMPILED_FROM - 1); before = 'numba' in sys.modules;"
-        "expect(COMPILED_FROM); print(before, 'numba' in sys.modules)"
+        "import sys; from market_pipeline.anomalies.scores.loops import COMPILED_FROM, load_compiler;"
+        "load_compiler(COMPILED_FROM - 1); before = 'numba' in sys.modules;"
+        "load_compiler(COMPILED_FROM); print(before, 'numba' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]

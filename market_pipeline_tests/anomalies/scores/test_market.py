@@ -6,9 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market_pipeline.anomalies.parameters import PARAMETERS
-from market_pipeline.anomalies.scores.market import path_of, view_of
-from market_pipeline.anomalies.scores.market_coins import market_eras
-from market_pipeline.anomalies.scores.median import median
+from market_pipeline.anomalies.scores.market import market_eras, median, path_of, peer_moves
 from market_pipeline.anomalies.scores.residuals import residuals
 from market_pipeline.anomalies.scores.returns import returns_of
 from market_pipeline.anomalies.series import PriceSeries
@@ -33,7 +31,7 @@ def seen_by(symbol, coins):
     """The view of one coin, all with standard deviation SIGMA."""
     paths = {other: path_of(returns, SIGMA**2 * returns.step) for other, returns in coins.items()}
     own = coins[symbol]
-    return view_of(symbol, own, own.log_return / (SIGMA * np.sqrt(own.elapsed)), market_eras(paths))
+    return peer_moves(symbol, own, own.log_return / (SIGMA * np.sqrt(own.elapsed)), market_eras(paths))
 
 
 values = st.floats(-1e6, 1e6) | st.just(np.nan)
@@ -229,11 +227,11 @@ def test_hourly_quotes_far_apart_tell_no_market():
         "ETH": path_of(returns_of(series_at(hours - 50, "ETH")), np.full(4, 1e-4)),
         "SOL": path_of(returns_of(series_at(hours - 50, "SOL")), np.full(4, 1e-4)),
     }
-    late = view_of("BTC", returns_of(series_at(hours, "BTC")), np.ones(4), market_eras(coins))
+    late = peer_moves("BTC", returns_of(series_at(hours, "BTC")), np.ones(4), market_eras(coins))
     assert np.isnan(late.z).all()
     for symbol in ("ETH", "SOL"):
         coins[symbol] = path_of(returns_of(series_at(hours - 10, symbol)), np.full(4, 1e-4))
-    near = view_of("BTC", returns_of(series_at(hours, "BTC")), np.ones(4), market_eras(coins))
+    near = peer_moves("BTC", returns_of(series_at(hours, "BTC")), np.ones(4), market_eras(coins))
     assert np.isfinite(near.z[1:]).all()
 
 

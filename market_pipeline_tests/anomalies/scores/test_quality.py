@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from market_pipeline.anomalies.scores.quality import QUALITIES, after_gap, quality_of
-from market_pipeline.anomalies.scores.returns import returns_of
+from market_pipeline.anomalies.scores.returns import QUALITIES, after_gap, quality_of, returns_of
 
 SETTLED = 40
 

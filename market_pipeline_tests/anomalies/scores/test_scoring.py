@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.parameters import MINUTES_PER_YEAR, PARAMETERS
 from market_pipeline.anomalies.scores.learning import calibrate_columns
-from market_pipeline.anomalies.scores.prior_tails import PRIOR_TAILS
 from market_pipeline.anomalies.scores.scoring import score_columns
+from market_pipeline.anomalies.scores.tails import PRIOR_TAILS
 from market_pipeline.anomalies.series import to_datetime
 from market_pipeline.core.columns import Columns
 

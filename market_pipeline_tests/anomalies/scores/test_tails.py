@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market_pipeline.anomalies.parameters import PARAMETERS
-from market_pipeline.anomalies.scores.prior_tails import PRIOR_TAILS, SCORES
-from market_pipeline.anomalies.scores.tails import Tail, fit
+from market_pipeline.anomalies.scores.tails import PRIOR_TAILS, SCORES, Tail, fit
 
 tails = st.builds(
     Tail,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from market_pipeline.anomalies.anomaly import Kind
-from market_pipeline.anomalies.rules.finding import Finding, id_of
-from market_pipeline.anomalies.rules.same_quote import link_same_quote
+from market_pipeline.anomalies.rules.candidate import Candidate, id_of
+from market_pipeline.anomalies.rules.links import link_same_quote
 from market_pipeline.anomalies.rules.score_table import group
 from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.core.columns import Columns
@@ -20,40 +20,40 @@ def table():
     return group(score_columns(Columns(prices)))
 
 
-def finding(kind, at, p, **changes):
-    return Finding(kind, at, at - 1, 1.0, 1.0, p=p, **changes)
+def candidate(kind, at, p, **changes):
+    return Candidate(kind, at, at - 1, 1.0, 1.0, p=p, **changes)
 
 
 def test_the_rarest_row_stands_for_the_others(table):
     rows = link_same_quote(
-        table, [finding(Kind.USER_THRESHOLD, 5, 1e-4), finding(Kind.LARGE_MOVE, 5, 1e-6)]
+        table, [candidate(Kind.USER_THRESHOLD, 5, 1e-4), candidate(Kind.LARGE_MOVE, 5, 1e-6)]
     )
     assert [row.event_id for row in rows] == [id_of(table, Kind.LARGE_MOVE, 5), None]
 
 
 def test_of_equally_rare_rows_the_jump_stands_for_the_two_point_rule(table):
-    rows = link_same_quote(table, [finding(Kind.USER_THRESHOLD, 5, 1e-4), finding(Kind.JUMP, 5, 1e-4)])
+    rows = link_same_quote(table, [candidate(Kind.USER_THRESHOLD, 5, 1e-4), candidate(Kind.JUMP, 5, 1e-4)])
     assert [row.event_id for row in rows] == [id_of(table, Kind.JUMP, 5), None]
 
 
 def test_an_unknown_probability_never_leads(table):
     rows = link_same_quote(
-        table, [finding(Kind.USER_THRESHOLD, 5, float("nan")), finding(Kind.LARGE_MOVE, 5, 1e-3)]
+        table, [candidate(Kind.USER_THRESHOLD, 5, float("nan")), candidate(Kind.LARGE_MOVE, 5, 1e-3)]
     )
     assert rows[1].event_id is None and rows[0].event_id is not None
 
 
 def test_rows_of_different_quotes_stand_on_their_own(table):
-    rows = link_same_quote(table, [finding(Kind.JUMP, 5, 1e-4), finding(Kind.LARGE_MOVE, 6, 1e-4)])
+    rows = link_same_quote(table, [candidate(Kind.JUMP, 5, 1e-4), candidate(Kind.LARGE_MOVE, 6, 1e-4)])
     assert [row.event_id for row in rows] == [None, None]
 
 
 def test_members_of_an_event_neither_lead_nor_change_sides(table):
-    member = finding(Kind.LARGE_MOVE, 5, 1e-9, event_id="event")
-    rows = link_same_quote(table, [member, finding(Kind.JUMP, 5, 1e-4)])
+    member = candidate(Kind.LARGE_MOVE, 5, 1e-9, event_id="event")
+    rows = link_same_quote(table, [member, candidate(Kind.JUMP, 5, 1e-4)])
     assert [row.event_id for row in rows] == ["event", None]
 
 
 def test_a_stale_feed_at_the_same_quote_is_another_thing(table):
-    rows = link_same_quote(table, [finding(Kind.STALE_FEED, 5, float("nan")), finding(Kind.JUMP, 5, 1e-4)])
+    rows = link_same_quote(table, [candidate(Kind.STALE_FEED, 5, float("nan")), candidate(Kind.JUMP, 5, 1e-4)])
     assert [row.event_id for row in rows] == [None, None]

@@ -5,7 +5,10 @@ from math import nan
 
 import pytest
 
-from market_pipeline.anomalies.words.explain import (
+from market_pipeline.anomalies.words.sentences import (
+    Move,
+    OtherCoins,
+    Rarity,
     bad_tick_sentence,
     gap_in_feed_sentence,
     gap_sentence,
@@ -17,10 +20,9 @@ from market_pipeline.anomalies.words.explain import (
     peak_words,
     still_sentence,
 )
-from market_pipeline.anomalies.words.phrases import Company, Move, Rarity
 
 AT = datetime(2023, 6, 10, 4, 10, tzinfo=timezone.utc)
-ALONE = Company("BTC", nan, nan, 0, nan)
+ALONE = OtherCoins("BTC", nan, nan, 0, nan)
 UNKNOWN = Rarity(nan, True)
 
 
@@ -29,7 +31,7 @@ def move(change=-0.152, minutes=5.0, symbol="SOL", start=AT):
 
 
 def test_a_jump_says_what_happened_how_rare_it_is_and_whose_it_is():
-    company = Company("BTC", -0.015, -0.0166, 4, 0.9)
+    company = OtherCoins("BTC", -0.015, -0.0166, 4, 0.9)
     assert move_sentence(move(), Rarity(4 * 365, True), company) == (
         "SOL fell 15.2 % in 5 min (2023-06-10 04:10-04:15 UTC); a move this size over 5 min at this hour is "
         "expected once in 4 years given the last 90 days; BTC moved -1.5 % and the median of the 4 other "
@@ -38,7 +40,7 @@ def test_a_jump_says_what_happened_how_rare_it_is_and_whose_it_is():
 
 
 def test_a_move_of_the_market_is_said_to_be_the_markets():
-    company = Company("BTC", -0.08, nan, 0, 0.2)
+    company = OtherCoins("BTC", -0.08, nan, 0, 0.2)
     assert move_sentence(move(), UNKNOWN, company) == (
         "SOL fell 15.2 % in 5 min (2023-06-10 04:10-04:15 UTC); "
         "BTC moved -8.0 %, so by their usual moves 80 % of it is the market's."
@@ -54,7 +56,7 @@ def test_without_a_past_the_sentence_does_not_claim_one():
 
 def test_where_nothing_is_known_nothing_is_said():
     assert move_sentence(move(), UNKNOWN, ALONE) == "SOL fell 15.2 % in 5 min (2023-06-10 04:10-04:15 UTC)."
-    company = Company("BTC", 0.01, 0.01, 1, nan)
+    company = OtherCoins("BTC", 0.01, 0.01, 1, nan)
     assert move_sentence(move(), UNKNOWN, company).endswith("; BTC moved +1.0 %.")
 
 
@@ -73,7 +75,7 @@ def test_a_large_move_is_set_against_what_is_usual_over_its_time():
 
 
 def test_leaving_the_market_is_told_beside_the_market_first():
-    assert own_sentence(move(0.021), Rarity(5, True), Company("BTC", 0.001, nan, 0, 0.95)) == (
+    assert own_sentence(move(0.021), Rarity(5, True), OtherCoins("BTC", 0.001, nan, 0, 0.95)) == (
         "SOL rose 2.1 % in 5 min (2023-06-10 04:10-04:15 UTC); BTC moved +0.10 %, so by their usual moves "
         "95 % of it is SOL's own; as much apart from the market is expected once in 5 days given the last 90 "
         "days."

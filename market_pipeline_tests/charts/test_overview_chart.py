@@ -10,7 +10,7 @@ from PIL import Image
 
 from market_pipeline.charts.canvas import palette
 from market_pipeline.charts.marks import SHAPES
-from market_pipeline.charts.overview import MOST_PANELS, draw_overview, most_alarming
+from market_pipeline.charts.overview_chart import MOST_PANELS, draw_overview, most_alarming
 from market_pipeline.charts.theme import DARK, LIGHT, THEMES
 from market_pipeline_tests.charts.conftest import (
     END,

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from market_pipeline.anomalies.series import to_datetime64
-from market_pipeline.anomalies.words.wording import format_interval
+from market_pipeline.anomalies.words.formatting import format_interval
 from market_pipeline.charts.axes import draw_backdrop, names_height, shades_of, style_price_axis
 from market_pipeline.charts.canvas import WIDTH, Box, Canvas, points
 from market_pipeline.charts.headline import Headline, headline_of
 from market_pipeline.charts.labels import draw_labels
 from market_pipeline.charts.legend import KEY_LINE, MARGIN, draw_key, has_marks
-from market_pipeline.charts.marks import market_events
+from market_pipeline.charts.marks import event_shades
 from market_pipeline.charts.panel import draw_panel, draw_silences
 from market_pipeline.charts.theme import Theme
 from market_pipeline.charts.track import Track, hours_of, track_of
@@ -43,7 +43,7 @@ def draw_chart(
     first, last = hours_of(np.array([to_datetime64(start), to_datetime64(end)]))
     times = hours_of(anomalies["timestamp"])
     own = anomalies.where((anomalies["symbol"] == symbol) & (times >= first) & (times <= last))
-    events = [event for event in market_events(anomalies) if event.last >= first and event.first <= last]
+    events = [event for event in event_shades(anomalies) if event.last >= first and event.first <= last]
     track = track_of(scores, symbol, start, end)
     drawn = track.thinned(_MOST_QUOTES)
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from market_pipeline.anomalies.words.wording import (
+from market_pipeline.anomalies.words.formatting import (
     format_duration,
     format_interval,
     format_percent,

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from market_pipeline.anomalies.anomaly import alarm_mask
 from market_pipeline.anomalies.series import to_datetime64
-from market_pipeline.anomalies.words.wording import format_interval
+from market_pipeline.anomalies.words.formatting import format_interval
 from market_pipeline.charts.axes import draw_backdrop, names_height, shades_of
 from market_pipeline.charts.canvas import WIDTH, Box, Canvas, to_png
 from market_pipeline.charts.headline import Headline, headline_of
 from market_pipeline.charts.legend import KEY_LINE, MARGIN, draw_key, has_marks
-from market_pipeline.charts.marks import SEVERITIES, is_alarm, market_events
+from market_pipeline.charts.marks import SEVERITIES, event_shades
 from market_pipeline.charts.panel import draw_panel
 from market_pipeline.charts.theme import LIGHT, Theme
 from market_pipeline.charts.track import hours_of, track_of
@@ -54,7 +55,7 @@ def draw_overview(
     first, last = hours_of(np.array([to_datetime64(start), to_datetime64(end)]))
     times = hours_of(anomalies["timestamp"])
     rows = anomalies.where((times >= first) & (times <= last))
-    events = [event for event in market_events(anomalies) if event.last >= first and event.first <= last]
+    events = [event for event in event_shades(anomalies) if event.last >= first and event.first <= last]
     tracks = [track_of(scores, symbol, start, end) for symbol in symbols]
 
     own = rows.where(np.isin(rows["symbol"], list(symbols)))
@@ -78,7 +79,7 @@ def draw_overview(
 
 def most_alarming(symbols: Sequence[str], anomalies: Columns) -> list[str]:
     """At most `MOST_PANELS` of `symbols` in their order: all, or those with the most severe alarms."""
-    alarms = anomalies.where(is_alarm(anomalies))
+    alarms = anomalies.where(alarm_mask(anomalies))
 
     def weight(symbol: str) -> tuple[int, int]:
         severities = alarms["severity"][alarms["symbol"] == symbol]

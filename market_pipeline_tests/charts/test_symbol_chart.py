@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from market_pipeline.charts.canvas import to_png, to_svg
-from market_pipeline.charts.chart import draw_chart
 from market_pipeline.charts.labels import Area, first_of_each_move, label_of
 from market_pipeline.charts.marks import SHAPES
+from market_pipeline.charts.symbol_chart import draw_chart
 from market_pipeline.charts.theme import DARK, LIGHT, THEMES
 from market_pipeline_tests.charts.conftest import (
     END,

@@ -1,6 +1,6 @@
-"""A finding: a flagged quote on its way to becoming an `Anomaly`.
+"""A candidate: a flagged quote on its way to becoming an `Anomaly`.
 
-Positions are those of the `ScoreTable`; the rules pass lists of findings on, sorted by position.
+Positions are those of the `ScoreTable`; the rules pass lists of candidates on, sorted by position.
 """
 
 import math
@@ -14,7 +14,7 @@ _LEAST_P = 1e-300
 
 
 @dataclass(frozen=True)
-class MarketView:
+class MarketContext:
     """How the market moved with a flagged quote; NaN where not known.
 
     `seen` is the time (microseconds since 1970) of the last quote of another coin that was used.
@@ -30,7 +30,7 @@ class MarketView:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Candidate:
     """A flagged quote at position `at`, whose move starts from the quote at `before`.
 
     `until` is the position of the quote that undid a bad tick, the peak of a market event; `p` is
@@ -46,7 +46,7 @@ class Finding:
     p_raw: float = math.nan
     until: int | None = None
     flags: tuple[str, ...] = ()
-    market: MarketView | None = None
+    market: MarketContext | None = None
     event_id: str | None = None
     members: tuple[str, ...] = ()
 
