@@ -1,7 +1,6 @@
-"""Collect cryptocurrency prices from CoinGecko, refuse bad data, store history, flag anomalies.
+"""Collect cryptocurrency prices from CoinGecko, reject bad data, store history, flag anomalies.
 
-`coingecko`, `prices`, `anomalies` and `storage` are plain typed Python and import no Dagster;
-`defs` is the Dagster side and holds no HTTP and no SQL beyond a call.
+`docs/architecture.md` shows the rooms of the package and which may import which.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
