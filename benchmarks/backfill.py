@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from benchmarks.figures import Figure
 from benchmarks.world import World, a_world, use
-from market_pipeline.budget.rules import Account, Limits
+from market_pipeline.budget.plan_limits import Account, Limits
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.commands.main import main

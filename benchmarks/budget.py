@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 
 from benchmarks.figures import Figure
 from benchmarks.world import postgresql
-from market_pipeline.budget.rules import Account, Limits
+from market_pipeline.budget.plan_limits import Account, Limits
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import migrate

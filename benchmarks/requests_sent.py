@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from benchmarks.figures import Figure
 from benchmarks.world import a_world
-from market_pipeline.budget.rules import Account, Limits
+from market_pipeline.budget.plan_limits import Account, Limits
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.core.clock import utc_now

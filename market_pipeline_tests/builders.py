@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Table, select
 
-from market_pipeline.budget.rules import Account, Limits
+from market_pipeline.budget.plan_limits import Account, Limits
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.errors import BudgetExhausted
 from market_pipeline.coingecko.request_budget import Grant

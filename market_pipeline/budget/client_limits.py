@@ -50,15 +50,15 @@ class ClientLimit:
         name = f"client {quote(client, safe='.:', errors='replace')[:_LONGEST_NAME]}"
         # Whoever keeps asking in vain must not keep others from writing.
         with self._database.reading() as connection:
-            wait = _wait(records.found(connection, name), self._clock(connection))
+            wait = _wait(records.load(connection, name), self._clock(connection))
         if wait:
             return wait
         with self._database.writing(request_budgets) as connection:
-            stored = records.locked(connection, name)
+            stored = records.load_for_update(connection, name)
             now = self._clock(connection)
             wait = _wait(stored, now)
             if not wait:
-                records.keep(connection, name, rules.granted(rules.brought_to(stored, now), now, "", 0))
+                records.save(connection, name, rules.granted(rules.brought_to(stored, now), now, "", 0))
         if now - self._forgot_at > _HOUR:
             self._forgot_at = now
             self._forget(now - _DAY)

@@ -1,36 +1,42 @@
-"""The credits of a month: what is left of them, and for whom. Pure functions."""
+"""The credits of a month: what a request costs, what is left, and the reserve for live requests."""
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 
 from cronsim import CronSim
 
-from market_pipeline.budget.rules import Limits, State
+from market_pipeline.budget.plan_limits import Limits
+from market_pipeline.budget.rules import State
+from market_pipeline.coingecko.batching import id_batches
 from market_pipeline.coingecko.request_budget import NO_ANSWER
 from market_pipeline.core.clock import DAY, next_month, start_of_day
+from market_pipeline.settings import Settings
 
-# Everything else (current prices, the key, ping) is what live collection needs.
+# All other endpoints (current prices, /key, /ping) serve live collection.
 _HISTORY = "/coins/"
+# One in so many live requests is expected to fail and to be repeated.
+_REPEATED = 50
 
 
 def is_history(endpoint: str) -> bool:
-    """Whether requests to `endpoint` stop at the reserve that is kept for live ones."""
+    """Whether requests to `endpoint` must leave the reserve for live requests."""
     return endpoint.startswith(_HISTORY)
 
 
 def is_charged(outcome: str) -> bool:
-    """Whether a request with `outcome` costs its credit: CoinGecko charges answers with status 200.
+    """Whether a request with `outcome` costs a credit: CoinGecko charges for status 200.
 
-    A request without an answer may have been one.
+    A request without an answer may have been answered so.
     """
     return outcome in ("200", NO_ANSWER)
 
 
 @dataclass(frozen=True)
 class Shortage:
-    """Why no credit is left for a request: `reserved` of the `left` ones are kept for live requests."""
+    """Why no credit is available: `reserved` of the `left` ones are for live requests."""
 
     used: int
     cap: int
@@ -40,7 +46,7 @@ class Shortage:
 
 
 def shortage(state: State, limits: Limits, reserved: int) -> Shortage | None:
-    """Why the budget has no credit for a request that must leave `reserved` ones, None if it has.
+    """Why a request that must leave `reserved` credits cannot be granted, None if it can.
 
     `state` must be of the current month.
     """
@@ -53,8 +59,23 @@ def shortage(state: State, limits: Limits, reserved: int) -> Shortage | None:
     return Shortage(state.credits_used, limits.monthly_credits, left, reserved, renews_at)
 
 
+def live_reserve(settings: Settings) -> Callable[[datetime], int]:
+    """A function: how many live requests the rest of the month of a time (aware, UTC) needs.
+
+    It includes 2% for repeats, and the tick before that time, which may be running and not have sent its
+    requests yet.
+    """
+    requests = len(list(id_batches((coin.asked_id for coin in settings.catalogue), settings.base_url)))
+
+    def reserve(now: datetime) -> int:
+        sent = requests * (1 + ticks_left(settings.collect_cron, now))
+        return sent + sent // _REPEATED
+
+    return reserve
+
+
 def ticks_left(cron: str, now: datetime) -> int:
-    """How many times `cron` (five fields, UTC) comes after `now` (aware, UTC) in the month of `now`."""
+    """Count the ticks of `cron` (five fields, UTC) after `now` (aware, UTC) in the month of `now`."""
     today = _ticks_of(cron, now.date())
     return len(today) - bisect_right(today, now) + _ticks_of_later_days(cron, now.date())
 
@@ -63,22 +84,22 @@ def ticks_left(cron: str, now: datetime) -> int:
 def _ticks_of_later_days(cron: str, day: date) -> int:
     """Ticks in the rest of the month after `day`. In UTC all days that have any have the same number."""
     end = next_month(day)
-    chosen: list[date] = []
+    days: list[date] = []
     following = day + DAY
     while following < end:
-        # The tick at midnight is the first of its day.
+        # A tick at midnight is the first of its day.
         coming = next(CronSim(cron, start_of_day(following) - timedelta(seconds=1))).date()
         if coming < end:
-            chosen.append(coming)
+            days.append(coming)
         following = coming + DAY
-    return len(chosen) * len(_ticks_of(cron, chosen[0])) if chosen else 0
+    return len(days) * len(_ticks_of(cron, days[0])) if days else 0
 
 
 @lru_cache(maxsize=4)
 def _ticks_of(cron: str, day: date) -> tuple[datetime, ...]:
-    found = []
+    ticks = []
     for moment in CronSim(cron, start_of_day(day) - timedelta(seconds=1)):
         if moment.date() != day:
             break
-        found.append(moment)
-    return tuple(found)
+        ticks.append(moment)
+    return tuple(ticks)

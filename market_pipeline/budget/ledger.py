@@ -6,14 +6,14 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection, Integer, bindparam, func, select, text
 
-from market_pipeline.budget.rules import Account
+from market_pipeline.budget.plan_limits import Account
 from market_pipeline.core.clock import next_month, start_of_day, start_of_hour
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.operations_tables import request_ledger
 from market_pipeline.storage.schema.types import UtcTimestamp
 
 # The outcome of a request that is under way, or whose process died before its end.
-NOT_TOLD = "not told"
+PENDING = "not told"
 
 _COIN = re.compile(r"^/coins/[^/]+/")
 _KEY = "hour = :hour AND account = :account AND endpoint = :endpoint AND outcome = :outcome"
@@ -44,16 +44,16 @@ class LedgerRow:
     credits: int
 
 
-def count(
+def record_sent(
     connection: Connection, account: Account, endpoint: str, granted_at: datetime, credits: int
 ) -> None:
     """Enter a request, granted at `granted_at`, that is about to be sent, with its credits reserved."""
     connection.execute(
-        _ADD, {**_key(account, endpoint, granted_at, NOT_TOLD), "plan": account.plan, "credits": credits}
+        _ADD, {**_key(account, endpoint, granted_at, PENDING), "plan": account.plan, "credits": credits}
     )
 
 
-def tell(
+def record_outcome(
     connection: Connection,
     account: Account,
     endpoint: str,
@@ -64,7 +64,7 @@ def tell(
     charged: int,
 ) -> None:
     """Replace 'not told' by the outcome of a request that was counted, and its reserved credits by those charged."""
-    before = _key(account, endpoint, granted_at, NOT_TOLD)
+    before = _key(account, endpoint, granted_at, PENDING)
     connection.execute(_TAKE, {**before, "credits": reserved})
     connection.execute(_DROP, before)
     after = _key(account, endpoint, granted_at, outcome)
@@ -95,7 +95,7 @@ def requests_by_outcome(database: Database, account: str, month: date) -> dict[t
             columns.account == account,
             columns.hour >= start_of_day(month),
             columns.hour < start_of_day(next_month(month)),
-            columns.outcome != NOT_TOLD,
+            columns.outcome != PENDING,
         )
         .group_by(columns.endpoint, columns.outcome)
     )

@@ -1,11 +1,10 @@
-"""The rows in which budgets are kept."""
+"""Reading, locking and writing the rows of `request_budgets`, one for each account."""
 
 from dataclasses import astuple
-from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, select, text, update
 
-from market_pipeline.budget.rules import PlanTold, State, Ticket
+from market_pipeline.budget.rules import State, Ticket
 from market_pipeline.core.clock import from_microseconds, to_microseconds
 from market_pipeline.storage.schema.operations_tables import request_budgets
 
@@ -25,7 +24,7 @@ _ADD = text(
 )
 
 
-def locked(connection: Connection, account: str) -> State:
+def load_for_update(connection: Connection, account: str) -> State:
     """The state of the budget of `account`, made if there is none, locked until the transaction ends.
 
     PostgreSQL ends a transaction that holds the lock and does nothing for `HOLDER_SECONDS`; whoever
@@ -42,13 +41,13 @@ def locked(connection: Connection, account: str) -> State:
     return _state(row)
 
 
-def found(connection: Connection, account: str) -> State:
+def load(connection: Connection, account: str) -> State:
     """The state of the budget of `account`, an untouched one if there is none yet; locks nothing."""
     row = connection.execute(select(request_budgets).where(_COLUMNS.account == account)).mappings().first()
     return State() if row is None else _state(row)
 
 
-def keep(connection: Connection, account: str, state: State) -> None:
+def save(connection: Connection, account: str, state: State) -> None:
     """Write `state` into the row of `account`."""
     until = state.cool_down_until
     connection.execute(
@@ -59,41 +58,6 @@ def keep(connection: Connection, account: str, state: State) -> None:
             cool_down_reason=state.cool_down_reason or None,
             month=state.month,
             credits_used=state.credits_used,
-        )
-    )
-
-
-def told(connection: Connection, account: str) -> PlanTold | None:
-    """What /key last said of `account`, None if it was never asked."""
-    query = select(_COLUMNS.told_per_minute, _COLUMNS.told_monthly, _COLUMNS.told_at)
-    row = connection.execute(query.where(_COLUMNS.account == account)).first()
-    return None if row is None or row.told_at is None else PlanTold(*row)
-
-
-def keep_told(connection: Connection, account: str, said: PlanTold) -> None:
-    """Write what /key said into the row of `account`, which must be there."""
-    connection.execute(
-        update(request_budgets).where(_COLUMNS.account == account).values(
-            told_per_minute=said.requests_per_minute,
-            told_monthly=said.monthly_credits,
-            told_at=said.told_at,
-        )
-    )
-
-
-def ids_per_request(connection: Connection, account: str, now: datetime) -> int | None:
-    """How many coins a price request of `account` may name at `now`, None if no length was refused lately."""
-    query = select(_COLUMNS.ids_per_request).where(
-        _COLUMNS.account == account, _COLUMNS.ids_per_request_until > now
-    )
-    return connection.execute(query).scalar()
-
-
-def keep_ids_per_request(connection: Connection, account: str, most: int, until: datetime) -> None:
-    """Write into the row of `account`, which must be there, how many coins a price request may name."""
-    connection.execute(
-        update(request_budgets).where(_COLUMNS.account == account).values(
-            ids_per_request=most, ids_per_request_until=until
         )
     )
 

@@ -13,11 +13,8 @@ made from the one before it, which the lock on the budget's row sees to:
 - a caller that was killed holds its place no longer than until it should have looked again.
 """
 
-import hashlib
 from dataclasses import dataclass, replace
-from datetime import date, datetime
-
-from market_pipeline.settings import Plan
+from datetime import date
 
 SECOND = 1_000_000
 
@@ -181,59 +178,3 @@ def _spacing(limit: int) -> int:
     So the order is that of the queue and not of whose attempt at the lock succeeds.
     """
     return min(SECOND // 10, 6 * SECOND // limit)
-
-
-# Whatever a plan allows, more than this is sent only if somebody set it.
-MOST_PER_MINUTE = 100
-
-_PER_MINUTE: dict[Plan, int] = {"keyless": 5, "demo": 30, "pro": MOST_PER_MINUTE}
-_MONTHLY: dict[Plan, int | None] = {"keyless": None, "demo": 10_000, "pro": None}
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Requests in any minute, and credits in a UTC month (None where the plan has no cap)."""
-
-    requests_per_minute: int
-    monthly_credits: int | None
-
-
-@dataclass(frozen=True)
-class PlanTold:
-    """What /key said of a plan, None where it said nothing, and when (aware, UTC)."""
-
-    requests_per_minute: int | None
-    monthly_credits: int | None
-    told_at: datetime
-
-
-def limits_of(
-    plan: Plan, per_minute_override: int | None, monthly_override: int | None, told: PlanTold | None
-) -> Limits:
-    """The limits of `plan`: what was set, else what /key told, else what the plan is known to allow."""
-    per_minute = (told.requests_per_minute if told else None) or _PER_MINUTE[plan]
-    monthly = (told.monthly_credits if told else None) or _MONTHLY[plan]
-    return Limits(
-        requests_per_minute=per_minute_override or min(per_minute, MOST_PER_MINUTE),
-        monthly_credits=monthly_override or monthly,
-    )
-
-
-@dataclass(frozen=True)
-class Account:
-    """A plan at a host (with its port where the URL names one), told apart by a digest of its key."""
-
-    plan: Plan
-    host: str
-    key_digest: str = ""
-
-    @property
-    def name(self) -> str:
-        """What the tables and messages call it; it holds nothing of the key that could be used."""
-        key = f"#{self.key_digest}" if self.key_digest else ""
-        return f"{self.plan}@{self.host}{key}"
-
-
-def digest(key: str) -> str:
-    """Twelve hexadecimal digits that tell keys apart and lead back to none."""
-    return hashlib.sha256(key.encode()).hexdigest()[:12]

@@ -10,8 +10,10 @@ from datetime import datetime
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from market_pipeline.budget import credits, ledger, records, rules, wording
-from market_pipeline.budget.rules import LOOK, SECOND, Account, Limits, State
+from market_pipeline.budget import ledger, records, rules
+from market_pipeline.budget.credits import Shortage, is_charged, is_history, shortage
+from market_pipeline.budget.plan_limits import Account, Limits
+from market_pipeline.budget.rules import LOOK, SECOND, State
 from market_pipeline.coingecko.errors import BudgetExhausted
 from market_pipeline.coingecko.request_budget import Grant
 from market_pipeline.core.clock import from_microseconds, month_of, to_microseconds
@@ -111,10 +113,10 @@ class SharedBudget:
                 if cool_down:
                     until = turn.now + round(min(cool_down * SECOND, rules.LONGEST_COOL_DOWN))
                     turn.state = rules.cooled_down(turn.state, until, reason)
-                charged = self._cost if credits.is_charged(outcome) else 0
+                charged = self._cost if is_charged(outcome) else 0
                 if month_of(granted_at) == turn.state.month:
                     turn.state = rules.released(turn.state, self._cost - charged)
-                ledger.tell(
+                ledger.record_outcome(
                     turn.connection, self._account, grant.endpoint, grant.granted_at, outcome,
                     reserved=self._cost, charged=charged,
                 )
@@ -143,7 +145,7 @@ class SharedBudget:
     def _look(self, caller: _Caller) -> Grant | _Wait:
         """The grant if it is the caller's turn, else its place in the queue is kept."""
         name, endpoint, limit = caller.name, caller.endpoint, self._limits.requests_per_minute
-        live = not credits.is_history(endpoint)
+        live = not is_history(endpoint)
         with self._locked() as turn:
             state, now = turn.state, turn.now
             caller.began = caller.began or now
@@ -152,31 +154,31 @@ class SharedBudget:
             if due <= now:
                 turn.state = rules.granted(state, now, name, self._cost, live)
                 granted_at = from_microseconds(now)
-                ledger.count(turn.connection, self._account, endpoint, granted_at, self._cost)
+                ledger.record_sent(turn.connection, self._account, endpoint, granted_at, self._cost)
                 return Grant(endpoint, granted_at, caller.slept)
             wait = (due - now) / SECOND
-            why = wording.why_wait(state, self._account, self._limits, now, name, live)
+            why = _why_wait(state, self._account, self._limits, now, name, live)
             waited = max(caller.slept, (now - caller.began) / SECOND)
             if waited + wait > self._max_wait:
-                verdict = wording.too_long(state, why, now, due, waited, self._max_wait)
+                verdict = _too_long(state, why, now, due, waited, self._max_wait)
                 raise BudgetExhausted(verdict, endpoint=endpoint, retry_after=wait)
             turn.state = rules.queued(state, limit, now, name, due, live)
             return _Wait(wait, why)
 
     def _require_credits(self, state: State, endpoint: str, now: int) -> None:
         reserved = 0
-        if self._cost and credits.is_history(endpoint):
+        if self._cost and is_history(endpoint):
             reserved = self._live_reserve(from_microseconds(now))
-        if short := credits.shortage(state, self._limits, reserved):
+        if short := shortage(state, self._limits, reserved):
             seconds = (short.renews_at - from_microseconds(now)).total_seconds()
-            verdict = wording.no_credits(short, self._account)
+            verdict = _no_credits(short, self._account)
             raise BudgetExhausted(verdict, endpoint=endpoint, retry_after=seconds)
 
     @contextmanager
     def _locked(self) -> Iterator[_Turn]:
         """One transaction on the budget's row, in which the clock is read after the lock was had."""
         with self._database.writing(request_budgets) as connection:
-            stored = records.locked(connection, self._account.name)
+            stored = records.load_for_update(connection, self._account.name)
             turn = _Turn(connection, self._clock(connection), stored)
             turn.state = rules.brought_to(stored, turn.now)
             if turn.state.month != (month := month_of(turn.now)):
@@ -185,7 +187,7 @@ class SharedBudget:
                 turn.state = replace(turn.state, month=month, credits_used=spent)
             yield turn
             if turn.state != stored:
-                records.keep(connection, self._account.name, turn.state)
+                records.save(connection, self._account.name, turn.state)
 
     def _leave(self, name: str) -> None:
         """Give up a place in the queue; if that fails the place is lost a few seconds later anyway."""
@@ -194,3 +196,41 @@ class SharedBudget:
                 turn.state = rules.left(turn.state, name)
         except (StorageError, SQLAlchemyError) as error:
             logger.debug("A place in the queue of the request budget was not given up: %s", error)
+
+
+def _why_wait(state: State, account: Account, limits: Limits, now: int, name: str, live: bool) -> str:
+    """The reason for which the caller with this ticket, or one who comes now, has to wait."""
+    if state.cool_down_until > now:
+        return f"no requests before {_time(state.cool_down_until)} ({state.cool_down_reason})"
+    waiting = rules.ahead(state, name, live)
+    queue = f" and {waiting} wait ahead" if waiting else ""
+    return f"{limits.requests_per_minute} requests a minute are the limit of {account.name}{queue}"
+
+
+def _too_long(state: State, why: str, now: int, turn: int, waited: float, max_wait: float) -> str:
+    """The verdict where the turn would come too late for one who `waited` so many seconds already.
+
+    `why` is as `why_wait` says it. A pause is the server's: no setting of ours ends it.
+    """
+    already = f" after {waited:.0f} s of waiting" if waited >= 1 else ""
+    remedy = "" if state.cool_down_until > now else (
+        ", or allow more with COINGECKO_REQUESTS_PER_MINUTE if the plan does"
+    )
+    return (
+        f"its turn would come in {(turn - now) / SECOND:.0f} s{already}, at {_time(turn)}, and "
+        f"{max_wait:.0f} s is the longest wait: {why}. Try again then{remedy}."
+    )
+
+
+def _no_credits(short: Shortage, account: Account) -> str:
+    """The verdict where the credits of the month do not suffice."""
+    kept = f"; {short.reserved:,} are kept for the live requests of the rest of the month"
+    return (
+        f"{short.used:,} of the {short.cap:,} credits of this month of {account.name} are used, "
+        f"{short.left:,} are left{kept if short.reserved else ''}. They renew on "
+        f"{short.renews_at:%Y-%m-%d} 00:00 UTC; COINGECKO_MONTHLY_CREDITS sets the cap."
+    )
+
+
+def _time(moment: int) -> str:
+    return f"{from_microseconds(moment):%Y-%m-%d %H:%M:%S} UTC"

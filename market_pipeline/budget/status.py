@@ -1,21 +1,23 @@
-"""What is left of a budget, for people: reads, changes nothing."""
+"""What is left of a budget, in numbers and in a sentence. Read only."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from market_pipeline.budget import ledger, records, rules
-from market_pipeline.budget.rules import Account, Limits
-from market_pipeline.core.clock import from_microseconds, month_of, next_month, start_of_day
+from market_pipeline.budget.credits import live_reserve
+from market_pipeline.budget.plan_limits import Account, Limits, account_of, current_limits
+from market_pipeline.core.clock import from_microseconds, month_of, next_month, start_of_day, utc_now
+from market_pipeline.settings import Settings
 from market_pipeline.storage.database_clock import DatabaseClock, database_clock
 from market_pipeline.storage.engine import Database
 
 
 @dataclass(frozen=True)
 class BudgetStatus:
-    """A budget as it is at `now`; all times are aware UTC.
+    """A budget at `now`; all times are aware UTC.
 
-    `cool_down_until` is None where nobody has to pause. `monthly_credits` and `credits_left` are None
-    where the plan has no monthly cap; `reserve` are those of the left ones that history may not use.
+    `cool_down_until` is None without a pause. `monthly_credits` and `credits_left` are None where the
+    plan has no monthly cap; `reserve` are those of the left ones that history may not use.
     """
 
     now: datetime
@@ -31,7 +33,16 @@ class BudgetStatus:
     renews_at: datetime
 
 
-def budget_status(
+def budget_status(settings: Settings, database: Database, now: datetime | None = None) -> BudgetStatus:
+    """The budget of the account of `settings`, with the reserve for its live ticks after `now`.
+
+    Raises a StorageError if the database cannot be read.
+    """
+    reserve = live_reserve(settings)(now or utc_now())
+    return read_status(database, account_of(settings), current_limits(settings, database), reserve)
+
+
+def read_status(
     database: Database,
     account: Account,
     limits: Limits,
@@ -39,14 +50,10 @@ def budget_status(
     *,
     clock: DatabaseClock = database_clock,
 ) -> BudgetStatus:
-    """The budget of `account`; one that never sent anything has everything left.
-
-    `reserve` is how many credits are kept for live requests (see `wiring.live_reserve`). Raises a
-    StorageError if the database cannot be read.
-    """
+    """The budget of `account`, of whose credits `reserve` are for live requests; full if it sent nothing yet."""
     with database.reading() as connection:
         now = clock(connection)
-        state = rules.brought_to(records.found(connection, account.name), now)
+        state = rules.brought_to(records.load(connection, account.name), now)
         if state.month != (month := month_of(now)):
             spent = ledger.credits_of(connection, account.name, month)
             state = replace(state, month=month, credits_used=spent)
@@ -64,4 +71,31 @@ def budget_status(
         credits_left=None if cap is None else max(0, cap - state.credits_used),
         reserve=0 if cap is None else reserve,
         renews_at=start_of_day(next_month(month)),
+    )
+
+
+def status_numbers(status: BudgetStatus) -> dict[str, int]:
+    """The numbers of `status` by name; those of credits only where the plan has a monthly cap."""
+    numbers = {
+        "requests_left_this_minute": status.left_this_minute,
+        "requests_waiting": status.waiting,
+        "credits_used": status.credits_used,
+    }
+    if status.credits_left is not None:
+        numbers |= {"credits_left": status.credits_left, "credits_reserved": status.reserve}
+    return numbers
+
+
+def status_sentence(status: BudgetStatus) -> str:
+    """The minute, a pause and the month in a sentence."""
+    minute = f"{status.left_this_minute} of {status.requests_per_minute} requests are left this minute"
+    if status.waiting:
+        minute += f", {status.waiting} are waiting"
+    if status.cool_down_until is not None:
+        minute += f"; no requests before {status.cool_down_until:%H:%M:%S} UTC ({status.cool_down_reason})"
+    if status.credits_left is None:
+        return f"{minute}; this plan has no monthly cap."
+    return (
+        f"{minute}; {status.credits_left:,} of {status.monthly_credits:,} credits are left until they renew "
+        f"on {status.renews_at:%Y-%m-%d} 00:00 UTC; live ticks need {status.reserve:,} of them."
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from market_pipeline import __version__
+from market_pipeline.coingecko.batching import BatchedRequests, RequestLength
 from market_pipeline.coingecko.errors import BadAnswer
 from market_pipeline.coingecko.models import (
     KeyInfo,
@@ -22,7 +23,6 @@ from market_pipeline.coingecko.models import (
     payload_text,
     price_points,
 )
-from market_pipeline.coingecko.portions import Portions, RequestLength
 from market_pipeline.coingecko.request_budget import RequestBudget
 from market_pipeline.coingecko.retries import LONGEST_WAIT_SECONDS, RETRIES, TIME_LIMITS, TimeLimits
 from market_pipeline.coingecko.transport import Transport
@@ -104,7 +104,7 @@ class CoinGeckoClient:
         length: RequestLength | None = None,
     ) -> None:
         headers = request_headers(plan, api_key)
-        self._portions = Portions(self._price_batch, base_url, length)
+        self._portions = BatchedRequests(self._price_batch, base_url, length)
         self._transport = Transport(
             base_url, headers, api_key, budget,
             sleep=sleep, clock=clock, retries=retries, longest_wait=longest_wait, limits=limits,

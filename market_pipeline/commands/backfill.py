@@ -8,7 +8,7 @@ prices it is asked again in due time, or at once with `--again`.
 import argparse
 from datetime import date, datetime
 
-from market_pipeline.budget.status import BudgetStatus, budget_status
+from market_pipeline.budget.status import budget_status
 from market_pipeline.coingecko.client import reach_of
 from market_pipeline.commands.backfill_plan import InputError, Plan, oldest_day, reachable_span
 from market_pipeline.commands.backfill_work import Backfill, complete, report
@@ -16,7 +16,6 @@ from market_pipeline.commands.start import command_settings, confirmed, say
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.dagster_instance.home import current_home
-from market_pipeline.pipeline.client_factory import account_of, limits_now, live_reserve
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import migrate
@@ -56,7 +55,7 @@ def execute(options: argparse.Namespace) -> int:
         is_beyond_reach = options.last < work.span.first
         return 1 if is_beyond_reach and not options.dry_run else 0
     missing = work.missing(work.span.first, work.span.last)
-    plan = Plan(len(missing), work.repairs(missing), _budget(settings, work.database))
+    plan = Plan(len(missing), work.repairs(missing), budget_status(settings, work.database))
     for line in plan.lines() if plan.repairs else ():
         say(line)
     if options.dry_run and not plan.repairs:
@@ -85,8 +84,3 @@ def _chosen(catalogue: Catalogue, text: str) -> Catalogue:
     except ValueError as error:
         raise InputError(str(error)) from None
     return Catalogue([coin for coin in catalogue if coin.symbol in named]) if named else catalogue
-
-
-def _budget(settings: Settings, database: Database) -> BudgetStatus:
-    limits = limits_now(settings, database)
-    return budget_status(database, account_of(settings), limits, live_reserve(settings)(utc_now()))

@@ -6,13 +6,11 @@ from datetime import date, timedelta
 from cronsim import CronSim
 
 from market_pipeline.budget.credits import ticks_left
-from market_pipeline.budget.rules import Limits, limits_of
-from market_pipeline.coingecko.portions import batches
+from market_pipeline.budget.plan_limits import current_limits, limits_of
+from market_pipeline.budget.status import budget_status, status_numbers, status_sentence
+from market_pipeline.coingecko.batching import id_batches
 from market_pipeline.core.clock import next_month, start_of_day
 from market_pipeline.doctor.context import Finding, Subject, fail, not_examined, ok, warn
-from market_pipeline.pipeline.budget_report import left_in_words, numbers_left, status_now
-from market_pipeline.pipeline.client_factory import limits_now
-from market_pipeline.settings import Settings
 
 _COST = "schedule cost"
 
@@ -27,8 +25,8 @@ def examine_schedule_cost(subject: Subject) -> Iterator[Finding]:
     if settings is None:
         yield not_examined(_COST, "settings")
         return
-    limits = _limits(subject, settings)
-    requests = len(list(batches((coin.asked_id for coin in settings.catalogue), settings.base_url)))
+    limits = current_limits(settings, subject.database) if subject.database else limits_of(settings, None)
+    requests = len(list(id_batches((coin.asked_id for coin in settings.catalogue), settings.base_url)))
     month = subject.clock().date().replace(day=1)
     days = (next_month(month) - month).days
     live, nightly = requests * _ticks_of(settings.collect_cron, month), days * len(settings.catalogue.symbols)
@@ -57,8 +55,8 @@ def examine_budget(subject: Subject) -> Iterator[Finding]:
     if subject.settings is None or subject.database is None:
         yield not_examined("budget", "database")
         return
-    status = status_now(subject.settings, subject.database)
-    detail, numbers = left_in_words(status), numbers_left(status)
+    status = budget_status(subject.settings, subject.database)
+    detail, numbers = status_sentence(status), status_numbers(status)
     if status.credits_left == 0:
         yield fail("budget", detail, "Wait for the renewal, or get a plan with more credits.", **numbers)
     elif status.credits_left is not None and status.credits_left <= status.reserve:
@@ -68,17 +66,6 @@ def examine_budget(subject: Subject) -> Iterator[Finding]:
         yield warn("budget", detail, "Nothing: every process waits by itself and goes on then.", **numbers)
     else:
         yield ok("budget", detail, **numbers)
-
-
-def _limits(subject: Subject, settings: Settings) -> Limits:
-    if subject.database is not None:
-        return limits_now(settings, subject.database)
-    return limits_of(
-        settings.coingecko_plan,
-        settings.coingecko_requests_per_minute,
-        settings.coingecko_monthly_credits,
-        None,
-    )
 
 
 def _ticks_of(cron: str, month: date) -> int:

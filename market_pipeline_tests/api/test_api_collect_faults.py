@@ -122,7 +122,7 @@ def test_a_cool_down_is_kept_and_told(api, simulator):
     assert kind_of(asking.post("/collect-once/BTC")) == "source-unavailable"
     answer = asking.post("/collect-once/ETH")
     assert (answer.status_code, kind_of(answer)) == (503, "budget-exhausted")
-    assert 30 <= int(answer.headers["retry-after"]) <= 40 and "nobody may ask before" in answer.json()["detail"]
+    assert 30 <= int(answer.headers["retry-after"]) <= 40 and "no requests before" in answer.json()["detail"]
     assert len(simulator.requests) == 1
 
 

@@ -14,8 +14,8 @@ from sqlalchemy import select
 
 from market_pipeline import __version__
 from market_pipeline.budget import ledger
+from market_pipeline.budget.plan_limits import account_of
 from market_pipeline.core.clock import DAY, utc_now
-from market_pipeline.pipeline.client_factory import account_of
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.operations_tables import request_ledger

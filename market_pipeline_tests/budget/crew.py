@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from market_pipeline.budget.rules import Account
+from market_pipeline.budget.plan_limits import Account
 
 PROJECT = Path(__file__).parents[2]
 ZONES = ("UTC", "Asia/Kolkata", "America/St_Johns", "Pacific/Kiritimati")
@@ -96,7 +96,7 @@ def _account(base_url):
 def _work(number, url, base_url, limit):
     from sqlalchemy import make_url
 
-    from market_pipeline.budget.rules import Limits
+    from market_pipeline.budget.plan_limits import Limits
     from market_pipeline.budget.shared import SharedBudget
     from market_pipeline.coingecko.client import CoinGeckoClient
     from market_pipeline.storage.engine import Database

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from market_pipeline.budget import credits, rules
+from market_pipeline.budget.plan_limits import Limits
 from market_pipeline.budget.rules import (
     GRACE,
     LONGEST_COOL_DOWN,
@@ -19,7 +20,6 @@ from market_pipeline.budget.rules import (
     MOST_OVERTAKES,
     SECOND,
     WINDOW,
-    Limits,
     State,
     Ticket,
 )

@@ -8,7 +8,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from market_pipeline.budget.client_limits import REQUESTS, WINDOW_SECONDS, ClientLimit
-from market_pipeline.budget.rules import Account, Limits
+from market_pipeline.budget.plan_limits import Account, Limits
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.core.clock import to_microseconds
 from market_pipeline.storage.db_errors import StorageError

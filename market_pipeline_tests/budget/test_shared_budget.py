@@ -10,9 +10,9 @@ from sqlalchemy import make_url, select, text, update
 
 from market_pipeline.budget import records
 from market_pipeline.budget.ledger import LedgerRow, requests_by_hour
-from market_pipeline.budget.rules import Account, Limits
+from market_pipeline.budget.plan_limits import Account, Limits
 from market_pipeline.budget.shared import SharedBudget
-from market_pipeline.budget.status import budget_status
+from market_pipeline.budget.status import read_status
 from market_pipeline.coingecko.errors import BudgetExhausted
 from market_pipeline.coingecko.request_budget import NO_ANSWER, NOT_SENT, RequestBudget
 from market_pipeline.core.clock import to_microseconds, utc_now
@@ -53,7 +53,7 @@ class World:
         self.now += timedelta(seconds=seconds)
 
     def status(self, per_minute=30, credits=None, reserve=0):
-        return budget_status(
+        return read_status(
             self.database, self.account, Limits(per_minute, credits), reserve, clock=self.clock
         )
 
@@ -134,7 +134,7 @@ def test_a_pause_asked_of_one_binds_the_others_and_those_that_come_later(world, 
     later.database.dispose()
     assert grant.granted_at >= NOON + timedelta(seconds=20)
     assert caplog.messages == [
-        "Waiting 20.0 s before GET /ping: nobody may ask before 2026-11-23 12:00:20 UTC "
+        "Waiting 20.0 s before GET /ping: no requests before 2026-11-23 12:00:20 UTC "
         "(GET /simple/price answered 429)"
     ]
 
@@ -172,7 +172,7 @@ def test_a_wait_that_becomes_too_long_ends_and_leaves_the_queue(world):
         world.budget(1, sleep=sleep).acquire(LIVE)
     message = str(caught.value)
     assert "in 3595 s after 5 s of waiting, at 2026-11-23 13:00:00 UTC, and 300 s is the longest" in message
-    assert message.endswith("nobody may ask before 2026-11-23 13:00:00 UTC (asked). Try again then.")
+    assert message.endswith("no requests before 2026-11-23 13:00:00 UTC (asked). Try again then.")
     assert world.status(1).waiting == 0
 
 
@@ -343,7 +343,7 @@ def test_the_clock_is_read_once_the_lock_is_had(database):
     grants = []
     asking = threading.Thread(target=lambda: grants.append(budget.acquire(LIVE)))
     with database.writing() as connection:
-        records.locked(connection, "keyless@h")
+        records.load_for_update(connection, "keyless@h")
         asking.start()
         time.sleep(0.5)
         released = utc_now()
@@ -356,7 +356,7 @@ def test_a_holder_that_stops_in_the_middle_holds_up_nobody_for_long(postgres_dat
     monkeypatch.setattr(records, "HOLDER_SECONDS", 1)
     account = Account("keyless", "h")
     with pytest.raises(DatabaseUnavailable, match="terminat"), postgres_database.writing() as stopped:
-        records.locked(stopped, account.name)
+        records.load_for_update(stopped, account.name)
         assert SharedBudget(postgres_database, account, Limits(4, None)).acquire(LIVE).waited == 0
         stopped.execute(select(request_budgets))
 
@@ -407,7 +407,7 @@ def test_credits_that_threads_give_back_can_be_used_again(database):
         thread.join()
     rows = {row.outcome: row for row in requests_by_hour(database, utc_now() - timedelta(hours=1))}
     assert {outcome: row.credits for outcome, row in rows.items()} == {NOT_SENT: 0, "200": 12, "503": 0}
-    assert budget_status(database, account, limits, 0).credits_used == 12
+    assert read_status(database, account, limits, 0).credits_used == 12
 
 
 def test_nothing_is_locked_while_somebody_waits(world):

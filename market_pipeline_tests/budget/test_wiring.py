@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from market_pipeline.budget import plan_limits
-from market_pipeline.budget.credits import ticks_left
+from market_pipeline.budget.credits import live_reserve, ticks_left
 from market_pipeline.budget.ledger import requests_by_hour
-from market_pipeline.budget.rules import Account, Limits, PlanTold, limits_of
+from market_pipeline.budget.plan_limits import Account, Limits, ReportedLimits, account_of, current_limits, limits_of
 from market_pipeline.budget.shared import SharedBudget
-from market_pipeline.budget.status import budget_status
+from market_pipeline.budget.status import read_status
 from market_pipeline.coingecko.errors import BudgetExhausted, RequestRefused
 from market_pipeline.coingecko.models import KeyInfo
 from market_pipeline.core.clock import DAY, next_month, start_of_day, utc_now
 from market_pipeline.core.symbols import parse_catalogue
-from market_pipeline.pipeline.client_factory import account_of, budgeted_client, limits_now, live_reserve
+from market_pipeline.pipeline.client_factory import budgeted_client
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
@@ -85,11 +85,15 @@ def test_the_symbols_are_read_once_however_many_there_are(monkeypatch):
     ],
 )
 def test_a_limit_is_what_was_set_else_what_key_told_else_the_plans_own(
-    plan, set_per_minute, set_monthly, said, limits
+    chosen, plan, set_per_minute, set_monthly, said, limits
 ):
     """And never above 100 a minute unless that was set."""
-    told_then = PlanTold(*said, datetime(2026, 11, 23, tzinfo=UTC)) if said else None
-    assert limits_of(plan, set_per_minute, set_monthly, told_then) == limits
+    told_then = ReportedLimits(*said, datetime(2026, 11, 23, tzinfo=UTC)) if said else None
+    given = chosen(
+        coingecko_plan=plan, coingecko_api_key=None if plan == "keyless" else "CG-test",
+        coingecko_requests_per_minute=set_per_minute, coingecko_monthly_credits=set_monthly,
+    )
+    assert limits_of(given, told_then) == limits
 
 
 def test_an_account_is_the_plan_the_host_and_nothing_that_leads_to_the_key(chosen):
@@ -112,7 +116,7 @@ def test_on_the_plan_pro_the_key_is_asked_for_its_limits_once_a_day(chosen, simu
     assert info_paths == ["/key", "/ping", "/ping"]
     with budgeted_client(settings, sqlite_database) as client:
         info = client.key_info()
-    assert limits_now(settings, sqlite_database) == Limits(
+    assert current_limits(settings, sqlite_database) == Limits(
         min(100, info.requests_per_minute), info.monthly_credits
     )
     _set(sqlite_database, told_at=utc_now() - DAY - timedelta(minutes=1))
@@ -136,8 +140,8 @@ def test_credits_that_the_key_spent_elsewhere_count_unless_a_cap_was_set(
         def key_info(self):
             return KeyInfo("analyst", 500, 50_000, left)
 
-    plan_limits.ask(settings, Told(), sqlite_database, account)
-    status = budget_status(sqlite_database, account, limits_now(settings, sqlite_database), 0)
+    plan_limits.refresh(settings, sqlite_database, Told())
+    status = read_status(sqlite_database, account, current_limits(settings, sqlite_database), 0)
     assert (status.credits_used, status.credits_left) == (used, (cap or 50_000) - used)
 
 
@@ -175,8 +179,8 @@ def test_a_key_that_tells_nothing_keeps_nobody_from_working(
     simulator.add_fault(Fault(kind="status", status=status, path="/key", times=None))
     with budgeted_client(chosen(), sqlite_database) as client:
         client.ping()
-    assert "not known from /key" in caplog.text
-    assert limits_now(chosen(), sqlite_database) == Limits(100, None)
+    assert "could not be read from /key" in caplog.text
+    assert current_limits(chosen(), sqlite_database) == Limits(100, None)
     before = len(simulator.requests)
     budgeted_client(chosen(), sqlite_database).close()
     assert len(simulator.requests) == before + asked_again

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from market_pipeline.coingecko.batching import BatchedRequests
 from market_pipeline.coingecko.errors import (
     BadAnswer,
     CoinGeckoError,
@@ -13,7 +14,6 @@ from market_pipeline.coingecko.errors import (
     SourceDown,
 )
 from market_pipeline.coingecko.models import PriceAnswer, RawPoint
-from market_pipeline.coingecko.portions import Portions
 
 URL = "https://api.coingecko.com/api/v3"
 COINS = tuple(f"coin-{n}" for n in range(300))
@@ -26,7 +26,7 @@ class Server:
     def __init__(self, trouble: Callable[[Ids], CoinGeckoError | None]) -> None:
         self.asked: list[int] = []
         self._trouble = trouble
-        self.portions = Portions(self._answer, URL)
+        self.portions = BatchedRequests(self._answer, URL)
 
     def _answer(self, ids: Ids) -> PriceAnswer:
         self.asked.append(len(ids))

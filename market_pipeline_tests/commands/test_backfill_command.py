@@ -16,7 +16,7 @@ import dagster as dg
 import pytest
 from sqlalchemy import text
 
-from market_pipeline.budget.rules import Limits
+from market_pipeline.budget.plan_limits import Limits, account_of
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.commands import dagster_runs
 from market_pipeline.commands.backfill_plan import InputError, reachable_span
@@ -25,7 +25,6 @@ from market_pipeline.commands.progress import RunProgress
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.symbols import KNOWN_COINS
 from market_pipeline.dagster_instance.home import create_instance
-from market_pipeline.pipeline.client_factory import account_of
 from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.faults import Fault

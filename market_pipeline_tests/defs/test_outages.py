@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from market_pipeline.budget.rules import Account, Limits
+from market_pipeline.budget.plan_limits import Account, Limits
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.core.clock import DAY, start_of_day, to_microseconds, utc_now

@@ -6,11 +6,12 @@ import pytest
 
 from market_pipeline.budget import records
 from market_pipeline.budget.ledger import requests_by_hour
+from market_pipeline.budget.plan_limits import account_of
 from market_pipeline.budget.rules import SECOND, State
 from market_pipeline.core.clock import month_of, utc_now
 from market_pipeline.doctor.api import examine_api, examine_server_clock
 from market_pipeline.doctor.budget import examine_budget, examine_schedule_cost
-from market_pipeline.pipeline.client_factory import account_of, shared_budget
+from market_pipeline.pipeline.client_factory import shared_budget
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
@@ -63,7 +64,7 @@ def test_a_limit_that_was_met_is_a_warning_that_all_keep_to(set_up, only, simula
     subject = set_up(sqlite_database, COINGECKO_BASE_URL=simulator.base_url)
     assert only(examine_api, subject).status == "warn"
     budget = only(examine_budget, subject)
-    assert budget.status == "warn" and "nobody may ask before" in budget.detail
+    assert budget.status == "warn" and "no requests before" in budget.detail
     finding = only(examine_api, subject)
     assert finding.status == "warn" and "was not asked" in finding.detail
     assert len(simulator.requests) == 1
@@ -97,10 +98,10 @@ def in_state(subject, **state):
     """Leave the budget in this state."""
     with subject.database.writing() as connection:
         account = account_of(subject.settings).name
-        records.locked(connection, account)
+        records.load_for_update(connection, account)
         now = database_clock(connection)
         pause = {"cool_down_until": now + 30 * SECOND} if state.pop("paused", False) else {}
-        records.keep(connection, account, State(month=month_of(now), **pause, **state))
+        records.save(connection, account, State(month=month_of(now), **pause, **state))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def in_state(subject, **state):
         ({}, "ok", "10,000 of 10,000 credits are left"),
         ({"credits_used": 9_999}, "warn", "1 of 10,000 credits are left"),
         ({"credits_used": 10_000}, "fail", "0 of 10,000 credits are left"),
-        ({"paused": True, "cool_down_reason": "429"}, "warn", "nobody may ask before"),
+        ({"paused": True, "cool_down_reason": "429"}, "warn", "no requests before"),
     ],
 )
 def test_what_is_left_of_the_budget(state, status, said, set_up, only, database):

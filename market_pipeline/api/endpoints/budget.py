@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from market_pipeline.api.http.negotiation import JSON
 from market_pipeline.api.service import ServiceOf
+from market_pipeline.budget.status import budget_status, status_sentence
 from market_pipeline.core.clock import iso
-from market_pipeline.pipeline.budget_report import left_in_words, status_now
 
 router = APIRouter(tags=["state"])
 
@@ -22,8 +22,8 @@ class BudgetDocument(BaseModel):
         "now": "2026-11-23T12:00:00.251Z", "requests_per_minute": 30, "left_this_minute": 29, "waiting": 0,
         "cool_down_until": "2026-11-23T12:00:41Z", "cool_down_reason": "HTTP 429", "monthly_credits": 10000,
         "credits_used": 6412, "credits_left": 3588, "reserve": 2145, "renews_at": "2026-12-01T00:00:00Z",
-        "in_words": "29 of 30 requests are left this minute; nobody may ask before 12:00:41 UTC (HTTP 429); "
-        "3,588 of 10,000 credits are left until they renew on 2026-12-01 00:00 UTC, live ticks need 2,145 of "
+        "in_words": "29 of 30 requests are left this minute; no requests before 12:00:41 UTC (HTTP 429); "
+        "3,588 of 10,000 credits are left until they renew on 2026-12-01 00:00 UTC; live ticks need 2,145 of "
         "them.",
     }})
 
@@ -44,9 +44,9 @@ class BudgetDocument(BaseModel):
 @router.get("/budget", summary="What is left of the request budget", response_model=BudgetDocument)
 def budget(service: ServiceOf) -> Response:
     """What is left of the minute and of the month, and whether everybody has to pause."""
-    status = status_now(service.settings, service.database)
+    status = budget_status(service.settings, service.database)
     document = {
         name: iso(value) if isinstance(value, datetime) else value for name, value in asdict(status).items()
     }
-    document["in_words"] = left_in_words(status)
+    document["in_words"] = status_sentence(status)
     return Response(json.dumps(document), headers={"Cache-Control": "no-store"}, media_type=JSON)

@@ -19,11 +19,10 @@ from market_pipeline.api.http.problems import problems
 from market_pipeline.api.service import Service, ServiceOf
 from market_pipeline.api.threads import StateThreads
 from market_pipeline.budget.ledger import requests_by_outcome
-from market_pipeline.budget.status import BudgetStatus
+from market_pipeline.budget.plan_limits import account_of
+from market_pipeline.budget.status import BudgetStatus, budget_status
 from market_pipeline.core.clock import DAY
 from market_pipeline.logs import get_logger
-from market_pipeline.pipeline.budget_report import status_now
-from market_pipeline.pipeline.client_factory import account_of
 from market_pipeline.pipeline.conditions import Kind, conditions
 from market_pipeline.pipeline.facts import PriceFacts, State
 from market_pipeline.prices.quotes import Reason
@@ -45,7 +44,7 @@ def families(service: Service) -> Iterator[Metric]:
     yield from _of_prices(service, state.prices)
     yield _of_conditions(state)
     yield from _of_findings(service, now)
-    yield from _of_budget(status_now(service.settings, service.database))
+    yield from _of_budget(budget_status(service.settings, service.database))
     yield _of_requests(service, now)
     yield from _of_dagster(service, state)
 

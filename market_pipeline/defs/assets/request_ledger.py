@@ -7,10 +7,10 @@ from typing import Any
 import dagster as dg
 
 from market_pipeline.budget.ledger import LedgerRow, requests_by_hour
+from market_pipeline.budget.status import budget_status, status_numbers, status_sentence
 from market_pipeline.core.clock import DAY, utc_now
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table, table_metadata
 from market_pipeline.defs.logging.log_fields import logged_step
-from market_pipeline.pipeline.budget_report import left_in_words, numbers_left, status_now
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import operations_tables
@@ -54,11 +54,11 @@ def ledger_metadata(store: Database, settings: Settings, now: datetime) -> dict[
     """The metadata of one materialization at `now` (aware, UTC)."""
     hour = now.replace(minute=0, second=0, microsecond=0) - HOUR
     rows = requests_by_hour(store, now - DAY)
-    status = status_now(settings, store)
+    status = budget_status(settings, store)
     return {
-        "summary": f"{sentence(rows, hour)} Now {left_in_words(status)}",
+        "summary": f"{sentence(rows, hour)} Now {status_sentence(status)}",
         **hour_numbers(rows, hour),
-        **numbers_left(status),
+        **status_numbers(status),
         # Last, because it is long.
         "last_24_hours": records_table([_record(row) for row in reversed(rows)]),
     }

@@ -22,7 +22,6 @@ from market_pipeline.defs.automation.repair_decision import AFTER_SUCCESS, PastR
 from market_pipeline.defs.automation.stale_scores import outdated_days
 from market_pipeline.defs.logging.log_fields import logged_evaluation
 from market_pipeline.pipeline.calibrate import MADE_AGAIN
-from market_pipeline.pipeline.client_factory import account_of, limits_now, live_reserve
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.settings import Settings
 from market_pipeline.storage.db_errors import StorageError
@@ -107,8 +106,7 @@ def _look(
         if all(one.ask_again_at and one.ask_again_at > now + _LOOK_ANYWAY for one in gaps):
             context.update_cursor(f"{state}|{iso(now)}")
         return dg.SkipReason(_quiet(gaps, first, last))
-    limits = limits_now(settings, database)
-    budget = budget_status(database, account_of(settings), limits, live_reserve(settings)(now))
+    budget = budget_status(settings, database, now)
     if not all(run.success for run in past):
         past = without_outage(past, _ended_runs(context.instance, owner, (TICK,), now))
     return next_run(Situation(now, missing, outdated, past, budget), settings.catalogue.symbols)

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
+from market_pipeline.budget.status import budget_status, status_sentence
 from market_pipeline.core.clock import iso
-from market_pipeline.pipeline.budget_report import left_in_words, status_now
 from market_pipeline.settings import load_settings
 
 
@@ -16,7 +16,7 @@ def test_the_budget_is_told_as_it_is(client_over, database):
     assert answer.status_code == 200
     document = answer.json()
     settings = load_settings(None, database_url=database.url.render_as_string(hide_password=False), **given)
-    status = status_now(settings, database)
+    status = budget_status(settings, database)
     expected = {
         name: iso(value) if isinstance(value, datetime) else value for name, value in vars(status).items()
     }
@@ -24,7 +24,7 @@ def test_the_budget_is_told_as_it_is(client_over, database):
     assert {**document, "now": None, "in_words": None} == {**expected, "now": None, "in_words": None}
     assert document["left_this_minute"] == 7
     assert (document["monthly_credits"], document["credits_left"]) == (500, 500)
-    assert document["in_words"] == left_in_words(status)
+    assert document["in_words"] == status_sentence(status)
     assert "canary" not in answer.text
 
 

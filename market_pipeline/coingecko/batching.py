@@ -15,7 +15,7 @@ URL_CHARACTERS = 6_000
 _REST_OF_URL = 150
 
 
-def batches(coin_ids: Iterable[str], base_url: str) -> Iterator[tuple[str, ...]]:
+def id_batches(coin_ids: Iterable[str], base_url: str) -> Iterator[tuple[str, ...]]:
     """The ids, trimmed and each once, in as few batches as fit 250 ids and 6,000 characters of URL."""
     room = URL_CHARACTERS - len(base_url) - _REST_OF_URL
     batch: list[str] = []
@@ -52,7 +52,7 @@ class RequestLength(Protocol):
         ...
 
 
-class Portions:
+class BatchedRequests:
     """Requests for lists of ids, each made by `ask`; belongs to one client, whose lists it learns to limit.
 
     A list that is refused is asked for again in halves. Where both are answered the list was too long,
@@ -77,7 +77,7 @@ class Portions:
         """Everything that came, with the error of each id that did not; raises the first if nothing came."""
         self._halvings = _HALVINGS
         self._outage = Outage()
-        portions = list(batches(coin_ids, self._base_url))
+        portions = list(id_batches(coin_ids, self._base_url))
         if not self._loaded and any(len(ids) > _SHORT for ids in portions):
             self._load()
         before = self._most
