@@ -14,8 +14,8 @@ from benchmarks.world import COINS, World, a_world, use
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.columns import Columns
 from market_pipeline.core.symbols import KNOWN_COINS
-from market_pipeline.dagster_instance.names import TICK
 from market_pipeline.defs.partitions import range_tags
+from market_pipeline.pipeline.names import TICK
 from market_pipeline.settings import load_settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.write import upsert

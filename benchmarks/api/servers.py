@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import requests
 
-from market_pipeline.dagster_instance.home import free_port
+from market_pipeline.commands.ports import free_port
 
 _READY_SECONDS = 60.0
 

@@ -22,7 +22,7 @@ from market_pipeline.settings import Settings
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-    from market_pipeline.dagster_instance.daemons import DagsterFacts
+    from market_pipeline.pipeline.facts import DagsterFacts
 
 
 # Somebody waits for the answer, and what is reported is stored already.
@@ -125,12 +125,12 @@ class DagsterHome:
         """
 
         def read() -> "DagsterFacts":
-            from market_pipeline.dagster_instance.daemons import dagster_facts
+            from market_pipeline.dagster_instance.facts import read_facts
             from market_pipeline.dagster_instance.ownership import owner_of
 
             read_at, facts = self._facts
             if facts is None or time.monotonic() - read_at >= _KEPT_SECONDS:
-                facts = dagster_facts(self._opened(), owner_of(settings), settings.collect_cron, now)
+                facts = read_facts(self._opened(), owner_of(settings), settings.collect_cron, now)
                 self._facts = time.monotonic(), facts
             return facts
 

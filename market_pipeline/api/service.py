@@ -11,7 +11,7 @@ from market_pipeline.api.http.problems import ApiProblem
 from market_pipeline.core.clock import Clock, utc_now
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.logs import get_logger
-from market_pipeline.pipeline.facts import State, price_facts
+from market_pipeline.pipeline.facts import InstallationState, price_facts
 from market_pipeline.prices.freshness import next_tick
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
@@ -43,11 +43,11 @@ class Service:
                 400, "unsupported-symbol", str(error), supported=list(self.catalogue.symbols)
             ) from None
 
-    def state(self) -> State:
+    def state(self) -> InstallationState:
         """The installation as it is now; a StorageError or a SQLAlchemyError if the database cannot be read."""
         now, cron = self.clock(), self.settings.collect_cron
         prices = price_facts(self.database, self.catalogue.symbols, cron, now)
-        state = State(prices, None, self.started, next_tick(cron, self.started))
+        state = InstallationState(prices, None, self.started, next_tick(cron, self.started))
         try:
             facts = self.dagster.facts(self.settings, now)
             days = {(at.date(), symbol) for at in (prices.oldest_fresh, now) for symbol in prices.stale}

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 from market_pipeline.budget.status import BudgetStatus
 from market_pipeline.core.clock import DAY
-from market_pipeline.dagster_instance.home import StartError
+from market_pipeline.commands.start import StartError
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.prices.repairs import Repair
 

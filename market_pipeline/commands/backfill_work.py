@@ -94,7 +94,7 @@ def complete(work: Backfill, plan: Plan) -> int:
 
 def _collect(work: Backfill, plan: Plan, runs: "Runs", progress: "RunProgress") -> str | None:
     """Every run of the plan; why one failed, or None."""
-    from market_pipeline.dagster_instance.names import COMPLETE_DAYS
+    from market_pipeline.pipeline.names import COMPLETE_DAYS
 
     for number, planned in enumerate(plan.repairs, 1):
         rows = requests = 0
@@ -124,8 +124,8 @@ def _score(work: Backfill, runs: "Runs") -> str | None:
 
     Those of all coins: what came of one is a part of the market of the others.
     """
-    from market_pipeline.dagster_instance.names import SCORE_DAYS
     from market_pipeline.defs.automation.stale_scores import outdated_days
+    from market_pipeline.pipeline.names import SCORE_DAYS
 
     last = min(work.span.last + timedelta(days=LEAD_DAYS), utc_now().date() - DAY)
     length = (last - work.span.first).days + 1

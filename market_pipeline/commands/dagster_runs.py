@@ -7,13 +7,14 @@ them all; whether `make run` is at work on the same instance does not matter.
 import logging
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from market_pipeline.dagster_instance.home import ready_home
+from market_pipeline.core.clock import utc_now
+from market_pipeline.dagster_instance.home import open_instance, ready_home
 from market_pipeline.logs import at_least, get_logger
 from market_pipeline.prices.repairs import Repair
 from market_pipeline.settings import Settings
@@ -24,14 +25,6 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
-# Capturing what a run prints takes two processes more for each step, which a Ctrl-C in the terminal
-# reaches too: they would answer with a traceback each.
-_NO_CAPTURE: Any = {
-    "compute_logs": {
-        "module": "dagster._core.storage.noop_compute_log_manager",
-        "class": "NoOpComputeLogManager",
-    }
-}
 _POLL_SECONDS = 5.0
 _PATIENCE_SECONDS = 600.0
 # What a person needs of a run is said by the command; the UI has every event.
@@ -52,9 +45,10 @@ class Ended:
 class Runs:
     """Executes jobs over rectangles of partitions, one run at a time."""
 
-    def __init__(self, settings: Settings, instance: "dg.DagsterInstance") -> None:
+    def __init__(self, settings: Settings, instance: "dg.DagsterInstance", tags: Mapping[str, str]) -> None:
         self.instance = instance
         self._settings = settings
+        self._tags = tags
 
     @cached_property
     def _defs(self) -> "dg.Definitions":
@@ -69,7 +63,7 @@ class Runs:
         """
         import dagster as dg
 
-        from market_pipeline.dagster_instance.runs_in_flight import process_tags
+        from market_pipeline.dagster_instance.failures import is_interruption
         from market_pipeline.defs.partitions import range_tags
 
         run_id = str(uuid.uuid4())
@@ -77,14 +71,14 @@ class Runs:
             result = self._defs.resolve_job_def(job).execute_in_process(
                 instance=self.instance,
                 run_id=run_id,
-                tags={**range_tags(part.first, part.last, part.symbols), **process_tags()},
+                tags={**range_tags(part.first, part.last, part.symbols), **self._tags},
                 run_config=_QUIET,
                 raise_on_error=False,
             )
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
             interrupted = True
         else:
-            interrupted = any(_is_interruption(event) for event in result.all_events)
+            interrupted = any(is_interruption(event) for event in result.all_events)
         if interrupted:
             self._cancel(run_id)
             raise KeyboardInterrupt
@@ -97,13 +91,16 @@ class Runs:
         A run that hangs is not waited for without end.
         """
         from market_pipeline.dagster_instance.ownership import owner_of
-        from market_pipeline.dagster_instance.runs_in_flight import unfinished_run
+        from market_pipeline.dagster_instance.runs_in_flight import SOON, end_dead_runs, runs_in_flight
 
+        owner = owner_of(self._settings)
+        end_dead_runs(self.instance, owner, [job])
         patience = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < patience:
-            other = unfinished_run(self.instance, owner_of(self._settings), job, at_work=True)
-            if other is None:
+            others = runs_in_flight(self.instance, owner, job, queued_since=utc_now() - SOON)
+            if not others:
                 return
+            other = others[0]
             logger.warning("Waiting for run %s of %s to end", other.run_id[:8], job, extra={"run": other.run_id})
             time.sleep(_POLL_SECONDS)
 
@@ -111,13 +108,6 @@ class Runs:
         run = self.instance.get_run_by_id(run_id)
         if run is not None and not run.is_success:
             self.instance.report_run_canceled(run, "Interrupted. What it had stored is kept.")
-
-
-def _is_interruption(event: "dg.DagsterEvent") -> bool:
-    """Whether Ctrl-C reached a step, which Dagster takes for a failure of it."""
-    from dagster._core.execution.plan.objects import ErrorSource  # not public
-
-    return event.is_step_failure and event.step_failure_data.error_source is ErrorSource.INTERRUPT
 
 
 def _number(result: "dg.ExecuteInProcessResult", name: str) -> int:
@@ -132,14 +122,9 @@ def _number(result: "dg.ExecuteInProcessResult", name: str) -> int:
 
 def _why_failed(result: "dg.ExecuteInProcessResult") -> str:
     """What the failed step says, in its own words."""
-    for event in result.all_events:
-        if event.is_step_failure:
-            failure = event.step_failure_data
-            if failure.user_failure_data and failure.user_failure_data.description:
-                return failure.user_failure_data.description
-            cause = failure.error.cause if failure.error and failure.error.cause else failure.error
-            return cause.message.strip() if cause else event.message or ""
-    return "" if result.success else "see its events in the UI"
+    from market_pipeline.dagster_instance.failures import failure_in
+
+    return failure_in(result.all_events).text or ("" if result.success else "see its events in the UI")
 
 
 @contextmanager
@@ -148,9 +133,10 @@ def recorded_runs(settings: Settings) -> Iterator[Runs]:
 
     Inside the block only warnings are logged to the terminal; the UI has every line.
     """
-    import dagster as dg
-    from dagster._core.instance.ref import InstanceRef  # not public
+    from market_pipeline.dagster_instance.runs_in_flight import executing_here
 
-    ref = InstanceRef.from_dir(str(ready_home()), overrides=_NO_CAPTURE)
-    with at_least(logging.WARNING), dg.DagsterInstance.from_ref(ref) as instance:
-        yield Runs(settings, instance)
+    with (
+        at_least(logging.WARNING), open_instance(ready_home(), capture=False) as instance,
+        executing_here(instance) as tags,
+    ):
+        yield Runs(settings, instance, tags)

@@ -16,7 +16,9 @@ from market_pipeline.commands.children.processes import Processes
 from market_pipeline.commands.run import dagster_command, dagster_environment
 from market_pipeline.commands.serve import API_PORT, server_command
 from market_pipeline.core.clock import utc_now
-from market_pipeline.dagster_instance.home import HOST, StartError, create_instance, free_port, own_home, require_free
+from market_pipeline.commands.ports import HOST, free_port, require_free
+from market_pipeline.commands.start import StartError
+from market_pipeline.dagster_instance.home import create_instance, own_home
 from market_pipeline.logs import configure_logging, get_logger
 from market_pipeline.settings import Settings, load_settings
 from market_pipeline.storage.engine import Database
@@ -124,8 +126,8 @@ def _wait_until_ready(port: int) -> None:
 
 def _fill_history(settings: Settings, environment: dict[str, str], home: Path) -> None:
     """One run over the last days, so that the first look already shows partitions, checks and anomalies."""
-    from market_pipeline.dagster_instance.names import COMPLETE_DAYS
     from market_pipeline.defs.partitions import range_tags
+    from market_pipeline.pipeline.names import COMPLETE_DAYS
 
     yesterday = utc_now().date() - timedelta(days=1)
     first = yesterday - timedelta(days=HISTORY_DAYS - 1)

@@ -6,7 +6,8 @@ import uuid
 from collections.abc import Sequence
 
 from market_pipeline.commands import backfill, chart, demo, doctor, migrate, rename, replay, run, serve
-from market_pipeline.dagster_instance.home import StartError
+from market_pipeline.commands.start import StartError
+from market_pipeline.dagster_instance.home import HomeError
 from market_pipeline.logs import bound
 from market_pipeline.settings import SettingsError
 from market_pipeline.storage.db_errors import StorageError
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _execute(options: argparse.Namespace) -> int:
     try:
         return int(options.command(options))
-    except (SettingsError, StartError, StorageError) as error:
+    except (SettingsError, HomeError, StartError, StorageError) as error:
         sys.stderr.write(f"market-pipeline: {error}\n")
         return 2
     except KeyboardInterrupt:

@@ -75,7 +75,7 @@ def _lines(verdicts: Verdicts) -> Iterator[str]:
 def _score(settings: Settings, verdicts: Verdicts) -> int:
     """Compute the anomalies of the days that the moved points belong to or lead up to."""
     from market_pipeline.commands.dagster_runs import recorded_runs
-    from market_pipeline.dagster_instance.names import SCORE_DAYS
+    from market_pipeline.pipeline.names import SCORE_DAYS
 
     symbols, coins = settings.catalogue.symbols, set(settings.catalogue)
     moved = {

@@ -7,15 +7,8 @@ from pathlib import Path
 
 from market_pipeline.commands.children.processes import Processes
 from market_pipeline.commands.start import command_settings, warn_of_cost
-from market_pipeline.dagster_instance.home import (
-    HOST,
-    create_instance,
-    current_home,
-    default_home,
-    own_home,
-    require_free,
-    shipped_file,
-)
+from market_pipeline.commands.ports import HOST, require_free
+from market_pipeline.dagster_instance.home import create_instance, current_home, default_home, own_home, shipped_file
 from market_pipeline.logs import get_logger
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database

@@ -8,7 +8,9 @@ import sys
 from market_pipeline.commands.children.processes import Processes
 from market_pipeline.commands.start import command_settings
 from market_pipeline.core.loopback import is_loopback
-from market_pipeline.dagster_instance.home import HOST, StartError, current_home, ready_home, require_free
+from market_pipeline.commands.ports import HOST, require_free
+from market_pipeline.commands.start import StartError
+from market_pipeline.dagster_instance.home import current_home, ready_home
 from market_pipeline.logs import get_logger
 from market_pipeline.settings import Settings
 from market_pipeline.storage.db_errors import SchemaMismatch

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from market_pipeline.dagster_instance.home import StartError
 from market_pipeline.doctor.budget import examine_schedule_cost
 from market_pipeline.doctor.context import Finding, Subject
 from market_pipeline.doctor.settings import examine_setting_names
@@ -16,6 +15,10 @@ from market_pipeline.settings import Settings, SettingsError, load_settings
 from market_pipeline.storage.engine import Database
 
 logger = get_logger(__name__)
+
+
+class StartError(RuntimeError):
+    """Something on this machine prevents the command from starting; the message says what to do."""
 
 
 def command_settings(**fixed: Any) -> Settings:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from market_pipeline.dagster_instance.names import TICK
+from market_pipeline.pipeline.names import TICK
 from market_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,9 +60,12 @@ def own_runs(
 
     wanted = dg.RunsFilter(job_name=job, statuses=statuses)
     cursor, others = None, 0
-    while others < _MOST_OTHERS and (page := instance.get_run_records(wanted, limit=_PAGE, cursor=cursor)):
+    while others < _MOST_OTHERS:
+        page = instance.get_run_records(wanted, limit=_PAGE, cursor=cursor)
         own = [record for record in page if owner.owns(record.dagster_run)]
         yield from own
+        if len(page) < _PAGE:
+            return
         others += len(page) - len(own)
         cursor = page[-1].dagster_run.run_id
 

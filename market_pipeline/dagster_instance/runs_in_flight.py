@@ -1,62 +1,88 @@
-"""Runs that a command executes in its own process: marked with that process, so that a run whose
-process was killed does not count as under way for ever."""
+"""Runs that have not ended, and runs whose process was killed.
 
-import os
-import socket
+A command executes runs in its own process, which no daemon supervises. Meanwhile it holds a lock file in
+DAGSTER_HOME. The operating system releases the lock however the process ends. A host name and a process id would
+not do: containers share the first and reuse the second.
+"""
+
 import sys
-from collections.abc import Mapping
-from datetime import timedelta
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 
 from market_pipeline.core.clock import utc_now
+from market_pipeline.core.file_lock import try_lock
 from market_pipeline.dagster_instance.lanes import BACKGROUND, LANE
-from market_pipeline.dagster_instance.ownership import Owner
+from market_pipeline.dagster_instance.ownership import Owner, own_runs
 
 PROCESS = "market_pipeline/process"
+_LOCKS = "processes"
 
-_WAITING = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED]
-# A daemon lets a run begin within seconds, or within a minute if it has many partitions.
-_SOON = timedelta(minutes=2)
-_AT_WORK = [
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
+_CREATED, _QUEUED = dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED
+_BEGUN = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+# A daemon queues a run seconds after creating it, or within a minute if it has many partitions.
+SOON = timedelta(minutes=2)
 
 
-def process_tags() -> dict[str, str]:
-    """Run tags that name this process. Dagster shall not retry such a run: its command is run again."""
-    process = f"{socket.gethostname()}:{os.getpid()}"
-    return {PROCESS: process, "dagster/max_retries": "0", LANE: BACKGROUND}
+@contextmanager
+def executing_here(instance: dg.DagsterInstance) -> Iterator[dict[str, str]]:
+    """Yield the tags for runs that this process executes; they count as alive until the block or the process ends.
 
-
-def unfinished_run(
-    instance: dg.DagsterInstance, owner: Owner, job: str, *, at_work: bool = False
-) -> dg.DagsterRun | None:
-    """A run of `owner`'s `job` that has not ended, with `at_work` one that has begun or was created just now.
-
-    One that waits for longer may wait for a daemon that nobody has started. Runs of dead processes are
-    ended first.
+    Dagster must not retry such a run: its command is run again.
     """
-    since = utc_now() - _SOON if at_work else None
-    waiting = dg.RunsFilter(job_name=job, statuses=_WAITING, created_after=since)
-    begun = dg.RunsFilter(job_name=job, statuses=_AT_WORK)
-    found = [*instance.get_runs(begun), *instance.get_runs(waiting)]
-    runs = [run for run in found if owner.owns(run)]
-    dead = [run for run in runs if _is_dead(run.tags)]
-    for run in dead:
-        instance.report_run_failed(run, "The process of this run was killed. What it had stored is kept.")
-    return next((run for run in runs if run not in dead), None)
-
-
-def _is_dead(tags: Mapping[str, str]) -> bool:
-    """Whether the process of a run was on this host and is gone; there is no telling on Windows."""
-    host, _, number = tags.get(PROCESS, "").rpartition(":")
-    if host != socket.gethostname() or not number.isdecimal() or sys.platform == "win32":
-        return False
+    folder = Path(instance.root_directory, _LOCKS)
+    folder.mkdir(exist_ok=True)
+    name = uuid.uuid4().hex
     try:
-        os.kill(int(number), 0)
-    except OSError as error:
-        return isinstance(error, ProcessLookupError)
-    return False
+        with (folder / name).open("w") as lock:
+            try_lock(lock)
+            yield {PROCESS: name, "dagster/max_retries": "0", LANE: BACKGROUND}
+    finally:
+        (folder / name).unlink(missing_ok=True)
+
+
+def runs_in_flight(
+    instance: dg.DagsterInstance, owner: Owner, job: str, *, queued_since: datetime | None = None
+) -> list[dg.DagsterRun]:
+    """Return `owner`'s runs of `job` that have not ended, newest first.
+
+    Left out are runs of killed processes, runs that were created but never queued, and runs queued before
+    `queued_since` (aware), which may be waiting for a daemon that is not running.
+    """
+    oldest = {_CREATED: utc_now() - SOON, _QUEUED: queued_since}
+    return [
+        record.dagster_run
+        for record in own_runs(instance, owner, job, [_CREATED, _QUEUED, *_BEGUN])
+        if not ((since := oldest.get(record.dagster_run.status)) and record.create_timestamp < since)
+        and _lock_left_by(instance, record.dagster_run) is None
+    ]
+
+
+def end_dead_runs(instance: dg.DagsterInstance, owner: Owner, jobs: Iterable[str]) -> None:
+    """Mark `owner`'s runs of `jobs` whose process was killed as failed."""
+    for job in jobs:
+        for record in own_runs(instance, owner, job, _BEGUN):
+            if lock := _lock_left_by(instance, record.dagster_run):
+                message = "The process of this run was killed. What it had stored is kept."
+                instance.report_run_failed(record.dagster_run, message)
+                lock.unlink(missing_ok=True)
+
+
+def _lock_left_by(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Path | None:
+    """Return the lock file of the killed process that executed `run`; None if it lives, or cannot be seen from here.
+
+    Another machine has its own DAGSTER_HOME. Windows has no such locks.
+    """
+    name = run.tags.get(PROCESS)
+    if name is None or sys.platform == "win32":
+        return None
+    file = Path(instance.root_directory, _LOCKS, Path(name).name)
+    try:
+        with file.open("r+") as lock:
+            return file if try_lock(lock) else None
+    except OSError:
+        return None

@@ -5,13 +5,6 @@ from typing import Any
 
 import dagster as dg
 
-from market_pipeline.dagster_instance.names import (
-    ACCOUNT_REQUESTS,
-    CALIBRATE_DETECTORS,
-    COMPLETE_DAYS,
-    SCORE_DAYS,
-    TICK,
-)
 from market_pipeline.dagster_instance.ownership import Owner
 from market_pipeline.defs.assets.detector_calibration import DETECTOR_CALIBRATION
 from market_pipeline.defs.assets.market_overview import MARKET_OVERVIEW
@@ -19,6 +12,7 @@ from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
 from market_pipeline.defs.assets.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES, REJECTED_PRICES
 from market_pipeline.defs.assets.request_ledger import REQUEST_LEDGER
+from market_pipeline.pipeline.names import ACCOUNT_REQUESTS, CALIBRATE_DETECTORS, COMPLETE_DAYS, SCORE_DAYS, TICK
 
 # Short runs go before a queue of history.
 _SHORT_TAGS = {"dagster/priority": "5"}

@@ -6,17 +6,12 @@ What is wrong with them is judged in `market_pipeline.state`; here it becomes fi
 from collections.abc import Iterator
 
 from market_pipeline.core.wording import first_line, span
-from market_pipeline.dagster_instance.daemons import (
-    AutomationState,
-    JobState,
-    automation_states,
-    heartbeats,
-    job_states,
-)
-from market_pipeline.dagster_instance.names import WITHOUT_JOB, automations
+from market_pipeline.dagster_instance.facts import automation_states, heartbeats, job_states
 from market_pipeline.dagster_instance.ownership import located, owner_of
 from market_pipeline.doctor.context import Finding, Number, Subject, fail, not_examined, ok, warn
 from market_pipeline.pipeline.conditions import Condition, of_automation, of_job
+from market_pipeline.pipeline.facts import AutomationState, JobState
+from market_pipeline.pipeline.names import WITHOUT_JOB, automations
 
 _START = "Start with `market-pipeline run`, and leave it running."
 # Dagster's own name for runs of assets that are chosen in the UI.

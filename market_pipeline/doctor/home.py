@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from market_pipeline.core.wording import first_line
-from market_pipeline.dagster_instance.home import BadHome, configures_storage, named_home
+from market_pipeline.dagster_instance.home import HomeError, configures_storage, named_home
 from market_pipeline.doctor.context import Finding, Subject, fail, not_examined, ok, warn
 
 # `dagster dev` makes such a folder where DAGSTER_HOME is not set, and deletes it at its end.
@@ -16,7 +16,7 @@ def home_used(subject: Subject) -> bool:
     """Whether Dagster has run here before."""
     try:
         return _was_used(named_home(subject.folder, subject.environment))
-    except BadHome:
+    except HomeError:
         return False
 
 
@@ -24,7 +24,7 @@ def examine_home(subject: Subject) -> Iterator[Finding]:
     """Where Dagster's own storage is; one that was used already is kept in `subject`."""
     try:
         home = named_home(subject.folder, subject.environment)
-    except BadHome as bad:
+    except HomeError as bad:
         yield fail("dagster home", bad.problem, f"{bad.remedy[0].upper()}{bad.remedy[1:]}.")
         return
     if not _was_used(home):

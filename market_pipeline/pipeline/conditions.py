@@ -11,9 +11,15 @@ from typing import Literal
 
 from market_pipeline.core.clock import DAY
 from market_pipeline.core.wording import some, span
-from market_pipeline.dagster_instance.daemons import SCHEDULER, AutomationState, DagsterFacts, JobState
-from market_pipeline.dagster_instance.names import TICK, TICK_SCHEDULE, WITHOUT_JOB
-from market_pipeline.pipeline.facts import PriceFacts, State
+from market_pipeline.pipeline.facts import (
+    SCHEDULER,
+    AutomationState,
+    DagsterFacts,
+    InstallationState,
+    JobState,
+    PriceFacts,
+)
+from market_pipeline.pipeline.names import TICK, TICK_SCHEDULE, WITHOUT_JOB
 from market_pipeline.prices.freshness import oldest_fresh
 
 Kind = Literal[
@@ -58,7 +64,7 @@ def status_of(found: list[Condition]) -> Literal["ready", "degraded", "unknown"]
     return "unknown" if all(condition.kind in _UNKNOWN for condition in found) else "degraded"
 
 
-def conditions(state: State) -> list[Condition]:
+def conditions(state: InstallationState) -> list[Condition]:
     """Everything that is not as it should be, in the order of the chain; nothing if all is well."""
     prices, begun = state.prices, any(state.prices.newest.values()) or state.failed_tick is not None
     found = [] if begun else [
@@ -110,7 +116,7 @@ def _of_silent_daemons(dagster: DagsterFacts, now: datetime) -> Iterator[Conditi
             yield Condition("daemon-errors", detail, "", beat.at, beat.daemon, beat.error)
 
 
-def _of_work(state: State) -> Iterator[Condition]:
+def _of_work(state: InstallationState) -> Iterator[Condition]:
     """What is wrong with schedules, sensors and runs, apart from what an earlier start has left."""
     if state.dagster is None:
         return
@@ -187,7 +193,7 @@ def _waiting_since(prices: PriceFacts) -> datetime:
     return min(prices.waiting[symbol] for symbol in prices.unscored)
 
 
-def _of_stale_prices(state: State) -> Condition:
+def _of_stale_prices(state: InstallationState) -> Condition:
     """Why there are symbols without a fresh quote although runs seem to go well."""
     prices, now = state.prices, state.now
     what = _newest_of_stale(prices)

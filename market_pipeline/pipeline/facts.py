@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from market_pipeline.dagster_instance.daemons import DagsterFacts, FailedRun
-from market_pipeline.dagster_instance.names import TICK
+from market_pipeline.pipeline.names import TICK, Automation
 from market_pipeline.prices.freshness import oldest_fresh
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.counts import recently_refused
@@ -17,6 +16,78 @@ from market_pipeline.storage.queries.scores import scored_until, unscored_since
 
 # A first run loads the code before it collects.
 _FIRST_RUN = timedelta(minutes=2)
+
+
+# The daemon that starts scheduled runs, as Dagster names it.
+SCHEDULER = "SCHEDULER"
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """A daemon that this instance needs: when it last reported (aware UTC, None if it never did),
+    whether that is recent enough at the time of asking, and the first error that it reported."""
+
+    daemon: str
+    at: datetime | None
+    alive: bool
+    error: str | None
+
+
+@dataclass(frozen=True)
+class AutomationState:
+    """A schedule or sensor: whether it is on, and how its last evaluation went.
+
+    It was `evaluated_at` (None if never) with `outcome` success, skipped, failure or started; `words` are the
+    reason of a skip or the error of a failure. Where it failed, `worked_at` is the last time that it did not.
+    """
+
+    automation: Automation
+    on: bool
+    evaluated_at: datetime | None = None
+    outcome: str = ""
+    words: str = ""
+    worked_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class FailedRun:
+    """The last run of a job that ended, which failed `at` this time.
+
+    `checks` are the blocking checks that stopped it, each name with what it found. `reason` is what the first
+    step that failed said; `ours` if this package wrote it.
+    """
+
+    at: datetime
+    run_id: str
+    checks: tuple[tuple[str, str], ...]
+    reason: str
+    ours: bool
+
+
+@dataclass(frozen=True)
+class JobState:
+    """When a run of `job` last succeeded (None if none did), and the failure since, if there is one."""
+
+    job: str
+    succeeded_at: datetime | None
+    failed: FailedRun | None
+
+
+@dataclass(frozen=True)
+class DagsterFacts:
+    """All of it, as it is at one time."""
+
+    daemons: Sequence[Heartbeat]
+    automations: Sequence[AutomationState]
+    jobs: Sequence[JobState]
+
+    @property
+    def scheduler_alive(self) -> bool:
+        return any(beat.alive for beat in self.daemons if beat.daemon == SCHEDULER)
+
+    @property
+    def ever_reported(self) -> bool:
+        return any(beat.at for beat in self.daemons)
 
 
 @dataclass(frozen=True)
@@ -48,7 +119,7 @@ class PriceFacts:
 
 
 @dataclass(frozen=True)
-class State:
+class InstallationState:
     """An installation: its prices, and what Dagster knows of it, None if its storage cannot be read.
 
     The API is there since `started`, and `first_tick` is the first one after that. Where prices are stale,

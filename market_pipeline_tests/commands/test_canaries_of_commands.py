@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from market_pipeline.commands.main import main
 from market_pipeline.core.clock import utc_now
-from market_pipeline.dagster_instance.home import free_port
+from market_pipeline.commands.ports import free_port
 from market_pipeline.settings import Settings
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel

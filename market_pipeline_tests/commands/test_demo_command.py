@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 
 from market_pipeline.commands.demo import HISTORY_DAYS, demo_settings
 from market_pipeline.core.clock import utc_now
-from market_pipeline.dagster_instance.home import free_port
+from market_pipeline.commands.ports import free_port
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.tables import raw_prices

@@ -4,7 +4,9 @@ import dagster as dg
 import pytest
 
 from market_pipeline.commands.main import main
-from market_pipeline.dagster_instance.home import StartError, create_instance, free_port, named_home, own_home
+from market_pipeline.commands.ports import free_port
+from market_pipeline.commands.start import StartError
+from market_pipeline.dagster_instance.home import create_instance, named_home, own_home
 from market_pipeline.settings import LOCAL_DAGSTER_HOME
 
 CURSORS = {f"EVENT_LOG_CONSUMER_CURSOR-PIPELINE_{end}" for end in ("SUCCESS", "FAILURE")}

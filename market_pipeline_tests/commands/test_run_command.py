@@ -12,7 +12,8 @@ from sqlalchemy.engine import make_url
 from market_pipeline.commands.main import main
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.symbols import KNOWN_COINS
-from market_pipeline.dagster_instance.home import free_port, own_home
+from market_pipeline.commands.ports import free_port
+from market_pipeline.dagster_instance.home import own_home
 from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator

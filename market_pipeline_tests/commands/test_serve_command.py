@@ -16,7 +16,9 @@ from sqlalchemy.engine import make_url
 from market_pipeline.commands.children.processes import GRACE_SECONDS
 from market_pipeline.commands.main import main
 from market_pipeline.commands.serve import _prepare
-from market_pipeline.dagster_instance.home import StartError, create_instance, free_port, require_free
+from market_pipeline.commands.ports import free_port, require_free
+from market_pipeline.commands.start import StartError
+from market_pipeline.dagster_instance.home import create_instance
 from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import check_schema, migrate

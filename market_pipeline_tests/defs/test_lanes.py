@@ -7,7 +7,7 @@ import pytest
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
 from market_pipeline.dagster_instance.lanes import LANE, LIVE_TAGS, lane_of
-from market_pipeline.dagster_instance.runs_in_flight import process_tags
+from market_pipeline.dagster_instance.runs_in_flight import executing_here
 from market_pipeline.defs.automation.schedules import tick_request
 from market_pipeline.defs.partitions import range_tags
 from market_pipeline_tests.defs.conftest import served_job
@@ -38,10 +38,11 @@ def queue(instance):
 def test_a_tick_begins_at_once_behind_any_queue_of_history(queue, instance):
     tick = tick_request(datetime(2026, 5, 2, tzinfo=timezone.utc), ("BTC", "ETH")).tags
     job = dg.GraphDefinition(name="complete_days").to_job()
-    for _ in range(3):
-        # What commands execute in their own process waits in no queue.
-        instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=process_tags())
-    begun = queue(*[FROM_THE_UI] * 20, *[BY_HAND] * 5, {}, tick)
+    with executing_here(instance) as tags:
+        for _ in range(3):
+            # What commands execute in their own process waits in no queue.
+            instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
+        begun = queue(*[FROM_THE_UI] * 20, *[BY_HAND] * 5, {}, tick)
     assert [tags["dagster/run_key"] if "dagster/run_key" in tags else tags[LANE] for tags in begun] == ["live"]
 
 

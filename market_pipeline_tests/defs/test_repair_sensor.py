@@ -9,8 +9,6 @@ from sqlalchemy import and_, delete
 
 from market_pipeline.budget.status import BudgetStatus
 from market_pipeline.core.clock import start_of_day, utc_now
-from market_pipeline.dagster_instance.ownership import owner_of
-from market_pipeline.dagster_instance.runs_in_flight import PROCESS, unfinished_run
 from market_pipeline.defs.automation.repair_decision import PastRun, Situation, next_run
 from market_pipeline.defs.automation.stale_scores import outdated, outdated_days
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, range_tags
@@ -204,35 +202,6 @@ def test_a_run_under_way_is_waited_for(sensed):
     evaluation = evaluate(sensed)
     assert not evaluation.run_requests
     assert f"Run {run.run_id[:8]} of complete_days is started" in evaluation.skip_message
-
-
-def test_a_run_whose_process_was_killed_is_not_waited_for(sensed, dead_process):
-    job = sensed.defs.resolve_job_def("complete_days")
-    tags = {PROCESS: dead_process, **range_tags(sensed.today, sensed.today, ["BTC"])}
-    run = sensed.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
-    assert "ended without success at" in evaluate(sensed).skip_message
-    assert sensed.instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
-
-
-def test_a_run_that_was_created_just_now_is_at_work_and_one_that_waits_for_long_is_not(world):
-    """The command that fills lets the sensor's run go first, but waits for no daemon that is not there."""
-    run = world.instance.create_run_for_job(world.defs.resolve_job_def("complete_days"))
-    assert unfinished_run(world.instance, owner_of(world.settings), "complete_days", at_work=True).run_id == run.run_id
-    with time_machine.travel(utc_now() + timedelta(minutes=3)):
-        assert unfinished_run(world.instance, owner_of(world.settings), "complete_days", at_work=True) is None
-        assert unfinished_run(world.instance, owner_of(world.settings), "complete_days").run_id == run.run_id
-    assert unfinished_run(world.instance, owner_of(world.settings), "score_days", at_work=True) is None
-
-
-@pytest.fixture
-def dead_process():
-    """The mark of a process of this host that has ended."""
-    import socket
-    import subprocess
-
-    process = subprocess.Popen(["true"])
-    process.wait()
-    return f"{socket.gethostname()}:{process.pid}"
 
 
 def test_a_database_without_tables_is_told_with_the_remedy(world_of, tmp_path):

@@ -10,11 +10,11 @@ from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 from dagster._utils.error import SerializableErrorInfo
 
 from market_pipeline.build import build_defs
-from market_pipeline.dagster_instance.names import WITHOUT_JOB, automations
 from market_pipeline.dagster_instance.ownership import INSTALLATION, owner_of
 from market_pipeline.defs.jobs import build_jobs
 from market_pipeline.doctor.chain import examine_automation, examine_code_location, examine_daemons, examine_runs
 from market_pipeline.doctor.home import examine_home, examine_instance
+from market_pipeline.pipeline.names import WITHOUT_JOB, automations
 from market_pipeline_tests.dagster_records import LOST, beat, ended, evaluated, state_of, stopped_by_check
 from market_pipeline_tests.doctor.conftest import PROJECT
 

@@ -14,10 +14,9 @@ from market_pipeline.api.models.health import Alive, Readiness
 from market_pipeline.api.service import Service, ServiceOf
 from market_pipeline.api.threads import StateThreads
 from market_pipeline.core.clock import iso
-from market_pipeline.dagster_instance.daemons import JobState
 from market_pipeline.logs import get_logger
 from market_pipeline.pipeline.conditions import conditions, status_of
-from market_pipeline.pipeline.facts import State
+from market_pipeline.pipeline.facts import JobState, InstallationState
 from market_pipeline.storage.db_errors import SchemaMismatch, StorageError
 from market_pipeline.storage.schema.migrate import REVISION, check_schema
 
@@ -69,7 +68,7 @@ def _looked(service: Service) -> dict[str, Any]:
         raise ApiProblem(503, "not-ready", detail, {"Retry-After": "10"}) from None
 
 
-def _document(state: State) -> dict[str, Any]:
+def _document(state: InstallationState) -> dict[str, Any]:
     found, prices, dagster = conditions(state), state.prices, state.dagster
     stale, unscored = set(prices.stale), set(prices.unscored)
     return {
@@ -96,7 +95,7 @@ def _document(state: State) -> dict[str, Any]:
     }
 
 
-def _job(state: State, job: JobState) -> dict[str, Any]:
+def _job(state: InstallationState, job: JobState) -> dict[str, Any]:
     return {
         "job": job.job, "last_success": _iso(job.succeeded_at),
         "last_success_age_seconds": _age(state, job.succeeded_at),
@@ -108,6 +107,6 @@ def _iso(at: datetime | None) -> str | None:
     return iso(at) if at else None
 
 
-def _age(state: State, at: datetime | None) -> float | None:
+def _age(state: InstallationState, at: datetime | None) -> float | None:
     """Seconds since `at`; a source may be a little ahead of our clock."""
     return None if at is None else max(0.0, (state.now - at).total_seconds())

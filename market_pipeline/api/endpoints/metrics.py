@@ -24,7 +24,7 @@ from market_pipeline.budget.status import BudgetStatus, budget_status
 from market_pipeline.core.clock import DAY
 from market_pipeline.logs import get_logger
 from market_pipeline.pipeline.conditions import Kind, conditions
-from market_pipeline.pipeline.facts import PriceFacts, State
+from market_pipeline.pipeline.facts import InstallationState, PriceFacts
 from market_pipeline.prices.quotes import Reason
 from market_pipeline.storage.queries.counts import alarms_by_severity, quotes_by_symbol, refusals_by_reason
 from market_pipeline.storage.schema import tables
@@ -62,7 +62,7 @@ def _of_prices(service: Service, prices: PriceFacts) -> Iterator[Metric]:
     )
 
 
-def _of_conditions(state: State) -> Metric:
+def _of_conditions(state: InstallationState) -> Metric:
     found = {condition.kind for condition in conditions(state)}
     meaning = "1 while /readyz reports this condition, else 0."
     return _gauge("condition", meaning, "kind", {kind: float(kind in found) for kind in get_args(Kind)})
@@ -112,7 +112,7 @@ def _of_requests(service: Service, now: datetime) -> Metric:
     return sent
 
 
-def _of_dagster(service: Service, state: State) -> Iterator[Metric]:
+def _of_dagster(service: Service, state: InstallationState) -> Iterator[Metric]:
     readable = "Whether Dagster's storage can be read; without it daemons, runs and collections are missing."
     now, facts = state.now, state.dagster
     days = {(day, symbol) for day in (now.date(), now.date() - DAY) for symbol in service.catalogue.symbols}

@@ -11,17 +11,12 @@ import dagster as dg
 
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import start_of_day, utc_now
-from market_pipeline.dagster_instance.names import (
-    CALIBRATE_DETECTORS,
-    CALIBRATION_CRON,
-    CALIBRATION_SCHEDULE,
-    COMPLETE_DAYS,
-)
 from market_pipeline.dagster_instance.ownership import Owner
-from market_pipeline.dagster_instance.runs_in_flight import unfinished_run
+from market_pipeline.dagster_instance.runs_in_flight import runs_in_flight
 from market_pipeline.defs.automation.repair_sensor import REPAIRED_DAYS
 from market_pipeline.defs.logging.log_fields import logged_evaluation
 from market_pipeline.pipeline.calibrate import MADE_AGAIN, next_as_of, uncalibrated
+from market_pipeline.pipeline.names import CALIBRATE_DETECTORS, CALIBRATION_CRON, CALIBRATION_SCHEDULE, COMPLETE_DAYS
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.settings import Settings
 from market_pipeline.storage.db_errors import StorageError
@@ -68,7 +63,7 @@ def _why_not(
     if stored and not due and not outdated_calibrations(database, now - MADE_AGAIN, DETECTOR_VERSION):
         return f"The calibration for the days from {as_of.date()} on is stored{_but(symbols, stored)}."
     for job in (CALIBRATE_DETECTORS, COMPLETE_DAYS):
-        if run := unfinished_run(instance, owner, job):
+        for run in runs_in_flight(instance, owner, job):
             return f"Run {run.run_id[:8]} of {job} is {run.status.value.lower()}; {_AGAIN}"
     return waiting_for(_missing(database, settings, now), completed_on(now.date(), instance, owner))
 

@@ -15,13 +15,13 @@ from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.budget.status import budget_status
 from market_pipeline.core.clock import DAY, iso, utc_now
 from market_pipeline.core.slices import Slice
-from market_pipeline.dagster_instance.names import COMPLETE_DAYS, REPAIR_SENSOR, SCORE_DAYS, TICK
 from market_pipeline.dagster_instance.ownership import Owner
-from market_pipeline.dagster_instance.runs_in_flight import unfinished_run
+from market_pipeline.dagster_instance.runs_in_flight import end_dead_runs, runs_in_flight
 from market_pipeline.defs.automation.repair_decision import AFTER_SUCCESS, PastRun, Situation, next_run, without_outage
 from market_pipeline.defs.automation.stale_scores import outdated_days
 from market_pipeline.defs.logging.log_fields import logged_evaluation
 from market_pipeline.pipeline.calibrate import MADE_AGAIN
+from market_pipeline.pipeline.names import COMPLETE_DAYS, REPAIR_SENSOR, SCORE_DAYS, TICK
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.settings import Settings
 from market_pipeline.storage.db_errors import StorageError
@@ -52,8 +52,10 @@ def build_repair_sensor(
     )
     @logged_evaluation
     def repair_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        for job in (COMPLETE_DAYS, SCORE_DAYS):
-            if run := unfinished_run(context.instance, owner, job):
+        repairs = (COMPLETE_DAYS, SCORE_DAYS)
+        end_dead_runs(context.instance, owner, repairs)
+        for job in repairs:
+            for run in runs_in_flight(context.instance, owner, job):
                 return dg.SkipReason(
                     f"Run {run.run_id[:8]} of {job} is {run.status.value.lower()}; what it leaves is looked "
                     "at when it has ended. If it hangs, terminate it in the UI."

@@ -11,7 +11,10 @@ import dagster as dg
 
 from market_pipeline.core.clock import DAY
 from market_pipeline.dagster_instance.lanes import LIVE_TAGS
-from market_pipeline.dagster_instance.names import (
+from market_pipeline.dagster_instance.ownership import Owner
+from market_pipeline.dagster_instance.runs_in_flight import runs_in_flight
+from market_pipeline.defs.partitions import RANGE_END, RANGE_START, range_tags
+from market_pipeline.pipeline.names import (
     ACCOUNT_REQUESTS,
     COMPLETE_DAYS,
     COMPLETION_CRON,
@@ -21,15 +24,6 @@ from market_pipeline.dagster_instance.names import (
     TICK,
     TICK_SCHEDULE,
 )
-from market_pipeline.dagster_instance.ownership import Owner, own_runs
-from market_pipeline.defs.partitions import RANGE_END, RANGE_START, range_tags
-
-_UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 def tick_request(scheduled: datetime, symbols: Sequence[str]) -> dg.RunRequest:
@@ -74,9 +68,6 @@ def build_schedules(
 ) -> list[dg.ScheduleDefinition]:
     """The schedules, running as soon as the code location is loaded."""
 
-    def unfinished(context: dg.ScheduleEvaluationContext, job: str) -> Iterator[dg.DagsterRun]:
-        return (record.dagster_run for record in own_runs(context.instance, owner, job, _UNFINISHED))
-
     @dg.schedule(
         name=TICK_SCHEDULE,
         job_name=TICK,
@@ -87,7 +78,7 @@ def build_schedules(
     )
     def tick_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         request = tick_request(context.scheduled_execution_time, symbols)
-        reason = skip_reason(TICK, in_the_way(unfinished(context, TICK), request))
+        reason = skip_reason(TICK, in_the_way(runs_in_flight(context.instance, owner, TICK), request))
         return dg.SkipReason(reason) if reason else request
 
     @dg.schedule(
@@ -99,7 +90,7 @@ def build_schedules(
         description="Completes yesterday from hourly history, one request a symbol.",
     )
     def completion_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        if reason := skip_reason(COMPLETE_DAYS, unfinished(context, COMPLETE_DAYS)):
+        if reason := skip_reason(COMPLETE_DAYS, runs_in_flight(context.instance, owner, COMPLETE_DAYS)):
             return dg.SkipReason(reason)
         return completion_request(context.scheduled_execution_time, symbols)
 

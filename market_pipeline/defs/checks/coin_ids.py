@@ -12,7 +12,6 @@ from market_pipeline.coingecko.errors import CoinGeckoError
 from market_pipeline.coingecko.identity import Identity, suggested_symbols
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.symbols import Catalogue
-from market_pipeline.dagster_instance.names import LISTED
 from market_pipeline.defs.assets.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.checks.results import from_symbols
 from market_pipeline.defs.logging.log_fields import logged_step

@@ -12,7 +12,6 @@ import dagster as dg
 from market_pipeline.anomalies import LEAD_DAYS
 from market_pipeline.core.clock import DAY, utc_now
 from market_pipeline.core.slices import DayOfSymbol, Slice, merge_days
-from market_pipeline.dagster_instance.names import FRESH, FUTURE, NEGATIVE, QUOTED, REJECTED
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.checks.results import from_offenders, from_symbols
 from market_pipeline.defs.logging.log_fields import logged_step

@@ -3,23 +3,28 @@
 All that is read there through names which Dagster does not call public is read here.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from market_pipeline.core.wording import first_line
-from market_pipeline.dagster_instance.names import WITHOUT_JOB, Automation, automations
+from market_pipeline.dagster_instance.failures import failure_in
 from market_pipeline.dagster_instance.ownership import Owner, located, own_runs
+from market_pipeline.pipeline.facts import (
+    SCHEDULER,
+    AutomationState,
+    DagsterFacts,
+    FailedRun,
+    Heartbeat,
+    JobState,
+)
+from market_pipeline.pipeline.names import WITHOUT_JOB, Automation, automations
 
 if TYPE_CHECKING:
     import dagster as dg
     from dagster._core.scheduler.instigation import InstigatorState
     from dagster._daemon.types import DaemonHeartbeat
 
-
-# What Dagster calls the one that starts scheduled runs.
-SCHEDULER = "SCHEDULER"
 
 # The scheduler reports once a minute, when it looks for ticks that are due.
 _SCHEDULER_SILENT_AFTER = timedelta(minutes=3)
@@ -29,75 +34,7 @@ _SILENT_AFTER = timedelta(minutes=30, seconds=30)
 _INTERRUPTED = "DagsterExecutionInterruptedError"
 
 
-@dataclass(frozen=True)
-class Heartbeat:
-    """A daemon that this instance needs: when it last reported (aware UTC, None if it never did),
-    whether that is recent enough at the time of asking, and the first error that it reported."""
-
-    daemon: str
-    at: datetime | None
-    alive: bool
-    error: str | None
-
-
-@dataclass(frozen=True)
-class AutomationState:
-    """A schedule or sensor: whether it is on, and how its last evaluation went.
-
-    It was `evaluated_at` (None if never) with `outcome` success, skipped, failure or started; `words` are the
-    reason of a skip or the error of a failure. Where it failed, `worked_at` is the last time that it did not.
-    """
-
-    automation: Automation
-    on: bool
-    evaluated_at: datetime | None = None
-    outcome: str = ""
-    words: str = ""
-    worked_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class FailedRun:
-    """The last run of a job that ended, which failed `at` this time.
-
-    `checks` are the blocking checks that stopped it, each name with what it found. `reason` is what the first
-    step that failed said; `ours` if this package wrote it.
-    """
-
-    at: datetime
-    run_id: str
-    checks: tuple[tuple[str, str], ...]
-    reason: str
-    ours: bool
-
-
-@dataclass(frozen=True)
-class JobState:
-    """When a run of `job` last succeeded (None if none did), and the failure since, if there is one."""
-
-    job: str
-    succeeded_at: datetime | None
-    failed: FailedRun | None
-
-
-@dataclass(frozen=True)
-class DagsterFacts:
-    """All of it, as it is at one time."""
-
-    daemons: Sequence[Heartbeat]
-    automations: Sequence[AutomationState]
-    jobs: Sequence[JobState]
-
-    @property
-    def scheduler_alive(self) -> bool:
-        return any(beat.alive for beat in self.daemons if beat.daemon == SCHEDULER)
-
-    @property
-    def ever_reported(self) -> bool:
-        return any(beat.at for beat in self.daemons)
-
-
-def dagster_facts(
+def read_facts(
     instance: "dg.DagsterInstance", owner: Owner, collect_cron: str, now: datetime
 ) -> DagsterFacts:
     """Read what concerns `owner` in `instance` as it is at `now`; what its storage raises is passed on."""
@@ -173,19 +110,10 @@ def job_states(instance: "dg.DagsterInstance", owner: Owner, jobs: Iterable[str]
 
 
 def _failed(instance: "dg.DagsterInstance", run: "dg.RunRecord") -> FailedRun | None:
-    """Why `run` failed, or None if a person stopped it."""
-    run_id = run.dagster_run.run_id
-    checks, reason, ours = _why(instance, run_id)
-    at = _ended(run) or run.update_timestamp
-    return None if _INTERRUPTED in reason else FailedRun(at, run_id, checks, reason, ours)
-
-
-def _why(instance: "dg.DagsterInstance", run_id: str) -> tuple[tuple[tuple[str, str], ...], str, bool]:
-    """The blocking checks that failed in a run; what its first failed step said, or the run itself; whether
-    this package chose these words."""
+    """Why `run` failed, or None if it was interrupted by hand."""
     import dagster as dg
 
-    evaluated = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    run_id, evaluated = run.dagster_run.run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION
     kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE, evaluated}
     records = instance.get_records_for_run(run_id, of_type=kinds).records
     events = [event for record in records if (event := record.event_log_entry.dagster_event) is not None]
@@ -195,14 +123,10 @@ def _why(instance: "dg.DagsterInstance", run_id: str) -> tuple[tuple[tuple[str, 
         for check in found
         if check.blocking and not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
     )
-    for event in events:
-        if event.is_step_failure:
-            data = event.step_failure_data
-            if data.user_failure_data and data.user_failure_data.description:
-                return checks, first_line(data.user_failure_data.description), True
-            if data.error:
-                return checks, first_line((data.error.cause or data.error).message), False
-    return checks, first_line(next((event.message or "" for event in events if event.is_failure), "")), False
+    failure = failure_in(events)
+    if _INTERRUPTED in failure.text:
+        return None
+    return FailedRun(_ended(run) or run.update_timestamp, run_id, checks, first_line(failure.text), failure.ours)
 
 
 def _ended(record: "dg.RunRecord | None") -> datetime | None:
