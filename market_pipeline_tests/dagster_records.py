@@ -1,13 +1,18 @@
 """What Dagster's daemon and its runs leave in an instance, written as they write it."""
 
+import sys
 import time
+from typing import Any
 
 import dagster as dg
 
 # What the daemon writes has no public types.
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster._core.remote_origin import (
     RegisteredCodeLocationOrigin,
     RemoteInstigatorOrigin,
+    RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
 from dagster._core.scheduler.instigation import (
@@ -22,6 +27,13 @@ from dagster._daemon.types import DaemonHeartbeat
 from dagster._utils.error import SerializableErrorInfo
 
 LOST = SerializableErrorInfo("OSError: disk gone\nmore", [], "OSError")
+
+
+def served_job(name: str) -> dict[str, Any]:
+    """Arguments of `create_run_for_job` for a job of a code location that is being served; queued runs need it."""
+    place = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("market_pipeline"), "__repository__")
+    code = RepositoryPythonOrigin(sys.executable, ModuleCodePointer("market_pipeline.definitions", "defs"))
+    return {"remote_job_origin": RemoteJobOrigin(place, name), "job_code_origin": JobPythonOrigin(name, code)}
 
 
 def beat(instance, age, *errors):

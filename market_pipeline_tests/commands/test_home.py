@@ -5,8 +5,7 @@ import pytest
 
 from market_pipeline.commands.main import main
 from market_pipeline.commands.ports import free_port
-from market_pipeline.commands.start import StartError
-from market_pipeline.dagster_instance.home import create_instance, named_home, own_home
+from market_pipeline.dagster_instance.home import HomeError, create_instance, named_home, own_home
 from market_pipeline.settings import LOCAL_DAGSTER_HOME
 
 CURSORS = {f"EVENT_LOG_CONSUMER_CURSOR-PIPELINE_{end}" for end in ("SUCCESS", "FAILURE")}
@@ -75,7 +74,7 @@ def test_a_home_that_cannot_be_used_is_said_in_a_sentence(project, monkeypatch, 
     file = project / broken
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch()
-    with pytest.raises(StartError, match="home must be a folder"), own_home(project / "home", ours=True):
+    with pytest.raises(HomeError, match="home must be a folder"), own_home(project / "home", ours=True):
         pass
 
 

@@ -2,8 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -13,84 +13,88 @@ import time_machine
 from market_pipeline.core.clock import utc_now
 from market_pipeline.dagster_instance.home import open_instance
 from market_pipeline.dagster_instance.ownership import Owner
-from market_pipeline.dagster_instance.runs_in_flight import SOON, end_dead_runs, executing_here, runs_in_flight
+from market_pipeline.dagster_instance.runs_in_flight import PROCESS, SOON, end_dead_runs, executing_here, runs_in_flight
+from market_pipeline_tests.dagster_records import served_job
 
 Status = dg.DagsterRunStatus
 OURS = Owner("ours")
-# Executes a run until it is killed; prints the run's id when it has begun.
+# Holds a lock as `executing_here` does, without the seconds that importing Dagster takes, until it is killed.
 COMMAND = """
-import sys, time, dagster as dg
-from pathlib import Path
-from market_pipeline.dagster_instance.home import open_instance
-from market_pipeline.dagster_instance.runs_in_flight import executing_here
-with open_instance(Path(sys.argv[1])) as instance, executing_here(instance) as tags:
-    run = dg.DagsterRun(job_name="job", status=dg.DagsterRunStatus.STARTED, tags=tags)
-    print(instance.add_run(run).run_id, flush=True)
+import sys, time
+from market_pipeline.core.file_lock import try_lock
+with open(sys.argv[1], "w") as lock:
+    print(try_lock(lock), flush=True)
     time.sleep(600)
 """
 
 
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with open_instance(tmp_path) as opened:
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    with open_instance(tmp_path_factory.mktemp("home")) as opened:
         yield opened
 
 
-def add(instance: dg.DagsterInstance, status: Status, **tags: str) -> str:
-    return instance.add_run(dg.DagsterRun(job_name="job", status=status, tags=tags)).run_id
+def add(instance: dg.DagsterInstance, job: str, status: Status, tags: Mapping[str, str] | None = None) -> str:
+    return instance.add_run(dg.DagsterRun(job, status=status, tags=tags, **served_job(job))).run_id
 
 
-def in_flight(instance: dg.DagsterInstance) -> list[str]:
-    return [run.run_id for run in runs_in_flight(instance, OURS, "job")]
+def in_flight(instance: dg.DagsterInstance, job: str, queued_since: datetime | None = None) -> list[str]:
+    return [run.run_id for run in runs_in_flight(instance, OURS, job, queued_since=queued_since)]
 
 
-@pytest.mark.parametrize("status", Status)
-def test_a_run_is_in_flight_until_it_has_ended(status: Status, instance: dg.DagsterInstance) -> None:
-    run = add(instance, status)
-    ended = status in (Status.SUCCESS, Status.FAILURE, Status.CANCELED, Status.MANAGED)
-    assert in_flight(instance) == ([] if ended else [run])
-    assert runs_in_flight(instance, OURS, "another") == []
+def status_of(instance: dg.DagsterInstance, run_id: str) -> Status:
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.status
+
+
+def test_a_run_is_in_flight_from_its_creation_to_its_end(instance: dg.DagsterInstance) -> None:
+    runs = {status: add(instance, "any", status) for status in Status}
+    unfinished = (Status.NOT_STARTED, Status.QUEUED, Status.STARTING, Status.STARTED, Status.CANCELING)
+    assert set(in_flight(instance, "any")) == {runs[status] for status in unfinished}
+    assert in_flight(instance, "another") == []
 
 
 def test_a_run_of_another_installation_is_not_ours(instance: dg.DagsterInstance) -> None:
-    add(instance, Status.STARTED, **Owner("theirs").tags)
-    assert in_flight(instance) == []
+    add(instance, "shared", Status.STARTED, Owner("theirs").tags)
+    assert in_flight(instance, "shared") == []
 
 
 def test_what_was_never_queued_is_abandoned_and_a_long_queue_may_be_left_out(instance: dg.DagsterInstance) -> None:
-    add(instance, Status.NOT_STARTED)
-    queued, started = add(instance, Status.QUEUED), add(instance, Status.STARTED)
+    add(instance, "waiting", Status.NOT_STARTED)
+    queued, started = add(instance, "waiting", Status.QUEUED), add(instance, "waiting", Status.STARTED)
     later = utc_now() + SOON + timedelta(minutes=1)
     with time_machine.travel(later):
-        assert in_flight(instance) == [started, queued]
-        begun = runs_in_flight(instance, OURS, "job", queued_since=later - SOON)
-        assert [run.run_id for run in begun] == [started]
+        assert in_flight(instance, "waiting") == [started, queued]
+        assert in_flight(instance, "waiting", queued_since=later - SOON) == [started]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
 def test_a_run_of_a_killed_process_is_dead_whichever_process_has_its_number(instance: dg.DagsterInstance) -> None:
     """Neither host name nor process id is used: in a container both may be those of another, living process."""
-    command = [sys.executable, "-c", COMMAND, instance.root_directory]
+    locks = Path(instance.root_directory, "processes")
+    locks.mkdir(exist_ok=True)
+    killed = add(instance, "killed", Status.STARTED, {PROCESS: "another"})
+    command = [sys.executable, "-c", COMMAND, str(locks / "another")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        killed = process.stdout.readline().strip()
-        assert in_flight(instance) == [killed]
-        end_dead_runs(instance, OURS, ["job"])
-        assert in_flight(instance) == [killed], "it lives"
+        assert process.stdout.readline() == "True\n"
+        end_dead_runs(instance, OURS, ["killed"])
+        assert in_flight(instance, "killed") == [killed], "it lives"
         process.kill()
     with executing_here(instance) as tags:
-        mine = add(instance, Status.STARTED, **tags)
-        assert in_flight(instance) == [mine]
-        assert (run := instance.get_run_by_id(killed)) and run.status is Status.STARTED, "the query changes nothing"
-        end_dead_runs(instance, OURS, ["job"])
-        assert (run := instance.get_run_by_id(killed)) and run.status is Status.FAILURE
-        assert in_flight(instance) == [mine]
-        assert len(list(Path(instance.root_directory, "processes").iterdir())) == 1, "the dead one's lock is gone"
-    assert list(Path(instance.root_directory, "processes").iterdir()) == []
+        mine = add(instance, "killed", Status.STARTED, tags)
+        assert in_flight(instance, "killed") == [mine]
+        assert status_of(instance, killed) is Status.STARTED, "the query changes nothing"
+        end_dead_runs(instance, OURS, ["killed"])
+        assert status_of(instance, killed) is Status.FAILURE
+        assert in_flight(instance, "killed") == [mine]
+        assert len(list(locks.iterdir())) == 1, "the lock of the killed one is gone"
+    assert list(locks.iterdir()) == []
 
 
 def test_a_process_that_cannot_be_seen_from_here_counts_as_alive(instance: dg.DagsterInstance) -> None:
     """It may execute its run on another machine, whose DAGSTER_HOME is another."""
-    run = add(instance, Status.STARTED, **{"market_pipeline/process": "of-another-home"})
-    end_dead_runs(instance, OURS, ["job"])
-    assert in_flight(instance) == [run]
+    run = add(instance, "elsewhere", Status.STARTED, {PROCESS: "of-another-home"})
+    end_dead_runs(instance, OURS, ["elsewhere"])
+    assert in_flight(instance, "elsewhere") == [run]

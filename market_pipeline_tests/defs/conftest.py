@@ -2,7 +2,6 @@
 a simulated CoinGecko behind a real socket."""
 
 import shutil
-import sys
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -10,9 +9,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.code_pointer import ModuleCodePointer
-from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
-from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from sqlalchemy import select
 
 from market_pipeline.core.clock import utc_now
@@ -24,17 +20,7 @@ from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import tables
 
-# Where a run comes from has no public types.
-
-
 PROJECT = Path(__file__).parents[2]
-
-
-def served_job(name: str) -> dict[str, Any]:
-    """Arguments of `create_run_for_job` for a job of a code location that is being served; queued runs need it."""
-    place = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("market_pipeline"), "__repository__")
-    code = RepositoryPythonOrigin(sys.executable, ModuleCodePointer("market_pipeline.definitions", "defs"))
-    return {"remote_job_origin": RemoteJobOrigin(place, name), "job_code_origin": JobPythonOrigin(name, code)}
 
 
 class World:

@@ -10,7 +10,7 @@ from market_pipeline.dagster_instance.lanes import LANE, LIVE_TAGS, lane_of
 from market_pipeline.dagster_instance.runs_in_flight import executing_here
 from market_pipeline.defs.automation.schedules import tick_request
 from market_pipeline.defs.partitions import range_tags
-from market_pipeline_tests.defs.conftest import served_job
+from market_pipeline_tests.dagster_records import served_job
 
 # The daemon's own module; how it chooses has no public name.
 

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from market_pipeline.dagster_instance.ownership import owner_of
 from market_pipeline.defs.automation.schedules import completion_request, skip_reason, tick_request
 from market_pipeline.defs.partitions import range_tags
-from market_pipeline_tests.defs.conftest import served_job
+from market_pipeline_tests.dagster_records import served_job
 
 SYMBOLS = ("BTC", "ETH", "DOT")
 START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
