@@ -16,6 +16,7 @@ from market_pipeline.defs.assets.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.checks.results import from_symbols
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.defs.resources import CoinGeckoResource
+from market_pipeline.pipeline.names import LISTED
 from market_pipeline.storage.engine import Database
 
 

@@ -16,6 +16,7 @@ from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.checks.results import from_offenders, from_symbols
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.defs.partitions import days_of
+from market_pipeline.pipeline.names import FRESH, FUTURE, NEGATIVE, QUOTED, REJECTED
 from market_pipeline.prices.freshness import oldest_fresh
 from market_pipeline.prices.quotes import Reason, Source
 from market_pipeline.storage.engine import Database
