@@ -10,40 +10,38 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 from market_pipeline import __version__
-from market_pipeline.api.collect_limits import Gate
+from market_pipeline.api.collect_limits import CollectLimits
 from market_pipeline.api.dagster_reports import DagsterHome
 from market_pipeline.api.endpoints import anomalies, budget, collect, health, metrics, page, prices, symbols
-from market_pipeline.api.guards.around import guard
-from market_pipeline.api.guards.response_headers import ResponseHeaders
-from market_pipeline.api.http.errors import handle_errors
-from market_pipeline.api.http.head import HeadAsGet
+from market_pipeline.api.guards import add_guards
 from market_pipeline.api.http.openapi import describe
+from market_pipeline.api.http.problems import handle_errors
+from market_pipeline.api.http.responses import HeadAsGet, SecurityHeaders
 from market_pipeline.api.http.tracing import Tracing
 from market_pipeline.api.large_responses import ArrowReads
-from market_pipeline.api.service import Service
-from market_pipeline.api.threads import STATE_THREADS
+from market_pipeline.api.service import STATE_THREADS, Service
 from market_pipeline.logs import configure_logging
 from market_pipeline.settings import load_settings
 from market_pipeline.storage.engine import POOL, Database
 
-# As many as there are connections for: others would only wait for one, and give up after half a minute.
+# As many as there are connections: others would only wait for one, and time out after half a minute.
 _READING_THREADS = POOL["pool_size"] - STATE_THREADS
-# For what still works after its client was given up.
-_END_SECONDS = 3.0
+# For work whose client was cut off.
+_EXIT_SECONDS = 3.0
 
 
 def create_app(service: Service, at_end: Callable[[], None] | None = None) -> FastAPI:
-    """The API over `service`, which it closes in the end, after calling `at_end`."""
+    """Build the API over `service`, which it closes at shutdown, after calling `at_end`."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = _READING_THREADS
-        # It takes seconds, which the first collect should not have to pay.
+        # It takes seconds, which the first collect should not have to wait.
         service.dagster.open_soon()
         yield
         if at_end is not None:
             at_end()
-        app.state.gate.close()
+        app.state.collect_limits.close()
         app.state.arrow_reads.close()
         service.database.dispose()
         service.dagster.close()
@@ -51,43 +49,44 @@ def create_app(service: Service, at_end: Callable[[], None] | None = None) -> Fa
     app = FastAPI(
         title="market_pipeline",
         version=__version__,
-        description="Cryptocurrency prices as collected, anomalies found in them, and the state of it all.",
+        description="Cryptocurrency prices as collected, anomalies found in them, and the state of the pipeline.",
         lifespan=lifespan,
-        # To an address with the host of the request: behind a proxy, another one and without TLS.
+        # A redirect would have the host of the request: wrong behind a proxy, and without TLS.
         redirect_slashes=False,
         # Their pages load scripts from another host.
         docs_url=None,
         redoc_url=None,
     )
     app.state.service = service
-    app.state.gate = Gate(service)
+    app.state.collect_limits = CollectLimits(service)
     app.state.arrow_reads = ArrowReads(service)
     app.state.state_threads = anyio.CapacityLimiter(STATE_THREADS)
     for module in (prices, anomalies, symbols, budget, collect, health, metrics, page):
         app.include_router(module.router)
     describe(app)
     handle_errors(app)
+    # The middleware added last runs first.
     app.add_middleware(HeadAsGet)
-    guard(app, service.settings)
+    add_guards(app, service.settings)
     app.add_middleware(Tracing)
-    app.add_middleware(ResponseHeaders)
+    app.add_middleware(SecurityHeaders)
     return app
 
 
 def app_from_environment() -> FastAPI:
-    """What a server process starts: settings from the environment, Dagster's folder in DAGSTER_HOME."""
+    """Build the API of a server process: settings from the environment, Dagster's folder in DAGSTER_HOME."""
     settings = load_settings()
     configure_logging(settings)
     dagster = DagsterHome(Path(os.environ["DAGSTER_HOME"]))
-    return create_app(Service(settings, Database(settings.database, settings.catalogue.ids), dagster), _end_soon)
+    return create_app(Service(settings, Database(settings.database, settings.catalogue.ids), dagster), _exit_soon)
 
 
-def _end_soon() -> None:
+def _exit_soon() -> None:
     """End this process in some seconds, whatever its threads still wait for.
 
-    A thread cannot be cancelled, and one that collects may wait for its source for a minute. Nothing
-    is half done by ending it: every write is one transaction.
+    A thread cannot be cancelled, and one that collects may wait for CoinGecko for a minute. Nothing is left half
+    done: every write is one transaction.
     """
-    timer = threading.Timer(_END_SECONDS, os._exit, (0,))
+    timer = threading.Timer(_EXIT_SECONDS, os._exit, (0,))
     timer.daemon = True
     timer.start()

@@ -1,9 +1,10 @@
-"""What the endpoints work with: settings, database, coins, and Dagster's side of the story."""
+"""What the endpoints work with: settings, database, coins, and access to Dagster."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated
 
+import anyio
 from fastapi import Depends, Request
 
 from market_pipeline.api.dagster_reports import DagsterHome, DagsterUnavailable
@@ -19,10 +20,13 @@ from market_pipeline.storage.schema import tables
 
 logger = get_logger(__name__)
 
+# Threads of /readyz and /metrics; more would only wait for Dagster's one thread.
+STATE_THREADS = 4
+
 
 @dataclass(frozen=True)
 class Service:
-    """One API process, which began at `started` (aware UTC); all of it may be used from any thread."""
+    """One API process, which started at `started` (aware UTC); safe from any thread."""
 
     settings: Settings
     database: Database
@@ -35,7 +39,7 @@ class Service:
         object.__setattr__(self, "catalogue", self.settings.catalogue)
 
     def symbol(self, given: str) -> str:
-        """`given` in upper case; an ApiProblem 400 that names the supported ones if it is not collected."""
+        """Return `given` in upper case; an ApiProblem 400 with the supported symbols if it is not collected."""
         try:
             return self.catalogue.validate_symbol(given)
         except ValueError as error:
@@ -44,7 +48,7 @@ class Service:
             ) from None
 
     def state(self) -> InstallationState:
-        """The installation as it is now; a StorageError or a SQLAlchemyError if the database cannot be read."""
+        """Return the state of the installation; a StorageError or SQLAlchemyError if the database cannot be read."""
         now, cron = self.clock(), self.settings.collect_cron
         prices = price_facts(self.database, self.catalogue.symbols, cron, now)
         state = InstallationState(prices, None, self.started, next_tick(cron, self.started))
@@ -57,12 +61,22 @@ class Service:
             return state
         return replace(state, dagster=facts, collected_at=collected_at)
 
+    def with_own_connections(self) -> "Service":
+        """Return the same service over a connection pool of its own, for work that must not delay readers."""
+        return replace(self, database=Database(self.database.url, self.database.coins))
 
-# Not a plain function: FastAPI would send that to its thread pool, which costs more than it does.
-async def _service_of(request: Request) -> Service:
+
+# Not a plain function: FastAPI would run that in its thread pool, which costs more than the function.
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
 
-# What an endpoint names as a parameter to be given the service.
-ServiceOf = Annotated[Service, Depends(_service_of)]
+async def _state_threads(request: Request) -> anyio.CapacityLimiter:
+    threads: anyio.CapacityLimiter = request.app.state.state_threads
+    return threads
+
+
+# Parameter types with which an endpoint receives the service, and the thread limiter of the state.
+ServiceOf = Annotated[Service, Depends(_service)]
+StateThreads = Annotated[anyio.CapacityLimiter, Depends(_state_threads)]

@@ -51,17 +51,16 @@ def dagster_home(tmp_path, created_home):
 
 
 @pytest.fixture
-def service_of(database, dagster_home, simulator, monkeypatch):
+def service_of(database, dagster_home, simulator):
     """`service_of(**settings)`: a service over the database at hand, the simulator and a Dagster home.
 
     It has been there for an hour, or as long as `up` says, and reads Dagster's storage each time it is asked. What
     is stored beside it is of the simulator's coins.
     """
-    monkeypatch.setattr("market_pipeline.api.dagster_reports._KEPT_SECONDS", 0.0)
     made = []
     database.coins = parse_catalogue(",".join(KNOWN_COINS)).simulated.ids
 
-    def make(clock=None, up=timedelta(hours=1), **settings):
+    def make(clock=None, up=timedelta(hours=1), read_seconds=60.0, **settings):
         chosen = load_settings(None, **{
             "database_url": database.url.render_as_string(hide_password=False),
             "coingecko_base_url": simulator.base_url,
@@ -69,7 +68,8 @@ def service_of(database, dagster_home, simulator, monkeypatch):
             **settings,
         })
         database.coins = chosen.catalogue.ids
-        service = Service(chosen, database, DagsterHome(dagster_home), clock or utc_now, utc_now() - up)
+        dagster = DagsterHome(dagster_home, read_seconds=read_seconds, report_seconds=60.0, cache_seconds=0.0)
+        service = Service(chosen, database, dagster, clock or utc_now, utc_now() - up)
         made.append(service)
         return service
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta, timezone
 
+import dagster as dg
 import numpy as np
 
 from market_pipeline.anomalies.detect import detect_days
@@ -48,3 +49,9 @@ def _walk(symbol: str, count: int) -> np.ndarray:
     if symbol == "SOL":
         moves[-40] += 0.12
     return {"BTC": 67_000.0, "ADA": 0.43}.get(symbol, 150.0) * np.exp(np.cumsum(moves))
+
+
+def block_opening(monkeypatch, released):
+    """Let no Dagster instance be opened before the event `released` is set."""
+    opened = dg.DagsterInstance.from_config
+    monkeypatch.setattr(dg.DagsterInstance, "from_config", lambda home: released.wait(60) and opened(home))

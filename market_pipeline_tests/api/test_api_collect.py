@@ -14,7 +14,7 @@ import requests
 from sqlalchemy import select, update
 
 from market_pipeline.api.app import create_app
-from market_pipeline.api.collect_limits import RUNNING
+from market_pipeline.api.collect_limits import THREADS
 from market_pipeline.budget.client_limits import REQUESTS
 from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.logs import LineFormatter
@@ -103,7 +103,7 @@ def test_a_client_is_told_when_it_asked_too_often_by_whichever_worker(api):
 
 
 def test_beyond_what_can_be_under_way_others_are_told_to_come_again(client, monkeypatch):
-    monkeypatch.setattr("market_pipeline.api.collect_limits.AT_ONCE", 0)
+    monkeypatch.setattr("market_pipeline.api.collect_limits.MAX_IN_PROGRESS", 0)
     answer = client.post("/collect-once/BTC")
     assert answer.status_code == 503 and answer.json()["type"].endswith(":too-many-at-once")
     assert answer.headers["retry-after"] == "1"
@@ -112,7 +112,7 @@ def test_beyond_what_can_be_under_way_others_are_told_to_come_again(client, monk
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_locked_database_lets_no_more_wait_than_have_a_place(service_of, database, monkeypatch):
     """Whether a client may collect is asked of the database, which another writer can hold for long."""
-    monkeypatch.setattr("market_pipeline.api.collect_limits.AT_ONCE", 2)
+    monkeypatch.setattr("market_pipeline.api.collect_limits.MAX_IN_PROGRESS", 2)
     with served(create_app(service_of())) as address:
         told, one_is_told = [], threading.Event()
 
@@ -156,7 +156,7 @@ def test_every_line_of_a_collect_tells_request_symbol_and_client(client, dagster
         logger.setLevel(level)
     lines = [line for line in heard.lines if not line["logger"].startswith("market_pipeline.simulator")]
     told = {line["logger"].removeprefix("market_pipeline.") for line in lines}
-    assert {"coingecko.transport", "api.collecting", "api.dagster_home", "api.tracing"} <= told
+    assert {"coingecko.transport", "api.endpoints.collect", "api.dagster_reports", "api.http.tracing"} <= told
     assert {line["trace_id"] for line in lines} == {PARENT.split("-")[1]}
     assert {line["client_ip"] for line in lines} == {"testclient"}
     assert {line.get("symbol") for line in lines if line["logger"] != "market_pipeline.api.http.tracing"} == {"BTC"}
@@ -176,8 +176,8 @@ def test_clients_that_go_away_leave_nothing_taken(service_of, simulator, databas
         with socket.create_connection((parts.hostname, parts.port)) as staying:
             staying.sendall(b"POST /collect-once/BTC HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n")
             assert staying.recv(100).startswith(b"HTTP/1.1 200")
-        gate = app.state.gate
-        wait_for(lambda: (gate._at_once, gate._running.borrowed_tokens) == (0, 0), 20, "the end of what they asked for")
+        limits = app.state.collect_limits
+        wait_for(lambda: limits.in_progress == 0, 20, "the end of their requests")
     assert {row["symbol"] for row in rows(database, tables.raw_prices)} == {"BTC", "SOL"}
 
 
@@ -195,7 +195,7 @@ def test_collects_that_wait_for_a_lock_keep_no_reader_waiting(service_of, databa
         told = []
         asking = [
             threading.Thread(target=lambda: told.append(requests.post(f"{address}/collect-once/ETH", timeout=60)))
-            for _ in range(RUNNING)
+            for _ in range(THREADS)
         ]
         with database.writing() as holding:
             rows_of_budget = request_budgets.c.account.like("keyless%")
@@ -207,4 +207,4 @@ def test_collects_that_wait_for_a_lock_keep_no_reader_waiting(service_of, databa
             assert (read, told) == ([200] * 5, [])
         for thread in asking:
             thread.join()
-    assert [answer.status_code for answer in told] == [200] * RUNNING
+    assert [answer.status_code for answer in told] == [200] * THREADS

@@ -9,7 +9,7 @@ import requests
 from starlette.testclient import TestClient
 
 from market_pipeline.api.app import create_app
-from market_pipeline.api.guards.token import OPEN_PATHS
+from market_pipeline.api.guards import OPEN_PATHS
 from market_pipeline.core.loopback import is_loopback
 from market_pipeline_tests.api.conftest import served
 
@@ -198,7 +198,7 @@ def test_a_body_of_unknown_length_is_counted(address, pieces, status):
 
 
 def test_a_body_that_does_not_end_is_not_waited_for(address, monkeypatch):
-    monkeypatch.setattr("market_pipeline.api.guards.sizes._PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("market_pipeline.api.guards._BODY_SECONDS", 0.2)
     head = b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert b" 413 " in told(address, head + b"1\r\nx\r\n")
 

@@ -21,6 +21,7 @@ from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline_tests.api.conftest import served
+from market_pipeline_tests.api.history import block_opening
 from market_pipeline_tests.dagster_records import beat, ended
 
 SYMBOLS = ("BTC", "ETH", "SOL", "ADA", "DOT")
@@ -210,10 +211,9 @@ def test_a_dagster_that_cannot_be_read_is_said_and_the_rest_told(client, databas
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_those_who_wait_for_dagster_keep_no_reader_waiting(service_of, monkeypatch):
     """Forty of them held every thread that reads."""
-    monkeypatch.setattr("market_pipeline.api.dagster_reports._PATIENCE_SECONDS", 60)
     service = service_of()
     released = threading.Event()
-    service.dagster._thread.submit(released.wait)
+    block_opening(monkeypatch, released)
     with served(create_app(service)) as address:
         paths = ["/readyz", "/metrics"] * 25
         asking = [threading.Thread(target=requests.get, args=(address + path,)) for path in paths]

@@ -18,7 +18,9 @@ from market_pipeline.defs.partitions import partition_key, price_partitions, ran
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.storage.schema import tables
+from market_pipeline_tests.api.history import block_opening
 from market_pipeline_tests.defs.conftest import PROJECT, World
+from market_pipeline_tests.builders import wait_for
 
 SETTINGS = load_settings(None)
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -28,12 +30,6 @@ TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 def database(sqlite_database):
     """Which database the prices are in makes no difference here."""
     return sqlite_database
-
-
-@pytest.fixture(autouse=True)
-def with_patience(monkeypatch):
-    """What was reported is there when the answer comes, however slow this machine is."""
-    monkeypatch.setattr("market_pipeline.api.dagster_reports.PATIENCE_SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -93,13 +89,11 @@ def test_days_before_the_first_partition_are_stored_and_not_reported(api, simula
     assert [event.partition for event, _ in events(instance, "raw_prices")] == [f"{day}|BTC"] * reported
 
 
-def test_what_dagster_knows_is_kept_for_some_seconds(dagster_home, instance, monkeypatch):
-    """A page and a scrape that come together read its storage once."""
-    home = DagsterHome(dagster_home)
-    asked = [home.facts(SETTINGS, utc_now()) for _ in range(2)]
-    monkeypatch.setattr("market_pipeline.api.dagster_reports._KEPT_SECONDS", 0.0)
-    assert asked[0] is asked[1] is not home.facts(SETTINGS, utc_now())
-    home.close()
+def test_what_dagster_knows_is_cached_for_some_seconds(dagster_home):
+    for seconds, same in ((60.0, True), (0.0, False)):
+        home = DagsterHome(dagster_home, cache_seconds=seconds)
+        assert (home.facts(SETTINGS, utc_now()) is home.facts(SETTINGS, utc_now())) == same
+        home.close()
 
 
 @pytest.fixture
@@ -122,28 +116,25 @@ def test_a_report_that_fails_is_an_error_in_the_log_and_nothing_else(broken_home
     assert (told.asset, told.partition) == ("raw_prices", f"{utc_now().date()}|BTC")
 
 
-def test_a_storage_that_takes_its_time_keeps_nobody_waiting(dagster_home, instance, monkeypatch, caplog):
+def test_a_slow_storage_is_not_waited_for(dagster_home, instance, monkeypatch, caplog):
     """The report is made later all the same, and once for those that came meanwhile."""
     caplog.set_level(logging.INFO)
-    for name in ("_PATIENCE_SECONDS", "PATIENCE_SECONDS"):
-        monkeypatch.setattr(f"market_pipeline.api.dagster_reports.{name}", 0.0)
-    home, go = DagsterHome(dagster_home), threading.Event()
-    home._thread.submit(go.wait)
-    day = (utc_now().date(), "BTC")
+    released, day = threading.Event(), (utc_now().date(), "BTC")
+    block_opening(monkeypatch, released)
+    home = DagsterHome(dagster_home, read_seconds=0.0, report_seconds=0.0)
+    home.open_soon()
     for rows in (1, 2, 3):
         home.report("raw_prices", day, {"rows": rows})
-    assert caplog.text.count("is reported later") == 3
+    assert caplog.text.count("will be reported later") == 3
     with pytest.raises(DagsterUnavailable, match="no answer within 0 s"):
         home.facts(SETTINGS, utc_now())
-    for name in ("_PATIENCE_SECONDS", "PATIENCE_SECONDS"):
-        monkeypatch.setattr(f"market_pipeline.api.dagster_reports.{name}", 30.0)
-    go.set()
-    assert home.last_materialized("raw_prices", [day]) <= utc_now()
-    ((event, _),) = events(instance, "raw_prices")
-    assert values(event) == {"dagster/row_count": 3}
+    released.set()
+    wait_for(lambda: events(instance, "raw_prices"), 20, "the report")
     home.report("raw_prices", day, {"rows": 4})
-    assert [values(event) for event, _ in events(instance, "raw_prices")][0] == {"dagster/row_count": 4}
     home.close()
+    assert [values(event) for event, _ in events(instance, "raw_prices")] == [
+        {"dagster/row_count": 4}, {"dagster/row_count": 3},
+    ]
 
 
 def test_what_could_not_be_opened_is_tried_again(tmp_path, dagster_home):

@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from market_pipeline.api.app import create_app
-from market_pipeline.api.threads import STATE_THREADS
+from market_pipeline.api.service import STATE_THREADS
 from market_pipeline.storage.engine import POOL
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from market_pipeline.anomalies.anomaly import Kind, Scope, Severity
 from market_pipeline.api.http import cursor
-from market_pipeline.api.http.caching import cached, next_page
+from market_pipeline.api.http.responses import cached, next_page
 from market_pipeline.api.http.negotiation import JSON
 from market_pipeline.api.http.problems import ApiProblem, problems
 from market_pipeline.api.http.query import CursorText, Flag, Parameters, Whole, each_once
@@ -94,9 +94,9 @@ def anomalies_of(
 
 
 def _page(request: Request, service: Service, symbols: Sequence[str], page: PageOfAnomalies) -> Response:
-    after = None if page.cursor is None else cursor.behind_anomaly(page.cursor)
+    after = None if page.cursor is None else cursor.decode_anomaly(page.cursor)
     found = anomalies_page(service.database, symbols, page.chosen, after, page.limit)
-    next_cursor = None if found.end is None else cursor.of_anomaly(found.end)
+    next_cursor = None if found.end is None else cursor.encode_anomaly(found.end)
     body = page_as_json(found.rows, next_cursor)
     return cached(request, body, JSON, next_page(request, cursor=next_cursor))
 

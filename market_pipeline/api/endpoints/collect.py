@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from market_pipeline.api.collect_limits import Gate
+from market_pipeline.api.collect_limits import CollectLimits
 from market_pipeline.api.endpoints.prices import point_as_json
 from market_pipeline.api.http.negotiation import JSON
 from market_pipeline.api.http.problems import ApiProblem, problems
@@ -106,9 +106,9 @@ class CollectedPrice(LatestPrice):
     """The current price of a symbol, as it is stored now."""
 
 
-async def _gate_of(request: Request) -> Gate:
-    gate: Gate = request.app.state.gate
-    return gate
+async def _limits_of(request: Request) -> CollectLimits:
+    limits: CollectLimits = request.app.state.collect_limits
+    return limits
 
 
 @router.post(
@@ -127,7 +127,7 @@ async def _gate_of(request: Request) -> Gate:
     ),
 )
 async def collect_one(
-    request: Request, symbol: SymbolInPath, gate: Annotated[Gate, Depends(_gate_of)]
+    request: Request, symbol: SymbolInPath, limits: Annotated[CollectLimits, Depends(_limits_of)]
 ) -> Response:
     """Ask CoinGecko for the current price of a symbol, store it, and tell Dagster so.
 
@@ -136,7 +136,7 @@ async def collect_one(
     waits a few seconds for it at most; `Retry-After` of a 429 or 503 tells when to come again.
     """
     client = request.client.host if request.client else "unknown"
-    body = await gate.run(client, lambda service: _collected(service, symbol))
+    body = await limits.run(client, lambda service: _collected(service, symbol))
     return Response(body, headers={"Cache-Control": "no-store"}, media_type=JSON)
 
 

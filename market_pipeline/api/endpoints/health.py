@@ -11,8 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from market_pipeline.api.http.negotiation import JSON
 from market_pipeline.api.http.problems import ApiProblem, problems
 from market_pipeline.api.models.health import Alive, Readiness
-from market_pipeline.api.service import Service, ServiceOf
-from market_pipeline.api.threads import StateThreads
+from market_pipeline.api.service import Service, ServiceOf, StateThreads
 from market_pipeline.core.clock import iso
 from market_pipeline.logs import get_logger
 from market_pipeline.pipeline.conditions import conditions, status_of

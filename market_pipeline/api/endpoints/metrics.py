@@ -16,8 +16,7 @@ from market_pipeline import __version__
 from market_pipeline.anomalies.anomaly import Severity
 from market_pipeline.api.dagster_reports import DagsterUnavailable
 from market_pipeline.api.http.problems import problems
-from market_pipeline.api.service import Service, ServiceOf
-from market_pipeline.api.threads import StateThreads
+from market_pipeline.api.service import Service, ServiceOf, StateThreads
 from market_pipeline.budget.ledger import requests_by_outcome
 from market_pipeline.budget.plan_limits import account_of
 from market_pipeline.budget.status import BudgetStatus, budget_status

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as InPath
 
-from market_pipeline.api.http.caching import cached
+from market_pipeline.api.http.responses import cached
 from market_pipeline.api.http.problems import ApiProblem
 from market_pipeline.api.service import ServiceOf
 

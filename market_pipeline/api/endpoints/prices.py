@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field, WithJsonSchema
 
 from market_pipeline.api.http import cursor
-from market_pipeline.api.http.caching import cached, next_page
+from market_pipeline.api.http.responses import cached, next_page
 from market_pipeline.api.http.negotiation import ARROW, CSV, JSON, format_for
 from market_pipeline.api.http.problems import ApiProblem, problems
 from market_pipeline.api.http.query import CursorText, Parameters, SymbolInPath, Whole, each_once, invalid
@@ -114,7 +114,7 @@ class PageOfPrices(Parameters):
         """The page in terms of the storage; one row more than that tells whether there is a next one."""
         end = self.end
         if self.cursor is not None:
-            behind = cursor.before_price(self.cursor)
+            behind = cursor.decode_price(self.cursor)
             end = behind if end is None else min(end, behind)
         return PriceQuery(symbol, self.start, end, self.limit + 1)
 
@@ -163,7 +163,7 @@ async def prices(
 def _text(request: Request, service: Service, asked: PriceQuery, media_type: str) -> Response:
     limit = asked.rows - 1
     points = newest_points(service.database, asked, service.clock())
-    next_cursor = cursor.of_price(points[limit - 1][0]) if len(points) > limit else None
+    next_cursor = cursor.encode_price(points[limit - 1][0]) if len(points) > limit else None
     points = points[:limit]
     if media_type == CSV:
         body, media_type = as_csv(points), f"{CSV}; charset=utf-8; header=present"
@@ -200,7 +200,7 @@ def _arrow(
         room.take()
     table = newest_table(service.database, asked, service.clock(), left)
     more = len(table) > limit
-    next_cursor = cursor.of_price(table["timestamp"][limit - 1].value) if more else None
+    next_cursor = cursor.encode_price(table["timestamp"][limit - 1].value) if more else None
     body = as_arrow(table.slice(0, limit))
     return cached(request, body, ARROW, _headers(request, next_cursor), LargeResponse)
 

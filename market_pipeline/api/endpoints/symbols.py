@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
-from market_pipeline.api.http.caching import cached, next_page
+from market_pipeline.api.http.responses import cached, next_page
 from market_pipeline.api.http.negotiation import JSON
 from market_pipeline.api.http.problems import problems
 from market_pipeline.api.http.query import Day, Parameters, SymbolInPath, each_once

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from market_pipeline.api.http.errors import internal_error, shutting_down
+from market_pipeline.api.http.problems import internal_error, shutting_down
 from market_pipeline.core.symbols import LONGEST_SYMBOL
 from market_pipeline.logs import bind, bound, get_logger
 

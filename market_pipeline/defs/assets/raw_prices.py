@@ -2,7 +2,6 @@
 quarantine what is refused. What is refused, and how little is asked, the core decides."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -12,6 +11,7 @@ from market_pipeline.core.columns import Columns
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.core.wording import some
+from market_pipeline.dagster_instance.reports import as_metadata, materialization
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, table_metadata
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.defs.partitions import SINGLE_RUN, partition_key, wanted_days
@@ -48,15 +48,6 @@ def refusal_metadata(
     return {day: as_metadata(facts) for day, facts in refusal_facts(database, days, collected).items()}
 
 
-def as_metadata(facts: Mapping[str, Any]) -> Metadata:
-    """What is known of a day as Dagster shows it: `rows` in the place of its row counts, times as times."""
-    return {
-        "dagster/row_count" if name == "rows" else name:
-        dg.MetadataValue.timestamp(value) if isinstance(value, datetime) else value
-        for name, value in facts.items()
-    }
-
-
 def neighbour_days(days: Sequence[DayOfSymbol], collected: "Collected") -> list[DayOfSymbol]:
     """Days that got quotes without being asked for: just after midnight the newest price is yesterday's,
     and a hole that is filled may have begun before midnight.
@@ -65,11 +56,6 @@ def neighbour_days(days: Sequence[DayOfSymbol], collected: "Collected") -> list[
     """
     live = [quote for quote in collected.quotes if quote.source is Source.LIVE]
     return sorted({(quote.timestamp.date(), quote.symbol) for quote in [*live, *collected.filled]} - set(days))
-
-
-def materialization(asset: str, day: DayOfSymbol, metadata: Metadata) -> dg.AssetMaterialization:
-    """The event that says that one address of `asset` was brought up to date."""
-    return dg.AssetMaterialization(asset_key=asset, partition=str(partition_key(*day)), metadata=metadata)
 
 
 def collection_failure(failures: Mapping[str, CoinGeckoError], clock_skew: float | None) -> dg.Failure:

@@ -1,6 +1,7 @@
 """Parameters that are almost right are refused, with the place and the remedy."""
 
 import base64
+import json
 from datetime import timedelta
 
 import pytest
@@ -102,47 +103,42 @@ def test_no_text_breaks_the_reading_of_times(text):
 
 @given(MOMENTS)
 def test_a_cursor_of_prices_is_opened_again(microseconds):
-    sealed = cursor.of_price(microseconds)
-    assert cursor.before_price(sealed) == from_microseconds(microseconds)
+    sealed = cursor.encode_price(microseconds)
+    assert cursor.decode_price(sealed) == from_microseconds(microseconds)
     assert len(sealed) < 50 and sealed.replace("-", "").replace("_", "").isalnum()
 
 
 @given(MOMENTS, st.sampled_from(["BTC", "A.B-C", "X" * 20]))
 def test_a_cursor_of_anomalies_is_opened_again(microseconds, symbol):
     place = Cursor(from_microseconds(microseconds), symbol, "market_move")
-    assert cursor.behind_anomaly(cursor.of_anomaly(place)) == place
-    assert len(cursor.of_anomaly(place)) < 200
+    assert cursor.decode_anomaly(cursor.encode_anomaly(place)) == place
+    assert len(cursor.encode_anomaly(place)) < 200
 
 
 @given(st.text(alphabet="ABab01-_", min_size=1, max_size=200))
 def test_a_made_up_cursor_is_unknown(text):
-    for opened in (cursor.before_price, cursor.behind_anomaly):
+    for opened in (cursor.decode_price, cursor.decode_anomaly):
         with pytest.raises(ApiProblem, match="There is no page behind the cursor"):
             opened(text)
 
 
-def test_a_cursor_that_was_tampered_with_is_unknown(client, sqlite_database):
-    """Whichever character is changed, cut off or added, and whatever list it was given out for."""
+def test_a_cursor_that_was_tampered_with_breaks_nothing(client, sqlite_database):
+    """Whichever character is changed, cut off or added: it is another place or none."""
     some_prices(sqlite_database)
     good = client.get("/prices/BTC?limit=1").json()["next_cursor"]
     assert client.get(f"/prices/BTC?cursor={good}").status_code == 200
     changed = [f"{good[:at]}{'A' if good[at] != 'A' else 'B'}{good[at + 1:]}" for at in range(len(good))]
     for bad in [*changed, good[:-1], good + "A", good[1:], good + "=", good.upper()]:
-        answer = client.get("/prices/BTC", params={"cursor": bad})
-        assert 400 <= answer.status_code < 500, bad
+        assert client.get("/prices/BTC", params={"cursor": bad}).status_code in (200, 404, 422), bad
     assert client.get(f"/anomalies?cursor={good}").json()["type"].endswith(":unknown-cursor")
 
 
 @pytest.mark.parametrize("key", [
     [10**30], ["x"], [None], [[1]], [1, 2], [], [1e308], [float("nan")], {"a": 1}, "abc", 5,
+    [1, "BTC", "no kind"], [1, "\0", "jump"], [1, "\ud800", "jump"], [1, None, "jump"],
 ])
-def test_a_cursor_sealed_around_nonsense_is_unknown_too(key):
-    """Its digest is no secret: anybody can compute it."""
-    import hashlib
-    import json
-
-    content = json.dumps(key).encode()
-    digest = hashlib.sha256(b"prices:" + content).digest()[:6]
-    text = base64.urlsafe_b64encode(digest + content).rstrip(b"=").decode()
-    with pytest.raises(ApiProblem):
-        cursor.before_price(text)
+def test_a_cursor_around_nonsense_is_unknown_too(key):
+    text = base64.urlsafe_b64encode(json.dumps(key).encode()).rstrip(b"=").decode()
+    for place in (cursor.decode_price, cursor.decode_anomaly):
+        with pytest.raises(ApiProblem):
+            place(text)

@@ -1,1 +1,0 @@
-"""What stands before the endpoints: ASGI middlewares, one a file, that refuse with a problem document."""
