@@ -17,10 +17,9 @@ from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.commands.main import main
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.symbols import KNOWN_COINS, parse_catalogue
-from market_pipeline.prices.collecting import collect
+from market_pipeline.pipeline.collect import fetch_days
 from market_pipeline.prices.gaps import last_settled_day
-from market_pipeline.prices.history import LONGEST_WINDOW_DAYS
-from market_pipeline.prices.repairs import plan_repairs
+from market_pipeline.prices.windows import LONGEST_WINDOW_DAYS, plan_repairs
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.tables import raw_prices
 
@@ -68,7 +67,7 @@ def _counted(world: World) -> Figure:
                 for n in range(repair.days)
                 for symbol in repair.symbols
             ]
-            collect(client, catalogue, part, utc_now())
+            fetch_days(client, catalogue, part, utc_now())
     return Figure("requests of a year of five symbols, as sent", len(world.simulator.requests), "", 25)
 
 

@@ -10,7 +10,7 @@ from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.symbols import parse_catalogue
-from market_pipeline.prices.collecting import collect
+from market_pipeline.pipeline.collect import fetch_days
 
 
 def figures() -> Iterator[Figure]:
@@ -22,9 +22,9 @@ def figures() -> Iterator[Figure]:
         budget = SharedBudget(world.sqlite("budget.db"), Account("pro", "loopback"), Limits(10_000, None))
         client = CoinGeckoClient(world.simulator.base_url, "pro", "CG-benchmark", budget)
         with client:
-            collect(client, catalogue, [(now.date(), symbol) for symbol in catalogue.symbols], now)
+            fetch_days(client, catalogue, [(now.date(), symbol) for symbol in catalogue.symbols], now)
             tick = len(world.simulator.requests)
-            collected = collect(client, catalogue, [(day, "BTC") for day in year], now)
+            collected = fetch_days(client, catalogue, [(day, "BTC") for day in year], now)
             yield Figure("requests of a tick of five symbols", tick, "", 1)
             yield Figure(
                 "requests of a year of one symbol",

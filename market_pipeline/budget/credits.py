@@ -65,7 +65,7 @@ def live_reserve(settings: Settings) -> Callable[[datetime], int]:
     It includes 2% for repeats, and the tick before that time, which may be running and not have sent its
     requests yet.
     """
-    requests = len(list(id_batches((coin.asked_id for coin in settings.catalogue), settings.base_url)))
+    requests = len(list(id_batches((coin.source_id for coin in settings.catalogue), settings.base_url)))
 
     def reserve(now: datetime) -> int:
         sent = requests * (1 + ticks_left(settings.collect_cron, now))

@@ -44,10 +44,10 @@ def compare(
 ) -> list[Identity]:
     """Each of `coins` against the `listed` ones; `before` is what was known of them earlier."""
     by_id = {entry.coin_id: entry for entry in listed}
-    symbol_of = {coin.asked_id: coin.symbol for coin in coins}
+    symbol_of = {coin.source_id: coin.symbol for coin in coins}
     return [
-        _found(coin, by_id[coin.asked_id], (before or {}).get(coin))
-        if coin.asked_id in by_id
+        _found(coin, by_id[coin.source_id], (before or {}).get(coin))
+        if coin.source_id in by_id
         else _missing(coin, listed, (before or {}).get(coin), symbol_of)
         for coin in coins
     ]
@@ -59,11 +59,11 @@ def suggested_symbols(coins: Sequence[Coin], identities: Iterable[Identity]) -> 
     A coin that was merged into another collected one is left out; one without a likely id stays.
     """
     likely = {identity.symbol: identity.likely_id for identity in identities}
-    taken = {coin.asked_id for coin in coins}
+    taken = {coin.source_id for coin in coins}
     kept = []
     for coin in coins:
-        coin_id = likely.get(coin.symbol) or coin.asked_id
-        if coin_id != coin.asked_id and coin_id in taken:
+        coin_id = likely.get(coin.symbol) or coin.source_id
+        if coin_id != coin.source_id and coin_id in taken:
             continue
         taken.add(coin_id)
         kept.append(Coin(coin.symbol, coin_id))
@@ -72,12 +72,12 @@ def suggested_symbols(coins: Sequence[Coin], identities: Iterable[Identity]) -> 
 
 def _found(coin: Coin, entry: ListedCoin, earlier: Identity | None) -> Identity:
     ticker = entry.symbol.upper()
-    known = coin.symbol if KNOWN_COINS.get(coin.symbol) == coin.asked_id else None
+    known = coin.symbol if KNOWN_COINS.get(coin.symbol) == coin.source_id else None
     was = known or (earlier.listed_symbol if earlier else None)
     problem = None
     if was and ticker != was:
         problem = (
-            f"CoinGecko now calls {coin.asked_id} {ticker} ({entry.name}); it was {was} before. See on its "
+            f"CoinGecko now calls {coin.source_id} {ticker} ({entry.name}); it was {was} before. See on its "
             "page that it is still the coin you mean."
         )
     return Identity(coin.symbol, coin.coin_id, True, ticker, entry.name, problem, None)
@@ -88,9 +88,9 @@ def _missing(
 ) -> Identity:
     ticker = (earlier.listed_symbol if earlier else None) or coin.symbol
     name = earlier.listed_name if earlier else None
-    likely = _likely(coin.asked_id, ticker, name, listed)
+    likely = _likely(coin.source_id, ticker, name, listed)
     gone = "no longer lists" if earlier and earlier.listed else "does not list"
-    problem = f"CoinGecko {gone} the id {coin.asked_id} among its active coins; "
+    problem = f"CoinGecko {gone} the id {coin.source_id} among its active coins; "
     if likely is None:
         problem += "none that it lists is alike, so it probably vanished. Take it out or find its new id."
     elif likely.coin_id in symbol_of:

@@ -9,7 +9,7 @@ from market_pipeline.budget.status import BudgetStatus
 from market_pipeline.core.clock import DAY
 from market_pipeline.commands.start import StartError
 from market_pipeline.prices.gaps import last_settled_day
-from market_pipeline.prices.repairs import Repair
+from market_pipeline.prices.windows import Repair
 
 _SHOWN = 5
 

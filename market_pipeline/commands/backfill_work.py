@@ -13,8 +13,8 @@ from market_pipeline.commands.start import say
 from market_pipeline.core.clock import DAY, utc_now
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.logs import get_logger
-from market_pipeline.pipeline.missing_days import GappyDay, gappy_days, stretches
-from market_pipeline.prices.repairs import Repair, plan_repairs
+from market_pipeline.pipeline.missing_days import GappyDay, absences_of, gappy_days
+from market_pipeline.prices.windows import Repair, plan_repairs
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.exclusive import exclusive
@@ -154,7 +154,7 @@ def report(work: Backfill) -> int:
         )
     else:
         say(f"Everything {work} that CoinGecko has is stored.")
-    if silent := stretches(gaps):
+    if silent := absences_of(gaps):
         say(f"For {counted(len(silent), 'stretch', 'stretches')} CoinGecko gave no prices when it was asked:")
         for absence in silent[:_SHOWN]:
             say(f"  {absence}")

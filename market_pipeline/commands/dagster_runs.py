@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from market_pipeline.core.clock import utc_now
 from market_pipeline.dagster_instance.home import open_instance, ready_home
 from market_pipeline.logs import at_least, get_logger
-from market_pipeline.prices.repairs import Repair
+from market_pipeline.prices.windows import Repair
 from market_pipeline.settings import Settings
 
 if TYPE_CHECKING:

@@ -105,7 +105,7 @@ def _require_nothing_else(database: Database, old: Coin) -> None:
 
 def _say_what_to_set(settings: Settings, old: Coin, new: Coin) -> None:
     coins = list(settings.catalogue)
-    if any(coin.symbol == new.symbol and coin.asked_id == new.asked_id for coin in coins):
+    if any(coin.symbol == new.symbol and coin.source_id == new.source_id for coin in coins):
         return
     if any(coin.symbol == old.symbol for coin in coins):
         setting = as_setting(new if coin.symbol == old.symbol else coin for coin in coins)

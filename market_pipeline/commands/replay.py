@@ -12,9 +12,9 @@ from market_pipeline.commands.start import command_settings, confirmed, say
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.symbols import Coin
 from market_pipeline.dagster_instance.home import current_home
-from market_pipeline.pipeline.replay import Verdicts, judge_again, move, refused_points
+from market_pipeline.pipeline.replay import Verdicts, apply, load_refusals, revalidate
 from market_pipeline.prices.quotes import Reason
-from market_pipeline.prices.repairs import plan_repairs
+from market_pipeline.prices.windows import plan_repairs
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import check_schema
@@ -37,14 +37,14 @@ def execute(options: argparse.Namespace) -> int:
     say(f"DAGSTER_HOME is {current_home()}.")
     database = Database(settings.database, settings.catalogue.ids)
     check_schema(database)
-    found = refused_points(
+    found = load_refusals(
         database,
         reason=Reason(options.reason) if options.reason else None,
         symbol=options.symbol,
         first=options.first,
         last=options.last,
     )
-    verdicts = judge_again(found, utc_now())
+    verdicts = revalidate(found, utc_now())
     say(f"{counted(len(found), 'refused point')} in quarantine.")
     for line in _lines(verdicts):
         say(f"  {line}")
@@ -53,7 +53,7 @@ def execute(options: argparse.Namespace) -> int:
         return 0
     if options.dry_run or not confirmed(options.yes):
         return 0
-    written = move(database, verdicts)
+    written = apply(database, verdicts)
     moved, changed = counted(len(verdicts.accepted), "point"), counted(written, "price")
     say(f"{moved} moved to raw_prices, {changed} new or changed.")
     return _score(settings, verdicts)

@@ -1,5 +1,4 @@
-"""A slice: the rows of one symbol in one stretch of days, which is what a set of partitions
-becomes before it meets the API or the database. Pure functions."""
+"""Days of symbols: what a set of Dagster partitions becomes before it meets the API or the database."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,6 +6,7 @@ from datetime import date, datetime, timedelta
 
 from market_pipeline.core.clock import DAY, start_of_day
 
+# A UTC day of a symbol: one partition.
 DayOfSymbol = tuple[date, str]
 
 
@@ -34,7 +34,7 @@ class Slice:
 
 
 def merge_days(days: Iterable[DayOfSymbol]) -> list[Slice]:
-    """The fewest slices that cover exactly these (day, symbol) pairs, by symbol and then by day."""
+    """Return the fewest slices that cover exactly these days, by symbol and then by day."""
     slices: list[Slice] = []
     for symbol, day in sorted({(symbol, day) for day, symbol in days}):
         if slices and slices[-1].symbol == symbol and slices[-1].last + DAY == day:

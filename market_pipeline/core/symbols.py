@@ -39,7 +39,7 @@ class Coin:
         return f"{self.symbol} ({self.coin_id})"
 
     @property
-    def asked_id(self) -> str:
+    def source_id(self) -> str:
         """The id by which the source knows it."""
         return self.coin_id.removeprefix(_SIMULATED)
 
@@ -51,11 +51,11 @@ class Coin:
     @property
     def simulated(self) -> "Coin":
         """The same coin with prices from a simulator."""
-        return Coin(self.symbol, _SIMULATED + self.asked_id)
+        return Coin(self.symbol, _SIMULATED + self.source_id)
 
-    def known_as(self, asked_id: str) -> "Coin":
+    def with_source_id(self, source_id: str) -> "Coin":
         """The same coin if the source knows it by another id."""
-        return Coin(self.symbol, self.coin_id.removesuffix(self.asked_id) + asked_id)
+        return Coin(self.symbol, self.coin_id.removesuffix(self.source_id) + source_id)
 
 
 class Catalogue:
@@ -118,7 +118,7 @@ def parse_catalogue(text: str) -> Catalogue:
 def as_setting(coins: Iterable[Coin]) -> str:
     """The value of MARKET_SYMBOLS that names `coins`."""
     return ",".join(
-        coin.symbol if KNOWN_COINS.get(coin.symbol) == coin.asked_id else f"{coin.symbol}={coin.asked_id}"
+        coin.symbol if KNOWN_COINS.get(coin.symbol) == coin.source_id else f"{coin.symbol}={coin.source_id}"
         for coin in coins
     )
 

@@ -26,7 +26,7 @@ def examine_schedule_cost(subject: Subject) -> Iterator[Finding]:
         yield not_examined(_COST, "settings")
         return
     limits = current_limits(settings, subject.database) if subject.database else limits_of(settings, None)
-    requests = len(list(id_batches((coin.asked_id for coin in settings.catalogue), settings.base_url)))
+    requests = len(list(id_batches((coin.source_id for coin in settings.catalogue), settings.base_url)))
     month = subject.clock().date().replace(day=1)
     days = (next_month(month) - month).days
     live, nightly = requests * _ticks_of(settings.collect_cron, month), days * len(settings.catalogue.symbols)

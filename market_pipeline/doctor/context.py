@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from market_pipeline.core.clock import Clock, utc_now
 from market_pipeline.core.wording import span
-from market_pipeline.prices.freshness import MEND_CLOCK, differs, words
+from market_pipeline.prices.clock_skew import CLOCK_REMEDY, is_wrong, skew_sentence
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
@@ -99,11 +99,11 @@ _UNREMARKABLE_SECONDS = 5.0
 def skew_finding(name: str, whose: str, skew: float) -> Finding:
     """A finding about `skew`, the seconds by which this machine's clock is ahead of `whose`."""
     numbers = {"skew_seconds": round(skew, 3)}
-    detail = words(skew, whose)
-    remedy = f"{MEND_CLOCK}."
+    detail = skew_sentence(skew, whose)
+    remedy = f"{CLOCK_REMEDY}."
     if abs(skew) < _UNREMARKABLE_SECONDS:
         return ok(name, detail, **numbers)
-    if not differs(skew):
+    if not is_wrong(skew):
         return warn(name, detail, remedy, **numbers)
     return fail(
         name, f"{detail}: prices are refused or misdated from {span(FUTURE_TOLERANCE)} on", remedy, **numbers

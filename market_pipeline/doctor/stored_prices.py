@@ -10,7 +10,7 @@ from market_pipeline.core.wording import some, span
 from market_pipeline.doctor.context import Finding, Subject, fail, not_examined, ok, warn
 from market_pipeline.pipeline.conditions import of_scores
 from market_pipeline.pipeline.facts import price_facts
-from market_pipeline.pipeline.missing_days import asked_days, gappy_days, stretches
+from market_pipeline.pipeline.missing_days import absences_of, days_with_absences, gappy_days
 from market_pipeline.pipeline.other_coins import other_coins
 from market_pipeline.prices.freshness import oldest_fresh
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE, Reason
@@ -111,8 +111,8 @@ def examine_absences(subject: Subject) -> Iterator[Finding]:
         yield not_examined("absent at the source", "database")
         return
     settings, now = subject.settings, subject.clock()
-    days = asked_days(subject.database, settings.catalogue, settings.history_start, now.date() - DAY, now)
-    found = stretches(days)
+    days = days_with_absences(subject.database, settings.catalogue, settings.history_start, now.date() - DAY, now)
+    found = absences_of(days)
     unproven = sum(not absence.proven for absence in found)
     numbers = {"stretches": len(found), "unproven": unproven}
     if not found:

@@ -46,7 +46,7 @@ def uncalibrated(
 
 
 @dataclass(frozen=True)
-class Made:
+class CalibrationResult:
     """What is stored for the time `as_of` of the symbols asked for, and of which of them just now.
 
     `calibration` is None where nothing is stored: there are no quotes of any of them. `without_quotes` are
@@ -59,7 +59,7 @@ class Made:
     without_quotes: tuple[str, ...]
 
 
-def calibrate_due(database: Database, symbols: Sequence[str], now: datetime) -> Made:
+def calibrate_due(database: Database, symbols: Sequence[str], now: datetime) -> CalibrationResult:
     """The calibration of the coming midnight, made at `now` (aware) for the symbols that have none.
 
     After a change of the detectors those of the last days are made for the new ones too, each from the
@@ -76,7 +76,7 @@ def calibrate_due(database: Database, symbols: Sequence[str], now: datetime) -> 
     documents = stored_documents(database, coming, DETECTOR_VERSION)
     parts = [Calibration.from_json(documents[symbol]) for symbol in symbols if symbol in documents]
     without_quotes = tuple(symbol for symbol in symbols if symbol not in documents)
-    return Made(coming, Calibration.joined(parts) if parts else None, new, without_quotes)
+    return CalibrationResult(coming, Calibration.joined(parts) if parts else None, new, without_quotes)
 
 
 def _make(

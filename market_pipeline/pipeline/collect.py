@@ -1,169 +1,206 @@
-"""What a run of `raw_prices` asks for: its days, then the holes of the last day; and what it remembers
-of the answers besides their prices.
+"""Collect days: fetch them, fill the holes of the last day, and say what changes in each partition.
 
-The steps of a run without Dagster: the core's functions joined with the database's.
+The asset `raw_prices` and POST /collect-once share these steps.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import timedelta
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from market_pipeline.coingecko.outage import Outage
 from market_pipeline.core.clock import DAY
 from market_pipeline.core.columns import Columns
 from market_pipeline.core.slices import DayOfSymbol, merge_days
 from market_pipeline.core.symbols import Catalogue
-from market_pipeline.prices.coverage import changes_by_day, quotes_by_day, refusals_by_day
-from market_pipeline.prices.freshness import differs
+from market_pipeline.prices.clock_skew import is_wrong
+from market_pipeline.prices.collection import Collected, Progress, fetch_current
+from market_pipeline.prices.freshness import longest_silence
 from market_pipeline.prices.gaps import Interval
+from market_pipeline.prices.history import fetch_past
+from market_pipeline.prices.holes import fill_holes, find_holes, unexplained
+from market_pipeline.prices.quotes import Quote, Source
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema import tables
+from market_pipeline.storage.queries.silences import recent_silences
+from market_pipeline.storage.queries.source_gaps import record_absences, stored_absences
+from market_pipeline.storage.rows.read import read_columns
+from market_pipeline.storage.rows.records import columns_of
+from market_pipeline.storage.rows.write import upsert
+from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
 
 if TYPE_CHECKING:
     from market_pipeline.coingecko.client import CoinGeckoClient
-    from market_pipeline.prices.collection import Collected
+
+# What to say of a partition, by name; times are aware UTC.
+Facts = dict[str, Any]
+
+# Seconds by which our clock was ahead of the source's; a fact only where that is too much to judge quotes by.
+CLOCK_SKEW = "clock_skew_seconds"
 
 
-def collect_and_fill(
-    store: Database,
-    client: "CoinGeckoClient",
-    catalogue: Catalogue,
-    wanted: Sequence[DayOfSymbol],
-    collect_cron: str,
-) -> "Collected":
-    """Collect the days `wanted`, and where today is one of them fill the holes of the last day.
+@dataclass(frozen=True)
+class Arrival:
+    """What a collection brought, before it is stored.
 
-    What the source does not have is remembered in the database; the quotes and refusals returned are
-    still to be stored. The present is the client's.
+    `quotes` are rows of `raw_prices`, `refusals` rows of `rejected_prices`. The facts say how each partition of
+    either table will be once they are stored: of the days asked for whose symbol did not fail, and of
+    `raw_prices` also of neighbour days that got a quote.
     """
-    from market_pipeline.prices.collecting import collect
-    from market_pipeline.prices.holes import longest_silence
 
-    now = client.clock()
-    collected = collect(client, catalogue, wanted, now)
-    if not collected.failures and any(day == now.date() for day, _ in wanted):
-        longest = longest_silence(collect_cron, now)
-        collected = _with_holes_filled(store, client, catalogue, collected, longest)
+    collected: Collected
+    quotes: Columns
+    refusals: Columns
+    price_facts: Mapping[DayOfSymbol, Facts]
+    refusal_facts: Mapping[DayOfSymbol, Facts]
+
+
+def collect(
+    database: Database,
+    client: CoinGeckoClient,
+    catalogue: Catalogue,
+    days: Sequence[DayOfSymbol],
+    *,
+    now: datetime,
+    run_id: str,
+    collect_cron: str | None = None,
+) -> Arrival:
+    """Collect `days` of coins of `catalogue`; `now` (aware) decides which of them is today.
+
+    With a `collect_cron`, and if today is one of `days`, holes of the last 24 hours are filled as well; the current
+    prices are stored before that. Stretches without prices at the source are stored, quotes and refusals are not:
+    see `store`. Refusals are filed under `run_id`.
+    """
+    collected = fetch_days(client, catalogue, days, now)
+    if collect_cron and not collected.failures and any(day == now.date() for day, _ in days):
+        collected = _with_holes_filled(database, client, catalogue, collected, longest_silence(collect_cron, now))
     if collected.answered:
-        from market_pipeline.storage.queries.source_gaps import record_absences
-
         times = [(quote.symbol, quote.timestamp) for quote in collected.quotes]
-        record_absences(store, collected.answered, collected.absences, times)
-    return collected
+        record_absences(database, collected.answered, collected.absences, times)
+    refusals = [{"id": refusal.id, "run_id": run_id, **asdict(refusal)} for refusal in collected.refusals]
+    good = [(day, symbol) for day, symbol in days if symbol not in collected.failures]
+    return Arrival(
+        collected,
+        columns_of(raw_prices, collected.quotes),
+        columns_of(rejected_prices, refusals),
+        _price_facts(database, [*good, *_neighbours(days, collected)], collected),
+        _refusal_facts(database, good, collected),
+    )
+
+
+def store(database: Database, arrival: Arrival) -> int:
+    """Store the rows, those of each table in a transaction; return how many are new or changed."""
+    return upsert(database, raw_prices, arrival.quotes) + upsert(database, rejected_prices, arrival.refusals)
+
+
+def fetch_days(
+    client: CoinGeckoClient, catalogue: Catalogue, days: Iterable[DayOfSymbol], now: datetime
+) -> Collected:
+    """Fetch `days` from the source: today's prices by one request, the past by one for each 90 days of a symbol.
+
+    A failed request does not stop the others, unless every other one would fail the same way or CoinGecko is down:
+    then all symbols that are still waiting fail with that error. Raises ValueError, before any request, for a day in
+    the future and for a symbol that is not in `catalogue`.
+    """
+    today = now.astimezone(timezone.utc).date()
+    wanted = _by_symbol(days, catalogue, today)
+    requests_before = client.requests_sent
+    progress, outage = Progress(), Outage()
+    if current := {symbol: of_symbol for symbol, of_symbol in wanted.items() if today in of_symbol}:
+        fetch_current(client, catalogue, current, progress, outage)
+    past = {symbol: of_symbol - {today} for symbol, of_symbol in wanted.items()}
+    fetch_past(client, catalogue, past, progress, outage)
+    return progress.collected(client.requests_sent - requests_before, client.clock_skew)
+
+
+def _by_symbol(days: Iterable[DayOfSymbol], catalogue: Catalogue, today: date) -> dict[str, set[date]]:
+    """Group `days` by symbol, in the order of the catalogue."""
+    wanted: dict[str, set[date]] = {symbol: set() for symbol in catalogue.symbols}
+    for day, symbol in days:
+        if day > today:
+            raise ValueError(f"{day} has not begun: it is {today} in UTC, and the future has no prices")
+        wanted[catalogue.validate_symbol(symbol)].add(day)
+    return {symbol: of_symbol for symbol, of_symbol in wanted.items() if of_symbol}
 
 
 def _with_holes_filled(
-    store: Database,
-    client: "CoinGeckoClient",
-    catalogue: Catalogue,
-    collected: "Collected",
-    longest: timedelta,
-) -> "Collected":
-    """`collected` and what fills the holes longer than `longest`.
+    database: Database, client: CoinGeckoClient, catalogue: Catalogue, collected: Collected, longest: timedelta
+) -> Collected:
+    """Add what fills the holes longer than `longest`.
 
-    The live prices are stored before anything is asked for: filling may take minutes, and a price of
-    now cannot be had later.
+    The current prices are stored first: filling may take minutes, and they cannot be had later.
     """
-    holes = _open_holes(store, client, catalogue, collected, longest)
+    holes = _open_holes(database, client.clock(), catalogue, collected.quotes, longest)
     if not holes:
         return collected
-    from market_pipeline.prices.holes import fill_holes
-    from market_pipeline.storage.rows.records import columns_of
-    from market_pipeline.storage.rows.write import upsert
-
-    upsert(store, tables.raw_prices, columns_of(tables.raw_prices, collected.quotes))
+    upsert(database, raw_prices, columns_of(raw_prices, collected.quotes))
     return collected.with_filled(fill_holes(client, catalogue, holes, client.clock().date(), longest))
 
 
 def _open_holes(
-    store: Database,
-    client: "CoinGeckoClient",
-    catalogue: Catalogue,
-    collected: "Collected",
-    longest: timedelta,
+    database: Database, now: datetime, catalogue: Catalogue, quotes: Sequence[Quote], longest: timedelta
 ) -> dict[str, list[Interval]]:
-    """The holes of which nobody knows yet whether the source has prices."""
-    from market_pipeline.prices.holes import find_holes, unexplained
-    from market_pipeline.prices.quotes import Source
-    from market_pipeline.storage.queries.silences import recent_silences
-
-    now = client.clock()
-    live = [quote for quote in collected.quotes if quote.source is Source.LIVE]
-    order = [symbol for symbol in catalogue.symbols if symbol in {quote.symbol for quote in live}]
-    recent = recent_silences(store, order, now - DAY, now, longest)
-    holes = find_holes(recent, live, now, longest)
+    """Find the holes that no known absence explains."""
+    current = {quote.symbol: quote for quote in quotes if quote.source is Source.LIVE}
+    order = [symbol for symbol in catalogue.symbols if symbol in current]
+    recent = recent_silences(database, order, now - DAY, now, longest)
+    holes = find_holes(recent, current.values(), now, longest)
     if not holes:
         return {}
-    from market_pipeline.storage.queries.source_gaps import stored_absences
-
-    known = stored_absences(store, [catalogue.coin(symbol) for symbol in holes], now - DAY, now)
+    known = stored_absences(database, [catalogue.coin(symbol) for symbol in holes], now - DAY, now)
     return unexplained(holes, known, now, longest)
 
 
-# What a day of a symbol holds, by name; times are aware UTC.
-Facts = dict[str, Any]
+def _neighbours(days: Sequence[DayOfSymbol], collected: Collected) -> list[DayOfSymbol]:
+    """Return the days that got quotes without being asked for.
 
-# Seconds by which our clock was ahead of the source's; there only where it is too wrong to judge quotes by.
-CLOCK_SKEW = "clock_skew_seconds"
-
-
-def arrivals(collected: Collected, run_id: str) -> tuple[Columns, Columns]:
-    """The quotes as rows of `raw_prices`, and the refusals as rows of `rejected_prices` that `run_id` saw."""
-    from market_pipeline.storage.rows.records import columns_of
-
-    refusals = [{"id": refusal.id, "run_id": run_id, **asdict(refusal)} for refusal in collected.refusals]
-    return columns_of(tables.raw_prices, collected.quotes), columns_of(tables.rejected_prices, refusals)
-
-
-def keep(database: Database, quotes: Columns, refusals: Columns) -> int:
-    """Store both, each in a transaction of its own; how many rows are new or changed."""
-    from market_pipeline.storage.rows.write import upsert
-
-    return upsert(database, tables.raw_prices, quotes) + upsert(database, tables.rejected_prices, refusals)
-
-
-def price_facts(
-    database: Database, days: Sequence[DayOfSymbol], collected: Collected
-) -> dict[DayOfSymbol, Facts]:
-    """Of each of `days` in `raw_prices`: rows, what came and changed, the newest quote that came, and a wrong clock.
-
-    As it is once `collected` is stored; to be asked before, or what changed cannot be told.
+    Just after midnight the newest price is yesterday's, and a hole may have begun before midnight. The point at the
+    last midnight of a window of history does not count: it completes no day.
     """
-    from market_pipeline.storage.rows.read import read_columns
-
-    names = ["symbol", "timestamp", "price"]
-    found = read_columns(database, tables.raw_prices, merge_days(days), columns=names)
-    keys = zip(found["symbol"], found.datetimes("timestamp"))
-    stored = dict(zip(keys, found["price"].tolist()))
-    rows = quotes_by_day(stored, collected.quotes)
-    changed = changes_by_day(stored, collected.quotes)
-    accepted = Counter((quote.timestamp.date(), quote.symbol) for quote in collected.quotes)
-    # The quotes of a symbol come in the order of time.
-    newest = {(quote.timestamp.date(), quote.symbol): quote for quote in collected.quotes}
-    clock = {CLOCK_SKEW: collected.clock_skew} if differs(collected.clock_skew) else {}
-    described: dict[DayOfSymbol, Facts] = {}
-    for day in days:
-        described[day] = {
-            "rows": rows[day],
-            "quotes_accepted": accepted[day],
-            "prices_changed": changed[day],
-            **clock,
-        }
-        if day in newest:
-            described[day] |= {"price_usd": newest[day].price, "newest_quote": newest[day].timestamp}
-    return described
+    current = [quote for quote in collected.quotes if quote.source is Source.LIVE]
+    brought = {_day_of(quote) for quote in [*current, *collected.filled]}
+    return sorted(day for day in brought - set(days) if day[1] not in collected.failures)
 
 
-def refusal_facts(
+def _day_of(quote: Quote) -> DayOfSymbol:
+    return quote.timestamp.date(), quote.symbol
+
+
+def _price_facts(
     database: Database, days: Sequence[DayOfSymbol], collected: Collected
 ) -> dict[DayOfSymbol, Facts]:
-    """Of each of `days` in `rejected_prices`: rows, once `collected` is stored, and how many came."""
-    from market_pipeline.storage.rows.read import read_columns
+    """Describe each of `days` in `raw_prices`, as it will be once `collected` is stored."""
+    if not days:
+        return {}
+    found = read_columns(database, raw_prices, merge_days(days), columns=["symbol", "timestamp", "price"])
+    stored = dict(zip(zip(found["symbol"], found.datetimes("timestamp")), found["price"].tolist()))
+    keys = stored.keys() | {(quote.symbol, quote.timestamp) for quote in collected.quotes}
+    rows = Counter((timestamp.date(), symbol) for symbol, timestamp in keys)
+    arriving: dict[DayOfSymbol, list[Quote]] = defaultdict(list)
+    for quote in collected.quotes:
+        arriving[_day_of(quote)].append(quote)
+    clock = {CLOCK_SKEW: collected.clock_skew} if is_wrong(collected.clock_skew) else {}
+    facts: dict[DayOfSymbol, Facts] = {}
+    for day in days:
+        quotes = arriving[day]
+        changed = sum(stored.get((quote.symbol, quote.timestamp), quote.price) != quote.price for quote in quotes)
+        facts[day] = {"rows": rows[day], "quotes_accepted": len(quotes), "prices_changed": changed, **clock}
+        if quotes:
+            facts[day] |= {"price_usd": quotes[-1].price, "newest_quote": quotes[-1].timestamp}
+    return facts
 
-    stored = read_columns(database, tables.rejected_prices, merge_days(days), columns=["id", "day", "symbol"])
-    rows = refusals_by_day(zip(stored["id"], stored["day"], stored["symbol"]), collected.refusals)
+
+def _refusal_facts(
+    database: Database, days: Sequence[DayOfSymbol], collected: Collected
+) -> dict[DayOfSymbol, Facts]:
+    """Describe each of `days` in `rejected_prices`, as it will be once `collected` is stored."""
+    if not days:
+        return {}
+    stored = read_columns(database, rejected_prices, merge_days(days), columns=["id", "day", "symbol"])
+    keys = set(zip(stored["id"], stored["day"], stored["symbol"]))
+    keys |= {(refusal.id, refusal.day, refusal.symbol) for refusal in collected.refusals}
+    rows = Counter((day, symbol) for _, day, symbol in keys)
     refused = Counter((refusal.day, refusal.symbol) for refusal in collected.refusals)
     return {day: {"rows": rows[day], "refused_in_this_run": refused[day]} for day in days}

@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from itertools import chain
 
 from market_pipeline.core.clock import DAY, start_of_day
 from market_pipeline.core.slices import DayOfSymbol, Slice, merge_days
@@ -11,7 +12,7 @@ from market_pipeline.core.symbols import Catalogue
 from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import LONGEST_GAP, Interval, day_interval, gaps, last_settled_day, without
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.queries.coverage import DayCoverage, day_coverage
+from market_pipeline.storage.queries.coverage import DayCoverage, day_coverage, first_days
 from market_pipeline.storage.queries.source_gaps import stored_absences
 from market_pipeline.storage.rows.read import read_columns
 from market_pipeline.storage.schema.tables import raw_prices
@@ -52,7 +53,7 @@ def due_days(
     return [(one.day, one.symbol) for one in gappy_days(database, catalogue, first, last, now) if one.due]
 
 
-def asked_days(
+def days_with_absences(
     database: Database, catalogue: Catalogue, first: date, last: date, now: datetime
 ) -> list[GappyDay]:
     """Those of `gappy_days` for which the source gave no prices before: cheap, because such days are few."""
@@ -62,7 +63,7 @@ def asked_days(
     known = stored_absences(database, catalogue, start_of_day(first), start_of_day(last) + DAY)
     days = [(day, one.symbol) for one in known for day in one.days if first <= day <= last]
     covered = day_coverage(database, merge_days(days)) if days else []
-    return [one for one in gappy(database, catalogue, covered, now) if one.absences]
+    return [one for one in find_gaps(database, catalogue, covered, now) if one.absences]
 
 
 def gappy_days(
@@ -77,10 +78,10 @@ def gappy_days(
     if first > last:
         return []
     slices = [Slice(symbol, first, last) for symbol in catalogue.symbols]
-    return gappy(database, catalogue, day_coverage(database, slices), now)
+    return find_gaps(database, catalogue, day_coverage(database, slices), now)
 
 
-def gappy(
+def find_gaps(
     database: Database, catalogue: Catalogue, covered: Iterable[DayCoverage], now: datetime
 ) -> list[GappyDay]:
     """Those of the `covered` days, in their order, that have a gap longer than `LONGEST_GAP`."""
@@ -121,7 +122,7 @@ def _judged(day: date, symbol: str, times: list[datetime], known: list[Absence],
     return GappyDay(day, symbol, here, explained, again)
 
 
-def stretches(days: Iterable[GappyDay]) -> list[Absence]:
+def absences_of(days: Iterable[GappyDay]) -> list[Absence]:
     """The absences of `days`, each once: one may reach over several days."""
     return list(dict.fromkeys(absence for day in days for absence in day.absences))
 
@@ -129,3 +130,69 @@ def stretches(days: Iterable[GappyDay]) -> list[Absence]:
 def _remaining(found: list[Interval], known: list[Absence]) -> bool:
     left = without(found, [one.span for one in known])
     return any(gap.length > LONGEST_GAP for gap in left)
+
+
+DAYS_MEASURED = 90
+
+
+@dataclass(frozen=True)
+class PastDays:
+    """The past days of one symbol, from that of its first stored price; how many, who asks says.
+
+    `measured` are all of them in order, `missing` those that lack prices which the source may have, `due` those of
+    them for which it is to be asked now, `source_gaps` where it gave none when it was asked. `stored` is whether
+    any price of the symbol is stored; one whose prices begin today has no past day yet.
+    """
+
+    symbol: str
+    stored: bool
+    measured: tuple[DayCoverage, ...]
+    missing: tuple[date, ...]
+    due: tuple[date, ...]
+    source_gaps: tuple[Absence, ...]
+
+    @property
+    def points(self) -> int:
+        return sum(covered.points for covered in self.measured)
+
+    @property
+    def expected_points(self) -> int:
+        return sum(covered.expected for covered in self.measured)
+
+    @property
+    def largest_gap(self) -> timedelta:
+        """The longest time without a point inside one of the days; zero where no day is measured."""
+        return max((covered.largest_gap for covered in self.measured), default=timedelta(0))
+
+
+def past_days(
+    database: Database, catalogue: Catalogue, history_start: date, now: datetime, days: int = DAYS_MEASURED
+) -> list[PastDays]:
+    """The past days of every coin of `catalogue`, in its order, at most `days` of them.
+
+    Days before `history_start` have no partitions and can be filled by nothing, so they are not measured.
+    The last day is the one that had ended an hour before `now` (aware).
+    """
+    last = last_settled_day(now)
+    begun = first_days(database, catalogue.symbols)
+    oldest = max(history_start, last - (days - 1) * DAY)
+    slices = [
+        Slice(symbol, max(day, oldest), last) for symbol, day in begun.items() if max(day, oldest) <= last
+    ]
+    measured: dict[str, list[DayCoverage]] = defaultdict(list)
+    for covered in day_coverage(database, slices):
+        measured[covered.symbol].append(covered)
+    gaps: dict[str, list[GappyDay]] = defaultdict(list)
+    for day in find_gaps(database, catalogue, chain.from_iterable(measured.values()), now):
+        gaps[day.symbol].append(day)
+    return [
+        PastDays(
+            symbol,
+            symbol in begun,
+            tuple(measured[symbol]),
+            tuple(one.day for one in gaps[symbol] if not one.explained),
+            tuple(one.day for one in gaps[symbol] if one.due),
+            tuple(absences_of(gaps[symbol])),
+        )
+        for symbol in catalogue.symbols
+    ]

@@ -43,7 +43,7 @@ class Verdicts:
         return [*(new for _, new in self.renamed), *self.unchanged, *self.unreadable]
 
 
-def judge_again(refusals: Iterable[Refusal], now: datetime) -> Verdicts:
+def revalidate(refusals: Iterable[Refusal], now: datetime) -> Verdicts:
     """Judge each of `refusals`; an accepted one is a quote that is learned `now` (aware UTC).
 
     A point of history must lie in the day it is filed under, because a price of another day was
@@ -90,7 +90,7 @@ def _read(refusal: Refusal) -> RawPoint | None:
     return replace(points[0], payload=refusal.payload) if points else None
 
 
-def refused_points(
+def load_refusals(
     database: Database,
     *,
     reason: Reason | None = None,
@@ -122,7 +122,7 @@ def refused_points(
         ]
 
 
-def move(database: Database, verdicts: Verdicts) -> int:
+def apply(database: Database, verdicts: Verdicts) -> int:
     """Move what is accepted from the quarantine to `raw_prices`, and file the rest under today's reasons.
 
     One transaction: on any failure nothing has changed. A stored price of the same symbol and time

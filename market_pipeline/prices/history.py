@@ -1,14 +1,16 @@
 """Past days by windows of history: as few requests as possible, none that the plan is certain to refuse, and a
 note of the stretches without prices."""
 
+from __future__ import annotations
+
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
-from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError, OutOfReach, RequestRefused
 from market_pipeline.coingecko.models import RawPoint, payload_text
 from market_pipeline.coingecko.outage import Outage
@@ -21,6 +23,10 @@ from market_pipeline.prices.collection import Progress
 from market_pipeline.prices.gaps import LONGEST_GAP, PUBLISHING, Interval, day_interval, gaps, last_settled_day, merged
 from market_pipeline.prices.quotes import Source
 from market_pipeline.prices.validation import examine
+from market_pipeline.prices.windows import LONGEST_WINDOW_DAYS, windows
+
+if TYPE_CHECKING:
+    from market_pipeline.coingecko.client import CoinGeckoClient
 
 _NOT_FOUND = 404
 # Any other 404 may be a wrong address, which proves nothing about a coin.
@@ -41,7 +47,7 @@ class Chart:
     evidence: str | None
 
 
-def ask_chart(client: CoinGeckoClient, coin_id: str, span: Interval) -> Chart:
+def fetch_chart(client: CoinGeckoClient, coin_id: str, span: Interval) -> Chart:
     """Ask for the prices of a coin in `span` (whole seconds); raises CoinGeckoError without an answer.
 
     A 404 is an answer, and the same as a coin left out of current prices: one point without a price.
@@ -67,26 +73,6 @@ def _source_clock(client: CoinGeckoClient, came: datetime) -> datetime:
     return came - PUBLISHING if skew is None else (came - timedelta(seconds=skew)).replace(microsecond=0)
 
 
-# CoinGecko answers a longer range with one price a day instead of one an hour.
-LONGEST_WINDOW_DAYS = 90
-
-
-def windows(days: Iterable[tuple[date, str]], longest: int = LONGEST_WINDOW_DAYS) -> list[Slice]:
-    """The fewest slices of at most `longest` days that cover these (UTC day, symbol) pairs: a year of
-    one symbol is five. By symbol, and then the newest first.
-
-    Days in between that are not asked for are bridged: a request costs the same with or without them.
-    """
-    found: list[Slice] = []
-    for day, symbol in sorted(set(days), key=lambda pair: (pair[1], -pair[0].toordinal())):
-        newest = found[-1] if found else None
-        if newest and newest.symbol == symbol and newest.last - day < timedelta(days=longest):
-            found[-1] = Slice(symbol, day, newest.last)
-        else:
-            found.append(Slice(symbol, day, day))
-    return found
-
-
 logger = get_logger(__name__)
 
 # A request may wait its turn for some minutes, and the server judges its age when it comes.
@@ -95,7 +81,7 @@ _MARGIN = timedelta(minutes=10)
 _AROUND = timedelta(hours=6)
 
 
-def collect_past(
+def fetch_past(
     client: CoinGeckoClient,
     catalogue: Catalogue,
     asked: Mapping[str, Collection[date]],
@@ -112,7 +98,7 @@ def collect_past(
     for symbol, days in asked.items():
         too_old = {day for day in days if oldest and day_interval(day).end <= oldest}
         if too_old:
-            progress.fail([symbol], _beyond_reach(client, catalogue.coin(symbol).asked_id, min(too_old)))
+            progress.fail([symbol], _beyond_reach(client, catalogue.coin(symbol).source_id, min(too_old)))
         reached += [(day, symbol) for day in days if day not in too_old]
     of_symbol = {symbol: list(found) for symbol, found in groupby(windows(reached), attrgetter("symbol"))}
     for symbol in outage.order(of_symbol):
@@ -137,10 +123,10 @@ def _collect_window(
     start = max(window.start, oldest) if oldest else window.start
     try:
         if start >= window.end:
-            raise _beyond_reach(client, coin.asked_id, window.first)
+            raise _beyond_reach(client, coin.source_id, window.first)
         span = Interval(start, window.end)
         asked = _with_surroundings(span, oldest, client.clock())
-        chart = ask_chart(client, coin.asked_id, asked)
+        chart = fetch_chart(client, coin.source_id, asked)
     except CoinGeckoError as error:
         logger.error("No prices of %s from %s to %s: %s", window.symbol, window.first, window.last, error)
         progress.fail([window.symbol], error)
@@ -150,7 +136,7 @@ def _collect_window(
         window=(asked.start, asked.end),
     )
     quotes = tuple(quote for quote in examined.quotes if span.start <= quote.timestamp <= span.end)
-    progress.keep(replace(examined, quotes=quotes))
+    progress.add(replace(examined, quotes=quotes))
     if chart.evidence:
         progress.answered.append(Answered(coin.symbol, coin.coin_id, span))
         answer = AnswerTimes.of(examined, asked, LONGEST_GAP, chart.until)

@@ -4,13 +4,13 @@ A hole is a stretch between two stored prices, or between the last one and the p
 more than two ticks are missing. Within 24 hours 5-minute points exist to fill it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 
-from cronsim import CronSim
-
-from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError
 from market_pipeline.coingecko.outage import Outage
 from market_pipeline.core.clock import DAY
@@ -19,13 +19,13 @@ from market_pipeline.logs import bound, get_logger
 from market_pipeline.prices.absences import Absence, Answered, AnswerTimes
 from market_pipeline.prices.collection import Collected, Progress
 from market_pipeline.prices.gaps import Interval, gaps, without
-from market_pipeline.prices.history import ask_chart
+from market_pipeline.prices.history import fetch_chart
 from market_pipeline.prices.quotes import Quote, Source
 from market_pipeline.prices.validation import Examined, examine
 
-_LEAST = timedelta(minutes=10)
-# Prices may be a minute old when they come, and a run takes some seconds to start.
-_SLACK = timedelta(minutes=3)
+if TYPE_CHECKING:
+    from market_pipeline.coingecko.client import CoinGeckoClient
+
 # A request may wait its turn for some minutes; one that begins a day before it comes is hourly.
 _MARGIN = timedelta(minutes=10)
 # A source that updates a coin every half hour would otherwise be asked why after each update.
@@ -33,19 +33,12 @@ _LET_SILENT_BE = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Recent:
+class RecentPrices:
     """What is stored of a symbol: the time of the newest price, and the long silences between the
     prices of the last day."""
 
     newest: datetime
     silences: tuple[Interval, ...]
-
-
-def longest_silence(collect_cron: str, now: datetime) -> timedelta:
-    """The longest time between two prices that is no hole at `now`: two ticks and some slack."""
-    ticks = CronSim(collect_cron, now, reverse=True)
-    last, _, last_but_two = next(ticks), next(ticks), next(ticks)
-    return max(_LEAST, last - last_but_two + _SLACK)
 
 
 def day_back(now: datetime) -> Interval:
@@ -55,7 +48,7 @@ def day_back(now: datetime) -> Interval:
 
 
 def find_holes(
-    recent: Mapping[str, Recent], live: Iterable[Quote], now: datetime, longest: timedelta
+    recent: Mapping[str, RecentPrices], live: Iterable[Quote], now: datetime, longest: timedelta
 ) -> dict[str, list[Interval]]:
     """The holes longer than `longest` of the day before `now`, by symbol in the order of `recent`.
 
@@ -148,14 +141,14 @@ def _fill_symbol(
 ) -> None:
     coin = catalogue.coin(symbol)
     asked = day_back(client.clock())
-    chart = ask_chart(client, coin.asked_id, asked)
+    chart = fetch_chart(client, coin.source_id, asked)
     examined = examine(
         chart.points, coin=coin, days=[today], now=chart.came, source=Source.HISTORY,
         window=(asked.start, asked.end),
     )
     spans = [hole.within(asked) for hole in holes if hole.overlaps(asked)]
     inside = tuple(quote for quote in examined.quotes if any(_lies_in(quote, span) for span in spans))
-    progress.keep(Examined(inside, examined.refusals, examined.merged))
+    progress.add(Examined(inside, examined.refusals, examined.merged))
     # One that was asked too late is hourly, and its silences mean nothing.
     if not chart.evidence or chart.came - asked.start > DAY:
         return

@@ -9,7 +9,7 @@ import pytest
 from market_pipeline.commands.main import main
 from market_pipeline.core.clock import start_of_day
 from market_pipeline.core.symbols import KNOWN_COINS
-from market_pipeline.pipeline.replay import refused_points
+from market_pipeline.pipeline.replay import load_refusals
 from market_pipeline.prices.quotes import Reason, Refusal, Source
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
@@ -78,7 +78,7 @@ def test_what_is_a_price_today_moves_and_its_week_is_scored(filling, refused, ca
     assert "1 stay: the kept part of the answer is cut" in said
     assert "1 point moved to raw_prices, 1 price new or changed." in said
     assert filling.rows() == 1
-    assert sorted(point.reason.value for point in refused_points(filling.database)) == [
+    assert sorted(point.reason.value for point in load_refusals(filling.database)) == [
         "bad_timestamp", "missing_price", "negative_price",
     ]  # fmt: skip
     (run,) = filling.runs()
@@ -91,12 +91,12 @@ def test_what_is_a_price_today_moves_and_its_week_is_scored(filling, refused, ca
 
 
 def test_a_dry_run_and_a_missing_answer_change_nothing(filling, refused, capsys):
-    before = refused_points(filling.database)
+    before = load_refusals(filling.database)
     assert main(["replay", "--dry-run"]) == 0
     assert "are prices now" in capsys.readouterr().out
     assert main(["replay"]) == 2
     assert "add --yes" in capsys.readouterr().err
-    assert refused_points(filling.database) == before
+    assert load_refusals(filling.database) == before
     assert filling.rows() == 0
 
 

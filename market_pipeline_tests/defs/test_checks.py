@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from market_pipeline.core.clock import utc_now
-from market_pipeline.pipeline.replay import judge_again, move, refused_points
+from market_pipeline.pipeline.replay import apply, load_refusals, revalidate
 from market_pipeline.prices.freshness import oldest_fresh
 from market_pipeline.prices.quotes import Reason
 from market_pipeline.simulator.faults import Fault
@@ -102,10 +102,10 @@ def test_a_slow_clock_is_named_and_what_was_refused_for_it_is_accepted_once_it_i
         said = checks[name].description
         assert "This machine's clock is 3 h behind the source's. Let this machine set its clock" in said
         assert "delete" not in said and "MARKET_SYMBOLS" not in said and "`market-pipeline replay` accepts" in said
-    refused = refused_points(world.database)
+    refused = load_refusals(world.database)
     assert [one.reason for one in refused] == [Reason.CLOCK_BEHIND] * 2
-    assert judge_again(refused, utc_now()).accepted == []
-    assert move(world.database, judge_again(refused, utc_now() + timedelta(hours=3))) == 2
+    assert revalidate(refused, utc_now()).accepted == []
+    assert apply(world.database, revalidate(refused, utc_now() + timedelta(hours=3))) == 2
 
 
 def test_a_fast_clock_is_named_in_place_of_a_stale_coin(skewed):

@@ -15,19 +15,17 @@ from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.core.clock import DAY, start_of_day, to_microseconds, utc_now
 from market_pipeline.core.slices import Slice
 from market_pipeline.core.symbols import parse_catalogue
-from market_pipeline.pipeline.collect import collect_and_fill
+from market_pipeline.pipeline.collect import collect, store
 from market_pipeline.pipeline.missing_days import incomplete_days
 from market_pipeline.prices.gaps import Interval, gaps, last_settled_day
 from market_pipeline.prices.holes import day_back
-from market_pipeline.prices.repairs import plan_repairs
+from market_pipeline.prices.windows import plan_repairs
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.feed import HOUR
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.queries.source_gaps import stored_absences
 from market_pipeline.storage.rows.read import read_columns
-from market_pipeline.storage.rows.records import columns_of
-from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema import tables
 
 pytestmark = pytest.mark.slow
@@ -89,10 +87,13 @@ class Pipeline:
             yield self
 
     def collect(self, wanted):
-        collected = collect_and_fill(self.database, self.client, self.catalogue, wanted, "*/5 * * * *")
-        assert collected.failures == {}
-        upsert(self.database, tables.raw_prices, columns_of(tables.raw_prices, collected.quotes))
-        return collected
+        arrival = collect(
+            self.database, self.client, self.catalogue, wanted,
+            now=self.clock.now, run_id="run", collect_cron="*/5 * * * *",
+        )
+        assert arrival.collected.failures == {}
+        store(self.database, arrival)
+        return arrival.collected
 
     def tick(self):
         return self.collect([(self.clock.now.date(), symbol) for symbol in self.catalogue.symbols])

@@ -9,7 +9,7 @@ import pytest
 from market_pipeline.core.clock import iso, start_of_day, utc_now
 from market_pipeline.defs.assets.price_coverage import coverage_metadata
 from market_pipeline.defs.checks.history import history_check_names
-from market_pipeline.pipeline.coverage import PastDays, past_days
+from market_pipeline.pipeline.missing_days import PastDays, past_days
 from market_pipeline.prices.absences import Absence, Answered
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.storage.queries.coverage import DayCoverage

@@ -32,7 +32,7 @@ def test_the_price_stored_is_the_price_served(world, market):
     world.tick()
     assert len(world.prices()) == len(world.symbols)
     for row in world.prices():
-        coin_id = world.settings.catalogue.coin(row["symbol"]).asked_id
+        coin_id = world.settings.catalogue.coin(row["symbol"]).source_id
         served, updated_at = market.quote(coin_id, row["timestamp"])
         assert (row["price"], row["timestamp"]) == (served, updated_at)
         assert timedelta(0) <= row["ingested_at"] - row["timestamp"] <= timedelta(minutes=2)

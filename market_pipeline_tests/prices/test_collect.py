@@ -11,7 +11,8 @@ from market_pipeline.coingecko.errors import Banned, RateLimited, RequestRefused
 from market_pipeline.coingecko.request_budget import Grant
 from market_pipeline.core.clock import DAY, start_of_day
 from market_pipeline.core.symbols import Catalogue, parse_catalogue
-from market_pipeline.prices.collecting import Collected, collect
+from market_pipeline.pipeline.collect import fetch_days
+from market_pipeline.prices.collection import Collected
 from market_pipeline.prices.quotes import Reason, Source
 from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, Fault
 from market_pipeline.simulator.market import MarketModel
@@ -55,7 +56,7 @@ def ask(simulator: Simulator, catalogue: Catalogue, clock: _Clock, budget: Share
     with CoinGeckoClient(
         simulator.base_url, "keyless", None, budget, sleep=lambda _: None, clock=clock
     ) as client:
-        yield lambda *days: collect(client, catalogue, days, clock.now)
+        yield lambda *days: fetch_days(client, catalogue, days, clock.now)
 
 
 def ticks(*symbols: str) -> list[tuple[date, str]]:
@@ -86,7 +87,7 @@ def test_a_year_of_one_symbol_costs_five_requests_and_has_every_hour(
         Simulator(MarketModel(seed=1), clock=clock, plan="pro") as simulator,
         CoinGeckoClient(simulator.base_url, "pro", "CG-x", budget, clock=clock) as client,
     ):
-        collected = collect(client, catalogue, [(day, "BTC") for day in wanted], NOW)
+        collected = fetch_days(client, catalogue, [(day, "BTC") for day in wanted], NOW)
         assert collected.requests == len(simulator.requests) == 5
     assert collected.failures == {}
     assert wanted <= {quote.timestamp.date() for quote in collected.quotes}
@@ -298,7 +299,7 @@ def many(clock: _Clock, budget: SharedBudget) -> Iterator[tuple[Simulator, Ask]]
             simulator.base_url, "keyless", None, budget, sleep=lambda _: None, clock=clock
         ) as client,
     ):
-        yield simulator, lambda *days: collect(client, catalogue, days, clock.now)
+        yield simulator, lambda *days: fetch_days(client, catalogue, days, clock.now)
 
 
 @pytest.mark.parametrize("kind", ["status", "cut", "html"])
@@ -346,6 +347,6 @@ def test_a_live_price_is_judged_by_the_time_at_which_it_came(
             """Nobody asks."""
 
     with CoinGeckoClient(simulator.base_url, "keyless", None, Slow(), clock=clock) as client:
-        collected = collect(client, catalogue, ticks("BTC"), NOW)
+        collected = fetch_days(client, catalogue, ticks("BTC"), NOW)
     assert collected.refusals == ()
     assert collected.quotes[0].ingested_at == NOW + timedelta(minutes=4)

@@ -10,7 +10,8 @@ from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import OutOfReach
 from market_pipeline.core.clock import DAY, start_of_day
 from market_pipeline.core.symbols import Catalogue, parse_catalogue
-from market_pipeline.prices.collecting import Collected, collect
+from market_pipeline.pipeline.collect import fetch_days
+from market_pipeline.prices.collection import Collected
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
@@ -60,7 +61,7 @@ def ask(simulator: Simulator, catalogue: Catalogue, budget: SharedBudget) -> Ite
     with CoinGeckoClient(
         simulator.base_url, "keyless", None, budget, sleep=lambda _: None, clock=lambda: NOW
     ) as client:
-        yield lambda *days: collect(client, catalogue, days, NOW)
+        yield lambda *days: fetch_days(client, catalogue, days, NOW)
 
 
 def days_ago(first: int, last: int, symbol: str = "BTC") -> list[tuple[date, str]]:
@@ -164,7 +165,7 @@ def test_a_404_that_does_not_speak_of_the_coin_proves_nothing(
     """A wrong COINGECKO_BASE_URL answers 404 for every coin; nobody may believe that for ever."""
     wrong = simulator.base_url.replace("/api/v3", "/api/v9")
     with CoinGeckoClient(wrong, "keyless", None, budget, sleep=lambda _: None) as client:
-        collected = collect(client, catalogue, days_ago(1, 1), NOW)
+        collected = fetch_days(client, catalogue, days_ago(1, 1), NOW)
     assert (collected.absences, collected.answered) == ((), ())
     assert [refusal.symbol for refusal in collected.refusals] == ["BTC"]
 
@@ -187,7 +188,7 @@ def test_the_clock_of_the_server_limits_what_an_answer_proves(
     with CoinGeckoClient(
         simulator.base_url, "keyless", None, budget, sleep=lambda _: None, clock=lambda: ahead
     ) as client:
-        absences = collect(client, catalogue, days_ago(0, 0), ahead).absences
+        absences = fetch_days(client, catalogue, days_ago(0, 0), ahead).absences
     assert [(one.span.end.hour, one.proven) for one in absences] == [(11, True), (0, False)]
     assert "By the source's clock it was 2026-11-23T15:20:07Z" in absences[1].evidence
 
@@ -207,4 +208,4 @@ def test_a_day_that_has_just_ended_is_not_judged(
     days = days_ago(1, 1)
     for now, expected in ((at(0, 0.9), 0), (at(0, 1), 1)):
         with CoinGeckoClient(simulator.base_url, "keyless", None, budget, clock=lambda: now) as client:
-            assert len(collect(client, catalogue, days, now).absences) == expected
+            assert len(fetch_days(client, catalogue, days, now).absences) == expected

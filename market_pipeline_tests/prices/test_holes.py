@@ -9,7 +9,8 @@ from market_pipeline.core.clock import DAY
 from market_pipeline.core.symbols import parse_catalogue
 from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import Interval
-from market_pipeline.prices.holes import Recent, day_back, fill_holes, find_holes, longest_silence, unexplained
+from market_pipeline.prices.freshness import longest_silence
+from market_pipeline.prices.holes import RecentPrices, day_back, fill_holes, find_holes, unexplained
 from market_pipeline.prices.quotes import Quote, Source
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
@@ -56,14 +57,14 @@ def test_two_ticks_and_some_slack_are_no_hole(cron, now, minutes):
     ("recent", "quotes", "expected"),
     [
         ({}, [live()], {}),
-        ({"BTC": Recent(ago(5), ())}, [live()], {}),
-        ({"BTC": Recent(ago(13.4), ())}, [live()], {}),
-        ({"BTC": Recent(ago(360), ())}, [live()], {"BTC": [hole(360, 0.5)]}),
-        ({"BTC": Recent(ago(360), ())}, [], {}),
-        ({"BTC": Recent(ago(360), ())}, [live(minutes=360)], {}),
-        ({"BTC": Recent(ago(5), (hole(300, 240),))}, [live()], {"BTC": [hole(300, 240)]}),
-        ({"BTC": Recent(ago(4_000), ())}, [live()], {"BTC": [Interval(day_back(NOW).start, ago(0.5))]}),
-        ({"BTC": Recent(ago(5), (hole(2_000, 1_420),))}, [live()], {}),
+        ({"BTC": RecentPrices(ago(5), ())}, [live()], {}),
+        ({"BTC": RecentPrices(ago(13.4), ())}, [live()], {}),
+        ({"BTC": RecentPrices(ago(360), ())}, [live()], {"BTC": [hole(360, 0.5)]}),
+        ({"BTC": RecentPrices(ago(360), ())}, [], {}),
+        ({"BTC": RecentPrices(ago(360), ())}, [live(minutes=360)], {}),
+        ({"BTC": RecentPrices(ago(5), (hole(300, 240),))}, [live()], {"BTC": [hole(300, 240)]}),
+        ({"BTC": RecentPrices(ago(4_000), ())}, [live()], {"BTC": [Interval(day_back(NOW).start, ago(0.5))]}),
+        ({"BTC": RecentPrices(ago(5), (hole(2_000, 1_420),))}, [live()], {}),
     ],
     ids=[
         "never stored before", "a tick ago", "one tick missed", "six hours", "no present price",

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market_pipeline.prices.history import windows
-from market_pipeline.prices.repairs import Repair, plan_repairs
+from market_pipeline.prices.windows import Repair, plan_repairs, windows
 
 SYMBOLS = ("BTC", "ETH", "SOL", "ADA", "DOT")
 START = date(2025, 1, 1)

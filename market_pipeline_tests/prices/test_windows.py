@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market_pipeline.core.slices import Slice
-from market_pipeline.prices.history import windows
+from market_pipeline.prices.windows import windows
 
 FIRST = date(2025, 1, 1)
 

@@ -8,7 +8,7 @@ import pytest
 from market_pipeline.core.slices import Slice
 from market_pipeline.core.symbols import parse_catalogue
 from market_pipeline.pipeline.missing_days import incomplete_days
-from market_pipeline.pipeline.replay import judge_again, move, refused_points
+from market_pipeline.pipeline.replay import apply, load_refusals, revalidate
 from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries import counts, latest
@@ -107,8 +107,8 @@ def test_a_refusal_of_another_coin_does_not_become_a_price_of_this_one(corrected
                     f"[{noon.timestamp() * 1000}, 5.0]", Source.HISTORY, at(48 * HOUR))
     rows = [{"id": point.id, "run_id": "r1", **vars(point)}]
     upsert(corrected, rejected_prices, columns_of(rejected_prices, rows))
-    verdicts = judge_again(refused_points(corrected, reason=Reason.ZERO_PRICE), at(72 * HOUR))
-    assert move(corrected, verdicts) == 1
+    verdicts = revalidate(load_refusals(corrected, reason=Reason.ZERO_PRICE), at(72 * HOUR))
+    assert apply(corrected, verdicts) == 1
     assert len(read_columns(corrected, raw_prices, [part])) == 0
     assert [row["price"] for row in stored(corrected, raw_prices) if row["timestamp"] == noon] == [5.0]
 

@@ -18,10 +18,8 @@ from market_pipeline.coingecko.retries import asked_pause
 from market_pipeline.core.clock import MICROSECOND
 from market_pipeline.logs import bound, current_trace_id, get_logger
 from market_pipeline.pipeline.client_factory import budgeted_client
-from market_pipeline.pipeline.collect import arrivals, keep, price_facts, refusal_facts
-from market_pipeline.prices.collecting import collect
-from market_pipeline.prices.collection import Collected
-from market_pipeline.prices.freshness import complaint
+from market_pipeline.pipeline.collect import Arrival, collect, store
+from market_pipeline.prices.clock_skew import complaint
 from market_pipeline.prices.quotes import Quote, Refusal
 from market_pipeline.storage.queries.price_pages import Point, PriceQuery, newest_points
 from market_pipeline.storage.schema import tables
@@ -35,7 +33,6 @@ LONGEST_WAIT_SECONDS = 5.0
 _UNTOLD_SECONDS = 60.0
 
 
-
 def collect_once(service: Service, symbol: str) -> Point:
     """The current price of `symbol`, asked for now, as it stands in `raw_prices` in the end.
 
@@ -46,45 +43,38 @@ def collect_once(service: Service, symbol: str) -> Point:
     check_schema(service.database)
     with budgeted_client(service.settings, service.database, max_wait=LONGEST_WAIT_SECONDS) as client:
         now = client.clock()
-        collected = collect(client, service.catalogue, [(now.date(), symbol)], now)
-    for error in collected.failures.values():
+        trace_id = current_trace_id() or "none"
+        days = [(now.date(), symbol)]
+        arrival = collect(service.database, client, service.catalogue, days, now=now, run_id=trace_id)
+    for error in arrival.collected.failures.values():
         raise _unavailable(symbol, error)
-    if collected.refusals:
-        raise _refused(service, collected, collected.refusals[0])
-    return _stored(service, collected, collected.quotes[0])
+    changed = store(service.database, arrival)
+    logger.info(
+        "%d accepted, %d refused, %d rows new or changed",
+        len(arrival.quotes), len(arrival.refusals), changed, extra={"rows_affected": changed},
+    )
+    if arrival.collected.refusals:
+        raise _refused(service, arrival, arrival.collected.refusals[0], trace_id)
+    return _stored(service, arrival, arrival.collected.quotes[0], trace_id)
 
 
-def _stored(service: Service, collected: Collected, quote: Quote) -> Point:
+def _stored(service: Service, arrival: Arrival, quote: Quote, trace_id: str) -> Point:
     day = (quote.timestamp.date(), quote.symbol)
-    facts = price_facts(service.database, [day], collected)[day]
-    trace_id = _keep(service, collected)
     # Other days are no partitions.
     if service.settings.history_start <= day[0] <= quote.ingested_at.date():
-        service.dagster.report(tables.raw_prices.name, day, {**facts, "trace_id": trace_id})
+        service.dagster.report(tables.raw_prices.name, day, {**arrival.price_facts[day], "trace_id": trace_id})
     asked = PriceQuery(quote.symbol, quote.timestamp, quote.timestamp + MICROSECOND, 1)
     return newest_points(service.database, asked, quote.ingested_at)[0]
 
 
-def _refused(service: Service, collected: Collected, refusal: Refusal) -> ApiProblem:
+def _refused(service: Service, arrival: Arrival, refusal: Refusal, trace_id: str) -> ApiProblem:
     day = (refusal.day, refusal.symbol)
-    facts = refusal_facts(service.database, [day], collected)[day]
-    trace_id = _keep(service, collected)
     logger.warning("Refused: %s", refusal.detail, extra={"reason": refusal.reason.value})
-    service.dagster.report(tables.rejected_prices.name, day, {**facts, "trace_id": trace_id})
-    what_next = complaint(collected.clock_skew) or "Ask again in a minute."
+    facts = {**arrival.refusal_facts[day], "trace_id": trace_id}
+    service.dagster.report(tables.rejected_prices.name, day, facts)
+    what_next = complaint(arrival.collected.clock_skew) or "Ask again in a minute."
     detail = f"{refusal.detail} It is kept in the quarantine. {what_next}"
     return ApiProblem(422, "quote-refused", detail, reason=refusal.reason.value)
-
-
-def _keep(service: Service, collected: Collected) -> str:
-    """Store what came under the trace id of this request, which it returns."""
-    trace_id = current_trace_id() or "none"
-    changed = keep(service.database, *arrivals(collected, trace_id))
-    logger.info(
-        "%d accepted, %d refused, %d rows new or changed",
-        len(collected.quotes), len(collected.refusals), changed, extra={"rows_affected": changed},
-    )
-    return trace_id
 
 
 def _unavailable(symbol: str, error: CoinGeckoError) -> ApiProblem:

@@ -18,8 +18,7 @@ from market_pipeline.api.service import Service, ServiceOf
 from market_pipeline.core.clock import DAY, iso
 from market_pipeline.core.slices import Slice
 from market_pipeline.core.symbols import Catalogue, Coin
-from market_pipeline.pipeline.coverage import PastDays, past_days
-from market_pipeline.pipeline.missing_days import gappy
+from market_pipeline.pipeline.missing_days import PastDays, find_gaps, past_days
 from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.storage.engine import Database
@@ -61,7 +60,7 @@ def coverage_of(database: Database, coin: Coin, asked: AskedDays, now: datetime)
         part = Slice(coin.symbol, oldest, last)
         covered = day_coverage(database, [part])[::-1]
         past = [one for one in covered if one.day <= settled]
-        missing = {one.day for one in gappy(database, Catalogue([coin]), past, now) if not one.explained}
+        missing = {one.day for one in find_gaps(database, Catalogue([coin]), past, now) if not one.explained}
         gaps = stored_absences(database, [coin], part.start, part.end)
     return document | {
         "days": [_day(one, None if one.day > settled else one.day not in missing) for one in covered],

@@ -18,7 +18,7 @@ from market_pipeline.core.symbols import Catalogue
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table, table_metadata
 from market_pipeline.defs.logging.log_fields import logged_step
-from market_pipeline.pipeline.calibrate import Made
+from market_pipeline.pipeline.calibrate import CalibrationResult
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.migrate import check_schema
@@ -64,7 +64,7 @@ _NOTHING = (
 )
 
 
-def calibration_metadata(made: Made) -> dict[str, Any]:
+def calibration_metadata(made: CalibrationResult) -> dict[str, Any]:
     """The metadata of one materialization."""
     if made.calibration is None:
         return {"summary": _NOTHING, "stored": False}
@@ -83,7 +83,7 @@ def calibration_metadata(made: Made) -> dict[str, Any]:
     }
 
 
-def _sentence(made: Made, calibration: Calibration) -> str:
+def _sentence(made: CalibrationResult, calibration: Calibration) -> str:
     quotes = sum(coin.quotes for coin in calibration.coins.values())
     by_source: dict[str, list[str]] = {}
     for symbol in calibration.coins:

@@ -15,7 +15,7 @@ from market_pipeline.core.symbols import Catalogue
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table
 from market_pipeline.defs.logging.log_fields import logged_step
-from market_pipeline.pipeline.coverage import PastDays
+from market_pipeline.pipeline.missing_days import PastDays
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import check_schema
 
@@ -40,7 +40,7 @@ def build_price_coverage(catalogue: Catalogue, history_start: date) -> dg.Assets
     def price_coverage(
         context: dg.AssetExecutionContext, database: dg.ResourceParam[Database]
     ) -> dg.MaterializeResult[None]:
-        from market_pipeline.pipeline.coverage import past_days
+        from market_pipeline.pipeline.missing_days import past_days
 
         check_schema(database)
         metadata = coverage_metadata(past_days(database, catalogue, history_start, utc_now()))

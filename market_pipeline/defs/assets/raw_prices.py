@@ -2,7 +2,7 @@
 quarantine what is refused. What is refused, and how little is asked, the core decides."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
@@ -16,46 +16,14 @@ from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, table_meta
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.defs.partitions import SINGLE_RUN, partition_key, wanted_days
 from market_pipeline.defs.resources import CoinGeckoResource
-from market_pipeline.pipeline.collect import collect_and_fill
-from market_pipeline.prices.freshness import complaint
-from market_pipeline.prices.quotes import Source
+from market_pipeline.pipeline.collect import Facts, collect, store
+from market_pipeline.prices.clock_skew import complaint
+from market_pipeline.prices.collection import Collected
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.migrate import check_schema
 
-if TYPE_CHECKING:
-    from market_pipeline.prices.collection import Collected
-
-
 Metadata = dict[str, Any]
-
-
-def price_metadata(
-    database: Database, days: Sequence[DayOfSymbol], collected: "Collected"
-) -> dict[DayOfSymbol, Metadata]:
-    """Metadata of each of `days` in `raw_prices`, as it is once `collected` is stored."""
-    from market_pipeline.pipeline.collect import price_facts
-
-    return {day: as_metadata(facts) for day, facts in price_facts(database, days, collected).items()}
-
-
-def refusal_metadata(
-    database: Database, days: Sequence[DayOfSymbol], collected: "Collected"
-) -> dict[DayOfSymbol, Metadata]:
-    """Metadata of each of `days` in `rejected_prices`, as it is once `collected` is stored."""
-    from market_pipeline.pipeline.collect import refusal_facts
-
-    return {day: as_metadata(facts) for day, facts in refusal_facts(database, days, collected).items()}
-
-
-def neighbour_days(days: Sequence[DayOfSymbol], collected: "Collected") -> list[DayOfSymbol]:
-    """Days that got quotes without being asked for: just after midnight the newest price is yesterday's,
-    and a hole that is filled may have begun before midnight.
-
-    The point at the last midnight of a history window does not count: it completes no day.
-    """
-    live = [quote for quote in collected.quotes if quote.source is Source.LIVE]
-    return sorted({(quote.timestamp.date(), quote.symbol) for quote in [*live, *collected.filled]} - set(days))
 
 
 def collection_failure(failures: Mapping[str, CoinGeckoError], clock_skew: float | None) -> dg.Failure:
@@ -112,22 +80,23 @@ def build_raw_prices(
             return
         check_schema(database)
         with coingecko.client() as client:
-            collected = collect_and_fill(database, client, catalogue, wanted, collect_cron)
-            quotes, refusals = _arrivals(collected, context.run.run_id)
+            arrival = collect(
+                database, client, catalogue, wanted,
+                now=client.clock(), run_id=context.run.run_id, collect_cron=collect_cron,
+            )
+            collected, prices, refused = arrival.collected, dict(arrival.price_facts), arrival.refusal_facts
             if collected.failures:
-                _keep_what_came(database, quotes, refusals)
-                good = [(day, symbol) for day, symbol in wanted if symbol not in collected.failures]
-                _report(context, partitions, RAW_PRICES, price_metadata(database, good, collected))
-                _report(context, partitions, REJECTED_PRICES, refusal_metadata(database, good, collected))
+                # The IO manager writes only what is returned.
+                store(database, arrival)
+                _report(context, partitions, RAW_PRICES, prices)
+                _report(context, partitions, REJECTED_PRICES, refused)
                 raise collection_failure(collected.failures, collected.clock_skew)
-            late = neighbour_days(wanted, collected)
-            described = price_metadata(database, [*wanted, *late], collected)
-            _describe(context, RAW_PRICES, {day: described[day] for day in wanted})
-            _describe(context, REJECTED_PRICES, refusal_metadata(database, wanted, collected))
+            _describe(context, RAW_PRICES, {day: prices.pop(day) for day in wanted})
+            _describe(context, REJECTED_PRICES, refused)
             context.add_output_metadata(_run_metadata(collected), output_name=RAW_PRICES)
-            yield dg.Output(quotes, RAW_PRICES)
-            yield dg.Output(refusals, REJECTED_PRICES)
-            _report(context, partitions, RAW_PRICES, {day: described[day] for day in late})
+            yield dg.Output(arrival.quotes, RAW_PRICES)
+            yield dg.Output(arrival.refusals, REJECTED_PRICES)
+            _report(context, partitions, RAW_PRICES, prices)
 
     return collect_prices
 
@@ -158,21 +127,7 @@ def _outs(kinds: set[str]) -> dict[str, dg.AssetOut]:
     }
 
 
-def _arrivals(collected: "Collected", run_id: str) -> tuple[Columns, Columns]:
-    """The quotes and the refusals as rows of their tables."""
-    from market_pipeline.pipeline.collect import arrivals
-
-    return arrivals(collected, run_id)
-
-
-def _keep_what_came(store: Database, quotes: Columns, refusals: Columns) -> None:
-    """Store what a failing run has: the IO manager writes only what is returned."""
-    from market_pipeline.pipeline.collect import keep
-
-    keep(store, quotes, refusals)
-
-
-def _run_metadata(collected: "Collected") -> Metadata:
+def _run_metadata(collected: Collected) -> Metadata:
     return {
         "requests_in_this_run": collected.requests,
         "holes_filled": len(collected.filled),
@@ -190,19 +145,19 @@ def _summary(unfilled: Mapping[str, str]) -> str:
     return f"{shown}{more}: {next(iter(unfilled.values()))}"
 
 
-def _describe(context: dg.AssetExecutionContext, asset: str, days: dict[DayOfSymbol, Metadata]) -> None:
+def _describe(context: dg.AssetExecutionContext, asset: str, days: Mapping[DayOfSymbol, Facts]) -> None:
     """Set the metadata of each partition of this run."""
-    for day, metadata in days.items():
-        context.add_asset_metadata(metadata, asset_key=asset, partition_key=partition_key(*day))
+    for day, facts in days.items():
+        context.add_asset_metadata(as_metadata(facts), asset_key=asset, partition_key=partition_key(*day))
 
 
 def _report(
     context: dg.AssetExecutionContext,
     partitions: dg.MultiPartitionsDefinition,
     asset: str,
-    days: dict[DayOfSymbol, Metadata],
+    days: Mapping[DayOfSymbol, Facts],
 ) -> None:
     """Report partitions that Dagster does not mark by itself: neighbour days, the good part of a failed run."""
-    for day, metadata in days.items():
+    for day, facts in days.items():
         if partitions.has_partition_key(str(partition_key(*day))):
-            context.log_event(materialization(asset, day, metadata))
+            context.log_event(materialization(asset, day, as_metadata(facts)))

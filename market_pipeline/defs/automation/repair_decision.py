@@ -9,7 +9,7 @@ import dagster as dg
 from market_pipeline.budget.status import BudgetStatus
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, range_tags
 from market_pipeline.pipeline.names import COMPLETE_DAYS, SCORE_DAYS
-from market_pipeline.prices.repairs import Repair, plan_repairs
+from market_pipeline.prices.windows import Repair, plan_repairs
 
 # What made a run fail is seldom over in a minute.
 AFTER_FAILURE = timedelta(hours=1)

@@ -73,8 +73,7 @@ def _look(
 ) -> dg.RunRequest | dg.SkipReason:
     """The next run, or why there is none; the cursor remembers when there was nothing to do."""
     # It brings NumPy, which loading the code location can do without.
-    from market_pipeline.pipeline.coverage import DAYS_MEASURED
-    from market_pipeline.pipeline.missing_days import asked_days, gappy_days
+    from market_pipeline.pipeline.missing_days import DAYS_MEASURED, days_with_absences, gappy_days
 
     last = last_settled_day(now)
     first = max(settings.history_start, last - timedelta(days=REPAIRED_DAYS - 1))
@@ -90,7 +89,7 @@ def _look(
     check_schema(database)
     gaps = gappy_days(database, settings.catalogue, first, last, now)
     measured = max(settings.history_start, last - timedelta(days=DAYS_MEASURED - 1))
-    asked = asked_days(database, settings.catalogue, measured, first - DAY, now)
+    asked = days_with_absences(database, settings.catalogue, measured, first - DAY, now)
     missing = [(one.day, one.symbol) for one in [*gaps, *asked] if one.due]
     every_day = _every_day(settings, first, last)
     # After a change of the detectors the calibrations come first, of those days that had one.

@@ -79,7 +79,7 @@ def _recovery(catalogue: Catalogue, gone: Sequence[Identity]) -> str:
         return "Look the coin up on coingecko.com and mend its entry in MARKET_SYMBOLS."
     line = suggested_symbols(list(catalogue), gone)
     renamed = [
-        (coin, coin.known_as(identity.likely_id))
+        (coin, coin.with_source_id(identity.likely_id))
         for identity in gone
         if identity.likely_id and f"{identity.symbol}={identity.likely_id}" in line.split(",")
         for coin in [catalogue.coin(identity.symbol)]

@@ -12,7 +12,7 @@ from market_pipeline.core.symbols import Catalogue
 from market_pipeline.defs.assets.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.assets.table_metadata import records_table
 from market_pipeline.defs.logging.log_fields import logged_step
-from market_pipeline.pipeline.coverage import PastDays, past_days
+from market_pipeline.pipeline.missing_days import PastDays, past_days
 from market_pipeline.pipeline.names import ONE_COIN
 from market_pipeline.pipeline.other_coins import other_coins
 from market_pipeline.prices.absences import Absence

@@ -80,7 +80,7 @@ def build_checks(symbols: Sequence[str], collect_cron: str) -> dg.AssetChecksDef
 def _clock_complaint(instance: dg.DagsterInstance) -> str:
     """What the last collection found wrong with our clock; empty if nothing. One query."""
     from market_pipeline.pipeline.collect import CLOCK_SKEW
-    from market_pipeline.prices.freshness import complaint
+    from market_pipeline.prices.clock_skew import complaint
 
     last = instance.get_latest_materialization_event(dg.AssetKey(RAW_PRICES))
     metadata = last.asset_materialization.metadata if last and last.asset_materialization else {}

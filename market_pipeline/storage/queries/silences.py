@@ -9,7 +9,7 @@ from sqlalchemy import Interval as DatabaseInterval
 
 from market_pipeline.core.clock import MICROSECOND
 from market_pipeline.prices.gaps import Interval
-from market_pipeline.prices.holes import Recent
+from market_pipeline.prices.holes import RecentPrices
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.filters import of_symbol
@@ -19,7 +19,7 @@ from market_pipeline.storage.schema.types import UtcTimestamp
 
 def recent_silences(
     database: Database, symbols: Sequence[str], since: datetime, now: datetime, longest: timedelta
-) -> dict[str, Recent]:
+) -> dict[str, RecentPrices]:
     """The newest price of each symbol and the stretches longer than `longest` without a price that end
     after `since`, in the order of `symbols`. A symbol without any price until `now` is left out."""
     found = {}
@@ -29,7 +29,7 @@ def recent_silences(
             newest = [row.at for row in rows if row.later is None]
             if newest:
                 silences = tuple(Interval(row.at, row.later) for row in rows if row.later is not None)
-                found[symbol] = Recent(newest[0], silences)
+                found[symbol] = RecentPrices(newest[0], silences)
     return found
 
 

@@ -104,7 +104,7 @@ def _coin_of_symbol() -> str:
     ids.update(config.attributes["coins"] if config else {})
     if (simulated := _all_simulated(connection)) is not None:
         coins = [Coin(symbol, coin_id) for symbol, coin_id in ids.items() if coin_id != UNKNOWN_COIN]
-        ids.update((coin.symbol, coin.simulated.coin_id if simulated else coin.asked_id) for coin in coins)
+        ids.update((coin.symbol, coin.simulated.coin_id if simulated else coin.source_id) for coin in coins)
     of_symbol = sa.case(ids, value=sa.column("symbol"), else_=UNKNOWN_COIN)
     return str(of_symbol.compile(connection, compile_kwargs={"literal_binds": True}))
 

@@ -24,8 +24,8 @@ def test_symbols_are_accepted_as_coingecko_has_them():
 
 def test_a_simulated_coin_is_another_than_the_real_one_and_is_asked_for_alike():
     (coin,) = parse_catalogue("BTC").simulated
-    assert (coin.coin_id, coin.asked_id) == ("simulated:bitcoin", "bitcoin")
-    assert coin.known_as("bitcoin-2") == Coin("BTC", "simulated:bitcoin-2")
+    assert (coin.coin_id, coin.source_id) == ("simulated:bitcoin", "bitcoin")
+    assert coin.with_source_id("bitcoin-2") == Coin("BTC", "simulated:bitcoin-2")
     assert as_setting([coin]) == "BTC", "settings know real ids only"
     with pytest.raises(ValueError, match="is not a CoinGecko id"):
         parse_catalogue("BTC=simulated:bitcoin")

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta, timezone
 import pytest
 from sqlalchemy import text
 
-from market_pipeline.pipeline.replay import Verdicts, judge_again, move, refused_points
+from market_pipeline.pipeline.replay import Verdicts, apply, load_refusals, revalidate
 from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
 from market_pipeline.storage.db_errors import WriteFailed
 from market_pipeline.storage.rows.records import columns_of
@@ -72,12 +72,12 @@ def outcome(verdicts):
     ],
 )
 def test_a_refused_point_is_judged_as_if_it_came_again(point, became):
-    assert outcome(judge_again([point], LATER))[became] == 1
+    assert outcome(revalidate([point], LATER))[became] == 1
 
 
 def test_what_lay_in_the_future_when_it_came_is_no_price_however_late_it_is_replayed():
     ahead = history(5.0, moment=NOON + timedelta(hours=2), reason=Reason.FUTURE_TIMESTAMP)
-    assert outcome(judge_again([ahead], LATER))["unchanged"] == 1
+    assert outcome(revalidate([ahead], LATER))["unchanged"] == 1
 
 
 @pytest.mark.parametrize(("now", "became"), [
@@ -86,19 +86,19 @@ def test_what_lay_in_the_future_when_it_came_is_no_price_however_late_it_is_repl
 def test_what_lay_in_the_future_for_a_slow_clock_is_judged_by_the_clock_of_now(now, became):
     """It keeps its reason as long as the clock is behind."""
     ahead = live({"usd": 5, "last_updated_at": (NOON + timedelta(hours=3)).timestamp()}, reason=Reason.CLOCK_BEHIND)
-    assert outcome(judge_again([ahead], now))[became] == 1
+    assert outcome(revalidate([ahead], now))[became] == 1
 
 
 def test_a_point_of_history_lies_in_its_day_to_the_last_midnight():
     """As where it was asked for: the midnight belongs to both days."""
     midnight = datetime(2026, 3, 3, tzinfo=timezone.utc)
     point = history(5.0, moment=midnight, refused_at=midnight)
-    assert [quote.timestamp for _, quote in judge_again([point], LATER).accepted] == [midnight]
+    assert [quote.timestamp for _, quote in revalidate([point], LATER).accepted] == [midnight]
 
 
 def test_an_accepted_point_moves_and_is_learned_now(database, stored):
     quarantine(database, history(5.0), history(0, moment=NOON - timedelta(hours=1)))
-    assert move(database, judge_again(refused_points(database), LATER)) == 1
+    assert apply(database, revalidate(load_refusals(database), LATER)) == 1
     assert stored(database, raw_prices) == [
         {
             "symbol": "BTC",
@@ -115,17 +115,17 @@ def test_an_accepted_point_moves_and_is_learned_now(database, stored):
 def test_what_is_still_refused_is_filed_under_the_reason_of_today(database, stored):
     quarantine(database, history(-5.0))
     before = stored(database, rejected_prices)[0]
-    assert move(database, judge_again(refused_points(database), LATER)) == 0
+    assert apply(database, revalidate(load_refusals(database), LATER)) == 0
     after = stored(database, rejected_prices)[0]
     assert after["reason"] == "negative_price"
-    assert after["id"] == refused_points(database)[0].id != before["id"]
+    assert after["id"] == load_refusals(database)[0].id != before["id"]
     kept = {"symbol", "day", "payload", "source", "run_id", "refused_at"}
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
 
 
 def test_a_refusal_that_becomes_equal_to_another_one_is_one_row(database, stored):
     quarantine(database, history(-5.0), history(-5.0, reason=Reason.NEGATIVE_PRICE))
-    move(database, judge_again(refused_points(database), LATER))
+    apply(database, revalidate(load_refusals(database), LATER))
     assert [row["reason"] for row in stored(database, rejected_prices)] == ["negative_price"]
 
 
@@ -133,7 +133,7 @@ def test_a_stored_price_of_the_same_time_is_replaced_and_kept_in_the_revisions(d
     known = Quote("BTC", "bitcoin", NOON, 4.0, Source.LIVE, NOON)
     upsert(database, raw_prices, columns_of(raw_prices, [known]))
     quarantine(database, history(5.0))
-    assert move(database, judge_again(refused_points(database), LATER)) == 1
+    assert apply(database, revalidate(load_refusals(database), LATER)) == 1
     assert [row["price"] for row in stored(database, raw_prices)] == [5.0]
     with database.reading() as connection:
         found = connection.execute(text("SELECT price_before, price_after FROM price_revisions"))
@@ -145,7 +145,7 @@ def test_a_stored_price_that_came_after_the_refused_one_stays(database, stored):
     known = Quote("BTC", "bitcoin", NOON, 4.0, Source.HISTORY, NOON + timedelta(minutes=1))
     upsert(database, raw_prices, columns_of(raw_prices, [known]))
     quarantine(database, history(5.0, refused_at=NOON))
-    assert move(database, judge_again(refused_points(database), LATER)) == 0
+    assert apply(database, revalidate(load_refusals(database), LATER)) == 0
     assert [row["price"] for row in stored(database, raw_prices)] == [4.0]
     assert stored(database, rejected_prices) == []
 
@@ -154,7 +154,7 @@ def test_of_two_points_of_one_time_the_later_refused_wins(database, stored):
     first = history(5.0)
     second = history(6.0, refused_at=NOON + timedelta(hours=1))
     quarantine(database, second, first)
-    assert move(database, judge_again(refused_points(database), LATER)) == 1
+    assert apply(database, revalidate(load_refusals(database), LATER)) == 1
     assert [row["price"] for row in stored(database, raw_prices)] == [6.0]
     assert stored(database, rejected_prices) == []
 
@@ -164,13 +164,13 @@ def test_a_write_that_fails_changes_nothing(database, stored):
     good, bad, renamed = history(5.0), history(7.0, moment=NOON - timedelta(hours=1)), history(-5.0)
     quarantine(database, good, bad, renamed)
     before = stored(database, rejected_prices)
-    verdicts = judge_again(refused_points(database), LATER)
+    verdicts = revalidate(load_refusals(database), LATER)
     spoiled = [
         (old, replace(q, price=-1.0) if q.price == 7.0 else q)
         for old, q in verdicts.accepted
     ]
     with pytest.raises(WriteFailed):
-        move(database, Verdicts(accepted=spoiled, renamed=verdicts.renamed))
+        apply(database, Verdicts(accepted=spoiled, renamed=verdicts.renamed))
     assert stored(database, raw_prices) == []
     assert stored(database, rejected_prices) == before
 
@@ -178,10 +178,10 @@ def test_a_write_that_fails_changes_nothing(database, stored):
 def test_moving_twice_is_the_same_as_once(database, stored):
     """Two people may replay at once; both have read the same rows."""
     quarantine(database, history(5.0), history(-5.0))
-    verdicts = judge_again(refused_points(database), LATER)
-    move(database, verdicts)
+    verdicts = revalidate(load_refusals(database), LATER)
+    apply(database, verdicts)
     rows = stored(database, raw_prices), stored(database, rejected_prices)
-    assert move(database, verdicts) == 0
+    assert apply(database, verdicts) == 0
     assert (stored(database, raw_prices), stored(database, rejected_prices)) == rows
 
 
@@ -193,10 +193,10 @@ def test_the_quarantine_is_read_by_reason_symbol_and_days(database):
         history(0, symbol="ETH", moment=NOON - timedelta(hours=1)),
         history(-1, reason=Reason.NEGATIVE_PRICE, day=earlier),
     )
-    found = refused_points(database)
+    found = load_refusals(database)
     assert Counter(point.reason for point in found) == {Reason.ZERO_PRICE: 2, Reason.NEGATIVE_PRICE: 1}
-    assert len(refused_points(database, reason=Reason.ZERO_PRICE)) == 2
-    assert [point.symbol for point in refused_points(database, symbol="ETH")] == ["ETH"]
-    assert [point.day for point in refused_points(database, last=earlier)] == [earlier]
-    assert [point.day for point in refused_points(database, first=DAY)] == [DAY, DAY]
-    assert refused_points(database, symbol="ETH", last=earlier) == []
+    assert len(load_refusals(database, reason=Reason.ZERO_PRICE)) == 2
+    assert [point.symbol for point in load_refusals(database, symbol="ETH")] == ["ETH"]
+    assert [point.day for point in load_refusals(database, last=earlier)] == [earlier]
+    assert [point.day for point in load_refusals(database, first=DAY)] == [DAY, DAY]
+    assert load_refusals(database, symbol="ETH", last=earlier) == []

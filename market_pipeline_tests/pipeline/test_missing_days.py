@@ -7,7 +7,7 @@ from alembic import command
 from sqlalchemy import column, insert, select, table
 
 from market_pipeline.core.symbols import Coin, parse_catalogue
-from market_pipeline.pipeline.missing_days import asked_days, due_days, gappy_days, incomplete_days
+from market_pipeline.pipeline.missing_days import days_with_absences, due_days, gappy_days, incomplete_days
 from market_pipeline.prices.absences import Absence, Answered
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.storage.queries.source_gaps import record_absences, stored_absences
@@ -158,7 +158,7 @@ def test_a_silence_that_proves_nothing_leaves_the_day_incomplete_and_is_not_aske
         given = (database, catalogue, FIRST, FIRST, asked + hours * HOUR)
         assert incomplete_days(*given) == [(FIRST, "BTC")]
         assert due_days(*given) == due
-        assert [one.due for one in asked_days(*given)] == [bool(due)]
+        assert [one.due for one in days_with_absences(*given)] == [bool(due)]
 
 
 def test_a_proven_absence_expires(database, store):
