@@ -14,6 +14,7 @@ from market_pipeline.storage.db_errors import WriteFailed
 from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
+from market_pipeline_tests.builders import stored_rows
 from market_pipeline_tests.builders import coin_id
 
 DAY = date(2026, 3, 2)
@@ -96,10 +97,10 @@ def test_a_point_of_history_lies_in_its_day_to_the_last_midnight():
     assert [quote.timestamp for _, quote in revalidate([point], LATER).accepted] == [midnight]
 
 
-def test_an_accepted_point_moves_and_is_learned_now(database, stored):
+def test_an_accepted_point_moves_and_is_learned_now(database):
     quarantine(database, history(5.0), history(0, moment=NOON - timedelta(hours=1)))
     assert apply(database, revalidate(load_refusals(database), LATER)) == 1
-    assert stored(database, raw_prices) == [
+    assert stored_rows(database, raw_prices) == [
         {
             "symbol": "BTC",
             "coin_id": "bitcoin",
@@ -109,61 +110,61 @@ def test_an_accepted_point_moves_and_is_learned_now(database, stored):
             "ingested_at": LATER,
         }
     ]
-    assert [row["reason"] for row in stored(database, rejected_prices)] == ["zero_price"]
+    assert [row["reason"] for row in stored_rows(database, rejected_prices)] == ["zero_price"]
 
 
-def test_what_is_still_refused_is_filed_under_the_reason_of_today(database, stored):
+def test_what_is_still_refused_is_filed_under_the_reason_of_today(database):
     quarantine(database, history(-5.0))
-    before = stored(database, rejected_prices)[0]
+    before = stored_rows(database, rejected_prices)[0]
     assert apply(database, revalidate(load_refusals(database), LATER)) == 0
-    after = stored(database, rejected_prices)[0]
+    after = stored_rows(database, rejected_prices)[0]
     assert after["reason"] == "negative_price"
     assert after["id"] == load_refusals(database)[0].id != before["id"]
     kept = {"symbol", "day", "payload", "source", "run_id", "refused_at"}
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
 
 
-def test_a_refusal_that_becomes_equal_to_another_one_is_one_row(database, stored):
+def test_a_refusal_that_becomes_equal_to_another_one_is_one_row(database):
     quarantine(database, history(-5.0), history(-5.0, reason=Reason.NEGATIVE_PRICE))
     apply(database, revalidate(load_refusals(database), LATER))
-    assert [row["reason"] for row in stored(database, rejected_prices)] == ["negative_price"]
+    assert [row["reason"] for row in stored_rows(database, rejected_prices)] == ["negative_price"]
 
 
-def test_a_stored_price_of_the_same_time_is_replaced_and_kept_in_the_revisions(database, stored):
+def test_a_stored_price_of_the_same_time_is_replaced_and_kept_in_the_revisions(database):
     known = Quote("BTC", "bitcoin", NOON, 4.0, Source.LIVE, NOON)
     upsert(database, raw_prices, columns_of(raw_prices, [known]))
     quarantine(database, history(5.0))
     assert apply(database, revalidate(load_refusals(database), LATER)) == 1
-    assert [row["price"] for row in stored(database, raw_prices)] == [5.0]
+    assert [row["price"] for row in stored_rows(database, raw_prices)] == [5.0]
     with database.reading() as connection:
         found = connection.execute(text("SELECT price_before, price_after FROM price_revisions"))
         assert [tuple(row) for row in found] == [(4.0, 5.0)]
 
 
-def test_a_stored_price_that_came_after_the_refused_one_stays(database, stored):
+def test_a_stored_price_that_came_after_the_refused_one_stays(database):
     """CoinGecko was asked again meanwhile: its later answer is the better one."""
     known = Quote("BTC", "bitcoin", NOON, 4.0, Source.HISTORY, NOON + timedelta(minutes=1))
     upsert(database, raw_prices, columns_of(raw_prices, [known]))
     quarantine(database, history(5.0, refused_at=NOON))
     assert apply(database, revalidate(load_refusals(database), LATER)) == 0
-    assert [row["price"] for row in stored(database, raw_prices)] == [4.0]
-    assert stored(database, rejected_prices) == []
+    assert [row["price"] for row in stored_rows(database, raw_prices)] == [4.0]
+    assert stored_rows(database, rejected_prices) == []
 
 
-def test_of_two_points_of_one_time_the_later_refused_wins(database, stored):
+def test_of_two_points_of_one_time_the_later_refused_wins(database):
     first = history(5.0)
     second = history(6.0, refused_at=NOON + timedelta(hours=1))
     quarantine(database, second, first)
     assert apply(database, revalidate(load_refusals(database), LATER)) == 1
-    assert [row["price"] for row in stored(database, raw_prices)] == [6.0]
-    assert stored(database, rejected_prices) == []
+    assert [row["price"] for row in stored_rows(database, raw_prices)] == [6.0]
+    assert stored_rows(database, rejected_prices) == []
 
 
-def test_a_write_that_fails_changes_nothing(database, stored):
+def test_a_write_that_fails_changes_nothing(database):
     """A quote that the table refuses, behind one that it takes and one that is renamed."""
     good, bad, renamed = history(5.0), history(7.0, moment=NOON - timedelta(hours=1)), history(-5.0)
     quarantine(database, good, bad, renamed)
-    before = stored(database, rejected_prices)
+    before = stored_rows(database, rejected_prices)
     verdicts = revalidate(load_refusals(database), LATER)
     spoiled = [
         (old, replace(q, price=-1.0) if q.price == 7.0 else q)
@@ -171,18 +172,18 @@ def test_a_write_that_fails_changes_nothing(database, stored):
     ]
     with pytest.raises(WriteFailed):
         apply(database, Verdicts(accepted=spoiled, renamed=verdicts.renamed))
-    assert stored(database, raw_prices) == []
-    assert stored(database, rejected_prices) == before
+    assert stored_rows(database, raw_prices) == []
+    assert stored_rows(database, rejected_prices) == before
 
 
-def test_moving_twice_is_the_same_as_once(database, stored):
+def test_moving_twice_is_the_same_as_once(database):
     """Two people may replay at once; both have read the same rows."""
     quarantine(database, history(5.0), history(-5.0))
     verdicts = revalidate(load_refusals(database), LATER)
     apply(database, verdicts)
-    rows = stored(database, raw_prices), stored(database, rejected_prices)
+    rows = stored_rows(database, raw_prices), stored_rows(database, rejected_prices)
     assert apply(database, verdicts) == 0
-    assert (stored(database, raw_prices), stored(database, rejected_prices)) == rows
+    assert (stored_rows(database, raw_prices), stored_rows(database, rejected_prices)) == rows
 
 
 def test_the_quarantine_is_read_by_reason_symbol_and_days(database):
