@@ -1,26 +1,24 @@
-"""What a backfill would do and cost, before anything is asked. Pure."""
+"""What a backfill would do and cost, before anything is requested. Pure functions."""
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+import click
+
 from market_pipeline.budget.status import BudgetStatus
 from market_pipeline.core.clock import DAY
-from market_pipeline.commands.start import StartError
+from market_pipeline.core.wording import counted
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.prices.windows import Repair
 
 _SHOWN = 5
 
 
-class InputError(StartError):
-    """What was asked for cannot be done; the message says why and what to write."""
-
-
 @dataclass(frozen=True)
 class Span:
-    """The days `first`..`last` (UTC, both included) that can be filled, and what was left out and why."""
+    """The days `first`..`last` (UTC, both included) that can be filled, and which were left out and why."""
 
     first: date
     last: date
@@ -30,19 +28,19 @@ class Span:
 def reachable_span(
     first: date, last: date, *, history_start: date, reach: timedelta | None, now: datetime
 ) -> Span:
-    """The part of `first`..`last` that CoinGecko can complete at `now` (aware, UTC).
+    """Return the part of `first`..`last` that CoinGecko can complete at `now` (aware, UTC).
 
-    `reach` is how old the history of the plan may be, None where no limit is known. Raises InputError
-    for days in the wrong order, in the future or without partitions.
+    `reach` is how old the history of the plan may be, None without a known limit. Raises UsageError for days in
+    the wrong order, in the future or without partitions.
     """
     today = now.date()
     if first > last:
-        raise InputError(f"{first} comes after {last}; write the earlier day first (--from)")
+        raise click.UsageError(f"{first} comes after {last}; write the earlier day first (--from)")
     if last > today:
-        raise InputError(f"{last} has not begun: it is {today} in UTC, and the future has no prices")
+        raise click.UsageError(f"{last} has not begun: it is {today} in UTC, and the future has no prices")
     oldest = oldest_day(reach, now)
     if first < history_start:
-        raise InputError(_before_partitions(first, history_start, oldest))
+        raise click.UsageError(_before_partitions(first, history_start, oldest))
     notes = []
     if last == today:
         last -= DAY
@@ -57,7 +55,7 @@ def reachable_span(
 
 
 def _before_partitions(first: date, history_start: date, oldest: date | None) -> str:
-    """Why days before `history_start` cannot be filled, and the setting that helps with this plan."""
+    """Explain why days before `history_start` cannot be filled, and which setting helps with this plan."""
     problem = f"{first} is before HISTORY_START={history_start}, where partitions begin"
     setting = "set HISTORY_START={} (environment or .env), restart `market-pipeline run` and try again"
     if oldest is None or oldest <= first:
@@ -69,18 +67,13 @@ def _before_partitions(first: date, history_start: date, oldest: date | None) ->
 
 
 def oldest_day(reach: timedelta | None, now: datetime) -> date | None:
-    """The oldest day of which a plan with this `reach` still sees the first minute, None without a limit."""
+    """Return the oldest day that a plan with this `reach` serves from its first minute on, None without a limit."""
     return None if reach is None else (now - reach).date() + DAY
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How many partitions lack prices, the runs that mend it, newest days first, and the budget for them."""
+    """How many partitions lack prices, the runs that fill them, newest days first, and the budget for them."""
 
     missing: int
     repairs: Sequence[Repair]
@@ -88,41 +81,37 @@ class Plan:
 
     @property
     def partitions(self) -> int:
+        """All partitions of the runs."""
         return sum(repair.partitions for repair in self.repairs)
 
-    @property
-    def requests(self) -> int:
-        return sum(repair.requests for repair in self.repairs)
-
     def lines(self) -> Iterator[str]:
-        """The plan in words, a line at a time."""
+        """Describe the plan, a line at a time."""
+        requests = sum(repair.requests for repair in self.repairs)
         per_minute = self.budget.requests_per_minute
-        minutes = math.ceil(self.requests / per_minute)
         yield f"{counted(self.missing, 'partition')} (a day of a symbol each) without all prices."
         yield (
-            f"{counted(self.requests, 'request')} in {counted(len(self.repairs), 'run')}, "
-            f"about {minutes:,} min at {per_minute:,} requests a minute, newest days first:"
+            f"{counted(requests, 'request')} in {counted(len(self.repairs), 'run')}, "
+            f"about {math.ceil(requests / per_minute):,} min at {per_minute:,} requests a minute, newest days first:"
         )
         for repair in self.repairs[:_SHOWN]:
             yield f"  {repair}"
         if len(self.repairs) > _SHOWN:
             yield f"  and {len(self.repairs) - _SHOWN:,} more"
-        yield from self._credit_lines()
+        yield from _limits(self.budget, requests)
 
-    def _credit_lines(self) -> Iterator[str]:
-        budget = self.budget
-        if budget.cool_down_until is not None:
-            until = f"{budget.cool_down_until:%H:%M:%S} UTC"
-            yield f"Nobody may ask before {until} ({budget.cool_down_reason}); the first request waits."
-        if budget.monthly_credits is None or budget.credits_left is None:
-            return
-        renewal = f"{budget.renews_at:%Y-%m-%d} 00:00 UTC"
-        free = max(0, budget.credits_left - budget.reserve)
-        yield (
-            f"{counted(self.requests, 'credit')}; {budget.credits_left:,} of the month's "
-            f"{budget.monthly_credits:,} are left, {budget.reserve:,} of these are kept for live prices "
-            f"until {renewal}."
-        )
-        if self.requests > free:
-            enough = counted(free, "request")
-            yield f"That suffices for {enough}; the same command does the rest after {renewal}."
+
+def _limits(budget: BudgetStatus, requests: int) -> Iterator[str]:
+    """Describe what delays or ends so many requests."""
+    if budget.cool_down_until is not None:
+        until = f"{budget.cool_down_until:%H:%M:%S} UTC"
+        yield f"Requests are paused until {until} ({budget.cool_down_reason}); the first request waits."
+    if budget.monthly_credits is None or budget.credits_left is None:
+        return
+    renewal = f"{budget.renews_at:%Y-%m-%d} 00:00 UTC"
+    yield (
+        f"{counted(requests, 'credit')}; {budget.credits_left:,} of the month's {budget.monthly_credits:,} are left, "
+        f"of which {budget.reserve:,} are reserved for live prices until {renewal}."
+    )
+    free = max(0, budget.credits_left - budget.reserve)
+    if requests > free:
+        yield f"That suffices for {counted(free, 'request')}; the same command does the rest after {renewal}."

@@ -1,7 +1,7 @@
 """Runs of the project's jobs in this process, recorded in the project's Dagster instance.
 
-The UI shows them like those of the schedules. Loading Dagster takes seconds, so one process executes
-them all; whether `make run` is at work on the same instance does not matter.
+The UI shows them like those of the schedules. Loading Dagster takes seconds, so one process executes them all;
+`market-pipeline run` may be at work on the same instance.
 """
 
 import logging
@@ -11,29 +11,31 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import dagster as dg
+
+from market_pipeline.build import build_defs
 from market_pipeline.core.clock import utc_now
+from market_pipeline.dagster_instance.failures import failure_in, is_interruption
 from market_pipeline.dagster_instance.home import open_instance, ready_home
+from market_pipeline.dagster_instance.ownership import owner_of
+from market_pipeline.dagster_instance.runs_in_flight import SOON, end_dead_runs, executing_here, runs_in_flight
+from market_pipeline.defs.partitions import range_tags
 from market_pipeline.logs import at_least, get_logger
 from market_pipeline.prices.windows import Repair
 from market_pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    import dagster as dg
-
+from market_pipeline.storage.engine import Database
 
 logger = get_logger(__name__)
 
-_POLL_SECONDS = 5.0
-_PATIENCE_SECONDS = 600.0
-# What a person needs of a run is said by the command; the UI has every event.
+# The command prints what matters of a run; the UI has every event.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a run ended: `reason` is why it failed, `rows` and `requests` what a good one stored and sent."""
+class RunEnd:
+    """How a run ended: why it failed, or how many rows it stored and requests it sent."""
 
     run_id: str
     success: bool
@@ -45,27 +47,27 @@ class Ended:
 class Runs:
     """Executes jobs over rectangles of partitions, one run at a time."""
 
-    def __init__(self, settings: Settings, instance: "dg.DagsterInstance", tags: Mapping[str, str]) -> None:
+    # How often a run of others is looked at, and how long it is waited for: one that hangs must not block a command.
+    poll_seconds = 5.0
+    patience_seconds = 600.0
+
+    def __init__(
+        self, settings: Settings, database: Database, instance: dg.DagsterInstance, tags: Mapping[str, str]
+    ) -> None:
         self.instance = instance
         self._settings = settings
+        self._database = database
         self._tags = tags
 
     @cached_property
-    def _defs(self) -> "dg.Definitions":
-        from market_pipeline.build import build_defs
+    def _defs(self) -> dg.Definitions:
+        return build_defs(self._settings, resources={"database": self._database})
 
-        return build_defs(self._settings)
+    def execute(self, job: str, part: Repair) -> RunEnd:
+        """Execute one run of `job` over the partitions of `part`.
 
-    def execute(self, job: str, part: Repair) -> Ended:
-        """One run of `job` over the partitions of `part`.
-
-        Interrupted, it is marked canceled, and KeyboardInterrupt is raised.
+        An interrupted run is marked canceled, and KeyboardInterrupt is raised.
         """
-        import dagster as dg
-
-        from market_pipeline.dagster_instance.failures import is_interruption
-        from market_pipeline.defs.partitions import range_tags
-
         run_id = str(uuid.uuid4())
         try:
             result = self._defs.resolve_job_def(job).execute_in_process(
@@ -82,27 +84,22 @@ class Runs:
         if interrupted:
             self._cancel(run_id)
             raise KeyboardInterrupt
-        rows, requests = (_number(result, name) for name in ("rows_written", "requests_in_this_run"))
-        return Ended(run_id, result.success, _why_failed(result), rows, requests)
+        reason = failure_in(result.all_events).text or ("" if result.success else "see its events in the UI")
+        rows, requests = (_fact(result, name) for name in ("rows_written", "requests_in_this_run"))
+        return RunEnd(run_id, result.success, reason, rows, requests)
 
     def wait_for_others(self, job: str) -> None:
-        """Let a run of `job` that somebody else has at work end first: it may ask for the same.
-
-        A run that hangs is not waited for without end.
-        """
-        from market_pipeline.dagster_instance.ownership import owner_of
-        from market_pipeline.dagster_instance.runs_in_flight import SOON, end_dead_runs, runs_in_flight
-
+        """Wait until no other process executes a run of `job`, which may request the same days."""
         owner = owner_of(self._settings)
         end_dead_runs(self.instance, owner, [job])
-        patience = time.monotonic() + _PATIENCE_SECONDS
-        while time.monotonic() < patience:
+        deadline = time.monotonic() + self.patience_seconds
+        while time.monotonic() < deadline:
             others = runs_in_flight(self.instance, owner, job, queued_since=utc_now() - SOON)
             if not others:
                 return
-            other = others[0]
-            logger.warning("Waiting for run %s of %s to end", other.run_id[:8], job, extra={"run": other.run_id})
-            time.sleep(_POLL_SECONDS)
+            run_id = others[0].run_id
+            logger.warning("Waiting for run %s of %s to end", run_id[:8], job, extra={"run": run_id})
+            time.sleep(self.poll_seconds)
 
     def _cancel(self, run_id: str) -> None:
         run = self.instance.get_run_by_id(run_id)
@@ -110,8 +107,8 @@ class Runs:
             self.instance.report_run_canceled(run, "Interrupted. What it had stored is kept.")
 
 
-def _number(result: "dg.ExecuteInProcessResult", name: str) -> int:
-    """A number that the run tells with each of the partitions of `raw_prices`."""
+def _fact(result: dg.ExecuteInProcessResult, name: str) -> int:
+    """Return a number of the whole run, which each materialization of `raw_prices` carries."""
     for event in result.all_events:
         if event.is_step_materialization and event.asset_key and event.asset_key.path[-1] == "raw_prices":
             value: Any = event.materialization.metadata.get(name)
@@ -120,23 +117,15 @@ def _number(result: "dg.ExecuteInProcessResult", name: str) -> int:
     return 0
 
 
-def _why_failed(result: "dg.ExecuteInProcessResult") -> str:
-    """What the failed step says, in its own words."""
-    from market_pipeline.dagster_instance.failures import failure_in
-
-    return failure_in(result.all_events).text or ("" if result.success else "see its events in the UI")
-
-
 @contextmanager
-def recorded_runs(settings: Settings) -> Iterator[Runs]:
-    """Runs on the instance of the current home.
+def recorded_runs(settings: Settings, database: Database) -> Iterator[Runs]:
+    """Yield runs over `database` on the instance of the current home.
 
     Inside the block only warnings are logged to the terminal; the UI has every line.
     """
-    from market_pipeline.dagster_instance.runs_in_flight import executing_here
-
     with (
-        at_least(logging.WARNING), open_instance(ready_home(), capture=False) as instance,
+        at_least(logging.WARNING),
+        open_instance(ready_home(), capture=False) as instance,
         executing_here(instance) as tags,
     ):
-        yield Runs(settings, instance, tags)
+        yield Runs(settings, database, instance, tags)

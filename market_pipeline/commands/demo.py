@@ -1,6 +1,5 @@
-"""`market-pipeline demo`: the same UI and API without internet, fed by the simulator into its own database."""
+"""The same UI and API without internet, fed by the simulator into a database of its own."""
 
-import argparse
 import json
 import os
 import subprocess
@@ -9,19 +8,21 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import click
 import requests
 from pydantic import SecretStr
 
 from market_pipeline.commands.children.processes import Processes
+from market_pipeline.commands.ports import API_PORT, HOST, free_port, require_free
 from market_pipeline.commands.run import dagster_command, dagster_environment
-from market_pipeline.commands.serve import API_PORT, server_command
+from market_pipeline.commands.serve import server_command
+from market_pipeline.commands.start import database_of
 from market_pipeline.core.clock import utc_now
-from market_pipeline.commands.ports import HOST, free_port, require_free
-from market_pipeline.commands.start import StartError
 from market_pipeline.dagster_instance.home import create_instance, own_home
+from market_pipeline.defs.partitions import range_tags
 from market_pipeline.logs import configure_logging, get_logger
+from market_pipeline.pipeline.names import COMPLETE_DAYS
 from market_pipeline.settings import Settings, load_settings
-from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.latest import latest_quotes
 from market_pipeline.storage.schema.migrate import migrate
 
@@ -37,16 +38,16 @@ _READY_SECONDS = 30.0
 _REQUESTS_PER_MINUTE = 60
 
 
-def execute(options: argparse.Namespace) -> int:
-    """Prepare, fill the last days once, then serve until Ctrl-C."""
+def execute(ui_port: int) -> int:
+    """Prepare, fill the last days on the first start, and serve until Ctrl-C."""
     folder = Path.cwd()
-    require_free(options.port, "the Dagster UI")
+    require_free(ui_port, "the Dagster UI")
     port = free_port()
-    settings = demo_settings(folder, port, options.port)
+    settings = demo_settings(folder, port, ui_port)
     configure_logging(settings)
     with own_home(folder / HOME, ours=True) as home:
         logger.info("DAGSTER_HOME is %s, the demo's own whatever the environment names", home)
-        database = Database(settings.database, settings.catalogue.ids)
+        database = database_of(settings)
         migrate(database)
         create_instance(home)
         environment = dagster_environment(home, settings)
@@ -58,24 +59,21 @@ def execute(options: argparse.Namespace) -> int:
             api_port = _port_of_the_api()
             logger.info(
                 "Demo is starting; open http://%s:%s, or http://%s:%s for the API and its page",
-                HOST, options.port, HOST, api_port,
+                HOST, ui_port, HOST, api_port,
             )
-            # Its lines are written as they are; the others' are read first.
+            # Its output is not relayed.
             readable = {**environment, "LOG_FORMAT": settings.log_format}
             processes.start(server_command(HOST, api_port), readable, home)
-            command = dagster_command(options.port, settings.log_level)
+            command = dagster_command(ui_port, settings.log_level)
             processes.start(command, environment, home, "dagster")
             return processes.wait_for_any()
     return 0
 
 
 def demo_settings(folder: Path, port: int, ui_port: int) -> Settings:
-    """Five coins from the simulator on `port`, collected every minute, stored beside the real data.
+    """Return the settings: five coins from the simulator on `port`, collected every minute into a file in `folder`.
 
-    `ui_port` is the Dagster UI's, which the page of the API links to.
-
-    Every setting is given, so that none of the environment can break the demo; how lines look is chosen
-    there all the same.
+    Every setting is given, so that none of the environment can break the demo, except the format of the log.
     """
     readable = os.environ.get("LOG_FORMAT", "").strip().lower() == "console"
     return load_settings(
@@ -98,16 +96,16 @@ def demo_settings(folder: Path, port: int, ui_port: int) -> Settings:
 
 
 def _port_of_the_api() -> int:
-    """The usual one, or another if something listens there: nobody should have to care in a demo."""
+    """Return the usual port, or another if that is in use: a demo should just start."""
     try:
         require_free(API_PORT, "the API")
-    except StartError:
+    except click.ClickException:
         return free_port()
     return API_PORT
 
 
 def simulator_command(port: int) -> list[str]:
-    """The simulator with its market model, which allows what the demo asks for."""
+    """Return the command of the simulator, with its market model and room for the demo's requests."""
     command = [sys.executable, "-m", "market_pipeline.simulator", "--model", "--quiet"]
     return command + ["--port", str(port), "--requests-per-minute", str(_REQUESTS_PER_MINUTE)]
 
@@ -121,22 +119,19 @@ def _wait_until_ready(port: int) -> None:
             return
         except requests.RequestException:
             time.sleep(0.2)
-    raise StartError(f"the simulator does not answer on port {port}; start `market-pipeline demo` again")
+    raise click.ClickException(f"the simulator does not answer on port {port}; start `market-pipeline demo` again")
 
 
 def _fill_history(settings: Settings, environment: dict[str, str], home: Path) -> None:
-    """One run over the last days, so that the first look already shows partitions, checks and anomalies."""
-    from market_pipeline.defs.partitions import range_tags
-    from market_pipeline.pipeline.names import COMPLETE_DAYS
-
+    """Fill the last days by one run, so that partitions, checks and anomalies are there from the start."""
     yesterday = utc_now().date() - timedelta(days=1)
     first = yesterday - timedelta(days=HISTORY_DAYS - 1)
     logger.info("Filling %s days of history from the simulator", HISTORY_DAYS)
     tags = range_tags(first, yesterday, settings.catalogue.symbols)
     command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "market_pipeline.definitions"]
     command += ["-j", COMPLETE_DAYS, "--tags", json.dumps(tags)]
-    # Shown to a person if it fails.
+    # Printed if it fails.
     readable = {**environment, "LOG_FORMAT": "console"}
     finished = subprocess.run(command, env=readable, cwd=home, capture_output=True, text=True, check=False)
     if finished.returncode:
-        raise StartError(f"the history run failed:\n{finished.stderr[-4000:]}")
+        raise click.ClickException(f"the history run failed:\n{finished.stderr[-4000:]}")

@@ -1,85 +1,261 @@
-"""The command line: arguments in, exit code out. What each command does is in its own module."""
+"""The command line: what can be typed, its help, and the exit code.
 
-import argparse
+What a command does is in the module of its name, which is imported when the command runs: `--help` and refused
+arguments must not wait for Dagster, SQLAlchemy and NumPy.
+"""
+
+import logging
+import os
+import shutil
 import sys
 import uuid
 from collections.abc import Sequence
+from datetime import date, datetime
+from pathlib import Path
 
-from market_pipeline.commands import backfill, chart, demo, doctor, migrate, rename, replay, run, serve
-from market_pipeline.commands.start import StartError
-from market_pipeline.dagster_instance.home import HomeError
-from market_pipeline.logs import bound
-from market_pipeline.settings import SettingsError
-from market_pipeline.storage.db_errors import StorageError
+import click
+
+from market_pipeline.commands.parameters import address, day, moment
+from market_pipeline.commands.ports import API_PORT, HOST, UI_PORT
+from market_pipeline.logs import bound, get_logger
+from market_pipeline.prices.quotes import Reason
+
+PROGRAM = "market-pipeline"
+
+_PORT = click.IntRange(1, 65_535)
+_WIDEST = 120
+
+_ui_port = click.option("--port", type=_PORT, default=UI_PORT, show_default=True, help="Port of the UI on 127.0.0.1.")
+_yes = click.option("--yes", is_flag=True, help="Go on without asking; needed where there is no terminal.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 if it went well, 2 with one explanation on standard error if it could not start.
+    """Run one command and return its exit code.
 
-    1 if it failed, 130 if it was interrupted before there was something to stop.
+    0 if it went well, 1 if it failed, 2 with one explanation on standard error if it was refused before any work,
+    130 if it was interrupted.
     """
-    options = _parser().parse_args(arguments)
-    # What a run or a request logs within it carries that one's own id.
+    # Runs and requests bind ids of their own within this one.
     with bound(trace_id=str(uuid.uuid4())):
-        return _execute(options)
+        try:
+            return int(commands.main(arguments, PROGRAM, standalone_mode=False) or 0)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            return 2
+        except click.ClickException as error:
+            return _refused(error.format_message())
+        except click.Abort:
+            return 130
+        except Exception as error:
+            return _ended_by(error)
 
 
-def _execute(options: argparse.Namespace) -> int:
+def _refused(message: str) -> int:
+    click.echo(f"{PROGRAM}: {message}", err=True)
+    return 2
+
+
+def _ended_by(error: Exception) -> int:
+    from market_pipeline.dagster_instance.home import HomeError
+    from market_pipeline.settings import SettingsError
+    from market_pipeline.storage.db_errors import StorageError
+
+    if isinstance(error, (SettingsError, HomeError, StorageError)):
+        return _refused(str(error))
+    # Logged here, while the command's id is bound.
+    sys.excepthook(type(error), error, error.__traceback__)
+    return 1
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDEST})
+@click.version_option(package_name=PROGRAM)
+def commands() -> None:
+    """Cryptocurrency prices from CoinGecko: collect, check, store and watch them.
+
+    Settings come from the environment or a .env file in the current folder; README.md lists them.
+    """
+
+
+@commands.command()
+@_ui_port
+def run(port: int) -> int:
+    """Collect live prices, with the Dagster UI on this machine.
+
+    Creates or updates the tables of DATABASE_URL first. Ctrl-C stops everything that was started.
+    """
+    from market_pipeline.commands.run import execute
+
+    return execute(port)
+
+
+@commands.command()
+@_ui_port
+def demo(port: int) -> int:
+    """Do the same without internet, with simulated prices.
+
+    Starts UI and API, fills eight days of history into demo.db, then collects every minute. Settings of the
+    environment and .env do not matter, except LOG_FORMAT.
+    """
+    from market_pipeline.commands.demo import execute
+
+    return execute(port)
+
+
+@commands.command()
+@click.option("--port", type=_PORT, default=API_PORT, show_default=True, help="Port of the API.")
+@click.option(
+    "--host", type=address, default=HOST, show_default=True, metavar="ADDRESS",
+    help="Address to listen on; any but loopback needs API_TOKEN.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of server processes."
+)
+@click.option(
+    "--without-token", is_flag=True,
+    help="Serve other addresses and host names without a token, as API_WITHOUT_TOKEN=true does.",
+)
+def serve(port: int, host: str, workers: int, without_token: bool) -> int:
+    """Serve the HTTP API and its page.
+
+    It runs beside `market-pipeline run`, alone, or on another machine.
+    """
+    from market_pipeline.commands.serve import execute
+
+    return execute(port, host, workers, without_token)
+
+
+@commands.command()
+@click.option("--from", "first", type=day, required=True, metavar="DATE", help="First UTC day.")
+@click.option("--to", "last", type=day, required=True, metavar="DATE", help="Last UTC day, included.")
+@click.option("--symbols", default="", metavar="A,B", help="Only these symbols.  [default: all that are collected]")
+@click.option("--dry-run", is_flag=True, help="Print what it would take and stop.")
+@click.option("--again", is_flag=True, help="Request at once what CoinGecko had no prices for before.")
+@_yes
+def backfill(first: date, last: date, symbols: str, dry_run: bool, again: bool, yes: bool) -> int:
+    """Fill past days with the fewest requests.
+
+    Prints how many partitions (a day of a symbol each), requests, credits and minutes it takes, and asks before it
+    starts. It can be interrupted at any time; the same command goes on where it stopped. What is complete is not
+    requested.
+
+    \b
+    Examples:
+      market-pipeline backfill --from 2026-01-01 --to 2026-06-30 --dry-run
+      market-pipeline backfill --from 2026-11-01 --to 2026-11-07 --symbols BTC,ETH --yes
+
+    The exit code is 1 if prices are still missing that CoinGecko is not proven to lack.
+    """
+    from market_pipeline.commands.backfill import execute
+
+    return execute(first, last, symbols, dry_run=dry_run, again=again, yes=yes)
+
+
+@commands.command()
+@click.option("--reason", type=click.Choice([one.value for one in Reason]), help="Only points refused for this reason.")
+@click.option("--symbol", type=str.upper, metavar="SYMBOL", help="Only this symbol, e.g. BTC.")
+@click.option("--from", "first", type=day, metavar="DATE", help="Only from this UTC day on.")
+@click.option("--to", "last", type=day, metavar="DATE", help="Only up to this UTC day.")
+@click.option("--dry-run", is_flag=True, help="Print what would become of them and stop.")
+@_yes
+def replay(
+    reason: str | None, symbol: str | None, first: date | None, last: date | None, dry_run: bool, yes: bool
+) -> int:
+    """Judge refused prices again by the rules of this version.
+
+    Those that pass leave the quarantine, and the anomalies of their days are computed again.
+
+    \b
+    Example, after this machine's clock was corrected:
+      market-pipeline replay --reason clock_behind --from 2026-11-23
+    """
+    from market_pipeline.commands.replay import execute
+
+    return execute(Reason(reason) if reason else None, symbol, first, last, dry_run=dry_run, yes=yes)
+
+
+@commands.command()
+@click.argument("old")
+@click.argument("new")
+@_yes
+def rename(old: str, new: str, yes: bool) -> int:
+    """Give what is stored of a coin another symbol or coin id.
+
+    OLD is the symbol under which it is stored, e.g. BTC, or with the coin id BTC=bitcoin. NEW is the new symbol, or
+    the same one with another coin id.
+
+    \b
+    Examples:
+      market-pipeline rename BTC XBT
+      market-pipeline rename DOT=polkadot DOT=polkadot-2
+    """
+    from market_pipeline.commands.rename import execute
+
+    return execute(old, new, yes=yes)
+
+
+@commands.command()
+@click.argument("symbol")
+@click.option("--from", "start", type=moment, required=True, metavar="TIME", help="First UTC day or time, ISO 8601.")
+@click.option(
+    "--to", "end", type=moment, required=True, metavar="TIME", help="Last UTC day or time; a day is drawn to its end."
+)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, metavar="FILE",
+    help="A .png or .svg file, replaced if it exists.",
+)
+@click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True)
+def chart(symbol: str, start: date | datetime, end: date | datetime, out: Path, theme: str) -> int:
+    """Draw one symbol with its expected band and its anomalies.
+
+    \b
+    Examples:
+      market-pipeline chart BTC --from 2026-10-01 --to 2026-10-08 --out chart.png
+      market-pipeline chart BTC --from 2026-10-01T12:00 --to 2026-10-01T18:00+02:00 --out chart.svg
+    """
+    from market_pipeline.commands.chart import execute
+
+    return execute(symbol, start, end, out, theme)
+
+
+@commands.command()
+def migrate() -> None:
+    """Create or update the tables of DATABASE_URL."""
+    from market_pipeline.commands.start import command_settings, database_of
+    from market_pipeline.storage.schema.migrate import REVISION, migrate
+
+    settings = command_settings()
+    database = database_of(settings)
     try:
-        return int(options.command(options))
-    except (SettingsError, HomeError, StartError, StorageError) as error:
-        sys.stderr.write(f"market-pipeline: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        # Told here, where its line carries the command's id.
-        sys.excepthook(type(error), error, error.__traceback__)
-        return 1
+        migrate(database)
+    finally:
+        database.dispose()
+    get_logger(__name__).info("Database is at revision %s", REVISION, extra={"database": str(settings.database)})
 
 
-def _parser() -> argparse.ArgumentParser:
-    description = "Crypto prices from CoinGecko, checked, stored and watched."
-    parser = argparse.ArgumentParser(prog="market-pipeline", description=description)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, module, text in (
-        ("run", run, "start the Dagster UI and daemon on this machine, collecting from CoinGecko"),
-        ("demo", demo, "the same without internet: prices from the simulator, in a database of its own"),
-    ):
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument(
-            "--port", type=_port, default=3000, help="port of the UI on 127.0.0.1 (default 3000)"
-        )
-        command.set_defaults(command=module.execute)
-    text = "serve the HTTP API and its page"
-    command = commands.add_parser("serve", help=text, description=text)
-    command.add_argument(
-        "--port", type=_port, default=serve.API_PORT, help="port of the API (default %(default)s)"
-    )
-    serve.add_arguments(command)
-    command.set_defaults(command=serve.execute)
-    for name, module, text in (
-        ("backfill", backfill, "bring past days up to date with the fewest requests, after saying what it takes"),
-        ("replay", replay, "judge refused prices again by the rules of today"),
-        ("rename", rename, "give what is stored of a coin another symbol or coin id"),
-        ("chart", chart, "draw one symbol with its expected band and what was flagged, as PNG or SVG"),
-    ):
-        command = commands.add_parser(name, help=text, description=text)
-        module.add_arguments(command)
-        command.set_defaults(command=module.execute)
-    command = commands.add_parser("migrate", help="create or update the tables of DATABASE_URL")
-    command.set_defaults(command=migrate.execute)
-    text = "examine settings, database, API, budget, Dagster and data, and say what to do"
-    command = commands.add_parser("doctor", help=text, description=text)
-    command.add_argument("--json", action="store_true", help="one JSON document instead of lines")
-    command.set_defaults(command=doctor.execute)
-    return parser
+@commands.command()
+@click.option("--json", "as_document", is_flag=True, help="Print one JSON document instead of lines.")
+def doctor(as_document: bool) -> int:
+    """Examine the installation and print what to do.
 
+    That is settings, database, API, budget, Dagster and stored data.
 
-def _port(text: str) -> int:
-    if text.isdecimal() and 1 <= int(text) <= 65535:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text} is not a port; write a number from 1 to 65535")
+    The exit code is 1 if anything failed.
+    """
+    from market_pipeline.doctor.report import as_json, as_text, make_report
+
+    # The report contains what would be logged on the way.
+    logging.disable(logging.CRITICAL)
+    try:
+        report = make_report(Path.cwd(), os.environ)
+    finally:
+        logging.disable(logging.NOTSET)
+    if as_document:
+        click.echo(as_json(report), nl=False)
+    else:
+        coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
+        click.echo(as_text(report, width, coloured), nl=False, color=coloured)
+    return 1 if report.status == "fail" else 0
 
 
 if __name__ == "__main__":

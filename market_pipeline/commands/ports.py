@@ -3,13 +3,15 @@
 import errno
 import socket
 
-from market_pipeline.commands.start import StartError
+import click
 
 HOST = "127.0.0.1"
+UI_PORT = 3000
+API_PORT = 8000
 
 
 def require_free(port: int, what: str, address: str = HOST) -> None:
-    """StartError if `port` of the IP address `address` cannot be listened on."""
+    """Raise ClickException if `port` of the IP address `address` cannot be listened on."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -21,11 +23,11 @@ def require_free(port: int, what: str, address: str = HOST) -> None:
                 message = f"port {port} for {what} is in use; {remedy}"
             else:
                 message = f"{what} cannot listen on {address}, port {port}: {error.strerror}"
-            raise StartError(message) from None
+            raise click.ClickException(message) from None
 
 
 def free_port() -> int:
-    """A port that nothing listens on now."""
+    """Return a port that nothing listens on now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""How far a series of runs is: a bar on a terminal, a line for each run elsewhere."""
+"""Progress of a series of runs: a bar on a terminal, a line for each run elsewhere."""
 
 import logging
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from market_pipeline.commands.backfill_plan import counted
+from market_pipeline.core.wording import counted
 from market_pipeline.logs import ROOT
 
 _COLUMNS = (
@@ -46,7 +46,7 @@ class RunProgress:
         self._bar.stop()
 
     def finished(self, what: str, partitions: int, rows: int, requests: int) -> None:
-        """One run more is done; `what` names it."""
+        """Count a finished run, which `what` names."""
         self.rows += rows
         self.requests += requests
         self._bar.advance(self._task, partitions)
@@ -63,7 +63,7 @@ class RunProgress:
 
 
 class _Watcher(logging.Handler):
-    """Learns what the run at work does from what the client and the budget log."""
+    """Follows the current run through what the client and the budget log."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         super().__init__(logging.INFO)

@@ -1,17 +1,19 @@
-"""`market-pipeline replay`: refused points judged again by today's rules; prices leave the quarantine."""
+"""Judge refused points again by the rules of this version; prices leave the quarantine and are scored."""
 
-import argparse
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date, timedelta
 
+import click
+
 from market_pipeline.anomalies import LEAD_DAYS
-from market_pipeline.commands.backfill import day
-from market_pipeline.commands.backfill_plan import counted
-from market_pipeline.commands.start import command_settings, confirmed, say
+from market_pipeline.commands.dagster_runs import recorded_runs
+from market_pipeline.commands.start import command_settings, confirmed, database_of
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.symbols import Coin
+from market_pipeline.core.wording import counted
 from market_pipeline.dagster_instance.home import current_home
+from market_pipeline.pipeline.names import SCORE_DAYS
 from market_pipeline.pipeline.replay import Verdicts, apply, load_refusals, revalidate
 from market_pipeline.prices.quotes import Reason
 from market_pipeline.prices.windows import plan_repairs
@@ -20,47 +22,32 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import check_schema
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes; each narrows down which refused points are looked at."""
-    reasons = [reason.value for reason in Reason]
-    parser.add_argument("--reason", choices=reasons, help="only what was refused for this")
-    parser.add_argument("--symbol", type=str.upper, help="only this symbol, e.g. BTC")
-    parser.add_argument("--from", dest="first", type=day, metavar="DATE", help="only from this UTC day on")
-    parser.add_argument("--to", dest="last", type=day, metavar="DATE", help="only up to this UTC day")
-    parser.add_argument("--dry-run", action="store_true", help="say what would become of them and stop")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-
-
-def execute(options: argparse.Namespace) -> int:
-    """0, or 1 if the anomalies of the days concerned could not be computed again."""
+def execute(
+    reason: Reason | None, symbol: str | None, first: date | None, last: date | None, *, dry_run: bool, yes: bool
+) -> int:
+    """Return 0, or 1 if the anomalies of the days concerned could not be computed again."""
     settings = command_settings()
-    say(f"DAGSTER_HOME is {current_home()}.")
-    database = Database(settings.database, settings.catalogue.ids)
+    click.echo(f"DAGSTER_HOME is {current_home()}.")
+    database = database_of(settings)
     check_schema(database)
-    found = load_refusals(
-        database,
-        reason=Reason(options.reason) if options.reason else None,
-        symbol=options.symbol,
-        first=options.first,
-        last=options.last,
-    )
+    found = load_refusals(database, reason=reason, symbol=symbol, first=first, last=last)
     verdicts = revalidate(found, utc_now())
-    say(f"{counted(len(found), 'refused point')} in quarantine.")
+    click.echo(f"{counted(len(found), 'refused point')} in quarantine.")
     for line in _lines(verdicts):
-        say(f"  {line}")
+        click.echo(f"  {line}")
     if not verdicts.accepted and not verdicts.renamed:
-        say("Nothing changes.")
+        click.echo("Nothing changes.")
         return 0
-    if options.dry_run or not confirmed(options.yes):
+    if dry_run or not confirmed(yes):
         return 0
     written = apply(database, verdicts)
     moved, changed = counted(len(verdicts.accepted), "point"), counted(written, "price")
-    say(f"{moved} moved to raw_prices, {changed} new or changed.")
-    return _score(settings, verdicts)
+    click.echo(f"{moved} moved to raw_prices, {changed} new or changed.")
+    return _score(settings, database, verdicts)
 
 
 def _lines(verdicts: Verdicts) -> Iterator[str]:
-    """What becomes of them, by the reason they were refused for."""
+    """Describe what becomes of them, by the reason of the refusal."""
     accepted = Counter(refusal.reason.value for refusal, _ in verdicts.accepted)
     yield from (f"{number:,} refused for {reason} are prices now" for reason, number in accepted.items())
     renamed = Counter((old.reason.value, new.reason.value) for old, new in verdicts.renamed)
@@ -69,14 +56,11 @@ def _lines(verdicts: Verdicts) -> Iterator[str]:
     same = Counter(refusal.reason.value for refusal in verdicts.unchanged)
     yield from (f"{number:,} stay refused for {reason}" for reason, number in same.items())
     if verdicts.unreadable:
-        yield f"{len(verdicts.unreadable):,} stay: the kept part of the answer is cut or holds no point"
+        yield f"{len(verdicts.unreadable):,} stay: the stored part of the answer is cut or has no point"
 
 
-def _score(settings: Settings, verdicts: Verdicts) -> int:
+def _score(settings: Settings, database: Database, verdicts: Verdicts) -> int:
     """Compute the anomalies of the days that the moved points belong to or lead up to."""
-    from market_pipeline.commands.dagster_runs import recorded_runs
-    from market_pipeline.pipeline.names import SCORE_DAYS
-
     symbols, coins = settings.catalogue.symbols, set(settings.catalogue)
     moved = {
         quote.timestamp.date()
@@ -89,14 +73,14 @@ def _score(settings: Settings, verdicts: Verdicts) -> int:
     repairs = plan_repairs(concerned, symbols)
     if not repairs:
         return 0
-    with recorded_runs(settings) as runs:
+    with recorded_runs(settings, database) as runs:
         for part in repairs:
-            ended = runs.execute(SCORE_DAYS, part)
-            if not ended.success:
-                say(f"The anomalies of {part} could not be computed: {ended.reason.rstrip('.')}.")
-                say("Materialize price_anomalies of these partitions in the UI once the cause is mended.")
+            end = runs.execute(SCORE_DAYS, part)
+            if not end.success:
+                click.echo(f"The anomalies of {part} could not be computed: {end.reason.rstrip('.')}.")
+                click.echo("Materialize price_anomalies of these partitions in the UI once the cause is corrected.")
                 return 1
-    say(f"Anomalies computed again for {counted(sum(part.partitions for part in repairs), 'partition')}.")
+    click.echo(f"Anomalies computed again for {counted(sum(part.partitions for part in repairs), 'partition')}.")
     return 0
 
 

@@ -1,68 +1,65 @@
-"""`market-pipeline run`: the Dagster UI and daemon on this machine, with the schedules running."""
+"""Start the Dagster UI and daemon on this machine, with the schedules running."""
 
-import argparse
 import os
 import sys
 from pathlib import Path
 
 from market_pipeline.commands.children.processes import Processes
-from market_pipeline.commands.start import command_settings, warn_of_cost
 from market_pipeline.commands.ports import HOST, require_free
+from market_pipeline.commands.start import command_settings, database_of, warn_of_cost
 from market_pipeline.dagster_instance.home import create_instance, current_home, default_home, own_home, shipped_file
 from market_pipeline.logs import get_logger
 from market_pipeline.settings import Settings
-from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import migrate
 
 logger = get_logger(__name__)
 
 
-def execute(options: argparse.Namespace) -> int:
-    """Prepare, then serve until Ctrl-C; else the exit code of what ended by itself."""
+def execute(port: int) -> int:
+    """Prepare and serve until Ctrl-C; return 0, or the exit code of a process that ended by itself."""
     settings = command_settings()
-    require_free(options.port, "the Dagster UI")
+    require_free(port, "the Dagster UI")
     home = current_home()
     with own_home(home, ours=home == default_home(Path.cwd())):
         logger.info("DAGSTER_HOME is %s", home)
-        database = Database(settings.database, settings.catalogue.ids)
+        database = database_of(settings)
         migrate(database)
         warn_of_cost(settings, database)
         create_instance(home)
         with Processes() as processes:
-            logger.info("The UI will be at http://%s:%s in some seconds", HOST, options.port)
-            command = dagster_command(options.port, settings.log_level)
+            logger.info("The UI will be at http://%s:%s in some seconds", HOST, port)
+            command = dagster_command(port, settings.log_level)
             processes.start(command, dagster_environment(home, settings), _without_env_file(home), "dagster")
             return processes.wait_for_any()
     return 0
 
 
 def _without_env_file(home: Path) -> Path:
-    """Create a folder to work in: DAGSTER_HOME may be a project's folder, with a `.env` of its own."""
+    """Create a working folder: DAGSTER_HOME may be a project's folder with a `.env` of its own."""
     folder = home / "work"
     folder.mkdir(exist_ok=True)
     return folder
 
 
 def dagster_command(port: int, log_level: str) -> list[str]:
-    """One process that starts the UI, the daemon and the code server."""
+    """Return the command of one process that starts the UI, the daemon and the code server."""
     workspace = str(shipped_file("workspace.yaml"))
     command = [sys.executable, "-m", "dagster", "dev", "--workspace", workspace]
-    # Whoever wants to know what the package does in detail need not be told what Dagster does.
+    # LOG_LEVEL=DEBUG is for the details of this package, not of Dagster.
     level = "info" if log_level == "DEBUG" else log_level.lower()
     return command + ["--host", HOST, "--port", str(port), "--log-level", level]
 
 
 def dagster_environment(home: Path, settings: Settings) -> dict[str, str]:
-    """The environment of Dagster's processes: these settings, whatever a `.env` file says.
+    """Return the environment of Dagster's processes: these settings, whatever a `.env` file says.
 
-    Dagster lets a `.env` in its working folder win over the environment, so it is given the settings
-    that were validated here and works in a folder where there is none.
+    Dagster lets a `.env` in its working folder win over the environment; `_without_env_file` has none.
     """
     return {
         **os.environ,
         **settings.as_environment(),
         "DAGSTER_HOME": str(home),
-        # For the process that relays their lines, which writes them as LOG_FORMAT says.
+        # The process that relays these lines writes them in the configured format.
         "LOG_FORMAT": "json",
         # `dagster dev` advises to install another command that starts the same processes.
         "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded",

@@ -1,10 +1,12 @@
-"""What every command begins with: the settings, the log, and warnings of what doctor would name as well."""
+"""What commands begin with: settings, logging, the database, and the question whether to go on."""
 
 import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import click
 
 from market_pipeline.doctor.budget import examine_schedule_cost
 from market_pipeline.doctor.context import Finding, Subject
@@ -17,14 +19,11 @@ from market_pipeline.storage.engine import Database
 logger = get_logger(__name__)
 
 
-class StartError(RuntimeError):
-    """Something on this machine prevents the command from starting; the message says what to do."""
-
-
 def command_settings(**fixed: Any) -> Settings:
-    """Read the settings, those in `fixed` as given, configure logging, warn of misspelt variables and short secrets.
+    """Read the settings, those in `fixed` as given, and configure logging.
 
-    Raises SettingsError, which names misspelt variables too: one of them may be the cause.
+    Warns of misspelt variables and of secrets that are too short to be redacted. Raises SettingsError, which names
+    misspelt variables too: one of them may be the cause.
     """
     misspelt = list(examine_setting_names(Subject(Path.cwd(), os.environ)))
     try:
@@ -38,8 +37,13 @@ def command_settings(**fixed: Any) -> Settings:
     return settings
 
 
+def database_of(settings: Settings) -> Database:
+    """Open the configured database, in which a symbol is read under its configured coin id."""
+    return Database(settings.database, settings.catalogue.ids)
+
+
 def warn_of_cost(settings: Settings, database: Database) -> None:
-    """Warn if the plan cannot pay for what COLLECT_CRON asks for."""
+    """Warn if the plan has too few credits for COLLECT_CRON."""
     subject = Subject(Path.cwd(), os.environ, settings=settings, database=database)
     _warn(finding for finding in examine_schedule_cost(subject) if finding.status != "ok")
 
@@ -49,24 +53,16 @@ def _warn(findings: Iterable[Finding]) -> None:
         logger.warning("%s %s", finding.detail.rstrip(".") + ".", finding.remedy)
 
 
-def say(line: str = "") -> None:
-    """One line on standard output, which is for people; logs go to standard error."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
 def confirmed(yes: bool) -> bool:
-    """Whether to go on: `yes` from the command line, else as a person answers.
+    """Return whether to go on: `yes` from the command line, else as answered on the terminal.
 
-    StartError where there is nobody to ask.
+    Raises UsageError where there is no terminal.
     """
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise StartError("there is no terminal to ask on; look at the plan and add --yes")
-    sys.stdout.write("Go on? [y/N] ")
-    sys.stdout.flush()
-    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        raise click.UsageError("there is no terminal to ask on; check the plan and add --yes")
+    if click.confirm("Go on?"):
         return True
-    say("Nothing was done.")
+    click.echo("Nothing was done.")
     return False

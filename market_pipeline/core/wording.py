@@ -26,3 +26,8 @@ def some(items: Iterable[str], most: int = 5) -> str:
 def first_line(text: str) -> str:
     """The first line of a message that says something."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "no message")
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return e.g. `1 run` or `2 runs`; `many` is the plural where it is not `one` with an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

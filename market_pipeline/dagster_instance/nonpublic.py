@@ -11,7 +11,7 @@ from dagster._core.definitions.definitions_load_context import DefinitionsLoadCo
 
 _MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
 # Of all tags of a materialization, this one can be read for many partitions at once.
-_DATA_VERSION = "dagster/data_version"
+DATA_VERSION = "dagster/data_version"
 
 
 def code_location_name() -> str | None:
@@ -46,6 +46,6 @@ def latest_storage_ids(instance: dg.DagsterInstance, asset: str, keys: Iterable[
 def data_versions(instance: dg.DagsterInstance, asset: str, keys: Iterable[str]) -> dict[str, str]:
     """Return the data version of the newest materialization of each partition of `asset` that has one."""
     tags = instance.event_log_storage.get_latest_tags_by_partition(
-        dg.AssetKey(asset), _MATERIALIZATION, [_DATA_VERSION], list(keys)
+        dg.AssetKey(asset), _MATERIALIZATION, [DATA_VERSION], list(keys)
     )
-    return {key: found[_DATA_VERSION] for key, found in tags.items() if _DATA_VERSION in found}
+    return {key: found[DATA_VERSION] for key, found in tags.items() if DATA_VERSION in found}

@@ -12,14 +12,15 @@ import sys
 import threading
 from datetime import date, datetime, timedelta, timezone
 
+import click
 import dagster as dg
 import pytest
 from sqlalchemy import text
 
 from market_pipeline.budget.plan_limits import Limits, account_of
 from market_pipeline.budget.shared import SharedBudget
-from market_pipeline.commands import dagster_runs
-from market_pipeline.commands.backfill_plan import InputError, reachable_span
+from market_pipeline.commands.dagster_runs import Runs
+from market_pipeline.commands.backfill_plan import reachable_span
 from market_pipeline.commands.main import main
 from market_pipeline.commands.progress import RunProgress
 from market_pipeline.core.clock import utc_now
@@ -135,15 +136,13 @@ def test_what_cannot_be_filled_is_said(filling, capsys, arguments, complaint):
 @pytest.mark.parametrize(
     ("written", "complaint"),
     [
-        ("", "the day is missing; write it as 2026-01-31"),
+        ("", "'' is not a day; write it as 2026-01-31"),
         ("yesterday", "'yesterday' is not a day; write it as 2026-01-31"),
         ("2026-02-30", "'2026-02-30' is not a day; write it as 2026-01-31"),
     ],
 )
 def test_what_is_no_day_is_said(filling, capsys, written, complaint):
-    with pytest.raises(SystemExit) as end:
-        main(["backfill", "--from", written, "--to", "2026-01-01"])
-    assert end.value.code == 2
+    assert main(["backfill", "--from", written, "--to", "2026-01-01"]) == 2
     assert complaint in capsys.readouterr().err
 
 
@@ -204,11 +203,11 @@ def test_the_remedy_for_days_without_partitions_is_accepted(history_start, reach
     """Without a paid plan no setting brings back days that CoinGecko does not serve."""
     day, now = date.fromisoformat, datetime(2026, 11, 30, 5, tzinfo=timezone.utc)
     reach = None if reach_days is None else timedelta(days=reach_days)
-    with pytest.raises(InputError, match="2020-01-01 is before HISTORY_START") as refused:
+    with pytest.raises(click.UsageError, match="2020-01-01 is before HISTORY_START") as refused:
         reachable_span(day("2020-01-01"), day("2020-02-01"), history_start=day(history_start), reach=reach, now=now)
-    assert (f"set HISTORY_START={setting} " in str(refused.value)) == (setting is not None)
+    assert (f"set HISTORY_START={setting} " in refused.value.message) == (setting is not None)
     if reach is not None:
-        assert f"from {again} on, or use a paid plan" in str(refused.value)
+        assert f"from {again} on, or use a paid plan" in refused.value.message
     begin = day(setting or history_start)
     span = reachable_span(day(again), day("2026-02-01"), history_start=begin, reach=reach, now=now)
     assert (span.first, span.notes) == (day(again), ())
@@ -221,7 +220,7 @@ def test_a_failed_run_stops_it_with_the_reason_and_the_next_goes_on(filling, cap
     assert filling.backfill(0, 0, *asked) == 1
     said = capsys.readouterr().out
     assert f"of {filling.settled} to {filling.settled} of SOL failed: No prices for SOL" in said
-    assert "the same command goes on from there" in said
+    assert "Run the same command again" in said
     filling.simulator.clear_faults()
     assert filling.backfill(0, 0, *asked) == 0
     assert sorted(coin for coin, _, _ in filling.history) == ["bitcoin", "polkadot", "solana"]
@@ -269,7 +268,7 @@ def test_the_credits_of_the_month_are_told_before_and_end_it_in_time(filling_of,
     asked = ("--symbols", "BTC,SOL,DOT", "--yes")
     code = filling.backfill(0, 0, *asked)
     said = capsys.readouterr().out
-    assert "3 credits; 4 of the month's 4 are left, 1 of these are kept for live prices until" in said
+    assert "3 credits; 4 of the month's 4 are left, of which 1 are reserved for live prices until" in said
     assert code == 1
     assert "3 of the 4 credits of this month" in said and "They renew on" in said
     assert filling.backfill(0, 0, *asked) == 1
@@ -329,7 +328,7 @@ def test_ctrl_c_ends_it_in_order_and_the_same_command_goes_on(filling, capsys):
     assert main(arguments) == 130
     pressing.join()
     said = capsys.readouterr()
-    assert "The runs that ended stored 120 rows with" in said.out and "the same command goes on" in said.out
+    assert "The runs that ended stored 120 rows with" in said.out and "Run the same command again" in said.out
     assert "Traceback" not in said.err
     assert [run.status.value for run in filling.runs()] == ["SUCCESS", "CANCELED"]
     assert_it_goes_on_where_it_stopped(filling, arguments)
@@ -349,7 +348,7 @@ def test_a_killed_one_leaves_no_run_hanging_and_the_same_command_goes_on(filling
 
 def test_a_run_of_somebody_else_is_let_end_first(filling, capsys, monkeypatch):
     """It may be asking for the same days."""
-    monkeypatch.setattr(dagster_runs, "_POLL_SECONDS", 0.2)
+    monkeypatch.setattr(Runs, "poll_seconds", 0.2)
     home = filling.project / HOME
     home.mkdir()
     shutil.copy(filling.project / "dagster.yaml", home)
@@ -360,7 +359,7 @@ def test_a_run_of_somebody_else_is_let_end_first(filling, capsys, monkeypatch):
         threading.Timer(1.0, lambda: instance.report_run_canceled(other)).start()
         assert filling.backfill(0, 0, "--symbols", "BTC", "--yes") == 0
     assert f"Waiting for run {other.run_id[:8]} of complete_days to end" in capsys.readouterr().err
-    monkeypatch.setattr(dagster_runs, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(Runs, "patience_seconds", 0.0)
     with dg.DagsterInstance.from_config(str(home)) as instance:
         instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
         assert filling.backfill(0, 0, "--symbols", "ETH", "--yes") == 0, "nobody waits for ever"
@@ -392,7 +391,7 @@ def test_scores_that_fail_are_told(filling, capsys, monkeypatch):
         instance.report_runless_asset_event(key)
     assert filling.backfill(0, 0, "--symbols", "ADA", "--yes") == 1
     said = capsys.readouterr().out
-    assert "could not be computed: RuntimeError: no scores today. What is stored stays" in said
+    assert "could not be computed: RuntimeError: no scores today. Run the same command again" in said
 
 
 def test_a_home_that_cannot_be_written_is_said_in_a_sentence(filling, capsys):
@@ -415,4 +414,4 @@ def test_days_that_the_plan_does_not_see_are_left_out(filling, capsys):
     oldest = (utc_now() - timedelta(days=365)).date() + timedelta(days=1)
     assert f"no prices from before {oldest}; days before it are left out" in capsys.readouterr().out
     assert filling.backfill(399, 390) == 1, "they are not stored, and not proven to be absent"
-    assert "None of the days asked for can be filled now." in capsys.readouterr().out
+    assert "None of these days can be filled now." in capsys.readouterr().out

@@ -5,7 +5,7 @@ import uuid
 
 from sqlalchemy.engine import make_url
 
-from market_pipeline.commands import migrate as migrate_command
+from market_pipeline.storage.schema import migrate as schema
 from market_pipeline.commands.main import main
 from market_pipeline.logs import current_trace_id
 from market_pipeline.storage.engine import Database
@@ -40,7 +40,7 @@ def test_an_error_that_nobody_expected_is_a_line_with_the_commands_id(monkeypatc
     def fail(database):
         raise RuntimeError("this was not expected")
 
-    monkeypatch.setattr(migrate_command, "migrate", fail)
+    monkeypatch.setattr(schema, "migrate", fail)
     with restored():
         assert main(["migrate"]) == 1
     (line,) = [json.loads(row) for row in capsys.readouterr().err.splitlines()]

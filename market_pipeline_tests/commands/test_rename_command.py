@@ -55,7 +55,7 @@ def test_a_renamed_symbol_is_complete_and_green_under_its_new_name(filling, proj
 
 @pytest.mark.parametrize(("arguments", "complaint"), [
     (("BTC", "ETH"), "ETH holds prices of simulated:ethereum already; take another symbol"),
-    (("BTC", "BTC"), "is what it is called already"),
+    (("BTC", "BTC"), "has that name already"),
     (("OLD", "NEW"), "OLD holds prices of one, two; name the one you mean, e.g. OLD=one"),
     (("NONE", "NEW"), "nothing is stored of NONE"),
     (("BTC=bitcoin", "NEW"), "name the one you mean, e.g. BTC=simulated:bitcoin"),

@@ -100,10 +100,8 @@ def test_a_port_in_use_is_named(project):
 @pytest.mark.parametrize("command", ["run", "demo"])
 @pytest.mark.parametrize("port", ["0", "-1", "70000", "http"])
 def test_what_is_no_port_is_said(capsys, command, port):
-    with pytest.raises(SystemExit) as end:
-        main([command, "--port", port])
-    assert end.value.code == 2
-    assert f"{port} is not a port; write a number from 1 to 65535" in capsys.readouterr().err
+    assert main([command, "--port", port]) == 2
+    assert "Invalid value for '--port'" in capsys.readouterr().err
 
 
 def test_it_runs_once_in_a_folder(project):
@@ -123,7 +121,7 @@ def test_ctrl_c_before_anything_was_started_is_no_traceback(monkeypatch, tmp_pat
     def interrupt():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("market_pipeline.commands.migrate.command_settings", interrupt)
+    monkeypatch.setattr("market_pipeline.commands.start.command_settings", interrupt)
     assert main(["migrate"]) == 130
 
 
