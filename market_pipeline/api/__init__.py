@@ -1,4 +1,4 @@
-"""The HTTP API: prices, anomalies and the state of the pipeline for whoever does not open the Dagster UI.
+"""The HTTP API: prices, anomalies and the state of the pipeline, without the Dagster UI.
 
-What an endpoint answers stands here; what it asks for is the core's, and the same as the assets use.
+HTTP only: what an endpoint reads or does is a query of `storage` or a use case of `pipeline`, as for the assets.
 """

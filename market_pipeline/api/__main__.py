@@ -1,6 +1,6 @@
 """The server's own process: `python -m market_pipeline.api ADDRESS PORT WORKERS`.
 
-`market-pipeline serve` starts it once everything is in order, with the settings in the environment.
+`market-pipeline serve` starts it after its checks, with the settings in the environment.
 """
 
 import os
@@ -12,12 +12,12 @@ import uvicorn
 from market_pipeline.logs import configure_logging
 from market_pipeline.settings import load_settings
 
-# Connections of one process, idle ones included. Each is a file, and many systems allow a process 1,024.
-# Beyond that a client is told 503.
-_MOST_CONNECTIONS = 500
-# Longer than a reverse proxy keeps them (60 s with most), so that none sends a request into a closed one.
+# Connections of one process, idle ones included; beyond that clients get 503. Each is a file, and many systems allow
+# a process 1,024.
+_MAX_CONNECTIONS = 500
+# Longer than most reverse proxies keep theirs (60 s), so that no request meets a closing connection.
 _KEEP_ALIVE_SECONDS = 65
-# For answers that are under way when it is told to stop.
+# For answers in progress when a signal arrives.
 _GRACE_SECONDS = 5
 
 
@@ -33,13 +33,13 @@ def serve(arguments: Sequence[str]) -> None:
         workers=int(workers),
         ws="none",
         lifespan="on",
-        # Ours is configured, and logs each request.
+        # Our logging is configured, and logs each request.
         log_config=None,
         access_log=False,
         server_header=False,
-        # Anybody can write X-Forwarded-For; only who has named a proxy may believe it.
+        # Any client can send X-Forwarded-For; trust it only from a proxy that is named.
         proxy_headers="FORWARDED_ALLOW_IPS" in os.environ,
-        limit_concurrency=_MOST_CONNECTIONS,
+        limit_concurrency=_MAX_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )

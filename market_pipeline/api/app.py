@@ -16,7 +16,7 @@ from market_pipeline.api.endpoints import anomalies, budget, collect, health, me
 from market_pipeline.api.guards import add_guards
 from market_pipeline.api.http.openapi import describe
 from market_pipeline.api.http.problems import handle_errors
-from market_pipeline.api.http.responses import HeadAsGet, SecurityHeaders
+from market_pipeline.api.http.responses import HeadAsGet
 from market_pipeline.api.http.tracing import Tracing
 from market_pipeline.api.large_responses import ArrowReads
 from market_pipeline.api.service import STATE_THREADS, Service
@@ -69,7 +69,6 @@ def create_app(service: Service, at_end: Callable[[], None] | None = None) -> Fa
     app.add_middleware(HeadAsGet)
     add_guards(app, service.settings)
     app.add_middleware(Tracing)
-    app.add_middleware(SecurityHeaders)
     return app
 
 

@@ -14,11 +14,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.dagster_instance.facts import read_facts
 from market_pipeline.dagster_instance.ownership import owner_of
 from market_pipeline.dagster_instance.reports import as_metadata, last_materialized, materialization, partition_name
 from market_pipeline.logs import get_logger
-from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.pipeline.facts import DagsterFacts
 from market_pipeline.settings import Settings
 

@@ -53,6 +53,7 @@ class Guard:
         self._rule = rule
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the problem, or pass the request on."""
         problem = self._rule(scope) if scope["type"] == "http" else None
         answer = self._app if problem is None else problem_response(Request(scope), problem)
         await answer(scope, receive, send)
@@ -129,6 +130,7 @@ class BodySize:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the problem, or pass the request on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

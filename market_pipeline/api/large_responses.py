@@ -1,16 +1,14 @@
 """Answers in Arrow: threads and connections of their own, and few large ones at once.
 
-Reading them may take long, and a database may keep them waiting; that must keep no other reader waiting.
-Answers of a million rows are built as a whole, because only the whole has a length and an ETag. So that
-memory stays bounded, while two are built or sent the next one is refused for now (503, Retry-After: 1).
+Reading them may take long, and a locked database may block them; no other reader may wait for that. An answer of a
+million rows is built whole, because only the whole has a length and an ETag. To bound the memory, a third large one
+is refused while two are built or sent (503, Retry-After: 1).
 """
 
 import asyncio
 import math
 import threading
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
-from threading import BoundedSemaphore
 from typing import Annotated
 
 import anyio
@@ -20,117 +18,118 @@ from starlette.types import Receive, Scope, Send
 from market_pipeline.api.http.problems import ApiProblem
 from market_pipeline.api.service import Service
 from market_pipeline.storage.db_errors import ReadCancelled
-from market_pipeline.storage.engine import Database
 
 ARROW_THREADS = 4
-AT_ONCE = 2
+MAX_LARGE = 2
 # An answer with more rows than this is a large one.
 LARGE_FROM = 10_000
 
-# 40 MB in this time is 0.1 MB/s; who reads more slowly would keep others from reading at all.
-_SECONDS_TO_READ = 300.0
-_PIECE = 2**20
-# So long a request waits for one of the threads.
+# 40 MB in this time is 0.1 MB/s; a slower reader would block the others.
+_SECONDS_TO_SEND = 300.0
+_CHUNK_BYTES = 2**20
+# How long a request waits for one of the threads.
 _SECONDS_TO_START = 10.0
-# As nginx has it.
-_CLIENT_LEFT = 499
-
-_free = BoundedSemaphore(AT_ONCE)
+# nginx's status for "client closed request"; only the log shows it.
+_CLIENT_CLOSED_REQUEST = 499
 
 
 class ArrowReads:
-    """Threads and connections for answers in Arrow; to be used in the event loop of one process."""
+    """Threads and connections for answers in Arrow; for use in the event loop of one process."""
 
     def __init__(self, service: Service) -> None:
-        self._service = replace(service, database=Database(service.database.url, service.database.coins))
-        self._at_once = anyio.CapacityLimiter(ARROW_THREADS)
+        self._service = service.with_own_connections()
+        self._places = anyio.CapacityLimiter(ARROW_THREADS)
+        # The places limit the threads.
         self._threads = anyio.CapacityLimiter(math.inf)
+        # How many large answers are being built or sent.
+        self.large = 0
 
     async def run(self, request: Request, read: Callable[[Service, threading.Event], Response]) -> Response:
-        """What `read` answers; the event that it is given is set when the client has left, and ends the read.
+        """Return the result of `read`; its event is set when the client disconnects, and ends the read.
 
-        An ApiProblem 503 if no thread is free for some seconds.
+        An ApiProblem 503 if no thread becomes free within seconds.
         """
-        place, left = object(), threading.Event()
+        borrower, disconnected = object(), threading.Event()
         with anyio.move_on_after(_SECONDS_TO_START) as waiting:
-            await self._at_once.acquire_on_behalf_of(place)
+            await self._places.acquire_on_behalf_of(borrower)
         if waiting.cancelled_caught:
-            detail = f"{ARROW_THREADS} answers in Arrow are under way and take long; ask again in some seconds."
+            detail = f"{ARROW_THREADS} answers in Arrow are in progress and take long; try again in some seconds."
             raise ApiProblem(503, "too-many-at-once", detail, {"Retry-After": "10"})
-        watch = asyncio.create_task(_set_when_left(request, left))
+        watch = asyncio.create_task(_set_when_disconnected(request, disconnected))
         try:
-            return await anyio.to_thread.run_sync(read, self._service, left, limiter=self._threads)
+            return await anyio.to_thread.run_sync(read, self._service, disconnected, limiter=self._threads)
         except ReadCancelled:
-            # The client has left; the log shows the status.
-            return Response(status_code=_CLIENT_LEFT)
+            return Response(status_code=_CLIENT_CLOSED_REQUEST)
         finally:
             watch.cancel()
-            self._at_once.release_on_behalf_of(place)
+            self._places.release_on_behalf_of(borrower)
 
     def close(self) -> None:
         """Close the connections."""
         self._service.database.dispose()
 
 
-async def _set_when_left(request: Request, left: threading.Event) -> None:
+async def _set_when_disconnected(request: Request, disconnected: threading.Event) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    left.set()
+    disconnected.set()
 
 
-async def _reads(request: Request) -> ArrowReads:
+class LargeSlot:
+    """The slot of one request among the large ones, if it takes one."""
+
+    def __init__(self, reads: ArrowReads) -> None:
+        self._reads = reads
+        self._taken = False
+
+    def take(self) -> None:
+        """Take a slot until the answer is sent; an ApiProblem 503 if none is free."""
+        if self._reads.large >= MAX_LARGE:
+            detail = (
+                f"{MAX_LARGE} answers of more than {LARGE_FROM:,} rows are in progress; try again in a second, or "
+                "request fewer rows."
+            )
+            raise ApiProblem(503, "too-many-at-once", detail, {"Retry-After": "1"})
+        self._reads.large += 1
+        self._taken = True
+
+    def release(self) -> None:
+        """Release the slot, if one was taken."""
+        self._reads.large -= self._taken
+        self._taken = False
+
+
+async def _arrow_reads(request: Request) -> ArrowReads:
     reads: ArrowReads = request.app.state.arrow_reads
     return reads
 
 
-# What an endpoint names as a parameter to answer in Arrow.
-ArrowReadsOf = Annotated[ArrowReads, Depends(_reads)]
+# Parameter types with which an endpoint receives the threads, and a slot that FastAPI releases after the answer is
+# sent, or could not be.
+ArrowReadsOf = Annotated[ArrowReads, Depends(_arrow_reads)]
 
 
-class Room:
-    """The place of one request among the large ones, if it takes one."""
-
-    def __init__(self) -> None:
-        self._taken = False
-
-    def take(self) -> None:
-        """Take a place until the answer is sent; an ApiProblem 503 if there is none."""
-        if not _free.acquire(blocking=False):
-            raise ApiProblem(
-                503, "too-many-at-once",
-                f"{AT_ONCE} answers of more than {LARGE_FROM:,} rows are under way; ask again in a second, "
-                "or for fewer rows.", {"Retry-After": "1"},
-            )
-        self._taken = True
-
-    def leave(self) -> None:
-        """Give the place back."""
-        if self._taken:
-            self._taken = False
-            _free.release()
-
-
-async def _room() -> AsyncIterator[Room]:
-    room = Room()
+async def _large_slot(reads: ArrowReadsOf) -> AsyncIterator[LargeSlot]:
+    slot = LargeSlot(reads)
     try:
-        yield room
+        yield slot
     finally:
-        room.leave()
+        slot.release()
 
 
-# FastAPI leaves the room after the answer is sent, or could not be.
-RoomForLarge = Annotated[Room, Depends(_room)]
+LargeSlotOf = Annotated[LargeSlot, Depends(_large_slot)]
 
 
 class LargeResponse(Response):
-    """Sent in pieces, each once the client took the one before; a client that takes too long is cut off."""
+    """Sent in chunks, each after the client took the one before; a client that is too slow is cut off."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with anyio.fail_after(_SECONDS_TO_READ):
-            head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-            await send(head)
+        """Send the answer; raises TimeoutError if that takes too long."""
+        with anyio.fail_after(_SECONDS_TO_SEND):
+            start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            await send(start)
             whole = memoryview(self.body)
-            for start in range(0, len(whole), _PIECE):
-                piece = whole[start : start + _PIECE]
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            for begin in range(0, len(whole), _CHUNK_BYTES):
+                chunk = whole[begin : begin + _CHUNK_BYTES]
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})

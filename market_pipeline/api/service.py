@@ -20,6 +20,9 @@ from market_pipeline.storage.schema import tables
 
 logger = get_logger(__name__)
 
+# What `symbol` raises, as an example for the OpenAPI document.
+UNSUPPORTED = (400, "Unsupported symbol: 'XYZ'. Supported are BTC, ETH.")
+
 # Threads of /readyz and /metrics; more would only wait for Dagster's one thread.
 STATE_THREADS = 4
 

@@ -94,12 +94,12 @@ def test_a_request_that_is_under_way_is_not_counted_yet(api, service_of, databas
     asking = api(**WITH_KEY)
     account = account_of(service_of(**WITH_KEY).settings)
     with database.writing() as connection:
-        ledger.count(connection, account, "/simple/price", utc_now(), 1)
+        ledger.record_sent(connection, account, "/simple/price", utc_now(), 1)
     assert "coingecko_requests_total" not in scrape(asking)
     with database.writing() as connection:
-        ledger.count(connection, account, "/ping", utc_now() - timedelta(days=32), 1)
+        ledger.record_sent(connection, account, "/ping", utc_now() - timedelta(days=32), 1)
         then = utc_now() - timedelta(days=32)
-        ledger.tell(connection, account, "/ping", then, "200", reserved=1, charged=1)
+        ledger.record_outcome(connection, account, "/ping", then, "200", reserved=1, charged=1)
     assert "coingecko_requests_total" not in scrape(asking), "that was another month"
 
 

@@ -1,1 +1,1 @@
-"""The endpoints of the HTTP API, one file a subject."""
+"""The endpoints, one file per subject."""

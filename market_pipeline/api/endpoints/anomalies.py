@@ -1,4 +1,4 @@
-"""What was flagged, newest first, and one of it with its explanation."""
+"""Flagged quotes, newest first, and one of them with its explanation."""
 
 import re
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from pydantic import Field
 
 from market_pipeline.anomalies.anomaly import Kind, Scope, Severity
 from market_pipeline.api.http import cursor
-from market_pipeline.api.http.responses import cached, next_page
 from market_pipeline.api.http.negotiation import JSON
 from market_pipeline.api.http.problems import ApiProblem, problems
 from market_pipeline.api.http.query import CursorText, Flag, Parameters, Whole, each_once
+from market_pipeline.api.http.responses import cached, next_page
 from market_pipeline.api.http.times import Moment
 from market_pipeline.api.models.anomalies import AnomalyPage, OneAnomaly, one_as_json, page_as_json
-from market_pipeline.api.service import Service, ServiceOf
+from market_pipeline.api.service import UNSUPPORTED, Service, ServiceOf
 from market_pipeline.storage.queries.anomaly_pages import AnomalyFilter, anomalies_page, anomaly, event_members
 
 router = APIRouter(tags=["anomalies"], dependencies=[Depends(each_once)])
@@ -28,7 +28,7 @@ _INVALID = (422, "query.limit: Input should be less than or equal to 1000")
 class PageOfAnomalies(Parameters):
     """Which anomalies, and how many of them."""
 
-    limit: Whole = Field(100, ge=1, le=1000, description="At most so many rows.")
+    limit: Whole = Field(100, ge=1, le=1000, description="Maximum number of rows.")
     kind: Kind | None = Field(None, description="Only this kind.")
     severity: Severity | None = Field(None, description="Only this severity.")
     scope: Scope | None = Field(None, description="Only this scope.")
@@ -39,14 +39,14 @@ class PageOfAnomalies(Parameters):
     )
     alarms_only: Flag = Field(
         False,
-        description="Only rows that stand on their own: not those that a market event, a bad tick or a rarer "
-        "row of the same quote stands for.",
+        description="Only rows of their own: not those that a market event, a bad tick or a rarer row of the same "
+        "quote represents.",
     )
     cursor: CursorText | None = None
 
     @property
-    def chosen(self) -> AnomalyFilter:
-        """The same in terms of the storage."""
+    def filter(self) -> AnomalyFilter:
+        """The filter of the query."""
         kind, severity, scope = (each and each.value for each in (self.kind, self.severity, self.scope))
         return AnomalyFilter(self.since, kind, severity, scope, self.alarms_only)
 
@@ -58,7 +58,7 @@ class PageOfAnomalies(Parameters):
     responses=problems(unknown_cursor=_UNKNOWN_CURSOR, invalid_request=_INVALID),
 )
 def anomalies(request: Request, page: Annotated[PageOfAnomalies, Query()], service: ServiceOf) -> Response:
-    """Flagged quotes of the symbols that are collected here, newest first, then by symbol and kind."""
+    """List flagged quotes of the symbols that are collected here, newest first, then by symbol and kind."""
     return _page(request, service, service.catalogue.symbols, page)
 
 
@@ -67,7 +67,7 @@ def anomalies(request: Request, page: Annotated[PageOfAnomalies, Query()], servi
     summary="Anomalies of one symbol, or one anomaly",
     response_model=AnomalyPage | OneAnomaly,
     responses=problems(
-        unsupported_symbol=(400, "Unsupported symbol: 'XYZ'. Supported are BTC, ETH."),
+        unsupported_symbol=UNSUPPORTED,
         unknown_anomaly=(404, "There is no anomaly with the id 0123456789abcdef0123456789abcdef."),
         unknown_cursor=_UNKNOWN_CURSOR,
         invalid_request=_INVALID,
@@ -86,8 +86,10 @@ def anomalies_of(
     page: Annotated[PageOfAnomalies, Query()],
     service: ServiceOf,
 ) -> Response:
-    """With a symbol: its flagged quotes, newest first. With the id of an anomaly: that one, with its
-    explanation and the rows that it stands for; the parameters choose nothing then."""
+    """List the flagged quotes of a symbol, newest first, or return one anomaly by its id.
+
+    One anomaly comes with its explanation and the rows that it represents; the parameters have no effect then.
+    """
     if _ID.fullmatch(symbol_or_id):
         return _one(request, service, symbol_or_id)
     return _page(request, service, [service.symbol(symbol_or_id)], page)
@@ -95,18 +97,15 @@ def anomalies_of(
 
 def _page(request: Request, service: Service, symbols: Sequence[str], page: PageOfAnomalies) -> Response:
     after = None if page.cursor is None else cursor.decode_anomaly(page.cursor)
-    found = anomalies_page(service.database, symbols, page.chosen, after, page.limit)
+    found = anomalies_page(service.database, symbols, page.filter, after, page.limit)
     next_cursor = None if found.end is None else cursor.encode_anomaly(found.end)
-    body = page_as_json(found.rows, next_cursor)
-    return cached(request, body, JSON, next_page(request, cursor=next_cursor))
+    return cached(request, page_as_json(found.rows, next_cursor), JSON, next_page(request, cursor=next_cursor))
 
 
 def _one(request: Request, service: Service, id_: str) -> Response:
-    """An anomaly of a symbol that is no longer collected is unknown, as it is in the list."""
-    row = anomaly(service.database, id_)
-    if row is None or row.symbol not in service.catalogue.symbols:
+    """Answer with one anomaly; that of a symbol which is no longer collected is unknown, as it is in the list."""
+    row, symbols = anomaly(service.database, id_), service.catalogue.symbols
+    if row is None or row.symbol not in symbols:
         raise ApiProblem(404, "unknown-anomaly", f"There is no anomaly with the id {id_}.")
-    members = [
-        member for member in event_members(service.database, id_) if member.symbol in service.catalogue.symbols
-    ]
+    members = [member for member in event_members(service.database, id_) if member.symbol in symbols]
     return cached(request, one_as_json(row, members), JSON)

@@ -1,13 +1,12 @@
 """What is left of the request budget."""
 
-import json
 from dataclasses import asdict
 from datetime import datetime
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from market_pipeline.api.http.negotiation import JSON
+from market_pipeline.api.http.responses import not_cached
 from market_pipeline.api.service import ServiceOf
 from market_pipeline.budget.status import budget_status, status_sentence
 from market_pipeline.core.clock import iso
@@ -31,22 +30,19 @@ class BudgetDocument(BaseModel):
     requests_per_minute: int = Field(description="How many requests may be sent in any minute.")
     left_this_minute: int = Field(description="How many of them are left.")
     waiting: int = Field(description="Requests that wait for their turn.")
-    cool_down_until: datetime | None = Field(description="Nobody may ask before, UTC; null without a pause.")
+    cool_down_until: datetime | None = Field(description="No request is sent before, UTC; null without a pause.")
     cool_down_reason: str = Field(description="Why there is a pause; empty if there is none.")
     monthly_credits: int | None = Field(description="Credits of the month (UTC); null without a cap.")
     credits_used: int = Field(description="Credits used in this month; 0 without a cap.")
     credits_left: int | None = Field(description="Credits left in this month; null without a cap.")
-    reserve: int = Field(description="Those of the left credits that are kept for live ticks.")
+    reserve: int = Field(description="How many of the credits left are reserved for live ticks.")
     renews_at: datetime = Field(description="When the credits renew, UTC.")
     in_words: str = Field(description="The same in a sentence.")
 
 
 @router.get("/budget", summary="What is left of the request budget", response_model=BudgetDocument)
 def budget(service: ServiceOf) -> Response:
-    """What is left of the minute and of the month, and whether everybody has to pause."""
+    """Return what is left of the minute and of the month, and whether all requests pause."""
     status = budget_status(service.settings, service.database)
-    document = {
-        name: iso(value) if isinstance(value, datetime) else value for name, value in asdict(status).items()
-    }
-    document["in_words"] = status_sentence(status)
-    return Response(json.dumps(document), headers={"Cache-Control": "no-store"}, media_type=JSON)
+    values = {name: iso(value) if isinstance(value, datetime) else value for name, value in asdict(status).items()}
+    return not_cached({**values, "in_words": status_sentence(status)})

@@ -1,6 +1,5 @@
-"""Whether the process lives and whether it can serve: for people, load balancers and supervisors."""
+"""Liveness and readiness: for people, load balancers and supervisors."""
 
-import json
 from datetime import datetime
 from typing import Any
 
@@ -8,14 +7,14 @@ from anyio import to_thread
 from fastapi import APIRouter, Response
 from sqlalchemy.exc import SQLAlchemyError
 
-from market_pipeline.api.http.negotiation import JSON
 from market_pipeline.api.http.problems import ApiProblem, problems
+from market_pipeline.api.http.responses import not_cached
 from market_pipeline.api.models.health import Alive, Readiness
 from market_pipeline.api.service import Service, ServiceOf, StateThreads
 from market_pipeline.core.clock import iso
 from market_pipeline.logs import get_logger
 from market_pipeline.pipeline.conditions import conditions, status_of
-from market_pipeline.pipeline.facts import JobState, InstallationState
+from market_pipeline.pipeline.facts import InstallationState
 from market_pipeline.storage.db_errors import SchemaMismatch, StorageError
 from market_pipeline.storage.schema.migrate import REVISION, check_schema
 
@@ -23,9 +22,8 @@ logger = get_logger(__name__)
 
 router = APIRouter(tags=["state"])
 
-_NOT_STORED = {"Cache-Control": "no-store"}
 _UNREACHABLE = (
-    "The database cannot be read. See that it runs and that DATABASE_URL names it; "
+    "The database cannot be read. Check that it runs and that DATABASE_URL names it; "
     "the log has the reason under the trace id."
 )
 _NOT_MIGRATED = (
@@ -36,28 +34,27 @@ _NOT_MIGRATED = (
 
 @router.get("/healthz", summary="Whether the process answers", response_model=Alive)
 async def healthz() -> Response:
-    """The process answers. Nothing else is looked at."""
-    return Response('{"status":"alive"}', headers=_NOT_STORED, media_type=JSON)
+    """Answer; nothing else is checked."""
+    return not_cached({"status": "alive"})
 
 
 @router.get(
     "/readyz",
-    summary="Whether it can serve, and who collects",
+    summary="Whether it can serve, and whether prices are collected and scored",
     response_model=Readiness,
     responses=problems(not_ready=(503, _UNREACHABLE)),
 )
 async def readyz(service: ServiceOf, threads: StateThreads) -> Response:
-    """Whether the database can be read, and whether each link of the chain holds: daemons, schedules, runs,
-    blocking checks, the newest price and the newest score of each symbol.
+    """Check the database and each link of the chain.
 
-    It is 503 only where nothing can be read: what was collected is served even when nothing is collected or
-    scored any more. Then the status is `degraded`, and `conditions` tell what broke, since when, and what to do.
+    The links are daemons, schedules, runs, blocking checks, the newest price and the newest score of each symbol.
+    It is 503 only where nothing can be read: stored prices are served even while nothing is collected or scored.
+    Then the status is `degraded`, and `conditions` say what broke, since when, and what to do.
     """
-    document = await to_thread.run_sync(_looked, service, limiter=threads)
-    return Response(json.dumps(document), headers=_NOT_STORED, media_type=JSON)
+    return not_cached(await to_thread.run_sync(_readiness, service, limiter=threads))
 
 
-def _looked(service: Service) -> dict[str, Any]:
+def _readiness(service: Service) -> dict[str, Any]:
     try:
         check_schema(service.database)
         return _document(service.state())
@@ -68,6 +65,10 @@ def _looked(service: Service) -> dict[str, Any]:
 
 
 def _document(state: InstallationState) -> dict[str, Any]:
+    def age(at: datetime | None) -> float | None:
+        """Seconds since `at`; a source may be slightly ahead of our clock."""
+        return None if at is None else max(0.0, (state.now - at).total_seconds())
+
     found, prices, dagster = conditions(state), state.prices, state.dagster
     stale, unscored = set(prices.stale), set(prices.unscored)
     return {
@@ -79,33 +80,27 @@ def _document(state: InstallationState) -> dict[str, Any]:
         "schema_revision": REVISION,
         "symbols": [
             {
-                "symbol": symbol, "newest": _iso(at), "age_seconds": _age(state, at), "fresh": symbol not in stale,
-                "scored": _iso(prices.scored[symbol]), "scored_age_seconds": _age(state, prices.scored[symbol]),
+                "symbol": symbol, "newest": _iso(at), "age_seconds": age(at), "fresh": symbol not in stale,
+                "scored": _iso(prices.scored[symbol]), "scored_age_seconds": age(prices.scored[symbol]),
                 "scores_fresh": symbol not in unscored,
             }
             for symbol, at in prices.newest.items()
         ],
         "scheduler_alive": state.scheduler_alive,
         "daemons": None if dagster is None else [
-            {"daemon": beat.daemon, "heartbeat_age_seconds": _age(state, beat.at), "alive": beat.alive}
+            {"daemon": beat.daemon, "heartbeat_age_seconds": age(beat.at), "alive": beat.alive}
             for beat in dagster.daemons
         ],
-        "jobs": None if dagster is None else [_job(state, job) for job in dagster.jobs],
-    }
-
-
-def _job(state: InstallationState, job: JobState) -> dict[str, Any]:
-    return {
-        "job": job.job, "last_success": _iso(job.succeeded_at),
-        "last_success_age_seconds": _age(state, job.succeeded_at),
-        "last_failure": _iso(job.failed.at if job.failed else None),
+        "jobs": None if dagster is None else [
+            {
+                "job": job.job, "last_success": _iso(job.succeeded_at),
+                "last_success_age_seconds": age(job.succeeded_at),
+                "last_failure": _iso(job.failed.at if job.failed else None),
+            }
+            for job in dagster.jobs
+        ],
     }
 
 
 def _iso(at: datetime | None) -> str | None:
     return iso(at) if at else None
-
-
-def _age(state: InstallationState, at: datetime | None) -> float | None:
-    """Seconds since `at`; a source may be a little ahead of our clock."""
-    return None if at is None else max(0.0, (state.now - at).total_seconds())

@@ -9,12 +9,12 @@ from weakref import WeakKeyDictionary
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
-from market_pipeline.api.http.responses import cached, next_page
 from market_pipeline.api.http.negotiation import JSON
 from market_pipeline.api.http.problems import problems
 from market_pipeline.api.http.query import Day, Parameters, SymbolInPath, each_once
+from market_pipeline.api.http.responses import cached, next_page
 from market_pipeline.api.models.symbols import CoverageDocument, SymbolList
-from market_pipeline.api.service import Service, ServiceOf
+from market_pipeline.api.service import UNSUPPORTED, Service, ServiceOf
 from market_pipeline.core.clock import DAY, iso
 from market_pipeline.core.slices import Slice
 from market_pipeline.core.symbols import Catalogue, Coin
@@ -26,12 +26,19 @@ from market_pipeline.storage.queries.coverage import DayCoverage, day_coverage, 
 from market_pipeline.storage.queries.latest import coin_names, newest_quote_times
 from market_pipeline.storage.queries.source_gaps import stored_absences
 
-DAYS_AT_ONCE = 366
-_USUAL_DAYS = 30
+router = APIRouter(tags=["prices"], dependencies=[Depends(each_once)])
+
+_DAYS = 30
+_MAX_DAYS = 366
+
+# Measuring a month of five-minute prices takes some ten milliseconds a symbol, and past days seldom change.
+_CACHED = timedelta(minutes=1)
+_measuring = Lock()
+_measured: WeakKeyDictionary[Database, tuple[datetime, list[PastDays]]] = WeakKeyDictionary()
 
 
-class AskedDays(Parameters):
-    """A stretch of whole UTC days, both ends included."""
+class DayRange(Parameters):
+    """A range of whole UTC days, both ends included."""
 
     from_: Day | None = Field(
         None, alias="from", description="First day; by default 29 days before the last one.",
@@ -41,63 +48,6 @@ class AskedDays(Parameters):
         None, description="Last day; by default, and at most, today (UTC).", examples=["2026-11-22"]
     )
 
-    def stretch(self, today: date) -> tuple[date, date]:
-        """First and last day; the first is after the last where nothing is asked for."""
-        last = min(self.to or today, today)
-        return self.from_ or _days_before(last, _USUAL_DAYS - 1), last
-
-
-def coverage_of(database: Database, coin: Coin, asked: AskedDays, now: datetime) -> dict[str, Any]:
-    """The document of `CoverageDocument`; the cost follows the days asked for, at most `DAYS_AT_ONCE`."""
-    first, last = asked.stretch(now.date())
-    oldest = max(first, _days_before(last, DAYS_AT_ONCE - 1))
-    document = {"symbol": coin.symbol, "from": oldest.isoformat(), "to": last.isoformat()}
-    covered: list[DayCoverage] = []
-    gaps: list[Absence] = []
-    missing: set[date] = set()
-    settled = last_settled_day(now)
-    if oldest <= last:
-        part = Slice(coin.symbol, oldest, last)
-        covered = day_coverage(database, [part])[::-1]
-        past = [one for one in covered if one.day <= settled]
-        missing = {one.day for one in find_gaps(database, Catalogue([coin]), past, now) if not one.explained}
-        gaps = stored_absences(database, [coin], part.start, part.end)
-    return document | {
-        "days": [_day(one, None if one.day > settled else one.day not in missing) for one in covered],
-        "incomplete_days": [day.isoformat() for day in sorted(missing, reverse=True)],
-        "source_gaps": [_gap(gap) for gap in gaps],
-        "next_to": (oldest - DAY).isoformat() if first < oldest else None,
-    }
-
-
-def _days_before(day: date, count: int) -> date:
-    return date.fromordinal(max(day.toordinal() - count, 1))
-
-
-def _day(covered: DayCoverage, complete: bool | None) -> dict[str, Any]:
-    return {
-        "day": covered.day.isoformat(), "points": covered.points, "expected": covered.expected,
-        "largest_gap_seconds": covered.largest_gap.total_seconds(), "complete": complete,
-    }
-
-
-def _gap(absence: Absence) -> dict[str, Any]:
-    return {
-        "start": iso(absence.span.start), "end": iso(absence.span.end), "evidence": absence.evidence,
-        "found_at": iso(absence.found_at), "first_found_at": iso(absence.since), "proven": absence.proven,
-        "ask_again_at": iso(absence.ask_again_at) if absence.ask_again_at else None,
-    }
-
-
-# Measuring a month of five-minute prices takes some ten milliseconds a symbol, and past days seldom change.
-_KEPT = timedelta(minutes=1)
-_measuring = Lock()
-_measured: WeakKeyDictionary[Database, tuple[datetime, list[PastDays]]] = WeakKeyDictionary()
-
-router = APIRouter(tags=["prices"], dependencies=[Depends(each_once)])
-
-_DAYS = 30
-
 
 @router.get(
     "/symbols",
@@ -106,8 +56,10 @@ _DAYS = 30
     responses=problems(invalid_request=(422, "query.x: is given more than once; give it once")),
 )
 def symbols(request: Request, service: ServiceOf) -> Response:
-    """The configured coins with their first and newest stored price, and how complete the last 30 days were at
-    most a minute ago."""
+    """List the configured coins with their first and newest stored price, and how complete the last 30 days are.
+
+    The 30 days are measured once a minute.
+    """
     database, catalogue = service.database, service.catalogue
     last = newest_quote_times(database, catalogue.symbols, service.clock())
     first = first_times(database, [symbol for symbol, newest in last.items() if newest is not None])
@@ -119,11 +71,26 @@ def symbols(request: Request, service: ServiceOf) -> Response:
             "name": names.get(past.symbol),
             "first": iso(first[past.symbol]) if past.symbol in first else None,
             "last": iso(newest) if (newest := last[past.symbol]) is not None else None,
-            "last_30_days": _brief(past),
+            "last_30_days": {
+                "days": len(past.measured),
+                "complete_days": len(past.measured) - len(past.missing),
+                "largest_gap_seconds": past.largest_gap.total_seconds() if past.measured else None,
+            },
         }
         for past in _past_month(service)
     ]
     return cached(request, json.dumps({"symbols": described}).encode(), JSON)
+
+
+def _past_month(service: Service) -> list[PastDays]:
+    """Return the past days of each symbol, measured at most `_CACHED` ago; one thread at a time measures."""
+    now = service.clock()
+    with _measuring:
+        at, found = _measured.get(service.database, (None, []))
+        if at is None or not at <= now < at + _CACHED:
+            found = past_days(service.database, service.catalogue, service.settings.history_start, now, _DAYS)
+            _measured[service.database] = now, found
+        return found
 
 
 @router.get(
@@ -131,35 +98,62 @@ def symbols(request: Request, service: ServiceOf) -> Response:
     summary="How complete the history is",
     response_model=CoverageDocument,
     responses=problems(
-        unsupported_symbol=(400, "Unsupported symbol: 'XYZ'. Supported are BTC, ETH."),
+        unsupported_symbol=UNSUPPORTED,
         invalid_request=(422, "query.from: write a day as in 2026-11-23"),
     ),
 )
 def coverage(
-    request: Request, symbol: SymbolInPath, days: Annotated[AskedDays, Query()], service: ServiceOf
+    request: Request, symbol: SymbolInPath, days: Annotated[DayRange, Query()], service: ServiceOf
 ) -> Response:
-    """What is stored of each UTC day of a symbol, the newest first: points, the largest gap, and whether
-    prices are missing that the source may have. One answer has at most 366 days; of more, `next_to` and `Link`
-    go on."""
-    coin = service.catalogue.coin(service.symbol(symbol))
-    found = coverage_of(service.database, coin, days, service.clock())
-    return cached(request, json.dumps(found).encode(), JSON, next_page(request, to=found["next_to"]))
+    """List what is stored of each UTC day of a symbol, the newest first.
+
+    Each day has its points, its largest gap, and whether prices are missing that the source may have. One answer has
+    at most 366 days; `next_to` and `Link` lead to more.
+    """
+    coin, now = service.catalogue.coin(service.symbol(symbol)), service.clock()
+    last = min(days.to or now.date(), now.date())
+    first = days.from_ or _days_before(last, _DAYS - 1)
+    oldest = max(first, _days_before(last, _MAX_DAYS - 1))
+    next_to = (oldest - DAY).isoformat() if first < oldest else None
+    document = _coverage(service.database, coin, oldest, last, now) | {"next_to": next_to}
+    return cached(request, json.dumps(document).encode(), JSON, next_page(request, to=next_to))
 
 
-def _past_month(service: Service) -> list[PastDays]:
-    """The past days of each symbol, measured at most `_KEPT` ago; who comes meanwhile waits for the same."""
-    now = service.clock()
-    with _measuring:
-        at, found = _measured.get(service.database, (None, []))
-        if at is None or not at <= now < at + _KEPT:
-            found = past_days(service.database, service.catalogue, service.settings.history_start, now, _DAYS)
-            _measured[service.database] = now, found
-        return found
+def _days_before(day: date, count: int) -> date:
+    return date.fromordinal(max(day.toordinal() - count, 1))
 
 
-def _brief(past: PastDays) -> dict[str, Any]:
+def _coverage(database: Database, coin: Coin, first: date, last: date, now: datetime) -> dict[str, Any]:
+    """Describe the days from `first` to `last`, none if `first` is later; the cost follows their number."""
+    covered: list[DayCoverage] = []
+    gaps: list[Absence] = []
+    missing: set[date] = set()
+    settled = last_settled_day(now)
+    if first <= last:
+        part = Slice(coin.symbol, first, last)
+        covered = day_coverage(database, [part])[::-1]
+        past = [one for one in covered if one.day <= settled]
+        missing = {one.day for one in find_gaps(database, Catalogue([coin]), past, now) if not one.explained}
+        gaps = stored_absences(database, [coin], part.start, part.end)
     return {
-        "days": len(past.measured),
-        "complete_days": len(past.measured) - len(past.missing),
-        "largest_gap_seconds": past.largest_gap.total_seconds() if past.measured else None,
+        "symbol": coin.symbol,
+        "from": first.isoformat(),
+        "to": last.isoformat(),
+        "days": [
+            {
+                "day": one.day.isoformat(), "points": one.points, "expected": one.expected,
+                "largest_gap_seconds": one.largest_gap.total_seconds(),
+                "complete": None if one.day > settled else one.day not in missing,
+            }
+            for one in covered
+        ],
+        "incomplete_days": [day.isoformat() for day in sorted(missing, reverse=True)],
+        "source_gaps": [
+            {
+                "start": iso(gap.span.start), "end": iso(gap.span.end), "evidence": gap.evidence,
+                "found_at": iso(gap.found_at), "first_found_at": iso(gap.since), "proven": gap.proven,
+                "ask_again_at": iso(gap.ask_again_at) if gap.ask_again_at else None,
+            }
+            for gap in gaps
+        ],
     }

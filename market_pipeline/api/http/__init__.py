@@ -1,1 +1,1 @@
-"""HTTP as every endpoint speaks it: problems, caching, cursors, negotiation, tracing."""
+"""HTTP as every endpoint uses it: problems, responses, cursors, negotiation, parameters, tracing."""

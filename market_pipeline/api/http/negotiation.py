@@ -1,4 +1,4 @@
-"""The format of an answer, as the client's Accept header wants it."""
+"""Content negotiation: the format of an answer by the client's Accept header."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -14,15 +14,12 @@ ARROW = "application/vnd.apache.arrow.stream"
 
 
 def format_for(request: Request, offered: Sequence[str]) -> str:
-    """The one of `offered` that the client likes best, the first of them if it has no preference.
-
-    Raises an ApiProblem 406 if it accepts none.
-    """
+    """Return the one of `offered` that the client prefers, the first without a preference; ApiProblem 406 if none."""
     accepted = ", ".join(request.headers.getlist("accept"))
     found = _best(tuple(offered), accepted) if accepted.strip() else offered[0]
     if not found:
         raise ApiProblem(
-            406, "not-acceptable", f"Nothing here is {accepted!r}; Accept may be {', '.join(offered)}.",
+            406, "not-acceptable", f"No answer has the format {accepted!r}; Accept may be {', '.join(offered)}.",
             {"Vary": "Accept"}, offered=list(offered),
         )
     return found
@@ -31,7 +28,7 @@ def format_for(request: Request, offered: Sequence[str]) -> str:
 @lru_cache(maxsize=256)
 def _best(offered: tuple[str, ...], accepted: str) -> str:
     try:
-        # Among equals it takes the last.
+        # Among equals it returns the last.
         return str(mimeparse.best_match(offered[::-1], accepted.lower()))
     except mimeparse.MimeTypeParseException:
         return ""

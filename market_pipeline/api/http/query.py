@@ -1,4 +1,4 @@
-"""What the parameters of endpoints that have some may look like: each once, none unknown, nothing almost right."""
+"""Parameters of requests, strictly: each once, none unknown, and no lenient forms (1_0, yes, seconds for days)."""
 
 import re
 from collections import Counter
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import Path, Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
+from typing_extensions import LiteralString
 
 from market_pipeline.api.http.problems import ApiProblem
 
@@ -19,47 +20,37 @@ class Parameters(BaseModel):
 
 
 async def each_once(request: Request) -> None:
-    """Refuse a request that names a parameter twice: nobody could say which one is meant."""
+    """Refuse a request that has a parameter twice: it is ambiguous."""
     given = Counter(name for name, _ in request.query_params.multi_items())
     if twice := sorted(name for name, times in given.items() if times > 1):
         raise invalid("query." + twice[0], "is given more than once; give it once")
 
 
 def invalid(where: str, what: str) -> ApiProblem:
-    """The problem that the parameter at `where` (as in query.limit) cannot be used, in the common form."""
+    """Return the problem of the parameter at `where` (as in query.limit), in the form that FastAPI's have."""
     return ApiProblem(422, "invalid-request", f"{where}: {what}", errors=[{"where": where, "what": what}])
 
 
-def _digits(given: Any) -> Any:
-    """pydantic would take 1_0 and 10.0 for 10 as well."""
-    if isinstance(given, str) and not re.fullmatch("-?[0-9]{1,18}", given):
-        raise PydanticCustomError("form", "write a whole number in digits")
-    return given
+def _form(pattern: str, remedy: LiteralString) -> BeforeValidator:
+    """Refuse text of another form, which pydantic would convert."""
+
+    def check(given: Any) -> Any:
+        if isinstance(given, str) and not re.fullmatch(pattern, given):
+            raise PydanticCustomError("form", remedy)
+        return given
+
+    return BeforeValidator(check)
 
 
-def _true_or_false(given: Any) -> Any:
-    """pydantic would take yes, on and 1 as well."""
-    if isinstance(given, str) and given not in ("true", "false"):
-        raise PydanticCustomError("form", "write true or false")
-    return given
-
-
-def _day(given: Any) -> Any:
-    """pydantic would take seconds since 1970, and midnights, as well."""
-    if isinstance(given, str) and not re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", given):
-        raise PydanticCustomError("form", "write a day as in 2026-11-23")
-    return given
-
-
-Whole = Annotated[int, BeforeValidator(_digits)]
-Flag = Annotated[bool, BeforeValidator(_true_or_false)]
-Day = Annotated[date, BeforeValidator(_day)]
+Whole = Annotated[int, _form("-?[0-9]{1,18}", "write a whole number in digits")]
+Flag = Annotated[bool, _form("true|false", "write true or false")]
+Day = Annotated[date, _form("[0-9]{4}-[0-9]{2}-[0-9]{2}", "write a day as in 2026-11-23")]
 
 CursorText = Annotated[
     str,
     Field(
         pattern="^[A-Za-z0-9_-]+$", max_length=200,
-        description="`next_cursor` of the page before, as it was given: the next page begins behind it.",
+        description="`next_cursor` of the page before, unchanged: the next page begins behind it.",
     ),
 ]
 

@@ -1,15 +1,17 @@
 """What answers have in common: ETag and 304, the link to the next page, HEAD, and security headers."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from fastapi import Request, Response
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-_SECURITY_HEADERS = {
-    # The page sends its own policy; nothing else here is a document.
+from market_pipeline.api.http.negotiation import JSON
+
+# No sniffing, no framing, no scripts; the page sends its own policy.
+SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -33,6 +35,11 @@ def cached(
     return response_class(content, headers=all_headers, media_type=media_type)
 
 
+def not_cached(document: object) -> Response:
+    """Answer with `document` as JSON that no cache may store: it describes this moment."""
+    return Response(json.dumps(document), headers={"Cache-Control": "no-store"}, media_type=JSON)
+
+
 def _matches(request: Request, tag: str) -> bool:
     """Evaluate If-None-Match: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2."""
     given = request.headers.getlist("if-none-match")
@@ -51,40 +58,18 @@ def next_page(request: Request, **changed: str | None) -> dict[str, str]:
     return {"Link": f'<?{query}>; rel="next"'}
 
 
-class SecurityHeaders:
-    """ASGI middleware: no sniffing, no framing, no scripts, unless an answer sets its own header."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
-
-
 class HeadAsGet:
-    """ASGI middleware, the innermost: HEAD wherever there is GET, with the same answer but its body."""
+    """ASGI middleware, the innermost: HEAD wherever there is GET. The server drops the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "HEAD":
+        """Pass a HEAD on as a GET."""
+        if scope.get("method") != "HEAD":
             await self._app(scope, receive, send)
             return
-
-        async def send_without_body(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                message = {**message, "body": b""}
-            await send(message)
-
         as_get = {**scope, "method": "GET"}
-        await self._app(as_get, receive, send_without_body)
+        await self._app(as_get, receive, send)
         # The log of the request reads them from its own scope.
         scope["path_params"] = as_get.get("path_params", {})

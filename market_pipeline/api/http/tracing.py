@@ -1,4 +1,4 @@
-"""One trace id for each request: taken from the caller where it is valid, in every log line and answer."""
+"""A trace id for each request: the caller's if it is valid, in every log line and answer."""
 
 import asyncio
 import logging
@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from market_pipeline.api.http.problems import internal_error, shutting_down
+from market_pipeline.api.http.responses import SECURITY_HEADERS
 from market_pipeline.core.symbols import LONGEST_SYMBOL
 from market_pipeline.logs import bind, bound, get_logger
 
@@ -26,13 +27,13 @@ _TRACEPARENT = re.compile(
 )
 # As long as a run id in the tables may be.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{8,64}")
-# Servers take addresses of 64 kB, which none of ours is.
+# uvicorn accepts addresses of 64 kB.
 _LONGEST_PATH = 200
-_PARTS_OF_THE_PAGE = "/page/"
+_PAGE_FILES = "/page/"
 
 
 def trace_id_of(headers: Mapping[str, str]) -> str:
-    """The trace id that a caller sent in `traceparent` or else in `X-Request-ID`, if valid; else a new UUID."""
+    """Return the caller's trace id from `traceparent`, else from `X-Request-ID`, if valid; else a new UUID."""
     if parent := _TRACEPARENT.fullmatch(headers.get("traceparent", "").strip()):
         return parent[1]
     given = headers.get(HEADER.lower(), "")
@@ -40,12 +41,13 @@ def trace_id_of(headers: Mapping[str, str]) -> str:
 
 
 class Tracing:
-    """ASGI middleware, the outermost: binds trace id and client, logs each request, answers what broke."""
+    """ASGI middleware, the outermost: trace id and security headers, the log line, unexpected errors."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Bind trace id and client for every log line of the request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -55,14 +57,14 @@ class Tracing:
         with bound(**fields):
             failure = await self._answer(scope, receive, send, trace_id)
         if failure:
-            # The answer had begun; what the server says of it now is of this request too.
+            # The answer had begun; the server's own log line about it belongs to this request too.
             bind(**fields)
             raise failure
 
     async def _answer(
         self, scope: Scope, receive: Receive, send: Send, trace_id: str
     ) -> Exception | None:
-        """Let the application answer and log it; the error that broke an answer under way, or None."""
+        """Let the application answer, and log it; return the error that broke an answer which had begun."""
         started = time.perf_counter()
         status = 0
         path = scope["path"] if len(scope["path"]) <= _LONGEST_PATH else f"{scope['path'][:_LONGEST_PATH]}..."
@@ -71,13 +73,16 @@ class Tracing:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[HEADER] = trace_id
+                headers = MutableHeaders(scope=message)
+                headers[HEADER] = trace_id
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         try:
             await self._app(scope, receive, send_traced)
         except asyncio.CancelledError:
-            # The server ends and waits no longer; for an answer that has begun there are no other words.
+            # The server is stopping; an answer that has begun cannot become another one.
             if status:
                 raise
             await shutting_down(Request(scope))(scope, receive, send_traced)
@@ -88,16 +93,16 @@ class Tracing:
             await internal_error(Request(scope))(scope, receive, send_traced)
         finally:
             took = round(1000 * (time.perf_counter() - started), 1)
-            told: dict[str, Any] = {"status_code": status or None, "duration_ms": took}
+            extra: dict[str, Any] = {"status_code": status or None, "duration_ms": took}
             if symbol := _symbol_in(scope.get("path_params", {})):
-                told["symbol"] = symbol
-            # The scripts of the page would hide what a person looks for.
-            level = logging.DEBUG if path.startswith(_PARTS_OF_THE_PAGE) and status < 400 else logging.INFO
-            logger.log(level, "%s %s answered %s", scope["method"], path, status or "nothing", extra=told)
+                extra["symbol"] = symbol
+            # The page's files would crowd out the other lines.
+            level = logging.DEBUG if path.startswith(_PAGE_FILES) and status < 400 else logging.INFO
+            logger.log(level, "%s %s answered %s", scope["method"], path, status or "nothing", extra=extra)
         return None
 
 
 def _symbol_in(path: Mapping[str, str]) -> str | None:
-    """Which symbol a request is about; what is longer than any symbol is none, but an anomaly's id."""
+    """Return the symbol of a request; a longer text is no symbol, but the id of an anomaly."""
     given = path.get("symbol") or path.get("symbol_or_id") or ""
     return given.upper() if 0 < len(given) <= LONGEST_SYMBOL else None

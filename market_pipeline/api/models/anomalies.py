@@ -1,4 +1,4 @@
-"""What the answers about anomalies look like: the columns of the table, whose comments describe them."""
+"""The documents of anomalies: the columns of the table, whose comments describe them."""
 
 import json
 import math
@@ -15,32 +15,42 @@ from market_pipeline.storage.queries.anomaly_pages import Row
 from market_pipeline.storage.schema.tables import price_anomalies
 from market_pipeline.storage.schema.types import UtcTimestamp
 
-_LISTS = {"members", "quality_flags"}
-_CLOSED: dict[str, Any] = {
+_CHOICES: dict[str, Any] = {
     "kind": Kind, "scope": Scope, "severity": Severity, "direction": Literal["up", "down", "none"],
-    "members": list[str], "quality_flags": list[str],
 }
-_NO_LONGER_TEXT = {
+# Comma-separated text in the table.
+_LISTS = {
     "members": "Symbols of a market event, the largest mover first; empty for other kinds.",
-    "quality_flags": "What is to be known of the quality of the score, e.g. warm_up; empty if nothing.",
+    "quality_flags": "Reservations about the quality of the score, e.g. warm_up; empty if none.",
 }
 
 
-def _python_type(column: Column[Any]) -> Any:
-    if column.name in _CLOSED:
-        return _CLOSED[column.name]
-    plain: Any = str
-    if isinstance(column.type, UtcTimestamp):
-        plain = datetime
-    elif isinstance(column.type, Double):
-        plain = float
-    elif isinstance(column.type, Integer):
-        plain = int
-    return plain | None if column.nullable else plain
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
+def _listed(value: str | None) -> list[str]:
+    return value.split(",") if value else []
+
+
+def _form(column: Column[Any]) -> tuple[Any, Callable[[Any], object]]:
+    """Return the type of a column in the document, and the function that converts its values."""
+    if column.name in _LISTS:
+        return list[str], _listed
+    forms = ((UtcTimestamp, datetime, text_of), (Double, float, _finite), (Integer, int, _finite))
+    shown: Any = _CHOICES.get(column.name, str)
+    convert: Callable[[Any], object] = str
+    for stored, type_, function in forms:
+        if isinstance(column.type, stored):
+            shown, convert = type_, function
+    if not column.nullable:
+        return shown, convert
+    return shown | None, lambda value: None if value is None else convert(value)
+
+
+_FORMS = {column.name: _form(column) for column in price_anomalies.columns}
 _FIELDS: dict[str, Any] = {
-    column.name: (_python_type(column), Field(description=_NO_LONGER_TEXT.get(column.name, column.comment)))
+    column.name: (_FORMS[column.name][0], Field(description=_LISTS.get(column.name, column.comment)))
     for column in price_anomalies.columns
 }
 AnomalyDocument = create_model("AnomalyDocument", __doc__="One flagged quote.", **_FIELDS)
@@ -57,57 +67,30 @@ class AnomalyPage(BaseModel):
 
 
 class OneAnomaly(BaseModel):
-    """One flagged quote, and those that it stands for."""
+    """One flagged quote, and those that it represents."""
 
     model_config = ConfigDict(title="OneAnomaly")
 
     anomaly: AnomalyDocument
     members_of_event: list[AnomalyDocument] = Field(
-        description="The rows that this one stands for, newest first: the moves of a market event, the legs of "
+        description="The rows that this one represents, newest first: the moves of a market event, the legs of "
         "a bad tick, lesser rows of the same quote."
     )
 
 
 def page_as_json(rows: Sequence[Row], next_cursor: str | None) -> bytes:
-    """The document of `AnomalyPage`."""
-    return _text({"anomalies": [_named(row) for row in rows], "next_cursor": next_cursor})
+    """Write the document of `AnomalyPage`."""
+    return _json({"anomalies": [_document(row) for row in rows], "next_cursor": next_cursor})
 
 
 def one_as_json(row: Row, members: Sequence[Row]) -> bytes:
-    """The document of `OneAnomaly`."""
-    return _text({"anomaly": _named(row), "members_of_event": [_named(member) for member in members]})
+    """Write the document of `OneAnomaly`."""
+    return _json({"anomaly": _document(row), "members_of_event": [_document(member) for member in members]})
 
 
-def _text(document: object) -> bytes:
+def _json(document: object) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def _named(row: Row) -> dict[str, object]:
-    return {name: write(value) for (name, write), value in zip(_WRITERS, row, strict=True)}
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-def _time(value: int | None) -> str | None:
-    return None if value is None else text_of(value)
-
-
-def _number(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _list(value: str | None) -> list[str]:
-    return value.split(",") if value else []
-
-
-def _writer(column: Column[Any]) -> Callable[[Any], object]:
-    if column.name in _LISTS:
-        return _list
-    if isinstance(column.type, UtcTimestamp):
-        return _time
-    return _number if isinstance(column.type, (Double, Integer)) else _as_it_is
-
-
-_WRITERS = [(column.name, _writer(column)) for column in price_anomalies.columns]
+def _document(row: Row) -> dict[str, object]:
+    return {name: convert(value) for (name, (_, convert)), value in zip(_FORMS.items(), row, strict=True)}

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -25,32 +24,17 @@ HEADERS = {"Accept": ARROW}
 def few_are_large(monkeypatch):
     """More than three rows are many, and a piece is a kilobyte."""
     monkeypatch.setattr(prices, "LARGE_FROM", 3)
-    monkeypatch.setattr(large_responses, "_PIECE", 1024)
+    monkeypatch.setattr(large_responses, "_CHUNK_BYTES", 1024)
 
 
-@pytest.fixture
-def taken():
-    """Both places are taken."""
-    rooms = [large_responses.Room() for _ in range(large_responses.AT_ONCE)]
-    for room in rooms:
-        room.take()
-    yield
-    for room in rooms:
-        room.leave()
+def in_progress(asking):
+    """How many large answers the application of a test client builds or sends."""
+    return asking.app.state.arrow_reads.large
 
 
-def free():
-    """How many places are free, by taking them."""
-    count = 0
-    while large_responses._free.acquire(blocking=False):
-        count += 1
-    for _ in range(count):
-        large_responses._free.release()
-    return count
-
-
-@pytest.mark.usefixtures("few_are_large", "taken")
-def test_the_third_large_answer_at_once_is_told_to_come_again(client, database):
+@pytest.mark.usefixtures("few_are_large")
+def test_the_third_large_answer_at_once_is_refused(client, database):
+    client.app.state.arrow_reads.large = large_responses.MAX_LARGE
     stored = some_prices(database)
     answer = client.get("/prices/BTC?limit=4", headers=HEADERS)
     assert answer.status_code == 503
@@ -64,13 +48,14 @@ def test_the_third_large_answer_at_once_is_told_to_come_again(client, database):
 @pytest.mark.usefixtures("few_are_large")
 def test_a_large_answer_over_a_socket_is_whole_and_leaves_its_place(app_over, database):
     some_prices(database, count=2000)
-    with served(app_over(database)) as address:
+    app = app_over(database)
+    with served(app) as address:
         for _ in range(3):
             answer = requests.get(f"{address}/prices/BTC?limit=2000", headers=HEADERS, timeout=30)
             assert answer.status_code == 200
             assert int(answer.headers["content-length"]) == len(answer.content) > 10 * 1024
             assert len(pa.ipc.open_stream(answer.content).read_all()) == 2000
-    assert free() == large_responses.AT_ONCE
+    assert app.state.arrow_reads.large == 0
 
 
 @pytest.mark.usefixtures("few_are_large")
@@ -78,37 +63,39 @@ def test_the_place_is_given_back_after_every_kind_of_end(client, client_over, da
     some_prices(database)
     tag = client.get("/prices/BTC?limit=4", headers=HEADERS).headers["etag"]
     again = client.get("/prices/BTC?limit=4", headers={**HEADERS, "If-None-Match": tag})
-    assert (again.status_code, free()) == (304, large_responses.AT_ONCE)
+    assert (again.status_code, in_progress(client)) == (304, 0)
     assert client.head("/prices/BTC?limit=4", headers=HEADERS).status_code == 200
-    assert free() == large_responses.AT_ONCE
+    assert in_progress(client) == 0
     with database.writing() as connection:
         connection.exec_driver_sql("DROP TABLE raw_prices")
     assert client.get("/prices/BTC?limit=4", headers=HEADERS).status_code == 500
-    assert free() == large_responses.AT_ONCE
+    assert in_progress(client) == 0
 
 
 @pytest.mark.usefixtures("few_are_large")
 def test_who_takes_too_long_to_read_is_cut_off(app_over, sqlite_database, monkeypatch):
     """Else two who read nothing would keep everybody else from reading."""
-    monkeypatch.setattr(large_responses, "_SECONDS_TO_READ", 0.2)
+    monkeypatch.setattr(large_responses, "_SECONDS_TO_SEND", 0.2)
     some_prices(sqlite_database, count=100)
+    app = app_over(sqlite_database)
     seen, during = [], []
 
     async def send(message):
         seen.append(message)
         if message["type"] == "http.response.body":
-            during.append(free())
+            during.append(app.state.arrow_reads.large)
             await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):
-        asyncio.run(asked(app_over(sqlite_database), "limit=100", send))
+        asyncio.run(asked(app, "limit=100", send))
     assert [message["type"] for message in seen] == ["http.response.start", "http.response.body"]
-    assert during == [large_responses.AT_ONCE - 1]
-    assert free() == large_responses.AT_ONCE
+    assert during == [1]
+    assert app.state.arrow_reads.large == 0
 
 
 @pytest.mark.usefixtures("few_are_large")
 def test_a_client_that_goes_away_gives_its_place_back(app_over, sqlite_database):
+    app = app_over(sqlite_database)
     some_prices(sqlite_database, count=100)
 
     async def send(message):
@@ -116,29 +103,8 @@ def test_a_client_that_goes_away_gives_its_place_back(app_over, sqlite_database)
             raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):
-        asyncio.run(asked(app_over(sqlite_database), "limit=100", send))
-    assert free() == large_responses.AT_ONCE
-
-
-def test_threads_that_take_and_leave_end_with_all_places_free():
-    refused = []
-
-    def work():
-        for _ in range(200):
-            room = large_responses.Room()
-            try:
-                room.take()
-            except large_responses.ApiProblem:
-                refused.append(1)
-            room.leave()
-            room.leave()
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert free() == large_responses.AT_ONCE
+        asyncio.run(asked(app, "limit=100", send))
+    assert app.state.arrow_reads.large == 0
 
 
 @pytest.fixture
