@@ -26,7 +26,7 @@ from market_pipeline.core.wording import counted
 from market_pipeline.dagster_instance.home import current_home
 from market_pipeline.defs.automation.stale_scores import outdated_days
 from market_pipeline.logs import get_logger
-from market_pipeline.pipeline.missing_days import GappyDay, gappy_days, absences_of
+from market_pipeline.pipeline.missing_days import GappyDay, absences_of, gappy_days
 from market_pipeline.pipeline.names import COMPLETE_DAYS, SCORE_DAYS
 from market_pipeline.prices.windows import Repair, plan_repairs
 from market_pipeline.settings import Settings

@@ -107,7 +107,7 @@ def _port_of_the_api() -> int:
 def simulator_command(port: int) -> list[str]:
     """Return the command of the simulator, with its market model and room for the demo's requests."""
     command = [sys.executable, "-m", "market_pipeline.simulator", "--model", "--quiet"]
-    return command + ["--port", str(port), "--requests-per-minute", str(_REQUESTS_PER_MINUTE)]
+    return [*command, "--port", str(port), "--requests-per-minute", str(_REQUESTS_PER_MINUTE)]
 
 
 def _wait_until_ready(port: int) -> None:

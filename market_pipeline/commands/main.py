@@ -4,18 +4,18 @@ What a command does is in the module of its name, which is imported when the com
 arguments must not wait for Dagster, SQLAlchemy and NumPy.
 """
 
+import ipaddress
 import logging
 import os
 import shutil
 import sys
 import uuid
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timezone
 from pathlib import Path
 
 import click
 
-from market_pipeline.commands.parameters import address, day, moment
 from market_pipeline.commands.ports import API_PORT, HOST, UI_PORT
 from market_pipeline.logs import bound, get_logger
 from market_pipeline.prices.quotes import Reason
@@ -25,46 +25,41 @@ PROGRAM = "market-pipeline"
 _PORT = click.IntRange(1, 65_535)
 _WIDEST = 120
 
+
+def day(text: str) -> date:
+    """Parse a UTC day."""
+    try:
+        return datetime.strptime(text.strip(), "%Y-%m-%d").date()
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a day; write it as 2026-01-31") from None
+
+
+def moment(text: str) -> date | datetime:
+    """Parse a UTC day, or a time, which is UTC unless it has an offset."""
+    text = text.strip()
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        pass
+    try:
+        when = datetime.fromisoformat(text.upper().replace("Z", "+00:00"))
+        return when.replace(tzinfo=when.tzinfo or timezone.utc).astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        message = f"{text!r} is not a time; write it as 2026-01-31 or 2026-01-31T12:00 (UTC)"
+        raise click.BadParameter(message) from None
+
+
+def address(text: str) -> str:
+    """Parse an IP address of this machine, with or without brackets; `localhost` is 127.0.0.1."""
+    try:
+        return "127.0.0.1" if text.lower() == "localhost" else str(ipaddress.ip_address(text.strip("[]")))
+    except ValueError:
+        message = f"{text!r} is not an address; write 127.0.0.1, ::1, or 0.0.0.0 for all"
+        raise click.BadParameter(message) from None
+
+
 _ui_port = click.option("--port", type=_PORT, default=UI_PORT, show_default=True, help="Port of the UI on 127.0.0.1.")
 _yes = click.option("--yes", is_flag=True, help="Go on without asking; needed where there is no terminal.")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code.
-
-    0 if it went well, 1 if it failed, 2 with one explanation on standard error if it was refused before any work,
-    130 if it was interrupted.
-    """
-    # Runs and requests bind ids of their own within this one.
-    with bound(trace_id=str(uuid.uuid4())):
-        try:
-            return int(commands.main(arguments, PROGRAM, standalone_mode=False) or 0)
-        except click.exceptions.NoArgsIsHelpError as error:
-            error.show()
-            return 2
-        except click.ClickException as error:
-            return _refused(error.format_message())
-        except click.Abort:
-            return 130
-        except Exception as error:
-            return _ended_by(error)
-
-
-def _refused(message: str) -> int:
-    click.echo(f"{PROGRAM}: {message}", err=True)
-    return 2
-
-
-def _ended_by(error: Exception) -> int:
-    from market_pipeline.dagster_instance.home import HomeError
-    from market_pipeline.settings import SettingsError
-    from market_pipeline.storage.db_errors import StorageError
-
-    if isinstance(error, (SettingsError, HomeError, StorageError)):
-        return _refused(str(error))
-    # Logged here, while the command's id is bound.
-    sys.excepthook(type(error), error, error.__traceback__)
-    return 1
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDEST})
@@ -124,7 +119,11 @@ def serve(port: int, host: str, workers: int, without_token: bool) -> int:
     return execute(port, host, workers, without_token)
 
 
-@commands.command()
+@commands.command(
+    epilog="\b\nExamples:\n"
+    "  market-pipeline backfill --from 2026-01-01 --to 2026-06-30 --dry-run\n"
+    "  market-pipeline backfill --from 2026-11-01 --to 2026-11-07 --symbols BTC,ETH --yes"
+)
 @click.option("--from", "first", type=day, required=True, metavar="DATE", help="First UTC day.")
 @click.option("--to", "last", type=day, required=True, metavar="DATE", help="Last UTC day, included.")
 @click.option("--symbols", default="", metavar="A,B", help="Only these symbols.  [default: all that are collected]")
@@ -138,11 +137,6 @@ def backfill(first: date, last: date, symbols: str, dry_run: bool, again: bool, 
     starts. It can be interrupted at any time; the same command goes on where it stopped. What is complete is not
     requested.
 
-    \b
-    Examples:
-      market-pipeline backfill --from 2026-01-01 --to 2026-06-30 --dry-run
-      market-pipeline backfill --from 2026-11-01 --to 2026-11-07 --symbols BTC,ETH --yes
-
     The exit code is 1 if prices are still missing that CoinGecko is not proven to lack.
     """
     from market_pipeline.commands.backfill import execute
@@ -150,7 +144,10 @@ def backfill(first: date, last: date, symbols: str, dry_run: bool, again: bool, 
     return execute(first, last, symbols, dry_run=dry_run, again=again, yes=yes)
 
 
-@commands.command()
+@commands.command(
+    epilog="\b\nExample, after this machine's clock was corrected:\n"
+    "  market-pipeline replay --reason clock_behind --from 2026-11-23"
+)
 @click.option("--reason", type=click.Choice([one.value for one in Reason]), help="Only points refused for this reason.")
 @click.option("--symbol", type=str.upper, metavar="SYMBOL", help="Only this symbol, e.g. BTC.")
 @click.option("--from", "first", type=day, metavar="DATE", help="Only from this UTC day on.")
@@ -163,17 +160,17 @@ def replay(
     """Judge refused prices again by the rules of this version.
 
     Those that pass leave the quarantine, and the anomalies of their days are computed again.
-
-    \b
-    Example, after this machine's clock was corrected:
-      market-pipeline replay --reason clock_behind --from 2026-11-23
     """
     from market_pipeline.commands.replay import execute
 
     return execute(Reason(reason) if reason else None, symbol, first, last, dry_run=dry_run, yes=yes)
 
 
-@commands.command()
+@commands.command(
+    epilog="\b\nExamples:\n"
+    "  market-pipeline rename BTC XBT\n"
+    "  market-pipeline rename DOT=polkadot DOT=polkadot-2"
+)
 @click.argument("old")
 @click.argument("new")
 @_yes
@@ -182,18 +179,17 @@ def rename(old: str, new: str, yes: bool) -> int:
 
     OLD is the symbol under which it is stored, e.g. BTC, or with the coin id BTC=bitcoin. NEW is the new symbol, or
     the same one with another coin id.
-
-    \b
-    Examples:
-      market-pipeline rename BTC XBT
-      market-pipeline rename DOT=polkadot DOT=polkadot-2
     """
     from market_pipeline.commands.rename import execute
 
     return execute(old, new, yes=yes)
 
 
-@commands.command()
+@commands.command(
+    epilog="\b\nExamples:\n"
+    "  market-pipeline chart BTC --from 2026-10-01 --to 2026-10-08 --out chart.png\n"
+    "  market-pipeline chart BTC --from 2026-10-01T12:00 --to 2026-10-01T18:00+02:00 --out chart.svg"
+)
 @click.argument("symbol")
 @click.option("--from", "start", type=moment, required=True, metavar="TIME", help="First UTC day or time, ISO 8601.")
 @click.option(
@@ -206,11 +202,6 @@ def rename(old: str, new: str, yes: bool) -> int:
 @click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True)
 def chart(symbol: str, start: date | datetime, end: date | datetime, out: Path, theme: str) -> int:
     """Draw one symbol with its expected band and its anomalies.
-
-    \b
-    Examples:
-      market-pipeline chart BTC --from 2026-10-01 --to 2026-10-08 --out chart.png
-      market-pipeline chart BTC --from 2026-10-01T12:00 --to 2026-10-01T18:00+02:00 --out chart.svg
     """
     from market_pipeline.commands.chart import execute
 
@@ -256,6 +247,44 @@ def doctor(as_document: bool) -> int:
         width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
         click.echo(as_text(report, width, coloured), nl=False, color=coloured)
     return 1 if report.status == "fail" else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    0 if it went well, 1 if it failed, 2 with one explanation on standard error if it was refused before any work,
+    130 if it was interrupted.
+    """
+    # Runs and requests bind ids of their own within this one.
+    with bound(trace_id=str(uuid.uuid4())):
+        try:
+            return int(commands.main(arguments, PROGRAM, standalone_mode=False) or 0)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            return 2
+        except click.ClickException as error:
+            return _refused(error.format_message())
+        except click.Abort:
+            return 130
+        except Exception as error:
+            return _ended_by(error)
+
+
+def _refused(message: str) -> int:
+    click.echo(f"{PROGRAM}: {message}", err=True)
+    return 2
+
+
+def _ended_by(error: Exception) -> int:
+    from market_pipeline.dagster_instance.home import HomeError
+    from market_pipeline.settings import SettingsError
+    from market_pipeline.storage.db_errors import StorageError
+
+    if isinstance(error, (SettingsError, HomeError, StorageError)):
+        return _refused(str(error))
+    # Logged here, while the command's id is bound.
+    sys.excepthook(type(error), error, error.__traceback__)
+    return 1
 
 
 if __name__ == "__main__":

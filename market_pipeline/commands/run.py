@@ -47,7 +47,7 @@ def dagster_command(port: int, log_level: str) -> list[str]:
     command = [sys.executable, "-m", "dagster", "dev", "--workspace", workspace]
     # LOG_LEVEL=DEBUG is for the details of this package, not of Dagster.
     level = "info" if log_level == "DEBUG" else log_level.lower()
-    return command + ["--host", HOST, "--port", str(port), "--log-level", level]
+    return [*command, "--host", HOST, "--port", str(port), "--log-level", level]
 
 
 def dagster_environment(home: Path, settings: Settings) -> dict[str, str]:

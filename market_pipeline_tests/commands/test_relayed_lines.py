@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from market_pipeline.commands.children.relay import Assembler
+from market_pipeline.commands.children.lines import Assembler
 
 DEEP = '{"timestamp": ' + "[" * 100_000
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123000, timezone.utc)

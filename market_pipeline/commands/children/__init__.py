@@ -1,1 +1,1 @@
-"""The processes that commands start, and what they write."""
+"""Processes that a command starts: ended together with it, their output relayed as log lines."""

@@ -1,6 +1,6 @@
-"""`python -m market_pipeline.commands.children.relayed COMMAND ...`: a command whose output becomes our lines.
+"""Run a command and relay its output: `python -m market_pipeline.commands.children.relayed COMMAND ...`.
 
-For servers whose supervisor starts Dagster's daemon and webserver one by one; `market-pipeline run` needs it not.
+For servers whose supervisor starts Dagster's daemon and webserver one by one. `market-pipeline run` does it itself.
 """
 
 import os
@@ -14,9 +14,9 @@ from market_pipeline.settings import load_settings
 
 
 def main(command: Sequence[str]) -> int:
-    """Run `command` until it ends or a signal stops it; its exit code, 0 after a signal."""
+    """Run `command` until it ends or a signal stops it; return its exit code, 0 after a signal."""
     configure_logging(load_settings())
-    # This process writes its lines as LOG_FORMAT says.
+    # This process writes the lines in the configured format.
     environment = {**os.environ, "LOG_FORMAT": "json"}
     with Processes() as processes:
         processes.start(command, environment, Path.cwd(), relayed_as=Path(command[0]).name)
