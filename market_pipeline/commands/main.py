@@ -201,8 +201,7 @@ def rename(old: str, new: str, yes: bool) -> int:
 )
 @click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True)
 def chart(symbol: str, start: date | datetime, end: date | datetime, out: Path, theme: str) -> int:
-    """Draw one symbol with its expected band and its anomalies.
-    """
+    """Draw one symbol with its expected band and its anomalies."""
     from market_pipeline.commands.chart import execute
 
     return execute(symbol, start, end, out, theme)
