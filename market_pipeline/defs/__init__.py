@@ -1,4 +1,1 @@
-"""The Dagster side: partitions, assets, checks, jobs, schedules, resources and the IO manager.
-
-It holds no HTTP and no SQL beyond a call into the core, and no decision that the core could make.
-"""
+"""The Dagster side: what runs, when, and what the UI shows. No HTTP, no SQL, no private parts of Dagster."""

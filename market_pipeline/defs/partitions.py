@@ -1,7 +1,4 @@
-"""Partitions: one address per UTC day and symbol, `2026-11-23|BTC`, today included.
-
-Also how a run's partition keys become days of symbols and how a range of them is asked for.
-"""
+"""Partitions: one per UTC day and symbol, `2026-11-23|BTC`, today included; and how a run's partitions become days."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -9,6 +6,7 @@ from datetime import date
 import dagster as dg
 
 from market_pipeline.anomalies import LEAD_DAYS
+from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.logs import get_logger
 
 logger = get_logger(__name__)
@@ -19,26 +17,21 @@ SYMBOL = "symbol"
 # The run tags with which Dagster makes one run cover a range of partitions.
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
+PARTITION = "dagster/partition"
 
 # One run may cover many partitions: it collects them with the fewest requests.
 SINGLE_RUN = dg.BackfillPolicy.single_run()
 
 
 def price_partitions(history_start: date, symbols: Sequence[str]) -> dg.MultiPartitionsDefinition:
-    """Day x symbol from `history_start` to today; days begin at midnight UTC."""
-    return dg.MultiPartitionsDefinition(
-        {
-            # Without the offset the newest partition would be yesterday's.
-            DAY: dg.DailyPartitionsDefinition(
-                start_date=history_start.isoformat(), timezone="UTC", end_offset=1
-            ),
-            SYMBOL: dg.StaticPartitionsDefinition(list(symbols)),
-        }
-    )
+    """Return day x symbol from `history_start` to today; days begin at midnight UTC."""
+    # Without the offset the newest partition would be yesterday's.
+    days = dg.DailyPartitionsDefinition(start_date=history_start.isoformat(), timezone="UTC", end_offset=1)
+    return dg.MultiPartitionsDefinition({DAY: days, SYMBOL: dg.StaticPartitionsDefinition(list(symbols))})
 
 
 def lead_mapping() -> dg.MultiPartitionMapping:
-    """A day of a symbol reads that day and the `LEAD_DAYS` before it, of all symbols, which tell the market."""
+    """Map a day of a symbol to that day and the `LEAD_DAYS` before it of all symbols, which make the market."""
     days = dg.TimeWindowPartitionMapping(start_offset=-LEAD_DAYS, allow_nonexistent_upstream_partitions=True)
     return dg.MultiPartitionMapping(
         {
@@ -49,38 +42,36 @@ def lead_mapping() -> dg.MultiPartitionMapping:
 
 
 def partition_key(day: date, symbol: str) -> dg.MultiPartitionKey:
-    """The key of one address."""
+    """Return the key of one partition."""
     return dg.MultiPartitionKey({DAY: day.isoformat(), SYMBOL: symbol})
 
 
-def days_of(keys: Iterable[str]) -> list[tuple[date, str]]:
+def days_of(keys: Iterable[str]) -> list[DayOfSymbol]:
     """Return the (day, symbol) pairs of partition keys, in the order given."""
     parts = (key.split("|", 1) for key in keys)
     return [(date.fromisoformat(day), symbol) for day, symbol in parts]
 
 
-def wanted_days(context: dg.AssetExecutionContext, symbols: Sequence[str]) -> list[tuple[date, str]]:
-    """The (day, symbol) pairs that a run is over; none, which is logged, if its partitions no longer exist.
+def days_of_run(context: dg.AssetExecutionContext, symbols: Sequence[str]) -> list[DayOfSymbol]:
+    """Return the (day, symbol) pairs that a run covers; none, with a warning, if its partitions no longer exist.
 
-    A run that was queued keeps its range while `symbols`, those of now, may have changed.
+    `symbols` are those of now: they may have changed while the run was queued.
     """
     try:
-        wanted = [(day, symbol) for day, symbol in days_of(context.partition_keys) if symbol in symbols]
+        days = [(day, symbol) for day, symbol in days_of(context.partition_keys) if symbol in symbols]
     except dg.DagsterInvalidInvocationError:
-        wanted = []
-    if not wanted:
+        days = []
+    if not days:
         tags = context.run.tags
-        partitions = " to ".join(tags[tag] for tag in (RANGE_START, RANGE_END, "dagster/partition") if tag in tags)
         logger.warning(
             "Not all partitions of %s exist any more: MARKET_SYMBOLS or HISTORY_START has changed since this run was "
-            "queued. It collects nothing; the next one collects %s", partitions, ", ".join(symbols),
+            "queued. It collects nothing; the next one collects %s",
+            " to ".join(tags[tag] for tag in (RANGE_START, RANGE_END, PARTITION) if tag in tags),
+            ", ".join(symbols),
         )
-    return wanted
+    return days
 
 
 def range_tags(first: date, last: date, symbols: Sequence[str]) -> dict[str, str]:
-    """Run tags that make one run cover `first`..`last` of all `symbols` (given in configured order)."""
-    return {
-        RANGE_START: str(partition_key(first, symbols[0])),
-        RANGE_END: str(partition_key(last, symbols[-1])),
-    }
+    """Return the run tags that make one run cover `first`..`last` of all `symbols`, given in configured order."""
+    return {RANGE_START: str(partition_key(first, symbols[0])), RANGE_END: str(partition_key(last, symbols[-1]))}

@@ -164,14 +164,14 @@ def test_dagster_still_makes_its_console_logger_where_we_replace_it(instance):
     from dagster._loggers import default_loggers, default_system_loggers
 
     import market_pipeline.definitions  # replaces it
-    from market_pipeline.defs.logging.run_console import _console_logger, _Events
+    from market_pipeline.defs.logging.run_console import EventHandler, console_logger
 
     assert market_pipeline.definitions.defs
-    assert [definition.logger_fn for definition, _ in default_system_loggers(instance)] == [_console_logger]
-    assert [definition.logger_fn for definition in default_loggers().values()] == [_console_logger]
+    assert [definition.logger_fn for definition, _ in default_system_loggers(instance)] == [console_logger]
+    assert [definition.logger_fn for definition in default_loggers().values()] == [console_logger]
     manager = initialize_console_manager(None, instance)
     (console,) = manager._dagster_handler._loggers
-    assert [type(handler) for handler in console.handlers] == [_Events]
+    assert [type(handler) for handler in console.handlers] == [EventHandler]
 
 
 @pytest.mark.parametrize(("tags", "partition"), [

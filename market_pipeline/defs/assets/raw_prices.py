@@ -14,7 +14,7 @@ from market_pipeline.core.wording import some
 from market_pipeline.dagster_instance.reports import as_metadata, materialization
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, table_metadata
 from market_pipeline.defs.logging.log_fields import logged_step
-from market_pipeline.defs.partitions import SINGLE_RUN, partition_key, wanted_days
+from market_pipeline.defs.partitions import SINGLE_RUN, partition_key, days_of_run
 from market_pipeline.defs.resources import CoinGeckoResource
 from market_pipeline.pipeline.collect import Facts, collect, store
 from market_pipeline.prices.clock_skew import complaint
@@ -75,7 +75,7 @@ def build_raw_prices(
         coingecko: dg.ResourceParam[CoinGeckoResource],
         database: dg.ResourceParam[Database],
     ) -> Iterator[dg.Output[Columns]]:
-        wanted = wanted_days(context, catalogue.symbols)
+        wanted = days_of_run(context, catalogue.symbols)
         if not wanted:
             return
         check_schema(database)

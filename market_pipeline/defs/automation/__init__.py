@@ -1,1 +1,1 @@
-"""Schedules and sensors, and the decisions behind them."""
+"""Schedules and the sensor: when runs start, and over which partitions."""

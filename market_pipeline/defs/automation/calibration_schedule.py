@@ -1,34 +1,35 @@
-"""The schedule that has tomorrow's calibration made: once a day, as soon as the history is there.
+"""The schedule of the daily calibration of the detectors: once a day, as soon as history is complete.
 
-It looks every hour, because a computer may be off at any hour of the day; a look at what is stored
-already costs one query.
+It is evaluated every hour, because a computer may be off at any hour of the day. Once the calibration is stored an
+evaluation costs one query.
 """
 
-from collections.abc import Collection, Iterable
-from datetime import date, datetime, timedelta
+from collections.abc import Collection
+from datetime import date, datetime, timezone
 
 import dagster as dg
 
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
-from market_pipeline.core.clock import start_of_day, utc_now
-from market_pipeline.dagster_instance.ownership import Owner
-from market_pipeline.dagster_instance.runs_in_flight import runs_in_flight
-from market_pipeline.defs.automation.repair_sensor import REPAIRED_DAYS
+from market_pipeline.core.clock import utc_now
+from market_pipeline.core.slices import DayOfSymbol
+from market_pipeline.dagster_instance.ownership import Owner, own_runs
+from market_pipeline.dagster_instance.runs_in_flight import end_dead_runs, runs_in_flight
+from market_pipeline.defs.automation.repair_decision import repaired_span
 from market_pipeline.defs.logging.log_fields import logged_evaluation
 from market_pipeline.pipeline.calibrate import MADE_AGAIN, next_as_of, uncalibrated
+from market_pipeline.pipeline.missing_days import due_days
 from market_pipeline.pipeline.names import CALIBRATE_DETECTORS, CALIBRATION_CRON, CALIBRATION_SCHEDULE, COMPLETE_DAYS
-from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.settings import Settings
 from market_pipeline.storage.db_errors import StorageError
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.calibrations import outdated_calibrations, stored_documents
 from market_pipeline.storage.schema.migrate import check_schema
 
-_AGAIN = "this is looked at again in an hour."
+_AGAIN = "the next evaluation is in an hour."
 
 
 def build_calibration_schedule(settings: Settings, database: Database, owner: Owner) -> dg.ScheduleDefinition:
-    """The schedule, running as soon as the code location is loaded."""
+    """Define the schedule, running as soon as the code location is loaded."""
 
     @dg.schedule(
         name=CALIBRATION_SCHEDULE,
@@ -41,43 +42,43 @@ def build_calibration_schedule(settings: Settings, database: Database, owner: Ow
     @logged_evaluation
     def calibration_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
-            reason = _why_not(context.instance, owner, database, settings, utc_now())
+            reason = _skip_reason(context.instance, owner, database, settings, utc_now())
         except StorageError as error:
-            reason = f"Whether there is a calibration cannot be told: {error}"
-        # A key of its own for each look, so that a run that failed is followed by another.
+            reason = f"The stored calibrations cannot be read: {error}"
+        # One key per evaluation, so that a failed run is followed by another.
         key = context.scheduled_execution_time.isoformat()
         return dg.SkipReason(reason) if reason else dg.RunRequest(run_key=key)
 
     return calibration_schedule
 
 
-def _why_not(
+def _skip_reason(
     instance: dg.DagsterInstance, owner: Owner, database: Database, settings: Settings, now: datetime
 ) -> str | None:
-    """Why the detectors are not calibrated at `now`, or None."""
+    """Return why the detectors are not calibrated at `now` (aware UTC); None if they are."""
     check_schema(database)
     as_of = next_as_of(now)
     symbols = settings.catalogue.symbols
     stored = stored_documents(database, as_of, DETECTOR_VERSION)
     due = uncalibrated(database, symbols, as_of, DETECTOR_VERSION)
     if stored and not due and not outdated_calibrations(database, now - MADE_AGAIN, DETECTOR_VERSION):
-        return f"The calibration for the days from {as_of.date()} on is stored{_but(symbols, stored)}."
-    for job in (CALIBRATE_DETECTORS, COMPLETE_DAYS):
+        without = [symbol for symbol in symbols if symbol not in stored]
+        exception = f", except for {', '.join(without)}: no quotes in the last 90 days" if without else ""
+        return f"The calibration for the days from {as_of.date()} on is stored{exception}."
+    jobs = (CALIBRATE_DETECTORS, COMPLETE_DAYS)
+    end_dead_runs(instance, owner, jobs)
+    for job in jobs:
         for run in runs_in_flight(instance, owner, job):
             return f"Run {run.run_id[:8]} of {job} is {run.status.value.lower()}; {_AGAIN}"
-    return waiting_for(_missing(database, settings, now), completed_on(now.date(), instance, owner))
+    missing = due_days(database, settings.catalogue, *repaired_span(settings, now), now)
+    return waiting_for(missing, completed_on(now.date(), instance, owner))
 
 
-def _but(symbols: Iterable[str], stored: Collection[str]) -> str:
-    missing = [symbol for symbol in symbols if symbol not in stored]
-    return f", but for {', '.join(missing)}: no quotes of the last 90 days" if missing else ""
+def waiting_for(missing: Collection[DayOfSymbol], completed: bool) -> str | None:
+    """Return why to wait while days of symbols are `missing`, unless a run `completed` what could be had today.
 
-
-def waiting_for(missing: Collection[tuple[date, str]], completed: bool) -> str | None:
-    """Why to wait while days of symbols are `missing`, unless a run `completed` what there was to get today.
-
-    On a first start the history comes within minutes; a calibration from what little is there before
-    could not be replaced. What the source does not give is not waited for.
+    On a first start the history arrives within minutes, and a calibration from the few prices before that could
+    never be replaced. Prices that the source does not have are not waited for.
     """
     if missing and not completed:
         return f"{len(missing):,} partitions lack prices that may still come; {_AGAIN}"
@@ -85,18 +86,8 @@ def waiting_for(missing: Collection[tuple[date, str]], completed: bool) -> str |
 
 
 def completed_on(day: date, instance: dg.DagsterInstance, owner: Owner) -> bool:
-    """Whether a run of `owner`'s `COMPLETE_DAYS` has ended well on `day` (UTC)."""
-    done = dg.RunsFilter(
-        job_name=COMPLETE_DAYS, statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=start_of_day(day)
-    )
-    return any(owner.owns(run) for run in instance.get_runs(done))
-
-
-def _missing(database: Database, settings: Settings, now: datetime) -> list[tuple[date, str]]:
-    """The days that complete themselves and lack prices for which CoinGecko is to be asked now."""
-    # It brings NumPy, which loading the code location can do without.
-    from market_pipeline.pipeline.missing_days import due_days
-
-    last = last_settled_day(now)
-    first = max(settings.history_start, last - timedelta(days=REPAIRED_DAYS - 1))
-    return due_days(database, settings.catalogue, first, last, now)
+    """Return whether `owner`'s newest successful run of `COMPLETE_DAYS` ended on `day` (UTC) or later."""
+    newest = next(own_runs(instance, owner, COMPLETE_DAYS, [dg.DagsterRunStatus.SUCCESS]), None)
+    if newest is None or newest.end_time is None:
+        return False
+    return datetime.fromtimestamp(newest.end_time, timezone.utc).date() >= day

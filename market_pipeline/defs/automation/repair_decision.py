@@ -1,4 +1,4 @@
-"""What the repair sensor starts next, and why it starts nothing. Pure."""
+"""Which run the repair sensor starts next, or why it starts none. Pure functions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,19 +7,23 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 
 from market_pipeline.budget.status import BudgetStatus
+from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, range_tags
 from market_pipeline.pipeline.names import COMPLETE_DAYS, SCORE_DAYS
+from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.prices.windows import Repair, plan_repairs
+from market_pipeline.settings import Settings
 
-# What made a run fail is seldom over in a minute.
+REPAIRED_DAYS = 30
+# The cause of a failure seldom passes within a minute.
 AFTER_FAILURE = timedelta(hours=1)
-# A run that changed nothing is not repeated at once; what its answers lacked is asked for in its own time.
+# A run that changed nothing is not repeated at once; prices that its answers lacked have their own waiting times.
 AFTER_SUCCESS = timedelta(hours=3)
 
 
 @dataclass(frozen=True)
 class PastRun:
-    """A run that has ended: at `ended` (aware UTC), over the partitions `start`..`end`."""
+    """A run that ended at `ended` (aware UTC), over the partitions `start`..`end`."""
 
     run_id: str
     job: str
@@ -30,13 +34,13 @@ class PastRun:
 
     @classmethod
     def of(cls, run: dg.DagsterRun, ended: datetime) -> "PastRun":
-        """`run` as far as it matters here."""
+        """Return what matters here of `run`."""
         start, end = run.tags.get(RANGE_START, ""), run.tags.get(RANGE_END, "")
         return cls(run.run_id, run.job_name, start, end, run.is_success, ended)
 
     @property
     def again_at(self) -> datetime:
-        """When the same may be tried again."""
+        """When the same partitions may be tried again."""
         return self.ended + (AFTER_SUCCESS if self.success else AFTER_FAILURE)
 
 
@@ -44,22 +48,28 @@ class PastRun:
 class Situation:
     """Everything that the decision depends on.
 
-    `missing` are the days of symbols for which prices are to be asked now, `outdated` those whose anomalies were
-    computed before the prices came, `past` the runs that ended lately, newest first.
+    `missing` are the days of symbols whose prices are to be requested now, `outdated` those whose anomalies were
+    computed before the prices came, `past` the runs that ended in the last hours, newest first.
     """
 
     now: datetime
-    missing: Sequence[tuple[date, str]]
-    outdated: Sequence[tuple[date, str]]
+    missing: Sequence[DayOfSymbol]
+    outdated: Sequence[DayOfSymbol]
     past: Sequence[PastRun]
     budget: BudgetStatus
 
 
-def without_outage(past: Sequence[PastRun], ticks: Sequence[PastRun]) -> list[PastRun]:
-    """`past` without the failed runs that an outage explains, so that they are tried again as soon as it is over.
+def repaired_span(settings: Settings, now: datetime) -> tuple[date, date]:
+    """Return the first and the last day that are repaired at `now` (aware UTC)."""
+    last = last_settled_day(now)
+    return max(settings.history_start, last - timedelta(days=REPAIRED_DAYS - 1)), last
 
-    An outage is over with the first tick that succeeds after the run, if the tick before that one failed or there was
-    none. Both are the newest first.
+
+def without_outage(past: Sequence[PastRun], ticks: Sequence[PastRun]) -> list[PastRun]:
+    """Return `past` without the failures that an outage explains, so that they are retried as soon as it is over.
+
+    An outage is over with the first tick that succeeds after the failure, if the tick before that one failed or
+    there was none. Both are newest first.
     """
     return [run for run in past if run.success or not _outage_is_over(run.ended, ticks)]
 
@@ -73,7 +83,7 @@ def _outage_is_over(failed_at: datetime, ticks: Sequence[PastRun]) -> bool:
 
 
 def next_run(situation: Situation, symbols: Sequence[str]) -> dg.RunRequest | dg.SkipReason:
-    """The run to start now, of all coins' `symbols` in configured order, or a reason for a person."""
+    """Return the run to start now, or the reason for none; `symbols` are all, in configured order."""
     repair = _next_repair(situation, symbols)
     if isinstance(repair, Repair):
         return _request(COMPLETE_DAYS, repair)
@@ -84,51 +94,44 @@ def next_run(situation: Situation, symbols: Sequence[str]) -> dg.RunRequest | dg
 def _next_repair(situation: Situation, symbols: Sequence[str]) -> Repair | str:
     repairs = plan_repairs(situation.missing, symbols)
     if not repairs:
-        return "Nothing is missing; the anomalies of some days could not be computed again just now."
-    lack = f"{len(situation.missing):,} partitions lack prices"
+        return "Nothing is missing; the anomalies of some days could not be recomputed just now."
+    missing = f"{len(situation.missing):,} partitions lack prices"
     newest = next((run for run in situation.past if run.job == COMPLETE_DAYS), None)
     if newest and not newest.success and newest.again_at > situation.now:
         return (
-            f"{lack}, but run {newest.run_id[:8]} of {COMPLETE_DAYS} ended without success at "
-            f"{newest.ended:%H:%M} UTC; its page tells why. The next try is at {newest.again_at:%H:%M} UTC, "
-            "or as soon as an outage has ended."
+            f"{missing}, but run {newest.run_id[:8]} of {COMPLETE_DAYS} failed at {newest.ended:%H:%M} UTC; its page "
+            f"shows why. The next try is at {newest.again_at:%H:%M} UTC, or as soon as an outage has ended."
         )
     open_repairs = _not_lately(COMPLETE_DAYS, repairs, situation)
     if not open_repairs:
         return (
-            f"{lack}, the newest being {repairs[0]}. CoinGecko was asked for them and answered without; it "
-            f"is asked again at {_again_at(repairs, situation):%H:%M} UTC. rejected_prices and the checks may "
-            "tell why."
+            f"{missing}, the newest being {repairs[0]}. CoinGecko answered without them; they are requested again at "
+            f"{_again_at(repairs, situation):%H:%M} UTC. rejected_prices and the checks may show why."
         )
-    return _affordable(open_repairs[0], situation.budget, lack)
+    return _affordable(open_repairs[0], situation.budget, missing)
 
 
 def _not_lately(job: str, repairs: Sequence[Repair], situation: Situation) -> list[Repair]:
-    """Those that no run of `job` has tried too shortly before."""
-    tried = {
-        (run.start, run.end) for run in situation.past if run.job == job and run.again_at > situation.now
-    }
+    """Return those that no run of `job` has tried too recently."""
+    tried = {(run.start, run.end) for run in situation.past if run.job == job and run.again_at > situation.now}
     return [repair for repair in repairs if _range(repair) not in tried]
 
 
 def _again_at(repairs: Sequence[Repair], situation: Situation) -> datetime:
     ranges = {_range(repair) for repair in repairs}
-    return min(
-        run.again_at
-        for run in situation.past
-        if (run.start, run.end) in ranges and run.again_at > situation.now
-    )
+    past = [run.again_at for run in situation.past if (run.start, run.end) in ranges]
+    return min(again_at for again_at in past if again_at > situation.now)
 
 
-def _affordable(repair: Repair, budget: BudgetStatus, lack: str) -> Repair | str:
-    """As much of `repair` as the month's credits allow beside the live prices."""
+def _affordable(repair: Repair, budget: BudgetStatus, missing: str) -> Repair | str:
+    """Return as much of `repair` as the month's credits allow beside the live prices."""
     if budget.credits_left is None or budget.monthly_credits is None:
         return repair
     free = budget.credits_left - budget.reserve
     if free < 1:
         return (
-            f"{lack}, but no credits are left for history: {budget.credits_left:,} of the month's "
-            f"{budget.monthly_credits:,} remain and {budget.reserve:,} are kept for live prices. They renew "
+            f"{missing}, but no credits are left for history: {budget.credits_left:,} of the month's "
+            f"{budget.monthly_credits:,} remain and {budget.reserve:,} are reserved for live prices. They renew "
             f"on {budget.renews_at:%Y-%m-%d} 00:00 UTC."
         )
     return replace(repair, symbols=repair.symbols[:free])

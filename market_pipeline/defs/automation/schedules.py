@@ -1,10 +1,9 @@
-"""The schedules: the tick over today's partitions, the nightly completion of yesterday, the hourly ledger.
+"""The schedules without a decision of their own: the tick, the nightly completion of yesterday, the hourly ledger.
 
-All are safe to repeat. What they decide is in pure functions; only the question whether the
-previous run still goes needs the instance.
+All are safe to repeat. A run of the same job that is still going makes them skip.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import dagster as dg
@@ -26,47 +25,8 @@ from market_pipeline.pipeline.names import (
 )
 
 
-def tick_request(scheduled: datetime, symbols: Sequence[str]) -> dg.RunRequest:
-    """One run over the day of `scheduled` (aware UTC) for all symbols."""
-    day = scheduled.date()
-    return dg.RunRequest(
-        run_key=scheduled.isoformat(), tags={**range_tags(day, day, symbols), **LIVE_TAGS}
-    )
-
-
-def completion_request(scheduled: datetime, symbols: Sequence[str]) -> dg.RunRequest:
-    """Return a run over the day before `scheduled` (aware UTC) for all symbols.
-
-    Nights that were missed are the repair sensor's.
-    """
-    yesterday = scheduled.date() - DAY
-    return dg.RunRequest(run_key=yesterday.isoformat(), tags=range_tags(yesterday, yesterday, symbols))
-
-
-def skip_reason(job: str, unfinished: Iterable[dg.DagsterRun]) -> str | None:
-    """Why `job` is not started now, or None if nothing keeps it."""
-    run = next(iter(unfinished), None)
-    return None if run is None else (
-        f"Run {run.run_id[:8]} of {job} is still {run.status.value.lower()}; this one is left out, the next makes up "
-        "for it. If it hangs, terminate it in the UI."
-    )
-
-
-def in_the_way(unfinished: Iterable[dg.DagsterRun], tick: dg.RunRequest) -> Iterator[dg.DagsterRun]:
-    """Those for which `tick` is left out: at work, or queued for the same partitions, whose prices it will bring.
-
-    A tick of yesterday that is queued still does not bring those of today.
-    """
-    for run in unfinished:
-        same = all(run.tags.get(tag) == tick.tags[tag] for tag in (RANGE_START, RANGE_END))
-        if same or run.status is not dg.DagsterRunStatus.QUEUED:
-            yield run
-
-
-def build_schedules(
-    collect_cron: str, symbols: Sequence[str], owner: Owner
-) -> list[dg.ScheduleDefinition]:
-    """The schedules, running as soon as the code location is loaded."""
+def build_schedules(collect_cron: str, symbols: Sequence[str], owner: Owner) -> list[dg.ScheduleDefinition]:
+    """Define the schedules, running as soon as the code location is loaded."""
 
     @dg.schedule(
         name=TICK_SCHEDULE,
@@ -78,7 +38,7 @@ def build_schedules(
     )
     def tick_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         request = tick_request(context.scheduled_execution_time, symbols)
-        reason = skip_reason(TICK, in_the_way(runs_in_flight(context.instance, owner, TICK), request))
+        reason = skip_reason(TICK, blocking(runs_in_flight(context.instance, owner, TICK), request))
         return dg.SkipReason(reason) if reason else request
 
     @dg.schedule(
@@ -87,12 +47,11 @@ def build_schedules(
         cron_schedule=COMPLETION_CRON,
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Completes yesterday from hourly history, one request a symbol.",
+        description="Completes yesterday from hourly history, one request per symbol.",
     )
     def completion_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        if reason := skip_reason(COMPLETE_DAYS, runs_in_flight(context.instance, owner, COMPLETE_DAYS)):
-            return dg.SkipReason(reason)
-        return completion_request(context.scheduled_execution_time, symbols)
+        reason = skip_reason(COMPLETE_DAYS, runs_in_flight(context.instance, owner, COMPLETE_DAYS))
+        return dg.SkipReason(reason) if reason else completion_request(context.scheduled_execution_time, symbols)
 
     ledger_schedule = dg.ScheduleDefinition(
         name=LEDGER_SCHEDULE,
@@ -100,6 +59,45 @@ def build_schedules(
         cron_schedule=LEDGER_CRON,
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Shows what the last hour's requests were and cost.",
+        description="Shows the requests of the last hour and their cost.",
     )
     return [tick_schedule, completion_schedule, ledger_schedule]
+
+
+def tick_request(scheduled: datetime, symbols: Sequence[str]) -> dg.RunRequest:
+    """Return the run over the day of `scheduled` (aware UTC) for all symbols."""
+    day = scheduled.date()
+    return dg.RunRequest(run_key=scheduled.isoformat(), tags={**range_tags(day, day, symbols), **LIVE_TAGS})
+
+
+def completion_request(scheduled: datetime, symbols: Sequence[str]) -> dg.RunRequest:
+    """Return the run over the day before `scheduled` (aware UTC) for all symbols.
+
+    Missed nights need no catch-up here: the repair sensor finds days that lack prices.
+    """
+    yesterday = scheduled.date() - DAY
+    return dg.RunRequest(run_key=yesterday.isoformat(), tags=range_tags(yesterday, yesterday, symbols))
+
+
+def blocking(in_flight: Iterable[dg.DagsterRun], tick: dg.RunRequest) -> list[dg.DagsterRun]:
+    """Return the runs that make `tick` redundant: those at work, and those queued for the same partitions.
+
+    A tick of yesterday that is still queued would not bring today's prices.
+    """
+
+    def is_blocking(run: dg.DagsterRun) -> bool:
+        same = all(run.tags.get(tag) == tick.tags[tag] for tag in (RANGE_START, RANGE_END))
+        return same or run.status is not dg.DagsterRunStatus.QUEUED
+
+    return [run for run in in_flight if is_blocking(run)]
+
+
+def skip_reason(job: str, in_flight: Sequence[dg.DagsterRun]) -> str | None:
+    """Return why `job` is not started now; None if nothing blocks it."""
+    if not in_flight:
+        return None
+    run = in_flight[0]
+    return (
+        f"Run {run.run_id[:8]} of {job} is still {run.status.value.lower()}; this one is skipped, the next makes up "
+        "for it. If it hangs, terminate it in the UI."
+    )

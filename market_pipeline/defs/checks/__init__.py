@@ -1,1 +1,1 @@
-"""The asset checks and their verdicts."""
+"""The asset checks and their results."""

@@ -1,1 +1,1 @@
-"""What the runs, schedules and sensors of Dagster write to the log."""
+"""The log lines of runs, schedules and sensors."""
