@@ -18,7 +18,7 @@ from market_pipeline.defs.automation.repair_sensor import build_repair_sensor
 from market_pipeline.defs.automation.schedules import build_schedules
 from market_pipeline.defs.checks.coin_ids import build_identity_check
 from market_pipeline.defs.checks.history import build_history_checks
-from market_pipeline.defs.checks.raw_prices import build_checks
+from market_pipeline.defs.checks.raw_prices import build_price_checks
 from market_pipeline.defs.io_manager import DatabaseIOManager
 from market_pipeline.defs.jobs import build_jobs
 from market_pipeline.defs.partitions import price_partitions
@@ -62,7 +62,7 @@ def _definitions(
             build_request_ledger(settings, kinds),
         ],
         asset_checks=[
-            build_checks(catalogue.symbols, settings.collect_cron),
+            build_price_checks(catalogue.symbols, settings.collect_cron),
             build_identity_check(catalogue),
             build_history_checks(catalogue, settings.history_start),
         ],

@@ -1,5 +1,4 @@
-"""The jobs that the schedules start: ranges of partitions with the overview, the calibration, and the look
-at the ledger."""
+"""The jobs: the tick, the completion of past days, the scores, the calibration and the request ledger."""
 
 from typing import Any
 
@@ -15,11 +14,12 @@ from market_pipeline.defs.assets.request_ledger import REQUEST_LEDGER
 from market_pipeline.pipeline.names import ACCOUNT_REQUESTS, CALIBRATE_DETECTORS, COMPLETE_DAYS, SCORE_DAYS, TICK
 
 # Short runs go before a queue of history.
-_SHORT_TAGS = {"dagster/priority": "5"}
+_SHORT = {"dagster/priority": "5"}
 _TEN_MINUTES = {"dagster/max_runtime": "600"}
 
 # Each with all of its checks.
 _PRICES = dg.AssetSelection.assets(RAW_PRICES, REJECTED_PRICES, PRICE_ANOMALIES, MARKET_OVERVIEW)
+
 
 # Dagster has no public name for what define_asset_job returns.
 def build_jobs(owner: Owner) -> list[Any]:
@@ -28,32 +28,33 @@ def build_jobs(owner: Owner) -> list[Any]:
         dg.define_asset_job(
             TICK,
             _PRICES,
-            description="Today's prices of all symbols with one request, checks, anomalies and the overview.",
+            description="Collects today's prices of all symbols with one request, checks and scores them, and renews "
+            "the overview.",
             tags={**owner.tags, **_TEN_MINUTES},
         ),
         dg.define_asset_job(
             COMPLETE_DAYS,
-            # The coverage and its checks look at many days and may need a request; once a day is enough.
+            # The coverage and its checks read many days and may send a request; once a day is enough.
             _PRICES | dg.AssetSelection.assets(PRICE_COVERAGE),
-            description="Past days completed from hourly history, checked, scored and measured again.",
+            description="Completes past days from hourly history, checks and scores them, and measures the coverage.",
             tags=owner.tags,
         ),
         dg.define_asset_job(
             SCORE_DAYS,
             dg.AssetSelection.assets(PRICE_ANOMALIES),
-            description="Anomalies computed again from what is stored; nothing is asked of CoinGecko.",
+            description="Recomputes anomalies from stored prices, without a request.",
             tags=owner.tags,
         ),
         dg.define_asset_job(
             CALIBRATE_DETECTORS,
             dg.AssetSelection.assets(DETECTOR_CALIBRATION),
-            description="What is usual, learned from the last 90 days for the days from the coming midnight on.",
-            tags={**owner.tags, **_SHORT_TAGS},
+            description="Calibrates the detectors from the last 90 days, for the days from the coming midnight on.",
+            tags={**owner.tags, **_SHORT},
         ),
         dg.define_asset_job(
             ACCOUNT_REQUESTS,
             dg.AssetSelection.assets(REQUEST_LEDGER),
-            description="What the last hour's requests cost and what is left of the plan; asks CoinGecko nothing.",
-            tags={**owner.tags, **_SHORT_TAGS, **_TEN_MINUTES},
+            description="Shows what the last hour's requests cost and what is left of the plan, without a request.",
+            tags={**owner.tags, **_SHORT, **_TEN_MINUTES},
         ),
     ]

@@ -7,7 +7,9 @@ import pytest
 
 from market_pipeline.core.clock import iso, start_of_day, utc_now
 from market_pipeline.core.symbols import parse_catalogue
-from market_pipeline.defs.checks.history import build_history_checks, coin_verdict, history_check_names, verdicts
+from market_pipeline.defs.checks.history import (
+    build_history_checks, history_check_names, history_results, one_coin_result,
+)
 from market_pipeline.prices.absences import Absence, Answered
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.storage.queries.source_gaps import record_absences
@@ -36,7 +38,7 @@ def store(database, symbol, *hours):
 
 def judge(database, now=NOW, history_start=date(2020, 1, 1)):
     names = history_check_names(CATALOGUE.symbols)
-    results = {one.check_name: one for one in verdicts(database, CATALOGUE, history_start, names, now)}
+    results = {one.check_name: one for one in history_results(database, CATALOGUE, history_start, names, now)}
     assert list(results) == ["history_is_complete_BTC", "history_is_complete_ETH"]
     return list(results.values())
 
@@ -140,13 +142,13 @@ def test_prices_of_a_former_coin_are_told_until_their_days_have_those_of_the_pre
     ]
     upsert(database, tables.raw_prices, columns_of(tables.raw_prices, rows))
     day = MIDNIGHT.date() - DAY
-    check = coin_verdict(database, CATALOGUE, day, NOW)
+    check = one_coin_result(database, CATALOGUE, day, NOW)
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert f"BTC also holds 24 prices of bitcoin-cash ({day}), which are not used; fetch the prices of bitcoin: " \
         f"market-pipeline backfill --from {day} --to {day} --symbols BTC; or" in check.description
     assert check.metadata["days_without_the_present_coin"].value == 1
     store(database, "BTC", *hours)
-    check = coin_verdict(database, CATALOGUE, day, NOW)
+    check = one_coin_result(database, CATALOGUE, day, NOW)
     assert check.passed and check.description.endswith("which are not used.")
     assert check.metadata["prices_of_other_coins"].value == 24
 

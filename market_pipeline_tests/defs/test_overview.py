@@ -9,8 +9,9 @@ import pytest
 from market_pipeline.anomalies.anomaly import alarm_mask
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.columns import Columns
-from market_pipeline.defs.assets.market_overview import _numbers, _records, _sentence
-from market_pipeline.defs.assets.overview_chart import alarms_digest, is_due
+from market_pipeline.defs.assets.market_overview import (
+    alarm_records, alarms_digest, is_due, overview_numbers, overview_sentence,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -83,15 +84,15 @@ def test_a_market_event_is_one_line_and_one_anomaly():
     alone = {"symbol": "ADA", "id": "x", "move": -0.2, "scope": "idiosyncratic"}
     found = rows({**event, "symbol": "SOL", "members": "SOL,BTC,ETH"}, *members, alone)
     alarms = found.where(alarm_mask(found))
-    assert [(row["symbol"], row["kind"], row["severity"], row["move"]) for row in _records(alarms)] == [
+    assert [(row["symbol"], row["kind"], row["severity"], row["move"]) for row in alarm_records(alarms)] == [
         ("SOL,BTC,ETH", "market_move", "critical", "+1.20%"),
         ("ADA", "jump", "alert", "-20.00%"),
     ]
-    assert [row["time_utc"] for row in _records(alarms)] == ["2026-05-01 12:00"] * 2
-    numbers = _numbers(["BTC", "SOL", "ADA"], {}, {}, alarms)
+    assert [row["time_utc"] for row in alarm_records(alarms)] == ["2026-05-01 12:00"] * 2
+    numbers = overview_numbers(["BTC", "SOL", "ADA"], {}, {}, alarms)
     of_coins = {"anomalies_24h_BTC": 0, "anomalies_24h_SOL": 1, "anomalies_24h_ADA": 1}
     assert numbers == {"market_events_24h": 1, **of_coins}
-    said = _sentence(alarms, ["BTC"], ["BTC"], NOON)
+    said = overview_sentence(alarms, ["BTC"], ["BTC"], NOON)
     assert said == "2 anomalies, 1 of them critical, in the 24 hours before 2026-05-01T12:00:00Z."
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from market_pipeline.core.columns import Columns
-from market_pipeline.defs.assets.overview_chart import ALARMS, DRAWN_AT, QUOTES, alarms_digest, chart_metadata, is_due
+from market_pipeline.defs.assets.market_overview import ALARMS, DRAWN_AT, QUOTES, alarms_digest, chart_metadata, is_due
 from market_pipeline.storage.queries.latest import anomalies_since
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.tables import raw_prices

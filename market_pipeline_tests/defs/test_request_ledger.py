@@ -8,7 +8,7 @@ from sqlalchemy import insert
 
 from market_pipeline.budget.ledger import LedgerRow
 from market_pipeline.core.clock import utc_now
-from market_pipeline.defs.assets.request_ledger import hour_numbers, sentence
+from market_pipeline.defs.assets.request_ledger import hour_numbers, hour_sentence
 from market_pipeline.storage.schema.operations_tables import request_ledger
 
 HOUR = timedelta(hours=1)
@@ -50,7 +50,7 @@ def test_the_numbers_are_those_of_the_last_full_hour():
         "requests_plan_demo": 19, "credits_plan_demo": 19,
         "requests_plan_keyless": 1,
     }
-    assert sentence(rows, TEN) == "20 requests from 10:00 to 11:00 UTC, 3 of them without a good answer, 77 since."
+    assert hour_sentence(rows, TEN) == "20 requests from 10:00 to 11:00 UTC, 3 of them without a good answer, 77 since."
 
 
 def test_what_ended_is_plotted_as_zero():
@@ -60,7 +60,7 @@ def test_what_ended_is_plotted_as_zero():
     assert numbers["requests_simple_price"] == numbers["requests_last_hour"] == numbers["requests_outcome_200"] == 0
 
 
-def test_the_asset_shows_numbers_a_sentence_and_a_table(world_of, database):
+def test_the_asset_shows_numbers_a_hour_sentence_and_a_table(world_of, database):
     world = world_of(database)
     this_hour = utc_now().replace(minute=0, second=0, microsecond=0)
     store(

@@ -1,8 +1,7 @@
-"""The asset `detector_calibration`: what is usual for each coin, learned once a day from the last 90 days.
+"""The asset `detector_calibration`: the usual behaviour of each coin, learned once a day from the last 90 days.
 
-The calibration made during a day is the one of the day that follows: its as-of time is the coming
-midnight. So no row of the day at hand changes when it arrives, and every later day is scored with what
-was known when it began.
+A calibration made during a day is for the next one: its as-of time is the coming midnight. So it changes no row of
+the present day, and every later day is scored with what was known when it began.
 """
 
 import math
@@ -18,26 +17,26 @@ from market_pipeline.core.symbols import Catalogue
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table, table_metadata
 from market_pipeline.defs.logging.log_fields import logged_step
-from market_pipeline.pipeline.calibrate import CalibrationResult
+from market_pipeline.pipeline.calibrate import CalibrationResult, calibrate_due
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.migrate import check_schema
 
 DETECTOR_CALIBRATION = "detector_calibration"
 
-# The data version that Dagster notes for what was not there yet. Calibrations are only ever added, and
-# each for later days: for a day that is scored nothing has changed, and it must not show as outdated.
+# The data version that Dagster gives to what has never been materialized. Calibrations are only ever added, each for
+# later days: a day that has been scored must not show as outdated.
 _NOTHING_CHANGED = dg.DataVersion("INITIAL")
 
 
 def build_detector_calibration(catalogue: Catalogue, kinds: set[str]) -> dg.AssetsDefinition:
-    """The unpartitioned calibration from the prices of all coins in `catalogue`."""
+    """Define the unpartitioned calibration from the prices of all coins in `catalogue`."""
 
     @dg.asset(
         name=DETECTOR_CALIBRATION,
-        description="What is usual: how volatile each hour of the day and each coin is, and how often which score "
-        "came, learned from the last 90 days of all symbols. Made once a day for the days from the coming midnight "
-        "on, stored with that as-of time and never changed, so that a day scored again gives the same rows.",
+        description="The usual behaviour: how volatile each hour of the day and each coin is, and how often which "
+        "score occurred, learned from the last 90 days of all symbols. Made once a day for the days from the coming "
+        "midnight on, stored with that as-of time and never changed, so that scoring a day again gives the same rows.",
         deps=[RAW_PRICES],
         code_version=DETECTOR_VERSION,
         metadata=table_metadata(tables.detector_calibrations, write_mode="insert"),
@@ -49,8 +48,6 @@ def build_detector_calibration(catalogue: Catalogue, kinds: set[str]) -> dg.Asse
     def detector_calibration(
         context: dg.AssetExecutionContext, database: dg.ResourceParam[Database]
     ) -> dg.MaterializeResult[None]:
-        from market_pipeline.pipeline.calibrate import calibrate_due
-
         check_schema(database)
         made = calibrate_due(database, catalogue.symbols, utc_now())
         return dg.MaterializeResult(metadata=calibration_metadata(made), data_version=_NOTHING_CHANGED)
@@ -59,13 +56,13 @@ def build_detector_calibration(catalogue: Catalogue, kinds: set[str]) -> dg.Asse
 
 
 _NOTHING = (
-    "Nothing was stored: there are no quotes of the last 90 days to calibrate from. Until there are, scores "
-    "are judged by the prior. Once prices have been collected this is tried again within the hour."
+    "Nothing was stored: there are no quotes of the last 90 days to calibrate from. Until then the prior judges the "
+    "scores. Once prices have been collected the next try is within the hour."
 )
 
 
 def calibration_metadata(made: CalibrationResult) -> dict[str, Any]:
-    """The metadata of one materialization."""
+    """Return the metadata of one materialization."""
     if made.calibration is None:
         return {"summary": _NOTHING, "stored": False}
     calibration = made.calibration
@@ -96,9 +93,9 @@ def _sentence(made: CalibrationResult, calibration: Calibration) -> str:
     if made.without_quotes:
         text += f" Nothing was stored for {', '.join(made.without_quotes)}: no quotes of the last 90 days."
     if not made.new:
-        return f"Kept as it was stored before: a calibration is never changed. {text}"
-    if kept := [symbol for symbol in calibration.coins if symbol not in made.new]:
-        text = f"Stored for {', '.join(made.new)}; kept as stored before for {', '.join(kept)}. {text}"
+        return f"Unchanged: a stored calibration is final. {text}"
+    if before := [symbol for symbol in calibration.coins if symbol not in made.new]:
+        text = f"Stored for {', '.join(made.new)}; unchanged for {', '.join(before)}. {text}"
     return text
 
 
@@ -118,7 +115,7 @@ def _coins(calibration: Calibration) -> list[Mapping[str, Any]]:
 
 
 def _tails_of(calibration: Calibration, symbol: str) -> str:
-    """Which tails judge the scores of a coin."""
+    """Return which tails judge the scores of a coin."""
     for name, words in ((symbol, "its own (gpd)"), (ALL, "that of all symbols (gpd)")):
         if any(key.startswith(f"{name} ") for key in calibration.tails):
             return words

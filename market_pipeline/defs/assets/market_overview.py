@@ -1,37 +1,61 @@
-"""The asset `market_overview`: what a person opens first. Numbers per symbol that the UI plots over
-time, a table of the last day's anomalies, and now and then a picture."""
+"""The asset `market_overview`, which a person opens first.
 
+It shows numbers per symbol that the UI plots over time, the anomalies of the last day as a table, and a picture.
+Dagster stores metadata with every materialization, so the picture is drawn once an hour, or earlier if it would
+change. It is the light one: the UI shows an image unchanged on a light and on a dark page.
+"""
+
+import base64
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
+from hashlib import sha256
 from typing import Any
 
 import dagster as dg
 
 from market_pipeline.anomalies.anomaly import Kind, Severity, alarm_mask
+from market_pipeline.anomalies.series import to_datetime64
 from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.core.columns import Columns
 from market_pipeline.core.symbols import Catalogue
-from market_pipeline.defs.assets.overview_chart import SPAN, chart_metadata
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.queries import latest as overview
-from market_pipeline.storage.queries.latest import StoredQuote, coin_names
+from market_pipeline.storage.queries.counts import quotes_by_symbol
+from market_pipeline.storage.queries.latest import StoredQuote, anomalies_since, coin_names, latest_quotes, quotes_at
 from market_pipeline.storage.schema.migrate import check_schema
 
 MARKET_OVERVIEW = "market_overview"
 
+SPAN = timedelta(hours=24)
+# History has a point an hour, some a little late.
+_ABOUT = timedelta(hours=2)
+_TABLE_ROWS = 50
+_TABLE_COLUMNS = ("symbol", "kind", "severity", "scope", "move", "explanation")
+
+DRAWN_AT = "chart_drawn_at"
+ALARMS = "chart_alarms"
+QUOTES = "chart_quotes"
+REDRAW_AFTER = timedelta(hours=1)
+# A picture of the hole after a first start or an outage is redrawn when the hole has been filled: when there are
+# this many times the quotes, and this many more per symbol, which a few ticks do not bring.
+_FILLED = 1.5
+_MORE = 10
+
+Metadata = dict[str, Any]
+Shown = Mapping[str, dg.MetadataValue[Any]]
+
 
 def build_market_overview(catalogue: Catalogue) -> dg.AssetsDefinition:
-    """The unpartitioned overview of all coins in `catalogue`."""
+    """Define the unpartitioned overview of all coins in `catalogue`."""
 
     @dg.asset(
         name=MARKET_OVERVIEW,
         description="The market at a glance: latest price, change over 24 hours and anomalies per symbol as numbers "
-        "that the UI plots over time, the last 24 hours' anomalies as a table, and a picture, drawn at most once an "
-        "hour or when an anomaly is new.",
+        "that the UI plots over time, the anomalies of the last 24 hours as a table, and a picture, drawn at most once "
+        "an hour or when an anomaly is new.",
         deps=[RAW_PRICES, PRICE_ANOMALIES],
         group_name=GROUP,
         owners=OWNERS,
@@ -44,58 +68,47 @@ def build_market_overview(catalogue: Catalogue) -> dg.AssetsDefinition:
         check_schema(database)
         previous = context.instance.get_latest_materialization_event(dg.AssetKey(MARKET_OVERVIEW))
         last = previous.asset_materialization.metadata if previous and previous.asset_materialization else {}
-        metadata = overview_metadata(database, catalogue, utc_now(), last)
-        return dg.MaterializeResult(metadata=metadata)
+        return dg.MaterializeResult(metadata=overview_metadata(database, catalogue, utc_now(), last))
 
     return market_overview
 
 
-# History has a point an hour, some a little late.
-_ABOUT = timedelta(hours=2)
-_TABLE_ROWS = 50
-_TABLE_COLUMNS = ("symbol", "kind", "severity", "scope", "move", "explanation")
-
-
-def overview_metadata(
-    store: Database, coins: Catalogue, now: datetime, last: Mapping[str, dg.MetadataValue[Any]]
-) -> dict[str, Any]:
-    """The metadata of one materialization at `now`; `last` is that of the one before."""
+def overview_metadata(database: Database, coins: Catalogue, now: datetime, last: Shown) -> Metadata:
+    """Return the metadata of one materialization at `now` (aware UTC); `last` is that of the previous one."""
     symbols = coins.symbols
-    anomalies = overview.anomalies_since(store, symbols, now - SPAN)
+    anomalies = anomalies_since(database, symbols, now - SPAN)
     alarms = anomalies.where(alarm_mask(anomalies))
-    latest = overview.latest_quotes(store, symbols, now)
+    latest = latest_quotes(database, symbols, now)
+    names = coin_names(database)
     return {
-        "summary": _sentence(alarms, latest, symbols, now),
-        **chart_metadata(store, symbols, anomalies, now, last),
-        "coins": records_table(_coins(coins, coin_names(store))),
-        "anomalies_last_24_hours": records_table(_records(alarms)),
-        **_numbers(symbols, latest, _day_before(store, symbols, now), alarms),
+        "summary": overview_sentence(alarms, latest, symbols, now),
+        **chart_metadata(database, symbols, anomalies, now, last),
+        # A wrong coin id shows in CoinGecko's name.
+        "coins": records_table(
+            [
+                {"symbol": coin.symbol, "name": names.get(coin.symbol, "not asked yet"), "coin_id": coin.coin_id}
+                for coin in coins
+            ]
+        ),
+        "anomalies_last_24_hours": records_table(alarm_records(alarms)),
+        **overview_numbers(symbols, latest, _day_before(database, symbols, now), alarms),
     }
 
 
-def _coins(coins: Catalogue, names: Mapping[str, str]) -> list[dict[str, str]]:
-    """Which coin each symbol stands for: a wrong id shows in CoinGecko's name."""
-    return [
-        {"symbol": coin.symbol, "name": names.get(coin.symbol, "not asked yet"), "coin_id": coin.coin_id}
-        for coin in coins
-    ]
-
-
-def _day_before(store: Database, symbols: Sequence[str], now: datetime) -> dict[str, StoredQuote]:
-    """The quote of 24 hours ago, where there is one from about then: after an outage there is none."""
-    found = overview.quotes_at(store, symbols, now - SPAN)
+def _day_before(database: Database, symbols: Sequence[str], now: datetime) -> dict[str, StoredQuote]:
+    """Return the quotes of about 24 hours ago; after an outage there are none."""
+    found = quotes_at(database, symbols, now - SPAN)
     return {symbol: quote for symbol, quote in found.items() if quote.timestamp >= now - SPAN - _ABOUT}
 
 
-def _numbers(
-    symbols: Sequence[str],
-    latest: Mapping[str, StoredQuote],
-    before: Mapping[str, StoredQuote],
-    alarms: Columns,
-) -> dict[str, Any]:
-    """price_BTC, change_24h_percent_BTC, anomalies_24h_BTC, ...; a market event counts as one anomaly, of the
-    coin that moved most."""
-    numbers: dict[str, Any] = {"market_events_24h": int((alarms["kind"] == Kind.MARKET_MOVE.value).sum())}
+def overview_numbers(
+    symbols: Sequence[str], latest: Mapping[str, StoredQuote], before: Mapping[str, StoredQuote], alarms: Columns
+) -> Metadata:
+    """Return price_BTC, change_24h_percent_BTC, anomalies_24h_BTC, ...
+
+    A market event counts as one anomaly, of the coin that moved most.
+    """
+    numbers: Metadata = {"market_events_24h": int((alarms["kind"] == Kind.MARKET_MOVE.value).sum())}
     for symbol in symbols:
         if symbol in latest:
             numbers[f"price_{symbol}"] = latest[symbol].price
@@ -105,20 +118,90 @@ def _numbers(
     return numbers
 
 
-def _sentence(alarms: Columns, latest: Collection[str], symbols: Sequence[str], now: datetime) -> str:
-    silent = [symbol for symbol in symbols if symbol not in latest]
-    grave = int((alarms["severity"] == Severity.CRITICAL.value).sum())
+def overview_sentence(alarms: Columns, latest: Collection[str], symbols: Sequence[str], now: datetime) -> str:
+    """Return how many anomalies there were, and which symbols have no quotes."""
+    without = [symbol for symbol in symbols if symbol not in latest]
+    critical = int((alarms["severity"] == Severity.CRITICAL.value).sum())
     when = iso(now.replace(microsecond=0))
-    text = f"{len(alarms)} anomalies, {grave} of them critical, in the 24 hours before {when}."
-    return f"{text} No quotes yet: {', '.join(silent)}." if silent else text
+    text = f"{len(alarms)} anomalies, {critical} of them critical, in the 24 hours before {when}."
+    return f"{text} No quotes yet: {', '.join(without)}." if without else text
 
 
-def _records(alarms: Columns) -> list[dict[str, Any]]:
-    """The newest alarms for a person: the minute (UTC), the move in percent, a market event by its members."""
+def alarm_records(alarms: Columns) -> list[dict[str, Any]]:
+    """Return the newest alarms: the minute (UTC), the move in percent, a market event by its members."""
     times = [f"{moment:%Y-%m-%d %H:%M}" for moment in alarms.datetimes("timestamp")[:_TABLE_ROWS]]
     members, *columns = (alarms[name][:_TABLE_ROWS].tolist() for name in ("members", *_TABLE_COLUMNS))
-    rows = [dict(zip(_TABLE_COLUMNS, row)) for row in zip(*columns)]
+    rows = [dict(zip(_TABLE_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
     return [
         {"time_utc": time, **row, "symbol": among or row["symbol"], "move": f"{row['move']:+.2%}"}
-        for time, among, row in zip(times, members, rows)
+        for time, among, row in zip(times, members, rows, strict=True)
     ]
+
+
+def chart_metadata(
+    database: Database, symbols: Sequence[str], anomalies: Columns, now: datetime, last: Shown
+) -> Metadata:
+    """Return the picture if it is due, else a note of when the last one was drawn.
+
+    `anomalies` are the rows of the last `SPAN`, `last` is the metadata of the previous materialization.
+    """
+    drawn_at = _time_of(last.get(DRAWN_AT))
+    charted = last[ALARMS].value if ALARMS in last else None
+    drawn_of = last[QUOTES].value if QUOTES in last else 0
+    quotes = sum(quotes_by_symbol(database, symbols, now - SPAN, now).values())
+    filled = _FILLED * drawn_of + _MORE * len(symbols)
+    if drawn_at is None or is_due(now, drawn_at, charted, anomalies) or quotes > filled:
+        picture = _picture(database, symbols, anomalies, now)
+        return {**picture, **_drawn(anomalies, now.replace(microsecond=0), quotes)}
+    where = f"drawn at {iso(drawn_at)}: see the materialization of that time under Events"
+    return {"chart_note": dg.MetadataValue.text(where), **_drawn(anomalies, drawn_at, drawn_of)}
+
+
+def is_due(now: datetime, drawn_at: datetime | None, charted: str | None, anomalies: Columns) -> bool:
+    """Return whether to draw: never drawn, an hour ago, or other alarms than on the last picture.
+
+    That was drawn at `drawn_at`; `charted` is its `alarms_digest`.
+    """
+    if drawn_at is None or not timedelta(0) <= now - drawn_at < REDRAW_AFTER:
+        return True
+    return charted != alarms_digest(anomalies, drawn_at)
+
+
+def alarms_digest(anomalies: Columns, drawn_at: datetime) -> str:
+    """Return a digest of the alarms on a picture of `drawn_at`, by their ids only.
+
+    Alarms that leave the last `SPAN` before the picture is an hour old do not count.
+    """
+    recent = anomalies["timestamp"] >= to_datetime64(drawn_at - SPAN + REDRAW_AFTER)
+    ids = anomalies["id"][recent & alarm_mask(anomalies)]
+    return sha256(" ".join(sorted(ids)).encode()).hexdigest()[:16]
+
+
+def _drawn(anomalies: Columns, at: datetime, quotes: int) -> Metadata:
+    return {
+        DRAWN_AT: dg.MetadataValue.timestamp(at),
+        ALARMS: dg.MetadataValue.text(alarms_digest(anomalies, at)),
+        QUOTES: dg.MetadataValue.int(quotes),
+    }
+
+
+def _picture(database: Database, symbols: Sequence[str], anomalies: Columns, now: datetime) -> Metadata:
+    # They import matplotlib and the detectors, which a tick without a picture does not need.
+    from market_pipeline.charts.overview_chart import draw_overview, most_alarming
+    from market_pipeline.pipeline.chart_rows import stored_scores
+
+    chosen = most_alarming(symbols, anomalies)
+    scores = stored_scores(database, chosen, now - SPAN, now)
+    picture = base64.b64encode(draw_overview(scores, anomalies, chosen, now - SPAN, now)).decode()
+    title = f"The last 24 hours of {', '.join(chosen)}"
+    metadata = {"chart": dg.MetadataValue.md(f"![{title}](data:image/png;base64,{picture})")}
+    if len(chosen) < len(symbols):
+        note = f"{len(chosen)} of {len(symbols)} symbols: those with the most severe alarms"
+        return {**metadata, "chart_note": dg.MetadataValue.text(note)}
+    return metadata
+
+
+def _time_of(value: dg.MetadataValue[Any] | None) -> datetime | None:
+    if not isinstance(value, dg.TimestampMetadataValue):
+        return None
+    return datetime.fromtimestamp(value.value, timezone.utc)

@@ -1,7 +1,7 @@
 """The asset `price_coverage`: how complete the stored history is, as numbers that the UI plots over time.
 
-The checks of the history belong to it, because a check counts as evaluated only until its asset is
-materialized again: this asset is as old as they are, `raw_prices` is renewed by every tick.
+The checks of the history belong to it: a check counts as evaluated only until its asset is materialized again, and
+`raw_prices` is renewed by every tick.
 """
 
 from collections.abc import Sequence
@@ -12,25 +12,28 @@ import dagster as dg
 
 from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.core.symbols import Catalogue
+from market_pipeline.core.wording import some
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table
 from market_pipeline.defs.logging.log_fields import logged_step
-from market_pipeline.pipeline.missing_days import PastDays
+from market_pipeline.pipeline.missing_days import PastDays, past_days
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import check_schema
 
 PRICE_COVERAGE = "price_coverage"
 
+_HOUR = timedelta(hours=1)
+
 
 def build_price_coverage(catalogue: Catalogue, history_start: date) -> dg.AssetsDefinition:
-    """The unpartitioned measure of the past days of all coins in `catalogue`, from `history_start` on."""
+    """Define the unpartitioned measure of the past days of all coins in `catalogue`, from `history_start` on."""
 
     @dg.asset(
         name=PRICE_COVERAGE,
-        description="How complete the stored history is: of the last 90 past days of each symbol how many "
-        "are complete and how many lack prices, with points, largest gap and known gaps of the source, as "
-        "numbers that the UI plots over time and as a table. A day lacks prices if it has a gap of more than "
-        "two hours, unless an answer proved that the source itself has nothing there.",
+        description="How complete the stored history is: how many of the last 90 past days of each symbol are complete "
+        "and how many lack prices, with points, largest gap and known gaps of the source, as numbers that the UI plots "
+        "over time and as a table. A day lacks prices if it has a gap of more than two hours, unless an answer proved "
+        "that the source itself has nothing there.",
         deps=[RAW_PRICES],
         group_name=GROUP,
         owners=OWNERS,
@@ -40,8 +43,6 @@ def build_price_coverage(catalogue: Catalogue, history_start: date) -> dg.Assets
     def price_coverage(
         context: dg.AssetExecutionContext, database: dg.ResourceParam[Database]
     ) -> dg.MaterializeResult[None]:
-        from market_pipeline.pipeline.missing_days import past_days
-
         check_schema(database)
         metadata = coverage_metadata(past_days(database, catalogue, history_start, utc_now()))
         return dg.MaterializeResult(metadata=metadata)
@@ -49,12 +50,8 @@ def build_price_coverage(catalogue: Catalogue, history_start: date) -> dg.Assets
     return price_coverage
 
 
-_HOUR = timedelta(hours=1)
-_SYMBOLS_NAMED = 5
-
-
 def coverage_metadata(history: Sequence[PastDays]) -> dict[str, Any]:
-    """The metadata of one materialization about the past days of each symbol."""
+    """Return the metadata of one materialization about the past days of each symbol."""
     numbers = {past.symbol: _numbers(past) for past in history}
     totals = ("complete_days", "missing_days", "points", "source_gaps", "unproven_gaps")
     return {
@@ -66,7 +63,7 @@ def coverage_metadata(history: Sequence[PastDays]) -> dict[str, Any]:
 
 
 def _numbers(past: PastDays) -> dict[str, float]:
-    """complete_days, missing_days, ...; no gap is told of where there is no day that could have one."""
+    """Return complete_days, missing_days, ...; the largest gap only if there is a day that could have one."""
     numbers: dict[str, float] = {
         "complete_days": len(past.measured) - len(past.missing),
         "missing_days": len(past.missing),
@@ -80,28 +77,28 @@ def _numbers(past: PastDays) -> dict[str, float]:
 
 
 def _record(past: PastDays, numbers: dict[str, float]) -> dict[str, Any]:
-    span = (past.measured[0].day, past.measured[-1].day) if past.measured else ("-", "-")
-    days = {"symbol": past.symbol, "first_day": span[0], "last_day": span[1]}
+    first, last = (past.measured[0].day, past.measured[-1].day) if past.measured else ("-", "-")
     again = min((gap.ask_again_at for gap in past.source_gaps if gap.ask_again_at), default=None)
-    return {**days, "largest_gap_hours": "-", **numbers, "asked_again": iso(again) if again else "-"}
+    return {
+        "symbol": past.symbol,
+        "first_day": first,
+        "last_day": last,
+        "largest_gap_hours": "-",
+        **numbers,
+        "asked_again": iso(again) if again else "-",
+    }
 
 
 def _sentence(history: Sequence[PastDays]) -> str:
     days = sum(len(past.measured) for past in history)
     missing = sum(len(past.missing) for past in history)
     text = (
-        f"{days - missing} of {days} past days of {len(history)} symbols are complete, as far as the source "
-        "has them."
+        f"{days - missing} of {days} past days of {len(history)} symbols are complete, as far as the source has them."
         if days
         else "No past day has prices yet."
     )
     if lacking := [f"{past.symbol} {len(past.missing)}" for past in history if past.missing]:
-        text += f" Days that lack prices: {_some(lacking)}."
+        text += f" Days that lack prices: {some(lacking)}."
     if silent := [past.symbol for past in history if not past.stored]:
-        text += f" No prices at all: {_some(silent)}."
+        text += f" No prices at all: {some(silent)}."
     return text
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _SYMBOLS_NAMED
-    return ", ".join(names[:_SYMBOLS_NAMED]) + (f" and {more} more" if more > 0 else "")

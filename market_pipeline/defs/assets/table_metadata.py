@@ -1,64 +1,46 @@
-"""What the UI shows of a table asset: its columns with units, its table, its owners and kinds."""
+"""What the UI shows of an asset that is stored in a table: its columns with units, and rows of it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import Table
+from sqlalchemy import CheckConstraint, Table
 
 GROUP = "market_data"
 OWNERS = ["team:market-data"]
 
 
-def column_schema(table: Table) -> dg.TableSchema:
-    """The table's columns; descriptions are the columns' comments."""
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(
-                name=column.name,
-                type=str(column.type.compile()),
-                description=column.comment,
-                constraints=dg.TableColumnConstraints(
-                    nullable=bool(column.nullable),
-                    unique=column.primary_key and len(table.primary_key) == 1,
-                    other=["primary key"] if column.primary_key else [],
-                ),
-            )
-            for column in table.columns
-        ],
-        constraints=dg.TableConstraints(
-            other=[
-                str(c.sqltext)
-                for c in sorted(table.constraints, key=lambda c: str(c.name))
-                if hasattr(c, "sqltext")
-            ]
-        ),
-    )
-
-
 def table_metadata(table: Table, write_mode: str) -> dict[str, Any]:
-    """Definition metadata of an asset that is stored in `table`."""
+    """Return the definition metadata of an asset that is stored in `table`."""
     return {
         "write_mode": write_mode,
         "dagster/table_name": table.name,
-        "dagster/column_schema": column_schema(table),
+        "dagster/column_schema": _column_schema(table),
     }
 
 
-def lineage(columns: Mapping[str, Sequence[str]]) -> dg.TableColumnLineage:
-    """Which columns each column is made from, named `asset.column`."""
-    return dg.TableColumnLineage(
-        {column: [_column_dep(source) for source in sources] for column, sources in columns.items()}
-    )
-
-
-def _column_dep(source: str) -> dg.TableColumnDep:
-    asset, _, column = source.partition(".")
-    return dg.TableColumnDep(asset_key=dg.AssetKey(asset), column_name=column)
+def _column_schema(table: Table) -> dg.TableSchema:
+    """Return the columns of `table`, described by their comments."""
+    columns = [
+        dg.TableColumn(
+            name=column.name,
+            type=str(column.type.compile()),
+            description=column.comment,
+            constraints=dg.TableColumnConstraints(
+                nullable=bool(column.nullable),
+                unique=column.primary_key and len(table.primary_key) == 1,
+                other=["primary key"] if column.primary_key else [],
+            ),
+        )
+        for column in table.columns
+    ]
+    checks = [constraint for constraint in table.constraints if isinstance(constraint, CheckConstraint)]
+    texts = [str(check.sqltext) for check in sorted(checks, key=lambda check: str(check.name))]
+    return dg.TableSchema(columns=columns, constraints=dg.TableConstraints(other=texts))
 
 
 def records_table(records: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue | dg.TextMetadataValue:
-    """A few rows as a metadata table; every value as text that a person can read."""
+    """Return a few rows as a metadata table; values that Dagster cannot store become text."""
     if not records:
         return dg.MetadataValue.text("none")
     return dg.MetadataValue.table(
@@ -67,4 +49,4 @@ def records_table(records: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue
 
 
 def _cell(value: Any) -> str | int | float | bool | None:
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

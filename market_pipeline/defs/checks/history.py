@@ -1,9 +1,9 @@
-"""The checks `history_is_complete_<SYMBOL>`: whether the past days of a symbol have the prices that the
-source has; and `prices_are_of_one_coin`. One step measures all symbols."""
+"""The checks of the past days: `history_is_complete_<SYMBOL>` and `prices_are_of_one_coin`, all in one step."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 
@@ -19,9 +19,12 @@ from market_pipeline.prices.absences import Absence
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.coverage import DayCoverage
 
+_TABLE_ROWS = 20
+_HOUR = timedelta(hours=1)
+
 
 def build_history_checks(catalogue: Catalogue, history_start: date) -> dg.AssetChecksDefinition:
-    """One check for each coin of `catalogue`, of its days from `history_start` on, and one for all."""
+    """Define a check for each coin of `catalogue`, of its days from `history_start` on, and one for all."""
     symbols = history_check_names(catalogue.symbols)
 
     @dg.multi_asset_check(name="check_history", specs=_specs(symbols), can_subset=True)
@@ -31,17 +34,17 @@ def build_history_checks(catalogue: Catalogue, history_start: date) -> dg.AssetC
     ) -> Iterator[dg.AssetCheckResult]:
         now = utc_now()
         selected = {key.name for key in context.selected_asset_check_keys}
-        asked = {name: symbol for name, symbol in symbols.items() if name in selected}
-        coins = Catalogue([catalogue.coin(symbol) for symbol in asked.values()])
-        yield from verdicts(database, coins, history_start, asked, now)
+        checks = {name: symbol for name, symbol in symbols.items() if name in selected}
+        coins = Catalogue([catalogue.coin(symbol) for symbol in checks.values()])
+        yield from history_results(database, coins, history_start, checks, now)
         if ONE_COIN in selected:
-            yield coin_verdict(database, catalogue, history_start, now)
+            yield one_coin_result(database, catalogue, history_start, now)
 
     return check_history
 
 
 def history_check_names(symbols: Sequence[str]) -> dict[str, str]:
-    """The symbol of each check by the check's name, in which only letters, digits and _ may stand.
+    """Map the name of each check, in which Dagster allows letters, digits and _ only, to its symbol.
 
     Symbols that differ in nothing else get a number, in the order of `symbols`.
     """
@@ -61,7 +64,7 @@ def _specs(symbols: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
             name,
             asset=PRICE_COVERAGE,
             description=f"Every past day of {symbol} in the last 90 has prices without a gap of more than two hours, "
-            "except where an answer proved that the source has none itself.",
+            "except where an answer proved that the source itself has none.",
         )
         for name, symbol in symbols.items()
     ]
@@ -74,33 +77,35 @@ def _specs(symbols: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
     return [*of_symbols, one_coin]
 
 
-_TABLE_ROWS = 20
-_HOUR = timedelta(hours=1)
-
-
-def verdicts(
-    store: Database, coins: Catalogue, history_start: date, checks: Mapping[str, str], now: datetime
+def history_results(
+    database: Database, coins: Catalogue, history_start: date, checks: Mapping[str, str], now: datetime
 ) -> Iterator[dg.AssetCheckResult]:
-    """One result for each of `checks` (name to symbol) about the `coins` of these symbols, as
-    `past_days` measures them from `history_start` on at `now`."""
-    history = {past.symbol: past for past in past_days(store, coins, history_start, now)}
+    """Yield a result for each of `checks` (name to symbol of `coins`), measured from `history_start` on at `now`."""
+    history = {past.symbol: past for past in past_days(database, coins, history_start, now)}
     for name, symbol in checks.items():
         past = history[symbol]
-        yield _result(name, past) if past.stored else _empty(name, symbol)
+        yield dg.AssetCheckResult(
+            passed=past.stored and not past.missing,
+            check_name=name,
+            asset_key=PRICE_COVERAGE,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=_sentence(past),
+            metadata=_metadata(past),
+        )
 
 
-def coin_verdict(
-    store: Database, coins: Catalogue, history_start: date, now: datetime
+def one_coin_result(
+    database: Database, coins: Catalogue, history_start: date, now: datetime
 ) -> dg.AssetCheckResult:
-    """Whether the days of former coins have prices of the present ones."""
-    others = other_coins(store, coins, history_start, now)
-    lines = [f"{other}{'; ' if other.remedy else ''}{other.remedy}." for other in others]
+    """Return whether the days of former coins have prices of the present ones."""
+    others = other_coins(database, coins, history_start, now)
+    sentences = [f"{other}{'; ' if other.remedy else ''}{other.remedy}." for other in others]
     return dg.AssetCheckResult(
         passed=not any(other.missing for other in others),
         check_name=ONE_COIN,
         asset_key=PRICE_COVERAGE,
         severity=dg.AssetCheckSeverity.WARN,
-        description=" ".join(lines) or "Every stored price of a symbol is of the coin that it stands for.",
+        description=" ".join(sentences) or "Every stored price of a symbol is of its configured coin.",
         metadata={
             "prices_of_other_coins": sum(other.prices for other in others),
             "days_without_the_present_coin": sum(len(other.missing) for other in others),
@@ -108,54 +113,42 @@ def coin_verdict(
     )
 
 
-def _empty(name: str, symbol: str) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        passed=False,
-        check_name=name,
-        asset_key=PRICE_COVERAGE,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"points": 0},
-        description=f"No price of {symbol} is stored at all. See that tick_schedule is running and compare the "
-        "coin's id in MARKET_SYMBOLS with CoinGecko's list.",
-    )
-
-
-def _result(name: str, past: PastDays) -> dg.AssetCheckResult:
+def _metadata(past: PastDays) -> dict[str, Any]:
+    if not past.stored:
+        return {"points": 0}
     lacking = [covered for covered in past.measured if covered.day in set(past.missing)]
-    return dg.AssetCheckResult(
-        passed=not past.missing,
-        check_name=name,
-        asset_key=PRICE_COVERAGE,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=_sentence(past),
-        metadata={
-            "expected_points": past.expected_points,
-            "points": past.points,
-            "days": len(past.measured),
-            "days_incomplete": len(past.missing),
-            "largest_gap_hours": past.largest_gap / _HOUR,
-            "incomplete_days": records_table([_day(covered) for covered in lacking[:_TABLE_ROWS]]),
-            "known_source_gaps": records_table([_gap(absence) for absence in past.source_gaps[:_TABLE_ROWS]]),
-        },
-    )
+    return {
+        "expected_points": past.expected_points,
+        "points": past.points,
+        "days": len(past.measured),
+        "days_incomplete": len(past.missing),
+        "largest_gap_hours": past.largest_gap / _HOUR,
+        "incomplete_days": records_table([_day(covered) for covered in lacking[:_TABLE_ROWS]]),
+        "known_source_gaps": records_table([_gap(absence) for absence in past.source_gaps[:_TABLE_ROWS]]),
+    }
 
 
 def _sentence(past: PastDays) -> str:
     symbol, days, missing = past.symbol, len(past.measured), past.missing
+    if not past.stored:
+        return (
+            f"No price of {symbol} is stored. See that tick_schedule is running and compare the coin's id in "
+            "MARKET_SYMBOLS with CoinGecko's list."
+        )
     if not days:
         return f"The prices of {symbol} begin today; no day has ended yet."
     if not missing:
         return f"{symbol} has the prices of {days} past days, as far as the source has them."
     waiting = len(missing) - len(past.due)
-    asked = (
-        f"For {waiting} of them CoinGecko was asked and gave no prices; known_source_gaps says when it is asked again. "
+    no_answer = (
+        f"CoinGecko returned no prices for {waiting} of them; known_source_gaps shows when they are requested again. "
         if waiting
         else ""
     )
     again = " --again" if waiting else ""
     return (
-        f"{symbol} lacks prices on {len(missing)} of {days} past days, {missing[0]} to {missing[-1]}. {asked}"
-        "The repair sensor asks for days of the last 30 by itself, if it is switched on; for older ones, or at once: "
+        f"{symbol} lacks prices on {len(missing)} of {days} past days, {missing[0]} to {missing[-1]}. {no_answer}"
+        "The repair sensor, if it is on, requests days of the last 30; for older ones, or at once: "
         f"market-pipeline backfill --from {missing[0]} --to {missing[-1]} --symbols {symbol}{again}."
     )
 

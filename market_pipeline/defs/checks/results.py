@@ -1,42 +1,37 @@
-"""From what the database found to what the UI shows: verdict, severity, exact count, a bounded
-sample, the symbols concerned, and a sentence on how to recover."""
+"""Check results: outcome, severity, exact count, a bounded sample, the symbols concerned, and the remedy."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.assets.table_metadata import records_table
+from market_pipeline.storage.queries.integrity import Offenders
 
-if TYPE_CHECKING:
-    from market_pipeline.storage.queries.integrity import Offenders
-
-
-_PROBLEMS_TOLD = 3
+_PROBLEMS_NAMED = 3
+_SAMPLE = 50
 _QUARANTINED = "They are in rejected_prices with the answer they came in; accepted quotes were stored."
 
 
 def from_offenders(
-    check: str, *, stored: "Offenders | None", refused: "Offenders", wrong: str, recovery: str
+    check: str, *, stored: Offenders | None, refused: Offenders, wrong: str, remedy: str
 ) -> dg.AssetCheckResult:
-    """ERROR if rows that must not exist are stored, WARN if some were refused in this run."""
-    if stored is not None and stored.count:
-        found, description = stored, f"{stored.count} stored quotes {wrong}: {_symbols(stored)}. {recovery}"
-        severity = dg.AssetCheckSeverity.ERROR
+    """Return ERROR if impossible rows are stored, WARN if some were refused in this run.
+
+    With `stored` None the check is about refusals only, and `remedy` is theirs.
+    """
+    counts = {"stored": stored.count if stored else 0, "refused": refused.count}
+    if stored and stored.count:
+        found, severity = stored, dg.AssetCheckSeverity.ERROR
+        description = f"{stored.count} stored quotes {wrong}: {_by_symbol(stored)}. {remedy}"
     elif refused.count:
-        found, description = (
-            refused,
-            f"Refused in this run: {_symbols(refused)}. {_QUARANTINED} {recovery if stored is None else ''}".rstrip(),
-        )
-        severity = dg.AssetCheckSeverity.WARN
+        found, severity = refused, dg.AssetCheckSeverity.WARN
+        description = f"Refused in this run: {_by_symbol(refused)}. {_QUARANTINED}"
+        if stored is None and remedy:
+            description += f" {remedy}"
     else:
         return dg.AssetCheckResult(
-            passed=True,
-            check_name=check,
-            asset_key=RAW_PRICES,
-            metadata={"stored": 0, "refused": 0},
-            description="none found",
+            passed=True, check_name=check, asset_key=RAW_PRICES, metadata=counts, description="none found"
         )
     return dg.AssetCheckResult(
         passed=False,
@@ -44,12 +39,7 @@ def from_offenders(
         asset_key=RAW_PRICES,
         severity=severity,
         description=description,
-        metadata={
-            "stored": stored.count if stored is not None else 0,
-            "refused": refused.count,
-            "symbols": ", ".join(found.by_symbol),
-            "sample": records_table(found.sample),
-        },
+        metadata={**counts, "symbols": ", ".join(found.by_symbol), "sample": records_table(found.sample)},
     )
 
 
@@ -59,37 +49,36 @@ def from_symbols(
     *,
     severity: dg.AssetCheckSeverity,
     good: str,
-    recovery: str,
-    ages: Mapping[str, float] | None = None,
+    remedy: str,
+    numbers: Mapping[str, float] | None = None,
     asset: str = RAW_PRICES,
 ) -> dg.AssetCheckResult:
-    """Fails with `severity` if any symbol has a problem; each is a row of the metadata table."""
-    metadata: dict[str, Any] = {"symbols_failing": len(problems)}
-    metadata.update({f"age_seconds_{symbol}": age for symbol, age in (ages or {}).items()})
+    """Return a failure with `severity` if any symbol has a problem; each is a row of the metadata table."""
+    metadata = {"symbols_failing": len(problems), **(numbers or {})}
     if not problems:
         return dg.AssetCheckResult(
             passed=True, check_name=check, asset_key=asset, metadata=metadata, description=good
         )
-    metadata["symbols"] = ", ".join(problems)
-    metadata["sample"] = records_table([{"symbol": s, "problem": p} for s, p in list(problems.items())[:50]])
+    sample = [{"symbol": symbol, "problem": problem} for symbol, problem in list(problems.items())[:_SAMPLE]]
     return dg.AssetCheckResult(
         passed=False,
         check_name=check,
         asset_key=asset,
         severity=severity,
-        metadata=metadata,
-        description=f"{_in_words(problems)} {recovery}",
+        metadata={**metadata, "symbols": ", ".join(problems), "sample": records_table(sample)},
+        description=f"{_sentences(problems)} {remedy}",
     )
 
 
-def _in_words(problems: Mapping[str, str]) -> str:
-    """Each problem once, after the symbols that have it; of many the first few."""
+def _sentences(problems: Mapping[str, str]) -> str:
+    """Return each problem once, after the symbols that have it; of many the first few."""
     symbols: dict[str, list[str]] = {}
     for symbol, problem in problems.items():
         symbols.setdefault(problem.rstrip("."), []).append(symbol)
-    told = [f"{', '.join(whose)}: {problem}." for problem, whose in symbols.items()]
-    return " ".join(told[:_PROBLEMS_TOLD]) + (" The table has more." if len(told) > _PROBLEMS_TOLD else "")
+    sentences = [f"{', '.join(having)}: {problem}." for problem, having in symbols.items()]
+    more = " The table has more." if len(sentences) > _PROBLEMS_NAMED else ""
+    return " ".join(sentences[:_PROBLEMS_NAMED]) + more
 
 
-def _symbols(offenders: "Offenders") -> str:
+def _by_symbol(offenders: Offenders) -> str:
     return ", ".join(f"{symbol} {count}" for symbol, count in offenders.by_symbol.items())
