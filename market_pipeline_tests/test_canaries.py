@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError
-from market_pipeline.coingecko.retries import TIME_LIMITS, TimeLimits
+from market_pipeline.coingecko.retries import RetryPolicy
 from market_pipeline.core.clock import utc_now
 from market_pipeline.pipeline.coin_ids import known_identities
 from market_pipeline.prices.quotes import Quote, Source
@@ -62,10 +62,10 @@ def client_at(budget_database):
     """A client with the key, which does not sleep."""
 
     @contextmanager
-    def make(url, plan="demo", limits=TIME_LIMITS):
+    def make(url, plan="demo", limits=RetryPolicy()):
         waits = []
         budget = generous_budget(budget_database, waits)
-        with CoinGeckoClient(url, plan, KEY, budget, sleep=waits.append, limits=limits) as client:
+        with CoinGeckoClient(url, plan, KEY, budget, sleep=waits.append, policy=limits) as client:
             yield client
 
     return make
@@ -158,7 +158,7 @@ def test_settings_that_cannot_be_used(told, monkeypatch, environment):
 def test_every_fault_of_the_server(told, client_at, monkeypatch, fault):
     monkeypatch.setattr("market_pipeline.coingecko.client._LIST_TIMEOUT_SECONDS", 0.2)
     with Simulator(MarketModel(), plan="demo", faults=[fault]) as simulator:
-        with client_at(simulator.base_url, limits=TimeLimits(idle=0.2)) as client:
+        with client_at(simulator.base_url, policy=RetryPolicy(idle=0.2)) as client:
             ask_everything(client, told)
 
 

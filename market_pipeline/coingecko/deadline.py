@@ -1,9 +1,8 @@
-"""A deadline for everything that one attempt does on the network.
+"""A deadline for all network activity of one attempt.
 
-The timeouts of `requests` are for each read and begin anew with every byte, name resolution has none, and
-headers, chunk framing and compression can go on for ever without a byte of the body. At the deadline the
-socket is shut down under whatever is reading it: TLS, a proxy's tunnel and the HTTP parser all see the
-end of the connection.
+The timeouts of `requests` are per read and restart with every byte, name resolution has none, and headers,
+chunk framing and compression can go on forever without a byte of the body. At the deadline the socket is
+shut down under its reader: TLS, a proxy's tunnel and the HTTP parser all see the end of the connection.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
@@ -27,8 +27,8 @@ _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 class Deadline:
     """A `with` block whose connections are shut down after `seconds`; `passed` says that they were.
 
-    It holds duplicates of the sockets, so that it can never hit a connection that is in use for the next
-    request or a descriptor that was closed and given to another file.
+    It holds duplicates of the sockets, so that it never hits a connection that serves the next request or
+    a descriptor that was closed and reused for another file.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -57,11 +57,11 @@ class Deadline:
 
     @property
     def remaining(self) -> float:
-        """How many seconds are left."""
+        """Seconds until the deadline."""
         return max(0.0, self._ends - time.monotonic())
 
     def watch(self, connected: Any) -> None:
-        """Shut down `connected`, a socket or what wraps one, at the deadline."""
+        """Shut down `connected`, a socket or a wrapper of one, at the deadline."""
         handle = socket.fromfd(connected.fileno(), socket.AF_INET, socket.SOCK_STREAM)
         with self._lock:
             self._handles.append(handle)
@@ -76,27 +76,29 @@ class Deadline:
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """Sends requests, through proxies too, by connections that keep to the deadline around them."""
+    """Sends requests, through proxies too, over connections that observe the deadline around them."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Create the pools of direct connections."""
         super().init_poolmanager(*args, **kwargs)
-        _keep_to_deadlines(self.poolmanager)
+        _watch_connections(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the pools of connections through a proxy."""
         manager = super().proxy_manager_for(*args, **kwargs)
-        _keep_to_deadlines(manager)
+        _watch_connections(manager)
         return manager
 
 
 class _Watched(HTTPConnection):
-    """Put before a connection class of urllib3."""
+    """A mixin for the connection classes of urllib3."""
 
     def _new_conn(self) -> socket.socket:
         deadline = _current.get()
         if deadline is None:
             return super()._new_conn()
         seconds = deadline.remaining
-        connected = _Connecting(super()._new_conn).result(seconds)
+        connected = _connect_within(seconds, super()._new_conn)
         if connected is None:
             raise ConnectTimeoutError(self, f"no connection after {seconds:.0f} s")
         deadline.watch(connected)
@@ -104,60 +106,45 @@ class _Watched(HTTPConnection):
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         deadline = _current.get()
-        # A connection of an earlier request is connected already.
+        # A pooled connection is connected already.
         if deadline and self.sock is not None:
             deadline.watch(self.sock)
         super().request(*args, **kwargs)
 
 
-class _Connecting:
-    """Connects in a thread, as neither resolving a name nor trying address after address can be ended
-    from outside. What comes too late is closed."""
+def _connect_within(seconds: float, connect: Callable[[], socket.socket]) -> socket.socket | None:
+    """Return the socket of `connect`, None after `seconds`; raise what it raises.
 
-    def __init__(self, connect: Callable[[], socket.socket]) -> None:
-        self._connect = connect
-        self._lock = threading.Lock()
-        self._done = threading.Event()
-        self._abandoned = False
-        self._socket: socket.socket | None = None
-        self._error: BaseException | None = None
-        threading.Thread(target=self._run, name="connecting", daemon=True).start()
+    It runs in a thread, because name resolution and the attempts on one address after another cannot be
+    interrupted. A socket that comes too late is closed.
+    """
+    future: Future[socket.socket] = Future()
 
-    def result(self, seconds: float) -> socket.socket | None:
-        """The connected socket, None after `seconds`; raises what connecting raised."""
+    def run() -> None:
         try:
-            done = self._done.wait(seconds)
-        except BaseException:  # such as Ctrl-C
-            self._abandon()
-            raise
-        if not done:
-            self._abandon()
+            future.set_result(connect())
+        except BaseException as error:  # raised again below
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="connecting", daemon=True).start()
+    abandoned = True  # also after an exception such as Ctrl-C
+    try:
+        if not wait([future], seconds).done:
             return None
-        if self._error:
-            raise self._error
-        return self._socket
-
-    def _run(self) -> None:
-        try:
-            self._socket = self._connect()
-        except BaseException as error:  # raised again where the connection is wanted
-            self._error = error
-        with self._lock:
-            self._done.set()
-            self._close_if_abandoned()
-
-    def _abandon(self) -> None:
-        with self._lock:
-            self._abandoned = True
-            self._close_if_abandoned()
-
-    def _close_if_abandoned(self) -> None:
-        if self._abandoned and self._socket:
-            self._socket.close()
+        abandoned = False
+        return future.result()
+    finally:
+        if abandoned:
+            future.add_done_callback(_close_late)
 
 
-def _keep_to_deadlines(manager: PoolManager) -> None:
-    """Let the connections that `manager` makes keep to deadlines."""
+def _close_late(future: Future[socket.socket]) -> None:
+    if not future.exception():
+        future.result().close()
+
+
+def _watch_connections(manager: PoolManager) -> None:
+    """Make the connections of `manager` observe deadlines."""
     classes: dict[str, Any] = dict(manager.pool_classes_by_scheme)
     for scheme, pool in classes.items():
         if not issubclass(pool.ConnectionCls, _Watched):
@@ -170,4 +157,4 @@ def _shut_down(handle: socket.socket) -> None:
     try:
         handle.shutdown(socket.SHUT_RDWR)
     except OSError:
-        pass  # the other side was quicker
+        pass  # the other side was first

@@ -1,47 +1,52 @@
-"""What can go wrong between a request and a usable answer, classified once.
+"""What can go wrong between a request and a usable answer.
 
     CoinGeckoError
-    |-- TransientError          the same request may work later
+    |-- TransientError          the same request may succeed later
     |   |-- RateLimited         429: too many requests, or the credits of the month are used up
     |   |-- ServerFailed        408 and 5xx
     |   |-- ConnectionFailed    a timeout, or an answer that was cut
     |   |   |-- Unreachable     no connection at all
-    |   |   `-- Endless         an answer that was still coming at the deadline
-    |   |-- SourceDown          nothing was asked: several requests before it had failed
-    |   `-- BudgetExhausted     nothing was asked: our own budget has no request left for it now
+    |   |   `-- DeadlineExceeded   an answer that was still arriving at the deadline
+    |   |-- SourceDown          not sent: several requests before it had failed
+    |   `-- BudgetExhausted     not sent: our own budget has no request left for it now
     `-- PermanentError          the same request will fail again; a person has to change something
         |-- RequestRefused      3xx and 4xx: key, plan, parameters, coin id
-        |   `-- OutOfReach      nothing was asked: the days are older than the plan reaches
+        |   `-- OutOfReach      not sent: the days are older than the plan's history
         |-- BadAnswer           200 with HTML, broken JSON, an error body or another shape
-        |-- Unsendable          nothing was asked: the proxy or the CA file of this machine is in the way
-        `-- Banned              Cloudflare 1015, 1020 and the like: asking on makes it longer
+        |-- Misconfigured       not sent: the proxy or the CA file of this machine is unusable
+        `-- Banned              Cloudflare 1015, 1020 and the like: more requests prolong it
 
-Exceptions only; which answer becomes which of them is decided in `answers`.
+Exceptions only; `answers` decides which answer becomes which of them.
 """
+
+from typing import TypeVar
 
 BODY_LIMIT = 500
 
-# Error codes that speak of the key or the host, not of this one request.
+# Error codes about the key or the host, not about this one request.
 _KEY_AND_HOST_CODES = {10002, 10005, 10010, 10011}
 _RANGE_CODE = 10012
 
+_Error = TypeVar("_Error", bound="CoinGeckoError")
+
 
 class CoinGeckoError(Exception):
-    """A request that brought no usable answer.
+    """A request without a usable answer.
 
-    `status` is the HTTP status (None when there was no answer), `error_code` is CoinGecko's own code
-    where the body had one, `attempts` counts the requests sent for this call, `verdict` says what it
-    means and what to do. The message holds all of them and the first 500 characters of the body; it
-    never holds the key. `retry_after` is how many seconds the server asked to wait, None when it did
-    not say.
+    `status` is the HTTP status (None without an answer), `error_code` CoinGecko's own code, `attempts`
+    the number of requests sent for this call, `verdict` what it means and what to do, `retry_after` the
+    seconds that the server asks to wait. The message holds all of it and the first 500 characters of the
+    body, never the key.
     """
+
+    _affects_all = False
 
     def __init__(
         self,
         verdict: str,
         *,
         endpoint: str,
-        attempts: int,
+        attempts: int = 0,
         status: int | None = None,
         error_code: int | None = None,
         body: str = "",
@@ -54,41 +59,44 @@ class CoinGeckoError(Exception):
         self.error_code = error_code
         self.body = body[:BODY_LIMIT]
         self.retry_after = retry_after
-        outcome = "brought no answer" if status is None else f"answered {status}"
         if not attempts:
             super().__init__(f"GET {endpoint} was not sent: {verdict}")
             return
+        outcome = "brought no answer" if status is None else f"answered {status}"
         code = "" if error_code is None else f" (error code {error_code})"
         shown = f" Body: {self.body}" if body else ""
         super().__init__(f"GET {endpoint} {outcome}{code} on attempt {attempts}: {verdict}{shown}")
 
     @property
     def affects_all(self) -> bool:
-        """Whether every other request would fail the same way now, so that asking on is pointless."""
-        return False
+        """Whether every other request would fail the same way now."""
+        return self._affects_all
+
+    def with_verdict(self: _Error, verdict: str) -> _Error:
+        """Return the same error with another verdict."""
+        return type(self)(
+            verdict,
+            endpoint=self.endpoint,
+            attempts=self.attempts,
+            status=self.status,
+            error_code=self.error_code,
+            body=self.body,
+            retry_after=self.retry_after,
+        )
 
 
 class TransientError(CoinGeckoError):
-    """The same request may work later."""
+    """The same request may succeed later."""
 
 
 class RateLimited(TransientError):
-    """CoinGecko wants fewer requests than it got."""
+    """CoinGecko received more requests than it allows."""
 
-    def with_verdict(self, verdict: str) -> "RateLimited":
-        """The same answer, seen with what is known from the answers before it."""
-        return RateLimited(
-            verdict, endpoint=self.endpoint, attempts=self.attempts, status=self.status,
-            error_code=self.error_code, body=self.body, retry_after=self.retry_after,
-        )
-
-    @property
-    def affects_all(self) -> bool:
-        return True
+    _affects_all = True
 
 
 class ServerFailed(TransientError):
-    """CoinGecko or the edge before it failed."""
+    """CoinGecko or its edge failed."""
 
 
 class ConnectionFailed(TransientError):
@@ -96,49 +104,27 @@ class ConnectionFailed(TransientError):
 
 
 class Unreachable(ConnectionFailed):
-    """The request never left: the name, the network, a proxy or TLS stands in the way."""
+    """The request never left: name resolution, the network, a proxy or TLS failed."""
 
-    @property
-    def affects_all(self) -> bool:
-        return True
+    _affects_all = True
 
 
-class Endless(ConnectionFailed):
-    """The answer was still coming when its time was over. Another request would take as long for nothing."""
+class DeadlineExceeded(ConnectionFailed):
+    """The answer was still arriving at the deadline."""
 
-    @property
-    def affects_all(self) -> bool:
-        return True
+    _affects_all = True
 
 
 class BudgetExhausted(TransientError):
-    """The request was not sent, because the request budget has none left for it in useful time.
+    """Not sent: the request budget has none left in useful time. `retry_after` is when it will, in seconds."""
 
-    `retry_after` is how many seconds later there will be one.
-    """
-
-    def __init__(self, verdict: str, *, endpoint: str, retry_after: float) -> None:
-        super().__init__(verdict, endpoint=endpoint, attempts=0, retry_after=retry_after)
-
-    def after(self, error: BaseException) -> "BudgetExhausted":
-        """The same, of a request that was to repeat one that met `error`: that is what has to be mended."""
-        verdict = f"{self.verdict} It was to be sent again: {error}"
-        return BudgetExhausted(verdict, endpoint=self.endpoint, retry_after=self.retry_after or 0.0)
-
-    @property
-    def affects_all(self) -> bool:
-        return True
+    _affects_all = True
 
 
 class SourceDown(TransientError):
-    """The request was not sent, because several before it had failed."""
+    """Not sent: several requests before it had failed."""
 
-    def __init__(self, verdict: str, *, endpoint: str) -> None:
-        super().__init__(verdict, endpoint=endpoint, attempts=0)
-
-    @property
-    def affects_all(self) -> bool:
-        return True
+    _affects_all = True
 
 
 class PermanentError(CoinGeckoError):
@@ -150,33 +136,27 @@ class RequestRefused(PermanentError):
 
     @property
     def affects_all(self) -> bool:
+        """Whether the refusal is about the key or the host."""
         if self.error_code == _RANGE_CODE:
             return False
         return self.error_code in _KEY_AND_HOST_CODES or self.status in (401, 403)
 
 
 class OutOfReach(RequestRefused):
-    """The request was not sent, because CoinGecko is certain to refuse days as old as these."""
-
-    def __init__(self, verdict: str, *, endpoint: str) -> None:
-        super().__init__(verdict, endpoint=endpoint, attempts=0, error_code=_RANGE_CODE)
+    """Not sent: CoinGecko is certain to refuse days as old as these."""
 
 
 class BadAnswer(PermanentError):
     """A success status over something that is not the documented answer."""
 
 
-class Unsendable(PermanentError):
-    """The request never left, and cannot until a variable or a package of this machine is changed."""
+class Misconfigured(PermanentError):
+    """Not sent, and cannot be until a variable or a package of this machine is changed."""
 
-    @property
-    def affects_all(self) -> bool:
-        return True
+    _affects_all = True
 
 
 class Banned(PermanentError):
     """Cloudflare has blocked this address."""
 
-    @property
-    def affects_all(self) -> bool:
-        return True
+    _affects_all = True

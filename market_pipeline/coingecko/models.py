@@ -1,7 +1,7 @@
-"""What the client hands out: points exactly as the server sent them, still unjudged.
+"""What the client returns: points exactly as the server sent them, not validated yet.
 
-JSON documents end here. A point keeps its values raw (`object`), because whether they are prices
-and times is for `prices.validate` to say.
+JSON documents end here. The values of a point are raw (`object`): `prices.validation` decides whether
+they are prices and times.
 """
 
 import json
@@ -14,18 +14,20 @@ from typing import Any
 from market_pipeline.coingecko.errors import CoinGeckoError
 
 PAYLOAD_LIMIT = 2_000
-# So many ids or characters of a name are shown of what others send.
+# How much of untrusted ids and names is shown.
 _SHOWN_IDS = 20
 _SHOWN_CHARACTERS = 100
+# No plan has larger limits, and the database could not store them.
+_LARGEST_RATE = 10**9
+_LARGEST_CREDITS = 10**15
 
 
 @dataclass(frozen=True)
 class RawPoint:
     """One price of one coin as the server sent it.
 
-    `price` is in US dollars and `timestamp` in UNIX seconds if the server kept to its word; both are
-    None where the server sent none. `payload` is the part of the answer they were in, as bounded
-    ASCII JSON text.
+    By CoinGecko's documentation `price` is in US dollars and `timestamp` in UNIX seconds; both are None
+    where the server sent none. `payload` is the part of the answer that held them, as bounded ASCII JSON.
     """
 
     coin_id: str
@@ -36,11 +38,10 @@ class RawPoint:
 
 @dataclass(frozen=True)
 class PriceAnswer:
-    """The current prices: one point for each coin of an answered request, in the order asked for, and the
-    errors of coins without an answer.
+    """The current prices: one point for each coin of an answered request, in the order of the request.
 
-    `unasked` are ids that were in an answer without being asked for, to be shown: of more than 20 the
-    last entry says how many there are.
+    `failures` are the errors of coins without an answer. `unasked` are ids in an answer that were not
+    requested, to be shown: of more than 20 the last entry is the number of the others.
     """
 
     points: tuple[RawPoint, ...]
@@ -50,7 +51,7 @@ class PriceAnswer:
 
 @dataclass(frozen=True)
 class ListedCoin:
-    """A coin as CoinGecko lists it; `symbol` is its ticker in any case, which others may share."""
+    """A coin as CoinGecko lists it; `symbol` is its ticker in any case, which other coins may share."""
 
     coin_id: str
     symbol: str
@@ -58,7 +59,7 @@ class ListedCoin:
 
 
 def payload_text(part: Any) -> str:
-    """`part` of an answer as ASCII JSON text of at most 2,000 characters."""
+    """Return `part` of an answer as ASCII JSON text of at most 2,000 characters."""
     try:
         text = json.dumps(part)
     except (RecursionError, ValueError):
@@ -67,9 +68,9 @@ def payload_text(part: Any) -> str:
 
 
 def price_points(document: dict[str, Any], coin_ids: tuple[str, ...]) -> PriceAnswer:
-    """The points in an answer of /simple/price to a request for `coin_ids`.
+    """Return the points in an answer of /simple/price to a request for `coin_ids`.
 
-    A coin that is not in the answer becomes a point without price whose payload says so.
+    A coin that is not in the answer becomes a point without a price whose payload says so.
     """
     unasked = _some(document.keys() - set(coin_ids), document)
     missing = {"not_in_answer": True, "answered_instead": list(unasked)}
@@ -83,12 +84,12 @@ def price_points(document: dict[str, Any], coin_ids: tuple[str, ...]) -> PriceAn
 
 
 def chart_points(prices: list[Any], coin_id: str) -> tuple[RawPoint, ...]:
-    """The points in the `prices` of an answer of /market_chart, whose times are milliseconds."""
+    """Return the points in the `prices` of an answer of /market_chart, whose times are milliseconds."""
     return tuple(_chart_point(pair, coin_id) for pair in prices)
 
 
 def listed_coins(document: list[Any]) -> tuple[ListedCoin, ...]:
-    """The coins in an answer of /coins/list; an entry without an id names no coin and is left out."""
+    """Return the coins in an answer of /coins/list; entries without an id are omitted."""
     entries = [entry for entry in document if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
     return tuple(
         ListedCoin(*(_name(entry.get(field)) for field in ("id", "symbol", "name"))) for entry in entries
@@ -96,7 +97,6 @@ def listed_coins(document: list[Any]) -> tuple[ListedCoin, ...]:
 
 
 def _name(value: object) -> str:
-    """A name as text that fits into a line; empty where there is none."""
     return str(value or "")[:_SHOWN_CHARACTERS]
 
 
@@ -107,7 +107,7 @@ def _chart_point(pair: Any, coin_id: str) -> RawPoint:
 
 
 def _seconds(milliseconds: Any) -> Any:
-    """The one place where milliseconds become seconds; what is not a number stays as it is."""
+    """Convert milliseconds to seconds, here and nowhere else; what is not a number stays as it is."""
     if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float)):
         return milliseconds
     try:
@@ -117,27 +117,22 @@ def _seconds(milliseconds: Any) -> Any:
 
 
 def _some(ids: Collection[str], document: Iterable[str]) -> tuple[str, ...]:
-    """The first of `ids` in the order of `document`, and how many more there are."""
+    """Return the first of `ids` in the order of `document`, and how many more there are."""
     shown = [_plain(coin_id) for coin_id in islice((name for name in document if name in ids), _SHOWN_IDS)]
     more = len(ids) - len(shown)
     return (*shown, f"and {more:,} more") if more else tuple(shown)
 
 
 def _plain(coin_id: str) -> str:
-    """A stranger's text made safe for logs and metadata: ASCII and bounded."""
+    """Make untrusted text safe for logs and metadata: ASCII and bounded."""
     return ascii(coin_id)[1:-1][:_SHOWN_CHARACTERS]
-
-
-# No plan sells so much; larger numbers would not fit into the database either.
-_LARGEST_RATE = 10**9
-_LARGEST_CREDITS = 10**15
 
 
 @dataclass(frozen=True)
 class KeyInfo:
-    """The limits that bind this key, of the account or of the key itself, whichever is tighter.
+    """The limits of a key: those of the account or of the key itself, whichever are tighter.
 
-    `credits_left` is what this key may still spend of `monthly_credits` this month.
+    `credits_left` of `monthly_credits` may still be spent this month.
     """
 
     plan: str
@@ -147,37 +142,31 @@ class KeyInfo:
 
 
 def key_info(document: Mapping[str, Any]) -> KeyInfo:
-    """The answer of /key; ValueError names what it lacks or has no usable number for. What it says of the
-    key alone is optional."""
+    """Read the answer of /key. Limits of the key alone are optional.
+
+    Raises a ValueError that names the first field that is missing or has no usable number.
+    """
     plan = document.get("plan")
     if not isinstance(plan, str):
         raise ValueError("plan")
-    per_minute = _count(document, "rate_limit_request_per_minute", _LARGEST_RATE)
-    credits = _count(document, "monthly_call_credit")
-    own_credits = _optional(document, "api_key_monthly_call_credit")
-    left = _count(document, "current_remaining_monthly_calls")
-    own_calls = _optional(document, "api_key_current_total_monthly_calls")
-    if own_credits is not None:
-        left = min(left, max(0, own_credits - (own_calls or 0)))
-    return KeyInfo(
-        plan=plan,
-        requests_per_minute=_least(
-            per_minute, _optional(document, "api_key_rate_limit_request_per_minute", _LARGEST_RATE)
-        ),
-        monthly_credits=_least(credits, own_credits),
-        credits_left=left,
-    )
+    per_minute = _required(document, "rate_limit_request_per_minute", _LARGEST_RATE)
+    credits = _required(document, "monthly_call_credit")
+    left = _required(document, "current_remaining_monthly_calls")
+    key_per_minute = _optional(document, "api_key_rate_limit_request_per_minute", _LARGEST_RATE)
+    key_credits = _optional(document, "api_key_monthly_call_credit")
+    if key_per_minute is not None:
+        per_minute = min(per_minute, key_per_minute)
+    if key_credits is not None:
+        key_calls = _optional(document, "api_key_current_total_monthly_calls") or 0
+        credits, left = min(credits, key_credits), min(left, max(0, key_credits - key_calls))
+    return KeyInfo(plan, per_minute, credits, left)
 
 
-def _least(account: int, key: int | None) -> int:
-    return account if key is None else min(account, key)
-
-
-def _count(document: Mapping[str, Any], name: str, largest: int = _LARGEST_CREDITS) -> int:
-    count = _optional(document, name, largest)
-    if count is None:
+def _required(document: Mapping[str, Any], name: str, largest: int = _LARGEST_CREDITS) -> int:
+    number = _optional(document, name, largest)
+    if number is None:
         raise ValueError(name)
-    return count
+    return number
 
 
 def _optional(document: Mapping[str, Any], name: str, largest: int = _LARGEST_CREDITS) -> int | None:

@@ -1,21 +1,19 @@
-"""When to stop asking: a source that is down is asked a few times, not once a symbol."""
+"""When to give up on a source that is down: after a few requests, not after one for each symbol."""
 
 from collections.abc import Iterable, Iterator
 
-from market_pipeline.coingecko.errors import (
-    BadAnswer, CoinGeckoError, ConnectionFailed, ServerFailed, SourceDown,
-)
+from market_pipeline.coingecko.errors import BadAnswer, CoinGeckoError, ConnectionFailed, ServerFailed, SourceDown
 
 # Each of them has had its retries.
 FAILURES_IN_A_ROW = 3
 
 
 class Outage:
-    """What one request after another says about the whole source.
+    """Decides from the outcomes of requests whether more of them make sense.
 
-    `stopped` is the error that requests not sent any more fail with, None as long as asking on makes
-    sense: it is set by an error that affects all requests, and by `FAILURES_IN_A_ROW` failures of the
-    server or the connection, or answers that are none.
+    `stopped` is the error for requests that are not sent any more, None while they make sense. An error
+    that affects all requests sets it, and so do `FAILURES_IN_A_ROW` failures of the server or the
+    connection, or unusable answers.
     """
 
     def __init__(self) -> None:
@@ -23,7 +21,7 @@ class Outage:
         self._in_a_row = 0
 
     def note(self, error: CoinGeckoError | None) -> None:
-        """Take in how the last request ended, None if it was answered."""
+        """Take in the outcome of the last request, None if it was answered."""
         failed = isinstance(error, (ServerFailed, ConnectionFailed, BadAnswer))
         self._in_a_row = self._in_a_row + 1 if failed else 0
         if error and error.affects_all:
@@ -35,10 +33,10 @@ class Outage:
             )
 
     def order(self, symbols: Iterable[str]) -> Iterator[str]:
-        """`symbols` in the order in which to ask for them, which follows from what has been noted.
+        """Yield `symbols` in the order in which to request them, which depends on the outcomes so far.
 
-        The last failure that is needed is looked for at the other end: otherwise neighbours for which
-        the source always fails would keep all symbols after them from being asked for, in every run.
+        Before the last failure that would stop everything the other end is tried: otherwise neighbors that
+        always fail would block all symbols after them, in every run.
         """
         waiting = list(symbols)
         while waiting:

@@ -1,20 +1,17 @@
-"""The request budget as the transport sees it: asked before every attempt, told how it ended.
-
-What grants requests, and by which rules, is `market_pipeline.budget`.
-"""
+"""The request budget as the transport sees it; `market_pipeline.budget` implements it."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-# The outcomes of a request that brought no HTTP status: it may have reached the server, or it never left.
+# The outcomes of a request without an HTTP status: it may have reached the server, or it never left.
 NO_ANSWER = "no answer"
 NOT_SENT = "not sent"
 
 
 @dataclass(frozen=True)
 class Grant:
-    """The right to send one request, now; it counts whether it is used or not.
+    """The right to send one request now; it counts even if it is not used.
 
     `granted_at` is aware UTC by the budget's clock, `waited` is in seconds.
     """
@@ -32,9 +29,9 @@ class RequestBudget(Protocol):
         ...
 
     def settle(self, grant: Grant, outcome: str, cool_down: float | None = None, reason: str = "") -> None:
-        """Record how the request of `grant` ended: its HTTP status, `NO_ANSWER` or `NOT_SENT`.
+        """Record the outcome of a granted request: its HTTP status, `NO_ANSWER` or `NOT_SENT`.
 
-        With `cool_down` nobody may ask for that many seconds, because of `reason`. Raises nothing for
-        a budget that cannot be reached.
+        `cool_down` stops all requests for that many seconds, because of `reason`. Best effort: a budget
+        that cannot be reached raises nothing.
         """
         ...

@@ -1,9 +1,10 @@
 """Sending GET requests: one session, the budget before each attempt, bounded time and size.
 
-What an answer means is decided in `answers`, whether to ask again in `retries`; which requests exist
-is the client's business.
+`answers` decides what an answer means, `retries` whether a request is repeated, `client` which requests
+exist.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,52 +13,18 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 from requests.auth import AuthBase
+from urllib3.exceptions import HeaderParsingError
 
-from market_pipeline.coingecko.answers import Answer, read_answer, server_time
-from market_pipeline.coingecko.connection import ca_setting, connection_error
+from market_pipeline.coingecko.answers import HttpAnswer, read_answer, server_time
 from market_pipeline.coingecko.deadline import Deadline, DeadlineAdapter
-from market_pipeline.coingecko.errors import BadAnswer, CoinGeckoError, Endless, Unreachable, Unsendable
-from market_pipeline.coingecko.request_budget import NO_ANSWER, NOT_SENT, RequestBudget
-from market_pipeline.coingecko.retries import (
-    LONGEST_WAIT_SECONDS,
-    RETRIES,
-    TIME_LIMITS,
-    TimeLimits,
-    asked_pause,
-    with_retries,
+from market_pipeline.coingecko.errors import (
+    BadAnswer, CoinGeckoError, DeadlineExceeded, Misconfigured, Unreachable,
 )
+from market_pipeline.coingecko.network_errors import ca_setting, network_error
+from market_pipeline.coingecko.request_budget import NO_ANSWER, NOT_SENT, RequestBudget
+from market_pipeline.coingecko.retries import RetryPolicy, cool_down_after, with_retries
 from market_pipeline.core.clock import Clock
 from market_pipeline.logs import get_logger
-
-
-def session_for(base_url: str, headers: Mapping[str, str]) -> requests.Session:
-    """A session for addresses below `base_url` that sends `headers` with every request."""
-    session = _Session()
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, DeadlineAdapter())
-    session.auth = _NoCredentials()
-    # The proxy of the environment leads out of this machine, where loopback is someone else.
-    session.trust_env = urlsplit(base_url).hostname not in ("127.0.0.1", "localhost", "::1")
-    if not session.trust_env and (authorities := ca_setting()):
-        session.verify = authorities[1]
-    session.headers.update(headers)
-    return session
-
-
-class _Session(requests.Session):
-    """A session that does not even look where a redirect leads: reading that address can fail, and on
-    the way there the library reads the whole body, however large."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        return None
-
-
-class _NoCredentials(AuthBase):
-    """Keeps requests from adding what a .netrc file says about this host."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
-
 
 logger = get_logger(__name__)
 
@@ -66,12 +33,12 @@ LARGEST_BODY = 4 * 1024 * 1024
 
 
 class Transport:
-    """GET requests below `base_url`, each sent with `headers`. Not to be shared between threads.
+    """GET requests below `base_url`, each sent with `headers`. One thread at a time.
 
-    `secret` is blanked out of every body and of the reason why a connection failed, so that a server
-    that echoes it cannot put it into an error or a stored payload. `requests_sent` counts every
-    attempt, `last_attempt` those of the last call, and `last_skew` is how many seconds our clock was
-    ahead of the server's when the last answer came (None if it did not tell its time).
+    `secret` is removed from every body and from the reasons of failed connections, so that a server that
+    repeats it cannot put it into an error or a stored payload. `requests_sent` counts every attempt,
+    `last_attempt` those of the last call. `last_skew` is by how many seconds our clock was ahead of the
+    server's at the last answer, None without a time in it.
     """
 
     def __init__(
@@ -81,41 +48,37 @@ class Transport:
         secret: str | None,
         budget: RequestBudget,
         *,
+        policy: RetryPolicy,
         sleep: Callable[[float], None],
         clock: Clock,
-        retries: int = RETRIES,
-        longest_wait: float = LONGEST_WAIT_SECONDS,
-        limits: TimeLimits = TIME_LIMITS,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._secret = secret
         self._budget = budget
+        self._policy = policy
         self._sleep = sleep
         self._clock = clock
-        self._retries = retries
-        self._longest_wait = longest_wait
-        self._limits = limits
-        self._left = limits.call
-        self._session = session_for(base_url, headers)
+        self._left = policy.call
+        self._session = _session_for(base_url, headers)
         self.requests_sent = 0
         self.last_attempt = 0
         self.last_skew: float | None = None
 
     def close(self) -> None:
+        """Close the pooled connections."""
         self._session.close()
 
     def get(self, endpoint: str, params: Mapping[str, str], timeout: float | None = None) -> Any:
-        """The JSON document at `endpoint`; raises a CoinGeckoError after the last retry.
+        """Return the JSON document at `endpoint`; raise a CoinGeckoError after the last retry.
 
-        `timeout` is how many seconds each read may take, where `TimeLimits.idle` are too few.
+        `timeout` replaces the policy's `idle` seconds for each read.
         """
-        self._left = self._limits.call
+        self._left = self._policy.call
         return with_retries(
-            lambda number: self._attempt(endpoint, params, number, timeout or self._limits.idle),
+            lambda number: self._attempt(endpoint, params, number, timeout or self._policy.idle),
+            self._policy,
             self._sleep,
-            self._retries,
-            self._longest_wait,
-            may_repeat=lambda: self._left >= self._limits.idle,
+            may_repeat=lambda: self._left >= self._policy.idle,
         )
 
     def _attempt(self, endpoint: str, params: Mapping[str, str], number: int, timeout: float) -> Any:
@@ -124,66 +87,96 @@ class Transport:
         self.last_attempt = number
         started = time.monotonic()
         status: int | None = None
-        silence = NO_ANSWER
-        pause: tuple[float | None, str] = (None, "")
+        without_status = NO_ANSWER
+        cool_down: tuple[float | None, str] = (None, "")
         try:
             answer = self._send(endpoint, params, number, timeout)
             status = answer.status
             return read_answer(answer)
         except CoinGeckoError as error:
-            status, pause = error.status, asked_pause(error)
-            if isinstance(error, (Unreachable, Unsendable)):
-                silence = NOT_SENT
+            status, cool_down = error.status, cool_down_after(error)
+            if isinstance(error, (Unreachable, Misconfigured)):
+                without_status = NOT_SENT
             raise
         finally:
-            taken = time.monotonic() - started
-            self._left -= taken
-            duration = round(taken * 1000)
+            seconds = time.monotonic() - started
+            self._left -= seconds
+            milliseconds = round(seconds * 1000)
             logger.info(
                 "GET %s: %s in %d ms (attempt %d)",
-                endpoint, silence if status is None else f"status {status}", duration, number,
-                extra={"endpoint": endpoint, "status_code": status, "duration_ms": duration,
-                       "attempt": number},
+                endpoint, without_status if status is None else f"status {status}", milliseconds, number,
+                extra={"endpoint": endpoint, "status_code": status, "duration_ms": milliseconds, "attempt": number},
             )
-            self._budget.settle(grant, silence if status is None else str(status), *pause)
+            self._budget.settle(grant, without_status if status is None else str(status), *cool_down)
 
-    def _send(self, endpoint: str, params: Mapping[str, str], number: int, timeout: float) -> Answer:
-        deadline = Deadline(min(self._limits.attempt, self._left))
+    def _send(self, endpoint: str, params: Mapping[str, str], number: int, timeout: float) -> HttpAnswer:
+        deadline = Deadline(min(self._policy.attempt, self._left))
         failure: CoinGeckoError | None = None
         try:
             with deadline:
                 answer = self._exchange(endpoint, params, number, timeout)
         except (OSError, urllib3.exceptions.HTTPError) as error:
-            failure = connection_error(error, self._base_url, endpoint, number, self._secret)
-        # A body that ends with its connection looks complete after the shutdown.
-        if deadline.passed and not isinstance(failure, (Unreachable, Unsendable)):
-            raise Endless(
+            failure = network_error(error, self._base_url, endpoint, number, self._secret)
+        # After the shutdown a body that ends with its connection looks complete.
+        if deadline.passed and not isinstance(failure, (Unreachable, Misconfigured)):
+            raise DeadlineExceeded(
                 f"the answer was not complete after {deadline.seconds:.0f} s; check the network and "
-                "COINGECKO_BASE_URL. The next run asks again.",
+                "COINGECKO_BASE_URL. The next run tries again.",
                 endpoint=endpoint, attempts=number,
             )
         if failure:
             raise failure
         return answer
 
-    def _exchange(self, endpoint: str, params: Mapping[str, str], number: int, timeout: float) -> Answer:
+    def _exchange(self, endpoint: str, params: Mapping[str, str], number: int, timeout: float) -> HttpAnswer:
         with self._session.get(
             self._base_url + endpoint,
             params=params,
-            timeout=(self._limits.idle, timeout),
+            timeout=(self._policy.idle, timeout),
             allow_redirects=False,
             stream=True,
         ) as response:
             sent_at = server_time(response.headers)
             self.last_skew = (self._clock() - sent_at).total_seconds() if sent_at else None
             body = _read_body(response, endpoint, number)
-        return Answer(
+        return HttpAnswer(
             endpoint, number, response.status_code, response.headers, body, self._clock(), self._secret
         )
 
 
+class _Session(requests.Session):
+    """A session that ignores where a redirect leads.
+
+    The library would read that address, which can fail, and before it the whole body, however large.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
+class _NoCredentials(AuthBase):
+    """Keeps requests from adding the credentials that a .netrc file has for this host."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+def _session_for(base_url: str, headers: Mapping[str, str]) -> requests.Session:
+    """Return a session for addresses below `base_url` that sends `headers` with every request."""
+    session = _Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, DeadlineAdapter())
+    session.auth = _NoCredentials()
+    # The environment's proxy is on another machine, where loopback means that machine.
+    session.trust_env = urlsplit(base_url).hostname not in ("127.0.0.1", "localhost", "::1")
+    if not session.trust_env and (authorities := ca_setting()):
+        session.verify = authorities[1]
+    session.headers.update(headers)
+    return session
+
+
 def _read_body(response: requests.Response, endpoint: str, number: int) -> bytes:
-    """The whole body, read as it arrives so that its size is bounded."""
+    """Read the body as it arrives, so that its size is bounded."""
     body = bytearray()
     while part := response.raw.read1(65_536, decode_content=True):
         body += part
@@ -193,3 +186,11 @@ def _read_body(response: requests.Response, endpoint: str, number: int) -> bytes
                 endpoint=endpoint, attempts=number, status=response.status_code,
             )
     return bytes(body)
+
+
+def _quotes_no_headers(record: logging.LogRecord) -> bool:
+    """Drop the warning in which urllib3 quotes headers that it cannot read: they may repeat the key."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HeaderParsingError))
+
+
+logging.getLogger("urllib3.connection").addFilter(_quotes_no_headers)

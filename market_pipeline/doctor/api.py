@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 
 from market_pipeline.coingecko.errors import BudgetExhausted, CoinGeckoError, RateLimited
+from market_pipeline.coingecko.retries import RetryPolicy
 from market_pipeline.coingecko.request_budget import Grant, RequestBudget
 from market_pipeline.core.clock import utc_now
 from market_pipeline.doctor.context import Finding, Subject, fail, not_examined, ok, skew_finding, warn
@@ -35,7 +36,7 @@ def examine_api(subject: Subject) -> Iterator[Finding]:
     if subject.database is not None:
         budget = shared_budget(subject.settings, subject.database, _LONGEST_WAIT)
     where = f"{subject.settings.base_url} (plan {subject.settings.coingecko_plan})"
-    with client_of(subject.settings, budget, retries=0) as client:
+    with client_of(subject.settings, budget, RetryPolicy(retries=0)) as client:
         started = time.monotonic()
         try:
             if subject.settings.coingecko_plan == "pro":

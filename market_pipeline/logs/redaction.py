@@ -6,8 +6,10 @@ values that follow the name of a header or parameter that carries a secret.
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from math import isfinite
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -215,3 +217,43 @@ def keep_secret(secrets: Iterable[str]) -> None:
     """Hide `secrets` from now on, in addition to those known before."""
     global _masker
     _masker = Masker({*_masker.secrets, *secrets})
+
+
+# A shorter secret occurs in ordinary words; only its exact form is removed.
+_SHORTEST_ENCODED = 8
+
+
+def without_secret(text: str, secret: str | None) -> str:
+    """Return untrusted `text` with `secret` hidden in whatever encoding it is repeated, mixed ones included."""
+    # No encoding is shorter than the secret itself.
+    if not secret or len(text) < len(secret):
+        return text
+    if len(secret) < _SHORTEST_ENCODED:
+        return text.replace(secret, HIDDEN)
+    return _encodings(secret).sub(HIDDEN, text)
+
+
+@lru_cache
+def _encodings(secret: str) -> re.Pattern[str]:
+    """Match `secret` with each character plain or escaped for JSON, a URL or HTML, and in hex and base64."""
+    # The remains of UTF-16 that was read in another encoding.
+    plain = r"(?:\x00|\\{1,4}u0000|%00){0,3}".join(_encoded(char) for char in secret)
+    return re.compile("|".join([plain, secret.encode().hex(), *_base64(secret)]), re.IGNORECASE)
+
+
+def _encoded(char: str) -> str:
+    code, digits = ord(char), f"{ord(char):02x}"
+    return (
+        rf"(?:{re.escape(char)}|\\{{1,4}}(?:u00|x|u\{{0{{0,4}}){digits}\}}?"
+        rf"|%(?:25){{0,3}}{digits}|&\#(?:0{{0,5}}{code}|x0{{0,5}}{digits});?)"
+    )
+
+
+def _base64(secret: str) -> list[str]:
+    """Return the base64 of `secret` at each of the three places of a group where it may begin."""
+    found = []
+    for offset in range(3):
+        encoded = b64encode(bytes(offset) + secret.encode()).decode()
+        certain = encoded[-(-offset * 8 // 6) : (offset + len(secret)) * 8 // 6]
+        found += [re.escape(certain), re.escape(certain.replace("+", "-").replace("/", "_"))]
+    return found

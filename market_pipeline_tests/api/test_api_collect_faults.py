@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from market_pipeline.api.app import create_app
 from market_pipeline.api.service import Service
-from market_pipeline.coingecko.retries import TimeLimits
+from market_pipeline.coingecko.retries import RetryPolicy
 from market_pipeline.core.clock import iso, next_month, start_of_day, utc_now
 from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, POINTS_ONLY, VALUES, Fault
 from market_pipeline.simulator.market import MarketModel
@@ -32,7 +32,7 @@ STATUSES = [(401, 10002), (403, None), (403, 1020), (404, None), (408, None), (4
 @pytest.fixture(autouse=True)
 def without_waits(monkeypatch):
     """So that a test need not sit through the waits of the retries."""
-    monkeypatch.setattr("market_pipeline.coingecko.retries._backoff", lambda state: 0.0)
+    monkeypatch.setattr("market_pipeline.coingecko.retries._backoff", lambda number: 0.0)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_whatever_coingecko_does_the_answer_is_true_and_documented(
 ):
     caplog.set_level(logging.DEBUG)
     if kind == "hang":
-        monkeypatch.setattr("market_pipeline.pipeline.client_factory.TIME_LIMITS", TimeLimits(idle=0.2))
+        monkeypatch.setattr("market_pipeline.pipeline.client_factory.RetryPolicy", partial(RetryPolicy, idle=0.2))
     simulator.add_fault(fault_of(kind))
     asking = api(**WITH_KEY)
     document = asking.get("/openapi.json").json()["paths"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
-from market_pipeline.coingecko.answers import Answer, error_code, read_answer
+from market_pipeline.coingecko.answers import HttpAnswer, error_code, read_answer
 from market_pipeline.coingecko.errors import (
     BadAnswer,
     Banned,
@@ -21,16 +21,16 @@ from market_pipeline.coingecko.errors import (
     ServerFailed,
     TransientError,
 )
-from market_pipeline.coingecko.retries import BAN_SECONDS, asked_pause
+from market_pipeline.coingecko.retries import BAN_SECONDS, cool_down_after
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 
 
-def answer(status: int, body: bytes | str | dict[str, Any], headers: dict[str, str] | None = None) -> Answer:
+def answer(status: int, body: bytes | str | dict[str, Any], headers: dict[str, str] | None = None) -> HttpAnswer:
     if isinstance(body, dict):
         body = json.dumps(body)
     raw = body.encode() if isinstance(body, str) else body
-    return Answer("/simple/price", 2, status, CaseInsensitiveDict(headers or {}), raw, NOW)
+    return HttpAnswer("/simple/price", 2, status, CaseInsensitiveDict(headers or {}), raw, NOW)
 
 
 def refused(
@@ -148,7 +148,7 @@ def test_the_servers_own_number_ends_a_block_where_it_is_sane(
     asked: str, pause: float, words: str, body: str
 ) -> None:
     error = refused(429, body, {"retry-after": asked})
-    seconds, reason = asked_pause(error)
+    seconds, reason = cool_down_after(error)
     assert (type(error), seconds) == (Banned, pause)
     assert words in reason
     assert ("wait an hour" if pause == BAN_SECONDS and asked != "3600" else f"wait {asked} s") in error.verdict
@@ -175,10 +175,10 @@ def test_the_key_is_hidden_however_it_is_spelt(spelt: str, encoding: str) -> Non
     """In documents, in the names of their objects, and in the text of errors."""
     echo = SPELT[spelt]
     document = f'{{"bitcoin {echo}": ["x {echo} y"]}}'.encode(encoding)
-    texts = [json.dumps(read_answer(Answer("/x", 1, 200, {}, document, NOW, KEY)))]
+    texts = [json.dumps(read_answer(HttpAnswer("/x", 1, 200, {}, document, NOW, KEY)))]
     for body in (f'{{"error": "no key like {echo}"}}', f"<p>{echo}", f'{{"error": "cut {echo}'):
         with pytest.raises(CoinGeckoError) as caught:
-            read_answer(Answer("/x", 1, 401, {}, body.encode(encoding), NOW, KEY))
+            read_answer(HttpAnswer("/x", 1, 401, {}, body.encode(encoding), NOW, KEY))
         texts.append(str(caught.value))
     assert [text for text in texts if "[hidden]" not in text or echo in text] == []
     assert texts[0].count("[hidden]") == 2

@@ -71,7 +71,7 @@ def test_the_servers_own_pause_wins_over_ours(
 ) -> None:
     simulator.add_fault(Fault(kind=kind, retry_after=30))
     with (
-        CoinGeckoClient(simulator.base_url, "keyless", None, recorder, retries=0) as client,
+        CoinGeckoClient(simulator.base_url, "keyless", None, recorder, policy=RetryPolicy(retries=0)) as client,
         pytest.raises(CoinGeckoError),
     ):
         client.ping()

@@ -19,9 +19,9 @@ from market_pipeline.coingecko.errors import (
     RequestRefused,
     ServerFailed,
     Unreachable,
-    Unsendable,
+    Misconfigured,
 )
-from market_pipeline.coingecko.retries import TimeLimits
+from market_pipeline.coingecko.retries import RetryPolicy
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
@@ -131,7 +131,7 @@ def test_who_has_less_time_waits_less(
     simulator.add_fault(Fault(kind="status", status=503, retry_after=6))
     with (
         CoinGeckoClient(
-            simulator.base_url, "keyless", None, budget, sleep=waits.append, longest_wait=5
+            simulator.base_url, "keyless", None, budget, sleep=waits.append, policy=RetryPolicy(longest_wait=5)
         ) as client,
         pytest.raises(ServerFailed, match="asks to wait 6 s"),
     ):
@@ -192,10 +192,10 @@ def test_a_server_that_hangs_is_given_up_after_the_timeout(
 ) -> None:
     """The timeout is shortened, so that the test need not sit through it four times."""
     simulator.add_fault(Fault(kind="hang", seconds=2, times=None))
-    limits = TimeLimits(idle=0.1)
+    limits = RetryPolicy(idle=0.1)
     with (
         CoinGeckoClient(
-            simulator.base_url, "keyless", None, budget, sleep=waits.append, limits=limits
+            simulator.base_url, "keyless", None, budget, sleep=waits.append, policy=limits
         ) as client,
         pytest.raises(ConnectionFailed, match="timed out|ReadTimeout"),
     ):
@@ -352,7 +352,7 @@ def test_the_password_of_a_proxy_is_in_no_error(
     monkeypatch.setenv("no_proxy", "")
     with (
         CoinGeckoClient("http://api.invalid", "keyless", None, budget, sleep=waits.append) as client,
-        pytest.raises(Unsendable, match="http_proxy is not a usable address") as caught,
+        pytest.raises(Misconfigured, match="http_proxy is not a usable address") as caught,
     ):
         client.ping()
     assert "hunter2" not in str(caught.value)

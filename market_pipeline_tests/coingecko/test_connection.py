@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from market_pipeline.coingecko.client import CoinGeckoClient
-from market_pipeline.coingecko.connection import CA_VARIABLES
-from market_pipeline.coingecko.errors import CoinGeckoError, Unreachable, Unsendable
+from market_pipeline.coingecko.network_errors import CA_VARIABLES
+from market_pipeline.coingecko.errors import CoinGeckoError, Unreachable, Misconfigured
 from market_pipeline.coingecko.request_budget import NOT_SENT
 from market_pipeline.simulator.server import Simulator
 from market_pipeline_tests.builders import Recorder
@@ -100,7 +100,7 @@ def test_what_only_a_person_can_mend_is_asked_once_and_named(
 ) -> None:
     monkeypatch.setenv(variable, value)
     error = fail(url)
-    assert isinstance(error, Unsendable) and error.affects_all
+    assert isinstance(error, Misconfigured) and error.affects_all
     assert variable in error.verdict and words in error.verdict
     assert "hunter2" not in str(error)
     assert waits == []
@@ -112,7 +112,7 @@ def test_a_proxy_that_asks_for_a_login_is_named(
     with play([b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"]) as proxy:
         monkeypatch.setenv("https_proxy", proxy)
         error = fail("https://api.invalid")
-    assert isinstance(error, Unsendable)
+    assert isinstance(error, Misconfigured)
     assert error.verdict.startswith("the proxy in https_proxy asks for a user and a password")
 
 
@@ -135,7 +135,7 @@ def test_an_untrusted_certificate_says_where_its_authority_belongs(
     fail: Callable[[str], CoinGeckoError], encrypted: str, waits: list[float]
 ) -> None:
     error = fail(encrypted)
-    assert isinstance(error, Unsendable)
+    assert isinstance(error, Misconfigured)
     assert "127.0.0.1 shows is not trusted (self" in error.verdict and "REQUESTS_CA_BUNDLE" in error.verdict
     assert waits == []
 

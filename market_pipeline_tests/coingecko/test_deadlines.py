@@ -18,8 +18,8 @@ import requests
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.deadline import Deadline, DeadlineAdapter
-from market_pipeline.coingecko.errors import ConnectionFailed, Endless, Unreachable
-from market_pipeline.coingecko.retries import TimeLimits
+from market_pipeline.coingecko.errors import ConnectionFailed, DeadlineExceeded, Unreachable
+from market_pipeline.coingecko.retries import RetryPolicy
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -44,10 +44,10 @@ def test_an_answer_without_end_is_given_up(play: Callable[..., Any], budget: Sha
     threads, files = threading.active_count(), len(os.listdir("/dev/fd"))
     started = time.monotonic()
     with play([first, *[rest] * 500], pause=0.01) as url:
-        limits = TimeLimits(idle=0.1, attempt=0.1, call=0.15)
+        limits = RetryPolicy(idle=0.1, attempt=0.1, call=0.15)
         with (
-            CoinGeckoClient(url, "keyless", None, budget, limits=limits) as client,
-            pytest.raises(Endless, match="not complete after") as caught,
+            CoinGeckoClient(url, "keyless", None, budget, policy=limits) as client,
+            pytest.raises(DeadlineExceeded, match="not complete after") as caught,
         ):
             client.ping()
     assert time.monotonic() - started < 2
@@ -62,7 +62,7 @@ def test_all_attempts_of_a_call_share_one_limit(
     with (
         play([b""], pause=0.3) as url,
         CoinGeckoClient(
-            url, "keyless", None, budget, sleep=waits.append, limits=TimeLimits(idle=0.1, call=0.25)
+            url, "keyless", None, budget, sleep=waits.append, policy=RetryPolicy(idle=0.1, call=0.25)
         ) as client,
         pytest.raises(ConnectionFailed),
     ):
@@ -82,8 +82,8 @@ def full_listener() -> Iterator[str]:
 def test_connecting_has_the_same_deadline(budget: SharedBudget) -> None:
     with (
         full_listener() as url,
-        CoinGeckoClient(url, "keyless", None, budget, limits=TimeLimits(idle=1, attempt=0.1, call=0.1)) as client,
-        pytest.raises((Unreachable, Endless)),
+        CoinGeckoClient(url, "keyless", None, budget, policy=RetryPolicy(idle=1, attempt=0.1, call=0.1)) as client,
+        pytest.raises((Unreachable, DeadlineExceeded)),
     ):
         started = time.monotonic()
         client.ping()
@@ -102,7 +102,7 @@ def test_ctrl_c_ends_an_endless_request(
         timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
         started = time.monotonic()
         with (
-            CoinGeckoClient(url, "keyless", None, budget, limits=TimeLimits(idle=1)) as client,
+            CoinGeckoClient(url, "keyless", None, budget, policy=RetryPolicy(idle=1)) as client,
             pytest.raises(KeyboardInterrupt),
         ):
             timer.start()

@@ -10,7 +10,7 @@ from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import BadAnswer, RequestRefused
 from market_pipeline.coingecko.models import KeyInfo, ListedCoin, key_info, listed_coins
-from market_pipeline.coingecko.retries import TimeLimits
+from market_pipeline.coingecko.retries import RetryPolicy
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
@@ -99,8 +99,8 @@ def test_the_list_is_given_more_time_than_a_price(
     """It is a megabyte; the timeout of prices is shortened here so that the test need not last."""
     simulator.add_fault(Fault(kind="hang", seconds=0.5, path="/coins/list"))
     started = time.monotonic()
-    limits = TimeLimits(idle=0.1)
-    with CoinGeckoClient(simulator.base_url, "keyless", None, budget, limits=limits) as client:
+    limits = RetryPolicy(idle=0.1)
+    with CoinGeckoClient(simulator.base_url, "keyless", None, budget, policy=limits) as client:
         assert client.coins_list()
     assert time.monotonic() - started >= 0.5
     assert client.requests_sent == 1

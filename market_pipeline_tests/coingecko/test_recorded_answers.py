@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from market_pipeline.coingecko.answers import Answer, read_answer
+from market_pipeline.coingecko.answers import HttpAnswer, read_answer
 from market_pipeline.coingecko.errors import Banned, CoinGeckoError, RateLimited, RequestRefused, ServerFailed
 from market_pipeline.coingecko.models import ListedCoin, chart_points, listed_coins, price_points
 from market_pipeline.core.symbols import Coin
@@ -27,16 +27,16 @@ NOW = datetime(2025, 7, 25, 14, 53, 30, tzinfo=timezone.utc)
 FILES = sorted(file.stem for file in RECORDED.glob("*.json"))
 
 
-def recorded(name: str) -> Answer:
+def recorded(name: str) -> HttpAnswer:
     response = json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))["response"]
     headers = CaseInsensitiveDict(response["headers"] or {})
-    return Answer("/recorded", 1, response["status"], headers, response["body_text"].encode(), NOW)
+    return HttpAnswer("/recorded", 1, response["status"], headers, response["body_text"].encode(), NOW)
 
 
 def error(
     kind: type[CoinGeckoError], status: int, code: int | None, wait: float | None, words: str
-) -> Callable[[Answer], None]:
-    def check(answer: Answer) -> None:
+) -> Callable[[HttpAnswer], None]:
+    def check(answer: HttpAnswer) -> None:
         with pytest.raises(kind) as caught:
             read_answer(answer)
         assert (caught.value.status, caught.value.error_code) == (status, code)
@@ -46,14 +46,14 @@ def error(
     return check
 
 
-def history(answer: Answer) -> tuple[list[Any], Examined]:
+def history(answer: HttpAnswer) -> tuple[list[Any], Examined]:
     """The times of the points as they came, and what is made of the points."""
     points = chart_points(read_answer(answer)["prices"], "bitcoin")
     examined = examine(points, coin=Coin("BTC", "bitcoin"), days=[NOW.date()], now=NOW, source=Source.HISTORY)
     return [point.timestamp for point in points], examined
 
 
-def a_price_without_its_time_is_refused(answer: Answer) -> None:
+def a_price_without_its_time_is_refused(answer: HttpAnswer) -> None:
     """The recorded request did not ask for the time, so its answer is that of a server that forgets it."""
     (point,) = price_points(read_answer(answer), ("bitcoin",)).points
     assert point.price == 49013
@@ -61,13 +61,13 @@ def a_price_without_its_time_is_refused(answer: Answer) -> None:
     assert [refusal.reason for refusal in examined.refusals] == [Reason.MISSING_TIMESTAMP]
 
 
-def a_coin_that_was_silently_dropped_is_a_point_without_a_price(answer: Answer) -> None:
+def a_coin_that_was_silently_dropped_is_a_point_without_a_price(answer: HttpAnswer) -> None:
     points = price_points(read_answer(answer), ("bitcoin", "ethereum", "litecoin"))
     assert [point.price for point in points.points] == [49357, None, None]
     assert points.unasked == ()
 
 
-def points_that_come_out_of_order_are_sorted_and_none_is_lost(answer: Answer) -> None:
+def points_that_come_out_of_order_are_sorted_and_none_is_lost(answer: HttpAnswer) -> None:
     times, examined = history(answer)
     assert times != sorted(times)
     accepted = [quote.timestamp for quote in examined.quotes]
@@ -76,13 +76,13 @@ def points_that_come_out_of_order_are_sorted_and_none_is_lost(answer: Answer) ->
     assert examined.quotes[0].price == 50675.258073370765
 
 
-def a_month_of_hourly_points_is_accepted_whole(answer: Answer) -> None:
+def a_month_of_hourly_points_is_accepted_whole(answer: HttpAnswer) -> None:
     _, examined = history(answer)
     assert (len(examined.quotes), examined.refusals, examined.merged) == (722, (), 0)
     assert examined.quotes[-1].timestamp.year == 2021
 
 
-def daily_points_end_with_one_that_is_not_at_midnight(answer: Answer) -> None:
+def daily_points_end_with_one_that_is_not_at_midnight(answer: HttpAnswer) -> None:
     """Today is there twice: once at midnight, once now; both are prices, at their own times."""
     _, examined = history(answer)
     assert (len(examined.quotes), examined.refusals, examined.merged) == (91, (), 0)
@@ -91,11 +91,11 @@ def daily_points_end_with_one_that_is_not_at_midnight(answer: Answer) -> None:
     assert days[-1].date() == now.date() and now.isoformat() == "2021-05-15T14:39:54+00:00"
 
 
-def a_price_in_scientific_notation_is_a_number(answer: Answer) -> None:
+def a_price_in_scientific_notation_is_a_number(answer: HttpAnswer) -> None:
     assert sorted(entry["eur"] for entry in read_answer(answer).values()) == [7.682e-05, 0.00832576]
 
 
-def coins_of_another_endpoint_are_read_by_their_names(answer: Answer) -> None:
+def coins_of_another_endpoint_are_read_by_their_names(answer: HttpAnswer) -> None:
     """It shares id, symbol and name with the list of coins; its numbers are none of our business."""
     coins = listed_coins(read_answer(answer))
     assert len(coins) == 8
@@ -103,11 +103,11 @@ def coins_of_another_endpoint_are_read_by_their_names(answer: Answer) -> None:
     assert "02-token" in {coin.coin_id for coin in coins}
 
 
-def an_empty_history_is_no_point_and_no_error(answer: Answer) -> None:
+def an_empty_history_is_no_point_and_no_error(answer: HttpAnswer) -> None:
     assert history(answer) == ([], Examined((), (), 0))
 
 
-EXPECTED: dict[str, Callable[[Answer], None]] = {
+EXPECTED: dict[str, Callable[[HttpAnswer], None]] = {
     "01-simple-price-one": a_price_without_its_time_is_refused,
     "03-simple-price-multi-currency": a_coin_that_was_silently_dropped_is_a_point_without_a_price,
     "04-simple-price-missing-vs-currencies-422": error(RequestRefused, 422, None, None, "parameter"),

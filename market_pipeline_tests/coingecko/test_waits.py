@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
-from market_pipeline.coingecko.answers import asked_wait, server_time
+from market_pipeline.coingecko.answers import requested_wait, server_time
 
 NOW = datetime(2025, 7, 25, 14, 53, 30, tzinfo=timezone.utc)
 
@@ -37,7 +37,7 @@ NOW = datetime(2025, 7, 25, 14, 53, 30, tzinfo=timezone.utc)
     ],
 )
 def test_the_wait_that_a_server_asks_for_is_read(headers: dict[str, str], seconds: float | None) -> None:
-    assert asked_wait(CaseInsensitiveDict(headers), NOW) == (
+    assert requested_wait(CaseInsensitiveDict(headers), NOW) == (
         seconds if seconds is None else pytest.approx(seconds)
     )
 
@@ -57,12 +57,12 @@ def test_a_time_is_measured_by_the_clock_of_the_server_that_names_it(
     """Our own clock may be wrong by hours, and the wait would be too."""
     sent = {"date": "Fri, 25 Jul 2025 14:53:30 GMT"}
     now = datetime.fromisoformat(ours).replace(tzinfo=timezone.utc)
-    assert asked_wait(CaseInsensitiveDict({**sent, **asked}), now) == 30
+    assert requested_wait(CaseInsensitiveDict({**sent, **asked}), now) == 30
 
 
 def test_a_date_that_cannot_be_read_leaves_our_own_clock() -> None:
     headers = {"Date": "today", "Retry-After": "Fri, 25 Jul 2025 14:54:00 GMT"}
-    assert asked_wait(CaseInsensitiveDict(headers), NOW) == 30
+    assert requested_wait(CaseInsensitiveDict(headers), NOW) == 30
 
 
 @pytest.mark.parametrize(
@@ -81,5 +81,5 @@ def test_the_time_of_the_server_is_read_from_its_date(text: str, moment: datetim
 @given(st.text(), st.text(), st.text())
 def test_no_header_raises(after: str, reset: str, date: str) -> None:
     headers = {"Retry-After": after, "x-ratelimit-reset": reset, "Date": date}
-    wait = asked_wait(CaseInsensitiveDict(headers), NOW)
+    wait = requested_wait(CaseInsensitiveDict(headers), NOW)
     assert wait is None or wait >= 0

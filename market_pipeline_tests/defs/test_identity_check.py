@@ -89,7 +89,7 @@ def test_a_changed_ticker_warns(world):
 @pytest.fixture
 def patient_server(monkeypatch):
     """One that may be asked again at once."""
-    monkeypatch.setattr("market_pipeline.coingecko.retries._backoff", lambda state: 0.0)
+    monkeypatch.setattr("market_pipeline.coingecko.retries._backoff", lambda number: 0.0)
 
 
 @pytest.mark.parametrize("kind", ["status", "html", "cut_middle"])

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from sqlalchemy import text
 
-from market_pipeline.coingecko.answers import Answer, read_answer
+from market_pipeline.coingecko.answers import HttpAnswer, read_answer
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.identity import Identity, compare
 from market_pipeline.coingecko.models import listed_coins
@@ -46,7 +46,7 @@ def test_what_is_stored_comes_back(database):
 
 def test_a_name_that_no_database_takes_is_stored_escaped(database):
     body = rb'[{"id":"bitcoin","symbol":"x\ud800","name":"Bit\u0000coin \udfff'+ b"n" * 200 + b'"}]'
-    listed = listed_coins(read_answer(Answer("/coins/list", 1, 200, {}, body, NOW)))
+    listed = listed_coins(read_answer(HttpAnswer("/coins/list", 1, 200, {}, body, NOW)))
     (found,) = compare([BTC], listed)
     store_identities(database, [found], NOW)
     assert known_identities(database, [BTC]) == {BTC: (found, NOW)}

@@ -14,7 +14,7 @@ from market_pipeline.api.models.prices import LatestPrice
 from market_pipeline.api.service import UNSUPPORTED, Service
 from market_pipeline.budget.rules import LONGEST_COOL_DOWN, SECOND
 from market_pipeline.coingecko.errors import BudgetExhausted, CoinGeckoError
-from market_pipeline.coingecko.retries import asked_pause
+from market_pipeline.coingecko.retries import cool_down_after
 from market_pipeline.core.clock import MICROSECOND
 from market_pipeline.logs import bound, current_trace_id, get_logger
 from market_pipeline.pipeline.client_factory import budgeted_client
@@ -123,7 +123,7 @@ def _unavailable(symbol: str, error: CoinGeckoError) -> ApiProblem:
     if isinstance(error, BudgetExhausted):
         kind, seconds = "budget-exhausted", error.retry_after
     else:
-        pause, _ = asked_pause(error)
+        pause, _ = cool_down_after(error)
         # A longer pause is probed after so long: the budget lets one request through.
         kind, seconds = "source-unavailable", min(pause or _RETRY_SECONDS, LONGEST_COOL_DOWN / SECOND)
     headers = {"Retry-After": str(max(1, math.ceil(seconds or _RETRY_SECONDS)))}

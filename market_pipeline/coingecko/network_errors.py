@@ -1,6 +1,6 @@
 """Why no answer came: what an exception of the HTTP library means, and whether the request ever left.
 
-A request that never left costs no credit. What only a person can mend is not asked again.
+A request that never left costs no credit. One that needs a change on this machine is not repeated.
 """
 
 import os
@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from market_pipeline.coingecko.errors import BODY_LIMIT, CoinGeckoError, ConnectionFailed, Unreachable, Unsendable
-from market_pipeline.coingecko.untrusted_text import hide
+from market_pipeline.coingecko.errors import BODY_LIMIT, CoinGeckoError, ConnectionFailed, Misconfigured, Unreachable
+from market_pipeline.coingecko.untrusted_text import clean_text
 
 # Where the HTTP library looks for a file of certificate authorities, in its order.
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -36,25 +36,25 @@ _PROXY_LOGIN = re.compile("Tunnel connection failed: 407")
 _OUT_OF_DATE = (9, 10)
 
 
-def connection_error(
+def network_error(
     error: Exception, base_url: str, endpoint: str, attempt: int, secret: str | None
 ) -> CoinGeckoError:
-    """The error that `error`, raised while a request below `base_url` was sent or answered, stands for."""
+    """Return what `error`, raised while a request below `base_url` was sent or answered, means."""
     causes = list(_chain(error))
     # The innermost cause may quote the server or the URL of a proxy.
-    reason = " ".join(hide(str(causes[-1]), secret).split())[:BODY_LIMIT]
+    reason = " ".join(clean_text(str(causes[-1]), secret).split())[:BODY_LIMIT]
     if verdict := _remedy(causes, base_url, reason):
-        return Unsendable(verdict, endpoint=endpoint, attempts=attempt)
+        return Misconfigured(verdict, endpoint=endpoint, attempts=attempt)
     kind = Unreachable if any(_never_left(cause) for cause in causes) else ConnectionFailed
     return kind(
         f"no complete answer came ({type(error).__name__}: {reason}); check the network and "
-        "COINGECKO_BASE_URL. The next run asks again.",
+        "COINGECKO_BASE_URL. The next run tries again.",
         endpoint=endpoint, attempts=attempt,
     )
 
 
 def ca_setting() -> tuple[str, str] | None:
-    """The variable that names a file or folder of certificate authorities, and what it names."""
+    """Return the variable that names a file or folder of certificate authorities, and its value."""
     return next(((name, os.environ[name]) for name in CA_VARIABLES if os.environ.get(name)), None)
 
 
@@ -73,7 +73,7 @@ def _never_left(cause: BaseException) -> bool:
 
 
 def _remedy(causes: list[BaseException], base_url: str, reason: str) -> str | None:
-    """What is wrong on this machine and what to change; None if waiting may help."""
+    """Return what is wrong on this machine and how to correct it; None if waiting may help."""
     encrypted = urlsplit(base_url).scheme == "https"
     if encrypted and (trouble := _unreadable_authorities()):
         return trouble
@@ -82,14 +82,14 @@ def _remedy(causes: list[BaseException], base_url: str, reason: str) -> str | No
     proxy = _proxy_variable(base_url)
     if "SOCKS" in reason and isinstance(causes[0], requests.exceptions.InvalidSchema):
         return (
-            f"{proxy or 'the proxy setting'} names a SOCKS proxy, and the package for those is not installed; "
+            f"{proxy or 'the proxy setting'} names a SOCKS proxy, and the package for it is not installed; "
             "install it with `pip install 'requests[socks]'`, or name another proxy."
         )
     if any(isinstance(cause, _UNUSABLE_ADDRESS) for cause in causes):
         return f"{proxy or 'COINGECKO_BASE_URL'} is not a usable address ({reason}); correct it."
     if _PROXY_LOGIN.search(reason):
         where = proxy or "the proxy setting"
-        return f"the proxy in {where} asks for a user and a password (407); write them into its address."
+        return f"the proxy in {where} requires a user and a password (407); add them to its address."
     return None
 
 
@@ -115,18 +115,18 @@ def _untrusted(error: ssl.SSLCertVerificationError, base_url: str) -> str:
     host = urlsplit(base_url).hostname
     what = f"the certificate that {host} shows is not trusted ({error.verify_message})"
     if error.verify_code in _OUT_OF_DATE:
-        return f"{what}; check the clock of this machine, else its owner has to renew it."
+        return f"{what}; check the clock of this machine, else the owner of the certificate has to renew it."
     setting = ca_setting()
     if setting:
         return f"{what}; {setting[0]}={setting[1]} must hold the authority that signed it, or be unset."
     return (
-        f"{what}; if a proxy or an authority of your own signs it, name the file with that authority's "
+        f"{what}; if a proxy or a private authority signs it, name the file with that authority's "
         f"certificate in {CA_VARIABLES[0]}, else check COINGECKO_BASE_URL."
     )
 
 
 def _proxy_variable(base_url: str) -> str | None:
-    """The variable of the environment that names the proxy for `base_url`."""
+    """Return the environment variable that names the proxy for `base_url`."""
     scheme = urlsplit(base_url).scheme
     names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
     return next((name for name in names if os.environ.get(name)), None)
