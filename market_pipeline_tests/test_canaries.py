@@ -62,10 +62,10 @@ def client_at(budget_database):
     """A client with the key, which does not sleep."""
 
     @contextmanager
-    def make(url, plan="demo", limits=RetryPolicy()):
+    def make(url, plan="demo", policy=None):
         waits = []
         budget = generous_budget(budget_database, waits)
-        with CoinGeckoClient(url, plan, KEY, budget, sleep=waits.append, policy=limits) as client:
+        with CoinGeckoClient(url, plan, KEY, budget, sleep=waits.append, policy=policy) as client:
             yield client
 
     return make

@@ -343,7 +343,7 @@ def test_every_module_takes_its_logger_from_one_place():
     allowed = {
         "logs": None,
         # Watches or quiets loggers without writing to them.
-        "coingecko/untrusted_text.py": 'getLogger("urllib3.connection")',
+        "coingecko/transport.py": 'getLogger("urllib3.connection")',
         "commands/progress.py": "getLogger(ROOT)",
         "defs/logging/run_console.py": "getLogger(ROOT)",
     }

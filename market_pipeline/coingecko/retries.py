@@ -100,4 +100,4 @@ def _is_retried(error: TransientError) -> bool:
 
 
 def _backoff(number: int) -> float:
-    return min(5.0, 0.5 * 2 ** (number - 1)) + random.uniform(-0.2, 0.2)
+    return min(5.0, 0.5 * 2.0 ** (number - 1)) + random.uniform(-0.2, 0.2)

@@ -18,7 +18,11 @@ from urllib3.exceptions import HeaderParsingError
 from market_pipeline.coingecko.answers import HttpAnswer, read_answer, server_time
 from market_pipeline.coingecko.deadline import Deadline, DeadlineAdapter
 from market_pipeline.coingecko.errors import (
-    BadAnswer, CoinGeckoError, DeadlineExceeded, Misconfigured, Unreachable,
+    BadAnswer,
+    CoinGeckoError,
+    DeadlineExceeded,
+    Misconfigured,
+    Unreachable,
 )
 from market_pipeline.coingecko.network_errors import ca_setting, network_error
 from market_pipeline.coingecko.request_budget import NO_ANSWER, NOT_SENT, RequestBudget

@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterator
 
 from market_pipeline.coingecko.errors import BudgetExhausted, CoinGeckoError, RateLimited
-from market_pipeline.coingecko.retries import RetryPolicy
 from market_pipeline.coingecko.request_budget import Grant, RequestBudget
+from market_pipeline.coingecko.retries import RetryPolicy
 from market_pipeline.core.clock import utc_now
 from market_pipeline.doctor.context import Finding, Subject, fail, not_examined, ok, skew_finding, warn
 from market_pipeline.pipeline.client_factory import client_of, shared_budget

@@ -5,8 +5,8 @@ from market_pipeline.budget.credits import live_reserve
 from market_pipeline.budget.plan_limits import StoredRequestLength, account_of, current_limits
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.batching import RequestLength
-from market_pipeline.coingecko.request_budget import RequestBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
+from market_pipeline.coingecko.request_budget import RequestBudget
 from market_pipeline.coingecko.retries import RetryPolicy
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
@@ -31,7 +31,7 @@ def budgeted_client(
         with client_of(settings, impatient, _KEY_POLICY) as client:
             plan_limits.refresh(settings, database, client)
     budget = shared_budget(settings, database, max_wait)
-    policy = RetryPolicy(longest_wait=min(max_wait, RetryPolicy.longest_wait))
+    policy = RetryPolicy(longest_wait=min(max_wait, RetryPolicy().longest_wait))
     return client_of(settings, budget, policy, StoredRequestLength(database, account_of(settings)))
 
 

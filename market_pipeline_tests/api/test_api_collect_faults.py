@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 from datetime import timedelta
+from functools import partial
 
 import pytest
 import requests

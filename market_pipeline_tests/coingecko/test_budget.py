@@ -15,7 +15,7 @@ from market_pipeline.coingecko.errors import (
     ConnectionFailed,
     TransientError,
 )
-from market_pipeline.coingecko.retries import BAN_SECONDS
+from market_pipeline.coingecko.retries import BAN_SECONDS, RetryPolicy
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator

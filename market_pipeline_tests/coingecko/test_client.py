@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from market_pipeline import __version__
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import BadAnswer, RequestRefused
@@ -101,7 +102,7 @@ def test_without_a_key_no_key_header_is_sent_and_the_program_names_itself(
     client.ping()
     headers = simulator.requests[0].headers
     assert not any("key" in name for name in headers)
-    assert headers["user-agent"].startswith("market-pipeline/0.1.0 (+")
+    assert headers["user-agent"].startswith(f"market-pipeline/{__version__} (+")
 
 
 def test_a_netrc_file_never_adds_credentials(

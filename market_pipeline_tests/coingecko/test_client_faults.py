@@ -15,11 +15,11 @@ from market_pipeline.coingecko.errors import (
     Banned,
     CoinGeckoError,
     ConnectionFailed,
+    Misconfigured,
     RateLimited,
     RequestRefused,
     ServerFailed,
     Unreachable,
-    Misconfigured,
 )
 from market_pipeline.coingecko.retries import RetryPolicy
 from market_pipeline.simulator.faults import Fault
@@ -260,7 +260,7 @@ def test_an_answer_for_another_coin_is_a_missing_price_that_names_it(
     assert answer.unasked == ("ethereum",)
     assert [point.price is None for point in answer.points] == [False, True]
     assert "ethereum" in answer.points[1].payload
-    assert "nobody asked for" in caplog.text
+    assert "was not requested" in caplog.text
 
 
 def test_an_empty_history_is_announced_and_is_no_error(
@@ -341,7 +341,7 @@ def test_the_waits_of_the_retries_are_announced(
 ) -> None:
     simulator.add_fault(Fault(kind="status", status=429, retry_after=9))
     client.ping()
-    assert any("Asking again in 9.0 s: GET /ping answered 429" in message for message in caplog.messages)
+    assert any("Repeating in 9.0 s: GET /ping answered 429" in message for message in caplog.messages)
 
 
 def test_the_password_of_a_proxy_is_in_no_error(

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from market_pipeline.coingecko.client import CoinGeckoClient
+from market_pipeline.coingecko.errors import CoinGeckoError, Misconfigured, Unreachable
 from market_pipeline.coingecko.network_errors import CA_VARIABLES
-from market_pipeline.coingecko.errors import CoinGeckoError, Unreachable, Misconfigured
 from market_pipeline.coingecko.request_budget import NOT_SENT
 from market_pipeline.simulator.server import Simulator
 from market_pipeline_tests.builders import Recorder
@@ -113,7 +113,7 @@ def test_a_proxy_that_asks_for_a_login_is_named(
         monkeypatch.setenv("https_proxy", proxy)
         error = fail("https://api.invalid")
     assert isinstance(error, Misconfigured)
-    assert error.verdict.startswith("the proxy in https_proxy asks for a user and a password")
+    assert error.verdict.startswith("the proxy in https_proxy requires a user and a password")
 
 
 @pytest.mark.parametrize("answer", [[b"not TLS at all, whatever it is"], []], ids=["other words", "hung up"])

@@ -114,7 +114,7 @@ EXPECTED: dict[str, Callable[[HttpAnswer], None]] = {
     "08-market-chart-days1-5min": points_that_come_out_of_order_are_sorted_and_none_is_lost,
     "09-market-chart-days30-hourly": a_month_of_hourly_points_is_accepted_whole,
     "10-market-chart-days90-interval-daily": daily_points_end_with_one_that_is_not_at_midnight,
-    "14-ohlc-missing-params-500": error(ServerFailed, 500, None, None, "the next run asks again"),
+    "14-ohlc-missing-params-500": error(ServerFailed, 500, None, None, "the next run tries again"),
     "19-simple-price-scientific-notation": a_price_in_scientific_notation_is_a_number,
     "28-coins-markets-stale-and-null-2020": coins_of_another_endpoint_are_read_by_their_names,
     "34-error-429-retry-after-60": error(RateLimited, 429, 429, 60, "asks to wait 60 s"),
@@ -125,7 +125,7 @@ EXPECTED: dict[str, Callable[[HttpAnswer], None]] = {
     ),
     "43-error-403-descriptive-user-agent": error(RequestRefused, 403, 403, None, "without a User-Agent"),
     "48-error-cloudflare-access-denied-html": error(Banned, 403, None, None, "wait an hour"),
-    "50-error-500-rails-html": error(ServerFailed, 500, None, None, "the next run asks again"),
+    "50-error-500-rails-html": error(ServerFailed, 500, None, None, "the next run tries again"),
     "51-market-chart-empty-arrays": an_empty_history_is_no_point_and_no_error,
 }
 

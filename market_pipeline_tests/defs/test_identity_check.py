@@ -58,24 +58,16 @@ def test_an_id_that_was_renamed_is_an_error_that_names_the_new_one(world):
     assert (check.passed, check.severity) == (False, ERROR)
     assert result.success, "the check does not block"
     assert check.metadata["symbols"].value == "SOL"
-    assert "probably it is now solana-network" in check.description
+    assert "it is probably solana-network (Solana) now" in check.description
     assert "MARKET_SYMBOLS=BTC,ETH,SOL=solana-network,ADA,DOT" in check.description
     assert "SOL" in str(check.metadata["sample"].records)
-
-
-def test_a_coin_that_was_merged_is_to_be_taken_out(world_of, sqlite_database, simulator):
-    world = world_of(sqlite_database, MARKET_SYMBOLS="BTC,SOL,SOL2=solana-2")
-    check = alone(world)
-    assert check.severity == ERROR
-    assert "merged into solana (Solana), which is collected as SOL" in check.description
-    assert "MARKET_SYMBOLS=BTC,SOL and start again" in check.description
 
 
 def test_an_id_without_a_likely_successor_is_left_to_the_person(world_of, sqlite_database):
     world = world_of(sqlite_database, MARKET_SYMBOLS="BTC,XYZ=qqqqqq")
     check = alone(world)
     assert (check.passed, check.severity) == (False, ERROR)
-    assert "none that it lists is alike" in check.description
+    assert "no other coin has clearly replaced it as XYZ" in check.description
     assert "mend its entry in MARKET_SYMBOLS" in check.description
 
 
