@@ -3,14 +3,15 @@
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import date, timedelta
+from functools import lru_cache
 
 import dagster as dg
 import numpy as np
 
 from benchmarks.figures import Figure
 from benchmarks.measure import call_cpu, in_turn, process_cpu
-from benchmarks.world import COINS, World, a_world, use
+from benchmarks.world import COINS, MARKET, World, a_world, use
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.columns import Columns
 from market_pipeline.core.symbols import KNOWN_COINS
@@ -25,6 +26,7 @@ SYMBOLS = tuple(KNOWN_COINS)
 FEW, MANY = 10_000, 10_000_000
 FIVE_MINUTES = np.timedelta64(300, "s")
 _CHUNK = 500_000
+_RECENT = 10 * 288
 
 
 def figures() -> Iterator[Figure]:
@@ -79,7 +81,11 @@ def today() -> dict[str, str]:
 
 
 def fill(database: Database, rows: int) -> None:
-    """Five-minute prices of all symbols up to now, `rows` in all: the last week is alike for any number."""
+    """Store five-minute prices of all symbols up to now, `rows` in all.
+
+    The last ten days are those of the simulated market that ticks go on with, as a tick between strange prices would
+    flag them all and draw a chart each time; earlier days repeat them.
+    """
     end = np.datetime64((utc_now() - timedelta(minutes=10)).replace(tzinfo=None), "us")
     per_symbol = rows // len(SYMBOLS)
     for symbol in SYMBOLS:
@@ -96,11 +102,19 @@ def _prices(symbol: str, times: np.ndarray, steps: np.ndarray) -> Columns:
             "symbol": np.full(len(times), symbol, dtype=object),
             "coin_id": np.full(len(times), COINS[symbol], dtype=object),
             "timestamp": times,
-            "price": 100.0 + np.sin(steps / 50.0),
+            "price": _walk(symbol, utc_now().date())[steps % _RECENT],
             "source": np.full(len(times), "simple_price", dtype=object),
             "ingested_at": times,
         }
     )
+
+
+@lru_cache
+def _walk(symbol: str, _day: date) -> np.ndarray:
+    """The market's prices of the last ten days, newest first."""
+    newest = utc_now() - timedelta(minutes=10)
+    steps = range(_RECENT)
+    return np.array([MARKET.price(KNOWN_COINS[symbol], newest - timedelta(minutes=5 * step)) for step in steps])
 
 
 def _process(module: str, job: str, environment: Mapping[str, str], tags: Mapping[str, str]) -> float:

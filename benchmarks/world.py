@@ -16,6 +16,7 @@ from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import migrate
 
+MARKET = MarketModel(tuple(KNOWN_COINS.values()), seed=1)
 # Under which ids the prices of the simulator are stored, and read.
 COINS = parse_catalogue(",".join(KNOWN_COINS)).simulated.ids
 
@@ -59,10 +60,9 @@ class World:
 @contextmanager
 def a_world(requests_per_minute: int | None = None) -> Iterator[World]:
     """A world of the default coins; without a request limit if none is given."""
-    market = MarketModel(tuple(KNOWN_COINS.values()), seed=1)
     with (
         tempfile.TemporaryDirectory() as folder,
-        Simulator(market, plan="pro", requests_per_minute=requests_per_minute) as simulator,
+        Simulator(MARKET, plan="pro", requests_per_minute=requests_per_minute) as simulator,
     ):
         home = Path(folder) / "home"
         home.mkdir()

@@ -1,6 +1,7 @@
 """The code location that Dagster loads. Only here is its process configured: settings, logs, console."""
 
 from market_pipeline.build import build_defs
+from market_pipeline.dagster_instance.event_log import keep_event_log_connections
 from market_pipeline.dagster_instance.nonpublic import code_location_name
 from market_pipeline.defs.logging.run_console import write_events_as_lines
 from market_pipeline.logs import configure_logging
@@ -9,4 +10,5 @@ from market_pipeline.settings import load_settings
 settings = load_settings()
 configure_logging(settings)
 write_events_as_lines()
+keep_event_log_connections()
 defs = build_defs(settings, location=code_location_name())
