@@ -1,7 +1,7 @@
-"""Flagging what is unusual in prices: scores, detection, explanations.
+"""Flagging what is unusual in prices: scores, rules, explanations.
 
-`score_prices`, `detect_anomalies` and `calibrate` are for DataFrames. Everything below them works on
-arrays; no Dagster, no SQL, and pandas only in `frames`.
+`score_prices`, `detect_anomalies` and `calibrate` take DataFrames. Everything below them works on arrays, with NumPy
+and `core` only: no storage, no Dagster, and pandas only inside `frames`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ LEAD_DAYS = 7
 
 
 def __getattr__(name: str) -> Any:
-    # NumPy is imported by whoever scores, not by whoever asks for the number of lead days.
+    # On first use: the modules that only need LEAD_DAYS should not pay for NumPy.
     if name not in __all__:
         raise AttributeError(f"module {__name__} has no attribute {name}")
     from market_pipeline.anomalies import frames

@@ -1,4 +1,4 @@
-"""An anomaly: one flagged quote, as a row of the `price_anomalies` table."""
+"""An anomaly: one flagged quote, as a row of the `price_anomalies` table, and which rows are alarms."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-
 class Kind(str, Enum):
-    """What kind of thing was flagged; `docs/anomalies.md` tells the rule of each."""
+    """Which rule flagged the quote; `docs/anomalies.md` describes each rule."""
 
     USER_THRESHOLD = "user_threshold"
     JUMP = "jump"
@@ -31,7 +30,7 @@ class Kind(str, Enum):
 
 
 class Scope(str, Enum):
-    """Whether the market moved with the coin; unknown where too few other coins had quotes."""
+    """Whether the market moved with the coin; unknown where too few other coins have quotes."""
 
     MARKET = "market"
     IDIOSYNCRATIC = "idiosyncratic"
@@ -40,26 +39,21 @@ class Scope(str, Enum):
 
 
 class Severity(str, Enum):
-    """How rare it is, by the calibrated probability."""
+    """How rare the move is, by its calibrated probability."""
 
     WATCH = "watch"
     ALERT = "alert"
     CRITICAL = "critical"
 
 
-def anomaly_id(symbol: str, moment: int, kind: str) -> str:
-    """32 hexadecimal digits; `moment` is the time of the quote in microseconds since 1970."""
-    return sha256(f"{symbol} {moment} {kind}".encode()).hexdigest()[:32]
-
-
 @dataclass(frozen=True)
 class Anomaly:
-    """One flagged quote; the fields are the columns of `price_anomalies` but for the coin, in their order.
+    """One flagged quote; the fields are the columns of `price_anomalies`, in order, without the coin.
 
-    Times are aware UTC. Prices are US dollars. `move` is a simple return (0.05 is +5 %) from the
-    price before to the price after; `expected_move` is one standard deviation of the return over
-    exactly that time, on the same scale. Probabilities are two-sided and per quote. None means that
-    it is not known or makes no sense for the kind. The comments of the table tell each column.
+    Times are aware UTC, prices US dollars. `move` is a simple return (0.05 is +5%) from the price before to the price
+    after; `expected_move` is one standard deviation of the return over the same time, on the same scale.
+    Probabilities are two-sided and per quote. None means unknown or not applicable to the kind. The comments of the
+    table describe each column.
     """
 
     symbol: str
@@ -109,11 +103,16 @@ class Anomaly:
     explanation: str
 
 
-def is_alarm(row_id: str, event_id: str | None) -> bool:
-    """Whether a row is an alarm of its own rather than part of another row's event.
+def anomaly_id(symbol: str, moment: int, kind: str) -> str:
+    """Return 32 hexadecimal digits; `moment` is the time of the quote in microseconds since 1970."""
+    return sha256(f"{symbol} {moment} {kind}".encode()).hexdigest()[:32]
 
-    Members of a market event, legs of a bad tick and the less rare of several rows about one quote carry the id of
-    the row that represents them as `event_id`.
+
+def is_alarm(row_id: str, event_id: str | None) -> bool:
+    """Return whether a row is an alarm rather than evidence of one.
+
+    Members of a market event, both legs of a bad tick and the less rare of several rows about one quote carry the id
+    of the row that represents them as `event_id`. (The queries in `storage` filter by the same rule in SQL.)
     """
     return event_id is None or event_id == row_id
 
@@ -124,7 +123,7 @@ def alarms(anomalies: Iterable[Anomaly]) -> list[Anomaly]:
 
 
 def alarm_mask(rows: Columns) -> NDArray[np.bool_]:
-    """Which rows of a table with `id` and `event_id` are alarms."""
+    """Return which rows of `price_anomalies` are alarms."""
     import numpy as np
 
-    return np.array([is_alarm(*ids) for ids in zip(rows["id"], rows["event_id"])], dtype=np.bool_)
+    return np.array([is_alarm(*ids) for ids in zip(rows["id"], rows["event_id"], strict=True)], dtype=np.bool_)

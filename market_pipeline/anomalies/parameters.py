@@ -1,27 +1,41 @@
-"""What somebody may want to set about detection, with the defaults that the rows are made with.
+"""Every number of detection that is not a formula, and the version that rows carry.
 
-All of it is part of the detector version: other settings make other rows.
+`DetectionSettings` are the limits that decide what is flagged, `PARAMETERS` those of the scores. Both make
+`DETECTOR_VERSION`: Dagster compares it, and other numbers make other rows. `RULES` is raised by hand when a formula
+or a constant beside its rule changes what is flagged (a test reminds of it). Wording is not part of the version.
 """
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+
+RULES = 3
+
+MINUTES_PER_DAY = 1_440.0
+MINUTES_PER_YEAR = 365.0 * MINUTES_PER_DAY
+
+# The smallest probability, so that -log10 of it is finite, and the largest return (databases refuse infinity).
+LEAST_P = 1e-300
+LARGEST_RETURN = 1e300
+# expm1 of anything above 709 overflows.
+LARGEST_LOG_RETURN = 700.0
 
 
 @dataclass(frozen=True)
 class DetectionSettings:
     """Limits of detection. Probabilities are calibrated, two-sided and per quote.
 
-    - `user_threshold`: a move between two consecutive quotes, simple return, flagged from here on.
+    - `user_threshold`: flag a move of at least this simple return between two consecutive quotes.
     - `watch_p`, `alert_p`, `critical_p`: the severities; a jump is flagged below `watch_p`.
-    - `large_move_p`, `large_move_hourly_p`: a large move of a coin or of the market is flagged below the
-      first, on quotes more than 20 minutes apart below the second. As large moves come in clusters, that
-      makes about 0.2 episodes per symbol and day.
+    - `large_move_p`, `large_move_hourly_p`: flag a large move of a coin or of the market below the first, on quotes
+      more than 20 minutes apart below the second. Large moves cluster, so this makes about 0.2 episodes per symbol
+      and day.
     - `episode_minutes`: flagged quotes at most this far apart are one episode, one market event.
-    - `stale_minutes`, `stale_gaps`: a feed stands still after so many minutes and so many times its
-      usual spacing, whichever is longer.
-    - `bad_tick_undone`, `bad_tick_quotes`: a move is a bad tick if the next so many changed quotes undo
-      this share of it.
+    - `stale_minutes`, `stale_gaps`: a feed is stale after this many minutes and this many times its usual spacing,
+      whichever is longer.
+    - `bad_tick_undone`, `bad_tick_quotes`: a move is a bad tick if one of the next `bad_tick_quotes` changed quotes
+      reverses at least this share of it.
 
     Raises ValueError if the severities are not in order.
     """
@@ -46,15 +60,12 @@ class DetectionSettings:
             )
 
 
-RULES = 3
-
-MINUTES_PER_DAY = 1_440.0
-MINUTES_PER_YEAR = 365.0 * MINUTES_PER_DAY
+DEFAULT_SETTINGS = DetectionSettings()
 
 
 @dataclass(frozen=True)
 class Component:
-    """One part of log volatility: its stationary standard deviation and its half-life in minutes."""
+    """One component of log volatility: its stationary standard deviation and its half-life in minutes."""
 
     deviation: float
     half_life: float
@@ -62,11 +73,11 @@ class Component:
 
 @dataclass(frozen=True)
 class FilterParameters:
-    """The volatility filter. Chosen by predictive likelihood on real prices: docs/decisions/0008.
+    """The volatility filter, fitted by predictive likelihood on real prices: docs/decisions/0008.
 
-    `slow` moves like a random walk (an Ornstein-Uhlenbeck process has no known mean here), the others
-    return to zero. A return is an outlier with probability `outliers` and then `outlier_scale` times
-    as wide, so that one jump does not pass for a change of volatility.
+    `slow` is a random walk (an Ornstein-Uhlenbeck process has no known mean here), the others revert to zero. A
+    return is an outlier with probability `outliers` and then `outlier_scale` times as wide, so that one jump does not
+    pass for a change of volatility.
     """
 
     slow: Component = Component(0.40, 14 * MINUTES_PER_DAY)
@@ -74,68 +85,68 @@ class FilterParameters:
     fast: Component = Component(0.35, 12.0)
     outliers: float = 0.005
     outlier_scale: float = 3.0
-    # Where nothing is known: 60 % a year, give or take a factor of e.
+    # Without a calibration: 60% a year, within a factor of e.
     annual_volatility: float = 0.6
     level_deviation: float = 1.0
-    # With a calibration the level of each coin is known better.
     calibrated_level_deviation: float = 0.5
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """All parameters of the scores; times in minutes unless the name says otherwise."""
+    """Parameters of the scores; times in minutes unless the name says otherwise."""
 
     filter: FilterParameters = FilterParameters()
     # Sources refresh about once a minute; below that a difference is rounding rather than diffusion.
     shortest_interval: float = 1.0
-    # Fewer changed quotes than this and the filter hardly knows the coin.
+    # With fewer changed quotes than this the filter has not settled.
     warm_up_quotes: int = 30
-    # Quotes are missing in an interval so many times as long as each of the last few, and this long at least.
+    # An interval is a gap if it is this many times as long as each of the last few, and at least this long.
     gap_ratio: float = 3.0
     gap_intervals: int = 3
     gap_minutes: float = 15.0
-    # The usual volatility of an hour of the day is learned from this many days.
+    # Hour factors are learned from this many days.
     hour_days: int = 90
-    # How far hours differ (standard deviation of the log factor), to shrink what little data says.
+    # Prior standard deviation of the log hour factors, for shrinkage.
     hour_deviation: float = 0.2
     horizons: tuple[float, ...] = (15.0, 60.0, 240.0, 1_440.0)
     slow_half_life: float = 14 * MINUTES_PER_DAY
-    # Returns count in the slow volatility up to this many of its own standard deviations.
+    # Returns enter the slow volatility truncated to this many of its standard deviations.
     slow_truncation: float = 4.0
     beta_half_life: float = 3 * MINUTES_PER_DAY
-    # Standardised moves beyond this do not move beta.
+    # Standardised moves enter the regression truncated to this.
     beta_truncation: float = 4.0
-    # Until the regression has seen about so many squared market moves, beta is close to this.
+    # Prior beta, with the weight of this many squared market moves.
     beta_prior: float = 0.7
     beta_prior_weight: float = 10.0
-    # The scale of what the market leaves: its memory, where it starts, and where a residual stops to count.
+    # Variance of the residuals: its memory, its start, and the truncation of what enters it.
     residual_half_life: float = 180.0
     residual_variance: float = 0.5
     residual_truncation: float = 3.0
-    # A coin whose market moved at least so many times as far (each in its own standard deviations) moved with
-    # the market; below the other it moved alone.
+    # Market move / own move, each in its own standard deviations: at or above the first the scope is market, up to
+    # the second idiosyncratic.
     market_ratio: float = 0.4
     idiosyncratic_ratio: float = 0.3
-    # The market is told by at most this many coins.
+    # At most this many coins make up the market.
     market_coins: int = 8
     calibration_days: int = 90
-    # A tail is fitted beyond this quantile, from at least so many scores of a coin, or of all coins together,
-    # and from so many days.
+    # A tail is fitted beyond this quantile, from at least this many scores of one coin, or of all coins together, over
+    # at least this many days.
     tail_quantile: float = 0.98
     coin_tail_scores: int = 5_000
     tail_scores: int = 1_500
     tail_days: float = 30.0
-    # Hourly and 5-minute returns have different tails: the border between short and long intervals.
+    # Short and long intervals have different tails: the border between 5-minute and hourly returns.
     long_interval: float = 20.0
 
 
 PARAMETERS = Parameters()
 
 
-def version_of(*parameters: object) -> str:
-    """A short text that changes with any of these dataclasses and with `RULES`."""
-    text = json.dumps([asdict(each) for each in parameters], sort_keys=True)  # type: ignore[call-overload]
+@lru_cache
+def version_of(parameters: Parameters, settings: DetectionSettings) -> str:
+    """Return a short text that changes with any of these numbers and with `RULES`."""
+    text = json.dumps([asdict(parameters), asdict(settings)], sort_keys=True)
     return f"{RULES}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-DETECTOR_VERSION = version_of(PARAMETERS, DetectionSettings())
+DETECTOR_VERSION = version_of(PARAMETERS, DEFAULT_SETTINGS)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from market_pipeline.anomalies.anomaly import alarm_mask
-from market_pipeline.anomalies.series import to_datetime64
 from market_pipeline.anomalies.words.formatting import format_interval
 from market_pipeline.charts.axes import draw_backdrop, names_height, shades_of
 from market_pipeline.charts.canvas import WIDTH, Box, Canvas, to_png
@@ -22,7 +21,7 @@ from market_pipeline.charts.marks import SEVERITIES, event_shades
 from market_pipeline.charts.panel import draw_panel
 from market_pipeline.charts.theme import LIGHT, Theme
 from market_pipeline.charts.track import hours_of, track_of
-from market_pipeline.core.columns import Columns
+from market_pipeline.core.columns import Columns, to_datetime64
 
 MOST_PANELS = 8
 _NUMBERS = 222

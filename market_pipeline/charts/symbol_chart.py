@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from market_pipeline.anomalies.series import to_datetime64
 from market_pipeline.anomalies.words.formatting import format_interval
 from market_pipeline.charts.axes import draw_backdrop, names_height, shades_of, style_price_axis
 from market_pipeline.charts.canvas import WIDTH, Box, Canvas, points
@@ -18,7 +17,7 @@ from market_pipeline.charts.marks import event_shades
 from market_pipeline.charts.panel import draw_panel, draw_silences
 from market_pipeline.charts.theme import Theme
 from market_pipeline.charts.track import Track, hours_of, track_of
-from market_pipeline.core.columns import Columns
+from market_pipeline.core.columns import Columns, to_datetime64
 
 _HEADER = 74
 _PRICE = 400

@@ -8,8 +8,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from market_pipeline.anomalies.series import to_datetime64
-from market_pipeline.core.columns import Columns
+from market_pipeline.core.columns import Columns, to_datetime64
 
 Floats = NDArray[np.float64]
 

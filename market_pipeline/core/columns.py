@@ -48,6 +48,11 @@ class Columns:
         """The rows of these numbers, in their order."""
         return Columns({name: array[rows] for name, array in self.arrays.items()})
 
+    def between(self, start: datetime, end: datetime) -> Columns:
+        """Return the rows whose `timestamp` is from `start` up to but not including `end` (aware)."""
+        times = self.arrays["timestamp"]
+        return self.where((times >= to_datetime64(start)) & (times < to_datetime64(end)))
+
     def datetimes(self, name: str) -> list[datetime]:
         """A timestamp column without gaps as aware UTC datetimes."""
         moments: list[datetime] = self.arrays[name].astype("datetime64[us]").tolist()
@@ -62,3 +67,10 @@ class Columns:
             if array.dtype.kind == "M":
                 frame[name] = frame[name].dt.tz_localize("UTC")
         return frame
+
+
+def to_datetime64(moment: datetime) -> np.datetime64:
+    """Return an aware time as the UTC `datetime64[us]` of a timestamp column."""
+    import numpy as np
+
+    return np.datetime64(moment.astimezone(timezone.utc).replace(tzinfo=None), "us")

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from market_pipeline.anomalies import LEAD_DAYS
 from market_pipeline.anomalies.anomaly import Kind
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
-from market_pipeline.anomalies.series import to_datetime64
 from market_pipeline.core.clock import DAY, start_of_day
-from market_pipeline.core.columns import Columns
+from market_pipeline.core.columns import Columns, to_datetime64
 from market_pipeline.core.slices import Slice
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.calibrations import calibrations_for

@@ -43,7 +43,7 @@ def any_prices(draw):
 @pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(any_prices())
-def test_every_row_can_be_stored_and_agrees_with_itself(quotes):
+def test_every_row_can_be_stored_and_agrees_with_itself(quotes) -> None:
     rows = detect_columns(score_columns(quotes))
     assert (
         len({(row.symbol, row.timestamp, row.kind) for row in rows})
@@ -69,7 +69,7 @@ def test_every_row_can_be_stored_and_agrees_with_itself(quotes):
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(any_prices())
-def test_the_two_point_rule_is_the_rule(quotes):
+def test_the_two_point_rule_is_the_rule(quotes) -> None:
     rows = detect_columns(score_columns(quotes))
     flagged = {(row.symbol, row.timestamp) for row in rows if row.kind == "user_threshold"}
     expected = set()

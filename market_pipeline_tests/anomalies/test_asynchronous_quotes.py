@@ -7,13 +7,14 @@ import pytest
 
 from market_pipeline.anomalies.anomaly import alarms
 from market_pipeline.anomalies.detect import detect_columns
+from market_pipeline_tests.anomalies.quotes import scores_of, series
 
 OFFSETS = {"BTC": 0, "ADA": 25, "ETH": 50, "SOL": 100}
 SIZE = 30
 
 
 @pytest.fixture
-def crash(series, scores_of):
+def crash():
     """All coins fall by 2 % at quote number 20, each seconds after the one before.
 
     By its scores the first looks alone, as no other had been quoted since.
@@ -38,34 +39,34 @@ def crash(series, scores_of):
     return build
 
 
-def test_quotes_of_the_next_two_minutes_tell_that_the_market_moved(crash):
+def test_quotes_of_the_next_two_minutes_tell_that_the_market_moved(crash) -> None:
     [row] = detect_columns(crash())
     assert (row.kind, row.scope, row.peers_moved) == ("jump", "market", 3)
     assert row.market_z == pytest.approx(row.z, rel=0.1)
     assert row.detected_at == row.timestamp + timedelta(seconds=100)
 
 
-def test_before_they_come_the_coin_looks_alone(crash):
+def test_before_they_come_the_coin_looks_alone(crash) -> None:
     [row] = detect_columns(crash(last=20))
     assert (row.scope, row.residual_z, row.detected_at) == ("idiosyncratic", -9.0, row.timestamp)
 
 
-def test_later_quotes_than_that_do_not_count(crash):
+def test_later_quotes_than_that_do_not_count(crash) -> None:
     [row] = detect_columns(crash(late=121))
     assert (row.scope, row.detected_at) == ("idiosyncratic", row.timestamp)
 
 
-def test_a_coin_that_really_moves_alone_stays_alone(crash):
+def test_a_coin_that_really_moves_alone_stays_alone(crash) -> None:
     [row] = detect_columns(crash(falls=(0.02, 0, 0, 0)))
     assert (row.scope, row.peers_moved) == ("idiosyncratic", 0)
 
 
-def test_a_row_of_leaving_the_market_goes_when_the_market_follows(crash):
+def test_a_row_of_leaving_the_market_goes_when_the_market_follows(crash) -> None:
     assert [row.kind for row in detect_columns(crash(last=20, kind="residual_p"))] == ["idiosyncratic"]
     assert detect_columns(crash(kind="residual_p")) == []
 
 
-def test_an_event_of_asynchronous_quotes_is_one_row(crash):
+def test_an_event_of_asynchronous_quotes_is_one_row(crash) -> None:
     scores = crash()
     firsts = np.flatnonzero(scores["before"] < 0)
     scores["market_p"][firsts[1] + 20] = scores["market_p"][firsts[2] + 20] = 1e-5

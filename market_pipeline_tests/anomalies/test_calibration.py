@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from market_pipeline.anomalies.calibration import ALL, Calibration, CoinCalibration, tail_key
+from market_pipeline.anomalies.calibration import ALL_COINS, Calibration, CoinCalibration, tail_key
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.anomalies.scores.tails import Tail
 
@@ -41,7 +41,7 @@ calibrations = st.builds(
 
 @settings(max_examples=30, deadline=None)
 @given(calibrations)
-def test_it_comes_back_from_json_unchanged(calibration):
+def test_it_comes_back_from_json_unchanged(calibration) -> None:
     text = calibration.to_json()
     again = Calibration.from_json(text)
     assert again == calibration
@@ -49,13 +49,13 @@ def test_it_comes_back_from_json_unchanged(calibration):
     assert again.as_of.utcoffset() == timedelta(0)
 
 
-def test_a_time_that_a_zones_clock_skipped_is_the_same_time_afterwards():
+def test_a_time_that_a_zones_clock_skipped_is_the_same_time_afterwards() -> None:
     skipped = datetime(2023, 3, 26, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
     calibration = Calibration(skipped, ORDINARY.hours)
     assert Calibration.from_json(calibration.to_json()) == calibration
 
 
-def test_its_json_is_plain_and_says_when_and_by_which_detectors():
+def test_its_json_is_plain_and_says_when_and_by_which_detectors() -> None:
     found = json.loads(ORDINARY.to_json())
     assert found["as_of"] == "2023-06-01T00:00:00+00:00"
     assert found["detector_version"] == DETECTOR_VERSION
@@ -97,19 +97,19 @@ def changed(**values):
         changed(tails={"BTC jump short": None}),
     ],
 )
-def test_what_is_no_calibration_is_refused(text):
+def test_what_is_no_calibration_is_refused(text) -> None:
     with pytest.raises(ValueError):
         Calibration.from_json(text)
 
 
-def test_the_refusal_says_what_is_wrong():
+def test_the_refusal_says_what_is_wrong() -> None:
     with pytest.raises(ValueError, match="not a calibration of this package.*'hours'"):
         Calibration.from_json(without("hours"))
     with pytest.raises(ValueError, match="23 hour factors"):
         Calibration(AS_OF, (1.0,) * 23)
 
 
-def test_a_time_without_time_zone_is_refused():
+def test_a_time_without_time_zone_is_refused() -> None:
     naive = datetime(2023, 6, 1)
     with pytest.raises(ValueError, match="2023-06-01T00:00:00 has no time zone"):
         Calibration(naive, ORDINARY.hours)
@@ -117,25 +117,25 @@ def test_a_time_without_time_zone_is_refused():
         Calibration.from_json(changed(as_of="2023-06-01T00:00:00"))
 
 
-def test_the_same_moment_elsewhere_is_the_same_calibration():
+def test_the_same_moment_elsewhere_is_the_same_calibration() -> None:
     elsewhere = AS_OF.astimezone(timezone(timedelta(hours=-7)))
     assert Calibration(elsewhere, ORDINARY.hours).to_json() == Calibration(AS_OF, ORDINARY.hours).to_json()
 
 
-def test_a_coin_without_a_tail_has_that_of_all_coins():
+def test_a_coin_without_a_tail_has_that_of_all_coins() -> None:
     assert ORDINARY.tail("BTC", "jump", "short") is ORDINARY.tails["BTC jump short"]
-    assert ORDINARY.tail("ETH", "jump", "short") is ORDINARY.tails[tail_key(ALL, "jump", "short")]
+    assert ORDINARY.tail("ETH", "jump", "short") is ORDINARY.tails[tail_key(ALL_COINS, "jump", "short")]
     assert ORDINARY.tail("BTC", "jump", "long") is None
     assert ORDINARY.tail("BTC", "residual", "short") is None
 
 
-def test_volatility_percentiles_say_how_much_of_the_past_was_calmer():
+def test_volatility_percentiles_say_how_much_of_the_past_was_calmer() -> None:
     found = ORDINARY.volatility_percentiles("BTC", np.array([0.1, 0.2, 0.3, 0.305, 0.4, 9.0]))
     assert found == pytest.approx([0, 0, 50, 52.5, 100, 100])
     assert np.isnan(ORDINARY.volatility_percentiles("ETH", np.array([0.1, 9.0]))).all()
 
 
-def test_the_parts_of_its_coins_make_it_whole_again():
+def test_the_parts_of_its_coins_make_it_whole_again() -> None:
     tail = Tail(2.1, 0.02, 0.2, 0.7, 25_000)
     coin = ORDINARY.coins["BTC"]
     whole = replace(
@@ -149,7 +149,7 @@ def test_the_parts_of_its_coins_make_it_whole_again():
     assert whole.of("PEPE").coins == {}, "a coin that is not known has the hours and the tails of all"
 
 
-def test_what_holds_for_all_coins_is_that_of_the_first_part():
+def test_what_holds_for_all_coins_is_that_of_the_first_part() -> None:
     later = replace(ORDINARY, hours=(2.0,) * 24).of("ETH")
     joined = Calibration.joined([ORDINARY.of("BTC"), later])
     assert (joined.hours, joined.tails) == (ORDINARY.hours, ORDINARY.tails)

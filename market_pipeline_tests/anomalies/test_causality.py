@@ -17,8 +17,8 @@ import pytest
 
 from market_pipeline.anomalies.detect import detect_columns
 from market_pipeline.anomalies.scores.scoring import score_columns
-from market_pipeline.anomalies.series import to_datetime
 from market_pipeline.core.columns import Columns
+from market_pipeline_tests.anomalies.quotes import to_datetime, world
 
 # Longer than anything stays open in these worlds, whose outages last half an hour.
 SETTLED = timedelta(hours=5)
@@ -48,10 +48,9 @@ def closed(row, other, end):
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_settled_rows_never_change(world, as_columns, seed):
-    coins = world(seed)
-    prices = as_columns(*coins)
-    last = to_datetime(coins[0].timestamps[-1])
+def test_settled_rows_never_change(seed) -> None:
+    prices = world(seed)
+    last = to_datetime(prices["timestamp"].max())
     whole = rows_until(prices, last)
     kinds = {row.kind for row in whole.values()}
     assert {"jump", "large_move", "market_move", "bad_tick", "user_threshold"} <= kinds
@@ -69,10 +68,9 @@ def ids_of_quote(rows, row):
 
 
 @pytest.mark.parametrize("seed", [4, 5])
-def test_open_rows_change_only_in_what_is_open(world, as_columns, seed):
-    coins = world(seed, hours=30)
-    prices = as_columns(*coins)
-    last = to_datetime(coins[0].timestamps[-1])
+def test_open_rows_change_only_in_what_is_open(seed) -> None:
+    prices = world(seed, hours=30)
+    last = to_datetime(prices["timestamp"].max())
     whole = rows_until(prices, last)
     ticks = {(row.symbol, row.timestamp) for row in whole.values() if row.kind == "bad_tick"}
     for minutes in range(60, 600, 45):
@@ -104,8 +102,8 @@ def test_open_rows_change_only_in_what_is_open(world, as_columns, seed):
                     assert row.event_id in (None, later.event_id, *ids_of_quote(known, row))
 
 
-def test_nothing_flagged_depends_on_the_order_of_the_rows(world, as_columns):
-    prices = as_columns(*world(6, hours=24))
+def test_nothing_flagged_depends_on_the_order_of_the_rows() -> None:
+    prices = world(6, hours=24)
     order = np.argsort(prices["timestamp"], kind="stable")
     mixed = Columns({name: values[order] for name, values in prices.arrays.items()})
     assert detect_columns(score_columns(mixed)) == detect_columns(score_columns(prices)) != []

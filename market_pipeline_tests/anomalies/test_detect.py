@@ -16,6 +16,7 @@ from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.core.columns import Columns
 from market_pipeline.storage.schema.tables import price_anomalies
+from market_pipeline_tests.anomalies.quotes import as_columns, series, world
 
 DAYS = 10
 DAY = date(2023, 6, 9)
@@ -27,27 +28,27 @@ def unknown(day):
 
 
 @pytest.fixture
-def quotes(world, as_columns):
+def quotes():
     """Ten days of four coins from 2023-06-01."""
-    return as_columns(*world(7, hours=24 * DAYS))
+    return world(7, hours=24 * DAYS)
 
 
-def test_an_anomaly_has_the_columns_of_its_table_but_for_the_coin():
+def test_an_anomaly_has_the_columns_of_its_table_but_for_the_coin() -> None:
     columns = [column.name for column in price_anomalies.columns]
     columns.remove("coin_id")
     assert [field.name for field in fields(Anomaly)] == columns
 
 
-def test_kinds_fit_their_column():
+def test_kinds_fit_their_column() -> None:
     assert max(len(kind.value) for kind in Kind) <= price_anomalies.columns["kind"].type.length
 
 
-def test_rows_say_which_detectors_made_them(quotes):
+def test_rows_say_which_detectors_made_them(quotes) -> None:
     versions = {row.detector_version for row in detect_days(quotes, [(DAY, "SOL")], unknown)}
     assert versions == {DETECTOR_VERSION}
 
 
-def test_only_wanted_partitions_are_flagged_by_symbol_time_and_kind(quotes):
+def test_only_wanted_partitions_are_flagged_by_symbol_time_and_kind(quotes) -> None:
     partitions = [(DAY, "SOL"), (DAY - timedelta(days=1), "ADA")]
     rows = detect_days(quotes, partitions, unknown)
     assert {(row.timestamp.date(), row.symbol) for row in rows} == set(partitions)
@@ -55,7 +56,7 @@ def test_only_wanted_partitions_are_flagged_by_symbol_time_and_kind(quotes):
     assert keys == sorted(keys)
 
 
-def test_a_day_is_the_same_alone_in_a_range_and_again(quotes):
+def test_a_day_is_the_same_alone_in_a_range_and_again(quotes) -> None:
     """Also for one symbol: the others are read for what the market did, whether they are wanted or not."""
     days = [DAY - timedelta(days=number) for number in range(3)]
     together = detect_days(quotes, [(day, symbol) for day in days for symbol in SYMBOLS], unknown)
@@ -69,7 +70,7 @@ def test_a_day_is_the_same_alone_in_a_range_and_again(quotes):
     assert any(row.kind == "market_move" for row in together)
 
 
-def test_quotes_outside_the_eight_days_do_not_matter(quotes):
+def test_quotes_outside_the_eight_days_do_not_matter(quotes) -> None:
     """A run of one day reads less than a run of a month; both must write the same rows."""
     first, end = np.datetime64(DAY - timedelta(days=7)), np.datetime64(DAY + timedelta(days=1))
     window = quotes.where((quotes["timestamp"] >= first) & (quotes["timestamp"] < end))
@@ -78,14 +79,14 @@ def test_quotes_outside_the_eight_days_do_not_matter(quotes):
     assert detect_days(window, wanted, unknown) == detect_days(quotes, wanted, unknown) != []
 
 
-def test_a_move_over_midnight_belongs_to_the_day_of_its_second_quote(series, as_columns):
+def test_a_move_over_midnight_belongs_to_the_day_of_its_second_quote() -> None:
     prices = as_columns(series([100, 110], [86_400 - 100, 86_400]))
     assert detect_days(prices, [(date(2023, 6, 1), "BTC")], unknown) == []
     [row] = detect_days(prices, [(date(2023, 6, 2), "BTC")], unknown)
     assert row.timestamp_before.date() == date(2023, 6, 1)
 
 
-def test_links_of_a_day_lead_to_rows_of_that_day(quotes):
+def test_links_of_a_day_lead_to_rows_of_that_day(quotes) -> None:
     rows = detect_columns(score_columns(quotes))
     by_id = {row.id: row for row in rows}
     linked = [row for row in rows if row.event_id not in (None, row.id)]
@@ -97,7 +98,7 @@ def test_links_of_a_day_lead_to_rows_of_that_day(quotes):
         assert leader.kind in ("market_move", "bad_tick") or same_quote
 
 
-def test_a_day_has_the_rows_that_the_whole_has(quotes):
+def test_a_day_has_the_rows_that_the_whole_has(quotes) -> None:
     """But for what later quotes decide and for the seven days that the whole remembers longer."""
     whole = [row for row in detect_columns(score_columns(quotes)) if row.timestamp.date() == DAY]
     day = detect_days(quotes, [(DAY, symbol) for symbol in SYMBOLS], unknown)
@@ -105,7 +106,7 @@ def test_a_day_has_the_rows_that_the_whole_has(quotes):
     assert len(same) >= 0.9 * max(len(whole), len(day))
 
 
-def test_a_day_is_scored_with_the_calibration_known_at_its_start(quotes):
+def test_a_day_is_scored_with_the_calibration_known_at_its_start(quotes) -> None:
     asked = []
     as_of = datetime(2023, 6, 9, tzinfo=timezone.utc)
 
@@ -118,19 +119,19 @@ def test_a_day_is_scored_with_the_calibration_known_at_its_start(quotes):
     assert {row.calibrated_at for row in rows} == {as_of}
 
 
-def test_partitions_without_quotes_have_no_anomalies(quotes, as_columns, series):
+def test_partitions_without_quotes_have_no_anomalies(quotes) -> None:
     assert detect_days(quotes, [(DAY, "DOT"), (date(2020, 1, 1), "BTC")], unknown) == []
     assert detect_days(as_columns(series([], [])), [(DAY, "BTC")], unknown) == []
 
 
-def test_rows_that_are_not_in_time_order_are_refused(series, as_columns):
+def test_rows_that_are_not_in_time_order_are_refused() -> None:
     prices = as_columns(series([1, 2], [0, 300]))
     backwards = Columns({name: values[::-1] for name, values in prices.arrays.items()})
     with pytest.raises(ValueError, match="increase strictly"):
         detect_days(backwards, [(date(2023, 6, 1), "BTC")], unknown)
 
 
-def test_alarms_are_the_rows_that_stand_for_themselves(quotes):
+def test_alarms_are_the_rows_that_stand_for_themselves(quotes) -> None:
     rows = detect_columns(score_columns(quotes))
     told = alarms(rows)
     assert {row.id for row in rows if row.kind in ("market_move", "bad_tick")} <= {row.id for row in told}
@@ -138,12 +139,12 @@ def test_alarms_are_the_rows_that_stand_for_themselves(quotes):
     assert not any(row.event_id for row in told if row.kind != "market_move")
 
 
-def test_explanations_are_sentences(quotes):
+def test_explanations_are_sentences(quotes) -> None:
     for row in detect_columns(score_columns(quotes)):
         assert re.fullmatch(r"(The market|ADA|BTC|ETH|SOL) .+ UTC\).*\.", row.explanation)
 
 
-def test_detecting_imports_nothing_heavy():
+def test_detecting_imports_nothing_heavy() -> None:
     """A scheduled run pays for every import on every tick."""
     code = (
         "import sys, market_pipeline.anomalies.detect, market_pipeline.charts.overview_chart;"

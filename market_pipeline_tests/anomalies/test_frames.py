@@ -41,7 +41,7 @@ def values(frame):
     return frame.drop(columns=["symbol", "timestamp", "price"])
 
 
-def test_there_is_one_row_for_each_with_the_promised_columns(prices):
+def test_there_is_one_row_for_each_with_the_promised_columns(prices) -> None:
     scores = score_prices(prices)
     assert set(PROMISED) <= set(scores.columns)
     pd.testing.assert_frame_equal(scores[["symbol", "timestamp", "price"]], prices)
@@ -50,7 +50,7 @@ def test_there_is_one_row_for_each_with_the_promised_columns(prices):
     assert {"", "first,warm_up", "stale", "gap"} <= set(scores["quality"])
 
 
-def test_frames_and_columns_have_the_same_scores(prices):
+def test_frames_and_columns_have_the_same_scores(prices) -> None:
     scores = score_prices(prices)
     columns = score_columns(
         Columns(
@@ -66,17 +66,17 @@ def test_frames_and_columns_have_the_same_scores(prices):
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.77])
-def test_rows_appended_change_no_scores(prices, share):
+def test_rows_appended_change_no_scores(prices, share) -> None:
     kept = int(share * len(prices))
     pd.testing.assert_frame_equal(score_prices(prices.iloc[:kept]), score_prices(prices).iloc[:kept])
 
 
-def test_interleaved_rows_have_the_scores_of_sorted_ones(prices):
+def test_interleaved_rows_have_the_scores_of_sorted_ones(prices) -> None:
     together = prices.sort_values(["symbol", "timestamp"])
     pd.testing.assert_frame_equal(score_prices(together).sort_index(), score_prices(prices))
 
 
-def test_the_index_and_other_columns_do_not_matter(prices):
+def test_the_index_and_other_columns_do_not_matter(prices) -> None:
     index = pd.MultiIndex.from_arrays([["a"] * len(prices), range(len(prices), 0, -1)])
     other = prices.assign(price_before=1.0, jump_score="mine", volume=np.nan).set_index(index)
     scores = score_prices(other[["volume", "price", "jump_score", "timestamp", "price_before", "symbol"]])
@@ -98,7 +98,7 @@ def test_the_index_and_other_columns_do_not_matter(prices):
     ],
     ids=["naive", "elsewhere", "iso", "text", "offset", "nanoseconds", "objects"],
 )
-def test_times_may_be_given_in_many_ways(prices, given):
+def test_times_may_be_given_in_many_ways(prices, given) -> None:
     asked = prices.assign(timestamp=given(prices["timestamp"]))
     scores = score_prices(asked)
     pd.testing.assert_frame_equal(values(scores), values(score_prices(prices)))
@@ -106,18 +106,18 @@ def test_times_may_be_given_in_many_ways(prices, given):
 
 
 @pytest.mark.parametrize("dtype", ["object", "category", "string"])
-def test_symbols_may_be_texts_or_categories(prices, dtype):
+def test_symbols_may_be_texts_or_categories(prices, dtype) -> None:
     scores = score_prices(prices.astype({"symbol": dtype}))
     pd.testing.assert_frame_equal(values(scores), values(score_prices(prices)))
 
 
-def test_prices_may_be_whole_numbers(prices):
+def test_prices_may_be_whole_numbers(prices) -> None:
     whole = prices.assign(price=(prices["price"] * 1_000).astype(int))
     as_floats = whole.assign(price=whole["price"].astype(float))
     pd.testing.assert_frame_equal(values(score_prices(whole)), values(score_prices(as_floats)))
 
 
-def test_changing_the_scores_leaves_the_prices_alone(prices):
+def test_changing_the_scores_leaves_the_prices_alone(prices) -> None:
     given = prices.copy()
     scores = score_prices(prices)
     scores.loc[0, ["price", "symbol", "jump_score"]] = [-1.0, "none", 99.0]
@@ -127,20 +127,20 @@ def test_changing_the_scores_leaves_the_prices_alone(prices):
 
 @pytest.mark.parametrize("missing", ["symbol", "timestamp", "price"])
 @pytest.mark.parametrize("function", [score_prices, detect_anomalies, calibrate])
-def test_a_missing_column_is_named(prices, function, missing):
+def test_a_missing_column_is_named(prices, function, missing) -> None:
     with pytest.raises(ValueError, match=f"no column {missing}; it needs symbol, timestamp, price"):
         function(prices.drop(columns=missing))
 
 
 @pytest.mark.parametrize("function", [score_prices, detect_anomalies, calibrate])
-def test_a_row_without_symbol_is_named(prices, function):
+def test_a_row_without_symbol_is_named(prices, function) -> None:
     with pytest.raises(ValueError, match="row 4 of prices has no symbol"):
         function(prices.assign(symbol=prices["symbol"].where(prices.index != 4)))
 
 
 @pytest.mark.parametrize("price", [np.nan, 0.0, -5.0, np.inf])
 @pytest.mark.parametrize("function", [score_prices, detect_anomalies, calibrate])
-def test_a_price_that_is_none_is_named(prices, function, price):
+def test_a_price_that_is_none_is_named(prices, function, price) -> None:
     prices.loc[31, "price"] = price
     at = prices["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%S")[31]
     named = f"{prices['symbol'][31]}: price {price} at {at}.* is not a finite number"
@@ -150,7 +150,7 @@ def test_a_price_that_is_none_is_named(prices, function, price):
 
 @pytest.mark.parametrize("function", [score_prices, detect_anomalies, calibrate])
 @pytest.mark.parametrize("step", [0, -1])
-def test_times_that_do_not_increase_are_named(prices, function, step):
+def test_times_that_do_not_increase_are_named(prices, function, step) -> None:
     late = prices.index[prices["symbol"] == "SOL"][[20, 21]]
     prices.loc[late[1], "timestamp"] = prices.loc[late[0], "timestamp"] + pd.Timedelta(step, "s")
     at = prices["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%S")
@@ -160,14 +160,14 @@ def test_times_that_do_not_increase_are_named(prices, function, step):
 
 @pytest.mark.parametrize("rows", [1, 2, 50])
 @pytest.mark.parametrize("function", [score_prices, detect_anomalies])
-def test_a_missing_time_is_refused(prices, function, rows):
+def test_a_missing_time_is_refused(prices, function, rows) -> None:
     some = prices.head(rows).copy()
     some.loc[rows - 1, "timestamp"] = pd.NaT
     with pytest.raises(ValueError, match="time"):
         function(some)
 
 
-def test_a_time_that_is_none_is_refused(prices):
+def test_a_time_that_is_none_is_refused(prices) -> None:
     with pytest.raises(ValueError):
         score_prices(prices.assign(timestamp="soon"))
 
@@ -180,7 +180,7 @@ def test_a_time_that_is_none_is_refused(prices):
     ],
     ids=["floats", "objects"],
 )
-def test_an_empty_frame_gives_empty_columns_of_the_same_types(prices, empty):
+def test_an_empty_frame_gives_empty_columns_of_the_same_types(prices, empty) -> None:
     none, some = score_prices(empty), score_prices(prices)
     assert len(none) == 0 and list(none.columns) == list(some.columns)
     pd.testing.assert_series_equal(values(none).dtypes, values(some).dtypes)
@@ -190,7 +190,7 @@ def test_an_empty_frame_gives_empty_columns_of_the_same_types(prices, empty):
     assert calibrate(empty, datetime(2023, 6, 1, tzinfo=timezone.utc)).hours == (1.0,) * 24
 
 
-def test_one_row_and_one_coin_can_be_scored(prices):
+def test_one_row_and_one_coin_can_be_scored(prices) -> None:
     one = score_prices(prices.head(1))
     assert one["quality"].tolist() == ["first,warm_up"] and one["scope"].tolist() == ["unknown"]
     coin = score_prices(prices[prices["symbol"] == "ETH"])
@@ -198,7 +198,7 @@ def test_one_row_and_one_coin_can_be_scored(prices):
     pd.testing.assert_series_equal(coin["jump_score"], score_prices(prices).loc[coin.index, "jump_score"])
 
 
-def test_anomalies_are_rows_of_their_table(prices):
+def test_anomalies_are_rows_of_their_table(prices) -> None:
     found = detect_anomalies(prices)
     assert list(found.columns) == list(Anomaly.__dataclass_fields__)
     assert ("ETH", "jump") in set(zip(found["symbol"], found["kind"], strict=True))
@@ -206,7 +206,7 @@ def test_anomalies_are_rows_of_their_table(prices):
     pd.testing.assert_frame_equal(mixed, found)
 
 
-def test_a_calibration_is_of_just_after_the_last_quote_unless_told_otherwise(prices):
+def test_a_calibration_is_of_just_after_the_last_quote_unless_told_otherwise(prices) -> None:
     last = prices["timestamp"].max().to_pydatetime()
     found = calibrate(prices)
     assert found.as_of == last + timedelta(microseconds=1)
@@ -217,20 +217,20 @@ def test_a_calibration_is_of_just_after_the_last_quote_unless_told_otherwise(pri
         calibrate(prices, last.replace(tzinfo=None))
 
 
-def test_a_time_without_quotes_before_it_is_refused(prices):
+def test_a_time_without_quotes_before_it_is_refused(prices) -> None:
     """A calibration of nothing would score by the prior and say that the past is too short."""
     with pytest.raises(ValueError, match="none of the 480 quotes lies in the 90 days before 2026-10-01"):
         calibrate(prices, datetime(2026, 10, 1, tzinfo=timezone.utc))
 
 
-def test_scores_rest_on_the_calibration_given(prices):
+def test_scores_rest_on_the_calibration_given(prices) -> None:
     calibration = calibrate(prices)
     plain, calibrated = score_prices(prices), score_prices(prices, calibration)
     assert calibrated["expected_move"].iloc[0] < plain["expected_move"].iloc[0]
     assert not np.array_equal(calibrated["jump_score"], plain["jump_score"])
 
 
-def test_asking_for_the_package_imports_neither_pandas_nor_numba():
+def test_asking_for_the_package_imports_neither_pandas_nor_numba() -> None:
     """Importing them takes longer than a tick may."""
     code = (
         "import sys, market_pipeline.anomalies as a; a.LEAD_DAYS; "
@@ -241,7 +241,7 @@ def test_asking_for_the_package_imports_neither_pandas_nor_numba():
     assert done.stdout.strip() == ""
 
 
-def test_names_that_are_not_offered_are_not_there():
+def test_names_that_are_not_offered_are_not_there() -> None:
     import market_pipeline.anomalies as anomalies
 
     assert set(anomalies.__all__) == {"LEAD_DAYS", "calibrate", "detect_anomalies", "score_prices"}

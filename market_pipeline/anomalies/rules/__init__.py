@@ -1,1 +1,1 @@
-"""From scores to anomalies: what is flagged, what belongs together, what later quotes say of it."""
+"""From scores to anomalies: what is flagged, what belongs together, what later quotes decide."""

@@ -1,4 +1,9 @@
-"""From a candidate to the row that is stored: every column of `Anomaly`."""
+"""From a candidate to the stored row: every column of `Anomaly`, with severity and confirmation.
+
+Confirmation: was the move still there an hour later? The first quote an hour after it decides: `persisted` if at least
+half of the move is left, `reverted` if less than 30% is. In between the next quotes decide, after four hours by half.
+Nothing is decided while later quotes are missing.
+"""
 
 from __future__ import annotations
 
@@ -13,99 +18,42 @@ from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.parameters import PARAMETERS, DetectionSettings, version_of
 from market_pipeline.anomalies.rules.candidate import Candidate, MarketContext, id_of
 from market_pipeline.anomalies.rules.episodes import Episode
-from market_pipeline.anomalies.rules.flags import log_move, move_between, simple_return
 from market_pipeline.anomalies.rules.peers import present_volatility, slow_volatility
-from market_pipeline.anomalies.rules.score_table import MICROSECONDS, ScoreTable, to_time
+from market_pipeline.anomalies.rules.score_table import MINUTE, ScoreTable, simple_return
 from market_pipeline.anomalies.rules.stale_feeds import usual_gap
+from market_pipeline.anomalies.scores.returns import FIRST, STALE
 from market_pipeline.anomalies.words.narration import narrate
-
-PERSISTED = "persisted"
-REVERTED = "reverted"
+from market_pipeline.core.clock import from_microseconds
 
 _CONFIRMED = (Kind.JUMP, Kind.LARGE_MOVE, Kind.GAP_MOVE, Kind.MARKET_MOVE)
-_MINUTE = 60 * MICROSECONDS
-# An hour less what an hourly quote may come early.
-_FIRST_LOOK = 58 * _MINUTE
-_LAST_LOOK = 240 * _MINUTE
+# An hour, less how early an hourly quote may come.
+_FIRST_LOOK = 58 * MINUTE
+_LAST_LOOK = 240 * MINUTE
 _HALF = 0.5
 _LITTLE = 0.3
+# Kinds that compare with the volatility of weeks rather than with the present one.
+_SLOW = (Kind.LARGE_MOVE, Kind.MARKET_MOVE)
 
 
 @dataclass(frozen=True)
-class Confirmation:
-    """The verdict and the position of the quote that decided."""
-
-    verdict: str
-    at: int
-
-
-def confirm(table: ScoreTable, candidate: Candidate) -> Confirmation | None:
-    """The confirmation of a move by later quotes of its symbol; None while it is open."""
-    if candidate.kind not in _CONFIRMED:
-        return None
-    moment = int(table.moments[candidate.at])
-    move = log_move(table, candidate.before, candidate.at)
-    for position in range(table.first_from(candidate.at, moment + _FIRST_LOOK), table.end_of(candidate.at)):
-        left = log_move(table, candidate.before, position) / move
-        late = int(table.moments[position]) >= moment + _LAST_LOOK
-        if left >= _HALF:
-            return Confirmation(PERSISTED, position)
-        if left < _LITTLE or late:
-            return Confirmation(REVERTED, position)
-    return None
-
-
-_SECONDS_PER_DAY = 86_400.0
-
-
-def severity_of(p: float, settings: DetectionSettings) -> Severity:
-    """By the calibrated probability per quote; watch where it is not known."""
-    if p < settings.critical_p:
-        return Severity.CRITICAL
-    return Severity.ALERT if p < settings.alert_p else Severity.WATCH
-
-
-def expected_every_days(p: float, gap_seconds: float) -> float:
-    """Once in how many days a quote with this probability comes, at one quote every `gap_seconds`.
-
-    NaN where either is not known.
-    """
-    return gap_seconds / _SECONDS_PER_DAY / p if p > 0 else math.nan
-
-
-# Kinds that compare with the volatility of weeks rather than with that of the moment.
-_SLOW = (Kind.LARGE_MOVE, Kind.MARKET_MOVE)
-_ORDINARY_FLAGS = ("first", "stale")
-_UNKNOWN = MarketContext(Scope.UNKNOWN)
-
-
 class RowMaker:
     """Makes the rows of one score table."""
 
-    def __init__(
-        self,
-        table: ScoreTable,
-        calibration: Calibration | None,
-        settings: DetectionSettings,
-        episodes: Mapping[tuple[Kind, int], Episode],
-    ) -> None:
-        self._table = table
-        self._calibrated_at = calibration.as_of if calibration else None
-        self._settings = settings
-        self._episodes = episodes
-        self._version = version_of(PARAMETERS, settings)
+    table: ScoreTable
+    calibration: Calibration | None
+    settings: DetectionSettings
+    episodes: Mapping[tuple[Kind, int], Episode]
 
     def row(self, candidate: Candidate) -> Anomaly:
-        """The row of `candidate`."""
-        table, at, before = self._table, candidate.at, candidate.before
-        market = candidate.market or _UNKNOWN
-        episode = self._episodes[candidate.kind, at]
-        confirmation = confirm(table, candidate)
+        """Return the row of `candidate`."""
+        table, at, before = self.table, candidate.at, candidate.before
+        market = candidate.market or MarketContext(Scope.UNKNOWN)
+        episode = self.episodes[candidate.kind, at]
+        verdict, confirmed_by = _confirm(table, candidate)
         deviation = self._deviation(candidate)
         expected = simple_return(deviation)
-        every_days = expected_every_days(candidate.p, self._spacing(candidate))
+        every_days = self._expected_every_days(candidate)
         own_id = id_of(table, candidate.kind, at)
-        seconds = table.seconds(before, at)
         return Anomaly(
             symbol=table.symbol(at),
             timestamp=table.time(at),
@@ -114,15 +62,15 @@ class RowMaker:
             episode_id=episode.id,
             event_id=own_id if candidate.kind is Kind.MARKET_MOVE else candidate.event_id,
             scope=market.scope.value,
-            severity=severity_of(candidate.p, self._settings).value,
+            severity=_severity(candidate.p, self.settings).value,
             direction=self._direction(candidate),
-            detected_at=to_time(self._detected(candidate)),
+            detected_at=from_microseconds(self._detected(candidate)),
             price_before=table.price(before),
             timestamp_before=table.time(before),
             price_after=table.price(at),
-            move=move_between(table, before, at),
-            elapsed_seconds=seconds,
-            horizon_minutes=self._horizon(candidate, seconds),
+            move=table.move(before, at),
+            elapsed_seconds=table.seconds(before, at),
+            horizon_minutes=self._horizon(candidate),
             expected_move=_known(expected),
             score=candidate.score,
             threshold=candidate.threshold,
@@ -142,62 +90,85 @@ class RowMaker:
             quotes_used=int(table.number("quotes_used", at)),
             stale_minutes=table.number("stale_minutes", at),
             calibration=str(table.scores["calibration"][at]),
-            calibrated_at=self._calibrated_at,
-            quality_flags=self._quality(candidate),
-            confirmation=confirmation.verdict if confirmation else None,
-            confirmed_at=table.time(confirmation.at) if confirmation else None,
-            confirmed_price=table.price(confirmation.at) if confirmation else None,
-            episode_first=to_time(episode.first),
-            episode_peak=to_time(episode.peak),
-            episode_last=to_time(episode.last),
-            detector_version=self._version,
+            calibrated_at=self.calibration.as_of if self.calibration else None,
+            quality_flags=",".join(
+                [*(flag for flag in table.quality(at) if flag not in (FIRST, STALE)), *candidate.flags]
+            ),
+            confirmation=verdict,
+            confirmed_at=None if confirmed_by is None else table.time(confirmed_by),
+            confirmed_price=None if confirmed_by is None else table.price(confirmed_by),
+            episode_first=from_microseconds(episode.first),
+            episode_peak=from_microseconds(episode.peak),
+            episode_last=from_microseconds(episode.last),
+            detector_version=version_of(PARAMETERS, self.settings),
             explanation=narrate(table, candidate, expected, every_days),
         )
 
     def _deviation(self, candidate: Candidate) -> float:
-        """One standard deviation of the log return over the time of the candidate; NaN if not known."""
-        table = self._table
+        """Return one standard deviation of the log return over the time of the move; NaN if unknown."""
         volatility = slow_volatility if candidate.kind in _SLOW else present_volatility
         with np.errstate(invalid="ignore", divide="ignore"):
-            rate = float(volatility(table, np.array([candidate.at]))[0])
-        # The scores know no shorter time than this either.
-        seconds = max(table.seconds(candidate.before, candidate.at), 60 * PARAMETERS.shortest_interval)
+            rate = float(volatility(self.table, np.array([candidate.at]))[0])
+        # As in the scores, at least the shortest interval.
+        seconds = max(self.table.seconds(candidate.before, candidate.at), 60 * PARAMETERS.shortest_interval)
         deviation = rate * math.sqrt(seconds)
         return deviation if math.isfinite(deviation) else math.nan
 
-    def _spacing(self, candidate: Candidate) -> float:
-        """The seconds for which one probability stands: moves over a long gap do not come at every quote."""
-        usual = usual_gap(self._table, candidate.at)
-        own = self._table.number("elapsed_seconds", candidate.at)
-        return usual if candidate.kind in _SLOW else max(usual, own)
+    def _expected_every_days(self, candidate: Candidate) -> float:
+        """Return once in how many days a quote with this probability is expected; NaN if unknown.
+
+        That is the usual spacing of quotes, or the gap that a move goes over where that is longer, divided by p.
+        """
+        seconds = usual_gap(self.table, candidate.at)
+        if candidate.kind not in _SLOW:
+            seconds = max(seconds, self.table.number("elapsed_seconds", candidate.at))
+        return seconds / 86_400.0 / candidate.p if candidate.p > 0 else math.nan
+
+    def _horizon(self, candidate: Candidate) -> float:
+        if candidate.kind is Kind.LARGE_MOVE:
+            return self.table.number("large_move_horizon", candidate.at)
+        return self.table.seconds(candidate.before, candidate.at) / 60
 
     def _z(self, candidate: Candidate, deviation: float) -> float | None:
         if candidate.kind is Kind.STALE_FEED or not deviation > 0:
             return None
-        return _known(log_move(self._table, candidate.before, candidate.at) / deviation)
-
-    def _horizon(self, candidate: Candidate, seconds: float) -> float:
-        if candidate.kind is Kind.LARGE_MOVE:
-            return self._table.number("large_move_horizon", candidate.at)
-        return seconds / 60
+        return _known(self.table.log_move(candidate.before, candidate.at) / deviation)
 
     def _direction(self, candidate: Candidate) -> str:
         if candidate.kind is Kind.STALE_FEED:
             return "none"
-        return "up" if self._table.price(candidate.at) > self._table.price(candidate.before) else "down"
+        return "up" if self.table.price(candidate.at) > self.table.price(candidate.before) else "down"
 
     def _detected(self, candidate: Candidate) -> int:
-        """The latest quote that it took, as a time."""
-        moments = [int(self._table.moments[candidate.at]), candidate.market.seen if candidate.market else 0]
+        """Return the time of the latest quote that was needed."""
+        moments = [self.table.moment(candidate.at), candidate.market.seen if candidate.market else 0]
         if candidate.kind is Kind.BAD_TICK and candidate.until is not None:
-            moments.append(int(self._table.moments[candidate.until]))
+            moments.append(self.table.moment(candidate.until))
         return max(moments)
 
-    def _quality(self, candidate: Candidate) -> str:
-        flags = [flag for flag in self._table.quality(candidate.at) if flag not in _ORDINARY_FLAGS]
-        return ",".join([*flags, *candidate.flags])
+
+def _confirm(table: ScoreTable, candidate: Candidate) -> tuple[str | None, int | None]:
+    """Return the verdict of later quotes and the position of the one that decided; None, None while open."""
+    if candidate.kind not in _CONFIRMED:
+        return None, None
+    moment = table.moment(candidate.at)
+    move = table.log_move(candidate.before, candidate.at)
+    for position in range(table.first_from(candidate.at, moment + _FIRST_LOOK), table.end_of(candidate.at)):
+        left = table.log_move(candidate.before, position) / move
+        if left >= _HALF:
+            return "persisted", position
+        if left < _LITTLE or table.moment(position) >= moment + _LAST_LOOK:
+            return "reverted", position
+    return None, None
+
+
+def _severity(p: float, settings: DetectionSettings) -> Severity:
+    """Return the severity by the calibrated probability per quote; watch where that is unknown."""
+    if p < settings.critical_p:
+        return Severity.CRITICAL
+    return Severity.ALERT if p < settings.alert_p else Severity.WATCH
 
 
 def _known(value: float) -> float | None:
-    """None in place of what is not finite, as the database stores it."""
+    """Return None for NaN and infinity, which the database does not store."""
     return value if math.isfinite(value) else None

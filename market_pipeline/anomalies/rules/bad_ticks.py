@@ -1,12 +1,11 @@
-"""Bad ticks: a print far off that the next quotes take back. One thing, so one alarm.
+"""Bad ticks: a print far off that the next quotes reverse. One row instead of two jumps.
 
-A flagged move (jump or two-point) is a bad tick if one of the next two changed quotes undoes at least
-70 % of it without going as far beyond. It must be surprising (a two-point move in a wild hour is not)
-and its own (what the other coins did as well was no misprint). Its jump, its way back and the large
-moves from or to the bad print are then no rows of their own. The two-point rule is the user's and keeps
-its rows, both legs, but as evidence: with the quality flag `bad_tick` and the bad tick's id as event_id,
-so that they are not counted as alarms again (a leg of the next day, which is another partition, only has
-the flag). Until the way back is known the row is a jump.
+A flagged move (jump or two-point) is a bad tick if one of the next two changed quotes reverses at least 70% of it
+without overshooting by as much. It must be surprising (a two-point move in a wild hour is not) and the coin's own (what
+other coins did as well was no misprint). It replaces its jump, its way back and the large moves from or to the bad
+print. The two-point rule is the user's and keeps the rows of both legs, as evidence: with the quality flag `bad_tick`
+and the bad tick's id as event_id, so that they are not counted as alarms (a leg on the next day, which is another
+partition, has the flag only). Until the reversal is known the row is a jump.
 """
 
 from collections.abc import Iterator
@@ -15,50 +14,42 @@ from dataclasses import replace
 from market_pipeline.anomalies.anomaly import Kind, Scope
 from market_pipeline.anomalies.parameters import DetectionSettings
 from market_pipeline.anomalies.rules.candidate import Candidate, id_of
-from market_pipeline.anomalies.rules.flags import log_move
 from market_pipeline.anomalies.rules.score_table import ScoreTable, same_day
-
-BAD_TICK = "bad_tick"
-
-_PRINTS = (Kind.JUMP, Kind.USER_THRESHOLD)
 
 
 def merge_bad_ticks(
     table: ScoreTable, candidates: list[Candidate], settings: DetectionSettings
 ) -> list[Candidate]:
-    """`candidates` (by position) with bad ticks in place of what they explain."""
+    """Return `candidates` (by position) with bad ticks in place of what they explain."""
     prints: dict[int, Candidate] = {}
-    # For each position of a bad tick, from the print to the quote that undid it: where it was printed.
+    # For each position of a bad tick, from the print to the reversing quote, the position of the print.
     print_of: dict[int, int] = {}
     for candidate in candidates:
-        if candidate.kind not in _PRINTS or candidate.at in print_of:
+        if candidate.kind not in (Kind.JUMP, Kind.USER_THRESHOLD) or candidate.at in print_of:
             continue
-        end = _undone_at(table, candidate, settings) if _is_suspicious(table, candidate, settings) else None
-        if end is not None:
-            prints[candidate.at] = _bad_tick(table, candidate, end, settings)
-            print_of.update(dict.fromkeys(range(candidate.at, end + 1), candidate.at))
+        if tick := _bad_tick(table, candidate, settings):
+            prints[candidate.at] = tick
+            print_of.update(dict.fromkeys(range(candidate.at, (tick.until or 0) + 1), candidate.at))
     if not prints:
         return candidates
-    kept = [
+    others = [
         _as_evidence(table, each, print_of) if each.kind is Kind.USER_THRESHOLD else each
         for each in candidates
         if each.kind is Kind.USER_THRESHOLD or not _is_explained(each, prints, print_of)
     ]
-    return sorted([*kept, *prints.values()], key=lambda each: (each.at, each.kind.value))
+    return sorted([*others, *prints.values()], key=lambda each: (each.at, each.kind.value))
 
 
-def _is_suspicious(table: ScoreTable, candidate: Candidate, settings: DetectionSettings) -> bool:
-    is_the_markets = table.scores["scope"][candidate.at] == Scope.MARKET.value
-    return not is_the_markets and not candidate.p >= settings.watch_p
-
-
-def _undone_at(table: ScoreTable, candidate: Candidate, settings: DetectionSettings) -> int | None:
-    """The changed quote that took the move back, among the next few."""
-    move = log_move(table, candidate.before, candidate.at)
+def _bad_tick(table: ScoreTable, candidate: Candidate, settings: DetectionSettings) -> Candidate | None:
+    """Return the bad tick that a move is, None if it is none or that is not known yet."""
+    if table.scores["scope"][candidate.at] == Scope.MARKET.value or candidate.p >= settings.watch_p:
+        return None
+    least = settings.bad_tick_undone
+    move = table.log_move(candidate.before, candidate.at)
     for position in _next_changed(table, candidate.at, settings.bad_tick_quotes):
-        undone = log_move(table, position, candidate.at) / move
-        if settings.bad_tick_undone <= undone <= 2 - settings.bad_tick_undone:
-            return position
+        undone = table.log_move(position, candidate.at) / move
+        if least <= undone <= 2 - least:
+            return replace(candidate, kind=Kind.BAD_TICK, score=undone, threshold=least, until=position)
     return None
 
 
@@ -71,15 +62,8 @@ def _next_changed(table: ScoreTable, at: int, count: int) -> Iterator[int]:
         position += 1
 
 
-def _bad_tick(table: ScoreTable, candidate: Candidate, end: int, settings: DetectionSettings) -> Candidate:
-    undone = log_move(table, end, candidate.at) / log_move(table, candidate.before, candidate.at)
-    return replace(
-        candidate, kind=Kind.BAD_TICK, score=undone, threshold=settings.bad_tick_undone, until=end
-    )
-
-
 def _is_explained(candidate: Candidate, prints: dict[int, Candidate], print_of: dict[int, int]) -> bool:
-    """Whether a candidate lies within a bad tick, is its way back, or starts from the bad print."""
+    """Return whether a candidate lies within a bad tick, is its way back, or starts from the bad print."""
     start = print_of.get(candidate.before)
     if start is not None and candidate.before != prints[start].until:
         return True
@@ -93,6 +77,6 @@ def _as_evidence(table: ScoreTable, candidate: Candidate, print_of: dict[int, in
     start = print_of.get(candidate.at)
     if start is None:
         return candidate
-    shared = same_day(int(table.moments[start]), int(table.moments[candidate.at]))
+    shared = same_day(table.moment(start), table.moment(candidate.at))
     event = id_of(table, Kind.BAD_TICK, start) if shared else None
-    return replace(candidate, flags=(*candidate.flags, BAD_TICK), event_id=event)
+    return replace(candidate, flags=(*candidate.flags, Kind.BAD_TICK.value), event_id=event)

@@ -1,4 +1,4 @@
-"""Episodes: flagged quotes of one symbol and kind that follow each other within 60 minutes."""
+"""Episodes: flagged quotes of one symbol and kind at most 60 minutes apart, and which large moves repeat one."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from market_pipeline.anomalies.anomaly import Kind
 from market_pipeline.anomalies.parameters import DetectionSettings
 from market_pipeline.anomalies.rules.candidate import Candidate, id_of
-from market_pipeline.anomalies.rules.flags import log_move
-from market_pipeline.anomalies.rules.score_table import MICROSECONDS, ScoreTable, day_of
+from market_pipeline.anomalies.rules.score_table import MINUTE, ScoreTable, day_of
 
 
 @dataclass(frozen=True)
 class Span:
-    """The flagged quotes that a candidate stands for, in microseconds; one quote but for market events."""
+    """The quotes that a candidate represents, in microseconds; more than one only for market events."""
 
     first: int
     last: int
@@ -21,7 +20,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Episode:
-    """An episode: the id of its first row, and the times of its first, most unusual and last quote."""
+    """The id of the first row, and the times of the first, most unusual and last quote."""
 
     id: str
     first: int
@@ -30,20 +29,16 @@ class Episode:
 
 
 def find_episodes(
-    table: ScoreTable,
-    candidates: Iterable[Candidate],
-    events: Mapping[int, Span],
-    settings: DetectionSettings,
+    table: ScoreTable, candidates: Iterable[Candidate], events: Mapping[int, Span], settings: DetectionSettings
 ) -> dict[tuple[Kind, int], Episode]:
-    """The episode of each candidate, by its kind and position.
+    """Return the episode of each candidate, by its kind and position.
 
-    A market move is of no one symbol and lasts as long as its event: `events` gives the span of each
-    by its position.
+    A market move belongs to no one symbol and lasts as long as its event: `events` has the span of each by position.
     """
     chains: dict[tuple[str, Kind], list[list[tuple[Candidate, Span]]]] = {}
-    width = settings.episode_minutes * 60 * MICROSECONDS
-    for candidate in sorted(candidates, key=lambda each: int(table.moments[each.at])):
-        moment = int(table.moments[candidate.at])
+    width = settings.episode_minutes * MINUTE
+    for candidate in sorted(candidates, key=lambda each: table.moment(each.at)):
+        moment = table.moment(candidate.at)
         is_market = candidate.kind is Kind.MARKET_MOVE
         span = events[candidate.at] if is_market else Span(moment, moment, moment)
         chain = chains.setdefault(("" if is_market else table.symbol(candidate.at), candidate.kind), [])
@@ -61,7 +56,7 @@ def find_episodes(
 
 
 def _episode(table: ScoreTable, members: list[tuple[Candidate, Span]]) -> Episode:
-    """The highest score is the peak; of equals the first."""
+    """Build an episode; its peak is the highest score, of equals the first."""
     first, peak, last = members[0], max(members, key=lambda member: member[0].score), members[-1]
     return Episode(id_of(table, first[0].kind, first[0].at), first[1].first, peak[1].peak, last[1].last)
 
@@ -69,13 +64,18 @@ def _episode(table: ScoreTable, members: list[tuple[Candidate, Span]]) -> Episod
 def only_growing(
     table: ScoreTable, candidates: Iterable[Candidate], episodes: Mapping[tuple[Kind, int], Episode]
 ) -> Iterator[Candidate]:
-    """`candidates` (of each symbol in time order) without large moves that are no larger than one before."""
+    """Drop large moves that are no larger than an earlier one of their episode.
+
+    For hours after a crash every quote is far from the price of one or four hours before; all of them extend the
+    episode, but only growth is news. Rises and falls count apart, and so does each UTC day, because a day's rows must
+    not depend on another day's. `candidates` of each symbol are in time order.
+    """
     highest: dict[tuple[str, bool, int], float] = {}
     for candidate in candidates:
         if candidate.kind is Kind.LARGE_MOVE:
-            rises = log_move(table, candidate.before, candidate.at) > 0
+            rises = table.log_move(candidate.before, candidate.at) > 0
             episode = episodes[candidate.kind, candidate.at].id
-            key = (episode, rises, day_of(int(table.moments[candidate.at])))
+            key = (episode, rises, day_of(table.moment(candidate.at)))
             if candidate.score <= highest.get(key, 0.0):
                 continue
             highest[key] = candidate.score

@@ -1,41 +1,36 @@
-"""Which quotes are flagged as moves, and as what: the rules that look at one row of scores.
+"""Flag quotes as moves: the rules that look at one row of scores.
 
-Strictly causal. An unchanged quote brings nothing new and is never a move. In the warm-up of a symbol
-only the two-point rule speaks.
+Strictly causal. An unchanged quote is never a move. During the warm-up of a symbol only the two-point rule applies.
 
-- user_threshold: abs(price / price of the quote before - 1) >= 5 %, whatever else is flagged.
+- user_threshold: abs(price / previous price - 1) >= 5%, whatever else is flagged.
 - jump: the calibrated p of the jump score is below the watch level.
-- gap_move: a quote after a gap whose jump or large move would be flagged; it stands for both, and for
-  the large moves of later quotes that are mostly the move over the gap.
-- idiosyncratic: the residual's calibrated p is below the watch level, the market does not account for
-  the move (a coin that merely goes further than the others is not alone), and the quote is no jump and
-  no gap_move: those rows carry the residual themselves.
-- large_move: the calibrated p of the large-move score is below its own level. It asks another question
-  than the jump, so that both may flag one quote. Which of them are told: see `growth`.
+- gap_move: a quote after a gap whose jump or large move would be flagged; it replaces both, and the large moves of
+  later quotes that are mostly the move over the gap.
+- idiosyncratic: the residual's calibrated p is below the watch level, the market does not account for the move (a coin
+  that merely goes further than the others does not count), and the quote is neither jump nor gap_move, whose rows
+  carry the residual themselves.
+- large_move: the calibrated p of the large-move score is below its own level. It asks a different question than the
+  jump, so both may flag one quote. `episodes.only_growing` drops those that repeat an earlier one.
 """
 
-import math
-
 import numpy as np
-from numpy.typing import NDArray
 
 from market_pipeline.anomalies.anomaly import Kind, Scope
 from market_pipeline.anomalies.parameters import PARAMETERS, DetectionSettings
 from market_pipeline.anomalies.rules.candidate import Candidate, score_of
 from market_pipeline.anomalies.rules.score_table import Positions, ScoreTable
-
-WARM_UP = "warm_up"
-GAP = "gap"
+from market_pipeline.anomalies.scores.returns import GAP, WARM_UP
+from market_pipeline.anomalies.series import Floats
 
 
 def flag_moves(table: ScoreTable, settings: DetectionSettings) -> list[Candidate]:
-    """The flagged moves of all symbols, by position and kind."""
+    """Return the flagged moves of all symbols, by position and kind."""
     changed = (table["before"] >= 0) & (table["stale_minutes"] == 0)
     jumps = changed & (table["jump_p"] < settings.watch_p)
     large = changed & (table["large_move_p"] < large_move_levels(table, settings))
     own = changed & ~jumps & (table["residual_p"] < settings.watch_p)
     own[own] = table.scores["scope"][own] != Scope.MARKET.value
-    found = [_user_threshold(table, at, settings) for at in _two_point(table, settings).tolist()]
+    candidates = [_user_threshold(table, at, settings) for at in _two_point(table, settings).tolist()]
     over_gaps: list[Candidate] = []
     for at in np.flatnonzero(jumps | large | own).tolist():
         quality = table.quality(at)
@@ -46,21 +41,21 @@ def flag_moves(table: ScoreTable, settings: DetectionSettings) -> list[Candidate
                 over_gaps.append(_gap_move(table, at, bool(jumps[at]), settings))
             continue
         if jumps[at]:
-            found.append(_jump(table, at, settings))
+            candidates.append(_jump(table, at, Kind.JUMP, settings))
         if large[at]:
-            found.append(_large_move(table, at, settings))
+            candidates.append(_large_move(table, at, Kind.LARGE_MOVE, settings))
         if own[at]:
-            found.append(_idiosyncratic(table, at, settings))
-    found = [each for each in found if not _is_old_gap(table, each, over_gaps)]
-    return sorted(found + over_gaps, key=lambda candidate: (candidate.at, candidate.kind.value))
+            candidates.append(_idiosyncratic(table, at, settings))
+    candidates = [each for each in candidates if not _is_old_gap(table, each, over_gaps)]
+    return sorted(candidates + over_gaps, key=lambda each: (each.at, each.kind.value))
 
 
-def large_move_levels(table: ScoreTable, settings: DetectionSettings) -> NDArray[np.float64]:
-    """Below which p a large move is flagged, for each quote: rarer quotes are allowed more often."""
-    if "levels" not in table.known:
+def large_move_levels(table: ScoreTable, settings: DetectionSettings) -> Floats:
+    """Return below which p each quote's large move is flagged: at rarer quotes a higher one."""
+    if "levels" not in table.cache:
         apart = table["elapsed_seconds"] > 60 * PARAMETERS.long_interval
-        table.known["levels"] = np.where(apart, settings.large_move_hourly_p, settings.large_move_p)
-    levels: NDArray[np.float64] = table.known["levels"]
+        table.cache["levels"] = np.where(apart, settings.large_move_hourly_p, settings.large_move_p)
+    levels: Floats = table.cache["levels"]
     return levels
 
 
@@ -74,67 +69,49 @@ def _two_point(table: ScoreTable, settings: DetectionSettings) -> Positions:
 
 
 def _user_threshold(table: ScoreTable, at: int, settings: DetectionSettings) -> Candidate:
-    move = move_between(table, at - 1, at)
-    warm = WARM_UP in table.quality(at)
-    p = math.nan if warm else table.number("jump_p", at)
-    p_raw = math.nan if warm else raw_p(table, at)
-    return Candidate(Kind.USER_THRESHOLD, at, at - 1, abs(move), settings.user_threshold, p, p_raw)
+    move = abs(table.move(at - 1, at))
+    if WARM_UP in table.quality(at):
+        return Candidate(Kind.USER_THRESHOLD, at, at - 1, move, settings.user_threshold)
+    p, p_raw = table.number("jump_p", at), _raw_p(table, "jump_score", at)
+    return Candidate(Kind.USER_THRESHOLD, at, at - 1, move, settings.user_threshold, p, p_raw)
 
 
-def _jump(table: ScoreTable, at: int, settings: DetectionSettings) -> Candidate:
-    p = table.number("jump_p", at)
-    before = int(table["before"][at])
-    return Candidate(Kind.JUMP, at, before, score_of(p), score_of(settings.watch_p), p, raw_p(table, at))
+def _jump(table: ScoreTable, at: int, kind: Kind, settings: DetectionSettings) -> Candidate:
+    p, p_raw = table.number("jump_p", at), _raw_p(table, "jump_score", at)
+    return Candidate(kind, at, int(table["before"][at]), score_of(p), score_of(settings.watch_p), p, p_raw)
 
 
-def _large_move(table: ScoreTable, at: int, settings: DetectionSettings) -> Candidate:
-    p = table.number("large_move_p", at)
-    before = int(table["large_move_before"][at])
-    level = float(large_move_levels(table, settings)[at])
-    return Candidate(Kind.LARGE_MOVE, at, before, score_of(p), score_of(level), p)
-
-
-def _idiosyncratic(table: ScoreTable, at: int, settings: DetectionSettings) -> Candidate:
-    p, raw = table.number("residual_p", at), 10.0 ** -table.number("residual_score", at)
-    before = int(table["before"][at])
-    return Candidate(Kind.IDIOSYNCRATIC, at, before, score_of(p), score_of(settings.watch_p), p, raw)
+def _large_move(table: ScoreTable, at: int, kind: Kind, settings: DetectionSettings) -> Candidate:
+    p, level = table.number("large_move_p", at), float(large_move_levels(table, settings)[at])
+    before = int(table["large_move_before" if kind is Kind.LARGE_MOVE else "before"][at])
+    return Candidate(kind, at, before, score_of(p), score_of(level), p)
 
 
 def _gap_move(table: ScoreTable, at: int, is_jump: bool, settings: DetectionSettings) -> Candidate:
-    """By the jump's p where that is flagged, else by the large move's."""
-    p = table.number("jump_p" if is_jump else "large_move_p", at)
-    level = settings.watch_p if is_jump else float(large_move_levels(table, settings)[at])
-    raw = raw_p(table, at) if is_jump else math.nan
-    return Candidate(Kind.GAP_MOVE, at, int(table["before"][at]), score_of(p), score_of(level), p, raw)
+    """Use the jump's p where that is flagged, else the large move's."""
+    return (_jump if is_jump else _large_move)(table, at, Kind.GAP_MOVE, settings)
+
+
+def _idiosyncratic(table: ScoreTable, at: int, settings: DetectionSettings) -> Candidate:
+    p, p_raw = table.number("residual_p", at), _raw_p(table, "residual_score", at)
+    before = int(table["before"][at])
+    return Candidate(Kind.IDIOSYNCRATIC, at, before, score_of(p), score_of(settings.watch_p), p, p_raw)
+
+
+def _raw_p(table: ScoreTable, score: str, at: int) -> float:
+    """Return the probability of a score (-log10 p) before calibration."""
+    return float(10.0 ** -table.number(score, at))
 
 
 def _is_old_gap(table: ScoreTable, candidate: Candidate, over_gaps: list[Candidate]) -> bool:
-    """Whether at least half of a large move is a move over a gap that is flagged already."""
+    """Return whether at least half of a large move is a move over a gap that is flagged already."""
     if candidate.kind is not Kind.LARGE_MOVE:
         return False
-    whole = log_move(table, candidate.before, candidate.at)
+    whole = table.log_move(candidate.before, candidate.at)
     return any(
-        candidate.before <= gap.before and gap.at < candidate.at
-        and log_move(table, gap.before, gap.at) / whole >= 0.5
+        candidate.before <= gap.before
+        and gap.at < candidate.at
+        and table.log_move(gap.before, gap.at) / whole >= 0.5
         for gap in over_gaps
     )
 
-
-def raw_p(table: ScoreTable, at: int) -> float:
-    """The filter's own two-sided probability of the return, before calibration."""
-    return float(10.0 ** -table.number("jump_score", at))
-
-
-def log_move(table: ScoreTable, before: int, after: int) -> float:
-    return math.log(table.price(after)) - math.log(table.price(before))
-
-
-def simple_return(log_return: float) -> float:
-    """exp(log_return) - 1, finite."""
-    return math.expm1(min(log_return, 700.0))
-
-
-def move_between(table: ScoreTable, before: int, after: int) -> float:
-    """The simple return between two quotes; always finite, as the database refuses infinity."""
-    quotient = table.price(after) / table.price(before)
-    return min(quotient - 1, 1e300)

@@ -1,37 +1,38 @@
-"""Market events: the market as a whole moved. One row, with its members linked, not an alarm per coin.
+"""Market events: the market as a whole moved. One row with its members linked, not an alarm per coin.
 
-A quote whose calibrated market p is below the level of large moves triggers an event if at least three coins are
-known and at least 60 % of them moved the same way. Triggers at most 60 minutes apart are one event. Its
-row belongs to the coin that had moved most when it began, so that it keeps its id while it goes on. An
-event ends at midnight UTC and begins again there, in the same episode, because a day's rows must not
-refer to rows of another.
+A quote whose calibrated market p is below the level of large moves triggers an event if at least three coins are known
+and at least 60% of them moved the same way. Triggers at most 60 minutes apart are one event. Its row belongs to the
+coin that had moved most when it began, so that its id is stable while it goes on. An event ends at midnight UTC and
+begins again there, in the same episode, because a day's rows must not refer to another day's.
 """
 
 from dataclasses import dataclass, field, replace
 from statistics import median
 
 import numpy as np
-from numpy.typing import NDArray
 
 from market_pipeline.anomalies.anomaly import Kind, Scope
 from market_pipeline.anomalies.parameters import PARAMETERS, DetectionSettings
 from market_pipeline.anomalies.rules.candidate import Candidate, MarketContext, score_of
-from market_pipeline.anomalies.rules.flags import WARM_UP, large_move_levels
-from market_pipeline.anomalies.rules.peers import MOVED, Moves, moves_between, slow_volatility
-from market_pipeline.anomalies.rules.score_table import MICROSECONDS, Positions, ScoreTable, same_day
+from market_pipeline.anomalies.rules.episodes import Span
+from market_pipeline.anomalies.rules.flags import large_move_levels
+from market_pipeline.anomalies.rules.peers import Moves, moves_between, slow_volatility
+from market_pipeline.anomalies.rules.score_table import MICROSECONDS, MINUTE, Positions, ScoreTable, same_day
+from market_pipeline.anomalies.scores.market import MOVED
+from market_pipeline.anomalies.scores.returns import WARM_UP
+from market_pipeline.anomalies.series import Floats
 
 _FEWEST_COINS = 3
 _SAME_WAY = 0.6
-MINUTE = 60 * MICROSECONDS
-# Members' own rows may come before the market is known to move, by the length of its move up to this.
+# Members' rows may precede the event by the length of its first move, up to this.
 _LONGEST_LEAD = 60 * MINUTE
 
 
 @dataclass
 class MarketEvent:
-    """An event: its row, its members by the size of their moves, and its triggers' time span.
+    """An event: its row, and the time span of its triggers in microseconds; `peak` is a position.
 
-    `moves` are standardised moves by symbol, signed, the largest seen; times in microseconds.
+    `moves` are the members' standardised moves, signed, the largest of each.
     """
 
     candidate: Candidate
@@ -42,15 +43,19 @@ class MarketEvent:
     peak: int
     moves: dict[str, float] = field(default_factory=dict)
 
+    def span(self, table: ScoreTable) -> Span:
+        """Return the times of the first, last and most unusual trigger."""
+        return Span(self.first, self.last, table.moment(self.peak))
+
 
 def find_market_events(table: ScoreTable, settings: DetectionSettings) -> list[MarketEvent]:
-    """The events in time order."""
+    """Return the events in time order."""
     events: list[MarketEvent] = []
     if len(table.symbols) < _FEWEST_COINS:
         return events
     width = int(settings.episode_minutes * MINUTE)
     for at in _triggers(table, settings):
-        moment = int(table.moments[at])
+        moment = table.moment(at)
         event = events[-1] if events else None
         if event and moment - event.last <= width and same_day(moment, event.last):
             event.last = moment
@@ -62,7 +67,7 @@ def find_market_events(table: ScoreTable, settings: DetectionSettings) -> list[M
 
 
 def _triggers(table: ScoreTable, settings: DetectionSettings) -> list[int]:
-    """The quotes at which the market's move is flagged, in time order over all symbols."""
+    """Return the quotes at which the market's move is flagged, in time order over all symbols."""
     low = table["market_p"] < large_move_levels(table, settings)
     flagged: Positions = np.flatnonzero(low & (table["before"] >= 0))
     in_time = flagged[np.argsort(table.moments[flagged], kind="stable")]
@@ -72,36 +77,33 @@ def _triggers(table: ScoreTable, settings: DetectionSettings) -> list[int]:
 def _begin(
     table: ScoreTable, at: int, previous: MarketEvent | None, settings: DetectionSettings
 ) -> MarketEvent | None:
-    """The event that begins with the quote at `at`, if enough coins moved the same way."""
+    """Return the event that begins with the quote at `at`, if enough coins moved the same way."""
     moves, lead = _largest_moves(table, at)
-    standard = moves.standard
-    middle = median(_known(moves) or [0.0])
+    known = moves.known()
+    middle = median(known or [0.0])
     direction = 1 if middle > 0 else -1
-    same = np.nan_to_num(standard * direction) >= MOVED
-    known = len(_known(moves))
-    moment = int(table.moments[at])
-    # A coin whose quotes have stopped may have moved most, but not now, and it may have led the last event.
+    same = np.nan_to_num(moves.standard * direction) >= MOVED
+    moment = table.moment(at)
+    # The leader was quoted just now: a coin whose quotes stopped may have moved most earlier, and may have led the
+    # previous event.
     since = moment - _interval(table, at)
     if previous is not None:
-        since = max(since, int(table.moments[previous.candidate.at]) + 1)
-    leader = _leader(table, (since, moment), moves, np.where(same, standard * direction, 0.0))
-    if np.count_nonzero(same) < max(_FEWEST_COINS, _SAME_WAY * known) or leader is None:
+        since = max(since, table.moment(previous.candidate.at) + 1)
+    leader = _leader(table, (since, moment), moves, np.where(same, moves.standard * direction, 0.0))
+    if np.count_nonzero(same) < max(_FEWEST_COINS, _SAME_WAY * len(known)) or leader is None:
         return None
     own, before = int(moves.after[leader]), int(moves.before[leader])
-    p = table.number("market_p", at)
+    p, level = table.number("market_p", at), float(large_move_levels(table, settings)[at])
     seen = max(int(table.moments[moves.after[same]].max()), moment)
     market = MarketContext(Scope.MARKET, middle, peers_moved=int(np.count_nonzero(same)) - 1, seen=seen)
-    level = float(large_move_levels(table, settings)[at])
     candidate = Candidate(Kind.MARKET_MOVE, own, before, score_of(p), score_of(level), p, market=market)
     event = MarketEvent(candidate, direction, moment, moment, min(lead, _LONGEST_LEAD), at)
     _add_members(table, event, moves)
     return event
 
 
-def _leader(
-    table: ScoreTable, span: tuple[int, int], moves: Moves, sizes: NDArray[np.float64]
-) -> int | None:
-    """The number of the coin that moved most, by `sizes`, among those quoted since the start of `span`.
+def _leader(table: ScoreTable, span: tuple[int, int], moves: Moves, sizes: Floats) -> int | None:
+    """Return the number of the coin that moved most, by `sizes`, among those quoted since the start of `span`.
 
     Its quote must lie in the day of the span's end, as nearest quotes may lie beyond midnight.
     """
@@ -113,28 +115,21 @@ def _leader(
 
 
 def _interval(table: ScoreTable, at: int) -> int:
-    """The time since the changed quote before, microseconds."""
+    """Return the time since the last changed quote, microseconds."""
     return max(int(table.number("elapsed_seconds", at) * MICROSECONDS), MINUTE)
 
 
 def _largest_moves(table: ScoreTable, at: int) -> tuple[Moves, int]:
-    """The coins' moves up to the quote at `at`, over the horizon at which their median is largest."""
-    end = int(table.moments[at])
+    """Return the coins' moves up to the quote at `at` over the horizon at which their median is largest, and that."""
+    end = table.moment(at)
     widths = [_interval(table, at), *(int(horizon * MINUTE) for horizon in PARAMETERS.horizons)]
-    best: tuple[float, Moves, int] | None = None
-    for width in widths:
-        moves = moves_between(table, end - width, end, slow_volatility)
-        known = _known(moves)
-        size = abs(median(known)) if len(known) >= _FEWEST_COINS else -1.0
-        if best is None or size > best[0]:
-            best = (size, moves, width)
-    assert best is not None
-    return best[1], best[2]
+    choices = [(moves_between(table, end - width, end, slow_volatility), width) for width in widths]
 
+    def size(choice: tuple[Moves, int]) -> float:
+        known = choice[0].known()
+        return abs(median(known)) if len(known) >= _FEWEST_COINS else -1.0
 
-def _known(moves: Moves) -> list[float]:
-    known: list[float] = moves.standard[np.isfinite(moves.standard)].tolist()
-    return known
+    return max(choices, key=size)
 
 
 def _add_members(table: ScoreTable, event: MarketEvent, moves: Moves) -> None:
@@ -144,7 +139,7 @@ def _add_members(table: ScoreTable, event: MarketEvent, moves: Moves) -> None:
 
 
 def _completed(table: ScoreTable, event: MarketEvent) -> MarketEvent:
-    """The event with the members of its peak, and as rare as that."""
+    """Return the event with the members of its peak, and as rare as that."""
     if event.peak != event.candidate.at:
         _add_members(table, event, _largest_moves(table, event.peak)[0])
     members = tuple(sorted(event.moves, key=lambda symbol: (-abs(event.moves[symbol]), symbol)))

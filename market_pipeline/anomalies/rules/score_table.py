@@ -5,6 +5,7 @@ A position is a row of this table. Quotes of one symbol have neighbouring positi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -13,13 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from market_pipeline.anomalies.parameters import LARGEST_LOG_RETURN, LARGEST_RETURN
+from market_pipeline.anomalies.series import Floats
 from market_pipeline.core.clock import from_microseconds
 from market_pipeline.core.columns import Columns
 
 Positions = NDArray[np.int64]
 
 MICROSECONDS = 1_000_000
-_DAY = 86_400 * MICROSECONDS
+MINUTE = 60 * MICROSECONDS
+_DAY = 1_440 * MINUTE
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +37,13 @@ class ScoreTable:
     symbols: tuple[str, ...]
     starts: Positions
     moments: Positions
-    # What was worked out of the table, kept as long as the table: see `peers`.
-    known: dict[Any, Any] = field(default_factory=dict)
+    # Derived values that several rules need, by what they were derived from.
+    cache: dict[Any, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.moments)
 
-    def __getitem__(self, name: str) -> NDArray[np.float64]:
+    def __getitem__(self, name: str) -> Floats:
         return self.scores[name]
 
     @cached_property
@@ -51,41 +55,57 @@ class ScoreTable:
         return codes * width + (self.moments - origin), origin, width
 
     def code(self, position: int) -> int:
-        """The number of the symbol at `position`."""
+        """Return the number of the symbol at `position`."""
         return int(np.searchsorted(self.starts, position, side="right")) - 1
 
     def symbol(self, position: int) -> str:
+        """Return the symbol at `position`."""
         return self.symbols[self.code(position)]
 
     def end_of(self, position: int) -> int:
-        """The position after the last quote of the symbol at `position`."""
+        """Return the position after the last quote of the symbol at `position`."""
         return int(self.starts[self.code(position) + 1])
 
     def price(self, position: int) -> float:
+        """Return the price in US dollars."""
         return float(self.scores["price"][position])
 
     def time(self, position: int) -> datetime:
-        """Aware, UTC."""
-        return to_time(int(self.moments[position]))
+        """Return the aware UTC time."""
+        return from_microseconds(self.moment(position))
+
+    def moment(self, position: int) -> int:
+        """Return the time in microseconds since 1970."""
+        return int(self.moments[position])
 
     def seconds(self, before: int, after: int) -> float:
+        """Return the seconds between two quotes."""
         return int(self.moments[after] - self.moments[before]) / MICROSECONDS
 
+    def log_move(self, before: int, after: int) -> float:
+        """Return the log return between two quotes."""
+        return math.log(self.price(after)) - math.log(self.price(before))
+
+    def move(self, before: int, after: int) -> float:
+        """Return the simple return between two quotes, always finite."""
+        return min(self.price(after) / self.price(before) - 1, LARGEST_RETURN)
+
     def number(self, name: str, position: int) -> float:
+        """Return one score."""
         return float(self.scores[name][position])
 
     def quality(self, position: int) -> list[str]:
-        """The quality flags of a quote."""
+        """Return the quality flags of a quote."""
         return [flag for flag in str(self.scores["quality"][position]).split(",") if flag]
 
     def first_from(self, position: int, moment: int) -> int:
-        """The first quote of the same symbol at or after `moment`; its end if there is none."""
+        """Return the first quote of the same symbol at or after `moment`; its end if there is none."""
         code = self.code(position)
         first, end = int(self.starts[code]), int(self.starts[code + 1])
         return first + int(np.searchsorted(self.moments[first:end], moment))
 
     def latest(self, moment: int) -> Positions:
-        """For each symbol its last quote at or before `moment`, -1 where there is none."""
+        """Return the last quote of each symbol at or before `moment`, -1 where there is none."""
         keys, origin, width = self._keys
         offset = min(max(moment - origin, -1), width - 1)
         found = np.searchsorted(keys, np.arange(len(self.symbols)) * width + offset, side="right") - 1
@@ -94,7 +114,7 @@ class ScoreTable:
 
 
 def group(scores: Columns) -> ScoreTable:
-    """The table of `scores`, whose symbols may be interleaved; the rows of each are in time order."""
+    """Build the table of `scores`, whose symbols may be interleaved; the rows of each are in time order."""
     names = scores["symbol"]
     if not len(names):
         return ScoreTable(scores, (), np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int64))
@@ -122,16 +142,16 @@ def _reordered(scores: Columns, order: Positions) -> Columns:
     return Columns({**moved.arrays, **pointers})
 
 
-def to_time(moment: int) -> datetime:
-    """Microseconds since 1970 as an aware UTC datetime."""
-    return from_microseconds(moment)
+def simple_return(log_return: float) -> float:
+    """Return exp(log_return) - 1, finite."""
+    return math.expm1(min(log_return, LARGEST_LOG_RETURN))
 
 
 def day_of(moment: int) -> int:
-    """The number of the UTC day of a time, from 1970."""
+    """Return the number of the UTC day of a time, from 1970."""
     return moment // _DAY
 
 
 def same_day(moment: int, other: int) -> bool:
-    """Whether both times lie in one UTC day."""
+    """Return whether both times are in one UTC day."""
     return day_of(moment) == day_of(other)

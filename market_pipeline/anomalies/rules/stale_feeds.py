@@ -1,12 +1,12 @@
-"""Stale feeds: no quotes, or quotes whose price stands still, for far longer than is usual.
+"""Stale feeds: no quotes, or an unchanged price, for far longer than usual.
 
-One row for each stretch between two changes of the price, at the first quote with which it is known:
-the quote that ends the gap, or the unchanged quote with which the limit is passed. The limit is
-15 minutes or 5 times the median of the symbol's last 48 gaps, whichever is longer.
+One row for each stretch between two changes of the price, at the first quote that shows it: the quote that ends the
+gap, or the unchanged quote that passes the limit. The limit is 15 minutes or 5 times the median of the symbol's last 48
+gaps, whichever is longer.
 
-Quotes an hour apart are what the source has of older days. A gap of up to about an hour beside one of
-about an hour is therefore hourly history, or its seam with the live feed, and no gap in the feed.
-A price that stands still must be improbable: a coin with a coarse price does so every day.
+Quotes an hour apart are what the source has of older days. A gap of up to about an hour beside one of about an hour is
+therefore hourly history, or its seam with the live feed, and no stale feed. An unchanged price must be improbable: for
+a coin with a coarse price it is normal.
 """
 
 import math
@@ -15,42 +15,36 @@ from statistics import median
 import numpy as np
 
 from market_pipeline.anomalies.anomaly import Kind
-from market_pipeline.anomalies.parameters import DetectionSettings
+from market_pipeline.anomalies.parameters import LEAST_P, DetectionSettings
 from market_pipeline.anomalies.rules.candidate import Candidate
-from market_pipeline.anomalies.rules.score_table import MICROSECONDS, ScoreTable
+from market_pipeline.anomalies.rules.score_table import MICROSECONDS, MINUTE, ScoreTable
 
 _GAPS = 48
 _FEWEST_GAPS = 3
 _CHANGES = 200
-_HOURLY = (50 * 60 * MICROSECONDS, 70 * 60 * MICROSECONDS)
-_MINUTE = 60 * MICROSECONDS
-
-# Below this a price that does not move is improbable.
+_HOURLY = (50 * MINUTE, 70 * MINUTE)
 _IMPROBABLE = 1e-6
 
 
 def find_stale_feeds(table: ScoreTable, settings: DetectionSettings) -> list[Candidate]:
-    """The stale stretches of all symbols, by position."""
-    found: dict[int, Candidate] = {}
-    for at in _candidates(table, settings):
+    """Return the stale stretches of all symbols, by position."""
+    stretches: dict[int, Candidate] = {}
+    for at in _suspects(table, settings):
         start = int(table["before"][at])
-        if start not in found and (candidate := _judge(table, at, start, settings)) is not None:
-            found[start] = candidate
-    return sorted(found.values(), key=lambda candidate: candidate.at)
+        if start not in stretches and (candidate := _judge(table, at, start, settings)) is not None:
+            stretches[start] = candidate
+    return sorted(stretches.values(), key=lambda candidate: candidate.at)
 
 
 def usual_gap(table: ScoreTable, at: int) -> float:
-    """The median of the last 48 gaps between quotes before the one at `at`, seconds.
-
-    NaN if fewer than three are known.
-    """
+    """Return the median of the last 48 gaps before the quote at `at`, seconds; NaN if fewer than three are known."""
     first = max(int(table.starts[table.code(at)]), at - _GAPS - 1)
     gaps = np.diff(table.moments[first:at]).tolist()
     return median(gaps) / MICROSECONDS if len(gaps) >= _FEWEST_GAPS else math.nan
 
 
-def _candidates(table: ScoreTable, settings: DetectionSettings) -> list[int]:
-    """Quotes after a gap or an unchanged stretch that could be too long."""
+def _suspects(table: ScoreTable, settings: DetectionSettings) -> list[int]:
+    """Return the quotes after a gap or an unchanged stretch that could be too long."""
     gaps = np.diff(table.moments, prepend=table.moments[:1])
     gaps[table.starts[:-1]] = 0
     hourly = (gaps > _HOURLY[0]) & (gaps < _HOURLY[1])
@@ -58,14 +52,14 @@ def _candidates(table: ScoreTable, settings: DetectionSettings) -> list[int]:
     beside[1:] |= hourly[:-1]
     beside[:-1] |= hourly[1:]
     history = beside & (gaps < _HOURLY[1])
-    long = (gaps > settings.stale_minutes * _MINUTE) & ~history
+    long = (gaps > settings.stale_minutes * MINUTE) & ~history
     still = (table["stale_minutes"] > settings.stale_minutes) & ~history
-    candidates: list[int] = np.flatnonzero((long | still) & (table["before"] >= 0)).tolist()
-    return candidates
+    suspects: list[int] = np.flatnonzero((long | still) & (table["before"] >= 0)).tolist()
+    return suspects
 
 
 def _judge(table: ScoreTable, at: int, start: int, settings: DetectionSettings) -> Candidate | None:
-    """A stretch from the changed quote at `start`, as known with the quote at `at`."""
+    """Return the stale feed since the changed quote at `start`, as known with the quote at `at`."""
     usual = usual_gap(table, at)
     if math.isnan(usual):
         return None
@@ -76,28 +70,27 @@ def _judge(table: ScoreTable, at: int, start: int, settings: DetectionSettings) 
     still = table.number("stale_minutes", at)
     if still <= limit:
         return None
-    probability = _standing_still(table, start, at)
+    probability = _unchanged_probability(table, start, at)
     if not probability < _IMPROBABLE:
         return None
     return Candidate(Kind.STALE_FEED, at, start, still, limit, p_raw=probability)
 
 
-def _standing_still(table: ScoreTable, start: int, at: int) -> float:
-    """How probable it is that a moving price is rounded to the same value at each quote after `start`.
+def _unchanged_probability(table: ScoreTable, start: int, at: int) -> float:
+    """Return how probable it is that a moving price rounds to the same value at each quote after `start`.
 
-    A price anywhere in an interval of width w is in it again after a normal step of deviation s with
-    probability erf(a / sqrt 2) - sqrt(2 / pi) / a (1 - exp(-a^2 / 2)), a = w / s; w is the price step and
-    each quote is a step. NaN if nothing is known.
+    A price uniform in an interval of width w is in it again after a normal step of deviation s with probability
+    erf(a / sqrt 2) - sqrt(2 / pi) / a (1 - exp(-a^2 / 2)), a = w / s; w is the price step and each quote is a step. NaN
+    if nothing is known.
     """
     first = max(int(table.starts[table.code(start)]), start - _CHANGES)
     steps = np.abs(np.diff(table["price"][first : start + 1]))
     steps = steps[steps > 0]
     if not len(steps):
         return math.nan
-    # Prices are binary fractions: a difference of tenths is not exactly that.
     width = float(steps.min()) / table.price(start)
     spread = math.log1p(table.number("expected_move", at))
     quotes = at - start
     a = width * math.sqrt(quotes) / spread if spread > 0 else math.inf
     again = math.erf(a / math.sqrt(2)) - math.sqrt(2 / math.pi) / a * -math.expm1(-a * a / 2)
-    return max(float(again**quotes), 1e-300)
+    return max(float(again**quotes), LEAST_P)

@@ -1,1 +1,1 @@
-"""Scores of every quote: volatility, hours, large moves, the market, and how rare each is. NumPy only."""
+"""Scores of every quote: volatility filter, large moves, the market, and how rare each score is."""

@@ -1,4 +1,4 @@
-"""One coin's moves against its own volatility: the first half of its scores, which needs no other coin."""
+"""The moves of one coin against its own volatility: the first half of its scores, which needs no other coin."""
 
 import math
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.parameters import MINUTES_PER_YEAR, PARAMETERS
 from market_pipeline.anomalies.scores import hours
 from market_pipeline.anomalies.scores.market import CoinPath, path_of
-from market_pipeline.anomalies.scores.returns import Floats, Returns, returns_of
+from market_pipeline.anomalies.scores.returns import Returns, returns_of
 from market_pipeline.anomalies.scores.volatility_filter import Filtered, filter_volatility
-from market_pipeline.anomalies.series import PriceSeries
+from market_pipeline.anomalies.series import Floats, PriceSeries
 
 
 @dataclass(frozen=True, eq=False)
 class CoinMoves:
-    """Per quote: what was expected of it and what came.
+    """What was expected of each quote, and what it did.
 
-    `deviation` is the standard deviation of the log return over its interval, `z` the return in it,
-    `per_minute` the volatility per square root of a minute without the hour factor, `square` the mean
-    squared hour factor of the interval. `path` is how other coins see this one.
+    `square` is the mean squared hour factor of the interval, `per_minute` the volatility per square root of a minute
+    without the hour factor, `deviation` the standard deviation of the log return over the interval and `z` the return
+    in it. `path` is how other coins see this one.
     """
 
     returns: Returns
@@ -33,7 +33,7 @@ class CoinMoves:
 
     @property
     def annual(self) -> Floats:
-        """The volatility per year (0.6 is 60 %), without the hour factor."""
+        """The volatility per year (0.6 is 60%), without the hour factor."""
         volatility: Floats = self.per_minute * math.sqrt(MINUTES_PER_YEAR)
         return volatility
 
@@ -41,7 +41,7 @@ class CoinMoves:
 def coin_moves(series: PriceSeries, calibration: Calibration | None) -> CoinMoves:
     """Filter a series; hour factors and level come from the calibration, or from the series' own past."""
     returns = returns_of(series)
-    square = _squares(returns, calibration)
+    square = _mean_squares(returns, calibration)
     log_scale = 0.5 * np.log(square * returns.elapsed)
     with np.errstate(divide="ignore"):
         log_size = np.log(np.abs(returns.log_return))
@@ -50,7 +50,6 @@ def coin_moves(series: PriceSeries, calibration: Calibration | None) -> CoinMove
     # The mean of sigma^2 when log sigma is normal.
     per_minute = np.exp(filtered.mean + filtered.variance)
     deviation = per_minute * np.sqrt(square * returns.elapsed)
-    step_variance = per_minute * per_minute * square * returns.step
     return CoinMoves(
         returns=returns,
         square=square,
@@ -58,11 +57,11 @@ def coin_moves(series: PriceSeries, calibration: Calibration | None) -> CoinMove
         per_minute=per_minute,
         deviation=deviation,
         z=returns.log_return / deviation,
-        path=path_of(returns, step_variance),
+        path=path_of(returns, per_minute * per_minute * square * returns.step),
     )
 
 
-def _squares(returns: Returns, calibration: Calibration | None) -> Floats:
+def _mean_squares(returns: Returns, calibration: Calibration | None) -> Floats:
     if not len(returns.minutes):
         return np.empty(0)
     if calibration is not None:
@@ -72,7 +71,7 @@ def _squares(returns: Returns, calibration: Calibration | None) -> Floats:
 
 
 def _level(symbol: str, calibration: Calibration | None) -> tuple[float, float]:
-    """The log volatility expected before the first quote, and its standard deviation."""
+    """Return the log volatility expected before the first quote, and its standard deviation."""
     settings = PARAMETERS.filter
     if calibration is not None and symbol in calibration.coins:
         return calibration.coins[symbol].level, settings.calibrated_level_deviation

@@ -1,4 +1,4 @@
-"""Large moves: over several horizons, against the slow volatility.
+"""Large moves: over several horizons, against slow volatility.
 
     max over h of abs(x(t) - x(t - h)) / (sigma_slow * sqrt(elapsed))
 
@@ -11,13 +11,16 @@ import numpy as np
 
 from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.scores.loops import run
-from market_pipeline.anomalies.scores.returns import Floats, Indices, Returns
+from market_pipeline.anomalies.scores.returns import Indices, Returns
+from market_pipeline.anomalies.series import Floats
 
 
 @dataclass(frozen=True)
 class LargeMoves:
-    """Per quote the largest standardised move of the coin, where it started and over which horizon (minutes,
-    0 for the last return), and the largest of the market over the same horizons."""
+    """Per quote the largest standardised move of the coin and of the market.
+
+    `before` is the quote at which the coin's starts, `horizon` its horizon in minutes, 0 for the last return.
+    """
 
     score: Floats
     before: Indices
@@ -26,8 +29,10 @@ class LargeMoves:
 
 
 def large_moves(returns: Returns, slow: Floats, market: Floats, first: int = 0) -> LargeMoves:
-    """The moves of the coin in units of `slow` (per square root of a minute) and those of `market`, the log
-    price of the market in such units, both at the quotes of `returns` from number `first` on."""
+    """Find the largest moves at the quotes from number `first` on.
+
+    The coin's are in units of `slow` (per square root of a minute); `market` is the market's log price in these units.
+    """
     rows = (returns.minutes, returns.log_price, market, returns.before.astype(np.float64))
     numbers = (float(first), PARAMETERS.shortest_interval, *PARAMETERS.horizons)
     squares, before, horizon, market_squares = run(_largest, rows, numbers, outputs=4)
@@ -35,7 +40,7 @@ def large_moves(returns: Returns, slow: Floats, market: Floats, first: int = 0) 
     return LargeMoves(np.sqrt(squares) / slow, before.astype(np.intp), horizon, np.sqrt(market_squares))
 
 
-def _largest(rows, numbers, tables, out):  # type: ignore[no-untyped-def]
+def _largest(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # lists, or arrays in Numba
     clocks, path, market, returns_from = rows
     first, shortest, h1, h2, h3, h4 = numbers
     squares, before, horizons, market_squares = out

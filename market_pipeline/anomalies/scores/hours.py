@@ -1,8 +1,8 @@
-"""How volatile each hour of the day usually is: factors around 1, from the past only.
+"""Hour factors: how volatile each UTC hour usually is, around 1, from past days only.
 
-Within each day log(abs(r) / sqrt(D)) of an hour is compared with the day's mean, and the differences
-are averaged over past days. Logarithms keep jumps from mattering; the idea of scaling each day first
-is Boudt, Croux & Laurent, J. Empirical Finance 18 (2011) 353.
+Within each day log(abs(r) / sqrt(D)) of an hour is compared with the day's mean, and the differences are averaged over
+past days. The logarithm makes it robust to jumps; normalising each day first follows Boudt, Croux & Laurent, J.
+Empirical Finance 18 (2011) 353.
 """
 
 from dataclasses import dataclass
@@ -11,21 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market_pipeline.anomalies.parameters import MINUTES_PER_DAY, PARAMETERS
-from market_pipeline.anomalies.scores.returns import Floats, Returns
+from market_pipeline.anomalies.scores.returns import Returns
+from market_pipeline.anomalies.series import Floats
 
 HOURS = 24
-# Longer intervals do not tell one hour from the next.
+# Intervals longer than this (minutes) do not distinguish hours.
 _LONGEST = 90.0
-# Up to this length an interval lies in the hour of its middle.
+# Intervals up to this length (minutes) belong to the hour of their midpoint.
 _SHORT = 15.0
-# Variance of log(abs(z)) of a normal z, and of what a day's own swings add to an hour of it.
+# Variance of log(abs(z)) of a normal z, and of the daily swings of an hour.
 _LOG_NORMAL = np.pi**2 / 8
 _DAY_SWINGS = 0.10
 
 
 @dataclass(frozen=True)
 class HourSums:
-    """Per day (row) and hour: the sum of log sizes less the day's mean, and how many there were."""
+    """Per day (row) and hour: the sum of log sizes less the day's mean, and their count."""
 
     first_day: int
     deviations: Floats
@@ -33,7 +34,7 @@ class HourSums:
 
 
 def hour_sums(returns: Returns) -> HourSums:
-    """What the returns of one symbol say, by UTC day and hour; a return belongs to the day it ended in."""
+    """Sum the log sizes of the returns of one symbol by UTC day and hour; a return belongs to the day it ends in."""
     usable = returns.changed & (returns.elapsed <= _LONGEST)
     usable[:1] = False
     day, hour = days_and_hours(returns)
@@ -42,9 +43,9 @@ def hour_sums(returns: Returns) -> HourSums:
     key = ((day - first) * HOURS + hour)[usable]
     size = np.log(np.abs(returns.log_return[usable])) - 0.5 * np.log(returns.elapsed[usable])
     counts = np.bincount(key, minlength=days * HOURS).reshape(days, HOURS).astype(np.float64)
-    # Without any returns it would count in whole numbers.
+    # astype: without any returns bincount gives integers.
     sums = np.bincount(key, size, minlength=days * HOURS).reshape(days, HOURS).astype(np.float64)
-    # The mean of hourly means: a day with more quotes at noon than at night is not louder for it.
+    # The mean of hourly means, so that hours with more quotes do not weigh more.
     seen = counts > 0
     means = np.divide(sums, counts, out=np.zeros_like(sums), where=seen)
     daily = means.sum(axis=1, keepdims=True) / np.maximum(seen.sum(axis=1, keepdims=True), 1)
@@ -52,10 +53,7 @@ def hour_sums(returns: Returns) -> HourSums:
 
 
 def factors(deviations: Floats, counts: Floats, days: Floats) -> Floats:
-    """Factors (rows x 24, mean square 1) from summed deviations and counts over so many `days`.
-
-    Shrunk towards 1 by how little is known.
-    """
+    """Return factors (rows x 24, mean square 1) from summed deviations and counts over `days`, shrunk towards 1."""
     noise = _LOG_NORMAL / np.maximum(counts, 1e-9) + _DAY_SWINGS / np.maximum(days, 1e-9)[:, None]
     known = PARAMETERS.hour_deviation**2
     logs = deviations / np.maximum(counts, 1.0) * (known / (known + noise))
@@ -65,7 +63,7 @@ def factors(deviations: Floats, counts: Floats, days: Floats) -> Floats:
 
 
 def running_factors(sums: HourSums) -> Floats:
-    """The factors that were known at the start of each day, from up to `hour_days` days before it."""
+    """Return the factors known at the start of each day, from up to `hour_days` days before it."""
     days = len(sums.counts)
     total = np.vstack([np.zeros(HOURS), np.cumsum(sums.deviations, axis=0)])
     count = np.vstack([np.zeros(HOURS), np.cumsum(sums.counts, axis=0)])
@@ -76,7 +74,7 @@ def running_factors(sums: HourSums) -> Floats:
 
 
 def mean_squares(returns: Returns, table: Floats, first_day: int) -> Floats:
-    """The mean of the squared factor over the interval of each return.
+    """Return the mean of the squared factor over the interval of each return.
 
     `table` has a row of 24 factors per day from `first_day` on; a single row holds for all days.
     """
@@ -86,16 +84,13 @@ def mean_squares(returns: Returns, table: Floats, first_day: int) -> Floats:
     means: Floats = squares.ravel()[rows * HOURS + hour]
     long = np.flatnonzero(returns.elapsed > _SHORT)
     if len(long):
-        end = returns.minutes[long]
-        spans = _integral(squares, rows[long], end) - _integral(
-            squares, rows[long], end - returns.elapsed[long]
-        )
-        means[long] = spans / returns.elapsed[long]
+        end, elapsed = returns.minutes[long], returns.elapsed[long]
+        means[long] = (_integral(squares, rows[long], end) - _integral(squares, rows[long], end - elapsed)) / elapsed
     return means
 
 
 def _integral(squares: Floats, rows: NDArray[np.intp], minutes: Floats) -> Floats:
-    """The integral of the squared factor, repeated every day, from midnight 1970 to `minutes`."""
+    """Integrate the squared factor, repeated daily, from 1970 to `minutes`."""
     cumulative = np.hstack([np.zeros((len(squares), 1)), np.cumsum(60 * squares, axis=1)])
     days, rest = np.divmod(minutes, MINUTES_PER_DAY)
     hour = np.minimum((rest // 60).astype(np.intp), HOURS - 1)
@@ -105,7 +100,7 @@ def _integral(squares: Floats, rows: NDArray[np.intp], minutes: Floats) -> Float
 
 
 def days_and_hours(returns: Returns) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """UTC day number of each quote and the hour in which the middle of its interval lies."""
+    """Return the UTC day number of each quote and the hour of the midpoint of its interval."""
     day = np.floor(returns.minutes / MINUTES_PER_DAY).astype(np.intp)
     middle = returns.minutes - 0.5 * returns.elapsed
     within = middle - MINUTES_PER_DAY * np.floor(middle / MINUTES_PER_DAY)

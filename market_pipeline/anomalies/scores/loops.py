@@ -1,8 +1,7 @@
-"""Running a loop over rows: as it is where there are few, compiled where there are many.
+"""Run a loop over rows: interpreted for few rows, compiled by Numba for many.
 
-Importing Numba takes longer than a whole tick, so a tick must do without it; millions of rows cannot.
-The loops are plain arithmetic on numbers, so both ways give the same results to the last bit
-(docs/decisions/0008; a test compares them).
+Importing Numba takes longer than a whole tick, so a tick does without it; millions of rows cannot. The loops are plain
+arithmetic on numbers, so both ways give bit-identical results (docs/decisions/0008; a test compares them).
 """
 
 import sys
@@ -12,11 +11,10 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from market_pipeline.anomalies.series import Floats
 
-# From here on loading Numba pays for itself.
+# From this many rows on, importing Numba pays for itself.
 COMPILED_FROM = 150_000
 
 
@@ -27,51 +25,33 @@ def run(
     outputs: int,
     tables: Sequence[Floats] = (),
 ) -> list[Floats]:
-    """Call `loop(rows, numbers, tables, out)`; the `outputs` arrays that it filled, as long as the rows."""
-    many = len(rows[0]) >= COMPILED_FROM or "numba" in sys.modules
-    return (_compiled if many else _interpreted)(loop, rows, numbers, outputs, tables)
-
-
-def load_compiler(rows: int) -> None:
-    """Load Numba if the series to come have so many `rows` in all that it pays, however short each is."""
-    if rows >= COMPILED_FROM:
-        import_module("numba")
-
-
-def _interpreted(
-    loop: Callable[..., Any],
-    rows: Sequence[Floats],
-    numbers: Sequence[float],
-    outputs: int,
-    tables: Sequence[Floats],
-) -> list[Floats]:
-    # Numbers in lists are several times as fast to reach as in arrays.
-    lists = tuple([0.0] * len(rows[0]) for _ in range(outputs))
+    """Call `loop(rows, numbers, tables, out)` and return the `outputs` arrays that it fills, as long as the rows."""
+    size = len(rows[0])
+    if size >= COMPILED_FROM or "numba" in sys.modules:
+        arrays = tuple(np.zeros(size) for _ in range(outputs))
+        contiguous = tuple(np.ascontiguousarray(row) for row in rows)
+        _compiled(loop)(contiguous, tuple(map(float, numbers)), tuple(tables), arrays)
+        return list(arrays)
+    # Lists are several times as fast as arrays to index in Python.
+    lists = tuple([0.0] * size for _ in range(outputs))
     loop([row.tolist() for row in rows], numbers, [table.tolist() for table in tables], lists)
     return [np.array(values, dtype=np.float64) for values in lists]
 
 
-def _compiled(
-    loop: Callable[..., Any],
-    rows: Sequence[Floats],
-    numbers: Sequence[float],
-    outputs: int,
-    tables: Sequence[Floats],
-) -> list[Floats]:
-    arrays = tuple(np.zeros(len(rows[0])) for _ in range(outputs))
-    contiguous = tuple(np.ascontiguousarray(row) for row in rows)
-    _machine_code(loop)(contiguous, tuple(map(float, numbers)), tuple(tables), arrays)
-    return list(arrays)
+def load_compiler(rows: int) -> None:
+    """Import Numba if a call of `run` is to come for each of several series with this many rows in total."""
+    if rows >= COMPILED_FROM:
+        import_module("numba")
 
 
 @lru_cache
-def _machine_code(loop: Callable[..., Any]) -> Callable[..., Any]:
-    """`loop` as machine code, kept on disk between processes where that is possible."""
+def _compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `loop`, cached on disk where possible."""
     import numba
 
-    machine_code: Callable[..., Any]
+    compiled: Callable[..., Any]
     try:
-        machine_code = numba.njit(cache=True)(loop)
-    except RuntimeError:  # Neither the package's folder nor one of the user's can be written to.
-        machine_code = numba.njit(loop)
-    return machine_code
+        compiled = numba.njit(cache=True)(loop)
+    except RuntimeError:  # Neither the package's folder nor the user's cache is writable.
+        compiled = numba.njit(loop)
+    return compiled

@@ -1,7 +1,7 @@
-"""What one return says when log volatility is N(m, v): posterior moments and tail probability.
+"""What one return implies when log volatility is N(m, v): posterior moments and tail probability.
 
-All depend on two numbers only, u = log(abs(r)) - m and v, so they are computed once on a grid (by
-Gauss-Hermite quadrature) and looked up: exact to three digits, a tenth of the cost.
+They depend on two numbers only, u = log(abs(r)) - m and v, so they are computed once on a grid (Gauss-Hermite
+quadrature) and looked up: exact to three digits at a tenth of the cost.
 """
 
 import math
@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from market_pipeline.anomalies.parameters import PARAMETERS
-
-Floats = NDArray[np.float64]
+from market_pipeline.anomalies.series import Floats
 
 
 @dataclass(frozen=True)
@@ -29,9 +27,9 @@ class Grid:
 
 GRID = Grid()
 _NODES = 15
-# Far beyond belief only the last node has weight and the variance is lost; integrated it is 0.0786 or more.
+# For extreme returns only the last node has weight and the variance vanishes; by exact integration it stays above this.
 _LEAST_SHARE = 0.07
-# From the highest power down.
+# Highest power first.
 _ERFC = (
     0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807, -0.18628806, 0.09678418, 0.37409196,
     1.00002368, -1.26551223,
@@ -40,10 +38,11 @@ _ERFC = (
 
 @lru_cache
 def filter_tables() -> tuple[Floats, Floats, Floats]:
-    """By grid row and column, flat: how far a return moves the mean of log volatility, the share of its
-    variance that is left, and log(-log10 p), which nearly straight lines connect.
+    """Return three flat tables by grid row and column.
 
-    The return is N(0, s2) or, with probability q, N(0, J^2 s2); p is that of an ordinary one.
+    They are the shift of the mean of log volatility, the remaining share of its variance, and log(-log10 p), which is
+    nearly linear between grid points. The return is N(0, s2) or, with probability q, N(0, J^2 s2); p is that of an
+    ordinary one.
     """
     return (*_posterior(), _tail_table())
 
@@ -68,7 +67,7 @@ def _posterior() -> tuple[Floats, Floats]:
 
 
 def log10_tail(u: Floats, variance: Floats) -> Floats:
-    """-log10 of the two-sided probability of a larger ordinary (not outlying) return.
+    """Return -log10 of the two-sided probability of a larger ordinary (not outlying) return.
 
     `u` is log(abs(r)) minus the mean of its log standard deviation, `variance` that of the latter.
     """
@@ -89,7 +88,7 @@ def log10_tail(u: Floats, variance: Floats) -> Floats:
 @lru_cache
 def _tail_table() -> Floats:
     _, log_z, weights = _quadrature()
-    log_tails = _log_erfc(np.exp(np.minimum(log_z, 300.0)) / math.sqrt(2))
+    log_tails = log_erfc(np.exp(np.minimum(log_z, 300.0)) / math.sqrt(2))
     largest = log_tails.max(axis=-1, keepdims=True)
     log_p = np.log((weights * np.exp(log_tails - largest)).sum(axis=-1)) + largest[..., 0]
     table: Floats = np.log(np.maximum(-log_p, 1e-12) / math.log(10)).ravel()
@@ -97,27 +96,26 @@ def _tail_table() -> Floats:
 
 
 def _quadrature() -> tuple[Floats, Floats, Floats]:
-    """Deviations of log volatility from its mean (rows, 1, nodes), log(abs(z)) there, and weights."""
-    nodes, weights = _gauss_hermite()
+    """Return deviations of log volatility from its mean (rows, 1, nodes), log(abs(z)) there, and weights."""
+    nodes, weights = gauss_hermite()
     spread = GRID.deviation_step * np.arange(GRID.rows)
     deviations = spread[:, None, None] * nodes
     u = GRID.lowest + GRID.step * np.arange(GRID.columns)
     return deviations, u[:, None] - deviations, weights
 
 
-def _gauss_hermite() -> tuple[Floats, Floats]:
-    """Nodes and weights of a mean over N(0, 1), by the eigenvalues of the Jacobi matrix (Golub &
-    Welsch 1969).
+def gauss_hermite() -> tuple[Floats, Floats]:
+    """Return nodes and weights of a mean over N(0, 1), from the eigenvalues of the Jacobi matrix (Golub & Welsch 1969).
 
-    NumPy's own are in a subpackage that takes longer to import than this takes to compute.
+    Importing numpy.polynomial takes longer than this takes to compute.
     """
     off = np.sqrt(np.arange(1.0, _NODES))
     nodes, vectors = np.linalg.eigh(np.diag(off, 1) + np.diag(off, -1))
     return nodes, vectors[0] ** 2
 
 
-def _log_erfc(z: Floats) -> Floats:
-    """log(erfc(z)) for z >= 0, relative error 1.2e-7: Press et al., Numerical Recipes, 1992, 6.2."""
+def log_erfc(z: Floats) -> Floats:
+    """Return log(erfc(z)) for z >= 0, relative error 1.2e-7: Press et al., Numerical Recipes, 1992, 6.2."""
     t = 1 / (1 + z / 2)
     series = np.zeros_like(t)
     for coefficient in _ERFC:

@@ -1,4 +1,4 @@
-"""What the market leaves of a coin's moves: a regression with a memory, and the scale of the rest."""
+"""Residuals: what an exponentially weighted regression on the market leaves of a coin's moves, and its scale."""
 
 import math
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ import numpy as np
 from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.scores.loops import run
 from market_pipeline.anomalies.scores.predictive import log10_tail
-from market_pipeline.anomalies.scores.returns import Floats
+from market_pipeline.anomalies.series import Floats
 
-# Uncertainty of a residual's scale, as variance of its logarithm.
+# Uncertainty of a residual's scale, as the variance of its logarithm.
 _SCALE_VARIANCE = 0.05
 
 
 @dataclass(frozen=True)
 class Residuals:
-    """What the market leaves: `beta`, the residual in its own standard deviations, and its -log10 p."""
+    """`beta`, the residual in its own standard deviations, and its -log10 p."""
 
     beta: Floats
     z: Floats
@@ -24,7 +24,7 @@ class Residuals:
 
 
 def residuals(own_z: Floats, market_z: Floats, minutes: Floats) -> Residuals:
-    """The residual of standardised moves on the market's; NaN where the market is not known.
+    """Regress standardised moves on the market's; NaN where the market is unknown.
 
     `minutes` is the time that each move took; an unchanged quote is no move.
     """
@@ -46,18 +46,18 @@ def residuals(own_z: Floats, market_z: Floats, minutes: Floats) -> Residuals:
     return Residuals(np.where(known, beta, np.nan), z, np.where(known & (own_z != 0), score, 0.0))
 
 
-def _regress(rows, numbers, tables, out):  # type: ignore[no-untyped-def]
+def _regress(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # lists, or arrays in Numba
     own, market, minutes = rows
     beta_rate, scale_rate, truncation, prior, prior_weight, variance, outlier = numbers
     betas, residuals_, scales = out
     cross = square = 0.0
     last = -1.0
-    kept = weight = 0.0
+    decay = weight = 0.0
     for i in range(len(own)):
         passed = minutes[i]
         if passed != last:
             last = passed
-            kept = math.exp(beta_rate * passed)
+            decay = math.exp(beta_rate * passed)
             weight = 1.0 - math.exp(scale_rate * passed)
         beta = (cross + prior * prior_weight) / (square + prior_weight)
         betas[i] = beta
@@ -68,16 +68,10 @@ def _regress(rows, numbers, tables, out):  # type: ignore[no-untyped-def]
             continue
         residual = z - beta * f
         residuals_[i] = residual
-        if z > truncation:
-            z = truncation
-        elif z < -truncation:
-            z = -truncation
-        if f > truncation:
-            f = truncation
-        elif f < -truncation:
-            f = -truncation
-        cross = cross * kept + z * f
-        square = square * kept + f * f
+        z = min(max(z, -truncation), truncation)
+        f = min(max(f, -truncation), truncation)
+        cross = cross * decay + z * f
+        square = square * decay + f * f
         residual *= residual
         if residual > outlier * variance:
             residual = outlier * variance

@@ -1,8 +1,7 @@
-"""Returns between changed quotes, with the time they took.
+"""Returns between changed quotes, the time they took, and the quality of each quote.
 
-An unchanged quote says that the source had nothing new, not that the price stood still: counted as a
-return of zero it would make the next real move look enormous. Its time is carried to the next changed
-quote.
+An unchanged quote means that the source had nothing new, not that the price stood still: as a zero return it would
+make the next real move look enormous. Its time is carried over to the next changed quote.
 """
 
 from dataclasses import dataclass
@@ -11,21 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market_pipeline.anomalies.parameters import PARAMETERS
-from market_pipeline.anomalies.series import PriceSeries
+from market_pipeline.anomalies.series import Floats, PriceSeries
 
-Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-_MICROSECONDS = 60e6
+_MICROSECONDS_PER_MINUTE = 60e6
 
 
 @dataclass(frozen=True, eq=False)
 class Returns:
     """One entry per quote. `before` is the changed quote that a return starts from, -1 for the first quote.
 
-    `minutes` is the clock (since 1970, UTC), `step` the minutes since the quote before, `elapsed` those
-    since `before`, at least the shortest interval that means something; `log_return` is 0 and `changed`
-    false for an unchanged quote. `number` counts the changed quotes known before.
+    `minutes` is the clock (since 1970, UTC), `step` the minutes since the previous quote, `elapsed` those since
+    `before`, at least the shortest meaningful interval; an unchanged quote has `log_return` 0 and `changed` false.
+    `number` counts the earlier changed quotes.
     """
 
     minutes: Floats
@@ -39,14 +37,14 @@ class Returns:
 
 
 def returns_of(series: PriceSeries) -> Returns:
-    """The returns of a series; the first quote has none, so its entries are 0 and its elapsed time the least."""
+    """Return the returns of a series; the first quote has none: zeros, and the shortest elapsed time."""
     size = len(series)
-    minutes = series.timestamps.view(np.int64) / _MICROSECONDS
+    minutes = series.timestamps.view(np.int64) / _MICROSECONDS_PER_MINUTE
     log_price = np.log(series.prices)
     changed = np.ones(size, dtype=np.bool_)
-    # By logarithms: a change in the last bit of a price can leave no return, and log(0) is no size of one.
+    # Compare logarithms: a change in the last bit of a price may vanish in them, and a return of 0 has no log size.
     changed[1:] = log_price[1:] != log_price[:-1]
-    # The last changed quote before each: the newest changed index, shifted by one quote.
+    # The newest changed index, shifted by one quote.
     newest = np.maximum.accumulate(np.where(changed, np.arange(size), 0)) if size else np.empty(0, np.intp)
     before = np.concatenate([np.full(min(size, 1), -1, dtype=np.intp), newest[:-1]])
     log_return = np.zeros(size)
@@ -55,22 +53,20 @@ def returns_of(series: PriceSeries) -> Returns:
     elapsed[1:] = np.maximum(minutes[1:] - minutes[before[1:]], PARAMETERS.shortest_interval)
     step = np.zeros(size)
     step[1:] = np.diff(minutes)
-    return Returns(
-        minutes, log_price, changed, before, log_return, elapsed, step, np.cumsum(changed) - changed
-    )
+    number: Indices = np.cumsum(changed) - changed
+    return Returns(minutes, log_price, changed, before, log_return, elapsed, step, number)
 
 
 FIRST, STALE, WARM_UP, GAP = "first", "stale", "warm_up", "gap"
 _FLAGS = (FIRST, STALE, WARM_UP, GAP)
-# What each number that `quality_of` gives says.
+# The flags of each code of `quality_of`, one bit a flag.
 QUALITIES = tuple(
     ",".join(flag for bit, flag in enumerate(_FLAGS) if code >> bit & 1) for code in range(2 ** len(_FLAGS))
 )
 
 
 def quality_of(returns: Returns) -> NDArray[np.int8]:
-    """The numbers of the `QUALITIES`: `first` quote, `stale` (unchanged), `warm_up` (little known yet) and `gap`
-    (see `after_gap`)."""
+    """Return indices into `QUALITIES`: first quote, stale (unchanged), warm_up (unsettled filter), after a gap."""
     codes: NDArray[np.intp] = (
         (returns.before < 0) * 1
         + ~returns.changed * 2
@@ -81,9 +77,9 @@ def quality_of(returns: Returns) -> NDArray[np.int8]:
 
 
 def after_gap(returns: Returns) -> NDArray[np.bool_]:
-    """Whether quotes are missing before this one: its interval is much longer than each of the last few.
+    """Return whether quotes are missing before each quote: its interval is much longer than each of the last few.
 
-    Also true of the quotes after it until the price has changed, because their return began before.
+    Also true of the quotes after it until the price changes, because their return began before the gap.
     """
     step = returns.step
     longest: Floats = np.full(len(step), np.inf)
@@ -91,9 +87,8 @@ def after_gap(returns: Returns) -> NDArray[np.bool_]:
     if len(step) > recent + 1:
         windows = [step[1 + back : len(step) - recent + back] for back in range(recent)]
         longest[recent + 1 :] = np.maximum.reduce(windows)
-    gap = (step > PARAMETERS.gap_ratio * longest) & (step > PARAMETERS.gap_minutes)
+    gap: NDArray[np.bool_] = (step > PARAMETERS.gap_ratio * longest) & (step > PARAMETERS.gap_minutes)
     if gap.any() and not returns.changed.all():
         opened = np.maximum.accumulate(np.where(gap, np.arange(len(gap)), -1))
         gap = (opened >= 0) & (opened > returns.before)
-    marked: NDArray[np.bool_] = gap
-    return marked
+    return gap

@@ -1,7 +1,7 @@
-"""Score tails: how often a score came in the past, and what that says of larger ones.
+"""Score tails: how often a score occurred in the past, and what that implies for larger ones.
 
-Beyond a high quantile u the excesses follow a generalised Pareto distribution (Pickands 1975), fitted
-by probability-weighted moments (Hosking & Wallis 1987); used for thresholds as in Siffer et al., KDD 2017:
+Beyond a high quantile u the excesses follow a generalised Pareto distribution (Pickands 1975), fitted by
+probability-weighted moments (Hosking & Wallis 1987), as in Siffer et al., KDD 2017:
 
     P(score > s) = share * (1 + shape * (s - u) / scale) ** (-1 / shape)
 """
@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from market_pipeline.anomalies.parameters import PARAMETERS
-from market_pipeline.anomalies.scores.returns import Floats
+from market_pipeline.anomalies.parameters import LEAST_P, PARAMETERS
+from market_pipeline.anomalies.series import Floats
 
-# Tails of scores beyond these are not believed, whatever a few excesses say.
+# Fitted shapes are clipped to this range: a few excesses say little about the far tail.
 _LIGHTEST, _HEAVIEST = -0.3, 0.6
-_LEAST = 1e-300
 
 
 @dataclass(frozen=True)
@@ -30,20 +29,20 @@ class Tail:
     scores: int
 
     def probability(self, scores: Floats) -> Floats:
-        """The probability of a score at least as large; below the threshold a straight line in its logarithm."""
+        """Return the probability of a score at least as large; below the threshold log-linear."""
         p: Floats = np.exp(scores * (math.log(self.share) / self.threshold))
         beyond = np.flatnonzero(scores > self.threshold)
         excess = (scores[beyond] - self.threshold) / self.scale
         if abs(self.shape) < 1e-6:
             left = np.exp(-excess)
         else:
-            left = np.maximum(1 + self.shape * excess, _LEAST) ** (-1 / self.shape)
-        p[beyond] = np.maximum(self.share * left, _LEAST)
+            left = np.maximum(1 + self.shape * excess, LEAST_P) ** (-1 / self.shape)
+        p[beyond] = np.maximum(self.share * left, LEAST_P)
         return p
 
 
 def fit(scores: Floats, least: int) -> Tail | None:
-    """The tail of at least `least` scores, or None if there are fewer or they do not vary.
+    """Fit the tail of at least `least` scores; None if there are fewer or they do not vary.
 
     By probability-weighted moments, which stay unbiased where ordinary moments of heavy tails do not.
     """
@@ -57,13 +56,14 @@ def fit(scores: Floats, least: int) -> Tail | None:
     above = 1 - (np.arange(1, len(excess) + 1) - 0.35) / len(excess)
     weighted = float((excess * above).mean())
     shape = min(max(2 - mean / (mean - 2 * weighted), _LIGHTEST), _HEAVIEST)
-    # The scale keeps the mean where the shape was held back.
+    # This scale preserves the mean where the shape was clipped.
     return Tail(threshold, len(excess) / len(scores), shape, mean * (1 - shape), len(scores))
 
 
 SCORES = ("jump", "large_move", "residual", "market")
 
-# From 5-minute and hourly prices of BTC, ETH, SOL, ADA and DOT, early 2023: docs/decisions/0008.
+# Where too little history is known: from 5-minute and hourly prices of BTC, ETH, SOL, ADA and DOT, early 2023, a little
+# heavier than fitted (docs/decisions/0008).
 PRIOR_TAILS = {
     ("jump", "short"): Tail(1.8, 0.02, 0.25, 0.7, 0),
     ("jump", "long"): Tail(2.0, 0.02, 0.2, 0.7, 0),

@@ -1,1 +1,1 @@
-"""Anomalies in sentences."""
+"""Anomalies in sentences, which a person reads in an alarm."""

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them: prices, percents, durations, intervals of time."""
+"""Format prices, percentages, durations and time intervals for people."""
 
 import math
 from datetime import datetime, timezone
@@ -10,10 +10,8 @@ _YEAR = 365
 
 
 def format_price(price: float) -> str:
-    """A price above zero in US dollars, with the digits that matter at its size."""
-    if 10_000 <= price < 1e15:
-        return f"${price:,.0f}"
-    if 1 <= price < 10_000:
+    """Format a price above zero in US dollars: cents, or four significant digits below a dollar."""
+    if 1 <= price < 1e15:
         return f"${price:,.2f}"
     if 1e-9 <= price < 1:
         return f"${price:.{3 - math.floor(math.log10(price))}f}"
@@ -21,31 +19,31 @@ def format_price(price: float) -> str:
 
 
 def format_percent(fraction: float) -> str:
-    """The size of a simple return (0.05 is `5.0 %`), without its sign."""
+    """Format the size of a simple return (0.05 is `5.0%`), without its sign."""
     percent = abs(fraction) * 100
     if percent >= 1e6:
-        return f"{percent:.1e} %"
+        return f"{percent:.1e}%"
     if percent >= 100:
-        return f"{percent:,.0f} %"
+        return f"{percent:,.0f}%"
     if percent >= 1:
-        return f"{percent:.1f} %"
-    return f"{percent:#.2g} %" if percent >= 1e-4 else "less than 0.0001 %"
+        return f"{percent:.1f}%"
+    return f"{percent:#.2g}%" if percent >= 1e-4 else "less than 0.0001%"
 
 
 def format_signed(fraction: float) -> str:
-    """A simple return with its sign: `-1.5 %`."""
+    """Format a simple return with its sign: `-1.5%`."""
     return ("-" if fraction < 0 else "+") + format_percent(fraction)
 
 
 def format_ratio(ratio: float) -> str:
-    """How many times one thing is another: `8.3`, `1,250`."""
+    """Format a multiple: `8.3`, `1,250`."""
     if ratio >= 1e6:
         return f"{ratio:.1e}"
     return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.1f}"
 
 
 def format_duration(seconds: float) -> str:
-    """A length of time in its natural unit: `40 s`, `5 min`, `3.5 h`, `7 days`."""
+    """Format a duration in its natural unit: `40 s`, `5 min`, `3.5 h`, `7 days`."""
     if seconds < 1:
         return "under 1 s"
     if seconds < 1.5 * _MINUTE:
@@ -58,21 +56,19 @@ def format_duration(seconds: float) -> str:
 
 
 def format_interval(start: datetime, end: datetime) -> str:
-    """Two aware times as `2023-06-10 04:10-04:15 UTC`; the second date only if it is another day.
+    """Format two aware times as `2023-06-10 04:10-04:15 UTC`; the second date only if it is another day.
 
-    Seconds are shown where the minutes alone would be the same.
+    Seconds are shown where the minutes alone would be equal.
     """
     start, end = start.astimezone(timezone.utc), end.astimezone(timezone.utc)
-    same_day = start.date() == end.date()
-    same_minute = same_day and (start.hour, start.minute) == (end.hour, end.minute)
-    clock = "%H:%M:%S" if same_minute else "%H:%M"
-    if same_day:
-        return f"{start:%Y-%m-%d} {start:{clock}}-{end:{clock}} UTC"
-    return f"{start:%Y-%m-%d} {start:{clock}} to {end:%Y-%m-%d} {end:{clock}} UTC"
+    if start.date() != end.date():
+        return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+    clock = "%H:%M:%S" if (start.hour, start.minute) == (end.hour, end.minute) else "%H:%M"
+    return f"{start:%Y-%m-%d} {start:{clock}}-{end:{clock}} UTC"
 
 
-def format_wait(days: float) -> str:
-    """How often something is expected: `once in 12 days`, `once in 4 years`, `several times a day`."""
+def format_frequency(days: float) -> str:
+    """Format once in how many days: `once in 12 days`, `once in 4 years`, `several times a day`."""
     if days < 0.5:
         return "several times a day"
     if days < 1.5:

@@ -1,4 +1,8 @@
-"""The parts that the sentences of rows are made of: the move, how rare it is, what others did."""
+"""The sentence of each kind of row: what happened, how rare it is, and what the other coins did.
+
+Pure functions of numbers; `narration` reads the numbers. The tests keep one example of each sentence in
+`sentences.txt`.
+"""
 
 import math
 from dataclasses import dataclass
@@ -6,12 +10,12 @@ from datetime import datetime
 
 from market_pipeline.anomalies.words.formatting import (
     format_duration,
+    format_frequency,
     format_interval,
     format_percent,
     format_price,
     format_ratio,
     format_signed,
-    format_wait,
 )
 
 
@@ -27,24 +31,56 @@ class Move:
     end: datetime
 
     @property
+    def verb(self) -> str:
+        """`rose` or `fell`."""
+        return "rose" if self.price_after > self.price_before else "fell"
+
+    @property
+    def interval(self) -> str:
+        """Its start and end."""
+        return format_interval(self.start, self.end)
+
+    @property
     def seconds(self) -> float:
+        """Its duration."""
         return (self.end - self.start).total_seconds()
+
+    @property
+    def duration(self) -> str:
+        """Its duration as text."""
+        return format_duration(self.seconds)
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.verb} {format_percent(self.change)} in {self.duration} ({self.interval})"
 
 
 @dataclass(frozen=True)
 class Rarity:
-    """Once in how many days it is expected (NaN if not known), and whether the past says so or a prior."""
+    """Once in how many days it is expected (NaN if unknown), and whether that is from the coin's own history."""
 
     every_days: float
-    from_past: bool
+    from_history: bool
+
+    def of(self, what: str) -> str:
+        """Say how often `what` is expected; empty if unknown."""
+        if math.isnan(self.every_days):
+            return ""
+        basis = ", based on the last 90 days" if self.from_history else (
+            " (estimated from other coins: less than 30 days of history)"
+        )
+        return f"{what} is expected {format_frequency(self.every_days)}{basis}"
+
+    def of_move(self, move: Move) -> str:
+        """Say how often a move like this is expected; empty if unknown."""
+        return self.of(f"a move this size in {move.duration}{' at this hour' if move.seconds < 1.5 * 3600 else ''}")
 
 
 @dataclass(frozen=True)
 class OtherCoins:
-    """What others did over the same time: simple returns, NaN if not known.
+    """What other coins did over the same time: simple returns, NaN if unknown.
 
-    `leader` is BTC, or ETH beside BTC itself; `median` that of `coins` other coins, and `own_share` the
-    part of the move that they leave to the coin.
+    `leader` is BTC, or ETH for BTC itself; `median` that of `coins` other coins, and `own_share` the part of the move
+    that they do not account for.
     """
 
     leader: str
@@ -53,142 +89,94 @@ class OtherCoins:
     coins: int
     own_share: float
 
+    def beside(self, symbol: str) -> str:
+        """Say what they did and whose move it was; empty if nothing is known."""
+        moves = []
+        if not math.isnan(self.leader_move):
+            moves.append(f"{self.leader} moved {format_signed(self.leader_move)}")
+        if not math.isnan(self.median) and self.coins > 1:
+            moves.append(f"the median of the {self.coins} other coins was {format_signed(self.median)}")
+        whose = ""
+        if moves and not math.isnan(self.own_share):
+            whose = f", which accounts for {(1 - self.own_share) * 100:.0f}% of the move"
+            if self.own_share >= 0.5:
+                whose = f", which leaves {self.own_share * 100:.0f}% of the move to {symbol} itself"
+        return " and ".join(moves) + whose
 
-def join(*parts: str) -> str:
+
+def _sentence(*parts: str) -> str:
     return "; ".join(part for part in parts if part) + "."
 
 
-def what(move: Move) -> str:
-    return (
-        f"{move.symbol} {verb(move)} {format_percent(move.change)} in {length(move)} "
-        f"({format_interval(move.start, move.end)})"
-    )
+def move_sentence(move: Move, rarity: Rarity, others: OtherCoins) -> str:
+    """Describe a jump."""
+    return _sentence(str(move), rarity.of_move(move), others.beside(move.symbol))
 
 
-def verb(move: Move) -> str:
-    return "rose" if move.price_after > move.price_before else "fell"
+def threshold_sentence(move: Move, threshold: float, rarity: Rarity, others: OtherCoins) -> str:
+    """Describe a move of the two-point rule, whose threshold is a simple return."""
+    reached = f"{move}, at or above the {threshold * 100:g}% threshold"
+    return _sentence(reached, rarity.of_move(move), others.beside(move.symbol))
 
 
-def length(move: Move) -> str:
-    return format_duration(move.seconds)
+def large_sentence(move: Move, expected: float, rarity: Rarity, others: OtherCoins) -> str:
+    """Describe a large move against the usual one over its time by the volatility of the last weeks."""
+    usual = "more than usual for that time"
+    if expected > 0:
+        ratio = format_ratio(abs(move.change) / expected)
+        usual = f"{ratio} times the usual {format_percent(expected)} for that time"
+    return _sentence(f"{move}, {usual}", rarity.of("a move this large"), others.beside(move.symbol))
 
 
-def against(change: float, expected: float) -> str:
-    """The ratio of the two printed percents."""
-    if not expected > 0:
-        return "more than is usual over that time"
-    ratio = format_ratio(abs(change) / expected)
-    return f"{ratio} times the {format_percent(expected)} that is usual over that time"
+def own_sentence(move: Move, rarity: Rarity, others: OtherCoins) -> str:
+    """Describe a move that is unusual only relative to the market."""
+    return _sentence(str(move), others.beside(move.symbol), rarity.of("a move this far from the market's"))
 
 
-def move_rarity(move: Move, rarity: Rarity) -> str:
-    at_hour = " at this hour" if move.seconds < 1.5 * 3600 else ""
-    return rarity_words(f"a move this size over {length(move)}{at_hour}", rarity)
-
-
-def rarity_words(what: str, rarity: Rarity) -> str:
-    if math.isnan(rarity.every_days):
-        return ""
-    basis = "given the last 90 days" if rarity.from_past else (
-        "by a general law of rare moves, as its own past is too short to tell"
-    )
-    return f"{what} is expected {format_wait(rarity.every_days)} {basis}"
-
-
-def beside(symbol: str, company: OtherCoins) -> str:
-    """What BTC and the others did; empty if nothing is known of them."""
-    told = []
-    if not math.isnan(company.leader_move):
-        told.append(f"{company.leader} moved {format_signed(company.leader_move)}")
-    if not math.isnan(company.median) and company.coins > 1:
-        told.append(f"the median of the {company.coins} other coins {format_signed(company.median)}")
-    if not told:
-        return ""
-    return " and ".join(told) + _whose(symbol, company.own_share)
-
-
-def _whose(symbol: str, own_share: float) -> str:
-    if math.isnan(own_share):
-        return ""
-    if own_share >= 0.5:
-        return f", so by their usual moves {own_share * 100:.0f} % of it is {symbol}'s own"
-    return f", so by their usual moves {(1 - own_share) * 100:.0f} % of it is the market's"
-
-
-def move_sentence(move: Move, rarity: Rarity, company: OtherCoins) -> str:
-    """`SOL fell 15.2 % in 5 min (2023-06-10 04:10-04:15 UTC); a move this size over 5 min at this hour is
-    expected once in 4 years given the last 90 days; BTC moved -1.5 %, so 90 % of it is SOL's own.`"""
-    return join(what(move), move_rarity(move, rarity), beside(move.symbol, company))
-
-
-def limit_sentence(move: Move, limit: float, rarity: Rarity, company: OtherCoins) -> str:
-    """A move of the two-point rule, whose limit is a simple return."""
-    reached = f"{what(move)}, which reaches the {limit * 100:g} % limit"
-    return join(reached, move_rarity(move, rarity), beside(move.symbol, company))
-
-
-def large_sentence(move: Move, expected: float, rarity: Rarity, company: OtherCoins) -> str:
-    """A large move against what is usual over its time by the volatility of the last weeks."""
-    ratio = f"{what(move)}, {against(move.change, expected)}"
-    return join(ratio, rarity_words("a quote after so large a move", rarity), beside(move.symbol, company))
-
-
-def own_sentence(move: Move, rarity: Rarity, company: OtherCoins) -> str:
-    """A move that is unusual only beside the market."""
-    rare = rarity_words("as much apart from the market", rarity)
-    return join(what(move), beside(move.symbol, company), rare)
-
-
-def gap_sentence(move: Move, rarity: Rarity, company: OtherCoins) -> str:
-    """A move over a gap, of which nobody knows when in it it happened."""
-    told = f"{move.symbol} {verb(move)} {format_percent(move.change)} over a gap of {length(move)}"
-    when = f"{told} without quotes ({format_interval(move.start, move.end)})"
-    return join(when, move_rarity(move, rarity), beside(move.symbol, company))
+def gap_sentence(move: Move, rarity: Rarity, others: OtherCoins) -> str:
+    """Describe a move over a gap in the quotes; when in the gap it happened is unknown."""
+    change = f"{move.symbol} {move.verb} {format_percent(move.change)}"
+    over_gap = f"{change} over a gap of {move.duration} without quotes ({move.interval})"
+    return _sentence(over_gap, rarity.of_move(move), others.beside(move.symbol))
 
 
 def bad_tick_sentence(move: Move, undone: float, back: datetime, back_price: float) -> str:
-    """A print that the quote at `back` took back to `back_price`; `undone` is the share of it."""
+    """Describe a print that the quote at `back` reversed to `back_price`; `undone` is the share of it."""
     side = "above" if move.change > 0 else "below"
-    share = format_percent(min(undone, 1.0))
-    when, wait = format_interval(move.start, move.end), format_duration((back - move.end).total_seconds())
     return (
-        f"{move.symbol} was quoted at {format_price(move.price_after)} ({when}), "
-        f"{format_percent(move.change)} {side} the quote before; {wait} later it was "
-        f"{format_price(back_price)}, which undid {share} of it, so it looks like a bad print."
+        f"{move.symbol} was quoted at {format_price(move.price_after)} ({move.interval}), "
+        f"{format_percent(move.change)} {side} the previous quote; "
+        f"{format_duration((back - move.end).total_seconds())} later it was {format_price(back_price)}, reversing "
+        f"{format_percent(min(undone, 1.0))} of the move: probably a bad print."
     )
 
 
-def gap_in_feed_sentence(symbol: str, start: datetime, end: datetime, limit_minutes: float) -> str:
-    """No quotes from `start` to `end`."""
-    silence = format_duration((end - start).total_seconds())
-    limit = format_duration(limit_minutes * 60)
+def missing_quotes_sentence(symbol: str, start: datetime, end: datetime, limit_minutes: float) -> str:
+    """Describe a feed without quotes from `start` to `end`."""
     return (
-        f"{symbol} had no quotes for {silence} ({format_interval(start, end)}), "
-        f"longer than the {limit} after which its feed counts as standing still."
+        f"{symbol} had no quotes for {format_duration((end - start).total_seconds())} ({format_interval(start, end)}), "
+        f"longer than the {format_duration(limit_minutes * 60)} after which its feed counts as stale."
     )
 
 
-def still_sentence(move: Move, quotes: int, expected: float) -> str:
-    """`quotes` quotes with the same price, over a time in which `expected` is one standard deviation."""
-    when = format_interval(move.start, move.end)
+def unchanged_sentence(move: Move, quotes: int, expected: float) -> str:
+    """Describe `quotes` quotes with one price, over a time in which `expected` is one standard deviation."""
     return (
-        f"{move.symbol} stayed at exactly {format_price(move.price_after)} for {length(move)} and {quotes} "
-        f"quotes ({when}), although {format_percent(expected)} is usual over that time: its feed seems to "
-        "stand still."
+        f"{move.symbol} stayed at exactly {format_price(move.price_after)} for {move.duration} and {quotes} quotes "
+        f"({move.interval}), although a move of {format_percent(expected)} is usual in that time: its feed seems stale."
     )
 
 
-def market_sentence(move: Move, moved: list[str], known: int, rarity: Rarity, peak: str) -> str:
-    """A market event by the coin that moved most; `moved` are its members, `peak` is of `peak_words`."""
-    direction = "rose" if move.change > 0 else "fell"
-    names = ", ".join(moved[:5]) + (f" and {len(moved) - 5} more" if len(moved) > 5 else "")
+def market_sentence(move: Move, members: list[str], known: int, rarity: Rarity, peak: str) -> str:
+    """Describe a market event by the coin that moved most; `peak` is of `peak_words`."""
+    names = ", ".join(members[:5]) + (f" and {len(members) - 5} more" if len(members) > 5 else "")
     what = (
-        f"The market {direction}: {len(moved)} of {known} coins ({names}), {move.symbol} by "
-        f"{format_percent(move.change)} in {length(move)} ({format_interval(move.start, move.end)})"
+        f"The market {'rose' if move.change > 0 else 'fell'}: {len(members)} of {known} coins ({names}), "
+        f"{move.symbol} by {format_percent(move.change)} in {move.duration} ({move.interval})"
     )
-    return join(what, peak, rarity_words("a quote after such a move of the market", rarity))
+    return _sentence(what, peak, rarity.of("a market move this large"))
 
 
 def peak_words(symbol: str, change: float, at: datetime, since: datetime) -> str:
-    """Where one coin stood at the peak of an event; that may be the way back, so it need not be further."""
+    """Say where one coin stood at the peak of an event, which may be on the way back."""
     return f"most unusual at {at:%H:%M} UTC, with {symbol} at {format_signed(change)} since {since:%H:%M}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from market_pipeline.anomalies.calibration import ALL, Calibration
+from market_pipeline.anomalies.calibration import ALL_COINS, Calibration
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION, MINUTES_PER_YEAR
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.symbols import Catalogue
@@ -116,7 +116,7 @@ def _coins(calibration: Calibration) -> list[Mapping[str, Any]]:
 
 def _tails_of(calibration: Calibration, symbol: str) -> str:
     """Return which tails judge the scores of a coin."""
-    for name, words in ((symbol, "its own (gpd)"), (ALL, "that of all symbols (gpd)")):
+    for name, words in ((symbol, "its own (gpd)"), (ALL_COINS, "that of all symbols (gpd)")):
         if any(key.startswith(f"{name} ") for key in calibration.tails):
             return words
     return "the prior"
@@ -128,7 +128,7 @@ def _tails(calibration: Calibration) -> list[Mapping[str, Any]]:
         symbol, score, interval = key.rsplit(" ", 2)
         rows.append(
             {
-                "symbol": "all" if symbol == ALL else symbol,
+                "symbol": "all" if symbol == ALL_COINS else symbol,
                 "score": score,
                 "interval": interval,
                 "threshold": round(tail.threshold, 3),

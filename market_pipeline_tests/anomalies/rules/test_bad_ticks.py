@@ -5,10 +5,11 @@ import pytest
 
 from market_pipeline.anomalies.anomaly import alarms
 from market_pipeline.anomalies.detect import detect_columns
+from market_pipeline_tests.anomalies.quotes import scores_of, series
 
 
 @pytest.fixture
-def printed(series, scores_of):
+def printed():
     """Quotes five minutes apart; the given prices follow ten quiet ones, each with this jump p."""
 
     def build(prices, p, start=0, **values):
@@ -24,7 +25,7 @@ def kinds(rows):
     return [(row.timestamp.hour * 12 + row.timestamp.minute // 5 - 10, row.kind) for row in rows]
 
 
-def test_a_print_undone_by_the_next_quote_is_one_bad_tick(printed):
+def test_a_print_undone_by_the_next_quote_is_one_bad_tick(printed) -> None:
     [row] = detect_columns(printed([103, 100.05, 100], [1e-6, 1e-6, 0.5]))
     assert (row.kind, row.price_after, row.severity) == ("bad_tick", 103, "critical")
     assert row.timestamp.minute == 50 and row.detected_at.minute == 55
@@ -32,34 +33,34 @@ def test_a_print_undone_by_the_next_quote_is_one_bad_tick(printed):
     assert row.p_calibrated == 1e-6
 
 
-def test_until_it_is_undone_it_is_a_jump(printed):
+def test_until_it_is_undone_it_is_a_jump(printed) -> None:
     assert kinds(detect_columns(printed([103], [1e-6]))) == [(0, "jump")]
     assert kinds(detect_columns(printed([103, 102.9], [1e-6, 0.5]))) == [(0, "jump")]
     assert kinds(detect_columns(printed([103, 102.9, 100.1], [1e-6, 0.5, 1e-6]))) == [(0, "bad_tick")]
 
 
-def test_a_move_undone_after_three_quotes_is_no_bad_tick(printed):
+def test_a_move_undone_after_three_quotes_is_no_bad_tick(printed) -> None:
     rows = detect_columns(printed([103, 102.9, 103, 100], [1e-6, 0.5, 0.5, 1e-6]))
     assert kinds(rows) == [(0, "jump"), (3, "jump")]
 
 
-def test_a_repeated_bad_print_is_still_one(printed):
+def test_a_repeated_bad_print_is_still_one(printed) -> None:
     """An unchanged quote says nothing new, so it is not one of the next two."""
     assert kinds(detect_columns(printed([103, 103, 103, 103, 100], [1e-6, 1, 1, 1, 1e-6]))) == [
         (0, "bad_tick")
     ]
 
 
-def test_a_move_undone_by_half_is_a_move(printed):
+def test_a_move_undone_by_half_is_a_move(printed) -> None:
     assert kinds(detect_columns(printed([103, 101.5], [1e-6, 1e-4]))) == [(0, "jump"), (1, "jump")]
 
 
-def test_a_larger_move_the_other_way_undoes_nothing(printed):
+def test_a_larger_move_the_other_way_undoes_nothing(printed) -> None:
     """From 100 to 103 to 98.2: the price has changed."""
     assert kinds(detect_columns(printed([103, 98.2], [1e-6, 1e-7]))) == [(0, "jump"), (1, "jump")]
 
 
-def test_the_large_moves_to_and_from_a_bad_print_are_not_told(printed):
+def test_the_large_moves_to_and_from_a_bad_print_are_not_told(printed) -> None:
     scores = printed(
         [103, 100, 99.9, 99.8],
         [1e-6, 1e-6, 0.5, 0.5],
@@ -69,7 +70,7 @@ def test_the_large_moves_to_and_from_a_bad_print_are_not_told(printed):
     assert kinds(detect_columns(scores)) == [(0, "bad_tick"), (3, "large_move")]
 
 
-def test_the_two_point_rows_of_a_bad_tick_stay_as_its_evidence(printed):
+def test_the_two_point_rows_of_a_bad_tick_stay_as_its_evidence(printed) -> None:
     rows = detect_columns(printed([110, 100], [1e-9, 1e-9]))
     assert kinds(rows) == [(0, "bad_tick"), (0, "user_threshold"), (1, "user_threshold")]
     [tick, *legs] = rows
@@ -78,7 +79,7 @@ def test_the_two_point_rows_of_a_bad_tick_stay_as_its_evidence(printed):
     assert alarms(rows) == [tick]
 
 
-def test_a_leg_of_the_next_day_stands_on_its_own(printed):
+def test_a_leg_of_the_next_day_stands_on_its_own(printed) -> None:
     """A day's rows do not refer to rows of another."""
     midnight = 86_400 - 3000 - 100
     rows = detect_columns(printed([110, 100], [1e-9, 1e-9], start=midnight))
@@ -87,26 +88,26 @@ def test_a_leg_of_the_next_day_stands_on_its_own(printed):
     assert second.quality_flags == "bad_tick"
 
 
-def test_a_two_point_move_in_a_wild_hour_is_no_misprint(printed):
+def test_a_two_point_move_in_a_wild_hour_is_no_misprint(printed) -> None:
     assert kinds(detect_columns(printed([106, 100], [0.1, 0.1]))) == [
         (0, "user_threshold"),
         (1, "user_threshold"),
     ]
 
 
-def test_in_the_warm_up_an_undone_two_point_move_is_a_bad_tick(printed):
+def test_in_the_warm_up_an_undone_two_point_move_is_a_bad_tick(printed) -> None:
     scores = printed([110, 100], [0.5, 0.5], quality={10: "warm_up", 11: "warm_up"})
     assert kinds(alarms(detect_columns(scores))) == [(0, "bad_tick")]
 
 
-def test_what_the_market_did_as_well_is_no_misprint(printed):
+def test_what_the_market_did_as_well_is_no_misprint(printed) -> None:
     assert kinds(detect_columns(printed([103, 100], [1e-6, 1e-6], scope={10: "market"}))) == [
         (0, "jump"),
         (1, "jump"),
     ]
 
 
-def test_two_bad_ticks_in_a_row_are_two(printed):
+def test_two_bad_ticks_in_a_row_are_two(printed) -> None:
     rows = detect_columns(printed([103, 100, 103.1, 100], [1e-6] * 4))
     assert kinds(rows) == [(0, "bad_tick"), (2, "bad_tick")]
     assert {row.episode_id for row in rows} == {rows[0].id}

@@ -5,12 +5,13 @@ import pytest
 
 from market_pipeline.anomalies.detect import detect_columns
 from market_pipeline.anomalies.parameters import DetectionSettings
+from market_pipeline_tests.anomalies.quotes import scores_of, series
 
 MINUTES = np.arange(12) * 300
 
 
 @pytest.fixture
-def quotes(series):
+def quotes():
     """Twelve quotes five minutes apart that move by cents, but for the changes asked for."""
 
     def build(changes=None, symbol="BTC"):
@@ -27,15 +28,15 @@ def kinds(scores, settings=None):
     return [(row.timestamp.minute // 5, row.kind) for row in rows]
 
 
-def test_quiet_scores_flag_nothing(scores_of, quotes):
+def test_quiet_scores_flag_nothing(quotes) -> None:
     assert detect_columns(scores_of(quotes())) == []
 
 
-def test_no_rows_are_no_anomalies(scores_of, series):
+def test_no_rows_are_no_anomalies() -> None:
     assert detect_columns(scores_of(series([], []))) == []
 
 
-def test_the_two_point_rule_is_the_rule(scores_of, quotes):
+def test_the_two_point_rule_is_the_rule(quotes) -> None:
     scores = scores_of(quotes({4: 105.1, 8: 105.1 * 1.0499}))
     [row] = detect_columns(scores)
     assert (row.kind, row.timestamp.minute, row.elapsed_seconds) == ("user_threshold", 20, 300)
@@ -43,7 +44,7 @@ def test_the_two_point_rule_is_the_rule(scores_of, quotes):
     assert (row.threshold, row.severity, row.direction) == (0.05, "watch", "up")
 
 
-def test_the_two_point_rule_compares_with_the_quote_before_even_if_that_was_unchanged(scores_of, series):
+def test_the_two_point_rule_compares_with_the_quote_before_even_if_that_was_unchanged() -> None:
     """It is the user's rule, word for word; the volatility scores reach back to the last change."""
     scores = scores_of(series([100, 101, 101, 101, 110], [0, 300, 600, 900, 1200]))
     [row] = detect_columns(scores)
@@ -52,7 +53,7 @@ def test_the_two_point_rule_compares_with_the_quote_before_even_if_that_was_unch
     assert row.expected_move == pytest.approx(0.6 * np.sqrt(300 / 365 / 86_400), rel=0.01)
 
 
-def test_another_threshold_is_another_rule(scores_of, quotes):
+def test_another_threshold_is_another_rule(quotes) -> None:
     settings = DetectionSettings(user_threshold=0.02)
     scores = scores_of(quotes({4: 103.0}))
     assert kinds(scores, settings) == [(4, "user_threshold")]
@@ -63,7 +64,7 @@ def test_another_threshold_is_another_rule(scores_of, quotes):
     )
 
 
-def test_the_last_quote_of_one_coin_is_not_compared_with_the_first_of_the_next(scores_of, quotes, series):
+def test_the_last_quote_of_one_coin_is_not_compared_with_the_first_of_the_next(quotes) -> None:
     assert detect_columns(scores_of(quotes(), series([5.0, 5.01], [0, 300], "ADA"))) == []
 
 
@@ -71,20 +72,18 @@ def test_the_last_quote_of_one_coin_is_not_compared_with_the_first_of_the_next(s
     ("p", "severity"),
     [(9e-4, "watch"), (2e-4, "watch"), (1.9e-4, "alert"), (1.9e-5, "critical"), (0.0, "critical")],
 )
-def test_a_jump_is_flagged_below_the_watch_level_and_is_as_severe_as_it_is_rare(
-    scores_of, quotes, p, severity
-):
+def test_a_jump_is_flagged_below_the_watch_level_and_is_as_severe_as_it_is_rare(quotes, p, severity) -> None:
     [row] = detect_columns(scores_of(quotes({4: 102.0}), jump_p={4: p}, jump_score={4: 7.0}))
     assert (row.kind, row.severity, row.p_calibrated) == ("jump", severity, p)
     assert row.p_raw == pytest.approx(1e-7)
     assert row.score >= row.threshold == pytest.approx(3.0)
 
 
-def test_a_p_at_the_watch_level_is_no_jump(scores_of, quotes):
+def test_a_p_at_the_watch_level_is_no_jump(quotes) -> None:
     assert kinds(scores_of(quotes({4: 102.0}), jump_p={4: 1e-3})) == []
 
 
-def test_in_the_warm_up_only_the_two_point_rule_speaks(scores_of, quotes):
+def test_in_the_warm_up_only_the_two_point_rule_speaks(quotes) -> None:
     scores = scores_of(
         quotes({4: 110.0}),
         jump_p={4: 1e-9},
@@ -101,18 +100,18 @@ def test_in_the_warm_up_only_the_two_point_rule_speaks(scores_of, quotes):
     )
 
 
-def test_an_unchanged_quote_is_no_move(scores_of, series):
+def test_an_unchanged_quote_is_no_move() -> None:
     """The market may have moved on; this coin has said nothing new."""
     quotes = series([100, 101, 101, 101], [0, 300, 600, 900])
     assert kinds(scores_of(quotes, jump_p={2: 1e-9}, large_move_p={3: 1e-9}, residual_p={3: 1e-9})) == []
 
 
-def test_a_quote_may_be_both_surprising_and_large(scores_of, quotes):
+def test_a_quote_may_be_both_surprising_and_large(quotes) -> None:
     scores = scores_of(quotes({4: 102.0}), jump_p={4: 1e-4}, large_move_p={4: 1e-3})
     assert kinds(scores) == [(4, "jump"), (4, "large_move")]
 
 
-def test_a_large_move_is_told_over_its_own_horizon(scores_of, quotes):
+def test_a_large_move_is_told_over_its_own_horizon(quotes) -> None:
     scores = scores_of(
         quotes({4: 101.0, 6: 103.0}),
         large_move_p={6: 1e-3},
@@ -128,7 +127,7 @@ def test_a_large_move_is_told_over_its_own_horizon(scores_of, quotes):
 
 
 @pytest.mark.parametrize(("gap", "level"), [(300, 2e-3), (3600, 1e-2)])
-def test_large_moves_of_hourly_quotes_have_a_level_of_their_own(series, scores_of, gap, level):
+def test_large_moves_of_hourly_quotes_have_a_level_of_their_own(gap, level) -> None:
     """Twelve times fewer quotes may be flagged more often each."""
     quotes = series(100 + 0.01 * (np.arange(8) % 3), np.arange(8) * gap)
     assert detect_columns(scores_of(quotes, large_move_p={4: level})) == []
@@ -136,20 +135,20 @@ def test_large_moves_of_hourly_quotes_have_a_level_of_their_own(series, scores_o
     assert row.threshold == pytest.approx(-np.log10(level))
 
 
-def test_over_a_gap_there_is_one_row_in_place_of_jump_and_large_move(scores_of, quotes):
+def test_over_a_gap_there_is_one_row_in_place_of_jump_and_large_move(quotes) -> None:
     scores = scores_of(quotes({4: 102.0}), jump_p={4: 1e-5}, large_move_p={4: 1e-4}, quality={4: "gap"})
     [row] = detect_columns(scores)
     assert (row.kind, row.severity, row.quality_flags) == ("gap_move", "critical", "gap")
 
 
-def test_a_large_move_over_a_gap_is_a_gap_move_even_if_it_is_no_jump(scores_of, quotes):
+def test_a_large_move_over_a_gap_is_a_gap_move_even_if_it_is_no_jump(quotes) -> None:
     scores = scores_of(quotes({4: 102.0}), large_move_p={4: 1e-4}, quality={4: "gap"})
     [row] = detect_columns(scores)
     assert (row.kind, row.p_raw) == ("gap_move", None)
 
 
 @pytest.mark.parametrize(("later", "rows"), [(102.2, ["gap_move"]), (104.5, ["gap_move", "large_move"])])
-def test_a_later_large_move_that_is_mostly_the_gap_is_not_told_again(scores_of, quotes, later, rows):
+def test_a_later_large_move_that_is_mostly_the_gap_is_not_told_again(quotes, later, rows) -> None:
     scores = scores_of(
         quotes({4: 102.0, 6: later}),
         jump_p={4: 1e-5},
@@ -160,7 +159,7 @@ def test_a_later_large_move_that_is_mostly_the_gap_is_not_told_again(scores_of, 
     assert [kind for _, kind in kinds(scores)] == rows
 
 
-def test_a_coin_that_leaves_the_market_is_idiosyncratic(scores_of, quotes):
+def test_a_coin_that_leaves_the_market_is_idiosyncratic(quotes) -> None:
     scores = scores_of(
         quotes({4: 101.0}),
         residual_p={4: 1e-4},
@@ -183,7 +182,7 @@ def test_a_coin_that_leaves_the_market_is_idiosyncratic(scores_of, quotes):
     assert row.p_raw == pytest.approx(1e-6)
 
 
-def test_a_jump_of_its_own_is_one_row_that_carries_the_residual(scores_of, quotes):
+def test_a_jump_of_its_own_is_one_row_that_carries_the_residual(quotes) -> None:
     scores = scores_of(
         quotes({4: 102.0}),
         jump_p={4: 1e-5},
@@ -195,17 +194,17 @@ def test_a_jump_of_its_own_is_one_row_that_carries_the_residual(scores_of, quote
     assert (row.kind, row.scope, row.residual_z) == ("jump", "idiosyncratic", 7.0)
 
 
-def test_a_coin_that_only_goes_further_than_the_market_is_not_alone(scores_of, quotes):
+def test_a_coin_that_only_goes_further_than_the_market_is_not_alone(quotes) -> None:
     scores = scores_of(quotes({4: 101.0}), residual_p={4: 1e-4}, scope={4: "market"})
     assert kinds(scores) == []
 
 
-def test_how_often_it_is_expected_follows_from_p_and_the_usual_spacing(scores_of, quotes):
+def test_how_often_it_is_expected_follows_from_p_and_the_usual_spacing(quotes) -> None:
     [row] = detect_columns(scores_of(quotes({6: 102.0}), jump_p={6: 1e-4}))
     assert row.expected_every_days == pytest.approx(300 / 86_400 / 1e-4)
 
 
-def test_a_move_over_a_gap_is_not_expected_at_every_quote(scores_of, series):
+def test_a_move_over_a_gap_is_not_expected_at_every_quote() -> None:
     """A p of 0.01 for moves over a week: once in two years, not several times a day."""
     seconds = [0, 300, 600, 900, 1200, 1200 + 7 * 86_400]
     scores = scores_of(series([100, 101, 100, 101, 100, 106], seconds), jump_p={5: 0.01})
@@ -214,7 +213,7 @@ def test_a_move_over_a_gap_is_not_expected_at_every_quote(scores_of, series):
     assert "is expected once in 2 years" in row.explanation
 
 
-def test_what_is_not_known_is_none(scores_of, quotes):
+def test_what_is_not_known_is_none(quotes) -> None:
     [row] = detect_columns(scores_of(quotes({2: 102.0}), jump_p={2: 1e-4}, volatility_percentile={2: np.nan}))
     unknown = (
         row.market_z,
@@ -229,7 +228,7 @@ def test_what_is_not_known_is_none(scores_of, quotes):
     assert row.expected_every_days is None
 
 
-def test_symbols_may_be_interleaved(scores_of, quotes):
+def test_symbols_may_be_interleaved(quotes) -> None:
     """A table in time order over all coins gives the rows of a table coin by coin."""
     scores = scores_of(
         quotes({4: 102.0}),
@@ -247,6 +246,6 @@ def test_symbols_may_be_interleaved(scores_of, quotes):
     assert detect_columns(type(scores)(mixed)) == rows
 
 
-def test_severities_out_of_order_are_refused():
+def test_severities_out_of_order_are_refused() -> None:
     with pytest.raises(ValueError, match="severities must be ordered"):
         DetectionSettings(watch_p=1e-5)

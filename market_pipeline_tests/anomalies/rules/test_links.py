@@ -24,36 +24,36 @@ def candidate(kind, at, p, **changes):
     return Candidate(kind, at, at - 1, 1.0, 1.0, p=p, **changes)
 
 
-def test_the_rarest_row_stands_for_the_others(table):
+def test_the_rarest_row_stands_for_the_others(table) -> None:
     rows = link_same_quote(
         table, [candidate(Kind.USER_THRESHOLD, 5, 1e-4), candidate(Kind.LARGE_MOVE, 5, 1e-6)]
     )
     assert [row.event_id for row in rows] == [id_of(table, Kind.LARGE_MOVE, 5), None]
 
 
-def test_of_equally_rare_rows_the_jump_stands_for_the_two_point_rule(table):
+def test_of_equally_rare_rows_the_jump_stands_for_the_two_point_rule(table) -> None:
     rows = link_same_quote(table, [candidate(Kind.USER_THRESHOLD, 5, 1e-4), candidate(Kind.JUMP, 5, 1e-4)])
     assert [row.event_id for row in rows] == [id_of(table, Kind.JUMP, 5), None]
 
 
-def test_an_unknown_probability_never_leads(table):
+def test_an_unknown_probability_never_leads(table) -> None:
     rows = link_same_quote(
         table, [candidate(Kind.USER_THRESHOLD, 5, float("nan")), candidate(Kind.LARGE_MOVE, 5, 1e-3)]
     )
     assert rows[1].event_id is None and rows[0].event_id is not None
 
 
-def test_rows_of_different_quotes_stand_on_their_own(table):
+def test_rows_of_different_quotes_stand_on_their_own(table) -> None:
     rows = link_same_quote(table, [candidate(Kind.JUMP, 5, 1e-4), candidate(Kind.LARGE_MOVE, 6, 1e-4)])
     assert [row.event_id for row in rows] == [None, None]
 
 
-def test_members_of_an_event_neither_lead_nor_change_sides(table):
+def test_members_of_an_event_neither_lead_nor_change_sides(table) -> None:
     member = candidate(Kind.LARGE_MOVE, 5, 1e-9, event_id="event")
     rows = link_same_quote(table, [member, candidate(Kind.JUMP, 5, 1e-4)])
     assert [row.event_id for row in rows] == ["event", None]
 
 
-def test_a_stale_feed_at_the_same_quote_is_another_thing(table):
+def test_a_stale_feed_at_the_same_quote_is_another_thing(table) -> None:
     rows = link_same_quote(table, [candidate(Kind.STALE_FEED, 5, float("nan")), candidate(Kind.JUMP, 5, 1e-4)])
     assert [row.event_id for row in rows] == [None, None]

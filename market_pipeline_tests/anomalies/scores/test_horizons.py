@@ -9,6 +9,7 @@ from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.scores.horizons import large_moves
 from market_pipeline.anomalies.scores.returns import returns_of
 from market_pipeline.anomalies.series import PriceSeries
+from market_pipeline_tests.anomalies.quotes import series
 
 START = np.datetime64("2023-06-01", "us")
 steps = st.sampled_from([1, 30, 60, 300, 899, 900, 901, 3_600, 14_400, 86_400, 200_000])
@@ -42,7 +43,7 @@ def pairwise(returns, path, index):
 
 @settings(max_examples=150, deadline=None)
 @given(any_returns(), st.integers(0, 10))
-def test_moves_are_the_largest_over_all_horizons(returns, seed):
+def test_moves_are_the_largest_over_all_horizons(returns, seed) -> None:
     size = len(returns.minutes)
     rng = np.random.default_rng(seed)
     slow, market = np.exp(rng.standard_normal(size)), np.cumsum(rng.standard_normal(size))
@@ -59,7 +60,7 @@ def test_moves_are_the_largest_over_all_horizons(returns, seed):
 
 @settings(max_examples=50, deadline=None)
 @given(any_returns(), st.integers(0, 40))
-def test_looking_later_finds_the_same_from_there_on(returns, first):
+def test_looking_later_finds_the_same_from_there_on(returns, first) -> None:
     first = min(first, len(returns.minutes))
     slow, market = np.ones(len(returns.minutes)), 3 * returns.log_price
     whole, late = large_moves(returns, slow, market), large_moves(returns, slow, market, first)
@@ -68,7 +69,7 @@ def test_looking_later_finds_the_same_from_there_on(returns, first):
     assert (late.score[:first] == 0).all() and (late.before[:first] == -1).all()
 
 
-def test_a_slow_slide_is_large_though_none_of_its_steps_is(series):
+def test_a_slow_slide_is_large_though_none_of_its_steps_is() -> None:
     """Four hours downhill, each five minutes by less than half a standard deviation."""
     returns = returns_of(series(100 * np.exp(-0.0005 * np.arange(48)), np.arange(48) * 300))
     found = large_moves(returns, np.full(48, 0.0005), np.zeros(48))
@@ -77,7 +78,7 @@ def test_a_slow_slide_is_large_though_none_of_its_steps_is(series):
     assert (found.score[47], found.horizon[47]) == (pytest.approx(12 / np.sqrt(60)), 60.0)
 
 
-def test_the_move_starts_at_the_last_quote_before_the_horizon(series):
+def test_the_move_starts_at_the_last_quote_before_the_horizon() -> None:
     prices = [100, 100.1, 100.2, 110, 110.1]
     returns = returns_of(series(prices, [0, 300, 600, 1_260, 1_500]))
     found = large_moves(returns, np.full(5, 1e-3), np.zeros(5))

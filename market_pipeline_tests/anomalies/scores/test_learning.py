@@ -6,26 +6,26 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import pytest
 
-from market_pipeline.anomalies.calibration import ALL, GPD, Calibration
+from market_pipeline.anomalies.calibration import ALL_COINS, GPD, Calibration
 from market_pipeline.anomalies.parameters import MINUTES_PER_YEAR, PARAMETERS
 from market_pipeline.anomalies.scores.learning import calibrate_columns
 from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.anomalies.scores.tails import SCORES
-from market_pipeline.anomalies.series import to_datetime64
-from market_pipeline.core.columns import Columns
+from market_pipeline.core.columns import Columns, to_datetime64
+from market_pipeline_tests.anomalies.quotes import as_columns, series
 
 AS_OF = datetime(2023, 6, 1, tzinfo=timezone.utc)
 PER_ROOT_MINUTE = 0.6 / math.sqrt(MINUTES_PER_YEAR)
 
 
 @pytest.fixture
-def heavy(series, as_columns):
+def heavy():
     """Coins with a common factor and heavy tails: Student's t with 3.5 degrees of freedom.
 
     Quotes come every `minutes`, from `days` before AS_OF to `after` days after it.
     """
 
-    def build(days, after=0, minutes=5, symbols=("BTC",), seed=1):
+    def build(days, after=0, minutes=5, symbols=("BTC", ), seed=1):
         rng = np.random.default_rng(seed)
         size = int((days + after) * 1_440 / minutes)
         seconds = (np.arange(size) * minutes - days * 1_440) * 60
@@ -44,7 +44,7 @@ def before(prices, moment):
     return prices.where(prices["timestamp"] < to_datetime64(moment))
 
 
-def test_only_the_ninety_days_before_are_known(heavy):
+def test_only_the_ninety_days_before_are_known(heavy) -> None:
     prices = heavy(95, after=5, minutes=60, symbols=("BTC", "ETH", "SOL"))
     start = to_datetime64(AS_OF - timedelta(days=PARAMETERS.calibration_days))
     times = prices["timestamp"]
@@ -58,12 +58,12 @@ def test_only_the_ninety_days_before_are_known(heavy):
     assert calibrate_columns(prices, elsewhere).to_json() == found.to_json()
 
 
-def test_a_time_without_time_zone_is_refused(heavy):
+def test_a_time_without_time_zone_is_refused(heavy) -> None:
     with pytest.raises(ValueError, match="has no time zone"):
         calibrate_columns(heavy(1), AS_OF.replace(tzinfo=None))
 
 
-def test_the_level_and_spread_of_volatility_are_learned(heavy):
+def test_the_level_and_spread_of_volatility_are_learned(heavy) -> None:
     coin = calibrate_columns(heavy(40, minutes=30), AS_OF).coins["BTC"]
     assert math.exp(coin.level) * math.sqrt(MINUTES_PER_YEAR) == pytest.approx(0.55, abs=0.1)
     assert len(coin.volatility_quantiles) == 21
@@ -73,7 +73,7 @@ def test_the_level_and_spread_of_volatility_are_learned(heavy):
     assert coin.days == pytest.approx(40, abs=0.03)
 
 
-def test_hours_are_learned_from_all_coins_together(series, as_columns):
+def test_hours_are_learned_from_all_coins_together() -> None:
     """Twice as volatile from noon on, in each of two coins."""
     rng = np.random.default_rng(2)
     seconds = np.arange(-40 * 288, 0) * 300
@@ -88,7 +88,7 @@ def test_hours_are_learned_from_all_coins_together(series, as_columns):
 
 
 @pytest.mark.parametrize(("days", "tails"), [(25, False), (29.9, True), (40, True)])
-def test_tails_are_learned_from_thirty_days_and_not_from_fewer(heavy, days, tails):
+def test_tails_are_learned_from_thirty_days_and_not_from_fewer(heavy, days, tails) -> None:
     """The days between the first and the last quote of thirty days are a little fewer than thirty."""
     prices = heavy(days, minutes=10)
     found = calibrate_columns(prices, AS_OF)
@@ -97,24 +97,24 @@ def test_tails_are_learned_from_thirty_days_and_not_from_fewer(heavy, days, tail
     assert set(scores["calibration"]) == ({GPD} if tails else {"prior"})
 
 
-def test_a_coin_has_its_own_tail_from_five_thousand_scores_on(heavy):
+def test_a_coin_has_its_own_tail_from_five_thousand_scores_on(heavy) -> None:
     prices = heavy(40, minutes=10, symbols=("BTC", "ETH", "ADA", "SOL"))
     rare = (prices["symbol"] == "SOL") & (np.arange(len(prices)) % 2 == 0)
     found = calibrate_columns(prices.where(~rare), AS_OF)
-    symbols = ("BTC", "ETH", "ADA", ALL)
+    symbols = ("BTC", "ETH", "ADA", ALL_COINS)
     assert set(found.tails) == {f"{symbol} {score} short" for symbol in symbols for score in SCORES}
     assert found.tails["* jump short"].scores > found.tails["BTC jump short"].scores > 5_000
     # Three days to settle and thirty quotes to warm up do not count.
     assert found.tails["BTC jump short"].scores == 37 * 144
 
 
-def test_hourly_quotes_have_tails_of_their_own(heavy):
+def test_hourly_quotes_have_tails_of_their_own(heavy) -> None:
     """They are pooled over coins: one has too few in ninety days."""
     found = calibrate_columns(heavy(60, minutes=60, symbols=("BTC", "ETH", "SOL")), AS_OF)
     assert set(found.tails) == {f"* {score} long" for score in SCORES}
 
 
-def test_unchanged_quotes_do_not_count_in_tails(series, as_columns):
+def test_unchanged_quotes_do_not_count_in_tails() -> None:
     """They score nothing; counted they would make every real score look rare."""
     rng = np.random.default_rng(3)
     seconds = np.arange(-40 * 144, 0) * 600
@@ -124,14 +124,14 @@ def test_unchanged_quotes_do_not_count_in_tails(series, as_columns):
     assert found.tails["* jump short"].scores == 37 * 72
 
 
-def test_without_quotes_hours_are_even_and_there_is_nothing_else(heavy):
+def test_without_quotes_hours_are_even_and_there_is_nothing_else(heavy) -> None:
     nothing = Calibration(AS_OF, (1.0,) * 24)
     too_late, too_early = heavy(0, after=1), before(heavy(100), AS_OF - timedelta(days=91))
     for prices in (too_late, too_early, before(too_late, AS_OF)):
         assert calibrate_columns(prices, AS_OF) == nothing
 
 
-def test_a_coin_with_one_quote_does_no_harm(heavy, series, as_columns):
+def test_a_coin_with_one_quote_does_no_harm(heavy) -> None:
     prices = heavy(35, minutes=30)
     one = as_columns(series([7.0], [-60.0], "ONE"))
     both = Columns({name: np.concatenate([prices[name], one[name]]) for name in prices.arrays})
@@ -140,7 +140,7 @@ def test_a_coin_with_one_quote_does_no_harm(heavy, series, as_columns):
     assert found.coins["BTC"] == calibrate_columns(prices, AS_OF).coins["BTC"]
 
 
-def test_alarms_of_the_days_after_keep_to_their_budget(heavy):
+def test_alarms_of_the_days_after_keep_to_their_budget(heavy) -> None:
     """Probabilities of a normal return come several times too often in heavy tails; calibrated ones do not.
 
     The bands are four binomial deviations and what fifty days of tails leave uncertain.

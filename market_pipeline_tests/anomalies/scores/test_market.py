@@ -10,12 +10,13 @@ from market_pipeline.anomalies.scores.market import market_eras, median, path_of
 from market_pipeline.anomalies.scores.residuals import residuals
 from market_pipeline.anomalies.scores.returns import returns_of
 from market_pipeline.anomalies.series import PriceSeries
+from market_pipeline_tests.anomalies.quotes import series
 
 SIGMA = 0.001  # per square root of a minute
 
 
 @pytest.fixture
-def coins(series):
+def coins():
     """Coins by name, each of (log prices in units of SIGMA, minutes)."""
 
     def build(**quotes):
@@ -42,7 +43,7 @@ values = st.floats(-1e6, 1e6) | st.just(np.nan)
         lambda coins: st.lists(st.lists(values, min_size=coins, max_size=coins), min_size=1, max_size=9)
     )
 )
-def test_the_median_is_that_of_numpy_where_two_or_more_are_known(rows):
+def test_the_median_is_that_of_numpy_where_two_or_more_are_known(rows) -> None:
     table = np.array(rows)
     found = median(list(table.T), 2)
     for value, row in zip(found, table, strict=True):
@@ -50,7 +51,7 @@ def test_the_median_is_that_of_numpy_where_two_or_more_are_known(rows):
         assert np.isnan(value) if len(known) < 2 else value == pytest.approx(np.median(known), rel=1e-12)
 
 
-def test_the_market_is_the_median_of_the_others_in_their_own_deviations(coins):
+def test_the_market_is_the_median_of_the_others_in_their_own_deviations(coins) -> None:
     grid = [0, 4, 8]
     others = {"ETH": ([0, 2, 10], grid), "SOL": ([0, 6, 0], grid), "ADA": ([0, 8, 6], grid)}
     found = seen_by("BTC", coins(BTC=([0, 1, 0], grid), **others))
@@ -61,7 +62,7 @@ def test_the_market_is_the_median_of_the_others_in_their_own_deviations(coins):
     assert found.peers_moved.tolist() == [0, 2, 1]
 
 
-def test_one_coin_that_jumps_alone_moves_nobodys_market(coins):
+def test_one_coin_that_jumps_alone_moves_nobodys_market(coins) -> None:
     quiet = dict(BTC=([0, 1], [0, 4]), ETH=([0, 0.5], [0, 4]), SOL=([0, -0.5], [0, 4]), ADA=([0, 1], [0, 4]))
     jumped = {**quiet, "SOL": ([0, -200], [0, 4])}
     for symbol in ("BTC", "ETH", "ADA"):
@@ -69,14 +70,14 @@ def test_one_coin_that_jumps_alone_moves_nobodys_market(coins):
     assert seen_by("SOL", coins(**jumped)).z[1] == seen_by("SOL", coins(**quiet)).z[1]
 
 
-def test_peers_count_only_when_they_move_the_same_way(coins):
+def test_peers_count_only_when_they_move_the_same_way(coins) -> None:
     grid = [0, 1]
     others = {"ETH": ([0, -3], grid), "SOL": ([0, -2], grid), "ADA": ([0, 5], grid)}
     found = seen_by("BTC", coins(BTC=([0, -9], grid), **others))
     assert found.peers_moved[1] == 2
 
 
-def test_others_are_read_at_their_last_quotes_before_the_interval_and_in_it(coins):
+def test_others_are_read_at_their_last_quotes_before_the_interval_and_in_it(coins) -> None:
     found = seen_by(
         "BTC",
         coins(
@@ -93,13 +94,13 @@ def test_others_are_read_at_their_last_quotes_before_the_interval_and_in_it(coin
     assert np.isnan(found.z[2])
 
 
-def test_one_other_coin_is_no_market_and_no_peer(coins):
+def test_one_other_coin_is_no_market_and_no_peer(coins) -> None:
     """The same as if the third coin had never been quoted, which at that time nobody could tell."""
     found = seen_by("BTC", coins(BTC=([0, 9], [0, 1]), ETH=([0, 9], [0, 1]), SOL=([0, 9], [2, 3])))
     assert np.isnan(found.z[1]) and found.peers_moved[1] == 0
 
 
-def test_unchanged_quotes_of_others_say_nothing(coins):
+def test_unchanged_quotes_of_others_say_nothing(coins) -> None:
     """A feed that repeats itself must not count as a market that stands still."""
     grid = [0, 4, 8, 12]
     others = {"ETH": ([0, 0, 0, 6], grid), "SOL": ([0, 2, 4, 6], grid)}
@@ -109,13 +110,13 @@ def test_unchanged_quotes_of_others_say_nothing(coins):
     assert found.z[3] == pytest.approx((6 / np.sqrt(12) + 1) / 2)
 
 
-def test_an_unchanged_own_quote_looks_back_to_the_last_changed_one(coins):
+def test_an_unchanged_own_quote_looks_back_to_the_last_changed_one(coins) -> None:
     grid = [0, 4, 8]
     found = seen_by("BTC", coins(BTC=([0, 0, 1], grid), ETH=([0, 2, 6], grid), SOL=([0, 2, 6], grid)))
     assert found.z[2] == pytest.approx(6 / np.sqrt(8))
 
 
-def test_one_grid_and_quotes_a_little_apart_give_nearly_the_same(coins):
+def test_one_grid_and_quotes_a_little_apart_give_nearly_the_same(coins) -> None:
     """The short cut for a common grid computes what the general way does."""
     logs = np.cumsum(np.random.default_rng(1).standard_normal((4, 300)) * 2, axis=1)
     grid = np.arange(300) * 5.0
@@ -127,7 +128,7 @@ def test_one_grid_and_quotes_a_little_apart_give_nearly_the_same(coins):
     assert apart.z[1:] == pytest.approx(together.z[1:], rel=1e-5)
 
 
-def test_with_fewer_than_three_coins_the_market_is_not_known(coins):
+def test_with_fewer_than_three_coins_the_market_is_not_known(coins) -> None:
     grid = [0, 4, 8]
     found = seen_by("BTC", coins(BTC=([0, 1, 2], grid), ETH=([0, 1, 2], grid)))
     assert np.isnan(found.z).all() and (found.peers_moved == 0).all()
@@ -138,7 +139,7 @@ def residuals_of(own, market):
 
 
 @pytest.mark.parametrize("beta", [0.2, 1.3])
-def test_beta_is_learned(beta):
+def test_beta_is_learned(beta) -> None:
     rng = np.random.default_rng(1)
     market = rng.standard_normal(3_000)
     found = residuals_of(beta * market + 0.5 * rng.standard_normal(3_000), market)
@@ -146,7 +147,7 @@ def test_beta_is_learned(beta):
     assert found.beta[1_500:].mean() == pytest.approx(beta, abs=0.05)
 
 
-def test_beta_forgets_half_in_three_days():
+def test_beta_forgets_half_in_three_days() -> None:
     rng = np.random.default_rng(2)
     days = np.repeat([1.0, 0.0], 288 * 12)
     market = rng.standard_normal(len(days))
@@ -155,7 +156,7 @@ def test_beta_forgets_half_in_three_days():
     assert found.beta[288 * 15] == pytest.approx(0.5, abs=0.08)
 
 
-def test_a_residual_is_in_its_own_deviations():
+def test_a_residual_is_in_its_own_deviations() -> None:
     rng = np.random.default_rng(3)
     market = rng.standard_normal(5_000)
     found = residuals_of(0.8 * market + 0.4 * rng.standard_normal(5_000), market)
@@ -167,7 +168,7 @@ def test_a_residual_is_in_its_own_deviations():
     assert 0.002 < (p < 0.01).mean() <= 0.01
 
 
-def test_one_wild_quote_moves_neither_beta_nor_scale_much():
+def test_one_wild_quote_moves_neither_beta_nor_scale_much() -> None:
     rng = np.random.default_rng(4)
     market = rng.standard_normal(2_000)
     own = 0.8 * market + 0.4 * rng.standard_normal(2_000)
@@ -178,7 +179,7 @@ def test_one_wild_quote_moves_neither_beta_nor_scale_much():
     assert wild.z[1_001:1_100] == pytest.approx(calm.z[1_001:1_100], rel=0.2, abs=0.3)
 
 
-def test_where_the_market_is_not_known_nothing_is_left_of_it():
+def test_where_the_market_is_not_known_nothing_is_left_of_it() -> None:
     found = residuals_of([1.0, 5.0, 0.0, 2.0], [1.0, np.nan, 1.0, 1.0])
     assert np.isnan([found.z[1], found.beta[1]]).all() and found.score[1] == 0
     # An unchanged quote scores nothing, and neither teaches.
@@ -197,19 +198,19 @@ def paths_from(first_minutes, coins):
     return market_eras({symbol: path_of(returns, returns.step) for symbol, returns in quoted.items()}), start
 
 
-def test_the_largest_coins_tell_the_market_and_the_others_by_name(coins):
+def test_the_largest_coins_tell_the_market_and_the_others_by_name(coins) -> None:
     symbols = ["ZZZ", "AAA", "ETH", "BTC", "B1", "B2", "B3", "B4", "B5", "B6"]
     eras, start = paths_from(dict.fromkeys(symbols, 0), coins)
     assert len(eras) == 1
     assert coins_of(eras, start) == ["BTC", "ETH", "AAA", "B1", "B2", "B3", "B4", "B5"]
 
 
-def test_up_to_eight_coins_are_the_market_whenever_they_come(coins):
+def test_up_to_eight_coins_are_the_market_whenever_they_come(coins) -> None:
     eras, start = paths_from({f"C{number}": number for number in range(8)}, coins)
     assert len(eras) == 1 and len(eras[0].coins) == 8
 
 
-def test_a_large_coin_that_comes_later_tells_the_market_only_from_then_on(coins):
+def test_a_large_coin_that_comes_later_tells_the_market_only_from_then_on(coins) -> None:
     """Nobody could know of it before, so scores from before must not depend on it."""
     first = {**{f"C{number}": 0 for number in range(8)}, "BTC": 30, "C0x": 40, "Z": 50}
     eras, start = paths_from(first, coins)
@@ -219,7 +220,7 @@ def test_a_large_coin_that_comes_later_tells_the_market_only_from_then_on(coins)
     assert len(eras) == 3
 
 
-def test_hourly_quotes_far_apart_tell_no_market():
+def test_hourly_quotes_far_apart_tell_no_market() -> None:
     """A coin quoted at the full hour would be compared with what the others did in the hour before."""
     hours = 60.0 * np.arange(4)
     coins = {

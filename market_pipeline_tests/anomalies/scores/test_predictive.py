@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market_pipeline.anomalies.parameters import PARAMETERS
-from market_pipeline.anomalies.scores.predictive import GRID, _gauss_hermite, _log_erfc, filter_tables, log10_tail
+from market_pipeline.anomalies.scores.predictive import GRID, filter_tables, gauss_hermite, log10_tail, log_erfc
 
 # Returns from a hundredth of a standard deviation to twenty; the filter starts at a standard deviation of
 # log volatility of 1.1 without a calibration and soon lives between 0.2 and 0.6.
@@ -51,14 +51,14 @@ def looked_up(table, u, deviation):
 
 @settings(max_examples=60, deadline=None)
 @given(sizes, settled | starting)
-def test_a_looked_up_score_is_that_of_integration_within_a_hundredth(u, deviation):
+def test_a_looked_up_score_is_that_of_integration_within_a_hundredth(u, deviation) -> None:
     found = log10_tail(np.array([u]), np.array([deviation**2]))[0]
     assert found == pytest.approx(integrated_score(u, deviation), rel=0.01)
 
 
 @settings(max_examples=60, deadline=None)
 @given(sizes, settled)
-def test_looked_up_posterior_moments_are_those_of_integration(u, deviation):
+def test_looked_up_posterior_moments_are_those_of_integration(u, deviation) -> None:
     shifts, shares, _ = filter_tables()
     mean, spread = integrated_posterior(u, deviation)
     assert looked_up(shifts, u, deviation) == pytest.approx(mean, abs=0.012)
@@ -67,14 +67,14 @@ def test_looked_up_posterior_moments_are_those_of_integration(u, deviation):
 
 @settings(max_examples=60, deadline=None)
 @given(sizes, starting)
-def test_where_little_is_known_posterior_moments_are_still_close(u, deviation):
+def test_where_little_is_known_posterior_moments_are_still_close(u, deviation) -> None:
     shifts, shares, _ = filter_tables()
     mean, spread = integrated_posterior(u, deviation)
     assert looked_up(shifts, u, deviation) == pytest.approx(mean, abs=0.1)
     assert deviation * math.sqrt(looked_up(shares, u, deviation)) == pytest.approx(spread, abs=0.1)
 
 
-def test_some_variance_is_left_after_any_return():
+def test_some_variance_is_left_after_any_return() -> None:
     """Without any the next quote, a moment later, would divide by it."""
     shares = filter_tables()[1].reshape(GRID.rows, GRID.columns)
     assert shares.min() >= 0.07
@@ -82,7 +82,7 @@ def test_some_variance_is_left_after_any_return():
     assert (integrated_posterior(u, deviation)[1] / deviation) ** 2 > 0.07
 
 
-def test_the_filter_and_the_residuals_look_up_the_same_tails():
+def test_the_filter_and_the_residuals_look_up_the_same_tails() -> None:
     """Two ways of the same look-up: the loop's own and the one for whole arrays."""
     u, deviation = np.array([-3.3, 0.02, 1.17, 2.9]), 0.43
     tails = filter_tables()[2]
@@ -90,7 +90,7 @@ def test_the_filter_and_the_residuals_look_up_the_same_tails():
     assert log10_tail(u, np.full(4, deviation**2)) == pytest.approx(expected, rel=1e-12)
 
 
-def test_scores_beyond_the_grid_are_those_of_its_edge():
+def test_scores_beyond_the_grid_are_those_of_its_edge() -> None:
     """An unchanged residual has size -inf, an impossible one may have any; neither may fail or be NaN."""
     u = np.array([-np.inf, -1e9, GRID.lowest, 0.0, 50.0, np.inf])
     scores = log10_tail(u, np.array([0.1, 0.1, 0.1, 0.1, 0.1, 0.1]))
@@ -99,7 +99,7 @@ def test_scores_beyond_the_grid_are_those_of_its_edge():
     assert np.isfinite(log10_tail(np.array([1.0]), np.array([1e6]))).all()
 
 
-def test_scores_grow_with_the_return_and_shrink_with_what_is_not_known():
+def test_scores_grow_with_the_return_and_shrink_with_what_is_not_known() -> None:
     u = np.linspace(-5, 6, 300)
     for variance in (0.01, 0.1, 1.0):
         assert (np.diff(log10_tail(u, np.full(300, variance))) > 0).all()
@@ -107,20 +107,20 @@ def test_scores_grow_with_the_return_and_shrink_with_what_is_not_known():
     assert (np.diff(log10_tail(np.full(100, math.log(5.0)), deviation**2)) < 0).all()
 
 
-def test_a_known_volatility_gives_the_plain_normal_tail():
+def test_a_known_volatility_gives_the_plain_normal_tail() -> None:
     z = np.array([0.5, 1.0, 2.0, 3.0, 5.0, 8.0])
     expected = [-math.log10(math.erfc(each / math.sqrt(2))) for each in z]
     assert log10_tail(np.log(z), np.zeros(6)) == pytest.approx(expected, rel=0.01)
 
 
-def test_quadrature_nodes_are_those_of_numpy():
+def test_quadrature_nodes_are_those_of_numpy() -> None:
     nodes, weights = np.polynomial.hermite_e.hermegauss(15)
-    found_nodes, found_weights = _gauss_hermite()
+    found_nodes, found_weights = gauss_hermite()
     assert found_nodes == pytest.approx(nodes, abs=1e-12)
     assert found_weights == pytest.approx(weights / weights.sum(), rel=1e-9)
 
 
-def test_the_logarithm_of_the_error_function_is_right_far_into_the_tail():
+def test_the_logarithm_of_the_error_function_is_right_far_into_the_tail() -> None:
     z = np.concatenate([np.linspace(0, 5, 101), np.linspace(6, 26, 41)])
     exact = np.array([math.log(math.erfc(each)) for each in z])
-    assert _log_erfc(z) == pytest.approx(exact, abs=2e-7)
+    assert log_erfc(z) == pytest.approx(exact, abs=2e-7)

@@ -12,8 +12,8 @@ from market_pipeline.anomalies.parameters import MINUTES_PER_YEAR, PARAMETERS
 from market_pipeline.anomalies.scores.learning import calibrate_columns
 from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.anomalies.scores.tails import PRIOR_TAILS
-from market_pipeline.anomalies.series import to_datetime
 from market_pipeline.core.columns import Columns
+from market_pipeline_tests.anomalies.quotes import as_columns, series, to_datetime, walk
 
 START = np.datetime64("2023-06-01", "us")
 SECOND = np.timedelta64(1_000_000, "us")
@@ -67,7 +67,7 @@ def assert_same(first, second):
     grid=st.booleans(),
     calibrated=st.booleans(),
 )
-def test_scores_never_change_when_later_quotes_come(seed, share, symbols, grid, calibrated):
+def test_scores_never_change_when_later_quotes_come(seed, share, symbols, grid, calibrated) -> None:
     """At a random cut in time the scores of the quotes until then are the same to the last bit."""
     prices = live(seed, symbols, size=30 if symbols is MANY else 60, grid=grid)
     as_of = to_datetime(START + 86_400 * SECOND)
@@ -77,7 +77,7 @@ def test_scores_never_change_when_later_quotes_come(seed, share, symbols, grid, 
     assert_same(score_columns(prices.where(kept), calibration), whole.where(kept))
 
 
-def test_a_large_coin_that_comes_later_changes_nothing_before():
+def test_a_large_coin_that_comes_later_changes_nothing_before() -> None:
     """Nine coins are one more than tell the market; the largest of all is quoted an hour after the others."""
     small = live(1, [f"C{number}" for number in range(9)], size=200)
     late = live(2, ["BTC"], size=100)
@@ -92,7 +92,7 @@ def test_a_large_coin_that_comes_later_changes_nothing_before():
 
 
 @pytest.mark.parametrize("symbols", [LARGE, MANY])
-def test_rows_may_lie_in_any_order_between_symbols(symbols):
+def test_rows_may_lie_in_any_order_between_symbols(symbols) -> None:
     mixed = live(3, symbols)
     order = np.argsort(mixed["symbol"].astype(str), kind="stable")
     scores, sorted_scores = score_columns(mixed), score_columns(mixed.take(order))
@@ -103,7 +103,7 @@ def test_rows_may_lie_in_any_order_between_symbols(symbols):
     assert_same(Columns(moved), sorted_scores)
 
 
-def test_row_numbers_lead_to_where_the_moves_start():
+def test_row_numbers_lead_to_where_the_moves_start() -> None:
     scores = score_columns(live(4))
     symbols, times, prices = scores["symbol"], scores["timestamp"], scores["price"]
     for name in ROW_NUMBERS:
@@ -119,7 +119,7 @@ def test_row_numbers_lead_to_where_the_moves_start():
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1_000.0])
-def test_prices_in_another_unit_have_the_same_scores(factor):
+def test_prices_in_another_unit_have_the_same_scores(factor) -> None:
     prices = live(5)
     scores = score_columns(prices)
     scaled = score_columns(Columns({**prices.arrays, "price": prices["price"] * factor}))
@@ -128,7 +128,7 @@ def test_prices_in_another_unit_have_the_same_scores(factor):
     assert (scaled["scope"] == scores["scope"]).all()
 
 
-def test_the_expected_move_is_one_deviation_of_exactly_this_interval():
+def test_the_expected_move_is_one_deviation_of_exactly_this_interval() -> None:
     scores = score_columns(live(6))
     later = scores["before"] >= 0
     minutes = scores["elapsed_seconds"][later] / 60
@@ -139,7 +139,7 @@ def test_the_expected_move_is_one_deviation_of_exactly_this_interval():
     )
 
 
-def test_expected_moves_grow_with_the_square_root_of_time(walk, series, as_columns):
+def test_expected_moves_grow_with_the_square_root_of_time() -> None:
     """The same past, and the next quote after one, four or nine minutes.
 
     A little more than the root, because the longer the wait the less is known of the volatility.
@@ -155,7 +155,7 @@ def test_expected_moves_grow_with_the_square_root_of_time(walk, series, as_colum
     assert expected[0] == pytest.approx(0.6 / math.sqrt(MINUTES_PER_YEAR), rel=0.2)
 
 
-def test_a_repeated_quote_says_nothing(series, as_columns):
+def test_a_repeated_quote_says_nothing() -> None:
     scores = score_columns(as_columns(series([100.0, 101.0, 101.0, 101.0, 102.0], np.arange(5) * 300)))
     assert scores["before"].tolist() == [-1, 0, 1, 1, 1]
     assert scores["stale_minutes"].tolist() == [0, 0, 5, 10, 0]
@@ -165,7 +165,7 @@ def test_a_repeated_quote_says_nothing(series, as_columns):
     assert scores["quotes_used"].tolist() == [0, 1, 2, 2, 2]
 
 
-def test_the_first_quote_of_a_coin_is_no_move(series, as_columns):
+def test_the_first_quote_of_a_coin_is_no_move() -> None:
     scores = score_columns(as_columns(series([100.0], [0])))
     assert len(scores) == 1
     assert scores["before"].tolist() == scores["large_move_before"].tolist() == [-1]
@@ -194,7 +194,7 @@ SEAMS = {
 
 
 @pytest.mark.parametrize("name", SEAMS)
-def test_where_hourly_and_live_quotes_meet_there_is_no_jump(name):
+def test_where_hourly_and_live_quotes_meet_there_is_no_jump(name) -> None:
     """Over many walks the quotes around the seam are as rare as they say, and none alarms.
 
     With 1,500 quotes about 15 are expected at p < 0.01.
@@ -230,7 +230,7 @@ def table(market, own, sigma=1e-3):
     return Columns({"symbol": symbols, "timestamp": times, "price": prices})
 
 
-def test_a_move_of_all_coins_is_of_the_market_and_a_move_of_one_its_own():
+def test_a_move_of_all_coins_is_of_the_market_and_a_move_of_one_its_own() -> None:
     market, own = world(1)
     market[300], own["SOL"][350] = 15.0, 20.0
     for noise in own.values():
@@ -252,7 +252,7 @@ def test_a_move_of_all_coins_is_of_the_market_and_a_move_of_one_its_own():
             assert abs(scores["market_z"][alone]) < 3 and scores["residual_score"][alone] < 4
 
 
-def test_fewer_than_three_coins_have_no_market():
+def test_fewer_than_three_coins_have_no_market() -> None:
     market, own = world(2, symbols=LARGE[:2])
     scores = score_columns(table(market, own))
     assert set(scores["scope"]) == {"unknown"}
@@ -260,7 +260,7 @@ def test_fewer_than_three_coins_have_no_market():
     assert (scores["residual_score"] == 0).all() and (scores["market_score"] == 0).all()
 
 
-def test_a_move_shared_in_part_is_mixed():
+def test_a_move_shared_in_part_is_mixed() -> None:
     market, own = world(3)
     for symbol, noise in own.items():
         market[300], noise[300] = 0.0, 12.0 if symbol == "BTC" else 3.5
@@ -270,7 +270,7 @@ def test_a_move_shared_in_part_is_mixed():
     assert scores["scope"][300] == "mixed"
 
 
-def test_the_markets_own_large_moves_are_seen_by_every_coin():
+def test_the_markets_own_large_moves_are_seen_by_every_coin() -> None:
     """Twenty quotes downhill, each hardly worth a mention."""
     market, own = world(4)
     market[300:320] = -2.5
@@ -283,7 +283,7 @@ def test_the_markets_own_large_moves_are_seen_by_every_coin():
         assert scores["market_score"][row] > 2.5 * usual
 
 
-def test_large_moves_are_looked_for_from_the_given_time_on_and_are_the_same_there():
+def test_large_moves_are_looked_for_from_the_given_time_on_and_are_the_same_there() -> None:
     prices = live(7)
     since = prices["timestamp"][len(prices) // 2]
     whole, late = score_columns(prices), score_columns(prices, large_since=since)
@@ -292,7 +292,7 @@ def test_large_moves_are_looked_for_from_the_given_time_on_and_are_the_same_ther
     assert (late["large_move_score"][~wanted] == 0).all() and (late["large_move_p"][~wanted] == 1).all()
 
 
-def test_a_calibration_gives_hours_level_percentiles_and_tails():
+def test_a_calibration_gives_hours_level_percentiles_and_tails() -> None:
     hours = tuple(np.where(np.arange(24) < 12, 0.5, math.sqrt(1.75)).tolist())
     prices = live(8)
     learned = calibrate_columns(prices, to_datetime(prices["timestamp"][-1]))
@@ -311,7 +311,7 @@ def test_a_calibration_gives_hours_level_percentiles_and_tails():
     assert np.isnan(score_columns(prices)["volatility_percentile"]).all()
 
 
-def test_probabilities_are_those_of_short_and_long_intervals():
+def test_probabilities_are_those_of_short_and_long_intervals() -> None:
     scores = score_columns(live(9))
     long = scores["elapsed_seconds"] > 1_200
     assert 0 < long.sum() < len(long)
@@ -321,7 +321,7 @@ def test_probabilities_are_those_of_short_and_long_intervals():
             assert np.array_equal(scores[f"{name}_p"][rows], expected)
 
 
-def test_no_rows_have_the_same_columns_of_the_same_types():
+def test_no_rows_have_the_same_columns_of_the_same_types() -> None:
     some = score_columns(live(10))
     none = score_columns(live(10).where(np.zeros(len(some), dtype=bool)))
     assert len(none) == 0

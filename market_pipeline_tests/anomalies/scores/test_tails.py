@@ -27,7 +27,7 @@ def sample(shape, scale, size, seed):
 
 
 @pytest.mark.parametrize("shape", [-0.2, 0.0, 0.25, 0.5])
-def test_a_known_tail_is_recovered(shape):
+def test_a_known_tail_is_recovered(shape) -> None:
     found = [fit(sample(shape, 0.8, 60_000, seed), 1_500) for seed in range(8)]
     assert np.mean([tail.shape for tail in found]) == pytest.approx(shape, abs=0.05)
     assert np.mean([tail.scale for tail in found]) == pytest.approx(0.8, rel=0.05)
@@ -37,7 +37,7 @@ def test_a_known_tail_is_recovered(shape):
 
 
 @pytest.mark.parametrize("shape", [0.0, 0.25, 0.5])
-def test_the_probability_of_a_score_is_how_often_it_comes(shape):
+def test_the_probability_of_a_score_is_how_often_it_comes(shape) -> None:
     tail = fit(sample(shape, 0.8, 60_000, 1), 1_500)
     fresh = tail.probability(sample(shape, 0.8, 1_000_000, 2))
     for p, error in ((0.01, 0.1), (1e-3, 0.25), (2e-4, 0.6)):
@@ -45,7 +45,7 @@ def test_the_probability_of_a_score_is_how_often_it_comes(shape):
 
 
 @given(tails)
-def test_the_probability_at_the_threshold_is_its_share(tail):
+def test_the_probability_at_the_threshold_is_its_share(tail) -> None:
     below, at, above = tail.probability(tail.threshold * np.array([1 - 1e-9, 1.0, 1 + 1e-9]))
     assert at == pytest.approx(tail.share, rel=1e-9)
     assert below == pytest.approx(at, rel=1e-6) and above == pytest.approx(at, rel=1e-5)
@@ -54,25 +54,25 @@ def test_the_probability_at_the_threshold_is_its_share(tail):
 
 @settings(max_examples=200)
 @given(tails, st.lists(st.floats(0, 1e6), min_size=2, max_size=20))
-def test_a_larger_score_is_never_more_probable_and_none_is_impossible(tail, scores):
+def test_a_larger_score_is_never_more_probable_and_none_is_impossible(tail, scores) -> None:
     p = tail.probability(np.sort(np.array(scores)))
     assert (np.diff(p) <= 0).all()
     assert (p > 0).all() and (p <= 1).all()
 
 
-def test_beyond_the_end_of_a_short_tail_p_is_tiny_but_not_zero():
+def test_beyond_the_end_of_a_short_tail_p_is_tiny_but_not_zero() -> None:
     """A tail of negative shape ends; what lies beyond must still have a logarithm."""
     p = Tail(1.0, 0.02, -0.3, 0.5, 0).probability(np.array([2.5, 100.0, 1e12]))
     assert 0 < p[2] <= p[1] < 1e-100 < p[0]
 
 
-def test_a_shape_of_almost_zero_is_the_exponential():
+def test_a_shape_of_almost_zero_is_the_exponential() -> None:
     scores = np.linspace(0, 30, 100)
     exponential, nearly = Tail(1.0, 0.02, 0.0, 0.5, 0), Tail(1.0, 0.02, 1.1e-6, 0.5, 0)
     assert nearly.probability(scores) == pytest.approx(exponential.probability(scores), rel=0.01)
 
 
-def test_too_few_scores_have_no_tail():
+def test_too_few_scores_have_no_tail() -> None:
     scores = sample(0.2, 1.0, 1_500, 1)
     assert fit(scores, 1_500) is not None
     assert fit(scores[1:], 1_500) is None
@@ -80,19 +80,19 @@ def test_too_few_scores_have_no_tail():
 
 
 @pytest.mark.parametrize("scores", [np.zeros(2_000), np.full(2_000, 3.0), np.arange(2_000.0) % 2 - 1])
-def test_scores_that_do_not_vary_have_no_tail(scores):
+def test_scores_that_do_not_vary_have_no_tail(scores) -> None:
     """Where 98 % of the scores are the largest, or nothing is above zero, there are no excesses."""
     assert fit(scores, 1_500) is None
 
 
-def test_one_score_beyond_the_rest_has_no_tail():
+def test_one_score_beyond_the_rest_has_no_tail() -> None:
     scores = np.ones(2_000)
     scores[7] = 5.0
     assert fit(scores, 1_500) is None
 
 
 @pytest.mark.parametrize(("shape", "believed"), [(1.2, 0.6), (-0.9, -0.3)])
-def test_shapes_beyond_belief_are_held_back_and_keep_the_mean(shape, believed):
+def test_shapes_beyond_belief_are_held_back_and_keep_the_mean(shape, believed) -> None:
     scores = sample(shape, 0.8, 60_000, 3)
     tail = fit(scores, 1_500)
     assert tail.shape == believed
@@ -100,7 +100,7 @@ def test_shapes_beyond_belief_are_held_back_and_keep_the_mean(shape, believed):
     assert tail.scale / (1 - tail.shape) == pytest.approx(excess.mean())
 
 
-def test_every_score_has_a_prior_for_short_and_long_intervals():
+def test_every_score_has_a_prior_for_short_and_long_intervals() -> None:
     assert set(PRIOR_TAILS) == {(score, interval) for score in SCORES for interval in ("short", "long")}
     for tail in PRIOR_TAILS.values():
         assert tail.share == pytest.approx(1 - PARAMETERS.tail_quantile)
