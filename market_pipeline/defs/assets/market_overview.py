@@ -14,9 +14,8 @@ from typing import Any
 import dagster as dg
 
 from market_pipeline.anomalies.anomaly import Kind, Severity, alarm_mask
-from market_pipeline.anomalies.series import to_datetime64
 from market_pipeline.core.clock import iso, utc_now
-from market_pipeline.core.columns import Columns
+from market_pipeline.core.columns import Columns, to_datetime64
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES

@@ -46,7 +46,9 @@ def test_unchanged_quotes_are_stale_and_do_not_warm_up() -> None:
     ("regular", "step", "missing"),
     [(5, 15, False), (5, 15.1, True), (1, 4, False), (1, 16, True), (60, 180, False), (60, 181, True)],
 )
-def test_quotes_are_missing_when_an_interval_is_three_times_as_long_and_a_quarter_of_an_hour(ended, regular, step, missing) -> None:
+def test_quotes_are_missing_when_an_interval_is_three_times_as_long_and_a_quarter_of_an_hour(
+    ended, regular, step, missing
+) -> None:
     """A coin quoted every minute may pause for fifteen, hourly history may not skip three hours."""
     assert after_gap(ended([step], regular=regular))[-1] == missing
     assert words(ended([step], regular=regular))[-1] == ("gap" if missing else "")
