@@ -19,6 +19,7 @@ from market_pipeline.build import build_defs
 from market_pipeline.core.clock import utc_now
 from market_pipeline.dagster_instance.failures import failure_in, is_interruption
 from market_pipeline.dagster_instance.home import open_instance, ready_home
+from market_pipeline.dagster_instance.nonpublic import cancel_run
 from market_pipeline.dagster_instance.ownership import owner_of
 from market_pipeline.dagster_instance.runs_in_flight import SOON, end_dead_runs, executing_here, runs_in_flight
 from market_pipeline.defs.partitions import range_tags
@@ -82,7 +83,7 @@ class Runs:
         else:
             interrupted = any(is_interruption(event) for event in result.all_events)
         if interrupted:
-            self._cancel(run_id)
+            cancel_run(self.instance, run_id, "Interrupted. What it had stored is kept.")
             raise KeyboardInterrupt
         reason = failure_in(result.all_events).text or ("" if result.success else "see its events in the UI")
         rows, requests = (_fact(result, name) for name in ("rows_written", "requests_in_this_run"))
@@ -100,11 +101,6 @@ class Runs:
             run_id = others[0].run_id
             logger.warning("Waiting for run %s of %s to end", run_id[:8], job, extra={"run": run_id})
             time.sleep(self.poll_seconds)
-
-    def _cancel(self, run_id: str) -> None:
-        run = self.instance.get_run_by_id(run_id)
-        if run is not None and not run.is_success:
-            self.instance.report_run_canceled(run, "Interrupted. What it had stored is kept.")
 
 
 def _fact(result: dg.ExecuteInProcessResult, name: str) -> int:

@@ -8,7 +8,7 @@ from market_pipeline.commands.start import command_settings, confirmed, database
 from market_pipeline.core.symbols import Coin, as_setting, parse_stored
 from market_pipeline.core.wording import counted
 from market_pipeline.dagster_instance.home import current_home
-from market_pipeline.dagster_instance.nonpublic import DATA_VERSION, data_versions
+from market_pipeline.dagster_instance.nonpublic import DATA_VERSION, data_versions, materialized_partitions
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES, REJECTED_PRICES
 from market_pipeline.defs.partitions import days_of, partition_key
@@ -109,7 +109,7 @@ def report_renamed(instance: dg.DagsterInstance, old: str, new: str) -> int:
 
 def _report(instance: dg.DagsterInstance, asset: str, old: str, new: str) -> int:
     key = dg.AssetKey(asset)
-    there = instance.get_materialized_partitions(key)
+    there = materialized_partitions(instance, asset)
     days = sorted(day for day, symbol in days_of(there) if symbol == old)
     renamed = {str(partition_key(day, old)): str(partition_key(day, new)) for day in days}
     missing = {before: after for before, after in renamed.items() if after not in there}

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from market_pipeline.doctor.budget import examine_schedule_cost
-from market_pipeline.doctor.context import Finding, Subject
+from market_pipeline.doctor.coingecko import examine_schedule_cost
+from market_pipeline.doctor.context import Diagnosis, DoctorContext
 from market_pipeline.doctor.settings import examine_setting_names
 from market_pipeline.logs import configure_logging, get_logger
 from market_pipeline.logs.redaction import too_short_to_hide
@@ -25,11 +25,11 @@ def command_settings(**fixed: Any) -> Settings:
     Warns of misspelt variables and of secrets that are too short to be redacted. Raises SettingsError, which names
     misspelt variables too: one of them may be the cause.
     """
-    misspelt = list(examine_setting_names(Subject(Path.cwd(), os.environ)))
+    misspelt = list(examine_setting_names(DoctorContext(Path.cwd(), os.environ)))
     try:
         settings = load_settings(**fixed)
     except SettingsError as error:
-        raise SettingsError("\n".join([str(error), *(f"- {finding.detail}" for finding in misspelt)])) from None
+        raise SettingsError("\n".join([str(error), *(f"- {diagnosis.detail}" for diagnosis in misspelt)])) from None
     configure_logging(settings)
     _warn(misspelt)
     if short := too_short_to_hide(settings):
@@ -44,13 +44,14 @@ def database_of(settings: Settings) -> Database:
 
 def warn_of_cost(settings: Settings, database: Database) -> None:
     """Warn if the plan has too few credits for COLLECT_CRON."""
-    subject = Subject(Path.cwd(), os.environ, settings=settings, database=database)
-    _warn(finding for finding in examine_schedule_cost(subject) if finding.status != "ok")
+    context = DoctorContext(Path.cwd(), os.environ)
+    context.settings, context.database = settings, database
+    _warn(diagnosis for diagnosis in examine_schedule_cost(context) if diagnosis.status != "ok")
 
 
-def _warn(findings: Iterable[Finding]) -> None:
-    for finding in findings:
-        logger.warning("%s %s", finding.detail.rstrip(".") + ".", finding.remedy)
+def _warn(diagnoses: Iterable[Diagnosis]) -> None:
+    for diagnosis in diagnoses:
+        logger.warning("%s %s", diagnosis.detail.rstrip(".") + ".", diagnosis.remedy)
 
 
 def confirmed(yes: bool) -> bool:

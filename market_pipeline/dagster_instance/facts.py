@@ -1,69 +1,49 @@
-"""What Dagster's storage knows of the chain: daemons that report, schedules that tick, runs that end.
-
-All that is read there through names which Dagster does not call public is read here.
-"""
+"""Read the facts about daemons, schedules and runs from Dagster's storage."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from market_pipeline.core.wording import first_line
 from market_pipeline.dagster_instance.failures import failure_in
 from market_pipeline.dagster_instance.ownership import Owner, located, own_runs
-from market_pipeline.pipeline.facts import (
-    SCHEDULER,
-    AutomationState,
-    DagsterFacts,
-    FailedRun,
-    Heartbeat,
-    JobState,
-)
-from market_pipeline.pipeline.names import WITHOUT_JOB, Automation, automations
+from market_pipeline.pipeline.facts import AutomationState, DagsterFacts, FailedRun, Heartbeat, JobState, judged
+from market_pipeline.pipeline.names import CONSEQUENCES, Automation, automations
 
 if TYPE_CHECKING:
     import dagster as dg
     from dagster._core.scheduler.instigation import InstigatorState
-    from dagster._daemon.types import DaemonHeartbeat
 
-
-# The scheduler reports once a minute, when it looks for ticks that are due.
-_SCHEDULER_SILENT_AFTER = timedelta(minutes=3)
-# The others may be in the middle of long work; Dagster itself waits so long before it complains.
-_SILENT_AFTER = timedelta(minutes=30, seconds=30)
-# What Dagster says of a run that a person stopped; `market-pipeline run` does so with Ctrl-C.
+# The error of a run that was interrupted by hand, such as with Ctrl-C in `market-pipeline run`.
 _INTERRUPTED = "DagsterExecutionInterruptedError"
 
 
-def read_facts(
-    instance: "dg.DagsterInstance", owner: Owner, collect_cron: str, now: datetime
-) -> DagsterFacts:
-    """Read what concerns `owner` in `instance` as it is at `now`; what its storage raises is passed on."""
+def read_facts(instance: "dg.DagsterInstance", owner: Owner, collect_cron: str, now: datetime) -> DagsterFacts:
+    """Read what concerns `owner` in `instance`; raises whatever its storage raises."""
     owner = located(instance, owner)
     return DagsterFacts(
         heartbeats(instance, now), automation_states(instance, owner, automations(collect_cron)),
-        job_states(instance, owner, WITHOUT_JOB),
+        job_states(instance, owner, CONSEQUENCES),
     )
 
 
 def heartbeats(instance: "dg.DagsterInstance", now: datetime) -> list[Heartbeat]:
-    """The daemons of `instance` as they are at `now`."""
-    statuses = instance.get_daemon_statuses().values()
-    return [_heartbeat(status.daemon_type, status.last_heartbeat, now) for status in statuses if status.required]
-
-
-def _heartbeat(daemon: str, last: "DaemonHeartbeat | None", now: datetime) -> Heartbeat:
-    if last is None:
-        return Heartbeat(daemon, None, False, None)
-    at = _time(last.timestamp)
-    patience = _SCHEDULER_SILENT_AFTER if daemon == SCHEDULER else _SILENT_AFTER
-    return Heartbeat(daemon, at, now - at <= patience, last.errors[0].message if last.errors else None)
+    """Read the state at `now` of the daemons that `instance` requires."""
+    beats = {
+        status.daemon_type: status.last_heartbeat
+        for status in instance.get_daemon_statuses().values() if status.required
+    }
+    return judged({
+        daemon: (_time(beat.timestamp), beat.errors[0].message if beat.errors else None) if beat else (None, None)
+        for daemon, beat in beats.items()
+    }, now)
 
 
 def automation_states(
     instance: "dg.DagsterInstance", owner: Owner, wanted: Iterable[Automation]
 ) -> list[AutomationState]:
-    """How each of `wanted` is; one that `instance` has no record of is on and was never evaluated."""
-    # States of code locations that were renamed may have the same names; the newest comes last.
+    """Read the state of each of `wanted`; one that `instance` has no record of is on and was never evaluated."""
+    # States of renamed code locations may have the same names; the newest comes last.
     found = {
         state.name: state
         for state in instance.all_instigator_state()
@@ -83,8 +63,8 @@ def _automation(
         return AutomationState(automation, state.is_running)
     at, outcome = _time(last.timestamp), last.status.value.lower()
     if outcome != "failure":
-        words = first_line(last.skip_reason) if last.skip_reason else ""
-        return AutomationState(automation, state.is_running, at, outcome, words)
+        reason = first_line(last.skip_reason) if last.skip_reason else ""
+        return AutomationState(automation, state.is_running, at, outcome, reason)
     from dagster._core.scheduler.instigation import TickStatus
 
     good = instance.get_ticks(origin, selector, limit=1, statuses=[TickStatus.SUCCESS, TickStatus.SKIPPED])
@@ -94,7 +74,7 @@ def _automation(
 
 
 def job_states(instance: "dg.DagsterInstance", owner: Owner, jobs: Iterable[str]) -> list[JobState]:
-    """How `owner`'s runs of each of `jobs` ended."""
+    """Read how `owner`'s runs of each of `jobs` ended."""
     import dagster as dg
 
     success, failure = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
@@ -110,17 +90,17 @@ def job_states(instance: "dg.DagsterInstance", owner: Owner, jobs: Iterable[str]
 
 
 def _failed(instance: "dg.DagsterInstance", run: "dg.RunRecord") -> FailedRun | None:
-    """Why `run` failed, or None if it was interrupted by hand."""
+    """Read why `run` failed; None if it was interrupted by hand."""
     import dagster as dg
 
     run_id, evaluated = run.dagster_run.run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION
     kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE, evaluated}
     records = instance.get_records_for_run(run_id, of_type=kinds).records
     events = [event for record in records if (event := record.event_log_entry.dagster_event) is not None]
-    found = [event.asset_check_evaluation_data for event in events if event.event_type is evaluated]
+    results = [event.asset_check_evaluation_data for event in events if event.event_type is evaluated]
     checks = tuple(
         (check.check_name, check.description or "")
-        for check in found
+        for check in results
         if check.blocking and not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
     )
     failure = failure_in(events)

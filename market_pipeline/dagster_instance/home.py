@@ -118,6 +118,11 @@ def configures_storage(home: Path) -> bool:
     return any(line.startswith("storage:") for line in lines)
 
 
+def was_used(home: Path) -> bool:
+    """Whether Dagster has its storage in `home`, or in a database that its dagster.yaml names."""
+    return (home / "history").exists() or configures_storage(home)
+
+
 def _configure(home: Path, ours: bool) -> None:
     config = home / _CONFIG
     if config.exists() and not ours:

@@ -33,3 +33,8 @@ class LanedRunCoordinator(dg.QueuedRunCoordinator):
 def lane_of(tags: Mapping[str, str]) -> str:
     """Return the lane of a run with these tags."""
     return LIVE if tags.get(LANE) == LIVE and _PARENT not in tags else BACKGROUND
+
+
+def has_lanes(instance: dg.DagsterInstance) -> bool:
+    """Whether the dagster.yaml of `instance` names the run coordinator with lanes."""
+    return isinstance(instance.run_coordinator, LanedRunCoordinator)

@@ -49,3 +49,20 @@ def data_versions(instance: dg.DagsterInstance, asset: str, keys: Iterable[str])
         dg.AssetKey(asset), _MATERIALIZATION, [DATA_VERSION], list(keys)
     )
     return {key: found[DATA_VERSION] for key, found in tags.items() if DATA_VERSION in found}
+
+
+def materialized_partitions(instance: dg.DagsterInstance, asset: str) -> set[str]:
+    """Return the partitions of `asset` that were ever materialized."""
+    return instance.get_materialized_partitions(dg.AssetKey(asset))
+
+
+def count_runs(instance: dg.DagsterInstance) -> int:
+    """Return how many runs `instance` has."""
+    return instance.get_runs_count()
+
+
+def cancel_run(instance: dg.DagsterInstance, run_id: str, message: str) -> None:
+    """Mark a run of this process as canceled, unless it succeeded or was never created."""
+    run = instance.get_run_by_id(run_id)
+    if run is not None and not run.is_success:
+        instance.report_run_canceled(run, message)

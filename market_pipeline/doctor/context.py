@@ -1,9 +1,9 @@
-"""What is examined, and what the examinations have learned about it so far."""
+"""What an examination works on, and the diagnosis that it yields."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from market_pipeline.core.clock import Clock, utc_now
 from market_pipeline.core.wording import span
@@ -13,49 +13,83 @@ from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 
 if TYPE_CHECKING:
+    pass
+
+if TYPE_CHECKING:
     import dagster as dg
 
-
-@dataclass
-class Subject:
-    """An installation: its folder, its environment and its time.
-
-    `settings` is there once they were found valid, `database` once it was found ready, `home` and
-    `instance` once Dagster's own storage was found and opened,
-    `skew` (seconds by which this machine's clock is ahead of the server's) once the API has answered.
-    `secrets` must not be in any report.
-    """
-
-    folder: Path
-    environment: Mapping[str, str]
-    clock: Clock = utc_now
-    settings: Settings | None = None
-    database: Database | None = None
-    home: Path | None = None
-    instance: "dg.DagsterInstance | None" = None
-    skew: float | None = None
-    secrets: list[str] = field(default_factory=list)
-
-    @property
-    def without_instance(self) -> str:
-        """The finding because of which there is no `instance`."""
-        return "dagster home" if self.home is None else "dagster instance"
-
-    @property
-    def env_file(self) -> Path:
-        return self.folder / ".env"
-
-
+T = TypeVar("T")
 Status = Literal["ok", "warn", "fail"]
 Number = int | float | str | None
 
+_UNREMARKABLE_SECONDS = 5.0
+
+
+class NotExamined(Exception):
+    """An examination depends on something that the examination named `cause` did not find."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+class Found(Generic[T]):
+    """An attribute set by the examination of this name; to read it before that raises NotExamined."""
+
+    def __init__(self, examination: str) -> None:
+        self._examination = examination
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, context: "DoctorContext", owner: type) -> T:
+        if self._name not in vars(context):
+            raise NotExamined(self._examination)
+        found: T = vars(context)[self._name]
+        return found
+
+    def __set__(self, context: "DoctorContext", value: T) -> None:
+        vars(context)[self._name] = value
+
+
+class DoctorContext:
+    """An installation, its folder and environment, and what the examinations have found of it so far.
+
+    `home` is a Dagster home that was used before, `skew` the seconds by which this machine's clock is ahead of
+    CoinGecko's. `secrets` must not appear in any report; `causes` names for each examination that was not made the
+    one that prevented it.
+    """
+
+    settings = Found[Settings]("settings")
+    database = Found[Database]("database")
+    home = Found[Path]("dagster home")
+    instance: "Found[dg.DagsterInstance]" = Found("dagster instance")
+    skew = Found[float]("api")
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], clock: Clock = utc_now) -> None:
+        self.folder = folder
+        self.environment = environment
+        self.clock = clock
+        self.secrets: list[str] = []
+        self.causes: dict[str, str] = {}
+
+    @property
+    def env_file(self) -> Path:
+        """The `.env` file of the folder, which need not exist."""
+        return self.folder / ".env"
+
+    @property
+    def database_if_ready(self) -> Database | None:
+        """The database, or None if it cannot be used."""
+        return vars(self).get("database")
+
 
 @dataclass(frozen=True)
-class Finding:
-    """One line of the report: what was looked at, how it is, what was found, and what to do.
+class Diagnosis:
+    """One line of the report: what was examined, its status, what was found, and what to do.
 
-    `numbers` repeats for a program what `detail` tells a person. `because_of` names the finding that
-    kept this one from being examined at all.
+    `numbers` repeats for programs what `detail` says. `because_of` names the examination whose result prevented
+    this one.
     """
 
     name: str
@@ -66,45 +100,38 @@ class Finding:
     because_of: str = ""
 
 
-def ok(name: str, detail: str, **numbers: Number) -> Finding:
+def ok(name: str, detail: str, **numbers: Number) -> Diagnosis:
     """Nothing to do."""
-    return Finding(name, "ok", detail, numbers=numbers)
+    return Diagnosis(name, "ok", detail, numbers=numbers)
 
 
-def warn(name: str, detail: str, remedy: str, **numbers: Number) -> Finding:
-    """To be looked at; the pipeline works, or was not started yet."""
-    return Finding(name, "warn", detail, remedy, numbers)
+def warn(name: str, detail: str, remedy: str, **numbers: Number) -> Diagnosis:
+    """Needs attention; the pipeline works, or was not started yet."""
+    return Diagnosis(name, "warn", detail, remedy, numbers)
 
 
-def fail(name: str, detail: str, remedy: str, **numbers: Number) -> Finding:
-    """Keeps the pipeline from its work."""
-    return Finding(name, "fail", detail, remedy, numbers)
+def fail(name: str, detail: str, remedy: str, **numbers: Number) -> Diagnosis:
+    """The pipeline cannot work like this."""
+    return Diagnosis(name, "fail", detail, remedy, numbers)
 
 
-def not_examined(name: str, cause: str) -> Finding:
-    """What could not be looked at because of another finding."""
-    detail, remedy = f"not examined, because of: {cause}", f"Mend '{cause}' first, then ask again."
-    return Finding(name, "warn", detail, remedy, because_of=cause)
+def not_examined(name: str, cause: str) -> Diagnosis:
+    """The result of the examination `cause` prevents this one."""
+    detail, remedy = f"not examined, because of: {cause}", f"Fix '{cause}' first, then run doctor again."
+    return Diagnosis(name, "warn", detail, remedy, because_of=cause)
 
 
-def worst(findings: list[Finding]) -> Status:
-    """The status of the whole."""
-    statuses = {finding.status for finding in findings}
-    return "fail" if "fail" in statuses else "warn" if "warn" in statuses else "ok"
+def worst(diagnoses: Iterable[Diagnosis]) -> Status:
+    """Return the status of the whole."""
+    return max((diagnosis.status for diagnosis in diagnoses), key=["ok", "warn", "fail"].index, default="ok")
 
 
-_UNREMARKABLE_SECONDS = 5.0
-
-
-def skew_finding(name: str, whose: str, skew: float) -> Finding:
-    """A finding about `skew`, the seconds by which this machine's clock is ahead of `whose`."""
-    numbers = {"skew_seconds": round(skew, 3)}
-    detail = skew_sentence(skew, whose)
-    remedy = f"{CLOCK_REMEDY}."
+def skew_diagnosis(name: str, whose: str, skew: float) -> Diagnosis:
+    """Judge `skew`, the seconds by which this machine's clock is ahead of `whose`."""
+    detail, numbers = skew_sentence(skew, whose), {"skew_seconds": round(skew, 3)}
     if abs(skew) < _UNREMARKABLE_SECONDS:
         return ok(name, detail, **numbers)
     if not is_wrong(skew):
-        return warn(name, detail, remedy, **numbers)
-    return fail(
-        name, f"{detail}: prices are refused or misdated from {span(FUTURE_TOLERANCE)} on", remedy, **numbers
-    )
+        return warn(name, detail, f"{CLOCK_REMEDY}.", **numbers)
+    limit = span(FUTURE_TOLERANCE)
+    return fail(name, f"{detail}: beyond {limit}, prices are refused or misdated", f"{CLOCK_REMEDY}.", **numbers)

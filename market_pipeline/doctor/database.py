@@ -1,4 +1,4 @@
-"""Can the database be reached, is it migrated, is there room, and does its clock agree with ours?"""
+"""The database: can it be reached, is it migrated, is there disk space, and does its clock agree with ours?"""
 
 import os
 import shutil
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from market_pipeline.core.clock import from_microseconds
-from market_pipeline.doctor.context import Finding, Subject, fail, not_examined, ok, skew_finding, warn
-from market_pipeline.doctor.home import home_used
+from market_pipeline.doctor.context import Diagnosis, DoctorContext, NotExamined, fail, ok, skew_diagnosis, warn
+from market_pipeline.doctor.dagster import home_used
 from market_pipeline.settings import Settings
 from market_pipeline.storage.database_clock import database_clock
 from market_pipeline.storage.db_errors import SchemaMismatch, StorageError
@@ -16,21 +16,17 @@ from market_pipeline.storage.schema.migrate import REVISION, check_schema
 
 _LITTLE_BYTES = 1_000_000_000
 _TOO_LITTLE_BYTES = 100_000_000
-# Ticks and backfills write megabytes between checkpoints; more waits for a reader to finish.
+# Ticks and backfills write megabytes between checkpoints; a larger file is waiting for a reader to finish.
 _LARGE_WAL_BYTES = 256_000_000
 
 
-def examine_database(subject: Subject) -> Iterator[Finding]:
-    """Reach it and compare its tables; what is ready is kept in `subject`."""
-    if subject.settings is None:
-        yield not_examined("database", "settings")
+def examine_database(context: DoctorContext) -> Iterator[Diagnosis]:
+    """Connect and compare the tables with this version. Sets `context.database`."""
+    settings = context.settings
+    if _is_sqlite(settings) and (trouble := _file_trouble(settings, home_used(context))):
+        yield trouble
         return
-    if subject.settings.database.get_backend_name() == "sqlite":
-        trouble = _file_trouble(subject.settings, home_used(subject))
-        if trouble is not None:
-            yield trouble
-            return
-    database = Database(subject.settings.database, subject.settings.catalogue.ids)
+    database = Database(settings.database, settings.catalogue.ids)
     try:
         check_schema(database)
     except SchemaMismatch as error:
@@ -38,80 +34,75 @@ def examine_database(subject: Subject) -> Iterator[Finding]:
     except StorageError as error:
         yield fail("database", str(error), "Start the database or correct DATABASE_URL.")
     else:
-        subject.database = database
-        yield ok("database", f"{database.url} is reached and at revision {REVISION}", revision=REVISION)
+        context.database = database
+        yield ok("database", f"connected to {database.url}, which is at revision {REVISION}", revision=REVISION)
 
 
-def examine_disk(subject: Subject) -> Iterator[Finding]:
-    """Room on the disk of a SQLite file; the disk of a PostgreSQL server cannot be seen from here."""
-    if subject.settings is None:
-        yield not_examined("disk space", "settings")
-        return
-    if subject.settings.database.get_backend_name() != "sqlite":
-        return
-    folder = _file_of(subject.settings).parent
+def _file_trouble(settings: Settings, used: bool) -> Diagnosis | None:
+    """Say why a SQLite file must not be opened, which would create it; it should exist if Dagster was `used` here."""
+    file = _file_of(settings)
+    folder = file.parent
+    correct = "or correct DATABASE_URL."
     if not folder.is_dir():
-        yield not_examined("disk space", "database")
+        return fail("database", f"the folder {folder} of the SQLite file does not exist", f"Create it {correct}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        detail = f"the folder {folder} of the SQLite file cannot be written"
+        return fail("database", detail, f"Allow this user to write there {correct}")
+    if not file.exists() and used:
+        detail = f"{file} does not exist, although market-pipeline has run here before"
+        remedy = f"Restore the file {correct[:-1]}; `market-pipeline run` would start with an empty one."
+        return fail("database", detail, remedy)
+    if not file.exists():
+        return warn("database", f"{file} does not exist yet", "`market-pipeline run` creates it.")
+    if file.is_file() and not os.access(file, os.W_OK):
+        detail = f"{file} cannot be written by this user"
+        return fail("database", detail, f"Allow this user to write the file {correct}")
+    return None
+
+
+def examine_disk(context: DoctorContext) -> Iterator[Diagnosis]:
+    """Check the disk of a SQLite file; that of a PostgreSQL server cannot be seen from here."""
+    if not _is_sqlite(context.settings):
         return
-    free = shutil.disk_usage(folder).free
-    detail = f"{free / 1e9:,.1f} GB free in {folder}"
-    remedy = f"Make room, or let DATABASE_URL name a file on another disk than that of {folder}."
+    file = _file_of(context.settings)
+    if not file.parent.is_dir():
+        raise NotExamined("database")
+    free = shutil.disk_usage(file.parent).free
+    detail = f"{free / 1e9:,.1f} GB free in {file.parent}"
+    remedy = f"Free some space, or let DATABASE_URL name a file on another disk than that of {file.parent}."
     if free < _TOO_LITTLE_BYTES:
         yield fail("disk space", detail, remedy, free_bytes=free)
     elif free < _LITTLE_BYTES:
         yield warn("disk space", detail, remedy, free_bytes=free)
     else:
         yield ok("disk space", detail, free_bytes=free)
-    wal = Path(f"{_file_of(subject.settings)}-wal")
+    wal = Path(f"{file}-wal")
     size = wal.stat().st_size if wal.exists() else 0
     if size > _LARGE_WAL_BYTES:
-        yield warn(
-            "write-ahead log",
-            f"{wal} has grown to {size / 1e9:,.1f} GB: a reader that stays open keeps SQLite from emptying it",
+        detail = f"{wal} has grown to {size / 1e9:,.1f} GB: a reader that stays open keeps SQLite from truncating it"
+        remedy = (
             f"End the program that holds {wal} open, such as a notebook or an sqlite3 shell (`lsof {wal}` lists them); "
-            "the next writes after that cut it.", wal_bytes=size,
+            "the next writes truncate it."
         )
+        yield warn("write-ahead log", detail, remedy, wal_bytes=size)
 
 
-def examine_database_clock(subject: Subject) -> Iterator[Finding]:
-    """A PostgreSQL server has a clock of its own, which the request budget goes by."""
-    if subject.database is None:
-        yield not_examined("database clock", "database")
-        return
-    if subject.database.dialect == "sqlite":
+def examine_database_clock(context: DoctorContext) -> Iterator[Diagnosis]:
+    """Compare this machine's clock with a PostgreSQL server's, which times the request budget."""
+    if context.database.dialect == "sqlite":
         yield ok("database clock", "the database is a file: its clock is this machine's", skew_seconds=0.0)
         return
-    with subject.database.reading() as connection:
-        before = subject.clock()
-        told = from_microseconds(database_clock(connection))
-        after = subject.clock()
-    skew = (before + (after - before) / 2 - told).total_seconds()
-    yield skew_finding("database clock", "the database's", skew)
+    with context.database.reading() as connection:
+        before = context.clock()
+        server = from_microseconds(database_clock(connection))
+        after = context.clock()
+    skew = (before + (after - before) / 2 - server).total_seconds()
+    yield skew_diagnosis("database clock", "the database's", skew)
+
+
+def _is_sqlite(settings: Settings) -> bool:
+    return settings.database.get_backend_name() == "sqlite"
 
 
 def _file_of(settings: Settings) -> Path:
     return Path(settings.database.database or "")
-
-
-def _file_trouble(settings: Settings, used: bool) -> Finding | None:
-    """Why a SQLite file should not be opened: opening would create it.
-
-    `used` is whether something has run here, so that the file should be there.
-    """
-    file = _file_of(settings)
-    folder = file.parent
-    if not folder.is_dir():
-        return fail("database", f"the folder {folder} of the SQLite file does not exist",
-                    "Create it or correct DATABASE_URL.")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return fail("database", f"the folder {folder} of the SQLite file cannot be written",
-                    "Allow this user to write there or correct DATABASE_URL.")
-    if not file.exists() and used:
-        return fail("database", f"{file} does not exist, though something has run here before",
-                    "Restore the file or correct DATABASE_URL; `market-pipeline run` would begin with an empty one.")
-    if not file.exists():
-        return warn("database", f"{file} does not exist yet", "`market-pipeline run` creates it.")
-    if file.is_file() and not os.access(file, os.W_OK):
-        return fail("database", f"{file} cannot be written by this user",
-                    "Allow this user to write the file or correct DATABASE_URL.")
-    return None

@@ -1,4 +1,4 @@
-"""The whole: which examinations there are, in which order, and what they found."""
+"""The whole report: which examinations are made, in which order and time, and how the result is printed."""
 
 import json
 import textwrap
@@ -12,12 +12,26 @@ from pathlib import Path
 
 from market_pipeline.core.clock import Clock, iso, utc_now
 from market_pipeline.core.wording import first_line
-from market_pipeline.doctor.api import examine_api, examine_server_clock
-from market_pipeline.doctor.budget import examine_budget, examine_schedule_cost
-from market_pipeline.doctor.chain import examine_automation, examine_code_location, examine_daemons, examine_runs
-from market_pipeline.doctor.context import Finding, Status, Subject, fail, not_examined, warn, worst
+from market_pipeline.doctor.coingecko import examine_api, examine_budget, examine_schedule_cost, examine_server_clock
+from market_pipeline.doctor.context import (
+    Diagnosis,
+    DoctorContext,
+    NotExamined,
+    Status,
+    fail,
+    not_examined,
+    warn,
+    worst,
+)
+from market_pipeline.doctor.dagster import (
+    examine_automation,
+    examine_code_location,
+    examine_daemons,
+    examine_home,
+    examine_instance,
+    examine_runs,
+)
 from market_pipeline.doctor.database import examine_database, examine_database_clock, examine_disk
-from market_pipeline.doctor.home import examine_home, examine_instance
 from market_pipeline.doctor.settings import examine_settings
 from market_pipeline.doctor.stored_prices import (
     examine_absences,
@@ -29,83 +43,32 @@ from market_pipeline.doctor.stored_prices import (
 )
 from market_pipeline.logs.redaction import Masker
 
-
-def masked(finding: Finding, secrets: Iterable[str]) -> Finding:
-    """`finding` without any of `secrets`, passwords in addresses and whatever looks like an API key."""
-    masker = Masker(secrets)
-    return replace(
-        finding,
-        detail=masker.text(finding.detail),
-        remedy=masker.text(finding.remedy),
-        numbers={
-            name: masker.text(value) if isinstance(value, str) else value
-            for name, value in finding.numbers.items()
-        },
-    )
+Examination = Callable[[DoctorContext], Iterable[Diagnosis]]
 
 
-Examination = Callable[[Subject], Iterable[Finding]]
+@dataclass(frozen=True)
+class Report:
+    """The diagnoses, in the order in which a person should read them, and when they were made (UTC)."""
+
+    examined_at: datetime
+    diagnoses: list[Diagnosis]
+
+    @property
+    def status(self) -> Status:
+        """The worst status of all."""
+        return worst(self.diagnoses)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Examinations that are made one after the other, with a name each, in `seconds` at most altogether.
-
-    `asks` is whose answer they wait for.
-    """
+    """Named examinations made one after the other, within `seconds` altogether; `server` is what they wait for."""
 
     seconds: float
-    asks: str
+    server: str
     examinations: Sequence[tuple[str, Examination]]
 
 
-class Making:
-    """A group that is being made in a thread of its own."""
-
-    def __init__(self, group: Group, subject: Subject) -> None:
-        self._group = group
-        self._deadline = time.monotonic() + group.seconds
-        self._findings: list[Finding] = []
-        self._begun = 0
-        # A daemon thread: one that hangs in a driver must not keep the command from ending.
-        self._thread = threading.Thread(target=self._make, args=(subject,), name="doctor", daemon=True)
-        self._thread.start()
-
-    def findings(self) -> list[Finding]:
-        """Wait for the end, at most until the group's time is up; what was found until then."""
-        self._thread.join(max(0.0, self._deadline - time.monotonic()))
-        found = list(self._findings)
-        return found + self._unfinished() if self._thread.is_alive() else found
-
-    def _make(self, subject: Subject) -> None:
-        for name, examination in self._group.examinations:
-            self._begun += 1
-            self._findings += guarded(name, examination, subject)
-
-    def _unfinished(self) -> list[Finding]:
-        """What is said of the examination that hangs and of those that were to come after it."""
-        names = [name for name, _ in self._group.examinations]
-        hangs = names[max(0, self._begun - 1)]
-        remedy = f"{self._group.asks} does not answer or keeps failing, or this machine is very busy."
-        late = fail(hangs, f"no answer within {self._group.seconds:.0f} s", remedy)
-        return [late, *(not_examined(name, hangs) for name in names[self._begun:])]
-
-
-def guarded(name: str, examination: Examination, subject: Subject) -> list[Finding]:
-    """What `examination` finds, and that it failed if it did."""
-    found: list[Finding] = []
-    try:
-        found.extend(examination(subject))
-    # Whatever it is, the person who asks is told of it and of everything else.
-    except Exception as error:
-        found.append(fail(
-            name, f"this could not be examined: {type(error).__name__}: {first_line(str(error))}",
-            "Do what the message says; if it says nothing useful, report it with this line.",
-        ))
-    return found
-
-
-# The budget is in the database, so the API comes after it; Dagster's storage is examined beside them.
+# The budget is in the database, so the API comes after it; Dagster's storage is examined at the same time.
 _DATABASE = Group(7.0, "The database that DATABASE_URL names", [
     ("database", examine_database),
     ("disk space", examine_disk),
@@ -123,7 +86,7 @@ _API = Group(7.0, "CoinGecko, or what COINGECKO_BASE_URL names,", [
     ("server clock", examine_server_clock),
     ("budget", examine_budget),
 ])
-# Dagster asks a database that it cannot reach again and again, for up to 12.4 s, and only then says why.
+# Dagster retries a database that it cannot reach for up to 12.4 s before it reports why.
 _DAGSTER = Group(14.0, "The database that dagster.yaml names", [
     ("dagster instance", examine_instance),
     ("daemons", examine_daemons),
@@ -132,39 +95,83 @@ _DAGSTER = Group(14.0, "The database that dagster.yaml names", [
 ])
 
 
-@dataclass(frozen=True)
-class Report:
-    """What was found, in the order in which a person should read it, and when (UTC)."""
-
-    examined_at: datetime
-    findings: list[Finding]
-
-    @property
-    def status(self) -> Status:
-        return worst(self.findings)
-
-
 def make_report(folder: Path, environment: Mapping[str, str], clock: Clock = utc_now) -> Report:
-    """Examine the installation in `folder` within about 20 seconds; no secret is in what is found."""
-    subject = Subject(folder, environment, clock)
+    """Examine the installation in `folder` within about 20 seconds; the report contains no secret."""
+    context = DoctorContext(folder, environment, clock)
     at = clock()
-    findings = guarded("settings", examine_settings, subject)
-    in_database = Making(_DATABASE, subject)
-    of_dagster = guarded("dagster home", examine_home, subject)
-    # Importing Dagster takes this processor some seconds, which nothing that hangs can lengthen.
-    of_dagster += guarded("code location", examine_code_location, subject)
-    in_instance = Making(_DAGSTER, subject)
-    findings += in_database.findings()
-    findings += Making(_API, subject).findings() + of_dagster + in_instance.findings()
-    return Report(at, [masked(finding, subject.secrets) for finding in findings])
+    diagnoses = examine("settings", examine_settings, context)
+    database = RunningGroup(_DATABASE, context)
+    of_dagster = examine("dagster home", examine_home, context)
+    # Without a time limit: importing Dagster takes seconds of this processor, and waits for nothing else.
+    of_dagster += examine("code location", examine_code_location, context)
+    instance = RunningGroup(_DAGSTER, context)
+    diagnoses += database.result()
+    diagnoses += RunningGroup(_API, context).result() + of_dagster + instance.result()
+    return Report(at, [masked(diagnosis, context.secrets) for diagnosis in diagnoses])
+
+
+class RunningGroup:
+    """A group that is being examined in a thread of its own."""
+
+    def __init__(self, group: Group, context: DoctorContext) -> None:
+        self._group = group
+        self._context = context
+        self._deadline = time.monotonic() + group.seconds
+        self._diagnoses: list[Diagnosis] = []
+        self._begun = 0
+        # A daemon thread: if it hangs in a driver, the command must still end.
+        self._thread = threading.Thread(target=self._run, name="doctor", daemon=True)
+        self._thread.start()
+
+    def result(self) -> list[Diagnosis]:
+        """Wait for the end, but no longer than the group's time; return what was found until then."""
+        self._thread.join(max(0.0, self._deadline - time.monotonic()))
+        found = list(self._diagnoses)
+        return found + self._unfinished() if self._thread.is_alive() else found
+
+    def _run(self) -> None:
+        for name, examination in self._group.examinations:
+            self._begun += 1
+            self._diagnoses += examine(name, examination, self._context)
+
+    def _unfinished(self) -> list[Diagnosis]:
+        """Report the examination that hangs, and those after it."""
+        names = [name for name, _ in self._group.examinations]
+        hangs = names[max(0, self._begun - 1)]
+        remedy = f"{self._group.server} does not answer or keeps failing, or this machine is very busy."
+        late = fail(hangs, f"no answer within {self._group.seconds:.0f} s", remedy)
+        return [late, *(not_examined(name, hangs) for name in names[self._begun:])]
+
+
+def examine(name: str, examination: Examination, context: DoctorContext) -> list[Diagnosis]:
+    """Return what `examination` finds; if it cannot be made or raises, that is a diagnosis too."""
+    found: list[Diagnosis] = []
+    try:
+        found.extend(examination(context))
+    except NotExamined as error:
+        cause = context.causes.get(error.cause, error.cause)
+        context.causes[name] = cause
+        found.append(not_examined(name, cause))
+    # Any error: the report must be complete.
+    except Exception as error:
+        detail = f"this could not be examined: {type(error).__name__}: {first_line(str(error))}"
+        found.append(fail(name, detail, "Follow the message. If it does not help, report it with this line."))
+    return found
+
+
+def masked(diagnosis: Diagnosis, secrets: Iterable[str]) -> Diagnosis:
+    """Return `diagnosis` without any of `secrets`, passwords in addresses, and whatever looks like an API key."""
+    hide = Masker(secrets).text
+    numbers = {name: hide(value) if isinstance(value, str) else value for name, value in diagnosis.numbers.items()}
+    return replace(diagnosis, detail=hide(diagnosis.detail), remedy=hide(diagnosis.remedy), numbers=numbers)
 
 
 def as_json(report: Report) -> str:
-    """Status of the whole, when it was made (UTC), and each finding with its numbers."""
+    """Print the status of the whole, when it was examined (UTC), and each diagnosis with its numbers."""
     document = {
         "status": report.status,
         "examined_at": iso(report.examined_at),
-        "findings": [{**asdict(finding), "numbers": dict(finding.numbers)} for finding in report.findings],
+        "findings": [{**asdict(diagnosis), "numbers": dict(diagnosis.numbers)} for diagnosis in report.diagnoses],
     }
     return json.dumps(document, indent=2) + "\n"
 
@@ -175,34 +182,31 @@ _STATUS_WIDTH = 6
 
 
 def as_text(report: Report, width: int, coloured: bool) -> str:
-    """Lines of at most `width` characters, as far as their words allow."""
-    shown = [finding for finding in report.findings if not finding.because_of] + list(_not_examined(report))
-    names = max((len(finding.name) for finding in shown), default=0) + 2
-    lines = [line for finding in shown for line in _lines(finding, names, width, coloured)]
-    counts = Counter("not examined" if found.because_of else found.status for found in report.findings)
-    kinds = ("fail", "warn", "not examined", "ok")
-    summary = ", ".join(f"{counts[kind]} {kind}" for kind in kinds if counts[kind])
+    """Print lines of at most `width` characters, unless a word is longer, and a summary."""
+    shown = [diagnosis for diagnosis in report.diagnoses if not diagnosis.because_of] + list(_not_examined(report))
+    names = max((len(diagnosis.name) for diagnosis in shown), default=0) + 2
+    lines = [line for diagnosis in shown for line in _lines(diagnosis, names, width, coloured)]
+    counts = Counter("not examined" if found.because_of else found.status for found in report.diagnoses)
+    summary = ", ".join(f"{counts[kind]} {kind}" for kind in ("fail", "warn", "not examined", "ok") if counts[kind])
     return "\n".join([*lines, "", summary, ""])
 
 
-def _not_examined(report: Report) -> Iterator[Finding]:
-    """One line for all that one finding kept from being examined."""
-    for cause in dict.fromkeys(finding.because_of for finding in report.findings if finding.because_of):
-        names = [finding.name for finding in report.findings if finding.because_of == cause]
+def _not_examined(report: Report) -> Iterator[Diagnosis]:
+    """Yield one line for each cause, with all that it prevented."""
+    for cause in dict.fromkeys(diagnosis.because_of for diagnosis in report.diagnoses if diagnosis.because_of):
+        names = [diagnosis.name for diagnosis in report.diagnoses if diagnosis.because_of == cause]
         yield warn("not examined", f"because of '{cause}': {', '.join(names)}", "")
 
 
-def _lines(finding: Finding, names: int, width: int, coloured: bool) -> Iterator[str]:
+def _lines(diagnosis: Diagnosis, names: int, width: int, coloured: bool) -> Iterator[str]:
     indent = _STATUS_WIDTH + names
-    room = max(30, width - indent)
-    detail = textwrap.wrap(finding.detail, room, break_long_words=False, break_on_hyphens=False)
-    remedy = textwrap.wrap(
-        finding.remedy, room, initial_indent="-> ", subsequent_indent="   ", break_long_words=False,
-        break_on_hyphens=False,
-    )
-    status = f"{finding.status:<{_STATUS_WIDTH}}"
-    shown = f"{_COLOURS[finding.status]}{status}{_RESET}" if coloured else status
-    first, *rest = [*detail, *remedy] or [""]
-    yield f"{shown}{finding.name:<{names}}{first}"
+    wrapper = textwrap.TextWrapper(max(30, width - indent), break_long_words=False, break_on_hyphens=False)
+    detail = wrapper.wrap(diagnosis.detail)
+    wrapper.initial_indent, wrapper.subsequent_indent = "-> ", "   "
+    status = f"{diagnosis.status:<{_STATUS_WIDTH}}"
+    if coloured:
+        status = f"{_COLOURS[diagnosis.status]}{status}{_RESET}"
+    first, *rest = [*detail, *wrapper.wrap(diagnosis.remedy)] or [""]
+    yield f"{status}{diagnosis.name:<{names}}{first}"
     for line in rest:
         yield " " * indent + line

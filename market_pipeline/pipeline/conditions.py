@@ -1,7 +1,7 @@
-"""Derive what is wrong from the facts: a word for programs, a sentence for people.
+"""Decide what is wrong from the facts: a kind for programs, sentences for people.
 
-A dead scheduler, failing ticks, a silent source and missing scores must look different. The first broken link of the
-chain is reported, together with its consequences.
+A dead scheduler, failing ticks, a silent source and missing scores must look different. Of causes and their
+consequences, one condition is reported: the cause, with the consequences in its text.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from market_pipeline.pipeline.facts import (
     JobState,
     PriceFacts,
 )
-from market_pipeline.pipeline.names import TICK, TICK_SCHEDULE, WITHOUT_JOB
+from market_pipeline.pipeline.names import CONSEQUENCES, TICK, TICK_SCHEDULE
 from market_pipeline.prices.freshness import oldest_fresh
 
 Kind = Literal[
@@ -29,19 +29,17 @@ Kind = Literal[
 ]
 
 _START = "`market-pipeline run` starts it."
-_SEE_RUN = "Run {} in the Dagster UI shows why."
-_BY_HAND = "what was asked for by hand is not done"
 _UNKNOWN: frozenset[Kind] = frozenset({"dagster-unreadable", "collected-elsewhere"})
-# Failed runs of the other jobs are followed by another within the day, or were asked for by hand.
+# A failed run of any job but the tick was started by hand, or is followed by another within a day.
 _RECENT = DAY + timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Something that is not as it should be: a word for programs; what it is and what to do, for people.
+    """Something that is wrong: a kind for programs; for people, what it is and what to do.
 
-    All was well until `since`, where that is known. `subject` is the daemon, schedule or job concerned, `quoted`
-    the text of a foreign error: it may hold anything, so the API does not show it.
+    All was well until `since`, if that is known. `subject` is the daemon, schedule or job concerned. `quoted` is the
+    text of a foreign error: it may contain anything, so the API does not show it.
     """
 
     kind: Kind
@@ -53,25 +51,26 @@ class Condition:
 
     @property
     def text(self) -> str:
+        """The sentences that may be shown to anyone."""
         more = "`market-pipeline doctor` shows the error." if self.quoted else ""
         return " ".join(filter(None, (self.detail, self.remedy, more)))
 
 
 def status_of(found: list[Condition]) -> Literal["ready", "degraded", "unknown"]:
-    """The state in a word: unknown if nothing is wrong as far as can be seen, which is not far enough."""
+    """Return the state in one word: unknown if nothing is known to be wrong, but not everything could be checked."""
     if not found:
         return "ready"
     return "unknown" if all(condition.kind in _UNKNOWN for condition in found) else "degraded"
 
 
 def conditions(state: InstallationState) -> list[Condition]:
-    """Everything that is not as it should be, in the order of the chain; nothing if all is well."""
+    """Return everything that is wrong, in the order from the scheduler to the scores; nothing if all is well."""
     prices, begun = state.prices, any(state.prices.newest.values()) or state.failed_tick is not None
     found = [] if begun else [
         Condition("no-prices-yet", "No price is stored yet; the first comes with the first tick.")
     ]
-    found += of_daemons(state.dagster, state.now, collected=begun and not prices.stale)
-    broken = list(_of_work(state))
+    found += _of_daemons(state.dagster, state.now, collected=begun and not prices.stale)
+    broken = list(_of_schedules_and_runs(state))
     stopped = next((condition for condition in broken if condition.subject in (TICK, TICK_SCHEDULE)), None)
     if stopped is not None:
         combined = replace(stopped, detail=" ".join([stopped.detail, *_consequences(prices)]))
@@ -82,20 +81,20 @@ def conditions(state: InstallationState) -> list[Condition]:
     if prices.stale:
         found.append(_of_stale_prices(state))
     if prices.unscored and not state.starting:
-        found.append(of_scores(prices))
+        found.append(scores_condition(prices))
     return found
 
 
-def of_daemons(dagster: DagsterFacts | None, now: datetime, collected: bool) -> Iterator[Condition]:
-    """What is wrong with the daemons that start runs; `collected` is whether prices come all the same."""
+def _of_daemons(dagster: DagsterFacts | None, now: datetime, collected: bool) -> Iterator[Condition]:
+    """Find what is wrong with the daemons that start runs; `collected` is whether prices come all the same."""
     if dagster is None:
-        detail = "Dagster's storage cannot be read: it is not known what collects, or whether runs fail."
-        yield Condition("dagster-unreadable", detail, "The log has the reason.")
+        detail = "Dagster's storage cannot be read: what collects, and whether runs fail, is not known."
+        yield Condition("dagster-unreadable", detail, "See the log for the reason.")
     elif not dagster.ever_reported and collected:
         yield Condition(
             "collected-elsewhere",
-            "Prices come, but no scheduler ever reported to this Dagster instance: whether runs fail is not known.",
-            "If `market-pipeline run` is at work elsewhere, let DAGSTER_HOME name its Dagster instance.",
+            "Prices come in, but no scheduler ever reported to this Dagster instance: whether runs fail is not known.",
+            "If `market-pipeline run` runs elsewhere, set DAGSTER_HOME to its Dagster instance.",
         )
     elif not dagster.ever_reported:
         yield Condition("never-scheduled", "No scheduler has ever reported to this Dagster instance.", _START)
@@ -105,88 +104,88 @@ def of_daemons(dagster: DagsterFacts | None, now: datetime, collected: bool) -> 
 
 def _of_silent_daemons(dagster: DagsterFacts, now: datetime) -> Iterator[Condition]:
     for beat in dagster.daemons:
-        last = f"its last heartbeat came {span(now - beat.at)} ago" if beat.at else "it never reported"
+        last = f"its last heartbeat was {span(now - beat.at)} ago" if beat.at else "it never reported"
         if not beat.alive and beat.daemon == SCHEDULER:
             detail = f"The scheduler is dead, {last}: nothing collects prices."
             yield Condition("scheduler-dead", detail, _START, beat.at, beat.daemon)
-        elif not beat.alive:
+        elif not beat.alive and dagster.scheduler_alive:
             yield Condition("daemon-dead", f"Dagster's {beat.daemon} is dead, {last}.", _START, beat.at, beat.daemon)
         if beat.error:
             detail = f"Dagster's {beat.daemon} reports errors."
             yield Condition("daemon-errors", detail, "", beat.at, beat.daemon, beat.error)
 
 
-def _of_work(state: InstallationState) -> Iterator[Condition]:
-    """What is wrong with schedules, sensors and runs, apart from what an earlier start has left."""
+def _of_schedules_and_runs(state: InstallationState) -> Iterator[Condition]:
+    """Find what is wrong with schedules, sensors and runs, apart from the remains of an earlier start."""
     if state.dagster is None:
         return
     for automation in state.dagster.automations:
-        found = of_automation(automation, state.now)
+        found = automation_condition(automation, state.now)
         if found and not (found.kind == "schedule-silent" and (state.starting or not state.scheduler_alive)):
             yield found
     for job in state.dagster.jobs:
-        found = of_job(job, state.now)
+        found = job_condition(job, state.now)
         if found and job.failed and not (state.starting and job.failed.at < state.started):
             yield found
 
 
-def of_automation(state: AutomationState, now: datetime) -> Condition | None:
-    """What is wrong with a schedule or sensor; one that was never evaluated has just been started."""
-    name, at, without = state.automation.name, state.evaluated_at, state.automation.without
+def automation_condition(state: AutomationState, now: datetime) -> Condition | None:
+    """Return what is wrong with a schedule or sensor; nothing if it was never evaluated: it was just started."""
+    name, at, consequence = state.automation.name, state.evaluated_at, state.automation.consequence
     if not state.on:
-        detail = f"{name} was stopped by hand: {without}."
+        detail = f"{name} was turned off by hand: {consequence}."
         return Condition("schedule-off", detail, "Turn it on under Automation in the Dagster UI.", at, name)
     if at is None:
         return None
     if state.outcome == "failure":
         since = state.worked_at or at
-        detail = f"{name} has failed since {clock(since, now)} before it could start a run: {without}."
+        detail = f"{name} has failed since {clock_time(since, now)}, before it could start a run: {consequence}."
         remedy = "Its last tick under Automation in the Dagster UI has the error."
-        return Condition("evaluation-failed", detail, remedy, since, name, state.words)
+        return Condition("evaluation-failed", detail, remedy, since, name, state.reason)
     if state.automation.cron is not None and at < oldest_fresh(state.automation.cron, now):
-        detail = f"{name} is on, but was last evaluated {span(now - at)} ago: {without}."
-        remedy = "Start `market-pipeline run` again; Deployment in the Dagster UI shows whether the code loads."
+        detail = f"{name} is on, but was last evaluated {span(now - at)} ago: {consequence}."
+        remedy = "Restart `market-pipeline run`; Deployment in the Dagster UI shows whether the code loads."
         return Condition("schedule-silent", detail, remedy, at, name)
     return None
 
 
-def of_job(state: JobState, now: datetime) -> Condition | None:
-    """What is wrong with the runs of a job: the last one that ended failed."""
+def job_condition(state: JobState, now: datetime) -> Condition | None:
+    """Return what is wrong with the runs of a job, if its last ended run failed."""
     failed = state.failed
     if failed is None or (state.job != TICK and now - failed.at > _RECENT):
         return None
     since, one = state.succeeded_at, "tick" if state.job == TICK else f"run of {state.job}"
     verb = "was stopped by a blocking check" if failed.checks else "failed"
-    none = f"none has succeeded since {clock(since, now)}" if since else "none has succeeded yet"
+    none = f"none has succeeded since {clock_time(since, now)}" if since else "none has succeeded yet"
     what = f"The last {one} {verb} {span(now - failed.at)} ago, and {none}"
     if failed.checks:
-        found = " ".join(f"{name}: {description}" for name, description in failed.checks)
-        detail = f"{what}: prices are stored, but not scored."
-        return Condition("check-failed", detail, found, since, state.job)
+        results = " ".join(f"{name}: {description}" for name, description in failed.checks)
+        return Condition("check-failed", f"{what}: prices are stored, but not scored.", results, since, state.job)
     kind: Kind = "tick-failed" if state.job == TICK else "job-failed"
-    detail = f"{what}: {WITHOUT_JOB.get(state.job, _BY_HAND)}."
+    detail = f"{what}: {CONSEQUENCES.get(state.job, 'what was started by hand is not done')}."
     if failed.ours:
         return Condition(kind, detail, failed.reason, since, state.job)
-    return Condition(kind, detail, _SEE_RUN.format(failed.run_id[:8]), since, state.job, failed.reason)
+    remedy = f"Run {failed.run_id[:8]} in the Dagster UI shows why."
+    return Condition(kind, detail, remedy, since, state.job, failed.reason)
+
+
+def scores_condition(prices: PriceFacts) -> Condition:
+    """Return the condition that fresh quotes wait for their scores."""
+    since = _waiting_since(prices)
+    detail = (
+        f"The prices of {some(prices.unscored)} are fresh, but not scored since {clock_time(since, prices.now)}: "
+        "they are not searched for anomalies."
+    )
+    remedy = "See the runs of the job tick in the Dagster UI, steps check_prices and price_anomalies."
+    return Condition("scores-behind", detail, remedy, since)
 
 
 def _consequences(prices: PriceFacts) -> list[str]:
     sentences = [f"{_newest_of_stale(prices)}."] if prices.stale else []
     if prices.unscored:
-        since = clock(_waiting_since(prices), prices.now)
-        sentences.append(f"No anomaly has been looked for in the prices of {some(prices.unscored)} since {since}.")
+        since = clock_time(_waiting_since(prices), prices.now)
+        sentences.append(f"The prices of {some(prices.unscored)} have not been searched for anomalies since {since}.")
     return sentences
-
-
-def of_scores(prices: PriceFacts) -> Condition:
-    """Fresh quotes wait for their score."""
-    since = _waiting_since(prices)
-    return Condition(
-        "scores-behind",
-        f"The prices of {some(prices.unscored)} are fresh, but not scored since {clock(since, prices.now)}: no "
-        "anomaly is looked for in them.",
-        "See the runs of the job tick in the Dagster UI, steps check_prices and price_anomalies.", since,
-    )
 
 
 def _waiting_since(prices: PriceFacts) -> datetime:
@@ -194,8 +193,8 @@ def _waiting_since(prices: PriceFacts) -> datetime:
 
 
 def _of_stale_prices(state: InstallationState) -> Condition:
-    """Why there are symbols without a fresh quote although runs seem to go well."""
-    prices, now = state.prices, state.now
+    """Return why symbols lack a fresh quote although runs seem to succeed."""
+    prices, now, collected_at = state.prices, state.now, state.collected_at
     what = _newest_of_stale(prices)
     since = max((at for symbol in prices.stale if (at := prices.newest[symbol])), default=None)
     if state.dagster is None:
@@ -203,18 +202,18 @@ def _of_stale_prices(state: InstallationState) -> Condition:
     if prices.refused:
         detail = f"{what}: the source's prices of {some(sorted(prices.refused))} are refused."
         return Condition("prices-refused", detail, "The asset rejected_prices has each with its reason.", since)
-    if state.collected_at is None or state.collected_at < prices.oldest_fresh:
-        if state.starting:
-            first = f"{state.first_tick:%H:%M} UTC"
-            detail = f"{what}. The API has just started; the first tick after that is at {first}."
-            return Condition("starting", detail, since=since)
-        when = f"was {span(now - state.collected_at)} ago" if state.collected_at else "was not today"
-        detail = f"{what}. The scheduler is alive, but the last collection {when}."
-        remedy = "See queued runs and the ticks of tick_schedule in the Dagster UI, or `market-pipeline doctor`."
-        return Condition("not-collected", detail, remedy, since)
-    asked = span(max(now - state.collected_at, timedelta()))
-    detail = f"{what} although CoinGecko was asked {asked} ago: the market is quiet, or its feed stands still."
-    return Condition("quiet-market", detail, since=since)
+    if collected_at is not None and collected_at >= prices.oldest_fresh:
+        asked = span(max(now - collected_at, timedelta()))
+        detail = f"{what}, although CoinGecko was asked {asked} ago: the market is quiet, or its feed has stopped."
+        return Condition("quiet-market", detail, since=since)
+    if state.starting:
+        first = f"{state.first_tick:%H:%M} UTC"
+        detail = f"{what}. The API has just started; the first tick after that is at {first}."
+        return Condition("starting", detail, since=since)
+    when = f"was {span(now - collected_at)} ago" if collected_at else "was not today"
+    detail = f"{what}. The scheduler is alive, but the last collection {when}."
+    remedy = "See queued runs and the ticks of tick_schedule in the Dagster UI, or run `market-pipeline doctor`."
+    return Condition("not-collected", detail, remedy, since)
 
 
 def _newest_of_stale(prices: PriceFacts) -> str:
@@ -225,6 +224,6 @@ def _newest_of_stale(prices: PriceFacts) -> str:
     return f"The newest price of {symbols} is {span(prices.now - max(times))} old"
 
 
-def clock(moment: datetime, now: datetime) -> str:
-    """A time as a person reads it: 02:10 UTC, with the day unless that is today."""
+def clock_time(moment: datetime, now: datetime) -> str:
+    """Print a time as 02:10 UTC, with the day unless that is today."""
     return f"{moment:%H:%M} UTC" if moment.date() == now.date() else f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -1,10 +1,11 @@
-"""The facts of an installation: how fresh its prices and scores are, and what Dagster knows of its runs.
+"""The facts of an installation: how fresh its prices and scores are, and the state of its daemons, schedules and runs.
 
-What they mean is judged in `conditions`.
+`dagster_instance.facts` reads Dagster's side, `conditions` decides what is wrong. `/readyz`, `/metrics`, the page and
+`market-pipeline doctor` print the same facts. All times are aware UTC.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from market_pipeline.pipeline.names import TICK, Automation
@@ -14,18 +15,18 @@ from market_pipeline.storage.queries.counts import recently_refused
 from market_pipeline.storage.queries.latest import newest_quote_times
 from market_pipeline.storage.queries.scores import scored_until, unscored_since
 
+# The daemon that starts scheduled runs, as Dagster names it. It reports once a minute, when it looks for due ticks.
+SCHEDULER = "SCHEDULER"
+_SCHEDULER_SILENT_AFTER = timedelta(minutes=3)
+# The other daemons may be busy for long; Dagster itself complains after this time.
+_BUSY_SILENT_AFTER = timedelta(minutes=30, seconds=30)
 # A first run loads the code before it collects.
 _FIRST_RUN = timedelta(minutes=2)
 
 
-# The daemon that starts scheduled runs, as Dagster names it.
-SCHEDULER = "SCHEDULER"
-
-
 @dataclass(frozen=True)
 class Heartbeat:
-    """A daemon that this instance needs: when it last reported (aware UTC, None if it never did),
-    whether that is recent enough at the time of asking, and the first error that it reported."""
+    """A required daemon: when it last reported (None if never), whether it is alive, and the error it reported."""
 
     daemon: str
     at: datetime | None
@@ -33,28 +34,47 @@ class Heartbeat:
     error: str | None
 
 
+def judged(reports: Mapping[str, tuple[datetime | None, str | None]], now: datetime) -> list[Heartbeat]:
+    """Decide which daemons are alive at `now` from the time and the error of the last report of each.
+
+    All run in the process of the scheduler. Only while that is alive may a long silence of another daemon mean that
+    it is busy.
+    """
+
+    def silent_for(daemon: str) -> timedelta:
+        at, _ = reports.get(daemon, (None, None))
+        return timedelta.max if at is None else now - at
+
+    process_lives = silent_for(SCHEDULER) <= _SCHEDULER_SILENT_AFTER
+    others = _BUSY_SILENT_AFTER if process_lives else _SCHEDULER_SILENT_AFTER
+    return [
+        Heartbeat(daemon, at, silent_for(daemon) <= (_SCHEDULER_SILENT_AFTER if daemon == SCHEDULER else others), error)
+        for daemon, (at, error) in reports.items()
+    ]
+
+
 @dataclass(frozen=True)
 class AutomationState:
-    """A schedule or sensor: whether it is on, and how its last evaluation went.
+    """A schedule or sensor: whether it is on, and how its last evaluation ended.
 
-    It was `evaluated_at` (None if never) with `outcome` success, skipped, failure or started; `words` are the
-    reason of a skip or the error of a failure. Where it failed, `worked_at` is the last time that it did not.
+    It was at `evaluated_at` (None if never) with `outcome` success, skipped, failure or started; `reason` is that of a
+    skip, or the error of a failure. After a failure, `worked_at` is the last time that it did not fail.
     """
 
     automation: Automation
     on: bool
     evaluated_at: datetime | None = None
     outcome: str = ""
-    words: str = ""
+    reason: str = ""
     worked_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class FailedRun:
-    """The last run of a job that ended, which failed `at` this time.
+    """The last ended run of a job, which failed `at` this time.
 
-    `checks` are the blocking checks that stopped it, each name with what it found. `reason` is what the first
-    step that failed said; `ours` if this package wrote it.
+    `checks` are the blocking checks that stopped it, each name with its result. `reason` is the error of the first
+    failed step; `ours` if this package wrote that text.
     """
 
     at: datetime
@@ -75,7 +95,7 @@ class JobState:
 
 @dataclass(frozen=True)
 class DagsterFacts:
-    """All of it, as it is at one time."""
+    """Daemons, schedules with sensors, and jobs at one time."""
 
     daemons: Sequence[Heartbeat]
     automations: Sequence[AutomationState]
@@ -83,20 +103,22 @@ class DagsterFacts:
 
     @property
     def scheduler_alive(self) -> bool:
+        """Whether scheduled runs are started."""
         return any(beat.alive for beat in self.daemons if beat.daemon == SCHEDULER)
 
     @property
     def ever_reported(self) -> bool:
+        """Whether any daemon ever ran on this instance."""
         return any(beat.at for beat in self.daemons)
 
 
 @dataclass(frozen=True)
 class PriceFacts:
-    """The prices and scores of each symbol at `now` (aware UTC, like all times here).
+    """The prices and scores of each symbol at `now`.
 
-    `newest` is the time of the newest quote of each symbol and `scored` that of the newest scored one, None if
-    there is none. `oldest_fresh` is the last tick but one: a quote from before it is stale. `waiting` says since
-    when quotes are stored that are newer than the scored one, `refused` which stale symbols had a quote refused.
+    `newest` is the time of the newest quote of each symbol and `scored` that of the newest scored quote, None if there
+    is none. A quote older than `oldest_fresh`, the last tick but one, is stale. `waiting` is the time since which
+    quotes newer than the scored one are stored; `refused` are stale symbols of which a quote was refused.
     """
 
     now: datetime
@@ -104,7 +126,7 @@ class PriceFacts:
     newest: Mapping[str, datetime | None]
     scored: Mapping[str, datetime | None]
     waiting: Mapping[str, datetime]
-    refused: frozenset[str]
+    refused: frozenset[str] = frozenset()
 
     @property
     def stale(self) -> list[str]:
@@ -113,17 +135,27 @@ class PriceFacts:
 
     @property
     def unscored(self) -> list[str]:
-        """The symbols with fresh quotes of which some have waited for their score for two ticks."""
+        """The symbols with fresh quotes, some of which have waited to be scored for two ticks."""
         stale = set(self.stale)
         return [symbol for symbol, at in self.waiting.items() if at < self.oldest_fresh and symbol not in stale]
 
 
+def price_facts(database: Database, symbols: Sequence[str], collect_cron: str, now: datetime) -> PriceFacts:
+    """Read the database; raises a StorageError or a SQLAlchemyError if that fails."""
+    oldest = oldest_fresh(collect_cron, now)
+    newest = newest_quote_times(database, symbols, now)
+    scored = scored_until(database, symbols)
+    behind = {symbol: scored[symbol] for symbol, at in newest.items() if at and at != scored[symbol]}
+    facts = PriceFacts(now, oldest, newest, scored, unscored_since(database, behind, now))
+    return replace(facts, refused=frozenset(recently_refused(database, facts.stale, oldest))) if facts.stale else facts
+
+
 @dataclass(frozen=True)
 class InstallationState:
-    """An installation: its prices, and what Dagster knows of it, None if its storage cannot be read.
+    """An installation: its prices and its Dagster side, which is None if Dagster's storage cannot be read.
 
-    The API is there since `started`, and `first_tick` is the first one after that. Where prices are stale,
-    `collected_at` is when one of their symbols was last collected today or on the day of `oldest_fresh`.
+    The API was started at `started`; `first_tick` is the first one after that. If prices are stale, `collected_at` is
+    when one of their symbols was last collected, today or on the day of `oldest_fresh`.
     """
 
     prices: PriceFacts
@@ -134,33 +166,21 @@ class InstallationState:
 
     @property
     def now(self) -> datetime:
+        """The time of these facts."""
         return self.prices.now
 
     @property
     def starting(self) -> bool:
-        """Whether no tick can have come to its end since the API is there, and all may begin together."""
+        """Whether no tick can have ended since the API was started; all processes may be starting together."""
         return self.now < self.first_tick + _FIRST_RUN
 
     @property
     def scheduler_alive(self) -> bool | None:
-        """Whether scheduled runs are started; None if that cannot be known."""
+        """Whether scheduled runs are started; None if that is not known."""
         return None if self.dagster is None else self.dagster.scheduler_alive
 
     @property
     def failed_tick(self) -> FailedRun | None:
-        """The last tick that ended, if it failed."""
+        """The last ended tick, if it failed."""
         jobs = () if self.dagster is None else self.dagster.jobs
         return next((state.failed for state in jobs if state.job == TICK), None)
-
-
-def price_facts(database: Database, symbols: Sequence[str], collect_cron: str, now: datetime) -> PriceFacts:
-    """Read the database; raises a StorageError or a SQLAlchemyError if that fails."""
-    oldest = oldest_fresh(collect_cron, now)
-    newest = newest_quote_times(database, symbols, now)
-    scored = scored_until(database, symbols)
-    behind = {symbol: scored[symbol] for symbol, at in newest.items() if at and at != scored[symbol]}
-    facts = PriceFacts(now, oldest, newest, scored, unscored_since(database, behind, now), frozenset())
-    if not facts.stale:
-        return facts
-    refused = frozenset(recently_refused(database, facts.stale, oldest))
-    return PriceFacts(now, oldest, newest, scored, facts.waiting, refused)

@@ -1,4 +1,4 @@
-"""The names of the jobs and of what starts them, also for code that only reads Dagster's storage."""
+"""The names of jobs, schedules, the sensor and the checks, also for rooms that only read Dagster's storage."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ COMPLETE_DAYS = "complete_days"
 SCORE_DAYS = "score_days"
 CALIBRATE_DETECTORS = "calibrate_detectors"
 ACCOUNT_REQUESTS = "account_requests"
-# What is missing while a job fails.
-WITHOUT_JOB = {
+# What it means that the runs of a job fail.
+CONSEQUENCES = {
     TICK: "new prices are not collected, or not scored",
     COMPLETE_DAYS: "past days stay incomplete",
     SCORE_DAYS: "past days are not scored again where prices changed",
@@ -25,25 +25,26 @@ REPAIR_SENSOR = "repair_sensor"
 # CoinGecko publishes the last completed UTC day at 00:35 and its caches expire at 00:40.
 COMPLETION_CRON = "45 0 * * *"
 CALIBRATION_CRON = "20 * * * *"
-# The hour is over and so are the requests that it began.
+# The hour is over, and so are the requests sent in it.
 LEDGER_CRON = "2 * * * *"
 
 
 @dataclass(frozen=True)
 class Automation:
-    """A schedule, or a sensor, which has no `cron`; `without` is what no longer happens when it stands still."""
+    """A schedule, or a sensor, which has no `cron`; `consequence` is what it means that it does not run."""
 
     name: str
     cron: str | None
-    without: str
+    consequence: str
 
     @property
     def title(self) -> str:
+        """The kind and the name."""
         return f"{'sensor' if self.cron is None else 'schedule'} {self.name}"
 
 
 def automations(collect_cron: str) -> list[Automation]:
-    """Every schedule and sensor of the code location; all of them are on unless a person stops them."""
+    """Return every schedule and sensor of the code location; all are on by default."""
     return [
         Automation(TICK_SCHEDULE, collect_cron, "no prices are collected or scored"),
         Automation(COMPLETION_SCHEDULE, COMPLETION_CRON, "yesterday is not completed from hourly history"),

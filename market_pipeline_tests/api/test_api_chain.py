@@ -10,8 +10,8 @@ from starlette.testclient import TestClient
 
 from market_pipeline.api.app import create_app
 from market_pipeline.core.clock import utc_now
-from market_pipeline.doctor.chain import examine_automation, examine_daemons, examine_runs
-from market_pipeline.doctor.context import Subject
+from market_pipeline.doctor.context import DoctorContext
+from market_pipeline.doctor.dagster import examine_automation, examine_daemons, examine_runs
 from market_pipeline.doctor.stored_prices import examine_freshness, examine_scores
 from market_pipeline.prices.quotes import Quote, Source
 from market_pipeline.storage.queries.scores import record_scored
@@ -88,7 +88,7 @@ LINKS = {
     ),
     "a schedule is off": (
         Chain.stop, "schedule-off", "schedule completion_schedule",
-        ("completion_schedule was stopped by hand: yesterday is not completed", "Turn it on"),
+        ("completion_schedule was turned off by hand: yesterday is not completed", "Turn it on"),
     ),
     "a schedule is not evaluated": (
         Chain.forget_ticks, "schedule-silent", "schedule tick_schedule",
@@ -119,7 +119,7 @@ LINKS = {
         ("run of complete_days failed", "past days stay incomplete"),
     ),
     "the source is silent": (
-        Chain.silence_source, "quiet-market", "newest BTC", ("BTC is 40 min old although CoinGecko was asked",),
+        Chain.silence_source, "quiet-market", "newest BTC", ("BTC is 40 min old, although CoinGecko was asked",),
     ),
     "scores stand still": (
         Chain.lose_scores, "scores-behind", "scores", ("BTC are fresh, but not scored since", "price_anomalies"),
@@ -139,7 +139,8 @@ def test_each_broken_link_alone_is_told_by_all(break_link, kind, finding, words,
     with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
         chain = Chain(service.database, instance)
         break_link(chain)
-        subject = Subject(tmp_path, {}, settings=service.settings, database=service.database, instance=instance)
+        subject = DoctorContext(tmp_path, {})
+        subject.settings, subject.database, subject.instance = service.settings, service.database, instance
         examined = (examine_daemons, examine_automation, examine_runs, examine_freshness, examine_scores)
         found = [finding for examine in examined for finding in examine(subject) if finding.status != "ok"]
     with TestClient(create_app(service), "http://127.0.0.1:8000") as client:
@@ -170,7 +171,7 @@ def test_what_follows_from_a_broken_link_is_told_with_it(service_of, dagster_hom
         metrics = client.get("/metrics").text
     (condition,) = document["conditions"]
     assert condition["kind"] == "check-failed" and condition["since"] is not None
-    assert "No anomaly has been looked for in the prices of BTC since" in condition["detail"]
+    assert "The prices of BTC have not been searched for anomalies since" in condition["detail"]
     assert document["symbols"][0]["scores_fresh"] is False and document["jobs"][0]["last_failure"] is not None
     ages = {
         tuple(sample.labels.values()): sample.value

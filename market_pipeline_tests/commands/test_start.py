@@ -23,10 +23,10 @@ def test_a_misspelt_variable_is_a_warning(monkeypatch, capsys, tmp_path):
         assert main(["migrate"]) == 0
     *lines, _ = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [(line["level"], line["message"]) for line in lines] == [
-        ("WARNING", "COINGECKO_PLAM in the environment is no setting and is ignored; COINGECKO_PLAN is. "
-                    "Write COINGECKO_PLAN if that is meant."),
-        ("WARNING", "COLECT_CRON in .env is no setting and is ignored; COLLECT_CRON is. "
-                    "Write COLLECT_CRON if that is meant."),
+        ("WARNING", "COINGECKO_PLAM in the environment is not a setting and is ignored; COINGECKO_PLAN is one. "
+                    "Write COINGECKO_PLAN if you mean that."),
+        ("WARNING", "COLECT_CRON in .env is not a setting and is ignored; COLLECT_CRON is one. "
+                    "Write COLLECT_CRON if you mean that."),
     ]
 
 
@@ -35,7 +35,7 @@ def test_a_misspelt_variable_is_named_with_the_error_that_it_causes(monkeypatch,
     monkeypatch.setenv("COINGECKO_PLAM", "demo")
     assert main(["migrate"]) == 2
     said = capsys.readouterr().err
-    assert "COINGECKO_PLAN is keyless" in said and "COINGECKO_PLAM in the environment is no setting" in said
+    assert "COINGECKO_PLAN is keyless" in said and "COINGECKO_PLAM in the environment is not a setting" in said
     assert "canary" not in said
 
 

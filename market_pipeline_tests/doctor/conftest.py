@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from market_pipeline.core.clock import utc_now
-from market_pipeline.doctor.context import Subject
+from market_pipeline.doctor.context import DoctorContext
+from market_pipeline.doctor.report import examine
 from market_pipeline.settings import Settings, load_settings
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
@@ -35,19 +36,23 @@ def simulator():
 @pytest.fixture
 def subject(tmp_path):
     """An installation without anything but its folder."""
-    return Subject(tmp_path, {})
+    return DoctorContext(tmp_path, {})
 
 
 @pytest.fixture
 def set_up(monkeypatch, tmp_path):
     """Builds a Subject whose settings are these; `database` is taken for examined and ready."""
 
-    def build(database: Database | None = None, **settings: str) -> Subject:
+    def build(database: Database | None = None, **settings: str) -> DoctorContext:
         if database is not None:
             settings["DATABASE_URL"] = database.url.render_as_string(hide_password=False)
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
-        return Subject(tmp_path, dict(os.environ), settings=load_settings(None), database=database)
+        context = DoctorContext(tmp_path, dict(os.environ))
+        context.settings = load_settings(None)
+        if database is not None:
+            context.database = database
+        return context
 
     return build
 
@@ -74,7 +79,7 @@ def only():
     """The one finding of an examination."""
 
     def find(examination, subject):
-        (finding,) = examination(subject)
+        (finding,) = examine("the examination", examination, subject)
         return finding
 
     return find

@@ -9,8 +9,7 @@ from market_pipeline.budget.ledger import requests_by_hour
 from market_pipeline.budget.plan_limits import account_of
 from market_pipeline.budget.rules import SECOND, State
 from market_pipeline.core.clock import month_of, utc_now
-from market_pipeline.doctor.api import examine_api, examine_server_clock
-from market_pipeline.doctor.budget import examine_budget, examine_schedule_cost
+from market_pipeline.doctor.coingecko import examine_api, examine_budget, examine_schedule_cost, examine_server_clock
 from market_pipeline.pipeline.client_factory import shared_budget
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
@@ -66,13 +65,13 @@ def test_a_limit_that_was_met_is_a_warning_that_all_keep_to(set_up, only, simula
     budget = only(examine_budget, subject)
     assert budget.status == "warn" and "no requests before" in budget.detail
     finding = only(examine_api, subject)
-    assert finding.status == "warn" and "was not asked" in finding.detail
+    assert finding.status == "warn" and "no request was sent" in finding.detail
     assert len(simulator.requests) == 1
 
 
 def test_a_host_that_nobody_listens_on_is_a_failure(set_up, only):
     finding = only(examine_api, set_up(COINGECKO_BASE_URL="http://127.0.0.1:9/api/v3"))
-    assert finding.status == "fail" and "brought no answer" in finding.detail
+    assert finding.status == "fail" and "got no answer" in finding.detail
 
 
 def test_a_minute_that_is_used_up_is_no_failure(set_up, only, simulator, sqlite_database):
@@ -80,7 +79,7 @@ def test_a_minute_that_is_used_up_is_no_failure(set_up, only, simulator, sqlite_
     subject = set_up(sqlite_database, **settings)
     shared_budget(subject.settings, sqlite_database, 1.0).acquire("/simple/price")
     finding = only(examine_api, subject)
-    assert finding.status == "warn" and "was not asked" in finding.detail
+    assert finding.status == "warn" and "no request was sent" in finding.detail
     assert simulator.requests == []
 
 
@@ -124,11 +123,11 @@ def test_what_is_left_of_the_budget(state, status, said, set_up, only, database)
 @pytest.mark.parametrize(
     ("settings", "status", "said"),
     [
-        ({}, "ok", "takes 8,640 requests this month and completing its days 150; no monthly cap"),
-        ({"COINGECKO_MONTHLY_CREDITS": "9000"}, "ok", "of 9,000 credits"),
-        ({"COINGECKO_MONTHLY_CREDITS": "8700"}, "warn", "nights will be left out"),
+        ({}, "ok", "takes 8,640 requests this month, and completing its days 150; no monthly cap"),
+        ({"COINGECKO_MONTHLY_CREDITS": "9000"}, "ok", "the plan has 9,000 credits"),
+        ({"COINGECKO_MONTHLY_CREDITS": "8700"}, "warn", "nights will be skipped"),
         ({"COLLECT_CRON": "* * * * *", "COINGECKO_MONTHLY_CREDITS": "10000"}, "fail", "takes 43,200"),
-        ({"MARKET_SYMBOLS": MANY, "COINGECKO_REQUESTS_PER_MINUTE": "1"}, "warn", "a tick is 2 requests"),
+        ({"MARKET_SYMBOLS": MANY, "COINGECKO_REQUESTS_PER_MINUTE": "1"}, "warn", "a tick takes 2 requests"),
     ],
 )
 @pytest.mark.parametrize("ready", [True, False])

@@ -4,12 +4,12 @@ import os
 
 import pytest
 
-from market_pipeline.doctor.context import Subject
+from market_pipeline.doctor.context import DoctorContext, NotExamined
 from market_pipeline.doctor.settings import examine_settings
 
 
 def findings(tmp_path):
-    subject = Subject(tmp_path, dict(os.environ))
+    subject = DoctorContext(tmp_path, dict(os.environ))
     return subject, list(examine_settings(subject))
 
 
@@ -42,7 +42,8 @@ def test_what_is_invalid_fails_with_what_is_allowed(tmp_path, monkeypatch):
     subject, (finding,) = findings(tmp_path)
     assert finding.status == "fail"
     assert "COINGECKO_PLAN='free': allowed are keyless, demo, pro" in finding.detail
-    assert subject.settings is None
+    with pytest.raises(NotExamined):
+        assert subject.settings
 
 
 def test_key_and_password_are_masked_and_known_as_secrets(tmp_path, monkeypatch):

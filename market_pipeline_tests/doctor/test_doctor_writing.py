@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from market_pipeline.core.wording import first_line, some, span
-from market_pipeline.doctor.context import Finding, fail, not_examined, ok, warn
-from market_pipeline.doctor.report import Group, Making, Report, as_json, as_text, masked
+from market_pipeline.doctor.context import Diagnosis, fail, not_examined, ok, warn
+from market_pipeline.doctor.report import Group, RunningGroup, Report, as_json, as_text, masked
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 REPORT = Report(NOON, [
@@ -24,7 +24,7 @@ def broken(subject):
 
 def test_an_examination_that_raises_is_a_finding_and_the_next_is_made(subject):
     group = Group(30.0, "It", [("first", broken), ("second", lambda subject: [ok("second", "fine")])])
-    first, second = Making(group, subject).findings()
+    first, second = RunningGroup(group, subject).result()
     assert first.status == "fail" and first.detail == "this could not be examined: OSError: the disk is gone"
     assert second.status == "ok"
 
@@ -36,7 +36,7 @@ def test_an_examination_that_hangs_is_a_finding_and_so_are_those_after_it(subjec
         ("second", lambda subject: release.wait(60) and []),
         ("third", lambda subject: []),
     ])
-    first, second, third = Making(group, subject).findings()
+    first, second, third = RunningGroup(group, subject).result()
     release.set()
     assert first.status == "ok"
     assert second.status == "fail" and second.name == "second" and "no answer within" in second.detail
@@ -84,7 +84,7 @@ def test_the_document_holds_everything():
 
 def test_the_worst_finding_is_the_status_of_all():
     assert Report(NOON, []).status == "ok"
-    assert Report(NOON, REPORT.findings[:2]).status == "warn"
+    assert Report(NOON, REPORT.diagnoses[:2]).status == "warn"
 
 
 @pytest.mark.parametrize("text", [
@@ -93,7 +93,7 @@ def test_the_worst_finding_is_the_status_of_all():
     "key CG-canary3abc is unknown",
 ])
 def test_secrets_are_blotted_out_wherever_they_are(text):
-    finding = masked(Finding("x", "fail", text, text, {"what": text, "count": 3}), ["canary1", ""])
+    finding = masked(Diagnosis("x", "fail", text, text, {"what": text, "count": 3}), ["canary1", ""])
     assert "canary" not in str(finding)
     assert finding.numbers["count"] == 3 and "[hidden]" in finding.detail
 

@@ -1,0 +1,167 @@
+"""Dagster: is its home durable, do daemons report, are schedules on, and how did the last run of each job end?
+
+What is wrong with schedules and runs is decided in `pipeline.conditions`.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from market_pipeline.core.wording import first_line, span
+from market_pipeline.dagster_instance.facts import automation_states, heartbeats, job_states
+from market_pipeline.dagster_instance.home import HomeError, named_home, open_instance, was_used
+from market_pipeline.dagster_instance.ownership import Owner, located, owner_of
+from market_pipeline.doctor.context import Diagnosis, DoctorContext, Number, fail, ok, warn
+from market_pipeline.pipeline.conditions import Condition, automation_condition, job_condition
+from market_pipeline.pipeline.facts import AutomationState, JobState
+from market_pipeline.pipeline.names import CONSEQUENCES, automations
+
+# `dagster dev` creates such a folder where DAGSTER_HOME is not set, and deletes it when it ends.
+_THROWN_AWAY = ".tmp_dagster_home"
+_START = "Start with `market-pipeline run`, and leave it running."
+# Dagster's name for runs of assets chosen by hand in the UI.
+_BY_HAND = "__ASSET_JOB"
+
+
+def home_used(context: DoctorContext) -> bool:
+    """Whether Dagster has run here before."""
+    try:
+        return was_used(named_home(context.folder, context.environment))
+    except HomeError:
+        return False
+
+
+def examine_home(context: DoctorContext) -> Iterator[Diagnosis]:
+    """Find Dagster's own storage. Sets `context.home` if it was used before."""
+    try:
+        home = named_home(context.folder, context.environment)
+    except HomeError as error:
+        yield fail("dagster home", error.problem, f"{error.remedy[0].upper()}{error.remedy[1:]}.")
+        return
+    if was_used(home):
+        context.home = home
+        yield _durability(home)
+    else:
+        detail = f"nothing was started in {home} yet"
+        yield warn("dagster home", detail, "Start with `market-pipeline run`.", home=str(home))
+
+
+def _durability(home: Path) -> Diagnosis:
+    temporary = Path(tempfile.gettempdir()).resolve()
+    if home.name.startswith(_THROWN_AWAY):
+        remedy = "Set DAGSTER_HOME to a permanent folder, or start with `market-pipeline run`."
+    elif temporary in home.resolve().parents:
+        remedy = f"Move the project out of {temporary}, or set DAGSTER_HOME to a folder outside of it."
+    else:
+        return ok("dagster home", f"{home} is durable", home=str(home))
+    detail = f"{home} is a temporary folder: history and schedules are lost with it"
+    return warn("dagster home", detail, remedy, home=str(home))
+
+
+def examine_code_location(context: DoctorContext) -> Iterator[Diagnosis]:
+    """Build the definitions that the UI and the daemon load."""
+    settings, _ = context.settings, context.home
+    # Lazy: Dagster takes seconds to import, and a failure to import is a result of this examination.
+    from market_pipeline.build import build_defs
+
+    repository = build_defs(settings).get_repository_def()
+    schedules, sensors = len(repository.schedule_defs), len(repository.sensor_defs)
+    yield ok("code location", f"loads; schedules: {schedules}, sensors: {sensors}")
+
+
+def examine_instance(context: DoctorContext) -> Iterator[Diagnosis]:
+    """Open Dagster's storage as its processes do. Sets `context.instance`."""
+    home, config = context.home, context.home / "dagster.yaml"
+    from market_pipeline.dagster_instance.lanes import has_lanes
+    from market_pipeline.dagster_instance.nonpublic import count_runs
+
+    try:
+        instance = open_instance(home)
+        runs = count_runs(instance)
+    # The storage is pluggable and may raise anything.
+    except Exception as error:
+        detail = f"{home} cannot be opened: {type(error).__name__}: {first_line(str(error.__cause__ or error))}"
+        remedy = f"Correct {config}, or move the folder away and start with `market-pipeline run`."
+        yield fail("dagster instance", detail, remedy)
+        return
+    context.instance = instance
+    if has_lanes(instance):
+        yield ok("dagster instance", f"opened, {runs} runs", runs=runs)
+    else:
+        detail = f"opened, {runs} runs; ticks wait behind queued history"
+        remedy = f"Copy run_coordinator and concurrency from the project's dagster.yaml to {config}."
+        yield warn("dagster instance", detail, remedy, runs=runs)
+
+
+def examine_daemons(context: DoctorContext) -> Iterator[Diagnosis]:
+    """Judge all daemons together by the oldest heartbeat."""
+    now = context.clock()
+    beats = heartbeats(context.instance, now)
+    ages = {beat.daemon: max(0.0, (now - beat.at).total_seconds()) for beat in beats if beat.at}
+    if not ages:
+        yield warn("daemons", "no daemon has ever reported here", _START)
+        return
+    numbers = {f"heartbeat_age_{name.lower()}": round(age) for name, age in ages.items()}
+    errors = [f"{beat.daemon}: {first_line(beat.error)}" for beat in beats if beat.error]
+    silent = [beat.daemon for beat in beats if not beat.alive]
+    if errors:
+        remedy = "Read the daemon's output for the rest."
+        yield fail("daemons", f"errors reported by {'; '.join(errors)}", remedy, **numbers)
+    elif silent:
+        last = [f"{name} {span(ages[name])} ago" if name in ages else f"{name} never" for name in silent]
+        yield fail("daemons", f"nothing is scheduled; last reports: {', '.join(last)}", _START, **numbers)
+    else:
+        oldest = span(max(ages.values()))
+        yield ok("daemons", f"{len(ages)} daemons report, the oldest heartbeat was {oldest} ago", **numbers)
+
+
+def examine_automation(context: DoctorContext) -> Iterator[Diagnosis]:
+    """Judge each schedule and sensor."""
+    for state in automation_states(context.instance, _owner(context), automations(context.settings.collect_cron)):
+        yield _of_automation(context, state)
+
+
+def _of_automation(context: DoctorContext, state: AutomationState) -> Diagnosis:
+    now, title = context.clock(), state.automation.title
+    numbers: dict[str, Number] = {"status": "on" if state.on else "stopped"}
+    if state.evaluated_at is not None:
+        age = (now - state.evaluated_at).total_seconds()
+        numbers |= {"tick_status": state.outcome, "tick_age_seconds": round(age)}
+    condition = automation_condition(state, now)
+    if condition is not None:
+        return _of_condition(title, condition, numbers, grave=condition.kind == "evaluation-failed")
+    if state.evaluated_at is None:
+        return ok(title, "on; it has not ticked yet", **numbers)
+    reason = f": {state.reason}" if state.reason else ""
+    return ok(title, f"on; last tick {span(now - state.evaluated_at)} ago {state.outcome}{reason}", **numbers)
+
+
+def examine_runs(context: DoctorContext) -> Iterator[Diagnosis]:
+    """Judge each job by its last run, and what was started by hand in the UI if that failed."""
+    for state in job_states(context.instance, _owner(context), [*CONSEQUENCES, _BY_HAND]):
+        diagnosis = _of_job(context, state)
+        if state.job != _BY_HAND or diagnosis.status != "ok":
+            yield diagnosis
+
+
+def _of_job(context: DoctorContext, state: JobState) -> Diagnosis:
+    now, title = context.clock(), f"job {state.job}"
+    numbers: dict[str, Number] = {}
+    if state.succeeded_at is not None:
+        numbers["last_success_age_seconds"] = round((now - state.succeeded_at).total_seconds())
+    condition = job_condition(state, now)
+    if condition is not None and state.failed is not None:
+        numbers["run_id"] = state.failed.run_id
+        return _of_condition(title, condition, numbers, grave=state.job != _BY_HAND)
+    if state.succeeded_at is None:
+        return ok(title, "no run has succeeded yet", **numbers)
+    return ok(title, f"last success {span(now - state.succeeded_at)} ago", **numbers)
+
+
+def _of_condition(title: str, condition: Condition, numbers: dict[str, Number], *, grave: bool) -> Diagnosis:
+    detail = f"{condition.detail} {condition.quoted}".strip()
+    return (fail if grave else warn)(title, detail, condition.remedy, **numbers)
+
+
+def _owner(context: DoctorContext) -> Owner:
+    return located(context.instance, owner_of(context.settings))
