@@ -1,77 +1,81 @@
-"""How often one client may ask for new prices: a moving window for each, the same in every worker of the API.
+"""The limit of requests for new prices by client: a moving window, shared by all workers of the API.
 
-Each client has a row of its own among the budgets, and the same rules; the ledger knows nothing of it,
-because nothing is sent to CoinGecko here.
+Nothing is sent to CoinGecko here, so neither the request budget nor the ledger is involved.
 """
 
+from datetime import timedelta
 from urllib.parse import quote
 
-from sqlalchemy import text
+from sqlalchemy import Connection, delete, func, insert, select
 
-from market_pipeline.budget import records, rules
-from market_pipeline.budget.rules import SECOND, State
+from market_pipeline.core.clock import from_microseconds
 from market_pipeline.storage.database_clock import DatabaseClock, database_clock
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema.operations_tables import request_budgets
+from market_pipeline.storage.schema.operations_tables import client_requests
 
 REQUESTS = 100
 WINDOW_SECONDS = 60
 
-_WINDOW = WINDOW_SECONDS * SECOND
-_DAY = 86_400 * SECOND
-_HOUR = 3_600 * SECOND
-# An address takes 45 characters; whatever a proxy may say instead must fit into the column.
+_WINDOW = timedelta(seconds=WINDOW_SECONDS)
+# An address takes 45 characters; anything else that a proxy reports must fit into the column.
 _LONGEST_NAME = 150
-
-# When a client was last seen.
-_LAST = {
-    "sqlite": "json_extract(granted, '$[#-1]')",
-    "postgresql": "CAST(granted->>-1 AS bigint)",
-}
+_COLUMNS = client_requests.c
 
 
 class ClientLimit:
     """Admits `REQUESTS` requests of each client in any `WINDOW_SECONDS`; may be shared by threads.
 
-    What is refused does not count. Time is the database's. Clients that were not seen for a day are
-    forgotten, now and then.
+    A refused request does not count. Time is the database's.
     """
 
     def __init__(self, database: Database, *, clock: DatabaseClock = database_clock) -> None:
         self._database = database
         self._clock = clock
-        self._forgot_at = 0
+        self._cleaned_at = 0
 
     def admit(self, client: str) -> float:
-        """0 if a request of `client` is admitted, which then counts; else in how many seconds one will be.
+        """Admit and count a request of `client`; return 0, or in how many seconds the next one will be admitted.
 
         Raises a StorageError or a SQLAlchemyError if the database fails.
         """
-        name = f"client {quote(client, safe='.:', errors='replace')[:_LONGEST_NAME]}"
-        # Whoever keeps asking in vain must not keep others from writing.
+        name = quote(client, safe=".:", errors="replace")[:_LONGEST_NAME]
+        # Without a lock first: a refused client that retries must not block writers.
         with self._database.reading() as connection:
-            wait = _wait(records.load(connection, name), self._clock(connection))
+            wait = _wait(connection, name, self._clock(connection))
         if wait:
             return wait
-        with self._database.writing(request_budgets) as connection:
-            stored = records.load_for_update(connection, name)
+        with self._database.writing(client_requests) as connection:
+            if connection.dialect.name == "postgresql":
+                # SQLite has one writer at a time anyway.
+                connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"client {name}", 0))))
             now = self._clock(connection)
-            wait = _wait(stored, now)
+            wait = _wait(connection, name, now)
             if not wait:
-                records.save(connection, name, rules.granted(rules.brought_to(stored, now), now, "", 0))
-        if now - self._forgot_at > _HOUR:
-            self._forgot_at = now
-            self._forget(now - _DAY)
+                connection.execute(insert(client_requests).values(client=name, admitted_at=from_microseconds(now)))
+        self._delete_expired(now)
         return wait
 
-    def _forget(self, before: int) -> None:
-        last = _LAST[self._database.dialect]
-        statement = text(f"DELETE FROM request_budgets WHERE account LIKE 'client %' AND {last} < :before")
-        with self._database.writing(request_budgets) as connection:
-            connection.execute(statement, {"before": before})
+    def _delete_expired(self, now: int) -> None:
+        """Delete what has left the window, once in a window of time."""
+        expired = from_microseconds(now) - _WINDOW
+        if from_microseconds(self._cleaned_at) > expired:
+            return
+        self._cleaned_at = now
+        with self._database.writing(client_requests) as connection:
+            connection.execute(delete(client_requests).where(_COLUMNS.admitted_at <= expired))
 
 
-def _wait(state: State, now: int) -> float:
-    """Seconds until the window has room for one more, 0 if it has."""
-    recent = [at for at in rules.brought_to(state, now).granted if at > now - _WINDOW]
-    return 0.0 if len(recent) < REQUESTS else (recent[-REQUESTS] + _WINDOW - now) / SECOND
+def _wait(connection: Connection, name: str, now: int) -> float:
+    """Return the seconds until the window has room for one more request, 0 if it has."""
+    moment = from_microseconds(now)
+    # If so many requests are in the window, the oldest of them makes room when it leaves. After the clock was set
+    # back, later ones do not count.
+    blocking = (
+        select(_COLUMNS.admitted_at)
+        .where(_COLUMNS.client == name, _COLUMNS.admitted_at > moment - _WINDOW, _COLUMNS.admitted_at <= moment)
+        .order_by(_COLUMNS.admitted_at.desc())
+        .offset(REQUESTS - 1)
+        .limit(1)
+    )
+    admitted_at = connection.execute(blocking).scalar()
+    return 0.0 if admitted_at is None else (admitted_at + _WINDOW - moment).total_seconds()

@@ -10,6 +10,7 @@ Clock = Callable[[], datetime]
 
 DAY = timedelta(days=1)
 MICROSECOND = timedelta(microseconds=1)
+MICROSECONDS_PER_DAY = DAY // MICROSECOND
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 

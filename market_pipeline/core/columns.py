@@ -1,8 +1,7 @@
-"""`Columns`: a small table as named NumPy arrays.
+"""`Columns`: a small table as named NumPy arrays, in place of a DataFrame.
 
-It is what the scheduled path uses in place of a DataFrame: importing pandas costs more processor
-time than the whole of a tick's own work (see docs/decisions). `to_frame` gives a DataFrame to whoever
-wants one.
+Importing pandas costs more processor time than the whole of a tick's own work (see docs/decisions), so
+the scheduled path never does. `from_frame` and `to_frame` convert where DataFrames come in and go out.
 """
 
 from __future__ import annotations
@@ -28,11 +27,9 @@ class Columns:
     arrays: Mapping[str, NDArray[Any]]
 
     def __post_init__(self) -> None:
-        if len({len(array) for array in self.arrays.values()}) > 1:
-            raise ValueError(
-                "columns differ in length: "
-                + ", ".join(f"{name} {len(array)}" for name, array in self.arrays.items())
-            )
+        lengths = {name: len(array) for name, array in self.arrays.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"columns differ in length: {', '.join(f'{n} {size}' for n, size in lengths.items())}")
 
     def __len__(self) -> int:
         return next((len(array) for array in self.arrays.values()), 0)
@@ -41,11 +38,11 @@ class Columns:
         return self.arrays[name]
 
     def where(self, mask: NDArray[np.bool_]) -> Columns:
-        """The rows at which `mask` is true."""
+        """Return the rows at which `mask` is true."""
         return Columns({name: array[mask] for name, array in self.arrays.items()})
 
     def take(self, rows: NDArray[np.intp]) -> Columns:
-        """The rows of these numbers, in their order."""
+        """Return the rows with these numbers, in their order."""
         return Columns({name: array[rows] for name, array in self.arrays.items()})
 
     def between(self, start: datetime, end: datetime) -> Columns:
@@ -54,12 +51,23 @@ class Columns:
         return self.where((times >= to_datetime64(start)) & (times < to_datetime64(end)))
 
     def datetimes(self, name: str) -> list[datetime]:
-        """A timestamp column without gaps as aware UTC datetimes."""
+        """Return a timestamp column without missing values as aware UTC datetimes."""
         moments: list[datetime] = self.arrays[name].astype("datetime64[us]").tolist()
         return [moment.replace(tzinfo=timezone.utc) for moment in moments]
 
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame) -> Columns:
+        """Convert a DataFrame: times to UTC, numbers to NumPy's types, the rest to objects with None if missing.
+
+        Raises ValueError for times without time zone and for a name given twice.
+        """
+        names = [str(name) for name in frame.columns]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"columns given twice: {', '.join(twice)}")
+        return cls({name: _array_of(name, series) for name, (_, series) in zip(names, frame.items(), strict=True)})
+
     def to_frame(self) -> pd.DataFrame:
-        """The same rows as a DataFrame with aware UTC timestamps."""
+        """Convert to a DataFrame with aware UTC timestamps."""
         import pandas as pd
 
         frame = pd.DataFrame(dict(self.arrays))
@@ -74,3 +82,19 @@ def to_datetime64(moment: datetime) -> np.datetime64:
     import numpy as np
 
     return np.datetime64(moment.astimezone(timezone.utc).replace(tzinfo=None), "us")
+
+
+def _array_of(name: str, series: Any) -> NDArray[Any]:
+    kind = series.dtype.kind
+    if kind == "M":
+        if series.dt.tz is None:
+            raise ValueError(
+                f"column {name} has no time zone (dtype {series.dtype}); make it aware UTC, "
+                "e.g. pd.to_datetime(..., utc=True)"
+            )
+        array: NDArray[Any] = series.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[us]")
+    elif kind in "iuf":
+        array = series.to_numpy(dtype=float, na_value=float("nan"))
+    else:
+        array = series.to_numpy(dtype=object, na_value=None)
+    return array

@@ -72,8 +72,10 @@ class DatabaseIOManager(dg.IOManager):
         from market_pipeline.storage.rows.write import replace, upsert
 
         table = _table(context.asset_key)
-        if not isinstance(obj, Columns) and not hasattr(obj, "columns"):
-            raise TypeError(f"{table.name} stores Columns or a DataFrame, not {type(obj).__name__}")
+        if not isinstance(obj, Columns):
+            if not hasattr(obj, "columns"):
+                raise TypeError(f"{table.name} stores Columns or a DataFrame, not {type(obj).__name__}")
+            obj = Columns.from_frame(obj)
         mode = (context.definition_metadata or {}).get("write_mode")
         if mode not in ("upsert", "replace"):
             raise ValueError(
@@ -100,7 +102,7 @@ class DatabaseIOManager(dg.IOManager):
         )
 
     def _read(self, context: dg.InputContext) -> Rows:
-        from market_pipeline.storage.rows.read import read_columns, read_frame
+        from market_pipeline.storage.rows.read import read_arrow, read_columns
 
         table = _table(context.asset_key)
         if not context.has_asset_partitions:
@@ -113,8 +115,10 @@ class DatabaseIOManager(dg.IOManager):
         started = time.perf_counter()
         slices = _slices(context.asset_partition_keys)
         columns: Sequence[str] | None = (context.definition_metadata or {}).get("columns")
-        light = context.dagster_type.typing_type is Columns
-        rows = (read_columns if light else read_frame)(database, table, slices, columns)
+        if context.dagster_type.typing_type is Columns:
+            rows: Rows = read_columns(database, table, slices, columns)
+        else:
+            rows = read_arrow(database, table, slices, columns).to_pandas()
         duration_ms = round(1000 * (time.perf_counter() - started), 1)
         logger.info(
             "Read %s rows of %s",

@@ -1,13 +1,11 @@
 """Partitions: one per UTC day and symbol, `2026-11-23|BTC`, today included; and how a run's partitions become days."""
 
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
-from typing import Any
+from datetime import date
 
 import dagster as dg
 
 from market_pipeline.anomalies import LEAD_DAYS
-from market_pipeline.core.clock import start_of_day
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.logs import get_logger
 
@@ -29,22 +27,7 @@ def price_partitions(history_start: date, symbols: Sequence[str]) -> dg.MultiPar
     """Return day x symbol from `history_start` to today; days begin at midnight UTC."""
     # Without the offset the newest partition would be yesterday's.
     days = dg.DailyPartitionsDefinition(start_date=history_start.isoformat(), timezone="UTC", end_offset=1)
-    return _PricePartitions({DAY: days, SYMBOL: dg.StaticPartitionsDefinition(list(symbols))})
-
-
-class _PricePartitions(dg.MultiPartitionsDefinition):
-    """Builds the keys once a day.
-
-    Dagster caches them by time and enumerates all of them three times in every run that checks `raw_prices` or renews
-    the overview: a second each time for 90,000.
-    """
-
-    def get_partition_keys(
-        self, current_time: datetime | None = None, dynamic_partitions_store: Any = None
-    ) -> Sequence[dg.MultiPartitionKey]:
-        """Return the keys of all partitions that exist on the day of `current_time`, by default today."""
-        with dg.partition_loading_context(current_time, dynamic_partitions_store) as context:
-            return super().get_partition_keys(start_of_day(context.effective_dt.date()))
+    return dg.MultiPartitionsDefinition({DAY: days, SYMBOL: dg.StaticPartitionsDefinition(list(symbols))})
 
 
 def lead_mapping() -> dg.MultiPartitionMapping:

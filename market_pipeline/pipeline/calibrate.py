@@ -17,8 +17,7 @@ from market_pipeline.storage.queries.calibrations import (
     stored_documents,
     symbols_with_prices,
 )
-from market_pipeline.storage.rows.read import read_frame
-from market_pipeline.storage.rows.validation import columns_of_frame
+from market_pipeline.storage.rows.read import read_many_columns
 from market_pipeline.storage.schema.tables import raw_prices
 
 # After a change of the detectors the calibrations of these days are made again for the new ones: of the
@@ -96,4 +95,4 @@ def _prices_before(database: Database, symbols: Sequence[str], as_of: datetime) 
     first = calibrated_from(as_of).date()
     slices = [Slice(symbol, first, as_of.date() - DAY) for symbol in symbols]
     names = ["symbol", "timestamp", "price"]
-    return columns_of_frame(raw_prices, read_frame(database, raw_prices, slices, names))
+    return read_many_columns(database, raw_prices, slices, names)

@@ -1,2 +1,4 @@
-"""The database: tables, engine, bulk reading and writing, migrations, and the queries that the
-checks and the overview ask. SQLite and PostgreSQL alike. No Dagster and no HTTP here."""
+"""The database, SQLite or PostgreSQL: engine, schema, rows in and out, and one module of queries for each question.
+
+No Dagster and no HTTP here.
+"""

@@ -1,17 +1,11 @@
-"""What can go wrong with the database, told in words.
+"""The errors of the database.
 
     StorageError
     |-- DatabaseUnavailable   it cannot be reached or opened
     |-- SchemaMismatch        its tables are not those of this version
     |-- WriteFailed           it refused a write; nothing of it was stored
-    `-- ReadCancelled         the caller does not want the answer any more
+    `-- ReadCancelled         the caller cancelled the read
 """
-
-
-def sentences(words: str) -> str:
-    """Put the lines of a driver's `words` on one line, each ended like a sentence."""
-    lines = [" ".join(line.split()) for line in words.splitlines() if line.strip()]
-    return " ".join(line if line[-1] in ".?!:" else f"{line}." for line in lines)
 
 
 class StorageError(RuntimeError):
@@ -23,7 +17,7 @@ class DatabaseUnavailable(StorageError):
 
 
 class SchemaMismatch(StorageError):
-    """The tables are not those that this version works with, and what to do about it."""
+    """The tables are not those that this version works with; `remedy` is what to do about it."""
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(problem, remedy)
@@ -40,3 +34,9 @@ class WriteFailed(StorageError):
 
 class ReadCancelled(StorageError):
     """The caller cancelled the read."""
+
+
+def sentences(message: str) -> str:
+    """Put the lines of a driver's `message` on one line, each ended like a sentence."""
+    lines = [" ".join(line.split()) for line in message.splitlines() if line.strip()]
+    return " ".join(line if line[-1] in ".?!:" else f"{line}." for line in lines)

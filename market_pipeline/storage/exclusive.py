@@ -1,4 +1,4 @@
-"""Work on a database that only one process may do at a time, whichever host it is on."""
+"""A lock for work on a database that only one process, on any host, may do at a time."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,27 +11,27 @@ from market_pipeline.core.file_lock import waiting_for_lock
 from market_pipeline.storage.engine import Database
 
 _POLL_SECONDS = 0.5
-# The lock ends with its transaction, which may be idle for hours. It belongs to the transaction and not to the
-# session, because a connection pooler lends the session to others in between.
-_STAY = text("SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
+# The lock belongs to the transaction, which may be idle for hours, and not to the session: a connection pooler
+# lends the session to others in between.
+_NO_IDLE_TIMEOUT = text("SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
 _TRY = text("SELECT pg_try_advisory_xact_lock(hashtextextended(current_schema() || :work, 0))")
 
 
 @contextmanager
 def exclusive(database: Database, work: str, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Do `work` in this block alone, after `on_wait` and a wait while another process does it.
+    """Hold the lock for `work` during the block; if another process holds it, call `on_wait` and wait.
 
-    A process that dies gives the lock up. A SQLite file has its lock beside it.
+    The lock of a process that dies is released. For SQLite it is a file beside the database.
     """
     if database.dialect == "sqlite":
         with waiting_for_lock(Path(f"{database.url.database}-{work}.lock"), on_wait):
             yield
         return
     with database.writing() as connection:
-        connection.execute(_STAY)
+        connection.execute(_NO_IDLE_TIMEOUT)
         if not _locked(connection, work):
             on_wait()
-            # Polled: a statement that waits cannot be interrupted, and keeps dead rows from being removed.
+            # Polled: a waiting statement cannot be interrupted, and prevents VACUUM from removing dead rows.
             while not _locked(connection, work):
                 time.sleep(_POLL_SECONDS)
         yield

@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import select
 
-from market_pipeline.core.slices import Slice
-from market_pipeline.storage.revisions import revisions
+from market_pipeline.storage.schema.operations_tables import price_revisions
 from market_pipeline.storage.schema.tables import raw_prices
+from market_pipeline_tests.builders import stored_rows
 
 pytestmark = pytest.mark.slow
 
@@ -13,7 +13,6 @@ pytestmark = pytest.mark.slow
 def test_a_day_fetched_again_with_another_price_counts_and_keeps_the_change(world_of, database):
     world = world_of(database)
     yesterday = world.days_ago(1)
-    whole = Slice("BTC", yesterday, yesterday)
     assert world.complete(yesterday, yesterday, ["BTC", "ETH"]).success
     assert world.latest_metadata("raw_prices", yesterday, "BTC")["prices_changed"] == 0
     with database.writing() as connection:
@@ -23,6 +22,6 @@ def test_a_day_fetched_again_with_another_price_counts_and_keeps_the_change(worl
     assert world.complete(yesterday, yesterday, ["BTC", "ETH"]).success
     assert world.latest_metadata("raw_prices", yesterday, "BTC")["prices_changed"] == 1
     assert world.latest_metadata("raw_prices", yesterday, "ETH")["prices_changed"] == 0
-    by_hand, mended = revisions(world.database, [whole])
-    assert (by_hand.price_after, mended.price_before) == (1.0, 1.0)
-    assert mended.price_after == by_hand.price_before
+    by_hand, repaired = stored_rows(world.database, price_revisions)
+    assert (by_hand["price_after"], repaired["price_before"]) == (1.0, 1.0)
+    assert repaired["price_after"] == by_hand["price_before"]

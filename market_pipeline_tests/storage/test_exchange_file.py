@@ -12,7 +12,7 @@ import pytest
 from market_pipeline.core.slices import Slice
 from market_pipeline.storage.db_errors import DatabaseUnavailable
 from market_pipeline.storage.rows import bulk_sqlite
-from market_pipeline.storage.rows.read import read_frame
+from market_pipeline.storage.rows.read import read_many_columns
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline_tests.builders import START, price_row, prices_of
@@ -33,7 +33,7 @@ def test_what_is_committed_around_bulk_work_is_seen_by_another_process(sqlite_da
             own.execute("INSERT INTO raw_prices VALUES ('ETH', 'ethereum', ?, 1.0, 'simple_price', 0)", (number,))
             own.commit()
             upsert(sqlite_database, raw_prices, prices_of(price_row(minutes=number)))
-            assert len(read_frame(sqlite_database, raw_prices, [Slice("BTC", day, day)])) == number + 1
+            assert len(read_many_columns(sqlite_database, raw_prices, [Slice("BTC", day, day)])) == number + 1
             assert Path(f"{file}-wal").exists()
         count = f"import sqlite3; print(*sqlite3.connect({file!r}).execute('SELECT count(*) FROM raw_prices'))"
         counted = subprocess.run([sys.executable, "-c", count], capture_output=True, text=True, check=True)
@@ -51,7 +51,7 @@ def test_bulk_work_does_not_drop_the_lock_of_a_writer_in_the_same_process(sqlite
     )
     command = [sys.executable, "-c", attempt, sqlite_database.url.database]
     with sqlite_database.writing():
-        assert len(read_frame(sqlite_database, raw_prices, [Slice("BTC", day, day)])) == 1
+        assert len(read_many_columns(sqlite_database, raw_prices, [Slice("BTC", day, day)])) == 1
         other = subprocess.run(command, capture_output=True, text=True, check=False)
         assert "database is locked" in other.stderr
 
@@ -64,7 +64,7 @@ def test_the_exchange_file_is_gone_afterwards_even_after_an_error(
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     upsert(sqlite_database, raw_prices, prices_of(price_row()))
-    read_frame(sqlite_database, raw_prices, [Slice("BTC", START.date(), START.date())])
+    read_many_columns(sqlite_database, raw_prices, [Slice("BTC", START.date(), START.date())])
     with pytest.raises(Exception, match="refused"):
         upsert(sqlite_database, raw_prices, prices_of(price_row(price=-1.0)))
     assert os.listdir(folder) == []

@@ -10,7 +10,7 @@ from sqlalchemy import column, insert, select, table
 from market_pipeline.storage.schema.migrate import alembic_config, check_schema, migrate
 from market_pipeline.storage.schema.tables import price_anomalies
 from market_pipeline.storage.schema.types import UtcTimestamp
-from market_pipeline_tests.builders import anomaly_row, at
+from market_pipeline_tests.builders import anomaly_row, at, stored_rows
 
 _TIMES = ("timestamp", "timestamp_before")
 _COLUMNS = (
@@ -61,13 +61,13 @@ def by_key(rows):
     return sorted(rows, key=lambda row: (row["symbol"], row["timestamp"], row["detector"]))
 
 
-def test_no_row_of_the_first_detectors_is_lost(earlier, stored):
+def test_no_row_of_the_first_detectors_is_lost(earlier):
     rows = everything()
     with earlier.writing() as connection:
         connection.execute(insert(OLD), rows)
     migrate(earlier)
     check_schema(earlier)
-    found = stored(earlier, price_anomalies)
+    found = stored_rows(earlier, price_anomalies)
     kinds = {"user_threshold": "two_point", "jump": "ewma"}
     kept = [
         {name: row[name] for name in _COLUMNS if name != "detector"} | {"detector": kinds[row["kind"]]}
@@ -99,6 +99,6 @@ def test_the_way_back_keeps_what_the_first_detectors_had_words_for(earlier):
     assert [row["detector"] for row in found if row["symbol"] == "ADA"] == ["large_move"]
 
 
-def test_a_database_without_anomalies_migrates_too(earlier, stored):
+def test_a_database_without_anomalies_migrates_too(earlier):
     migrate(earlier)
-    assert stored(earlier, price_anomalies) == []
+    assert stored_rows(earlier, price_anomalies) == []

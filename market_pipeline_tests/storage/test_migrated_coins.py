@@ -15,7 +15,7 @@ from market_pipeline.storage.queries.calibrations import calibrations_for
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.migrate import alembic_config, check_schema, migrate
 from market_pipeline.storage.schema.tables import detector_calibrations, raw_prices
-from market_pipeline_tests.builders import price_row, prices_of
+from market_pipeline_tests.builders import price_row, prices_of, stored_rows
 
 CONFIGURED = {"BTC": "bitcoin-cash", "BASE": "simulated:base-token"}
 COINS = {
@@ -58,11 +58,11 @@ def rows(database, statement):
         return [tuple(row) for row in connection.execute(text(statement))]
 
 
-def test_every_row_is_kept_and_knows_its_coin(earlier, stored):
+def test_every_row_is_kept_and_knows_its_coin(earlier):
     migrate(earlier)
     check_schema(earlier)
-    assert {(row["symbol"], row["coin_id"]) for row in stored(earlier, raw_prices)} == set(COINS.items())
-    assert len(stored(earlier, raw_prices)) == 2 * len(COINS)
+    assert {(row["symbol"], row["coin_id"]) for row in stored_rows(earlier, raw_prices)} == set(COINS.items())
+    assert len(stored_rows(earlier, raw_prices)) == 2 * len(COINS)
     assert dict(rows(earlier, "SELECT symbol, coin_id FROM rejected_prices")) == COINS
     assert rows(earlier, "SELECT symbol, coin_id, price_after FROM price_revisions") == [("ETH", "ethereum", 2.0)]
     assert len(rows(earlier, "SELECT * FROM cheap")) == 2 * len(COINS), "a view of the user's still answers"
@@ -89,7 +89,7 @@ def test_the_hosts_that_were_asked_tell_simulated_prices_from_real_ones(earlier,
     earlier.dispose()
 
 
-def test_calibrations_are_split_by_coin_and_say_the_same(earlier, stored):
+def test_calibrations_are_split_by_coin_and_say_the_same(earlier):
     """A day that is scored again gets the same rows."""
     tail = Tail(2.1, 0.02, 0.2, 0.7, 25_000)
     coin = CoinCalibration(-7.1, (0.5,) * 21, 25_920, 89.99)
@@ -108,7 +108,7 @@ def test_calibrations_are_split_by_coin_and_say_the_same(earlier, stored):
     assert calibrations_for(earlier, [whole.as_of.date()], "3") == {
         whole.as_of.date(): replace(whole, coins={"BTC": coin}),
     }, "GONE is no longer collected"
-    split = [row for row in stored(earlier, detector_calibrations) if row["as_of"] == whole.as_of]
+    split = [row for row in stored_rows(earlier, detector_calibrations) if row["as_of"] == whole.as_of]
     kept = {(row["symbol"], row["coin_id"]) for row in split}
     assert kept == {("BTC", "bitcoin-cash"), ("GONE", "gone-2")}
     assert calibrations_for(earlier, [bare.as_of.date()], "3") == {bare.as_of.date(): bare}

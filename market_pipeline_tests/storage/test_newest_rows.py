@@ -75,7 +75,7 @@ def test_one_anomaly_and_its_members_are_found_by_their_indexes(sqlite_database)
 
 def test_the_share_of_each_symbol_in_a_search_is_bounded(sqlite_database, monkeypatch):
     """The page ends where the first of them has been looked through so far."""
-    monkeypatch.setattr(anomaly_pages, "LOOKED_THROUGH", 6)
+    monkeypatch.setattr(anomaly_pages, "MOST_SCANNED", 6)
     rows = [anomaly_row(symbol, minute) for symbol, count in (("BTC", 10), ("ETH", 2)) for minute in range(count)]
     upsert(sqlite_database, price_anomalies, anomalies_of(*rows))
     page = anomalies_page(sqlite_database, SYMBOLS, AnomalyFilter(kind="bad_tick"), None, 5)

@@ -31,6 +31,7 @@ from market_pipeline_tests.builders import (
     prices_of,
     refusal_row,
     refusals_of,
+    stored_rows,
 )
 
 BTC, XBT = Coin("BTC", "bitcoin"), Coin("XBT", "bitcoin")
@@ -78,10 +79,10 @@ TABLES = (
 )
 
 
-def test_a_renamed_symbol_takes_everything_along(filled, stored):
-    before = {table.name: stored(filled, table) for table in TABLES}
+def test_a_renamed_symbol_takes_everything_along(filled):
+    before = {table.name: stored_rows(filled, table) for table in TABLES}
     assert rename(filled, BTC, XBT) == 2
-    after = {table.name: stored(filled, table) for table in TABLES}
+    after = {table.name: stored_rows(filled, table) for table in TABLES}
     for name, rows in after.items():
         assert len(rows) == len(before[name])
         assert {row["symbol"] for row in rows} == {"XBT" if r["symbol"] == "BTC" else "ETH" for r in before[name]}
@@ -98,23 +99,23 @@ def test_a_renamed_symbol_takes_everything_along(filled, stored):
     document = Calibration.from_json(after["detector_calibrations"][0]["document"])
     assert set(document.coins) == {"XBT"} and set(document.tails) == {"XBT jump short", "* jump short"}
     assert rename(filled, BTC, XBT) == 0, "doing it again changes nothing"
-    assert {table.name: stored(filled, table) for table in TABLES} == after
+    assert {table.name: stored_rows(filled, table) for table in TABLES} == after
 
 
-def test_what_came_under_the_new_name_meanwhile_stays(filled, stored):
+def test_what_came_under_the_new_name_meanwhile_stays(filled):
     upsert(filled, raw_prices, prices_of(price_row("XBT", 0, 7.0, coin_id="bitcoin")))
     assert rename(filled, BTC, XBT) == 2
-    found = [row["price"] for row in stored(filled, raw_prices) if row["symbol"] == "XBT"]
+    found = [row["price"] for row in stored_rows(filled, raw_prices) if row["symbol"] == "XBT"]
     assert found == [7.0, 100.0]
 
 
-def test_a_coin_whose_id_was_renamed_keeps_its_history(filled, stored):
+def test_a_coin_whose_id_was_renamed_keeps_its_history(filled):
     new = Coin("BTC", "bitcoin-2")
     assert rename(filled, BTC, new) == 2
     for table in TABLES[:-1]:
-        found = {row["coin_id"] for row in stored(filled, table) if row["symbol"] == "BTC"}
+        found = {row["coin_id"] for row in stored_rows(filled, table) if row["symbol"] == "BTC"}
         assert found == {"bitcoin-2"}, table.name
-    assert stored(filled, coin_identities)[0]["coin_id"] == "bitcoin", "that was listed under the former id"
+    assert stored_rows(filled, coin_identities)[0]["coin_id"] == "bitcoin", "that was listed under the former id"
 
 
 def test_the_other_coins_of_a_symbol_are_found_by_their_ids(database):

@@ -41,7 +41,7 @@ def tables_in(database, schema):
 
 @pytest.mark.parametrize("work", [check_schema, migrate])
 def test_the_tables_of_a_schema_further_along_are_not_taken_for_ours(schemas, work):
-    with pytest.raises(SchemaMismatch, match="begins with dev.* but public behind it has.*search_path%3Ddev"):
+    with pytest.raises(SchemaMismatch, match="begins with dev.* but public after it has.*search_path%3Ddev"):
         work(schemas("dev,public"))
     assert tables_in(schemas("public"), "dev") == set()
 

@@ -17,7 +17,7 @@ from market_pipeline.storage.db_errors import DatabaseUnavailable, ReadCancelled
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.postgresql import dsn_of
 from market_pipeline.storage.rows import bulk_postgresql, write
-from market_pipeline.storage.rows.read import read_columns, read_frame
+from market_pipeline.storage.rows.read import read_columns, read_many_columns
 from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline_tests.builders import price_row, prices_of, wait_for
 from market_pipeline_tests.storage.relay import Relay
@@ -68,7 +68,7 @@ def test_both_drivers_are_given_the_same(text, query):
     }
 
 
-@pytest.mark.parametrize("read", [read_columns, read_frame])
+@pytest.mark.parametrize("read", [read_columns, read_many_columns])
 def test_a_space_in_password_and_options_reaches_the_server(postgres_database, read):
     options = {"options": "-c search_path=public -c application_name=two\\ words"}
     database = Database(postgres_database.url.set(password="correct horse! +%'\\").update_query_dict(options))
@@ -76,7 +76,7 @@ def test_a_space_in_password_and_options_reaches_the_server(postgres_database, r
     database.dispose()
 
 
-@pytest.mark.parametrize("read", [read_columns, read_frame])
+@pytest.mark.parametrize("read", [read_columns, read_many_columns])
 def test_a_server_that_never_answers_a_new_connection_is_given_up(read):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -85,7 +85,7 @@ def test_a_server_that_never_answers_a_new_connection_is_given_up(read):
             read(database, raw_prices, DAYS)
 
 
-@pytest.mark.parametrize(("read", "at"), [(read_columns, b"FROM raw_prices"), (read_frame, b"COPY")])
+@pytest.mark.parametrize(("read", "at"), [(read_columns, b"FROM raw_prices"), (read_many_columns, b"COPY")])
 def test_a_server_that_falls_silent_at_a_query_is_given_up(relayed, read, at):
     _, database = relayed(at)
     with pytest.raises(DatabaseUnavailable, match="accepts connections and does not answer"):

@@ -16,7 +16,7 @@ _EXAMPLE: dict[str, Any] = {
         "since": "2026-11-23T12:01:00Z",
     }],
     "checked_at": "2026-11-23T12:26:00Z",
-    "schema_revision": "0009",
+    "schema_revision": "0010",
     "symbols": [{
         "symbol": "BTC", "newest": "2026-11-23T12:00:00Z", "age_seconds": 1560.0, "fresh": False,
         "scored": "2026-11-23T12:00:00Z", "scored_age_seconds": 1560.0, "scores_fresh": True,

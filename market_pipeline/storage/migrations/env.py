@@ -1,9 +1,9 @@
-"""What Alembic runs: the revisions, inside the transaction that `schema.migrate` holds."""
+"""Run the revisions inside the transaction of `schema.migrate`; Alembic loads this file."""
 
 from alembic import context
 
 import market_pipeline.storage.schema.operations_tables  # noqa: F401  # registers its tables with `metadata`
-from market_pipeline.storage.migrations.views import views_kept
+from market_pipeline.storage.migrations.views import views_checked
 from market_pipeline.storage.schema.migrate import VERSION_TABLE, current_schema
 from market_pipeline.storage.schema.tables import metadata
 
@@ -12,10 +12,10 @@ context.configure(
     connection=connection,
     target_metadata=metadata,
     version_table=VERSION_TABLE,
-    # Otherwise Alembic takes the version of another schema of the search path for this one's.
+    # Otherwise Alembic reads the version of another schema of the search path.
     version_table_schema=current_schema(connection),
     compare_type=True,
     render_as_batch=True,
 )
-with context.begin_transaction(), views_kept(connection):
+with context.begin_transaction(), views_checked(connection):
     context.run_migrations()

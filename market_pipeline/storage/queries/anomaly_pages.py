@@ -1,7 +1,7 @@
-"""Flagged quotes of many symbols, newest first, a page at a time; one of them, and what an event stands for.
+"""Anomalies of many symbols, newest first, a page at a time; one of them, and the members of an event.
 
-The order is that of time, newest first, then of symbol and kind. Each symbol is a range of the table's key;
-where rows are chosen by what no index knows, at most `LOOKED_THROUGH` of them are looked at for one page.
+The order is by time, newest first, then by symbol and kind. Each symbol is a range of the table's key;
+where a filter has no index, at most `MOST_SCANNED` rows are scanned for one page.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from sqlalchemy import Row as SqlRow
 
 from market_pipeline.core.clock import from_microseconds, to_microseconds
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.rows.filters import of_symbol
+from market_pipeline.storage.rows.filters import is_alarm, of_symbol
 from market_pipeline.storage.rows.read import readable
 from market_pipeline.storage.schema.tables import price_anomalies
 
-LOOKED_THROUGH = 20_000
+MOST_SCANNED = 20_000
 
 # The values of the table's columns, by place and by name, the times as microseconds since 1970 UTC.
 Row = SqlRow[Any]
@@ -29,7 +29,7 @@ _ORDER = _KEY.timestamp.desc(), _KEY.kind
 
 
 class Cursor(NamedTuple):
-    """A place in the order: that of a row with this key; the time is aware UTC."""
+    """The position in the order of a row with this key; the time is aware UTC."""
 
     timestamp: datetime
     symbol: str
@@ -38,9 +38,9 @@ class Cursor(NamedTuple):
 
 @dataclass(frozen=True)
 class AnomalyFilter:
-    """Which rows are wanted: from `since` (aware UTC) on and of these values, where they are not None.
+    """Which rows to return: from `since` (aware UTC) on and with these values, where they are not None.
 
-    `alarms_only` leaves out rows that another one stands for.
+    `alarms_only` leaves out rows that another row represents.
     """
 
     since: datetime | None = None
@@ -50,18 +50,18 @@ class AnomalyFilter:
     alarms_only: bool = False
 
     @property
-    def values(self) -> list[ColumnElement[bool]]:
-        """The conditions beside the time."""
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """The conditions except for the time."""
         wanted = [(_KEY.kind, self.kind), (_KEY.severity, self.severity), (_KEY.scope, self.scope)]
-        alarms = [or_(_KEY.event_id.is_(None), _KEY.event_id == _KEY.id)] if self.alarms_only else []
-        return [column == value for column, value in wanted if value is not None] + alarms
+        conditions = [column == value for column, value in wanted if value is not None]
+        return [*conditions, is_alarm()] if self.alarms_only else conditions
 
 
 @dataclass(frozen=True)
 class Page:
-    """Rows in order, and the place behind which the next page begins, None after the last one.
+    """Rows in order, and the cursor after which the next page begins, None after the last one.
 
-    A page of rows that were hard to find may be short, or empty, and still have a next one.
+    A page of rare rows may be short, or empty, and still have a next one.
     """
 
     rows: list[Row]
@@ -69,35 +69,35 @@ class Page:
 
 
 def anomalies_page(
-    database: Database, symbols: Sequence[str], chosen: AnomalyFilter, after: Cursor | None, limit: int
+    database: Database, symbols: Sequence[str], wanted: AnomalyFilter, after: Cursor | None, limit: int
 ) -> Page:
-    """At most `limit` of the `chosen` rows of `symbols` that come after the place `after`."""
+    """Return at most `limit` of the `wanted` rows of `symbols` that come after the cursor `after`."""
     found: list[Row] = []
     with database.reading() as connection:
-        stop = horizon = _horizon(database, connection, symbols, chosen, after) if chosen.values else None
+        stop = horizon = _horizon(database, connection, symbols, wanted, after) if wanted.conditions else None
         for symbol in symbols:
-            where = [_of(database, symbol, chosen, after), *chosen.values]
+            where = [_of(database, symbol, wanted, after), *wanted.conditions]
             if stop is not None:
                 where.append(_not_after(stop, symbol))
             statement = _rows(database.dialect).where(*where).order_by(*_ORDER).limit(limit + 1)
             more = connection.execute(statement).all()
             found = sorted([*found, *more], key=_order)[: limit + 1]
-            # The other symbols need not be looked at further than this.
-            stop = _place(found[limit]) if len(found) > limit else horizon
+            # Rows of other symbols beyond this one are not on the page.
+            stop = _cursor(found[limit]) if len(found) > limit else horizon
     if len(found) > limit:
-        return Page(found[:limit], _place(found[limit - 1]))
+        return Page(found[:limit], _cursor(found[limit - 1]))
     return Page(found, horizon)
 
 
 def anomaly(database: Database, id_: str) -> Row | None:
-    """The row with this id, or None if there is none or it is of another coin than its symbol now stands for."""
+    """Return the row with this id; None if there is none, or its symbol is configured for another coin."""
     with database.reading() as connection:
         row = connection.execute(_rows(database.dialect).where(_KEY.id == id_)).one_or_none()
     return row if row is not None and _is_present(database, row) else None
 
 
 def event_members(database: Database, id_: str) -> list[Row]:
-    """The rows that the one with this id stands for, in order; an event lasts an hour, so they are few."""
+    """Return the rows that the row with this id represents, in order; an event lasts an hour, so they are few."""
     statement = _rows(database.dialect).where(_KEY.event_id == id_, _KEY.id != id_)
     with database.reading() as connection:
         rows = connection.execute(statement).all()
@@ -115,26 +115,26 @@ def _rows(dialect: str) -> Select[Any]:
 
 
 def _horizon(
-    database: Database, connection: Connection, symbols: Sequence[str], chosen: AnomalyFilter, after: Cursor | None
+    database: Database, connection: Connection, symbols: Sequence[str], wanted: AnomalyFilter, after: Cursor | None
 ) -> Cursor | None:
-    """How far all `symbols` can be looked through, each by its share; None if that is to the end."""
-    share = LOOKED_THROUGH // len(symbols) + 1
-    places = []
+    """Return how far all `symbols` can be scanned, each by its share; None if that is to the end."""
+    share = MOST_SCANNED // len(symbols) + 1
+    cursors = []
     for symbol in symbols:
-        key = select(_KEY.timestamp, _KEY.symbol, _KEY.kind).where(_of(database, symbol, chosen, after))
-        # Backwards along the key, without sorting: any row about so far on will do.
+        key = select(_KEY.timestamp, _KEY.symbol, _KEY.kind).where(_of(database, symbol, wanted, after))
+        # Backwards along the key, without sorting; rows of the same time may come in another order than pages.
         backwards = key.order_by(_KEY.timestamp.desc(), _KEY.kind.desc())
         row = connection.execute(backwards.offset(share - 1).limit(1)).first()
         if row is not None:
-            places.append(Cursor(*row))
-    return min(places, key=lambda place: (-to_microseconds(place.timestamp), *place[1:]), default=None)
+            cursors.append(Cursor(*row))
+    return min(cursors, key=lambda cursor: (-to_microseconds(cursor.timestamp), *cursor[1:]), default=None)
 
 
-def _of(database: Database, symbol: str, chosen: AnomalyFilter, after: Cursor | None) -> ColumnElement[bool]:
-    """The range of the key that belongs to `symbol`, from `since` on and after the place."""
+def _of(database: Database, symbol: str, wanted: AnomalyFilter, after: Cursor | None) -> ColumnElement[bool]:
+    """Select the range of the key that belongs to `symbol`, from `since` on and after the cursor."""
     here = of_symbol(database, price_anomalies, symbol)
-    if chosen.since is not None:
-        here = and_(here, _KEY.timestamp >= chosen.since)
+    if wanted.since is not None:
+        here = and_(here, _KEY.timestamp >= wanted.since)
     if after is None:
         return here
     if symbol == after.symbol:
@@ -146,14 +146,14 @@ def _of(database: Database, symbol: str, chosen: AnomalyFilter, after: Cursor | 
 
 
 def _not_after(stop: Cursor, symbol: str) -> ColumnElement[bool]:
-    """The rows of `symbol` up to the place, that one included."""
+    """Select the rows of `symbol` up to the cursor, that one included."""
     if symbol == stop.symbol:
         before = or_(_KEY.timestamp > stop.timestamp, _KEY.kind <= stop.kind)
         return and_(_KEY.timestamp >= stop.timestamp, before)
     return _KEY.timestamp >= stop.timestamp if symbol < stop.symbol else _KEY.timestamp > stop.timestamp
 
 
-def _place(row: Row) -> Cursor:
+def _cursor(row: Row) -> Cursor:
     return Cursor(from_microseconds(row.timestamp), row.symbol, row.kind)
 
 

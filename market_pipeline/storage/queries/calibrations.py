@@ -2,29 +2,24 @@
 
 A day is scored with the newest ones whose as-of time is not after the start of that day, so that
 scoring it again later gives the same rows. Installations with different symbols may share a database:
-each has its own.
+each reads and writes those of its own coins.
 """
-
-from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, exists, func, literal, select, tuple_
+from sqlalchemy import Select, exists, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.core.clock import start_of_day
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.rows.filters import of_symbol
+from market_pipeline.storage.rows.filters import of_configured_coins, of_symbol
 from market_pipeline.storage.schema.tables import detector_calibrations, raw_prices
 from market_pipeline.storage.schema.types import UtcTimestamp
-
-if TYPE_CHECKING:
-    from market_pipeline.anomalies.calibration import Calibration
-
 
 _COLUMNS = detector_calibrations.c
 
@@ -36,36 +31,44 @@ def save_calibrations(
     documents: Mapping[str, str],
     calibrated_at: datetime,
 ) -> tuple[str, ...]:
-    """Store the document of each symbol unless there is one of the same `as_of` (aware) and version: days may
-    have been scored with that. The symbols stored; WriteFailed if the database refuses one, and nothing is."""
-    insert: Any = (postgresql if database.dialect == "postgresql" else sqlite).insert
+    """Store the document of each symbol that has none for this `as_of` (aware) and version; return those symbols.
+
+    The first writer wins: days may have been scored with its calibration. Raises WriteFailed if the database
+    refuses a document; nothing is stored then.
+    """
     common = {"as_of": as_of, "detector_version": detector_version, "calibrated_at": calibrated_at}
-    statement = insert(detector_calibrations).on_conflict_do_nothing().values(**common)
+    rows = [
+        {**common, "symbol": symbol, "coin_id": database.coin_id(symbol), "document": document}
+        for symbol, document in documents.items()
+    ]
+    if not rows:
+        return ()
+    insert: Any = (postgresql if database.dialect == "postgresql" else sqlite).insert
+    statement = insert(detector_calibrations).values(rows).on_conflict_do_nothing().returning(_COLUMNS.symbol)
     with database.writing(detector_calibrations) as connection:
-        return tuple(
-            symbol
-            for symbol, document in documents.items()
-            if connection.execute(
-                statement.values(symbol=symbol, coin_id=database.coin_id(symbol), document=document)
-            ).rowcount
-        )
+        stored = set(connection.execute(statement).scalars())
+    return tuple(symbol for symbol in documents if symbol in stored)
 
 
 def stored_documents(database: Database, as_of: datetime, detector_version: str) -> dict[str, str]:
-    """The documents of exactly this as-of time by symbol, in the order of symbols."""
-    asked = (
+    """Return the documents of exactly this as-of time by symbol, in the order of symbols."""
+    documents = (
         select(_COLUMNS.symbol, _COLUMNS.document)
-        .where(_COLUMNS.as_of == as_of, _COLUMNS.detector_version == detector_version, _present(database))
+        .where(
+            _COLUMNS.as_of == as_of,
+            _COLUMNS.detector_version == detector_version,
+            of_configured_coins(database, detector_calibrations),
+        )
         .order_by(_COLUMNS.symbol)
     )
     with database.reading() as connection:
-        return {symbol: document for symbol, document in connection.execute(asked)}
+        return {symbol: document for symbol, document in connection.execute(documents)}
 
 
 def symbols_with_prices(database: Database, symbols: Sequence[str], since: datetime, until: datetime) -> list[str]:
-    """Those of `symbols` that have a price from `since` on and before `until` (aware)."""
+    """Return those of `symbols` that have a price from `since` on and before `until` (aware)."""
     time = raw_prices.c.timestamp
-    # In order: for any row at all PostgreSQL would rather look through the table.
+    # Without ORDER BY, PostgreSQL would scan the table for any row.
     first = select(time).where(time >= since, time < until).order_by(time).limit(1)
     with database.reading() as connection:
         return [
@@ -78,12 +81,10 @@ def symbols_with_prices(database: Database, symbols: Sequence[str], since: datet
 def calibrations_for(
     database: Database, days: Iterable[date], detector_version: str
 ) -> dict[date, Calibration]:
-    """The calibration of each of `days` (UTC) that has one, with one query.
+    """Return the calibration of each of `days` (UTC) that has one, with one query.
 
     Raises ValueError if a stored document cannot be read.
     """
-    from market_pipeline.anomalies.calibration import Calibration
-
     wanted = sorted(set(days))
     if not wanted:
         return {}
@@ -102,8 +103,10 @@ def calibrations_for(
 
 
 def outdated_calibrations(database: Database, since: datetime, detector_version: str) -> dict[datetime, list[str]]:
-    """The symbols that have a calibration of an as-of time from `since` (aware) on, but none of this version:
-    the detectors have changed since then. By as-of time, in order."""
+    """Return the symbols whose calibrations from `since` (aware) on are all of other versions, by as-of time in order.
+
+    The detectors have changed since those calibrations.
+    """
     own = detector_calibrations.alias()
     made = exists().where(
         own.c.detector_version == detector_version,
@@ -112,7 +115,10 @@ def outdated_calibrations(database: Database, since: datetime, detector_version:
     others = (
         select(_COLUMNS.as_of, _COLUMNS.symbol)
         .distinct()
-        .where(_COLUMNS.as_of >= since, _COLUMNS.detector_version != detector_version, _present(database), ~made)
+        .where(
+            _COLUMNS.as_of >= since, _COLUMNS.detector_version != detector_version, ~made,
+            of_configured_coins(database, detector_calibrations),
+        )
     )
     found: dict[datetime, list[str]] = defaultdict(list)
     with database.reading() as connection:
@@ -122,8 +128,8 @@ def outdated_calibrations(database: Database, since: datetime, detector_version:
 
 
 def _between(database: Database, first: date, last: date, detector_version: str) -> Select[Any]:
-    """What was known at the start of `first`, and what was added until the start of `last`."""
-    of_these = _COLUMNS.detector_version == detector_version, _present(database)
+    """Select what was known at the start of `first`, and what was added until the start of `last`."""
+    of_these = _COLUMNS.detector_version == detector_version, of_configured_coins(database, detector_calibrations)
     known = select(func.max(_COLUMNS.as_of, type_=UtcTimestamp())).where(
         *of_these, _COLUMNS.as_of <= start_of_day(first)
     )
@@ -133,8 +139,3 @@ def _between(database: Database, first: date, last: date, detector_version: str)
         .where(*of_these, _COLUMNS.as_of >= begins, _COLUMNS.as_of <= start_of_day(last))
         .order_by(_COLUMNS.as_of, _COLUMNS.symbol)
     )
-
-
-def _present(database: Database) -> ColumnElement[bool]:
-    """The coins that the symbols stand for."""
-    return tuple_(_COLUMNS.symbol, _COLUMNS.coin_id).in_(list(database.coins.items()))

@@ -1,17 +1,17 @@
-"""What is stored of each day, measured from the prices themselves."""
+"""Coverage of each day, measured from the stored prices themselves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, case, func, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, Select, case, func, literal, literal_column, select
 
-from market_pipeline.core.clock import DAY, number_of_day
+from market_pipeline.core.clock import DAY, MICROSECONDS_PER_DAY, number_of_day
 from market_pipeline.core.slices import Slice
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.rows.filters import in_slice, of_symbol
-from market_pipeline.storage.rows.read import MICROSECONDS_PER_DAY, readable
+from market_pipeline.storage.rows.filters import in_slice, of_symbol, united
+from market_pipeline.storage.rows.read import readable
 from market_pipeline.storage.schema.tables import raw_prices
 
 # History has one point an hour; ticks add to them.
@@ -22,10 +22,10 @@ _DAY: ColumnElement[int] = literal_column(str(MICROSECONDS_PER_DAY), BigInteger)
 
 @dataclass(frozen=True)
 class DayCoverage:
-    """What is stored of one UTC day of a symbol.
+    """The coverage of one UTC day of a symbol.
 
-    `expected` is how many points the day's history has, `largest_gap` the longest time of the whole
-    day without a point, from midnight to midnight.
+    `expected` is the number of points of the day's history, `largest_gap` the longest time without a
+    point in the whole day, from midnight to midnight.
     """
 
     symbol: str
@@ -36,9 +36,9 @@ class DayCoverage:
 
 
 def day_coverage(database: Database, slices: Sequence[Slice]) -> list[DayCoverage]:
-    """The coverage of every day of `slices`, in their order, days without any point included.
+    """Return the coverage of every day of `slices`, in their order, days without any point included.
 
-    One query a slice, over the rows of the slice in index order.
+    One query a slice, over its rows in index order.
     """
     covered = []
     with database.reading() as connection:
@@ -52,20 +52,18 @@ def day_coverage(database: Database, slices: Sequence[Slice]) -> list[DayCoverag
 
 
 def first_times(database: Database, symbols: Sequence[str]) -> dict[str, datetime]:
-    """When the first stored price of each symbol was true (UTC); one without any is left out."""
-    time = raw_prices.c.timestamp
-    found = {}
+    """Return the time (UTC) of the first stored price of each symbol that has one."""
+    oldest = [
+        select(literal(symbol), func.min(raw_prices.c.timestamp)).where(of_symbol(database, raw_prices, symbol))
+        for symbol in symbols
+    ]
     with database.reading() as connection:
-        for symbol in symbols:
-            oldest = select(time).where(of_symbol(database, raw_prices, symbol)).order_by(time).limit(1)
-            moment = connection.execute(oldest).scalar()
-            if moment is not None:
-                found[symbol] = moment
-    return found
+        rows = [row for statement in united(oldest) for row in connection.execute(statement)]
+    return {symbol: moment for symbol, moment in rows if moment is not None}
 
 
 def first_days(database: Database, symbols: Sequence[str]) -> dict[str, date]:
-    """The UTC day of the first stored price of each symbol; one without any is left out."""
+    """Return the UTC day of the first stored price of each symbol that has one."""
     return {symbol: moment.date() for symbol, moment in first_times(database, symbols).items()}
 
 
@@ -76,7 +74,7 @@ def _largest_gap(number: int, first: int, last: int, between: int | None) -> tim
 
 
 def _days_of(database: Database, part: Slice) -> Select[Any]:
-    """Day number, points, first and last time, largest distance of two neighbours of the same day."""
+    """Select day number, points, first and last time, largest distance of two neighbours of the same day."""
     time = readable(raw_prices.c.timestamp, database.dialect).label("at")
     times = select(time).where(in_slice(database, raw_prices, part))
     at = times.subquery().c.at

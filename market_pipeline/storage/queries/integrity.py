@@ -1,5 +1,6 @@
-"""The questions that the asset checks ask. All are answered from index ranges, so they cost the same
-however much is stored.
+"""Rows that should not be, and quotes that are missing: what the asset checks report.
+
+All queries read index ranges, so they cost the same however much is stored.
 """
 
 from collections import Counter
@@ -13,15 +14,16 @@ from sqlalchemy import ColumnElement, Table, and_, func, not_, select
 from market_pipeline.core.clock import start_of_day
 from market_pipeline.core.slices import Slice
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
+from market_pipeline.prices.validation import LARGEST_PRICE
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.latest import newest_quote_times
-from market_pipeline.storage.rows.filters import in_slice, of_symbol
+from market_pipeline.storage.rows.filters import in_slice, of_symbol, united
 from market_pipeline.storage.rows.read import rows_per_day
 from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
 
 SAMPLE_SIZE = 10
 
-# A run of today may still be going shortly after midnight.
+# A run of today may continue shortly after midnight.
 _AFTER_MIDNIGHT = timedelta(minutes=10)
 
 
@@ -35,75 +37,67 @@ class Offenders:
 
 
 def quotes_in_future(database: Database, slices: Sequence[Slice], now: datetime) -> Offenders:
-    """Stored quotes of the slices' symbols that lie further after `now` than a source's clock may be ahead.
+    """Find stored quotes of the slices' symbols that are later than `now` by more than the clock tolerance.
 
-    A slice that reaches the present has no upper end here: a row dated tomorrow is in no partition
-    yet.
+    A slice that reaches the present has no upper end here: a row dated tomorrow is in no partition yet.
     """
     time = raw_prices.c.timestamp
     latest = now + FUTURE_TOLERANCE
-    late = time > latest
     wheres = []
     for part in slices:
         if part.end > latest - _AFTER_MIDNIGHT:
-            wheres.append(and_(of_symbol(database, raw_prices, part.symbol), time >= part.start, late))
+            where = and_(of_symbol(database, raw_prices, part.symbol), time >= part.start)
         else:
-            wheres.append(and_(in_slice(database, raw_prices, part), late))
+            where = in_slice(database, raw_prices, part)
+        wheres.append(and_(where, time > latest))
     return _offenders(database, raw_prices, wheres)
 
 
 def quotes_not_positive(database: Database, slices: Sequence[Slice]) -> Offenders:
-    """Stored quotes whose price is not a finite number above zero."""
+    """Find stored quotes whose price is not a finite number above zero."""
     price = raw_prices.c.price
     # NULL and NaN fail every comparison on SQLite; PostgreSQL sorts NaN above infinity.
-    bad = not_(func.coalesce(and_(price > 0, price < 1e300), False))
+    bad = not_(func.coalesce(and_(price > 0, price < LARGEST_PRICE), False))
     return _offenders(database, raw_prices, [and_(in_slice(database, raw_prices, part), bad) for part in slices])
 
 
-def refusals_of_run(
-    database: Database, run_id: str, slices: Sequence[Slice], reasons: Collection[str]
-) -> Offenders:
-    """What this run refused for one of `reasons`."""
+def refusals_of_run(database: Database, run_id: str, slices: Sequence[Slice], reasons: Collection[str]) -> Offenders:
+    """Find what this run refused for one of `reasons`."""
     of_run = and_(rejected_prices.c.run_id == run_id, rejected_prices.c.reason.in_(list(reasons)))
-    return _offenders(
-        database, rejected_prices, [and_(in_slice(database, rejected_prices, part), of_run) for part in slices]
-    )
+    wheres = [and_(in_slice(database, rejected_prices, part), of_run) for part in slices]
+    return _offenders(database, rejected_prices, wheres)
 
 
 def refused_live_symbols(database: Database, run_id: str, slices: Sequence[Slice], live: str) -> dict[str, str]:
-    """The symbols whose `live` answer was refused in this run, with the reason in words.
+    """Return the symbols whose `live` quote was refused in this run, with the reason in words.
 
     A live answer holds one quote a symbol, so its refusal leaves the symbol without one.
     """
     columns = rejected_prices.c
+    refused = select(columns.symbol, columns.detail).where(columns.run_id == run_id, columns.source == live)
+    statements = [refused.where(in_slice(database, rejected_prices, part)) for part in slices]
     with database.reading() as connection:
         return {
-            symbol: detail
-            for part in slices
-            for symbol, detail in connection.execute(
-                select(columns.symbol, columns.detail).where(
-                    in_slice(database, rejected_prices, part), columns.run_id == run_id, columns.source == live
-                )
-            )
+            symbol: detail for statement in united(statements) for symbol, detail in connection.execute(statement)
         }
 
 
 def symbols_without_quote(
     database: Database, slices: Sequence[Slice], grace: timedelta, now: datetime
 ) -> dict[str, list[date]]:
-    """The days of `slices` in which a symbol has no stored quote.
+    """Return the days of `slices` in which a symbol has no stored quote.
 
-    For the day of `now` a quote of the last `grace` before midnight is enough: just after midnight the newest
+    For the day of `now` a quote within `grace` before midnight is enough: just after midnight the newest
     price is still yesterday's. One from the future does not count.
     """
     rows = rows_per_day(database, raw_prices, slices)
-    recent = newest_quote_times(database, sorted({part.symbol for part in slices}), now)
+    newest = newest_quote_times(database, sorted({part.symbol for part in slices}), now)
     missing: dict[str, list[date]] = {}
     for part in slices:
         for day in part.days:
-            newest = recent[part.symbol]
             if day == now.date():
-                quoted = newest is not None and newest >= start_of_day(day) - grace
+                at = newest[part.symbol]
+                quoted = at is not None and at >= start_of_day(day) - grace
             else:
                 quoted = rows[(day, part.symbol)] > 0
             if not quoted:
@@ -114,10 +108,10 @@ def symbols_without_quote(
 def _offenders(database: Database, table: Table, wheres: Sequence[ColumnElement[bool]]) -> Offenders:
     by_symbol: Counter[str] = Counter()
     sample: list[dict[str, Any]] = []
+    counted = select(table.c.symbol, func.count()).group_by(table.c.symbol)
     with database.reading() as connection:
-        for where in wheres:
-            counted = select(table.c.symbol, func.count()).where(where).group_by(table.c.symbol)
-            for symbol, count in connection.execute(counted):
+        for statement in united([counted.where(where) for where in wheres]):
+            for symbol, count in connection.execute(statement):
                 by_symbol[symbol] += count
         for where in wheres if by_symbol else ():
             rows = select(table).where(where).order_by(*table.primary_key).limit(SAMPLE_SIZE - len(sample))

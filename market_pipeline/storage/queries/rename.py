@@ -1,6 +1,6 @@
-"""Giving what is stored of a coin another symbol or another id: all tables in one transaction.
+"""File the stored rows of a coin under another symbol or another id: all tables in one transaction.
 
-Where the new name has a row of the same key already, that one stays.
+Where the new name already has a row of the same key, that row stays.
 """
 
 import json
@@ -33,12 +33,12 @@ _BY_COIN: tuple[tuple[Table, tuple[str, ...]], ...] = (
 
 
 def rename(database: Database, old: Coin, new: Coin) -> int:
-    """File everything of `old` under `new`; how many prices. WriteFailed if the database refuses it."""
+    """File everything of `old` under `new` and return the number of prices; WriteFailed if the database refuses it."""
     with database.writing(raw_prices) as connection:
         moved = {table.name: _move(connection, table, key, old, new) for table, key in _BY_COIN}
         connection.execute(update(price_revisions).where(_is(price_revisions, old)).values(**_named(new)))
         if old.coin_id == new.coin_id:
-            # What CoinGecko lists under one id says nothing of another.
+            # CoinGecko's entry for one id does not apply to another.
             _move(connection, coin_identities, (), old, new)
         if old.symbol == new.symbol:
             for table in (rejected_prices, price_anomalies):
@@ -68,7 +68,7 @@ def _move(connection: Connection, table: Table, key: Sequence[str], old: Coin, n
 
 
 def _rename_refusals(connection: Connection, old: Coin, new: Coin) -> None:
-    """The id of a refusal names its symbol."""
+    """Give refusals the ids that follow from the new symbol."""
     columns = rejected_prices.c
     rows = connection.execute(
         select(columns.id, columns.day, columns.reason, columns.payload).where(_is(rejected_prices, old))
@@ -86,7 +86,7 @@ def _rename_refusals(connection: Connection, old: Coin, new: Coin) -> None:
 
 
 def _rename_anomalies(connection: Connection, old: Coin, new: Coin) -> None:
-    """The ids of its rows, what refers to them, and the texts that name the symbol."""
+    """Rename the ids of the coin's rows, references to them, and the texts that name the symbol."""
     columns = price_anomalies.c
     _drop_taken(connection, old, new)
     own = _is(price_anomalies, old)
@@ -126,7 +126,7 @@ def _drop_taken(connection: Connection, old: Coin, new: Coin) -> None:
 
 
 def _rename_in_calibrations(connection: Connection, old: Coin, new: Coin) -> None:
-    """A document names its coin, and its tails begin with the symbol."""
+    """Rename the coin within its documents, whose tails begin with the symbol."""
     columns = detector_calibrations.c
     keys = [column for column in detector_calibrations.primary_key]
     for row in connection.execute(select(*keys, columns.document).where(_is(detector_calibrations, new))).all():
@@ -141,7 +141,7 @@ def _rename_in_calibrations(connection: Connection, old: Coin, new: Coin) -> Non
 
 
 def _in_text(text: str | None, old: str, new: str) -> str | None:
-    """`text` with `old` replaced where it stands as a word of its own: USDC is none in USDC.E."""
+    """Replace `old` in `text` where it is a word of its own: USDC.E does not contain the word USDC."""
     if text is None:
         return None
     return re.sub(rf"(?<![\w.\-]){re.escape(old)}(?![\w\-]|\.\w)", new, text)

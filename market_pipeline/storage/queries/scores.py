@@ -1,29 +1,29 @@
-"""Up to which quote each symbol is scored, and since when newer quotes wait for their score."""
+"""Up to which quote each symbol is scored, and since when newer quotes wait for their scores."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select
 
 from market_pipeline.core.clock import DAY, from_microseconds, utc_now
 from market_pipeline.core.columns import Columns
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.rows.filters import of_symbol
+from market_pipeline.storage.rows.filters import of_symbol, united
 from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.operations_tables import scored_through
 from market_pipeline.storage.schema.tables import raw_prices
 
-# What an outage left unscored for longer is found by its age, not by looking through all of it.
+# Bounds the search after a long outage: older quotes that wait are found by the age of the newest scored one.
 _LOOKED_BACK = timedelta(days=8)
 
 
 def newest_scored(
     prices: Columns, partitions: Collection[tuple[date, str]], now: datetime
 ) -> dict[str, datetime]:
-    """The newest quote in `prices` of each symbol that lies in one of `partitions` and not in the future.
+    """Return the time of the newest quote in `prices` of each symbol in one of `partitions` and not in the future.
 
     `prices` are ordered by time within each symbol.
     """
@@ -37,7 +37,7 @@ def newest_scored(
 
 
 def record_scored(database: Database, newest: Mapping[str, datetime]) -> None:
-    """Remember that each symbol is scored up to its quote in `newest`; a later one stays."""
+    """Record that each symbol is scored up to its quote in `newest`; a later one stays."""
     now = utc_now()
     rows = [
         {"symbol": symbol, "coin_id": database.coin_id(symbol), "timestamp": at, "scored_at": now}
@@ -47,29 +47,27 @@ def record_scored(database: Database, newest: Mapping[str, datetime]) -> None:
 
 
 def scored_until(database: Database, symbols: Sequence[str]) -> dict[str, datetime | None]:
-    """The time of the newest scored quote of each symbol (aware UTC), or None if none is known."""
+    """Return the time of the newest scored quote of each symbol (aware UTC), or None if none is known."""
     columns = scored_through.c
-    asked = select(columns.symbol, columns.coin_id, columns.timestamp).where(columns.symbol.in_(symbols))
+    scored = select(columns.symbol, columns.coin_id, columns.timestamp).where(columns.symbol.in_(symbols))
     with database.reading() as connection:
-        known = {(symbol, coin_id): at for symbol, coin_id, at in connection.execute(asked)}
+        known = {(symbol, coin_id): at for symbol, coin_id, at in connection.execute(scored)}
     return {symbol: known.get((symbol, database.coin_id(symbol))) for symbol in symbols}
 
 
 def unscored_since(
     database: Database, scored: Mapping[str, datetime | None], now: datetime
 ) -> dict[str, datetime]:
-    """When the first quote came that is newer than the newest `scored` of its symbol, where there is one."""
+    """Return when the first quote newer than the newest `scored` of its symbol was stored, where there is one."""
     columns = raw_prices.c
-    waiting: dict[str, datetime] = {}
+    first = [
+        select(literal(symbol), func.min(columns.ingested_at)).where(
+            of_symbol(database, raw_prices, symbol),
+            columns.timestamp > max(through or now - _LOOKED_BACK, now - _LOOKED_BACK),
+            columns.timestamp <= now + FUTURE_TOLERANCE,
+        )
+        for symbol, through in scored.items()
+    ]
     with database.reading() as connection:
-        for symbol, through in scored.items():
-            after = max(through or now - _LOOKED_BACK, now - _LOOKED_BACK)
-            first = connection.execute(
-                select(func.min(columns.ingested_at)).where(
-                    of_symbol(database, raw_prices, symbol),
-                    columns.timestamp > after, columns.timestamp <= now + FUTURE_TOLERANCE,
-                )
-            ).scalar()
-            if first is not None:
-                waiting[symbol] = first
-    return waiting
+        rows = [row for statement in united(first) for row in connection.execute(statement)]
+    return {symbol: stored_at for symbol, stored_at in rows if stored_at is not None}

@@ -1,4 +1,4 @@
-"""The stretches for which the source gave no prices: remembered until it is to be asked again."""
+"""Absences: the stretches for which the source gave no prices, stored until the next request for them is due."""
 
 import logging
 from collections import defaultdict
@@ -18,15 +18,14 @@ from market_pipeline.storage.schema.operations_tables import source_gaps
 logger = get_logger(__name__)
 
 _COLUMNS = source_gaps.c
-# Longer than the day back from now of which 5-minute points exist.
-_SHORT_ONES_KEPT = timedelta(days=2)
+# Longer than the last 24 hours, of which 5-minute points exist.
+_SHORT_ABSENCES_STORED = timedelta(days=2)
 
 
 def stored_absences(database: Database, coins: Iterable[Coin], start: datetime, end: datetime) -> list[Absence]:
-    """The absences of `coins` that overlap `start`..`end`, by symbol and time.
+    """Return the absences of `coins` that overlap `start`..`end`, by symbol and time.
 
-    What was found under another coin id than the present one of a symbol is left out: it says
-    nothing of this coin.
+    Those of another coin id of the same symbol are left out: they are about another coin.
     """
     with database.reading() as connection:
         return _absences(connection, coins, _COLUMNS.gap_start < end, _COLUMNS.gap_end > start)
@@ -38,11 +37,11 @@ def record_absences(
     absences: Sequence[Absence],
     quotes: Iterable[tuple[str, datetime]],
 ) -> None:
-    """Keep the `absences` found in what was `answered`. One transaction.
+    """Store the `absences` found in what was `answered`, in one transaction.
 
-    `quotes` are (symbol, time) of the prices that came; an absence of old that one of them
-    contradicts gives way. Absences of less than `LONGEST_GAP` matter to ticks alone, while 5-minute
-    points exist, and are forgotten two days later.
+    `quotes` are (symbol, time) of the prices that came; a stored absence that one of them contradicts is
+    shortened or deleted. Absences of less than `LONGEST_GAP` matter only to ticks, while 5-minute points
+    exist, and are deleted two days later.
     """
     spans: dict[Coin, list[Interval]] = defaultdict(list)
     for answer in answered:
@@ -65,24 +64,24 @@ def _revise(
     times: Sequence[datetime],
     found: Sequence[Absence],
 ) -> None:
-    """Bring what is remembered of one coin up to date; a coin has few absences."""
+    """Bring the stored absences of one coin up to date; a coin has few of them."""
     old = _absences(connection, [coin])
-    oldest_short = covered[-1].end - _SHORT_ONES_KEPT
-    kept = [
-        one
-        for one in revised(old, covered, times, found)
-        if one.span.length > LONGEST_GAP or one.span.end > oldest_short
+    oldest_short = covered[-1].end - _SHORT_ABSENCES_STORED
+    current = [
+        absence
+        for absence in revised(old, covered, times, found)
+        if absence.span.length > LONGEST_GAP or absence.span.end > oldest_short
     ]
-    if gone := [one.span.start for one in old if one not in kept]:
+    if gone := [absence.span.start for absence in old if absence not in current]:
         where = _COLUMNS.symbol == coin.symbol, _COLUMNS.coin_id == coin.coin_id
         connection.execute(delete(source_gaps).where(*where, _COLUMNS.gap_start.in_(gone)))
-    if new := [one for one in kept if one not in old]:
-        connection.execute(insert(source_gaps), [_row(one) for one in new])
-    asked_at = {one.found_at for one in found}
-    for one in new:
-        if one.found_at in asked_at:
-            level = logging.INFO if one.proven else logging.WARNING
-            logger.log(level, "CoinGecko gave no prices: %s", one, extra={"symbol": one.symbol})
+    if new := [absence for absence in current if absence not in old]:
+        connection.execute(insert(source_gaps), [_row(absence) for absence in new])
+    answered_at = {absence.found_at for absence in found}
+    for absence in new:
+        if absence.found_at in answered_at:
+            level = logging.INFO if absence.proven else logging.WARNING
+            logger.log(level, "CoinGecko gave no prices: %s", absence, extra={"symbol": absence.symbol})
 
 
 def _absences(

@@ -1,1 +1,1 @@
-"""Rows in and out of the tables: slices read, facts upserted, derived slices replaced."""
+"""Rows in and out of the tables: slices are read, facts upserted, derived slices replaced."""

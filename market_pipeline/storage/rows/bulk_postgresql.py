@@ -1,7 +1,6 @@
-"""Many rows in and out of PostgreSQL through ADBC, which speaks binary COPY in both directions.
+"""Many rows in and out of PostgreSQL through ADBC, which uses binary COPY in both directions.
 
-Writing goes into a temporary stage table and from there with one statement into the table, in one
-transaction.
+Writes go to a temporary stage table and from there with one statement to the table, in one transaction.
 """
 
 import threading
@@ -18,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 
 from market_pipeline.core.slices import Slice
 from market_pipeline.storage.db_errors import DatabaseUnavailable, ReadCancelled, sentences
-from market_pipeline.storage.engine import Database, write_failed
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.postgresql import Call, ServerSilent, dsn_of, in_own_thread
 from market_pipeline.storage.rows.filters import in_slice_of_any_coin
 from market_pipeline.storage.rows.statements import insert_from
@@ -32,7 +31,7 @@ _CANCEL_AGAIN_SECONDS = 0.5
 def write(
     database: Database, table: Table, batch: pa.Table, slices: Sequence[Slice], *, on_conflict: bool
 ) -> int:
-    """Delete `slices`, then insert `batch` (or update on the key); rows inserted or changed."""
+    """Delete `slices`, then insert `batch` (or update on the key); return how many rows were inserted or changed."""
 
     def transact(call: Call) -> int:
         with _connected(database) as connection:
@@ -46,12 +45,12 @@ def write(
                     written = int(cursor.rowcount)
                     # A pooler may give this session to another client.
                     cursor.execute(f"DROP TABLE {_STAGE}")
-                # The caller took it for failed, and may have written something else since.
+                # The caller was given an error, and may have written something else since.
                 if call.abandoned:
                     raise ServerSilent
                 connection.commit()
             except adbc_driver_manager.Error as error:
-                raise write_failed(database, table, str(error)) from None
+                raise database.write_failed(table, str(error)) from None
         return written
 
     return _waiting(database, transact)
@@ -60,11 +59,11 @@ def write(
 def fetch(
     database: Database, statements: Sequence[Select[Any]], cancelled: threading.Event | None = None
 ) -> list[pa.Table]:
-    """The result of each statement, all as of one moment; ReadCancelled, at once, when `cancelled` is set."""
-    open_ones = _Cancellable()
+    """Return the result of each statement, all as of one moment; ReadCancelled at once when `cancelled` is set."""
+    cancellable = _Cancellable()
 
     def transact(call: Call) -> list[pa.Table]:
-        with _connected(database) as connection, open_ones.holding(connection):
+        with _connected(database) as connection, cancellable.holding(connection):
             try:
                 with connection.cursor() as cursor:
                     cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -76,13 +75,13 @@ def fetch(
     try:
         return _waiting(database, transact, cancelled)
     except ReadCancelled:
-        # It asks the server over another connection, and may wait for that.
-        threading.Thread(target=open_ones.cancel, name="bulk cancel", daemon=True).start()
+        # Cancelling needs another connection to the server, and may wait for it.
+        threading.Thread(target=cancellable.cancel, name="bulk cancel", daemon=True).start()
         raise
 
 
 class _Cancellable:
-    """A connection of another thread, whose query can be cancelled for as long as it is held."""
+    """A connection of another thread, whose query can be cancelled until it is closed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -94,12 +93,12 @@ class _Cancellable:
         try:
             yield
         finally:
-            # It must not be closed while it is used to cancel.
+            # It must not be closed while its query is being cancelled.
             with self._lock:
                 self._connection = None
 
     def cancel(self) -> None:
-        """Cancel until it is let go: a query that has not begun yet is not cancelled."""
+        """Cancel until the connection is closed: cancelling has no effect on a query that has not begun yet."""
         while self._connection is not None:
             with self._lock, suppress(adbc_driver_manager.Error):
                 if self._connection is not None:
@@ -117,7 +116,7 @@ def _waiting(
 
 
 def _session(cursor: Any) -> int:
-    """The number of the server's session, by which it can be asked about it."""
+    """Return the number of the server's session."""
     cursor.execute("SELECT pg_backend_pid()")
     return int(cursor.fetchone()[0])
 
@@ -130,14 +129,14 @@ def _result(cursor: Any, statement: Select[Any], call: Call) -> pa.Table:
 
 
 def _text(statement: Any) -> str:
-    """The statement with its values written out: with parameters ADBC would not read by COPY."""
+    """Return the statement with its values inlined: with parameters ADBC would not read by COPY."""
     dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
     return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
 
 @contextmanager
 def _connected(database: Database) -> Iterator[Any]:
-    """A connection; closing it without a commit rolls back, and drops the stage table."""
+    """Open a connection; closing it without a commit rolls back, and drops the stage table."""
     try:
         connection = adbc_driver_postgresql.dbapi.connect(dsn_of(database.url))
     except adbc_driver_manager.Error as error:

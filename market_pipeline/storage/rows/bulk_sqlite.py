@@ -1,9 +1,9 @@
-"""Many rows in and out of SQLite, through an exchange file that is gone afterwards.
+"""Many rows in and out of SQLite through ADBC, by way of a temporary exchange file.
 
-ADBC brings an SQLite library of its own, and two SQLite libraries in one process must never have the
-same file open: closing it in one drops the locks of the other, and then writers overlap and committed
-rows vanish (docs/decisions/0002). So ADBC sees the exchange file only, and the connection to the
-database attaches it while ADBC has it closed.
+ADBC brings a SQLite library of its own, and two SQLite libraries in one process must never have the same
+file open: closing it in one drops the POSIX locks of the other, and then writers overlap and committed
+rows vanish (docs/decisions/0002). So ADBC opens the exchange file only, and the connection to the
+database attaches that file while ADBC has it closed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ _ROWS = "rows_given"
 def write(
     database: Database, target: Table, batch: pa.Table, slices: Sequence[Slice], *, on_conflict: bool
 ) -> int:
-    """Delete `slices`, then insert `batch` (or update on the key); rows inserted or changed."""
+    """Delete `slices`, then insert `batch` (or update on the key); return how many rows were inserted or changed."""
     with _exchange_file() as file:
         with _adbc(file) as cursor:
             cursor.adbc_ingest(_ROWS, _as_stored(batch), mode="create")
@@ -42,13 +42,13 @@ def write(
 
 
 def fetch(database: Database, schema: pa.Schema, statements: Sequence[Select[Any]]) -> list[pa.Table]:
-    """The result of each statement; all select the columns of `schema`."""
+    """Return the result of each statement; all select the columns of `schema`."""
     given = table(_ROWS, *(column(name) for name in schema.names), schema=EXCHANGE)
     with _exchange_file() as file:
         with database.reading(attached=file) as connection:
             names = ", ".join(f'"{name}"' for name in schema.names)
             connection.exec_driver_sql(f"CREATE TABLE {EXCHANGE}.{_ROWS} ({names})")
-            # ADBC takes the type of a column from the first rows, which may be NULL: give it an example.
+            # ADBC infers the type of a column from the first rows, which may be NULL: insert an example first.
             marks = ", ".join("?" for _ in schema)
             example = tuple(_example(field.type) for field in schema)
             connection.exec_driver_sql(f"INSERT INTO {EXCHANGE}.{_ROWS} VALUES ({marks})", example)
@@ -68,7 +68,7 @@ def _exchange_file() -> Iterator[Path]:
 
 @contextmanager
 def _adbc(file: Path) -> Iterator[Any]:
-    """A cursor of ADBC's own SQLite on the exchange file."""
+    """Open a cursor of ADBC's own SQLite on the exchange file."""
     try:
         with (
             adbc_driver_sqlite.dbapi.connect(file.as_uri(), autocommit=True) as connection,
@@ -85,7 +85,7 @@ def _adbc(file: Path) -> Iterator[Any]:
 
 
 def _as_stored(batch: pa.Table) -> pa.Table:
-    """Times as integer microseconds and days as text, as `types` and SQLAlchemy store them."""
+    """Convert times to integer microseconds and days to text, as `UtcTimestamp` and SQLAlchemy store them."""
     fields = [field.with_type(_stored_type(field.type)) for field in batch.schema]
     return batch.cast(pa.schema(fields))
 

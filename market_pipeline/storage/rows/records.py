@@ -1,6 +1,6 @@
-"""Rows of plain Python into `Columns`, typed by the table they are meant for."""
+"""Plain Python values into `Columns`, typed by the table they belong to, and back into parameters of the drivers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import datetime, timezone
 from enum import Enum
@@ -18,7 +18,7 @@ NOT_A_TIME = np.iinfo(np.int64).min
 
 
 def numpy_type(column: "Column[Any]") -> np.dtype[Any]:
-    """The array type that holds a column: times as datetime64[us], numbers as float64, else objects.
+    """Return the array type of a column: datetime64[us] for times, float64 for numbers, else object.
 
     Whole numbers are int64, but float64 where some may be missing: integers have no NaN.
     """
@@ -29,13 +29,22 @@ def numpy_type(column: "Column[Any]") -> np.dtype[Any]:
     return np.dtype(np.float64 if isinstance(column.type, (Double, Integer)) else object)
 
 
-def empty_columns(table: Table, names: Iterable[str]) -> Columns:
-    """No rows, but every column with its type."""
-    return Columns({name: np.empty(0, dtype=numpy_type(table.columns[name])) for name in names})
+def array_of(column: "Column[Any]", values: Sequence[Any]) -> NDArray[Any]:
+    """Convert values, times as microseconds since 1970, to the array type of `column`; None is NaT, NaN or None."""
+    kind = numpy_type(column)
+    if kind.kind == "M":
+        if column.nullable:
+            values = [NOT_A_TIME if value is None else value for value in values]
+        return np.array(values, dtype=np.int64).view(kind)
+    if kind.kind in "fi":
+        return np.array(values, dtype=kind)
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
 
 
 def columns_of(table: Table, records: Iterable[object]) -> Columns:
-    """Dataclass instances or mappings as columns of `table`, in the table's order.
+    """Convert dataclass instances or mappings to columns of `table`, in the table's order.
 
     Datetimes must be aware; enum members become their values; None becomes NaT, NaN or None.
     Raises ValueError naming a column that a record lacks or that the table does not have.
@@ -48,7 +57,12 @@ def columns_of(table: Table, records: Iterable[object]) -> Columns:
                 f"a row for {table.name} must have exactly its columns; missing: "
                 f"{sorted(set(names) - row.keys())}, unknown: {sorted(row.keys() - set(names))}"
             )
-    return Columns({name: _array(table.columns[name], [row[name] for row in rows]) for name in names})
+    return Columns({name: array_of(table.columns[name], [_plain(row[name]) for row in rows]) for name in names})
+
+
+def parameters_of(table: Table, columns: Columns, dialect: str) -> list[list[Any]]:
+    """Return the values of each column of `table` as the driver of `dialect` takes them, None if missing."""
+    return [_parameters(column, columns[column.name], dialect) for column in table.columns]
 
 
 def _as_mapping(record: object) -> Mapping[str, Any]:
@@ -59,26 +73,13 @@ def _as_mapping(record: object) -> Mapping[str, Any]:
     raise ValueError(f"a row is a dataclass or a mapping, not {type(record).__name__}")
 
 
-def _array(column: "Column[Any]", values: list[Any]) -> NDArray[Any]:
-    kind = numpy_type(column)
-    if kind.kind == "M":
-        times = [NOT_A_TIME if value is None else to_microseconds(value) for value in values]
-        return np.array(times, dtype=np.int64).view(kind)
-    if kind.kind == "f":
-        return np.array([np.nan if value is None else value for value in values], dtype=kind)
-    if kind.kind == "i":
-        return np.array(values, dtype=kind)
-    array = np.empty(len(values), dtype=object)
-    array[:] = [value.value if isinstance(value, Enum) else value for value in values]
-    return array
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return to_microseconds(value)
+    return value.value if isinstance(value, Enum) else value
 
 
-def parameters_of(table: Table, columns: Columns, dialect: str) -> list[list[Any]]:
-    """The values of each column of `table` as the driver of `dialect` takes them, None for nothing."""
-    return [_plain(column, columns[column.name], dialect) for column in table.columns]
-
-
-def _plain(column: "Column[Any]", array: NDArray[Any], dialect: str) -> list[Any]:
+def _parameters(column: "Column[Any]", array: NDArray[Any], dialect: str) -> list[Any]:
     values: list[Any] = array.tolist()
     if array.dtype.kind == "M":
         if dialect == "sqlite":

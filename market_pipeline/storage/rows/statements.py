@@ -1,16 +1,16 @@
-"""The INSERT of rows into a table, as the SQL of either database."""
+"""The INSERT of rows into a table, in the SQL of either database."""
 
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Column, Date, Double, Integer, Table
+from sqlalchemy import Boolean, Column, Date, Double, Integer, Table
 
 from market_pipeline.storage.schema.types import UtcTimestamp
 
 
 @lru_cache
 def insert_from(table: Table, dialect: str, source: str, *, on_conflict: bool) -> str:
-    """INSERT every row of `source`, a query's FROM that offers the table's columns.
+    """INSERT every row of `source`, the FROM of a query that has the table's columns.
 
     With `on_conflict` the row of the same key is updated where it differs in a column of
     `table.info["decides_change"]`, or where its value compares as `table.info["changes_if"]` says.
@@ -32,7 +32,7 @@ def insert_row(table: Table, *, on_conflict: bool) -> str:
 
 @lru_cache
 def arrays_as_rows(table: Table) -> str:
-    """A FROM for PostgreSQL whose rows are given as one array parameter a column."""
+    """Return a FROM for PostgreSQL whose rows are passed as one array parameter a column."""
     arrays = ", ".join(f"%s::{_postgresql_type(column)}[]" for column in table.columns)
     return f"unnest({arrays}) AS given ({_names(table)})"
 
@@ -45,6 +45,8 @@ def _postgresql_type(column: "Column[Any]") -> str:
         return "float8"
     if isinstance(column.type, Integer):
         return "int8"
+    if isinstance(column.type, Boolean):
+        return "bool"
     return "date" if isinstance(column.type, Date) else "text"
 
 

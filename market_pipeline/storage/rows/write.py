@@ -4,76 +4,46 @@ Small writes go through the ordinary driver, large ones through Arrow (see `bulk
 thousand rows importing Arrow costs more than it saves.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import Column, Connection, Table, delete
+from sqlalchemy import Connection, Table, delete
 
 from market_pipeline.core.columns import Columns
 from market_pipeline.core.slices import Slice
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.filters import in_slice_of_any_coin
-from market_pipeline.storage.rows.read import MICROSECONDS_PER_DAY, Integers, Ranked, last_of_each_key, require_inside
 from market_pipeline.storage.rows.records import parameters_of
 from market_pipeline.storage.rows.statements import arrays_as_rows, insert_from, insert_row
-from market_pipeline.storage.rows.validation import checked_columns
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from market_pipeline.storage.rows.validation import checked_columns, distinct, require_inside
 
 BULK_FROM = 20_000
 _ROWS_PER_STATEMENT = 5_000
 
 
-def upsert(database: Database, table: Table, rows: Columns | pd.DataFrame) -> int:
-    """Insert `rows`, or update the row of the same key where it says something else.
+def upsert(database: Database, table: Table, rows: Columns) -> int:
+    """Insert `rows`, or update the row of the same key where it differs; return how many were inserted or changed.
 
-    Which columns decide is `table.info["decides_change"]`; a row that agrees in them is left alone.
-    Of rows with equal keys the last counts. Returns how many rows were inserted or changed. Raises
-    ValueError for rows that do not fit the table and WriteFailed if the database refuses one; nothing
-    is written then.
+    Which columns decide is `table.info["decides_change"]`; a row that agrees in them stays as it is. Of rows with
+    equal keys the last counts. Raises ValueError for rows that do not fit the table and WriteFailed if the database
+    refuses one; nothing is written then.
     """
-    if len(rows) >= BULK_FROM:
-        from market_pipeline.storage.rows import bulk
-
-        return bulk.upsert(database, table, rows)
-    columns = checked_columns(table, rows)
-    if not len(columns):
-        return 0
-    order = last_of_each_key([_integers(columns, column) for column in table.primary_key])
-    if order is not None:
-        columns = columns.take(order)
-    with database.writing(table) as connection:
-        return insert(connection, table, columns, on_conflict=True)
+    columns = distinct(table, checked_columns(table, rows))
+    return _write(database, table, columns, [], on_conflict=True) if len(columns) else 0
 
 
-def replace(database: Database, table: Table, rows: Columns | pd.DataFrame, slices: Sequence[Slice]) -> int:
-    """Make `rows` the whole content of `slices`; other rows are not touched.
+def replace(database: Database, table: Table, rows: Columns, slices: Sequence[Slice]) -> int:
+    """Make `rows` the whole content of `slices`, rows of another coin included; return how many were inserted.
 
-    What the slices held of another coin goes too.
-
-    Returns how many rows were inserted. Raises ValueError if a row lies outside `slices` or does not
-    fit the table, and WriteFailed if the database refuses one; nothing is changed then.
+    Raises ValueError if a row lies outside `slices` or does not fit the table, and WriteFailed if the
+    database refuses one; nothing is changed then.
     """
-    if len(rows) >= BULK_FROM:
-        from market_pipeline.storage.rows import bulk
-
-        return bulk.replace(database, table, rows, slices)
     columns = checked_columns(table, rows)
-    require_inside(table.name, _ranked(columns["symbol"]), _days(table, columns), slices)
-    with database.writing(table) as connection:
-        for part in slices:
-            connection.execute(delete(table).where(in_slice_of_any_coin(table, part)))
-        return insert(connection, table, columns, on_conflict=False)
+    require_inside(table, columns, slices)
+    return _write(database, table, columns, slices, on_conflict=False)
 
 
 def insert(connection: Connection, table: Table, columns: Columns, *, on_conflict: bool) -> int:
-    """Insert rows of distinct keys inside the transaction of `connection`; how many were inserted or changed.
+    """Insert rows of distinct keys inside the transaction of `connection`; return how many were inserted or changed.
 
     With `on_conflict` the row of the same key is updated as by `upsert`.
     """
@@ -91,18 +61,12 @@ def insert(connection: Connection, table: Table, columns: Columns, *, on_conflic
     return written
 
 
-def _integers(columns: Columns, column: Column[Any]) -> Integers:
-    """A column of the key as integers that sort like it."""
-    array = columns[column.name]
-    return array.view(np.int64) if array.dtype.kind == "M" else _ranked(array).ranks
+def _write(database: Database, table: Table, columns: Columns, slices: Sequence[Slice], *, on_conflict: bool) -> int:
+    if len(columns) >= BULK_FROM:
+        from market_pipeline.storage.rows import bulk
 
-
-def _ranked(texts: NDArray[Any]) -> Ranked:
-    distinct, ranks = np.unique(texts, return_inverse=True)
-    return Ranked(distinct.tolist(), ranks)
-
-
-def _days(table: Table, columns: Columns) -> Integers:
-    if "day" in table.columns:
-        return columns["day"].astype("datetime64[D]").view(np.int64)
-    return columns["timestamp"].view(np.int64) // MICROSECONDS_PER_DAY
+        return bulk.write(database, table, columns, slices, on_conflict=on_conflict)
+    with database.writing(table) as connection:
+        for part in slices:
+            connection.execute(delete(table).where(in_slice_of_any_coin(table, part)))
+        return insert(connection, table, columns, on_conflict=on_conflict)

@@ -1,4 +1,7 @@
-"""Whether the tables are those of this version, and how they become so."""
+"""Check that the tables are those of this version, and migrate them.
+
+On PostgreSQL the tables belong to the first schema of the search path.
+"""
 
 import re
 from collections.abc import Mapping
@@ -18,112 +21,42 @@ from market_pipeline.storage.schema.tables import metadata
 if TYPE_CHECKING:
     from alembic.config import Config
 
+# The newest file in migrations/versions.
+REVISION = "0010"
+# A name of our own: Dagster may keep its tables, and its `alembic_version`, in the same database.
+VERSION_TABLE = "market_pipeline_version"
 
-# Of every visible version table the one that an unqualified name means.
+# SQLSTATEs: a view depends on what is dropped; or on a column whose type changes.
+_USED_BY_VIEWS = ("2BP01", "0A000")
+_MIGRATE = "run `market-pipeline migrate`"
+_VERSION = table(VERSION_TABLE, column("version_num"))
+# One query a check: the revision, and what distinguishes the table of another schema from ours.
+_POSTGRESQL_VERSION = text(
+    "SELECT version_num, current_schema() AS schema, current_setting('search_path') AS path, current_user AS role, "
+    "(SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = v.tableoid) AS holder "
+    f"FROM {VERSION_TABLE} v"
+)
+# Any number: it identifies this lock among PostgreSQL's advisory locks.
+_LOCK = 7_241_130_901
+# `holder` is the schema of the version table that an unqualified name means.
 _SEARCH = text(
     "SELECT current_schema() AS schema, current_setting('search_path') AS path, current_user AS role, "
     "(SELECT nspname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
-    "WHERE pg_class.oid = to_regclass(:table)) AS holder"
+    f"WHERE pg_class.oid = to_regclass('{VERSION_TABLE}')) AS holder"
 )
 _RIGHTS = text(
     "SELECT has_schema_privilege(n.oid, 'CREATE') AS may_create, quote_ident(current_user) AS role, "
     "quote_ident(current_database()) AS database, quote_ident(nspname) AS schema, "
     "pg_get_userbyid(nspowner) = 'pg_database_owner' AS of_database_owner, "
     "quote_ident(pg_get_userbyid(c.relowner)) AS owner, pg_has_role(c.relowner, 'USAGE') AS is_owner "
-    "FROM pg_namespace n LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = :table "
+    f"FROM pg_namespace n LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = '{VERSION_TABLE}' "
     "WHERE nspname = current_schema()"
 )
 _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",\s]+))\s*(?:,|$)')
 
 
-def current_schema(connection: Connection) -> str | None:
-    """The schema in which tables are created; None on SQLite."""
-    if connection.dialect.name != "postgresql":
-        return None
-    schema: str | None = connection.execute(text("SELECT current_schema()")).scalar()
-    return schema
-
-
-def require_own_schema(connection: Connection, table: str) -> None:
-    """SchemaMismatch if the search path does not begin with a schema, or `table` is found behind it only."""
-    found = connection.execute(_SEARCH, {"table": table}).one()
-    require_first(connection, found.path, found.schema, found.role)
-    if found.holder not in (None, found.schema):
-        raise behind(connection, found.schema, found.holder)
-
-
-def require_first(connection: Connection, path: str, schema: str | None, role: str) -> None:
-    """SchemaMismatch unless `schema`, the current one, is the first of the search `path`."""
-    names = _names(path)
-    # By default the path begins with a schema named like the role, which need not exist.
-    expected = {role if name == "$user" else name for name in names[: 2 if names[:1] == ["$user"] else 1]}
-    if schema is None or (expected and schema not in expected):
-        missing = next((name for name in names if name != "$user"), "search_path")
-        raise SchemaMismatch(
-            f"{connection.engine.url}: the schema {missing} of its search_path ({path}) does not exist, or the "
-            f"role {role} may not use it",
-            f"create it (CREATE SCHEMA {missing} AUTHORIZATION {role}) or correct search_path in DATABASE_URL",
-        )
-
-
-def behind(connection: Connection, schema: str | None, holder: str) -> SchemaMismatch:
-    """The error where only `holder`, behind the current `schema` in the search path, has the tables."""
-    return SchemaMismatch(
-        f"{connection.engine.url}: its search_path begins with {schema}, which has no tables of this project, but "
-        f"{holder} behind it has, and would be written to",
-        f"name one schema only in DATABASE_URL: options=-csearch_path%3D{schema} to begin with empty tables, "
-        f"options=-csearch_path%3D{holder} to use those",
-    )
-
-
-def missing_right(connection: Connection, table: str) -> tuple[str, str] | None:
-    """What keeps this role from migrating the tables, of which `table` is one, and the remedy."""
-    found = connection.execute(_RIGHTS, {"table": table}).one()
-    if not found.may_create:
-        grant = f"GRANT CREATE ON SCHEMA {found.schema} TO {found.role}"
-        own = f"ALTER DATABASE {found.database} OWNER TO {found.role}, or " if found.of_database_owner else ""
-        return (
-            f"the role {found.role} may not create tables in schema {found.schema} of database {found.database}",
-            f"let an administrator of the server run {own}{grant}",
-        )
-    if found.owner is not None and not found.is_owner:
-        return (
-            f"the role {found.role} may not change the tables, which belong to {found.owner}",
-            f"run `market-pipeline migrate` as {found.owner}, or let an administrator run "
-            f"GRANT {found.owner} TO {found.role}",
-        )
-    return None
-
-
-def _names(path: str) -> list[str]:
-    """The schemas of a search path, unquoted ones in lower case as PostgreSQL takes them."""
-    return [
-        match[1].replace('""', '"') if match[1] is not None else match[2].lower()
-        for match in _NAME.finditer(path)
-    ]
-
-
-# The newest file in migrations/versions.
-REVISION = "0009"
-# A name of our own: Dagster may keep its tables, and its `alembic_version`, in the same database.
-VERSION_TABLE = "market_pipeline_version"
-
-# SQLSTATEs: what a view needs is to be dropped; or to change its type.
-_USED_BY_VIEWS = ("2BP01", "0A000")
-_MIGRATE = "run `market-pipeline migrate`"
-_VERSION = table(VERSION_TABLE, column("version_num"))
-# With what tells another schema's table from ours, for one query a check.
-_POSTGRESQL_VERSION = text(
-    "SELECT version_num, current_schema() AS schema, current_setting('search_path') AS path, current_user AS role, "
-    "(SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = v.tableoid) AS holder "
-    f"FROM {VERSION_TABLE} v"
-)
-# Any number: it names this lock among PostgreSQL's advisory locks.
-_LOCK = 7_241_130_901
-
-
 def check_schema(database: Database) -> None:
-    """SchemaMismatch, with what to run, unless the tables are at `REVISION`. One query.
+    """Raise SchemaMismatch, with the remedy, unless the tables are at `REVISION`. One query.
 
     Raises DatabaseUnavailable if the database cannot be read for another reason. A SQLite file that
     does not exist is not created.
@@ -151,7 +84,7 @@ def migrate(database: Database) -> None:
         with database.writing() as connection:
             if database.dialect == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-                require_own_schema(connection, VERSION_TABLE)
+                _require_own_schema(connection)
             existing = set(inspect(connection).get_table_names(schema=current_schema(connection)))
             if VERSION_TABLE in existing:
                 found = connection.execute(select(_VERSION.c.version_num)).scalar()
@@ -169,7 +102,7 @@ def migrate(database: Database) -> None:
 
 
 def alembic_config(connection: Connection, coins: Mapping[str, str] = KNOWN_COINS) -> "Config":
-    """What Alembic needs to work on the migrations inside the transaction of `connection`.
+    """Configure Alembic to work inside the transaction of `connection`.
 
     `coins` are the coin ids of the symbols, for rows that do not have one yet.
     """
@@ -181,36 +114,44 @@ def alembic_config(connection: Connection, coins: Mapping[str, str] = KNOWN_COIN
     return config
 
 
+def current_schema(connection: Connection) -> str | None:
+    """Return the schema in which tables are created; None on SQLite."""
+    if connection.dialect.name != "postgresql":
+        return None
+    schema: str | None = connection.execute(text("SELECT current_schema()")).scalar()
+    return schema
+
+
 def _upgrade(database: Database, connection: Connection) -> None:
     from alembic import command
 
-    if database.dialect == "postgresql" and (missing := missing_right(connection, VERSION_TABLE)):
+    if database.dialect == "postgresql" and (missing := _missing_right(connection)):
         raise SchemaMismatch(f"{database.url} cannot be migrated: {missing[0]}", missing[1])
     command.upgrade(alembic_config(connection, database.coins), "head")
 
 
 def _not_migrated(database: Database, error: DBAPIError) -> SchemaMismatch:
-    """What the database refused in a migration; without PostgreSQL's hint, which may advise CASCADE."""
-    told = getattr(error.orig, "diag", None)
-    words = [told.message_primary, told.message_detail] if told else [str(error.orig)]
-    why = database.without_password(": ".join(" ".join(text.split()) for text in words if text))
-    remedy = "mend that and run `market-pipeline migrate` again"
-    if told and told.sqlstate in _USED_BY_VIEWS:
-        remedy = "drop the views that it names, run `market-pipeline migrate` again, and create them anew"
-    return SchemaMismatch(f"{database.url} could not be migrated and is as it was: {why}", remedy)
+    """Make the error for a refused migration, without PostgreSQL's hint, which may advise CASCADE."""
+    diagnostics = getattr(error.orig, "diag", None)
+    messages = [diagnostics.message_primary, diagnostics.message_detail] if diagnostics else [str(error.orig)]
+    reason = database.without_password(": ".join(" ".join(message.split()) for message in messages if message))
+    remedy = f"fix that and {_MIGRATE} again"
+    if diagnostics and diagnostics.sqlstate in _USED_BY_VIEWS:
+        remedy = f"drop the views that it names, {_MIGRATE} again, and create them anew"
+    return SchemaMismatch(f"{database.url} could not be migrated and is unchanged: {reason}", remedy)
 
 
 def _revision(connection: Connection) -> str | None:
-    """The revision of the tables in the current schema; None if none is recorded."""
+    """Return the revision of the tables in the current schema; None if none is recorded."""
     if connection.dialect.name == "sqlite":
         stored: str | None = connection.execute(select(_VERSION.c.version_num)).scalar()
         return stored
     row = connection.execute(_POSTGRESQL_VERSION).first()
     if row is None:
         return None
-    require_first(connection, row.path, row.schema, row.role)
+    _require_first(connection, row.path, row.schema, row.role)
     if row.holder != row.schema:
-        raise behind(connection, row.schema, row.holder)
+        raise _behind(connection, row.schema, row.holder)
     return str(row.version_num)
 
 
@@ -219,10 +160,10 @@ def _no_tables(database: Database) -> SchemaMismatch:
 
 
 def _to_migrate(database: Database, problem: str) -> SchemaMismatch:
-    """The error for tables that have to be migrated: by this role, or by another one if it has not the right."""
+    """Make the error for tables that must be migrated: by this role, or by another one if it lacks the right."""
     if database.dialect == "postgresql":
         with database.reading() as connection:
-            missing = missing_right(connection, VERSION_TABLE)
+            missing = _missing_right(connection)
         if missing:
             return SchemaMismatch(f"{problem}, and {missing[0]}", missing[1])
     return SchemaMismatch(problem, _MIGRATE)
@@ -241,15 +182,74 @@ def _is_missing(file: Path) -> bool:
 
 
 def _unreadable(database: Database, error: DBAPIError) -> StorageError:
-    """Why the revision cannot be read: only a missing table is a matter of migrating."""
+    """Make the error for a revision that cannot be read: only a missing table calls for a migration."""
     try:
         with database.reading() as connection:
             if database.dialect == "postgresql":
-                require_own_schema(connection, VERSION_TABLE)
+                _require_own_schema(connection)
             missing = not inspect(connection).has_table(VERSION_TABLE, schema=current_schema(connection))
     except DBAPIError:
         missing = False
     if missing:
         return _no_tables(database)
-    why = sentences(database.without_password(str(error.orig)))
-    return DatabaseUnavailable(f"{database.url} cannot be read: {why} DATABASE_URL names it.")
+    reason = sentences(database.without_password(str(error.orig)))
+    return DatabaseUnavailable(f"{database.url} cannot be read: {reason} DATABASE_URL names it.")
+
+
+def _require_own_schema(connection: Connection) -> None:
+    """Raise SchemaMismatch if the first schema of the search path does not exist, or a later one has the tables."""
+    found = connection.execute(_SEARCH).one()
+    _require_first(connection, found.path, found.schema, found.role)
+    if found.holder not in (None, found.schema):
+        raise _behind(connection, found.schema, found.holder)
+
+
+def _require_first(connection: Connection, path: str, schema: str | None, role: str) -> None:
+    """Raise SchemaMismatch unless `schema`, the current one, is the first of the search `path`."""
+    names = _names(path)
+    # By default the path begins with a schema named like the role, which need not exist.
+    expected = {role if name == "$user" else name for name in names[: 2 if names[:1] == ["$user"] else 1]}
+    if schema is None or (expected and schema not in expected):
+        missing = next((name for name in names if name != "$user"), "search_path")
+        raise SchemaMismatch(
+            f"{connection.engine.url}: the schema {missing} of its search_path ({path}) does not exist, or the "
+            f"role {role} may not use it",
+            f"create it (CREATE SCHEMA {missing} AUTHORIZATION {role}) or correct search_path in DATABASE_URL",
+        )
+
+
+def _behind(connection: Connection, schema: str | None, holder: str) -> SchemaMismatch:
+    """Make the error if only `holder`, after the current `schema` in the search path, has the tables."""
+    return SchemaMismatch(
+        f"{connection.engine.url}: its search_path begins with {schema}, which has no tables of this project, but "
+        f"{holder} after it has, and would be written to",
+        f"name one schema only in DATABASE_URL: options=-csearch_path%3D{schema} to begin with empty tables, "
+        f"options=-csearch_path%3D{holder} to use those",
+    )
+
+
+def _missing_right(connection: Connection) -> tuple[str, str] | None:
+    """Return what prevents this role from migrating the tables, and the remedy; None if nothing does."""
+    found = connection.execute(_RIGHTS).one()
+    if not found.may_create:
+        grant = f"GRANT CREATE ON SCHEMA {found.schema} TO {found.role}"
+        own = f"ALTER DATABASE {found.database} OWNER TO {found.role}, or " if found.of_database_owner else ""
+        return (
+            f"the role {found.role} may not create tables in schema {found.schema} of database {found.database}",
+            f"let an administrator of the server run {own}{grant}",
+        )
+    if found.owner is not None and not found.is_owner:
+        return (
+            f"the role {found.role} may not change the tables, which belong to {found.owner}",
+            f"run `market-pipeline migrate` as {found.owner}, or let an administrator run "
+            f"GRANT {found.owner} TO {found.role}",
+        )
+    return None
+
+
+def _names(path: str) -> list[str]:
+    """Return the schemas of a search path, unquoted ones in lower case as PostgreSQL reads them."""
+    return [
+        match[1].replace('""', '"') if match[1] is not None else match[2].lower()
+        for match in _NAME.finditer(path)
+    ]

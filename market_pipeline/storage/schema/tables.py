@@ -1,12 +1,14 @@
-"""The tables. A column's comment is its one description: the migrations put it into PostgreSQL and
-the Dagster UI shows it, so it carries the unit and the time zone.
+"""The tables of prices and anomalies.
 
-`info["decides_change"]` names the columns in which an upserted row must differ to be written at all.
+A column's comment is its one description: the migrations put it into PostgreSQL and the Dagster UI shows
+it, so it carries the unit and the time zone. `info["decides_change"]` names the columns in which an
+upserted row must differ to be written at all.
 """
 
 from sqlalchemy import CheckConstraint, Column, Date, Double, Index, Integer, MetaData, Table, Text
 
 from market_pipeline.core.symbols import UNKNOWN_COIN
+from market_pipeline.prices.validation import LARGEST_PRICE
 from market_pipeline.storage.schema.types import Name, UtcTimestamp
 
 metadata = MetaData(
@@ -17,24 +19,17 @@ raw_prices = Table(
     "raw_prices",
     metadata,
     Column("symbol", Name(20), primary_key=True, comment="Upper-case symbol, e.g. BTC."),
-    Column(
-        "coin_id", Name(100), primary_key=True,
-        comment="CoinGecko's id of the coin that was asked for, e.g. bitcoin.",
-    ),
-    Column(
-        "timestamp", UtcTimestamp, primary_key=True, comment="When the price was true at the source, UTC."
-    ),
+    Column("coin_id", Name(100), primary_key=True, comment="CoinGecko's id of the coin, e.g. bitcoin."),
+    Column("timestamp", UtcTimestamp, primary_key=True, comment="When the price was true at the source, UTC."),
     Column("price", Double, nullable=False, comment="Price of one coin in US dollars, above zero."),
-    Column(
-        "source", Name(20), nullable=False, comment="Endpoint it came from: simple_price or market_chart."
-    ),
+    Column("source", Name(20), nullable=False, comment="Endpoint it came from: simple_price or market_chart."),
     Column("ingested_at", UtcTimestamp, nullable=False, comment="When this price was first stored, UTC."),
     # The upper bound refuses infinity, and NaN, which PostgreSQL sorts above it and SQLite stores as NULL.
-    CheckConstraint("price > 0 AND price < 1e300", name="price_is_positive"),
+    CheckConstraint(f"price > 0 AND price < {LARGEST_PRICE}", name="price_is_positive"),
     CheckConstraint("source IN ('simple_price', 'market_chart')", name="source_is_known"),
     sqlite_with_rowid=False,
     comment="Accepted quotes, one row per symbol, coin and source time.",
-    # Learning the same price again is no news: the first time of learning it is kept.
+    # The same price stored again changes nothing: `ingested_at` stays the first time.
     info={"decides_change": ["price"]},
 )
 
@@ -50,16 +45,14 @@ rejected_prices = Table(
     Column("symbol", Name(20), nullable=False, comment="Upper-case symbol, e.g. BTC."),
     Column(
         "coin_id", Name(100), nullable=False, server_default=UNKNOWN_COIN,
-        comment="CoinGecko's id of the coin that was asked for, e.g. bitcoin.",
+        comment="CoinGecko's id of the coin, e.g. bitcoin.",
     ),
     Column("day", Date, nullable=False, comment="UTC day (partition) the refusal is filed under."),
     Column("reason", Name(30), nullable=False, comment="Why it was refused, e.g. negative_price."),
     Column("detail", Text, nullable=False, comment="One sentence with the offending value."),
     Column("timestamp", UtcTimestamp, comment="The time the point claimed, UTC, where it could be read."),
     Column("payload", Text, nullable=False, comment="The offending part of the answer, as JSON text."),
-    Column(
-        "source", Name(20), nullable=False, comment="Endpoint it came from: simple_price or market_chart."
-    ),
+    Column("source", Name(20), nullable=False, comment="Endpoint it came from: simple_price or market_chart."),
     Column("run_id", Name(64), nullable=False, comment="The run that last saw it."),
     Column("refused_at", UtcTimestamp, nullable=False, comment="When it was last refused, UTC."),
     Index("rejected_prices_symbol_day", "symbol", "day"),
@@ -74,7 +67,7 @@ price_anomalies = Table(
     Column("symbol", Name(20), primary_key=True, comment="Upper-case symbol, e.g. BTC."),
     Column(
         "coin_id", Name(100), nullable=False, server_default=UNKNOWN_COIN,
-        comment="CoinGecko's id of the coin that was asked for, e.g. bitcoin.",
+        comment="CoinGecko's id of the coin, e.g. bitcoin.",
     ),
     Column("timestamp", UtcTimestamp, primary_key=True, comment="Time of the flagged quote, UTC."),
     Column("kind", Name(20), primary_key=True, comment="What was flagged: jump, large_move, ..."),
@@ -85,22 +78,17 @@ price_anomalies = Table(
     ),
     Column(
         "event_id", Name(32),
-        comment="Id of the row that stands for this one: its market_move, its bad tick, or the rarer row of the "
-        "same quote. A market_move has its own id here; empty for other rows that stand on their own.",
+        comment="Id of the row that represents this one: its market_move, its bad tick, or the rarer row of the "
+        "same quote. A market_move has its own id here; empty for other alarms.",
     ),
     Column("scope", Name(20), nullable=False, comment="market, idiosyncratic, mixed or unknown."),
     Column("severity", Name(10), nullable=False, comment="watch, alert or critical, by p_calibrated."),
-    Column("direction", Name(4), nullable=False, comment="up, down, or none (a feed that stands still)."),
-    Column(
-        "detected_at", UtcTimestamp, nullable=False,
-        comment="Time of the quote with which it could first be known, UTC.",
-    ),
+    Column("direction", Name(4), nullable=False, comment="up, down, or none (a stale feed)."),
+    Column("detected_at", UtcTimestamp, nullable=False, comment="Time of the first quote that revealed it, UTC."),
     Column("price_before", Double, nullable=False, comment="Price before the move, US dollars."),
-    Column(
-        "timestamp_before", UtcTimestamp, nullable=False, comment="Time of the price before the move, UTC."
-    ),
+    Column("timestamp_before", UtcTimestamp, nullable=False, comment="Time of the price before the move, UTC."),
     Column("price_after", Double, nullable=False, comment="Price after the move, US dollars."),
-    Column("move", Double, nullable=False, comment="Simple return over the move: 0.05 is +5 %."),
+    Column("move", Double, nullable=False, comment="Simple return over the move: 0.05 is +5%."),
     Column("elapsed_seconds", Double, nullable=False, comment="Time of the move, seconds."),
     Column(
         "horizon_minutes", Double, nullable=False,
@@ -108,28 +96,22 @@ price_anomalies = Table(
     ),
     Column(
         "expected_move", Double,
-        comment="One standard deviation of the return over exactly the elapsed time; empty where not known.",
+        comment="One standard deviation of the return over exactly the elapsed time; empty if unknown.",
     ),
     Column("score", Double, nullable=False, comment="The detector's score, on the scale of its threshold."),
     Column("threshold", Double, nullable=False, comment="The score from which the detector flags."),
     Column("z", Double, comment="The move in standard deviations, signed."),
     Column("p_raw", Double, comment="Two-sided probability of the move by the volatility filter."),
-    Column("p_calibrated", Double, comment="The same, by how often such scores came in the past."),
+    Column("p_calibrated", Double, comment="The same, by the share of past scores that were as high."),
+    Column("expected_every_days", Double, comment="Once in how many days a quote like this is expected, days."),
+    Column("volatility_annual", Double, comment="Volatility known before the move, per year: 0.6 is 60%."),
+    Column("volatility_percentile", Double, comment="Share of the calibration's days with lower volatility, 0 to 100."),
     Column(
-        "expected_every_days", Double, comment="Once in how many days a quote like this is expected, days."
-    ),
-    Column("volatility_annual", Double, comment="Volatility known before the move, per year: 0.6 is 60 %."),
-    Column(
-        "volatility_percentile", Double,
-        comment="Share of the calibration's days with lower volatility, 0 to 100.",
-    ),
-    Column(
-        "hour_factor", Double, nullable=False,
-        comment="Usual volatility of this UTC hour over the day's: 1 is usual.",
+        "hour_factor", Double, nullable=False, comment="Usual volatility of this UTC hour over the day's: 1 is usual."
     ),
     Column("market_z", Double, comment="Median move of the other coins in standard deviations, signed."),
     Column("beta", Double, comment="Standard deviations that the coin usually moves for one of the market's."),
-    Column("residual_z", Double, comment="What is left without the market, in its own standard deviations."),
+    Column("residual_z", Double, comment="The move without the market's part, in its own standard deviations."),
     Column("market_share", Double, comment="Share of the move that the market explains, 0 to 1."),
     Column("peers_moved", Integer, comment="How many other coins moved the same way by 2 or more."),
     Column("members", Text, comment="Symbols of a market event, comma separated, the largest mover first."),
@@ -138,26 +120,21 @@ price_anomalies = Table(
     Column("calibration", Name(10), nullable=False, comment="gpd (from the past) or prior (too little past)."),
     Column("calibrated_at", UtcTimestamp, comment="As-of time of the calibration used, UTC."),
     Column("quality_flags", Text, nullable=False, comment="Comma separated, e.g. warm_up; empty if none."),
-    Column(
-        "confirmation", Name(10),
-        comment="persisted or reverted, once later quotes decide; empty before.",
-    ),
+    Column("confirmation", Name(10), comment="persisted or reverted, once later quotes decide; empty before."),
     Column("confirmed_at", UtcTimestamp, comment="Time of the quote that decided, UTC."),
     Column("confirmed_price", Double, comment="Price of the quote that decided, US dollars."),
     Column("episode_first", UtcTimestamp, nullable=False, comment="First flagged quote of the episode, UTC."),
     Column("episode_peak", UtcTimestamp, nullable=False, comment="Most unusual quote of the episode, UTC."),
     Column("episode_last", UtcTimestamp, nullable=False, comment="Last flagged quote of the episode, UTC."),
-    Column(
-        "detector_version", Name(40), nullable=False, comment="Version of the detectors and their parameters."
-    ),
+    Column("detector_version", Name(40), nullable=False, comment="Version of the detectors and their parameters."),
     Column("explanation", Text, nullable=False, comment="One plain sentence."),
     CheckConstraint("direction IN ('up', 'down', 'none')", name="direction_is_known"),
     CheckConstraint("severity IN ('watch', 'alert', 'critical')", name="severity_is_known"),
     CheckConstraint("scope IN ('market', 'idiosyncratic', 'mixed', 'unknown')", name="scope_is_known"),
     CheckConstraint("confirmation IN ('persisted', 'reverted')", name="confirmation_is_known"),
-    # Refuses infinity, and NaN, which PostgreSQL sorts above it and SQLite stores as NULL.
+    # As for prices, infinity and NaN are refused.
     CheckConstraint(
-        "abs(move) < 1e308 AND abs(score) < 1e308 AND price_after > 0 AND price_after < 1e300",
+        f"abs(move) < 1e308 AND abs(score) < 1e308 AND price_after > 0 AND price_after < {LARGEST_PRICE}",
         name="numbers_are_finite",
     ),
     Index("price_anomalies_id", "id", unique=True),
@@ -175,20 +152,16 @@ detector_calibrations = Table(
         comment="Made from quotes before this time only, UTC; scores days from then on.",
     ),
     Column(
-        "detector_version", Name(40), primary_key=True,
-        comment="Version of the detectors whose scores it calibrates.",
+        "detector_version", Name(40), primary_key=True, comment="Version of the detectors whose scores it calibrates."
     ),
     Column("symbol", Name(20), primary_key=True, comment="Upper-case symbol, e.g. BTC."),
-    Column(
-        "coin_id", Name(100), primary_key=True,
-        comment="CoinGecko's id of the coin that was asked for, e.g. bitcoin.",
-    ),
+    Column("coin_id", Name(100), primary_key=True, comment="CoinGecko's id of the coin, e.g. bitcoin."),
     Column(
         "document", Text, nullable=False,
         comment="The calibration of the coin as JSON, with the hours and the tails of all coins.",
     ),
     Column("calibrated_at", UtcTimestamp, nullable=False, comment="When it was computed, UTC."),
     sqlite_with_rowid=False,
-    comment="What is usual: hour factors and score tails, one row per as-of time and coin; never changed once stored.",
+    comment="Calibrations: hour factors and score tails, one row per as-of time and coin; never changed once stored.",
     info={"decides_change": []},
 )

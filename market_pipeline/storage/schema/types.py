@@ -37,5 +37,5 @@ class UtcTimestamp(TypeDecorator[datetime]):
 
 
 def Name(length: int) -> String:  # noqa: N802  (reads as a type where it is used)
-    """Short text that is compared byte by byte, so that both databases sort it alike and PostgreSQL fast."""
+    """Return a type for short text compared byte by byte: both databases sort it alike, and PostgreSQL fast."""
     return String(length).with_variant(String(length, collation="C"), "postgresql")

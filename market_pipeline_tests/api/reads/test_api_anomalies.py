@@ -59,7 +59,7 @@ def test_the_newest_come_first_then_by_symbol_and_kind(client, many):
 ])
 def test_all_pages_give_what_is_chosen_once(client, many, monkeypatch, looked_through, query, wanted):
     """Also where only a few rows are looked through for a page: it may be short then, but leads on."""
-    monkeypatch.setattr(anomaly_pages, "LOOKED_THROUGH", looked_through)
+    monkeypatch.setattr(anomaly_pages, "MOST_SCANNED", looked_through)
     limit = int(query.partition("&")[0].removeprefix("limit="))
     for path, symbols in (("/anomalies", SYMBOLS), ("/anomalies/ETH", ("ETH",))):
         pages = walk(client, f"{path}?{query}")
@@ -79,7 +79,7 @@ def test_pages_hold_still_while_newer_rows_arrive(client, database, many):
 
 
 def test_few_rows_are_looked_through_for_one_page(client, many, monkeypatch):
-    monkeypatch.setattr(anomaly_pages, "LOOKED_THROUGH", 10)
+    monkeypatch.setattr(anomaly_pages, "MOST_SCANNED", 10)
     pages = walk(client, "/anomalies?kind=user_threshold&severity=watch&limit=1000")
     assert len(pages) > 5
     assert any(ids(page) == [] for page in pages)
