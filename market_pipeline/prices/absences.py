@@ -1,8 +1,10 @@
-"""Where the source was asked about the past and gave no prices: what an answer proves, and when to ask again.
+"""Where the source was asked about the past and gave no prices: what its answer proves, and when to ask again.
 
-Pure. An answer proves an absence if it shows that it covered the time. Any other silence proves nothing. Both
-expire: a bad answer or late publication must not be believed for ever.
+Pure. An answer proves an absence if it shows that it covered the time; any other silence proves nothing. Both
+expire: neither a bad answer nor late publication must be believed for ever.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,10 +16,8 @@ from market_pipeline.core.symbols import Coin
 from market_pipeline.prices.gaps import Interval, gaps, last_settled_day, without
 from market_pipeline.prices.validation import Examined
 
-# After the first, second, ... time that the source gave no prices.
-_WAITS = (
-    timedelta(hours=3), timedelta(days=1), timedelta(days=3), timedelta(days=7), timedelta(days=30)
-)
+# After the first, second, ... answer without prices.
+_WAITS = (timedelta(hours=3), timedelta(days=1), timedelta(days=3), timedelta(days=7), timedelta(days=30))
 # What the source still lacks after this time is seldom published later.
 _LATE_PUBLICATION = timedelta(days=7)
 # No gap that matters is shorter.
@@ -25,19 +25,10 @@ _SLIVER = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
-class Answered:
-    """CoinGecko answered for `span` of `coin_id`, the coin of `symbol`, with prices or without."""
-
-    symbol: str
-    coin_id: str
-    span: Interval
-
-
-@dataclass(frozen=True)
 class Absence:
     """The source was asked for `span` of `coin_id` (the coin of `symbol`) and gave no price.
 
-    `evidence` describes the request and its answer, `found_at` (aware UTC) is when it came, `proven` whether it
+    `evidence` describes the request and its answer, `found_at` (aware UTC) is when it arrived, `proven` whether it
     covered the time. `first_found_at` (None: `found_at`) and `times_asked` count from the first such answer.
     `ask_again_at` is when to ask again, None for at once.
     """
@@ -58,7 +49,7 @@ class Absence:
         return self.first_found_at or self.found_at
 
     def __str__(self) -> str:
-        """One sentence for messages, then the evidence."""
+        """Describe it in one sentence, then give the evidence."""
         again = f"asked again from {_minute(self.ask_again_at)} on" if self.ask_again_at else "to be asked again now"
         return (
             f"{self.symbol} from {_minute(self.span.start)} to {_minute(self.span.end)}: no prices since "
@@ -79,10 +70,10 @@ class Absence:
         """Whether it has not expired at `now`: the source need not be asked again yet."""
         return self.ask_again_at is not None and now < self.ask_again_at
 
-    def scheduled(self) -> "Absence":
-        """This absence with its time to ask again, which follows from how often the source was asked.
+    def scheduled(self) -> Absence:
+        """Set the time to ask again, later with each answer without prices.
 
-        A proven one that is old holds as long again: more is hardly published.
+        A proven absence of long ago holds as long again: nothing more is likely to be published.
         """
         wait = _WAITS[min(self.times_asked, len(_WAITS)) - 1]
         age = self.found_at - self.span.end
@@ -93,10 +84,10 @@ class Absence:
 
 @dataclass(frozen=True)
 class AnswerTimes:
-    """The times in one answer for `asked`, from which follows what it proves.
+    """The times in an answer for `asked`, which decide what it proves.
 
-    `times` are those of its accepted points, in order, `refused` what its other points claim (None where that
-    cannot be read). Its points are `spacing` apart at most, unless some are absent. `until` is the source's clock.
+    `times` are those of its accepted points, in order, `refused` those that its other points claim (None where
+    unreadable). Its points are at most `spacing` apart, unless some are absent. `until` is the source's clock.
     """
 
     asked: Interval
@@ -106,25 +97,25 @@ class AnswerTimes:
     until: datetime
 
     @classmethod
-    def of(cls, examined: Examined, asked: Interval, spacing: timedelta, until: datetime) -> "AnswerTimes":
-        """Those of the `examined` points."""
+    def of(cls, examined: Examined, asked: Interval, spacing: timedelta, until: datetime) -> AnswerTimes:
+        """Take the times of the `examined` points."""
         times = [quote.timestamp for quote in examined.quotes]
         refused = [refusal.timestamp for refusal in examined.refusals]
-        # What was dropped may have been of any time.
+        # Dropped refusals may be of any time.
         return cls(asked, times, [*refused, None] if examined.dropped else refused, spacing, until)
 
-    def absences(self, coin: Coin, silence: Interval, evidence: str, came: datetime) -> list[Absence]:
-        """What is to be remembered of a `silence` in this answer, which `came` then.
+    def absences(self, coin: Coin, silence: Interval, evidence: str, received_at: datetime) -> list[Absence]:
+        """Return the absences in a `silence` of this answer.
 
-        Lone prices divide it, but prove no more than it as a whole does.
+        Lone prices divide it, but prove no more than it does as a whole.
         """
         doubt = self.doubt(silence)
         words = f"{evidence} {doubt}".rstrip()
         parts = gaps(self.times, silence.start, silence.end, timedelta(0))
-        return [Absence(coin.symbol, coin.coin_id, part, words, came, proven=not doubt) for part in parts]
+        return [Absence(coin.symbol, coin.coin_id, part, words, received_at, proven=not doubt) for part in parts]
 
     def doubt(self, gap: Interval) -> str:
-        """Why the answer does not prove that the source has no price in `gap`; empty if it does."""
+        """Say why the answer does not prove that the source has no price in `gap`; empty if it does."""
         before = [time for time in self.times if time <= gap.start][-2:]
         after = [time for time in self.times if time >= gap.end][:2]
         if (after[0] if after else gap.end) > self.until:
@@ -138,72 +129,66 @@ class AnswerTimes:
         return ""
 
     def _may_lie_in(self, gap: Interval, time: datetime | None) -> bool:
-        """Whether a refused point may belong to `gap`: with a wrong unit it claims any other time."""
+        """Whether a refused point may belong to `gap`; with a wrong unit it claims any other time."""
         return time is None or not self.asked.start <= time <= self.asked.end or gap.start < time < gap.end
 
 
 def revised(
-    remembered: Sequence[Absence],
-    answered: Sequence[Interval],
-    times: Sequence[datetime],
-    found: Iterable[Absence],
+    known: Sequence[Absence], answered: Sequence[Interval], times: Sequence[datetime], found: Iterable[Absence]
 ) -> list[Absence]:
-    """The absences of one coin after a newer answer: those of `remembered` that stay, and the `found` ones.
+    """Return the absences of one coin after a newer answer: those of `known` that stay, and the `found` ones.
 
-    `answered` is what the answer covers, `times` are those of its prices. A silence that proves nothing does not
-    displace a proven absence that still holds.
+    The answer covers `answered` and its prices are of `times`. A silence that proves nothing does not displace a
+    proven absence that still holds.
     """
     new: list[Absence] = []
-    for one in found:
-        stronger = [
-            old.span
-            for old in remembered
-            if old.proven and old.holds_at(one.found_at) and not _has_price(old.span, times)
-        ]
-        cut = [other.span for other in new] + ([] if one.proven else stronger)
-        new += [part for piece in without([one.span], cut) for part in _following(one, piece, remembered)]
-    return [*still_valid(remembered, answered, times, new), *new]
+    for absence in found:
+        taken = [other.span for other in new]
+        if not absence.proven:
+            taken += [
+                old.span
+                for old in known
+                if old.proven and old.holds_at(absence.found_at) and not _has_price(old.span, times)
+            ]
+        new += [part for span in without([absence.span], taken) for part in _continued(absence, span, known)]
+    return [*still_valid(known, answered, times, new), *new]
 
 
-def _following(found: Absence, span: Interval, remembered: Iterable[Absence]) -> list[Absence]:
-    """`found` within `span`, each part with its place in the sequence of answers without a price.
+def _continued(found: Absence, span: Interval, known: Iterable[Absence]) -> list[Absence]:
+    """Return `found` within `span`, each part continuing the series of a known absence or beginning one.
 
-    A part that is new begins a sequence of its own. A tick and a request for settled days are different questions.
+    A tick and a request for settled days are different questions.
     """
-    parts, left = [], [span]
-    for old in remembered:
+    parts, rest = [], [span]
+    for old in known:
         if old.settled == found.settled:
-            again = [piece.within(old.span) for piece in left if piece.overlaps(old.span)]
+            again = [piece.within(old.span) for piece in rest if piece.overlaps(old.span)]
             parts += [_asked_again(replace(found, span=piece), old) for piece in again]
-            left = without(left, [old.span])
-    return parts + [replace(found, span=piece).scheduled() for piece in left if piece.length > _SLIVER]
+            rest = without(rest, [old.span])
+    return parts + [replace(found, span=piece).scheduled() for piece in rest if piece.length > _SLIVER]
 
 
 def _asked_again(found: Absence, old: Absence) -> Absence:
-    """`found` after `old`. Asking early neither counts nor postpones, or impatience would delay the automation."""
+    """Continue the series of `old`. An early request neither counts nor postpones, or it would delay automation."""
     found = replace(found, times_asked=old.times_asked, first_found_at=old.since, ask_again_at=old.ask_again_at)
     return found if old.holds_at(found.found_at) else replace(found, times_asked=old.times_asked + 1).scheduled()
 
 
 def still_valid(
-    remembered: Iterable[Absence],
-    answered: Sequence[Interval],
-    times: Sequence[datetime],
-    found: Sequence[Absence],
+    known: Iterable[Absence], answered: Sequence[Interval], times: Sequence[datetime], found: Sequence[Absence]
 ) -> list[Absence]:
-    """What remains of the `remembered` absences of one coin after a newer answer.
+    """Return what a newer answer leaves of the `known` absences of one coin.
 
-    Where the newer answer covers (`answered`) an absence that it contradicts with a price at one of
-    `times`, or confirms with one of `found`, the older one gives way. Absences that it says nothing
-    of stay: hourly history cannot judge a silence of minutes.
+    Where it covers (`answered`) an absence that it contradicts with a price at one of `times`, or confirms with one
+    of `found`, the older one gives way. Others stay: hourly history cannot judge a silence of minutes.
     """
-    kept: list[Absence] = []
-    for old in remembered:
+    valid: list[Absence] = []
+    for old in known:
         confirmed = any(old.span.overlaps(new.span) for new in found)
         gives_way = confirmed or _has_price(old.span, times)
         pieces = without([old.span], answered) if gives_way else [old.span]
-        kept.extend(replace(old, span=piece) for piece in pieces)
-    return kept
+        valid.extend(replace(old, span=piece) for piece in pieces)
+    return valid
 
 
 def _has_price(span: Interval, times: Iterable[datetime]) -> bool:

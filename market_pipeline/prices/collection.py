@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from market_pipeline.coingecko.errors import CoinGeckoError
 from market_pipeline.coingecko.outage import Outage
-from market_pipeline.core.symbols import Catalogue
+from market_pipeline.core.symbols import Catalogue, Coin
 from market_pipeline.logs import get_logger
-from market_pipeline.prices.absences import Absence, Answered
+from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.clock_skew import behind, complaint
+from market_pipeline.prices.gaps import Interval
 from market_pipeline.prices.quotes import Quote, Refusal, Source
 from market_pipeline.prices.validation import Examined, examine
 
@@ -45,7 +46,7 @@ class Collected:
     unasked: tuple[str, ...]
     requests: int
     failures: Mapping[str, CoinGeckoError]
-    answered: tuple[Answered, ...] = ()
+    answered: tuple[tuple[Coin, Interval], ...] = ()
     absences: tuple[Absence, ...] = ()
     filled: tuple[Quote, ...] = ()
     unfilled: Mapping[str, str] = field(default_factory=dict)
@@ -73,7 +74,7 @@ class Progress:
     refusals: dict[str, Refusal] = field(default_factory=dict)
     unasked: tuple[str, ...] = ()
     failures: dict[str, CoinGeckoError] = field(default_factory=dict)
-    answered: list[Answered] = field(default_factory=list)
+    answered: list[tuple[Coin, Interval]] = field(default_factory=list)
     absences: list[Absence] = field(default_factory=list)
 
     def add(self, examined: Examined) -> None:

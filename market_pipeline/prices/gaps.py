@@ -1,5 +1,7 @@
 """Stretches of time without a price. Pure functions of aware UTC times."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -24,45 +26,51 @@ class Interval:
     def length(self) -> timedelta:
         return self.end - self.start
 
-    def overlaps(self, other: "Interval") -> bool:
+    def overlaps(self, other: Interval) -> bool:
         """Whether they have more than an end in common."""
         return self.start < other.end and other.start < self.end
 
-    def within(self, other: "Interval") -> "Interval":
-        """The part of it inside `other`, which it must overlap."""
+    def within(self, other: Interval) -> Interval:
+        """Return the part inside `other`, which it must overlap."""
         return Interval(max(self.start, other.start), min(self.end, other.end))
+
+    def minus(self, other: Interval) -> list[Interval]:
+        """Return the parts outside `other`."""
+        if not self.overlaps(other):
+            return [self]
+        pieces = Interval(self.start, other.start), Interval(other.end, self.end)
+        return [piece for piece in pieces if piece.start < piece.end]
 
 
 def day_interval(day: date) -> Interval:
-    """Midnight to midnight."""
+    """Return midnight to midnight."""
     return Interval(start_of_day(day), start_of_day(day) + DAY)
 
 
-def gaps(times: Iterable[datetime], start: datetime, end: datetime, longest: timedelta) -> list[Interval]:
-    """The stretches of `start`..`end` longer than `longest` in which none of `times` lies.
+def last_settled_day(now: datetime) -> date:
+    """Return the last UTC day whose history is complete at the source at `now`: it ended at least an hour ago."""
+    return (now - PUBLISHING).date() - DAY
 
-    The stretches before the first and after the last time count too. `times` may come in any order;
-    those outside are ignored.
+
+def gaps(times: Iterable[datetime], start: datetime, end: datetime, longest: timedelta) -> list[Interval]:
+    """Return the stretches of `start`..`end` longer than `longest` without any of `times`.
+
+    Those before the first and after the last time count too. `times` may be unordered; those outside are ignored.
     """
     edges = [start, *sorted(time for time in times if start <= time <= end), end]
     return [Interval(one, next_) for one, next_ in zip(edges, edges[1:]) if next_ - one > longest]
 
 
-def without(intervals: Iterable[Interval], known: Iterable[Interval]) -> list[Interval]:
-    """What remains of `intervals`, in their order, once every one of `known` is cut out of them."""
-    left = list(intervals)
-    for cut in known:
-        left = [piece for interval in left for piece in _minus(interval, cut)]
-    return left
-
-
-def last_settled_day(now: datetime) -> date:
-    """The last UTC day whose history is complete at the source at `now`: it ended at least an hour ago."""
-    return (now - PUBLISHING).date() - DAY
+def without(intervals: Iterable[Interval], cuts: Iterable[Interval]) -> list[Interval]:
+    """Return what remains of `intervals`, in their order, outside all `cuts`."""
+    rest = list(intervals)
+    for cut in cuts:
+        rest = [piece for interval in rest for piece in interval.minus(cut)]
+    return rest
 
 
 def merged(intervals: Sequence[Interval]) -> list[Interval]:
-    """The same time in as few intervals as possible, in order."""
+    """Return the same time in as few intervals as possible, in order."""
     joined: list[Interval] = []
     for interval in sorted(intervals):
         if joined and interval.start <= joined[-1].end:
@@ -70,10 +78,3 @@ def merged(intervals: Sequence[Interval]) -> list[Interval]:
         else:
             joined.append(interval)
     return joined
-
-
-def _minus(interval: Interval, cut: Interval) -> list[Interval]:
-    if not interval.overlaps(cut):
-        return [interval]
-    pieces = Interval(interval.start, cut.start), Interval(cut.end, interval.end)
-    return [piece for piece in pieces if piece.start < piece.end]

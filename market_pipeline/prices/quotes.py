@@ -1,19 +1,18 @@
-"""The two things that can become of a point in an answer: an accepted quote or a refusal.
-
-Models only; the rules that tell them apart are in `validate`.
-"""
+"""What becomes of a point in an answer: a quote or a refusal. Models only; `validation` decides which."""
 
 import hashlib
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
 
-# How far ahead of our clock a source may be; a quote beyond that lies in the future and is no price.
+# How far ahead of our clock a source may be; a quote beyond that is in the future.
 FUTURE_TOLERANCE = timedelta(seconds=60)
+# Every price is less, in US dollars: the table accepts no other.
+LARGEST_PRICE = 1e300
 
 
 class Source(str, Enum):
-    """The endpoint that a point came from, as stored in the `source` column."""
+    """The endpoint that a point came from, as stored in the column `source`."""
 
     LIVE = "simple_price"
     HISTORY = "market_chart"
@@ -27,7 +26,7 @@ class Quality(str, Enum):
 
 
 class Reason(str, Enum):
-    """Why a point was refused, as stored in the `reason` column."""
+    """Why a point was refused, as stored in the column `reason`."""
 
     MISSING_PRICE = "missing_price"
     NOT_A_NUMBER = "not_a_number"
@@ -37,7 +36,7 @@ class Reason(str, Enum):
     BAD_TIMESTAMP = "bad_timestamp"
     FUTURE_TIMESTAMP = "future_timestamp"
     OUTSIDE_WINDOW = "outside_window"
-    # In the future by our clock alone; no fault of the point.
+    # In the future by our clock alone; the point itself is good.
     CLOCK_BEHIND = "clock_behind"
 
 
@@ -45,8 +44,8 @@ class Reason(str, Enum):
 class Quote:
     """A price in US dollars that was true at the source at `timestamp`.
 
-    `coin_id` is that under which it was asked for. `timestamp` and `ingested_at` (when this
-    installation learned the price) are aware UTC.
+    `coin_id` is the id under which it was requested. `timestamp` and `ingested_at` (when this installation received
+    the price) are aware UTC.
     """
 
     symbol: str
@@ -61,9 +60,9 @@ class Quote:
 class Refusal:
     """A point that was not accepted, with everything needed to judge the refusal later.
 
-    `day` is the partition it is filed under: the day that the point claims if that is one of the
-    days asked for, else the last day asked for. `timestamp` is the claimed time where it could be
-    read. `payload` is the offending part of the answer as JSON text.
+    `day` is its partition: the day that the point claims if that is one of the days asked for, else the last day
+    asked for. `timestamp` is the claimed time where it was readable. `payload` is the offending part of the answer as
+    JSON text.
     """
 
     symbol: str
@@ -78,11 +77,11 @@ class Refusal:
 
     @property
     def id(self) -> str:
-        """A digest of what was refused and why, so that meeting it again is not a second row."""
+        """A digest of what was refused and why, so that the same refusal is one row."""
         return refusal_id(self.symbol, self.day, self.reason.value, self.payload)
 
 
 def refusal_id(symbol: str, day: date, reason: str, payload: str) -> str:
-    """A digest of what was refused and why."""
+    """Return the id of a refusal: a digest of what was refused and why."""
     text = "\n".join((symbol, day.isoformat(), reason, payload))
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,8 +1,7 @@
-"""The rules that tell a quote from a refusal, and nothing else: no I/O, no requests.
+"""The rules that tell a quote from a refusal. Pure: no requests, no database.
 
-Every point becomes exactly one quote or one refusal, except that points of the same time become one
-quote and that many refusals of a kind are counted instead of kept. No value that a server can send
-raises here.
+Every point becomes exactly one quote or one refusal, except that points of the same time become one quote and that
+many refusals of a kind are counted instead of stored. No value that a server can send raises here.
 """
 
 import math
@@ -17,25 +16,28 @@ from market_pipeline.core.clock import from_microseconds, iso
 from market_pipeline.core.symbols import Coin
 from market_pipeline.core.wording import span
 from market_pipeline.logs import get_logger
-from market_pipeline.prices.quotes import FUTURE_TOLERANCE, Quote, Reason, Refusal, Source
+from market_pipeline.prices.quotes import FUTURE_TOLERANCE, LARGEST_PRICE, Quote, Reason, Refusal, Source
 
-# The first Bitcoin block; a time before it is a unit or a default, not a time.
+logger = get_logger(__name__)
+
+# The first Bitcoin block; an earlier time is a wrong unit or a default.
 EARLIEST = datetime(2009, 1, 3, tzinfo=timezone.utc)
 
-# The table accepts prices below this one only.
-LARGEST_PRICE = 1e300
+# How many refusals of one answer are stored. More say nothing new and would fill the disk.
+MOST_OF_A_KIND = 10
+MOST_OF_AN_ANSWER = 1_000
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a value is not accepted, and one sentence with the value in it."""
+    """Why a value is not accepted, and a sentence that quotes it."""
 
     reason: Reason
     detail: str
 
 
 def read_price(value: object) -> float | Problem:
-    """The price in US dollars, greater than zero, that `value` stands for."""
+    """Read a price in US dollars, greater than zero."""
     if value is None:
         return Problem(Reason.MISSING_PRICE, "CoinGecko sent no price.")
     price = _number(value)
@@ -51,7 +53,7 @@ def read_price(value: object) -> float | Problem:
 
 
 def read_time(value: object) -> datetime | Problem:
-    """The aware UTC time, to the microsecond, that `value` UNIX seconds stand for."""
+    """Read UNIX seconds as an aware UTC time, to the microsecond."""
     if value is None:
         return Problem(Reason.MISSING_TIMESTAMP, "CoinGecko sent a price without its time.")
     seconds = _number(value)
@@ -60,14 +62,14 @@ def read_time(value: object) -> datetime | Problem:
     try:
         moment = from_microseconds(round(seconds * 1_000_000))
     except (OverflowError, ValueError):
-        return Problem(Reason.BAD_TIMESTAMP, f"The time {_shown(value)} lies beyond the calendar.")
+        return Problem(Reason.BAD_TIMESTAMP, f"The time {_shown(value)} is outside the calendar.")
     if moment < EARLIEST:
-        return Problem(Reason.BAD_TIMESTAMP, f"The time {iso(moment)} lies before there were coins.")
+        return Problem(Reason.BAD_TIMESTAMP, f"The time {iso(moment)} is before the first coin existed.")
     return moment
 
 
 def _number(value: object) -> float | None:
-    """`value` as a float, infinite if it is too large for one; None if it is no number."""
+    """Return `value` as a float, infinite if it is too large for one; None if it is no number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -77,26 +79,18 @@ def _number(value: object) -> float | None:
 
 
 def _shown(value: object) -> str:
-    """`value` as bounded ASCII text for one sentence."""
+    """Return `value` as bounded ASCII text."""
     if isinstance(value, int) and abs(value) >= LARGEST_PRICE:
         return "of more than 300 digits"
     return ascii(value)[:80] if isinstance(value, (int, float)) else ascii(reprlib.repr(value))[1:-1][:80]
 
 
-logger = get_logger(__name__)
-
-# What is kept of the refusals of one answer. The rest says nothing new and would fill the disk.
-KEPT_OF_A_KIND = 10
-KEPT_OF_AN_ANSWER = 1_000
-
-
 @dataclass(frozen=True)
 class Examined:
-    """The quotes in the order of time, each time once, and the refusals.
+    """The quotes in order of time, each time once, and the refusals.
 
-    Of the refusals of a day for the same reason the first are there, and the last of those says how many
-    more there were. `merged` counts the points that gave way to another one of the same time, `dropped` the refusals
-    that are not there.
+    Of the refusals of a day for the same reason the first are there, and the last of those says how many more there
+    were. `merged` counts the points that gave way to another of the same time, `dropped` the refusals left out.
     """
 
     quotes: tuple[Quote, ...]
@@ -115,13 +109,12 @@ def examine(
     window: tuple[datetime, datetime] | None = None,
     behind: timedelta = timedelta(0),
 ) -> Examined:
-    """Judge the points that CoinGecko sent for `coin`.
+    """Judge the points of an answer about `coin`.
 
-    `days` are the days asked for (at least one), `now` is when the answer came (aware UTC). `window`
-    is the closed interval of time that was asked for; live prices have none, so an old one is
-    accepted and belongs to its own day. `behind` is how far our clock is behind the source's: what is in the
-    future for that alone is refused with the clock as the reason. Of two points of the same time the later in
-    the answer wins.
+    `days` are the days asked for (at least one), `now` is when the answer arrived (aware UTC). `window` is the closed
+    interval that was asked for; current prices have none, so an old one is accepted and belongs to its own day.
+    `behind` is how far our clock is behind the source's: a point that is in the future for that alone is refused with
+    the clock as the reason. Of two points of the same time the later in the answer wins.
     """
     quotes: dict[datetime, Quote] = {}
     refusals = _Refusals()
@@ -138,44 +131,14 @@ def examine(
             if quotes[moment].price != price:
                 replaced.append((quotes[moment], price))
         quotes[moment] = Quote(coin.symbol, coin.coin_id, moment, price, source, now)
-    _report_differences(replaced)
-    return Examined(tuple(quotes[moment] for moment in sorted(quotes)), refusals.kept(), merged, refusals.dropped)
-
-
-class _Refusals:
-    """Keeps the first refusals of each day and reason, and counts the rest."""
-
-    def __init__(self) -> None:
-        self._kinds: dict[tuple[date, Reason], list[Refusal]] = {}
-        self._more: Counter[tuple[date, Reason]] = Counter()
-        self._kept = 0
-
-    def add(self, refusal: Refusal) -> None:
-        kind = (refusal.day, refusal.reason)
-        same = self._kinds.setdefault(kind, [])
-        # Of each kind there is one, to carry the count.
-        if not same or (len(same) < KEPT_OF_A_KIND and self._kept < KEPT_OF_AN_ANSWER):
-            same.append(refusal)
-            self._kept += 1
-        else:
-            self._more[kind] += 1
-
-    @property
-    def dropped(self) -> int:
-        return sum(self._more.values())
-
-    def kept(self) -> tuple[Refusal, ...]:
-        for kind, more in self._more.items():
-            last = self._kinds[kind][-1]
-            words = f"{last.detail} The answer held {more:,} more of the same kind."
-            self._kinds[kind][-1] = replace(last, detail=words)
-        return tuple(refusal for same in self._kinds.values() for refusal in same)
+    _log_differences(replaced)
+    return Examined(tuple(quotes[moment] for moment in sorted(quotes)), refusals.stored(), merged, refusals.dropped)
 
 
 def _judge(
     point: RawPoint, now: datetime, window: tuple[datetime, datetime] | None, behind: timedelta
 ) -> tuple[float, datetime] | Problem:
-    """The price and the time of an acceptable point, else the first thing that is wrong with it."""
+    """Return the price and the time of an acceptable point, else the first problem with it."""
     price = read_price(point.price)
     if isinstance(price, Problem):
         return price
@@ -201,18 +164,45 @@ def _refusal(
     moment = read_time(point.timestamp)
     claimed = moment if isinstance(moment, datetime) else None
     day = claimed.date() if claimed and claimed.date() in days else max(days)
-    return Refusal(
-        coin.symbol, coin.coin_id, day, problem.reason, problem.detail, claimed, point.payload[:PAYLOAD_LIMIT],
-        source, now,
-    )
+    payload = point.payload[:PAYLOAD_LIMIT]
+    return Refusal(coin.symbol, coin.coin_id, day, problem.reason, problem.detail, claimed, payload, source, now)
 
 
-def _report_differences(replaced: Sequence[tuple[Quote, float]]) -> None:
+class _Refusals:
+    """The first refusals of each day and reason, and how many more there were."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[tuple[date, Reason], list[Refusal]] = {}
+        self._more: Counter[tuple[date, Reason]] = Counter()
+        self._count = 0
+
+    def add(self, refusal: Refusal) -> None:
+        kind = (refusal.day, refusal.reason)
+        same = self._kinds.setdefault(kind, [])
+        # Every kind has at least one, which carries the count.
+        if not same or (len(same) < MOST_OF_A_KIND and self._count < MOST_OF_AN_ANSWER):
+            same.append(refusal)
+            self._count += 1
+        else:
+            self._more[kind] += 1
+
+    @property
+    def dropped(self) -> int:
+        return self._more.total()
+
+    def stored(self) -> tuple[Refusal, ...]:
+        for kind, more in self._more.items():
+            last = self._kinds[kind][-1]
+            words = f"{last.detail} The answer held {more:,} more of the same kind."
+            self._kinds[kind][-1] = replace(last, detail=words)
+        return tuple(refusal for same in self._kinds.values() for refusal in same)
+
+
+def _log_differences(replaced: Sequence[tuple[Quote, float]]) -> None:
     if replaced:
         first, price = replaced[0]
+        more = f", as at {len(replaced) - 1:,} other times" if len(replaced) > 1 else ""
         logger.warning(
-            "%s has two prices at %s, %s and %s; the later in the answer is kept%s",
-            first.symbol, iso(first.timestamp), first.price, price,
-            f", and so at {len(replaced) - 1:,} other times" if len(replaced) > 1 else "",
-            extra={"symbol": first.symbol},
+            "%s has two prices at %s, %s and %s; using the later in the answer%s",
+            first.symbol, iso(first.timestamp), first.price, price, more, extra={"symbol": first.symbol},
         )

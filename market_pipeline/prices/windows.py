@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import groupby
 
 from market_pipeline.core.slices import DayOfSymbol, Slice
 
@@ -80,14 +81,8 @@ def plan_repairs(
 
 def _neighbours(positions: Iterable[int], most: int) -> Iterator[tuple[int, int]]:
     """Yield half-open ranges of at most `most` consecutive numbers."""
-    start: int | None = None
-    end = -1
-    for position in sorted(positions):
-        if start is not None and position == end and position - start < most:
-            end += 1
-            continue
-        if start is not None:
-            yield start, end
-        start, end = position, position + 1
-    if start is not None:
-        yield start, end
+    for _, numbered in groupby(enumerate(sorted(positions)), lambda pair: pair[1] - pair[0]):
+        consecutive = [position for _, position in numbered]
+        for first in range(0, len(consecutive), most):
+            part = consecutive[first : first + most]
+            yield part[0], part[-1] + 1

@@ -10,7 +10,7 @@ from market_pipeline.core.symbols import parse_catalogue
 from market_pipeline.defs.checks.history import (
     build_history_checks, history_check_names, history_results, one_coin_result,
 )
-from market_pipeline.prices.absences import Absence, Answered
+from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.storage.queries.source_gaps import record_absences
 from market_pipeline.storage.rows.records import columns_of
@@ -82,7 +82,7 @@ def test_only_a_proven_gap_of_the_source_passes_and_each_is_shown_with_its_evide
     store(database, "ETH", 1)
     gap = Interval(MIDNIGHT - 30 * HOUR, MIDNIGHT - 24 * HOUR)
     absence = Absence("BTC", "bitcoin", gap, "Asked at noon.", NOW, proven)
-    record_absences(database, [Answered("BTC", "bitcoin", gap)], [absence], [])
+    record_absences(database, [(Coin("BTC", "bitcoin"), gap)], [absence], [])
     check = judge(database)[0]
     assert check.passed is proven
     (row,) = check.metadata["known_source_gaps"].records

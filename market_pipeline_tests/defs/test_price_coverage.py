@@ -7,10 +7,11 @@ import dagster as dg
 import pytest
 
 from market_pipeline.core.clock import iso, start_of_day, utc_now
+from market_pipeline.core.symbols import Coin
 from market_pipeline.defs.assets.price_coverage import coverage_metadata
 from market_pipeline.defs.checks.history import history_check_names
 from market_pipeline.pipeline.missing_days import PastDays, past_days
-from market_pipeline.prices.absences import Absence, Answered
+from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.storage.queries.coverage import DayCoverage
 from market_pipeline.storage.queries.source_gaps import record_absences
@@ -56,7 +57,7 @@ def test_the_asset_shows_numbers_by_symbol_totals_a_table_and_a_sentence(world_o
     start = start_of_day(world.days_ago(2)) + 7 * HOUR
     gap = Interval(start, start + 7 * HOUR)
     absence = Absence("BTC", SIMULATED, gap, "Asked.", utc_now(), proven=True)
-    record_absences(database, [Answered("BTC", SIMULATED, gap)], [absence], [])
+    record_absences(database, [(Coin("BTC", SIMULATED), gap)], [absence], [])
     metadata = look(world)
     assert metadata["points_BTC"] == metadata["points_ETH"] == 42
     assert metadata["missing_days_ETH"] == metadata["missing_days_BTC"] + 1

@@ -6,6 +6,7 @@ import pytest
 
 from market_pipeline.coingecko.identity import Identity
 from market_pipeline.core.clock import DAY, start_of_day, utc_now
+from market_pipeline.core.symbols import Coin
 from market_pipeline.doctor.stored_prices import (
     examine_absences,
     examine_coins,
@@ -14,7 +15,7 @@ from market_pipeline.doctor.stored_prices import (
     examine_refusals,
 )
 from market_pipeline.pipeline.coin_ids import store_identities
-from market_pipeline.prices.absences import Absence, Answered
+from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.storage.queries.counts import refusals_by_reason
 from market_pipeline.storage.queries.source_gaps import record_absences
@@ -76,7 +77,7 @@ def test_what_is_believed_to_be_absent_is_listed_with_its_evidence(set_up, only,
     for symbol, coin_id, proven in (("BTC", "bitcoin", True), ("ETH", "ethereum", False)):
         gap = Interval(start_of_day(day), start_of_day(day) + DAY)
         absence = Absence(symbol, coin_id, gap, f"Asked for {coin_id}.", now, proven)
-        record_absences(database, [Answered(symbol, coin_id, gap)], [absence], [])
+        record_absences(database, [(Coin(symbol, coin_id), gap)], [absence], [])
     finding = only(examine_absences, subject)
     assert (finding.status, finding.numbers) == ("warn", {"stretches": 2, "unproven": 1})
     again = f"{now + timedelta(hours=3):%Y-%m-%d %H:%M} UTC"

@@ -8,7 +8,7 @@ from sqlalchemy import column, insert, select, table
 
 from market_pipeline.core.symbols import Coin, parse_catalogue
 from market_pipeline.pipeline.missing_days import days_with_absences, due_days, gappy_days, incomplete_days
-from market_pipeline.prices.absences import Absence, Answered
+from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.storage.queries.source_gaps import record_absences, stored_absences
 from market_pipeline.storage.rows.write import upsert
@@ -34,7 +34,7 @@ def absence(start, end, coin=BTC, evidence="asked", at=NOW, proven=True):
 
 
 def answered(start, end, coin=BTC):
-    return Answered(coin.symbol, coin.coin_id, span(start, end))
+    return (Coin(coin.symbol, coin.coin_id), span(start, end))
 
 
 def spans(database, *coins):

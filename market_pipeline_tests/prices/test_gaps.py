@@ -11,7 +11,7 @@ from market_pipeline.core.symbols import Coin
 from market_pipeline.prices.absences import Absence, AnswerTimes, revised, still_valid
 from market_pipeline.prices.gaps import Interval, gaps, last_settled_day, merged, without
 from market_pipeline.prices.quotes import Source
-from market_pipeline.prices.validation import KEPT_OF_A_KIND, examine
+from market_pipeline.prices.validation import MOST_OF_A_KIND, examine
 
 START = datetime(2026, 5, 1, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
@@ -212,6 +212,6 @@ def test_refusals_of_which_only_some_are_kept_leave_no_proof():
         )
         return AnswerTimes.of(examined, span(-6, 30), 2 * HOUR, at(40)).doubt(span(5, 11))
 
-    elsewhere = [12 + n / 10 for n in range(KEPT_OF_A_KIND)]
+    elsewhere = [12 + n / 10 for n in range(MOST_OF_A_KIND)]
     assert judged(elsewhere) == ""
     assert "refused" in judged([*elsewhere, 7])

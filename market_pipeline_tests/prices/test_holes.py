@@ -139,7 +139,7 @@ def test_a_hole_is_filled_with_a_point_every_five_minutes_by_one_request(simulat
         assert points - 1 <= len(inside) <= points + 1
     assert all(six_hours.start < t < six_hours.end or one_hour.start < t < one_hour.end for t in times)
     assert filled.absences == ()
-    assert {(one.symbol, one.span) for one in filled.answered} == {("BTC", six_hours), ("BTC", one_hour)}
+    assert {(coin.symbol, span) for coin, span in filled.answered} == {("BTC", six_hours), ("BTC", one_hour)}
 
 
 def test_what_the_answer_lacks_is_an_absence(simulator, fill):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from market_pipeline.coingecko.models import RawPoint, chart_points, price_points
 from market_pipeline.core.symbols import Coin
 from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
-from market_pipeline.prices.validation import EARLIEST, FUTURE_TOLERANCE, KEPT_OF_A_KIND, Examined, examine
+from market_pipeline.prices.validation import EARLIEST, FUTURE_TOLERANCE, MOST_OF_A_KIND, Examined, examine
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 TODAY = NOW.date()
@@ -162,13 +162,13 @@ def test_of_two_points_of_one_time_the_later_wins_and_a_difference_is_logged(
     examined = live(point(1.0), point(1.0), point(3.0))
     assert ([quote.price for quote in examined.quotes], examined.merged) == ([3.0], 2)
     assert caplog.messages == [
-        "BTC has two prices at 2026-11-23T12:00:00Z, 1.0 and 3.0; the later in the answer is kept"
+        "BTC has two prices at 2026-11-23T12:00:00Z, 1.0 and 3.0; using the later in the answer"
     ]
 
 
 def test_many_differences_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
     live(*(point(float(1 + number)) for number in range(1_000)))
-    assert [message.endswith("is kept, and so at 998 other times") for message in caplog.messages] == [True]
+    assert [message.endswith("in the answer, as at 998 other times") for message in caplog.messages] == [True]
 
 
 def test_of_refusals_of_a_kind_the_first_are_kept_and_the_rest_counted() -> None:
@@ -209,7 +209,7 @@ NEARLY = st.floats(SECONDS - 1e6, SECONDS + 1e3) | st.integers(int(SECONDS) - 10
 
 
 @given(
-    st.lists(st.tuples(st.floats(0.1, 1e6) | ANYTHING, NEARLY | ANYTHING), max_size=KEPT_OF_A_KIND),
+    st.lists(st.tuples(st.floats(0.1, 1e6) | ANYTHING, NEARLY | ANYTHING), max_size=MOST_OF_A_KIND),
     st.sampled_from([None, DAY]),
 )
 def test_whatever_comes_each_point_is_one_quote_or_one_refusal(

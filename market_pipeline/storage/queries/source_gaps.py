@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select
 
 from market_pipeline.core.symbols import Coin
 from market_pipeline.logs import get_logger
-from market_pipeline.prices.absences import Absence, Answered, revised
+from market_pipeline.prices.absences import Absence, revised
 from market_pipeline.prices.gaps import LONGEST_GAP, Interval, merged
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.operations_tables import source_gaps
@@ -33,7 +33,7 @@ def stored_absences(database: Database, coins: Iterable[Coin], start: datetime, 
 
 def record_absences(
     database: Database,
-    answered: Sequence[Answered],
+    answered: Iterable[tuple[Coin, Interval]],
     absences: Sequence[Absence],
     quotes: Iterable[tuple[str, datetime]],
 ) -> None:
@@ -44,8 +44,8 @@ def record_absences(
     exist, and are deleted two days later.
     """
     spans: dict[Coin, list[Interval]] = defaultdict(list)
-    for answer in answered:
-        spans[Coin(answer.symbol, answer.coin_id)].append(answer.span)
+    for coin, span in answered:
+        spans[coin].append(span)
     times: dict[str, list[datetime]] = defaultdict(list)
     for symbol, moment in quotes:
         times[symbol].append(moment)

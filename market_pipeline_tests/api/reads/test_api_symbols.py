@@ -7,10 +7,10 @@ from sqlalchemy import event
 
 from market_pipeline.coingecko.identity import Identity
 from market_pipeline.core.clock import iso
-from market_pipeline.core.symbols import parse_catalogue
+from market_pipeline.core.symbols import Coin, parse_catalogue
 from market_pipeline.pipeline.coin_ids import store_identities
 from market_pipeline.pipeline.missing_days import incomplete_days
-from market_pipeline.prices.absences import Absence, Answered
+from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.storage.queries.source_gaps import record_absences
 from market_pipeline_tests.api.reads.rows import at, store_prices, utc, walk
@@ -114,7 +114,7 @@ def test_what_the_source_did_not_give_is_told_and_only_proof_makes_the_day_compl
     store_hours(database, without=range(30, 35))
     span, asked = Interval(at(29 * HOURS), at(35 * HOURS)), at(3 * DAY + 10 * HOURS)
     absence = Absence("BTC", "bitcoin", span, "The answer had no price in it.", asked, proven)
-    record_absences(database, [Answered("BTC", "bitcoin", span)], [absence], [])
+    record_absences(database, [(Coin("BTC", "bitcoin"), span)], [absence], [])
     answer = client.get("/coverage/BTC?from=2024-03-01&to=2024-03-03").json()
     assert [day["complete"] for day in answer["days"]] == [True, proven, True]
     assert answer["incomplete_days"] == ([] if proven else ["2024-03-02"])
