@@ -18,7 +18,7 @@ from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError
 from market_pipeline.coingecko.retries import RetryPolicy
 from market_pipeline.core.clock import utc_now
-from market_pipeline.pipeline.coin_ids import known_identities
+from market_pipeline.pipeline.coin_ids import load_identities
 from market_pipeline.prices.quotes import Quote, Source
 from market_pipeline.settings import SettingsError, load_settings
 from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, Fault
@@ -229,7 +229,7 @@ def ways(database):
     yield lambda: check_schema(database)
     yield lambda: migrate(database)
     yield lambda: store_a_quote(database)
-    yield lambda: known_identities(database, [])
+    yield lambda: load_identities(database, [])
     yield lambda: generous_budget(database).acquire("/ping")
 
 

@@ -1,4 +1,4 @@
-"""What is known of the configured coins' ids, and asking for it anew once a day."""
+"""Check once a day whether CoinGecko still lists the configured coins under their ids."""
 
 from __future__ import annotations
 
@@ -18,29 +18,46 @@ from market_pipeline.storage.schema.operations_tables import coin_identities
 if TYPE_CHECKING:
     from market_pipeline.coingecko.client import CoinGeckoClient
 
-
 # CoinGecko itself renews its list more often; coins are renamed a few times a year.
 LIST_AGE = timedelta(hours=24)
 
 _FIELDS = [field.name for field in fields(Identity)]
 
 
-def known_identities(database: Database, coins: Iterable[Coin]) -> dict[Coin, tuple[Identity, datetime]]:
-    """What is stored of `coins`, of some of them perhaps nothing, and when it was found out (UTC)."""
+def verify_identities(
+    client: CoinGeckoClient, database: Database, coins: Iterable[Coin], now: datetime
+) -> list[Identity]:
+    """Return `coins` as CoinGecko lists them, in their order; the list is requested at most once in 24 hours.
+
+    An older result, or one for other coins, does not count. `now` is aware. Raises CoinGeckoError if the list cannot
+    be had, and StorageError.
+    """
+    coins = list(coins)
+    known = load_identities(database, coins)
+    recent = [identity for identity, checked_at in known.values() if timedelta() <= now - checked_at < LIST_AGE]
+    if len(recent) == len(coins):
+        return recent
+    identities = compare(coins, client.coins_list(), {coin: identity for coin, (identity, _) in known.items()})
+    save_identities(database, identities, now)
+    return identities
+
+
+def load_identities(database: Database, coins: Iterable[Coin]) -> dict[Coin, tuple[Identity, datetime]]:
+    """Return what is stored of `coins`, perhaps of some of them only, and when it was checked (UTC)."""
     with database.reading() as connection:
         rows = [row._mapping for row in connection.execute(select(coin_identities))]
     found = {
-        Coin(row["symbol"], row["coin_id"]): (
-            Identity(**{name: row[name] for name in _FIELDS}), row["checked_at"]
-        )
+        Coin(row["symbol"], row["coin_id"]): (Identity(**{name: row[name] for name in _FIELDS}), row["checked_at"])
         for row in rows
     }
     return {coin: found[coin] for coin in coins if coin in found}
 
 
-def store_identities(database: Database, identities: Sequence[Identity], checked_at: datetime) -> None:
-    """Keep `identities` as found out at `checked_at` (aware), instead of what was stored of the same
-    coins. Raises WriteFailed if the database refuses them."""
+def save_identities(database: Database, identities: Sequence[Identity], checked_at: datetime) -> None:
+    """Store `identities` as checked at `checked_at` (aware), in place of older ones of the same coins.
+
+    Raises WriteFailed if the database refuses them.
+    """
     rows = [{**asdict(identity), "checked_at": checked_at} for identity in identities]
     insert: Any = (postgresql if database.dialect == "postgresql" else sqlite).insert
     statement = insert(coin_identities)
@@ -51,22 +68,3 @@ def store_identities(database: Database, identities: Sequence[Identity], checked
     )
     with database.writing(coin_identities) as connection:
         connection.execute(statement, rows)
-
-
-def verify_identities(
-    client: CoinGeckoClient, database: Database, coins: Iterable[Coin], now: datetime
-) -> list[Identity]:
-    """`coins` as CoinGecko lists them, in their order; the list is asked for at most once in 24 hours.
-
-    What was found out earlier than that, or of other coins, is asked anew. `now` is aware. Raises
-    CoinGeckoError if the list cannot be had, and StorageError.
-    """
-    coins = list(coins)
-    known = known_identities(database, coins)
-    recent = [identity for identity, at in known.values() if timedelta() <= now - at < LIST_AGE]
-    if len(recent) == len(coins):
-        return recent
-    listed = client.coins_list()
-    identities = compare(coins, listed, {coin: identity for coin, (identity, _) in known.items()})
-    store_identities(database, identities, now)
-    return identities

@@ -1,7 +1,7 @@
-"""Which past days lack prices, and which of these the source is to be asked for now."""
+"""Which past days lack prices, how complete each symbol is, and which days to request now."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import chain
@@ -17,14 +17,16 @@ from market_pipeline.storage.queries.source_gaps import stored_absences
 from market_pipeline.storage.rows.read import read_columns
 from market_pipeline.storage.schema.tables import raw_prices
 
+DAYS_MEASURED = 90
+
 
 @dataclass(frozen=True)
 class GappyDay:
     """A past day of a symbol with a gap longer than `LONGEST_GAP`.
 
-    `absences` are the stretches in its gaps for which the source gave no prices. It is `explained` if those that
-    are proven and hold account for every gap: such a day counts as complete. `ask_again_at` is when the source is
-    to be asked for it, None for now.
+    `absences` are the stretches in its gaps for which the source gave no prices. It is `explained` if those that are
+    proven and hold account for every gap: such a day counts as complete. `ask_again_at` is when to request it, None
+    for now.
     """
 
     day: date
@@ -35,113 +37,17 @@ class GappyDay:
 
     @property
     def due(self) -> bool:
-        """Whether the source is to be asked for it now."""
+        """Whether to request it now."""
         return self.ask_again_at is None
-
-
-def incomplete_days(
-    database: Database, catalogue: Catalogue, first: date, last: date, now: datetime
-) -> list[DayOfSymbol]:
-    """The (UTC day, symbol) of `gappy_days` that are not explained."""
-    return [(one.day, one.symbol) for one in gappy_days(database, catalogue, first, last, now) if not one.explained]
-
-
-def due_days(
-    database: Database, catalogue: Catalogue, first: date, last: date, now: datetime
-) -> list[DayOfSymbol]:
-    """The (UTC day, symbol) of `gappy_days` for which the source is to be asked at `now`."""
-    return [(one.day, one.symbol) for one in gappy_days(database, catalogue, first, last, now) if one.due]
-
-
-def days_with_absences(
-    database: Database, catalogue: Catalogue, first: date, last: date, now: datetime
-) -> list[GappyDay]:
-    """Those of `gappy_days` for which the source gave no prices before: cheap, because such days are few."""
-    last = min(last, last_settled_day(now))
-    if first > last:
-        return []
-    known = stored_absences(database, catalogue, start_of_day(first), start_of_day(last) + DAY)
-    days = [(day, one.symbol) for one in known for day in one.days if first <= day <= last]
-    covered = day_coverage(database, merge_days(days)) if days else []
-    return [one for one in find_gaps(database, catalogue, covered, now) if one.absences]
-
-
-def gappy_days(
-    database: Database, catalogue: Catalogue, first: date, last: date, now: datetime
-) -> list[GappyDay]:
-    """The days of `first`..`last` with a gap longer than `LONGEST_GAP`, by symbol and day.
-
-    Days that had not ended an hour before `now` (aware) are left out: their history is still being
-    published. The cost follows the days asked for, not what is stored.
-    """
-    last = min(last, last_settled_day(now))
-    if first > last:
-        return []
-    slices = [Slice(symbol, first, last) for symbol in catalogue.symbols]
-    return find_gaps(database, catalogue, day_coverage(database, slices), now)
-
-
-def find_gaps(
-    database: Database, catalogue: Catalogue, covered: Iterable[DayCoverage], now: datetime
-) -> list[GappyDay]:
-    """Those of the `covered` days, in their order, that have a gap longer than `LONGEST_GAP`."""
-    days = [(one.day, one.symbol) for one in covered if one.largest_gap > LONGEST_GAP]
-    if not days:
-        return []
-    start, end = min(day for day, _ in days), max(day for day, _ in days)
-    known: dict[str, list[Absence]] = defaultdict(list)
-    for absence in stored_absences(database, catalogue, start_of_day(start), start_of_day(end) + DAY):
-        known[absence.symbol].append(absence)
-    # Only where something is known of the source do the times themselves have to be looked at.
-    times = _times(database, [(day, symbol) for day, symbol in days if symbol in known])
-    return [_judged(day, symbol, times.get((day, symbol), []), known[symbol], now) for day, symbol in days]
-
-
-def _times(database: Database, days: list[DayOfSymbol]) -> dict[DayOfSymbol, list[datetime]]:
-    """The times of the stored prices of `days`."""
-    if not days:
-        return {}
-    stored = read_columns(database, raw_prices, merge_days(days), columns=["symbol", "timestamp"])
-    times: dict[DayOfSymbol, list[datetime]] = defaultdict(list)
-    for symbol, moment in zip(stored["symbol"], stored.datetimes("timestamp")):
-        times[moment.date(), symbol].append(moment)
-    return times
-
-
-def _judged(day: date, symbol: str, times: list[datetime], known: list[Absence], now: datetime) -> GappyDay:
-    whole = day_interval(day)
-    known = [one for one in known if one.span.overlaps(whole)]
-    found = gaps(times, whole.start, whole.end, LONGEST_GAP) if known else [whole]
-    here = tuple(one for one in known if any(one.span.overlaps(gap) for gap in found))
-    valid = [one for one in here if one.holds_at(now)]
-    explained = not _remaining(found, [one for one in valid if one.proven])
-    # What ticks found before the day was published does not keep its history from being asked for.
-    asked = [one for one in valid if one.proven or one.settled]
-    times_again = [one.ask_again_at for one in asked if one.ask_again_at]
-    again = None if _remaining(found, asked) else min(times_again, default=None)
-    return GappyDay(day, symbol, here, explained, again)
-
-
-def absences_of(days: Iterable[GappyDay]) -> list[Absence]:
-    """The absences of `days`, each once: one may reach over several days."""
-    return list(dict.fromkeys(absence for day in days for absence in day.absences))
-
-
-def _remaining(found: list[Interval], known: list[Absence]) -> bool:
-    left = without(found, [one.span for one in known])
-    return any(gap.length > LONGEST_GAP for gap in left)
-
-
-DAYS_MEASURED = 90
 
 
 @dataclass(frozen=True)
 class PastDays:
-    """The past days of one symbol, from that of its first stored price; how many, who asks says.
+    """The past days of one symbol, from that of its first stored price on.
 
-    `measured` are all of them in order, `missing` those that lack prices which the source may have, `due` those of
-    them for which it is to be asked now, `source_gaps` where it gave none when it was asked. `stored` is whether
-    any price of the symbol is stored; one whose prices begin today has no past day yet.
+    `measured` are all of them in order, `missing` those that lack prices which the source may have, `due` those to
+    request now, `source_gaps` the stretches for which the source gave no prices. `stored` is whether any price of the
+    symbol is stored; one whose prices begin today has no past day yet.
     """
 
     symbol: str
@@ -168,31 +74,124 @@ class PastDays:
 def past_days(
     database: Database, catalogue: Catalogue, history_start: date, now: datetime, days: int = DAYS_MEASURED
 ) -> list[PastDays]:
-    """The past days of every coin of `catalogue`, in its order, at most `days` of them.
+    """Measure the last `days` past days of every coin of `catalogue`, in its order.
 
-    Days before `history_start` have no partitions and can be filled by nothing, so they are not measured.
-    The last day is the one that had ended an hour before `now` (aware).
+    Days before `history_start` have no partitions and cannot be filled, so they are not measured. The last day is the
+    one that had ended an hour before `now` (aware).
     """
     last = last_settled_day(now)
-    begun = first_days(database, catalogue.symbols)
+    first_stored = first_days(database, catalogue.symbols)
     oldest = max(history_start, last - (days - 1) * DAY)
-    slices = [
-        Slice(symbol, max(day, oldest), last) for symbol, day in begun.items() if max(day, oldest) <= last
-    ]
+    first_measured = {symbol: max(day, oldest) for symbol, day in first_stored.items()}
+    slices = [Slice(symbol, first, last) for symbol, first in first_measured.items() if first <= last]
     measured: dict[str, list[DayCoverage]] = defaultdict(list)
     for covered in day_coverage(database, slices):
         measured[covered.symbol].append(covered)
-    gaps: dict[str, list[GappyDay]] = defaultdict(list)
+    gappy: dict[str, list[GappyDay]] = defaultdict(list)
     for day in find_gaps(database, catalogue, chain.from_iterable(measured.values()), now):
-        gaps[day.symbol].append(day)
+        gappy[day.symbol].append(day)
     return [
         PastDays(
             symbol,
-            symbol in begun,
+            symbol in first_stored,
             tuple(measured[symbol]),
-            tuple(one.day for one in gaps[symbol] if not one.explained),
-            tuple(one.day for one in gaps[symbol] if one.due),
-            tuple(absences_of(gaps[symbol])),
+            tuple(gap.day for gap in gappy[symbol] if not gap.explained),
+            tuple(gap.day for gap in gappy[symbol] if gap.due),
+            tuple(absences_of(gappy[symbol])),
         )
         for symbol in catalogue.symbols
     ]
+
+
+def incomplete_days(
+    database: Database, catalogue: Catalogue, first: date, last: date, now: datetime
+) -> list[DayOfSymbol]:
+    """Return the `gappy_days` that are not explained."""
+    return [(gap.day, gap.symbol) for gap in gappy_days(database, catalogue, first, last, now) if not gap.explained]
+
+
+def due_days(
+    database: Database, catalogue: Catalogue, first: date, last: date, now: datetime
+) -> list[DayOfSymbol]:
+    """Return the `gappy_days` to request at `now`."""
+    return [(gap.day, gap.symbol) for gap in gappy_days(database, catalogue, first, last, now) if gap.due]
+
+
+def gappy_days(
+    database: Database, catalogue: Catalogue, first: date, last: date, now: datetime
+) -> list[GappyDay]:
+    """Return the days of `first`..`last` with a gap longer than `LONGEST_GAP`, by symbol and day.
+
+    Days that had not ended an hour before `now` (aware) are left out: their history is still being published. The
+    cost grows with the days asked for, not with what is stored.
+    """
+    last = min(last, last_settled_day(now))
+    if first > last:
+        return []
+    slices = [Slice(symbol, first, last) for symbol in catalogue.symbols]
+    return find_gaps(database, catalogue, day_coverage(database, slices), now)
+
+
+def days_with_absences(
+    database: Database, catalogue: Catalogue, first: date, last: date, now: datetime
+) -> list[GappyDay]:
+    """Return those of `gappy_days` for which the source gave no prices before: cheap, because such days are few."""
+    last = min(last, last_settled_day(now))
+    if first > last:
+        return []
+    known = stored_absences(database, catalogue, start_of_day(first), start_of_day(last) + DAY)
+    days = [(day, absence.symbol) for absence in known for day in absence.days if first <= day <= last]
+    covered = day_coverage(database, merge_days(days)) if days else []
+    return [gap for gap in find_gaps(database, catalogue, covered, now) if gap.absences]
+
+
+def find_gaps(
+    database: Database, catalogue: Catalogue, covered: Iterable[DayCoverage], now: datetime
+) -> list[GappyDay]:
+    """Return those of the `covered` days, in their order, that have a gap longer than `LONGEST_GAP`."""
+    days = [(day.day, day.symbol) for day in covered if day.largest_gap > LONGEST_GAP]
+    if not days:
+        return []
+    start, end = min(day for day, _ in days), max(day for day, _ in days)
+    known: dict[str, list[Absence]] = defaultdict(list)
+    for absence in stored_absences(database, catalogue, start_of_day(start), start_of_day(end) + DAY):
+        known[absence.symbol].append(absence)
+    # Times are needed only where an absence may explain a gap.
+    times = _stored_times(database, [(day, symbol) for day, symbol in days if symbol in known])
+    return [_gappy_day(day, symbol, times.get((day, symbol), []), known[symbol], now) for day, symbol in days]
+
+
+def absences_of(days: Iterable[GappyDay]) -> list[Absence]:
+    """Return the absences of `days`, each once: one may reach over several days."""
+    return list(dict.fromkeys(absence for day in days for absence in day.absences))
+
+
+def _stored_times(database: Database, days: Sequence[DayOfSymbol]) -> dict[DayOfSymbol, list[datetime]]:
+    if not days:
+        return {}
+    stored = read_columns(database, raw_prices, merge_days(days), columns=["symbol", "timestamp"])
+    times: dict[DayOfSymbol, list[datetime]] = defaultdict(list)
+    for symbol, moment in zip(stored["symbol"], stored.datetimes("timestamp")):
+        times[moment.date(), symbol].append(moment)
+    return times
+
+
+def _gappy_day(day: date, symbol: str, times: list[datetime], known: list[Absence], now: datetime) -> GappyDay:
+    whole = day_interval(day)
+    known = [absence for absence in known if absence.span.overlaps(whole)]
+    found = gaps(times, whole.start, whole.end, LONGEST_GAP) if known else [whole]
+    here = tuple(absence for absence in known if any(absence.span.overlaps(gap) for gap in found))
+    valid = [absence for absence in here if absence.holds_at(now)]
+    # A silence that ticks found before the day was published does not postpone the request for its history.
+    answered = [absence for absence in valid if absence.proven or absence.settled]
+    explained = not _remain(found, [absence for absence in valid if absence.proven])
+    again = [absence.ask_again_at for absence in answered if absence.ask_again_at]
+    return GappyDay(
+        day, symbol, here, explained, None if _remain(found, answered) else min(again, default=None)
+    )
+
+
+def _remain(found: list[Interval], known: list[Absence]) -> bool:
+    """Whether a gap remains outside the `known` absences."""
+    rest = without(found, [absence.span for absence in known])
+    return any(gap.length > LONGEST_GAP for gap in rest)

@@ -1,4 +1,4 @@
-"""What is stored of a symbol under another coin id than its present one, by index look-ups."""
+"""What is stored of a symbol under another coin id than its configured one, by index look-ups."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class OtherCoin:
 
     @property
     def remedy(self) -> str:
-        """What to run so that the days have prices of the present coin; empty if they have."""
+        """What to run so that the days get prices of the present coin; empty if they have them."""
         if not self.missing:
             return ""
         present, other = Coin(self.symbol, self.present_id), Coin(self.symbol, self.coin_id)
@@ -51,7 +51,7 @@ class OtherCoin:
         if other.is_simulated and not present.is_simulated:
             return f"{fetch}; or, to look at the simulated ones, set COINGECKO_BASE_URL=http://127.0.0.1"
         return (
-            f"{fetch}; or, if both ids are the same coin, keep what is stored: market-pipeline rename "
+            f"{fetch}; or, if both ids are the same coin, rename what is stored: market-pipeline rename "
             f"{self.symbol}={self.coin_id} {self.symbol}={self.present_id}"
         )
 
@@ -59,7 +59,7 @@ class OtherCoin:
 def other_coins(
     database: Database, catalogue: Catalogue, history_start: date, now: datetime
 ) -> list[OtherCoin]:
-    """The other coins of every symbol of `catalogue`; days before `history_start` cannot be missing."""
+    """Return the other coins of every symbol of `catalogue`; days before `history_start` cannot be missing."""
     found = []
     for coin in catalogue:
         for coin_id in stored_ids(database, coin.symbol):
@@ -73,7 +73,7 @@ def other_coins(
 
 
 def price_count(database: Database, coin: Coin) -> int:
-    """How many prices of `coin` are stored."""
+    """Count the stored prices of `coin`."""
     columns = raw_prices.c
     asked = select(func.count()).where(columns.symbol == coin.symbol, columns.coin_id == coin.coin_id)
     with database.reading() as connection:
@@ -81,13 +81,13 @@ def price_count(database: Database, coin: Coin) -> int:
 
 
 def stored_ids(database: Database, symbol: str) -> list[str]:
-    """Every coin id under which prices of `symbol` are stored."""
+    """Return every coin id under which prices of `symbol` are stored."""
     with database.reading() as connection:
         return list(_ids(connection, symbol))
 
 
 def _ids(connection: Connection, symbol: str) -> Iterator[str]:
-    """One look-up an id: counting them would read every price."""
+    """Yield the ids by one look-up each: SELECT DISTINCT would read every price."""
     columns = raw_prices.c
     after = ""
     while True:

@@ -1,8 +1,8 @@
-"""Judging refused points again by the rules of today. Pure functions.
+"""Judge refused points again by the rules of today, and move what is accepted to the prices.
 
-A point is read back from the part of the answer that was kept with its refusal, and judged as of the
-time at which that answer came: what lay in the future then was no price, however much time has passed.
-Only what was in the future for a clock that was behind is judged by the clock of today.
+A point is read back from the part of the answer that was stored with its refusal, and judged as of the time at which
+that answer arrived: what was in the future then was no price, however much time has passed. Only what was in the
+future for a clock that was behind is judged by the clock of today.
 """
 
 import json
@@ -25,11 +25,10 @@ from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What became of each refusal.
+    """What becomes of each refusal.
 
-    `accepted` are now quotes, `renamed` are refused for another reason than before (old refusal, new
-    refusal), `unchanged` are refused for the same, and of `unreadable` the kept part of the answer is
-    cut or no point.
+    `accepted` are quotes, `renamed` are refused for another reason than before (old refusal, new refusal),
+    `unchanged` are refused for the same, and of `unreadable` the stored part of the answer is cut or no point.
     """
 
     accepted: list[tuple[Refusal, Quote]] = field(default_factory=list)
@@ -39,19 +38,51 @@ class Verdicts:
 
     @property
     def refused(self) -> list[Refusal]:
-        """Everything that stays in quarantine, as it is refused now."""
+        """Everything that stays in quarantine, as it is refused today."""
         return [*(new for _, new in self.renamed), *self.unchanged, *self.unreadable]
 
 
-def revalidate(refusals: Iterable[Refusal], now: datetime) -> Verdicts:
-    """Judge each of `refusals`; an accepted one is a quote that is learned `now` (aware UTC).
+def load_refusals(
+    database: Database,
+    *,
+    reason: Reason | None = None,
+    symbol: str | None = None,
+    first: date | None = None,
+    last: date | None = None,
+) -> list[Refusal]:
+    """Return the refusals in quarantine that match every argument given, oldest first.
 
-    A point of history must lie in the day it is filed under, because a price of another day was
-    never asked for; a live price has a time of its own.
+    `first` and `last` are UTC days, both included.
+    """
+    columns = rejected_prices.c
+    query = select(rejected_prices).order_by(columns.refused_at, columns.id)
+    if reason is not None:
+        query = query.where(columns.reason == reason.value)
+    if symbol is not None:
+        query = query.where(columns.symbol == symbol)
+    if first is not None:
+        query = query.where(columns.day >= first)
+    if last is not None:
+        query = query.where(columns.day <= last)
+    with database.reading() as connection:
+        return [
+            Refusal(
+                row.symbol, row.coin_id, row.day, Reason(row.reason), row.detail, row.timestamp, row.payload,
+                Source(row.source), row.refused_at,
+            )
+            for row in connection.execute(query)
+        ]
+
+
+def revalidate(refusals: Iterable[Refusal], now: datetime) -> Verdicts:
+    """Judge each of `refusals`; the quote of an accepted one is ingested `now` (aware UTC).
+
+    A point of history must lie in its partition's day, because a price of another day was never requested; a current
+    price has a time of its own.
     """
     verdicts = Verdicts()
     for refusal in refusals:
-        point = _read(refusal)
+        point = _point_of(refusal)
         if point is None:
             verdicts.unreadable.append(refusal)
             continue
@@ -74,8 +105,8 @@ def revalidate(refusals: Iterable[Refusal], now: datetime) -> Verdicts:
     return verdicts
 
 
-def _read(refusal: Refusal) -> RawPoint | None:
-    """The point in the payload, None if it cannot be read back."""
+def _point_of(refusal: Refusal) -> RawPoint | None:
+    """Read the point back from the payload; None if that is not possible."""
     try:
         part = json.loads(refusal.payload)
     except (ValueError, RecursionError):
@@ -86,55 +117,22 @@ def _read(refusal: Refusal) -> RawPoint | None:
         points = price_points(part, tuple(part)).points
     else:
         points = ()
-    # The payload stays what the server sent, to the letter.
+    # The payload stays exactly what the server sent.
     return replace(points[0], payload=refusal.payload) if points else None
 
 
-def load_refusals(
-    database: Database,
-    *,
-    reason: Reason | None = None,
-    symbol: str | None = None,
-    first: date | None = None,
-    last: date | None = None,
-) -> list[Refusal]:
-    """The refusals in quarantine, oldest first, those that fit every argument given.
-
-    `first` and `last` are UTC days, both included.
-    """
-    columns = rejected_prices.c
-    found = select(rejected_prices).order_by(columns.refused_at, columns.id)
-    if reason is not None:
-        found = found.where(columns.reason == reason.value)
-    if symbol is not None:
-        found = found.where(columns.symbol == symbol)
-    if first is not None:
-        found = found.where(columns.day >= first)
-    if last is not None:
-        found = found.where(columns.day <= last)
-    with database.reading() as connection:
-        return [
-            Refusal(
-                row.symbol, row.coin_id, row.day, Reason(row.reason), row.detail, row.timestamp, row.payload,
-                Source(row.source), row.refused_at,
-            )
-            for row in connection.execute(found)
-        ]
-
-
 def apply(database: Database, verdicts: Verdicts) -> int:
-    """Move what is accepted from the quarantine to `raw_prices`, and file the rest under today's reasons.
+    """Move what is accepted from the quarantine to `raw_prices`; file the rest under today's reasons.
 
-    One transaction: on any failure nothing has changed. A stored price of the same symbol and time
-    that came before the refused one is replaced where it differs, and then kept in `price_revisions`;
-    one that came after it stays. Returns how many prices are new or changed; raises WriteFailed if the
-    database refuses a row.
+    One transaction: on any failure nothing has changed. A stored price of the same coin and time that arrived before
+    the refused one is replaced where it differs, and its old value goes to `price_revisions`; one that arrived later
+    stays. Return how many prices are new or changed; raises WriteFailed if the database refuses a row.
     """
     with database.writing(raw_prices) as connection:
         quotes = {
             (quote.symbol, quote.coin_id, quote.timestamp): quote
             for refusal, quote in verdicts.accepted
-            if not _came_later(connection, quote, refusal)
+            if not _has_later_price(connection, quote, refusal)
         }
         columns = columns_of(raw_prices, [quotes[key] for key in sorted(quotes)])
         written = insert(connection, raw_prices, columns, on_conflict=True)
@@ -143,8 +141,8 @@ def apply(database: Database, verdicts: Verdicts) -> int:
     return written
 
 
-def _came_later(connection: Connection, quote: Quote, refusal: Refusal) -> bool:
-    """Whether the stored price of the time of `quote` came after `refusal`."""
+def _has_later_price(connection: Connection, quote: Quote, refusal: Refusal) -> bool:
+    """Whether the stored price of the time of `quote` arrived after `refusal`."""
     columns = raw_prices.c
     later = select(columns.price).where(
         columns.symbol == quote.symbol,
@@ -162,7 +160,7 @@ def _delete(connection: Connection, ids: Sequence[str]) -> None:
 
 
 def _rename(connection: Connection, renamed: Sequence[tuple[Refusal, Refusal]]) -> None:
-    """The id names the reason too; where the new one is there already, the old one is the same refusal."""
+    """Change the reasons, and the ids, which include them; where the new id exists, the old one is a duplicate."""
     if not renamed:
         return
     other = rejected_prices.alias()
@@ -172,11 +170,7 @@ def _rename(connection: Connection, renamed: Sequence[tuple[Refusal, Refusal]]) 
         .where(rejected_prices.c.id == bindparam("old"), ~taken)
         .values(id=bindparam("new"), reason=bindparam("why"), detail=bindparam("words"))
     )
-    connection.execute(
-        change,
-        [
-            {"old": old.id, "new": new.id, "why": new.reason.value, "words": new.detail}
-            for old, new in renamed
-        ],
-    )
+    connection.execute(change, [
+        {"old": old.id, "new": new.id, "why": new.reason.value, "words": new.detail} for old, new in renamed
+    ])
     _delete(connection, [old.id for old, _ in renamed])

@@ -1,4 +1,4 @@
-"""What a run of `price_anomalies` does: score its days with the calibrations known then, and count."""
+"""Score the days of a run of `price_anomalies` with the calibrations known when they began, and count."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,17 +16,17 @@ from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.schema.tables import price_anomalies
 
 
-def flagged(database: Database, prices: Columns, partitions: Sequence[DayOfSymbol]) -> list[Anomaly]:
-    """The anomalies of these (UTC day, symbol), scored from `prices` and the stored calibrations.
+def score_days(database: Database, prices: Columns, days: Sequence[DayOfSymbol]) -> list[Anomaly]:
+    """Return the anomalies of `days`, scored from `prices` and the stored calibrations.
 
     Raises ValueError if a stored calibration cannot be read.
     """
-    known = calibrations_for(database, {day for day, _ in partitions}, DETECTOR_VERSION)
-    return detect_days(prices, partitions, known.get)
+    known = calibrations_for(database, {day for day, _ in days}, DETECTOR_VERSION)
+    return detect_days(prices, days, known.get)
 
 
-def rows_of(database: Database, anomalies: Iterable[Anomaly]) -> Columns:
-    """The anomalies as rows of their table, each with the coin that its symbol stands for."""
+def anomaly_rows(database: Database, anomalies: Iterable[Anomaly]) -> Columns:
+    """Return the anomalies as rows of their table, each with the coin of its symbol."""
     names = [field.name for field in fields(Anomaly)]
     records = [
         {"coin_id": database.coin_id(anomaly.symbol), **{name: getattr(anomaly, name) for name in names}}
@@ -35,23 +35,22 @@ def rows_of(database: Database, anomalies: Iterable[Anomaly]) -> Columns:
     return columns_of(price_anomalies, records)
 
 
-def partition_numbers(
-    anomalies: Iterable[Anomaly], partitions: Iterable[DayOfSymbol]
+def anomaly_facts(
+    anomalies: Iterable[Anomaly], days: Iterable[DayOfSymbol]
 ) -> Mapping[DayOfSymbol, dict[str, Any]]:
-    """The metadata of each partition: rows, alarms (what is no member of a market event), and how many of
-    each severity and kind."""
-    of_day: dict[DayOfSymbol, list[Anomaly]] = {day: [] for day in partitions}
+    """Count for each of `days` the rows, the alarms (no members of an event), and those of each severity and kind."""
+    of_day: dict[DayOfSymbol, list[Anomaly]] = {day: [] for day in days}
     for anomaly in anomalies:
         of_day[anomaly.timestamp.date(), anomaly.symbol].append(anomaly)
-    return {day: _numbers(rows) for day, rows in of_day.items()}
+    return {day: _facts(rows) for day, rows in of_day.items()}
 
 
-def _numbers(rows: Sequence[Anomaly]) -> dict[str, Any]:
-    kinds = Counter(f"kind_{Kind(row.kind).value}" for row in rows)
+def _facts(rows: Sequence[Anomaly]) -> dict[str, Any]:
     severities = {f"severity_{severity.value}": 0 for severity in Severity}
     severities |= Counter(f"severity_{Severity(row.severity).value}" for row in rows)
+    kinds = Counter(f"kind_{Kind(row.kind).value}" for row in rows)
     return {
-        "dagster/row_count": len(rows),
+        "rows": len(rows),
         "alarms": len(alarms(rows)),
         **severities,
         **dict(sorted(kinds.items())),

@@ -8,7 +8,7 @@ import numpy as np
 from market_pipeline.anomalies.detect import detect_days
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.columns import Columns
-from market_pipeline.pipeline.score import rows_of
+from market_pipeline.pipeline.score import anomaly_rows
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
 
@@ -38,7 +38,7 @@ def fill(database, until: datetime | None = None, days: int = DAYS) -> tuple[Col
         lambda day: None,
     )
     upsert(database, raw_prices, prices)
-    upsert(database, price_anomalies, rows_of(database, found))
+    upsert(database, price_anomalies, anomaly_rows(database, found))
     return prices, found
 
 

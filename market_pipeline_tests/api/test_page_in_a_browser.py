@@ -12,7 +12,7 @@ from sqlalchemy import delete, text, update
 from market_pipeline.api.app import create_app
 from market_pipeline.coingecko.identity import Identity
 from market_pipeline.core.clock import iso, utc_now
-from market_pipeline.pipeline.coin_ids import store_identities
+from market_pipeline.pipeline.coin_ids import save_identities
 from market_pipeline.storage.schema.operations_tables import scored_through
 from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
 from market_pipeline_tests.api.browser import Tab
@@ -80,7 +80,7 @@ def test_it_shows_what_is_in_the_database_and_asks_nobody_else(opened, database,
     flag(database, "ETH", newest - 2 * HOUR, "market_move", members="ETH,BTC", direction="down", move=-0.03)
     flag(database, "BTC", newest - 3 * HOUR, explanation="stood for by another", event_id=flagged)
     flag(database, "BTC", newest - 30 * HOUR, explanation="before yesterday")
-    store_identities(
+    save_identities(
         database, [Identity("BTC", database.coin_id("BTC"), True, "BTC", "Bitcoin Wrapped", None, None)], utc_now()
     )
     tab = opened()

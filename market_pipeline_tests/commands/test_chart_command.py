@@ -15,7 +15,7 @@ from market_pipeline.anomalies.detect import detect_days
 from market_pipeline.commands.chart import span_of
 from market_pipeline.commands.main import main
 from market_pipeline.core.columns import Columns
-from market_pipeline.pipeline.score import rows_of
+from market_pipeline.pipeline.score import anomaly_rows
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.migrate import migrate
@@ -56,7 +56,7 @@ def folder(tmp_path, monkeypatch, prices):
     rows = Columns({**prices.arrays, "coin_id": coins, "source": source, "ingested_at": prices["timestamp"]})
     upsert(database, raw_prices, rows)
     found = detect_days(prices, [(DAY_OF_JUMP, "SOL")], lambda day: None)
-    upsert(database, price_anomalies, rows_of(database, found))
+    upsert(database, price_anomalies, anomaly_rows(database, found))
     database.dispose()
     return tmp_path
 

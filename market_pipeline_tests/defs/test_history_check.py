@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from market_pipeline.core.clock import iso, start_of_day, utc_now
-from market_pipeline.core.symbols import parse_catalogue
+from market_pipeline.core.symbols import Coin, parse_catalogue
 from market_pipeline.defs.checks.history import (
     build_history_checks, history_check_names, history_results, one_coin_result,
 )

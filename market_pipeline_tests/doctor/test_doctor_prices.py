@@ -14,7 +14,7 @@ from market_pipeline.doctor.stored_prices import (
     examine_gaps,
     examine_refusals,
 )
-from market_pipeline.pipeline.coin_ids import store_identities
+from market_pipeline.pipeline.coin_ids import save_identities
 from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.storage.queries.counts import refusals_by_reason
@@ -113,7 +113,7 @@ def test_without_a_database_it_is_said_that_nothing_was_examined(examination, su
 
 def test_each_coin_is_told_by_coingeckos_name_and_a_former_one_with_what_to_run(set_up, store_price, database):
     subject = set_up(database, MARKET_SYMBOLS="BTC,ETH")
-    store_identities(database, [Identity("BTC", "bitcoin", True, "BTC", "Bitcoin", None, None)], utc_now())
+    save_identities(database, [Identity("BTC", "bitcoin", True, "BTC", "Bitcoin", None, None)], utc_now())
     (coins,) = examine_coins(subject)
     assert (coins.status, coins.detail) == (
         "ok", "BTC is Bitcoin, not looked up yet (a run of past days does): ETH"

@@ -10,7 +10,7 @@ from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.identity import Identity, compare
 from market_pipeline.coingecko.models import listed_coins
 from market_pipeline.core.symbols import Coin, parse_catalogue
-from market_pipeline.pipeline.coin_ids import known_identities, store_identities, verify_identities
+from market_pipeline.pipeline.coin_ids import load_identities, save_identities, verify_identities
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
@@ -35,11 +35,11 @@ def client(simulator, database):
 
 def test_what_is_stored_comes_back(database):
     identity = Identity("X", "old", False, "X", "Old", "it is gone", "new")
-    store_identities(database, [identity], NOW)
-    assert known_identities(database, [Coin("X", "old"), BTC]) == {Coin("X", "old"): (identity, NOW)}
+    save_identities(database, [identity], NOW)
+    assert load_identities(database, [Coin("X", "old"), BTC]) == {Coin("X", "old"): (identity, NOW)}
     again = Identity("X", "old", True, "X", "Old", None, None)
-    store_identities(database, [again], NOW + timedelta(days=1))
-    assert known_identities(database, [Coin("X", "old")]) == {
+    save_identities(database, [again], NOW + timedelta(days=1))
+    assert load_identities(database, [Coin("X", "old")]) == {
         Coin("X", "old"): (again, NOW + timedelta(days=1))
     }
 
@@ -48,8 +48,8 @@ def test_a_name_that_no_database_takes_is_stored_escaped(database):
     body = rb'[{"id":"bitcoin","symbol":"x\ud800","name":"Bit\u0000coin \udfff'+ b"n" * 200 + b'"}]'
     listed = listed_coins(read_answer(HttpAnswer("/coins/list", 1, 200, {}, body, NOW)))
     (found,) = compare([BTC], listed)
-    store_identities(database, [found], NOW)
-    assert known_identities(database, [BTC]) == {BTC: (found, NOW)}
+    save_identities(database, [found], NOW)
+    assert load_identities(database, [BTC]) == {BTC: (found, NOW)}
     assert found.listed_name.startswith(r"Bit\x00coin \udfffnnn") and len(found.listed_name) == 100
     assert r"calls bitcoin X\UD800" in found.problem
 
@@ -82,11 +82,11 @@ def test_a_ticker_that_changed_since_is_noticed(database, client, simulator):
     simulator.add_fault(Fault(kind="new_ticker", coin="ethereum", keyed_as="etx"))
     (identity,) = verify_identities(client, database, [ether], NOW + timedelta(days=1))
     assert "ETX (Ethereum); it was ETH before" in identity.problem
-    assert known_identities(database, [ether])[ether][0] == identity
+    assert load_identities(database, [ether])[ether][0] == identity
 
 
 def test_a_refused_write_says_so(database):
     with database.writing() as connection:
         connection.execute(text("DROP TABLE coin_identities"))
     with pytest.raises(WriteFailed, match="coin_identities"):
-        store_identities(database, [Identity("X", "x", True, "X", "X", None, None)], NOW)
+        save_identities(database, [Identity("X", "x", True, "X", "X", None, None)], NOW)

@@ -6,13 +6,14 @@ from market_pipeline.anomalies import LEAD_DAYS
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.columns import Columns
+from market_pipeline.dagster_instance.reports import as_metadata
 from market_pipeline.defs.assets.detector_calibration import DETECTOR_CALIBRATION
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, table_metadata
 from market_pipeline.defs.io_manager import Scored
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.defs.partitions import SINGLE_RUN, days_of, lead_mapping, partition_key
-from market_pipeline.pipeline.score import flagged, partition_numbers, rows_of
+from market_pipeline.pipeline.score import anomaly_facts, anomaly_rows, score_days
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.scores import newest_scored
 from market_pipeline.storage.schema import tables
@@ -75,10 +76,10 @@ def build_price_anomalies(partitions: dg.MultiPartitionsDefinition, kinds: set[s
         context: dg.AssetExecutionContext, raw_prices: Columns, database: dg.ResourceParam[Database]
     ) -> dg.Output[Scored]:
         days = days_of(context.partition_keys)
-        anomalies = flagged(database, raw_prices, days)
-        for day, numbers in partition_numbers(anomalies, days).items():
-            context.add_asset_metadata(numbers, partition_key=partition_key(*day))
-        scored = Scored(rows_of(database, anomalies), newest_scored(raw_prices, days, utc_now()))
+        anomalies = score_days(database, raw_prices, days)
+        for day, facts in anomaly_facts(anomalies, days).items():
+            context.add_asset_metadata(as_metadata(facts), partition_key=partition_key(*day))
+        scored = Scored(anomaly_rows(database, anomalies), newest_scored(raw_prices, days, utc_now()))
         # New with every run, and naming the detectors: a code version cannot be read for many partitions at once.
         return dg.Output(scored, data_version=dg.DataVersion(f"{DETECTOR_VERSION} {context.run.run_id}"))
 

@@ -8,7 +8,7 @@ from sqlalchemy import event
 from market_pipeline.coingecko.identity import Identity
 from market_pipeline.core.clock import iso
 from market_pipeline.core.symbols import Coin, parse_catalogue
-from market_pipeline.pipeline.coin_ids import store_identities
+from market_pipeline.pipeline.coin_ids import save_identities
 from market_pipeline.pipeline.missing_days import incomplete_days
 from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import Interval
@@ -35,8 +35,8 @@ def client(client_over, database):
 
 def test_symbols_are_told_with_their_first_and_last_price_and_past_days(client, database):
     store_hours(database, without=range(30, 35))
-    store_identities(database, [Identity("BTC", "bitcoin", True, "BTC", "Bitcoin", None, None)], NOW)
-    store_identities(database, [Identity("ETH", "etherium", True, "ETH", "Wrong", None, None)], NOW)
+    save_identities(database, [Identity("BTC", "bitcoin", True, "BTC", "Bitcoin", None, None)], NOW)
+    save_identities(database, [Identity("ETH", "etherium", True, "ETH", "Wrong", None, None)], NOW)
     answer = client.get("/symbols").json()
     assert answer == {"symbols": [
         {
