@@ -13,8 +13,7 @@ from sqlalchemy import ColumnElement, Table, and_, func, not_, select
 
 from market_pipeline.core.clock import start_of_day
 from market_pipeline.core.slices import Slice
-from market_pipeline.prices.quotes import FUTURE_TOLERANCE
-from market_pipeline.prices.validation import LARGEST_PRICE
+from market_pipeline.prices.quotes import FUTURE_TOLERANCE, LARGEST_PRICE
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.latest import newest_quote_times
 from market_pipeline.storage.rows.filters import in_slice, of_symbol, united

@@ -8,7 +8,7 @@ upserted row must differ to be written at all.
 from sqlalchemy import CheckConstraint, Column, Date, Double, Index, Integer, MetaData, Table, Text
 
 from market_pipeline.core.symbols import UNKNOWN_COIN
-from market_pipeline.prices.validation import LARGEST_PRICE
+from market_pipeline.prices.quotes import LARGEST_PRICE
 from market_pipeline.storage.schema.types import Name, UtcTimestamp
 
 metadata = MetaData(
