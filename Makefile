@@ -31,6 +31,7 @@ doctor: .venv/run.stamp
 
 test: .venv/test.stamp
 	$(BIN)/ruff check
+	$(BIN)/deptry . --no-ansi
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term
 
