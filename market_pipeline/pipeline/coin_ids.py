@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from market_pipeline.coingecko.identity import Identity, compare
 from market_pipeline.core.symbols import Coin
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.rows.records import columns_of
+from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.operations_tables import coin_identities
 
 if TYPE_CHECKING:

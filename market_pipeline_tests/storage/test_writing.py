@@ -19,7 +19,7 @@ from market_pipeline.storage.db_errors import WriteFailed
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.read import read_columns
 from market_pipeline.storage.rows.records import columns_of
-from market_pipeline.storage.rows.validation import checked_columns, last_of_each_key, require_inside
+from market_pipeline.storage.rows.validation import checked_columns, distinct, require_inside
 from market_pipeline.storage.rows.write import BULK_FROM, replace, upsert
 from market_pipeline.storage.schema.operations_tables import price_revisions
 from market_pipeline.storage.schema.tables import price_anomalies, raw_prices, rejected_prices
@@ -254,13 +254,11 @@ def test_records_become_columns_and_are_refused_by_name() -> None:
         prices_of(price_row(timestamp=START.replace(tzinfo=None)))
 
 
-@given(st.lists(st.tuples(small, small, small)))
-def test_the_last_row_of_each_key_stays_in_the_order_of_keys(keys: list[tuple[int, int, int]]) -> None:
-    arrays = [np.array(column, dtype=np.int64) for column in zip(*keys)] or [np.empty(0, dtype=np.int64)] * 3
-    order = last_of_each_key(arrays)
-    last = {key: number for number, key in enumerate(keys)}
-    expected = [last[key] for key in sorted(last)]
-    assert (list(range(len(keys))) if order is None else order.tolist()) == expected
+@given(st.lists(st.tuples(st.sampled_from("AB"), st.sampled_from("ab"), small)))
+def test_the_last_row_of_each_key_stays_in_the_order_of_keys(keys: list[tuple[str, str, int]]) -> None:
+    rows = prices_of(*(price_row(s, n, 1.0 + i, coin_id=c) for i, (s, c, n) in enumerate(keys)))
+    last = {key: 1.0 + number for number, key in enumerate(keys)}
+    assert distinct(raw_prices, rows)["price"].tolist() == [last[key] for key in sorted(last)]
 
 
 @given(

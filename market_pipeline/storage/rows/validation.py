@@ -1,7 +1,6 @@
 """What must hold of rows before they are written: the table's columns and types, distinct keys, the replaced slices."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -9,28 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Boolean, Column, Date, Integer, Table
 
-from market_pipeline.core.clock import MICROSECONDS_PER_DAY, day_of_number, number_of_day
 from market_pipeline.core.columns import Columns
 from market_pipeline.core.slices import Slice
 from market_pipeline.storage.rows.records import NOT_A_TIME, numpy_type
-
-Integers = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """A text column: its texts in order, and the rank of the text of each row."""
-
-    texts: list[str]
-    ranks: Integers
-
-    @classmethod
-    def of(cls, array: NDArray[Any]) -> "Ranked":
-        """Rank the texts of a column without missing values."""
-        values = array.tolist()
-        texts = sorted(set(values))
-        rank = {text: number for number, text in enumerate(texts)}
-        return cls(texts, np.fromiter(map(rank.__getitem__, values), np.int64, len(values)))
 
 
 def checked_columns(table: Table, rows: Columns) -> Columns:
@@ -50,50 +30,27 @@ def checked_columns(table: Table, rows: Columns) -> Columns:
 def distinct(table: Table, columns: Columns) -> Columns:
     """Return the rows in the order of the table's key; of rows with equal keys the last."""
     arrays = [columns[column.name] for column in table.primary_key]
-    key = [Ranked.of(array).ranks if array.dtype.kind == "O" else array.view(np.int64) for array in arrays]
-    order = last_of_each_key(key)
-    return columns if order is None else columns.take(order)
-
-
-def last_of_each_key(key: Sequence[Integers]) -> NDArray[np.intp] | None:
-    """Return which rows to take, in order of the key and of equal keys the last; None if they are so already."""
-    greater = np.zeros(max(len(key[0]) - 1, 0), dtype=np.bool_)
-    equal = ~greater
-    for column in key:
-        greater |= equal & (column[1:] > column[:-1])
-        equal &= column[1:] == column[:-1]
-    if greater.all():
-        return None
-    order = np.lexsort(list(reversed(key)))
-    same_as_next = np.ones(len(order) - 1, dtype=np.bool_)
-    for column in key:
-        ordered = column[order]
-        same_as_next &= ordered[1:] == ordered[:-1]
-    kept: NDArray[np.intp] = order[np.append(~same_as_next, True)]
-    return kept
+    key = [array.view(np.int64) if array.dtype.kind == "M" else array for array in arrays]
+    increasing = np.zeros(max(len(columns) - 1, 0), dtype=np.bool_)
+    equal = ~increasing
+    for array in key:
+        increasing |= equal & (array[1:] > array[:-1]).astype(np.bool_)
+        equal &= (array[1:] == array[:-1]).astype(np.bool_)
+    if increasing.all():
+        return columns
+    last = {row: number for number, row in enumerate(zip(*(array.tolist() for array in key)))}
+    return columns.take(np.array([last[row] for row in sorted(last)], dtype=np.intp))
 
 
 def require_inside(table: Table, columns: Columns, slices: Sequence[Slice]) -> None:
-    """ValueError if a row belongs to none of `slices`: the next replacement would not delete it."""
-    symbols = Ranked.of(columns["symbol"])
-    if "day" in table.columns:
-        days = columns["day"].astype("datetime64[D]").view(np.int64)
-    else:
-        days = columns["timestamp"].view(np.int64) // MICROSECONDS_PER_DAY
-    rank = {symbol: number for number, symbol in enumerate(symbols.texts)}
-    count = max(len(rank), 1)
-    allowed = [
-        np.arange(number_of_day(part.first), number_of_day(part.last) + 1) * count + rank[part.symbol]
-        for part in slices
-        if part.symbol in rank
-    ]
-    inside = np.isin(days * count + symbols.ranks, np.concatenate(allowed) if allowed else [])
-    outside = np.flatnonzero(~inside)
-    if len(outside):
-        first = outside[0]
+    """Raise ValueError if a row belongs to none of `slices`: the next replacement would not delete it."""
+    days = columns["day"] if "day" in table.columns else columns["timestamp"].astype("datetime64[D]")
+    allowed = {(part.symbol, day) for part in slices for day in part.days}
+    outside = [row for row in zip(columns["symbol"].tolist(), days.tolist()) if row not in allowed]
+    if outside:
         raise ValueError(
             f"{len(outside)} rows for {table.name} lie outside the partitions that are replaced, "
-            f"the first being {columns['symbol'][first]} {day_of_number(int(days[first]))}"
+            f"the first being {outside[0][0]} {outside[0][1]}"
         )
 
 
