@@ -1,6 +1,7 @@
-"""Calibrations: kept as they were first stored, and found by the day that they score."""
+"""Calibrations never change once stored, and are found by the day that they score."""
 
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, timedelta, timezone
 
 import pytest
 
@@ -14,107 +15,97 @@ from market_pipeline.storage.queries.calibrations import (
     stored_documents,
     symbols_with_prices,
 )
-from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.tables import raw_prices
-from market_pipeline_tests.builders import START, at, price_row, prices_of
+from market_pipeline_tests.builders import START, at, price_row, store
+
+Save = Callable[..., tuple[str, ...]]
 
 
-def document(hours):
-    """A calibration that is told by its hours."""
+def document(hours: float) -> str:
+    """A calibration that its hours identify."""
     return Calibration(datetime(2000, 1, 1, tzinfo=timezone.utc), (float(hours),) * 24).to_json()
 
 
-@pytest.fixture
-def keep(database):
-    """Stores a calibration of `symbols` as of midnight `day` days after `START`, told by its hours."""
-
-    def store(day, hours, version="3", symbols=("BTC",)):
-        documents = dict.fromkeys(symbols, document(hours))
-        return save_calibrations(database, at(day * 1440), version, documents, at(day * 1440 - 60))
-
-    return store
-
-
-def day(number):
+def day(number: int) -> date:
     return (START + timedelta(days=number)).date()
 
 
-def calibration_for(database, day, version):
-    found = calibrations_for(database, [day], version).get(day)
-    return None if found is None else found.hours[0]
+@pytest.fixture
+def save(database: Database) -> Save:
+    """Store a calibration of `symbols` as of midnight `number` days after `START`, identified by its hours."""
+    def store_document(
+        number: int, hours: float, version: str = "3", symbols: Sequence[str] = ("BTC",)
+    ) -> tuple[str, ...]:
+        documents = dict.fromkeys(symbols, document(hours))
+        return save_calibrations(database, at(number * 1440), version, documents, at(number * 1440 - 60))
+
+    return store_document
 
 
-def test_a_calibration_that_is_stored_is_never_changed(database, keep):
+def hours_by_day(database: Database, days: Sequence[int], version: str = "3") -> dict[int, float]:
+    found = calibrations_for(database, [day(number) for number in days], version)
+    return {number: found[day(number)].hours[0] for number in days if day(number) in found}
+
+
+def test_a_stored_calibration_is_never_changed(database: Database, save: Save) -> None:
     """Days may have been scored with it; scoring them again must give the same rows."""
-    assert keep(0, 1) == ("BTC",)
-    assert keep(0, 2) == ()
-    assert keep(0, 2, symbols=("ADA", "BTC")) == ("ADA",)
+    assert save(0, 1) == ("BTC",)
+    assert save(0, 2) == ()
+    assert save(0, 2, symbols=()) == ()
+    assert save(0, 2, symbols=("ADA", "BTC")) == ("ADA",)
     assert stored_documents(database, START, "3") == {"ADA": document(2), "BTC": document(1)}
-    assert keep(0, 3, version="4")
+    assert save(0, 3, version="4")
     assert stored_documents(database, START, "3")["BTC"] == document(1)
     assert stored_documents(database, at(1), "3") == {}
 
 
-def test_a_day_is_scored_with_the_newest_calibration_known_when_it_began(database, keep):
-    for number in (1, 2, 4):
-        keep(number, number)
-    found = {n: calibration_for(database, day(n), "3") for n in (0, 1, 2, 3, 4, 9)}
-    assert found == {0: None, 1: 1, 2: 2, 3: 2, 4: 4, 9: 4}
-
-
-def test_one_of_the_day_itself_comes_too_late_for_it(database):
-    save_calibrations(database, at(1), "3", {"BTC": document(5)}, at(0))
-    assert calibration_for(database, day(0), "3") is None
-    assert calibration_for(database, day(1), "3") == 5
-
-
-def test_a_calibration_of_other_detectors_is_not_taken(database, keep):
-    keep(0, 1, version="2")
-    keep(2, 2, version="3")
-    assert calibration_for(database, day(1), "3") is None
-    assert calibration_for(database, day(5), "2") == 1
-
-
-def test_many_days_are_answered_at_once_and_like_one_by_one(database, keep):
+def test_a_day_is_scored_with_the_newest_calibration_known_when_it_began(database: Database, save: Save) -> None:
+    """Of the same version of the detectors; many days are answered like one by one."""
     for number in (-40, 1, 2, 4, 80):
-        keep(number, 50 + number)
-    days = [day(n) for n in (5, 0, 3, 1, 2, -60, 0)]
-    alone = {d: calibration_for(database, d, "3") for d in days}
-    found = {d: calibration.hours[0] for d, calibration in calibrations_for(database, days, "3").items()}
-    assert found == {d: hours for d, hours in alone.items() if hours}
-    assert alone[day(0)] == 10 and alone[day(-60)] is None
+        save(number, 50 + number)
+    save(3, 1, version="2")
+    expected = {0: 10, 1: 51, 2: 52, 3: 52, 4: 54, 9: 54}
+    assert hours_by_day(database, [9, 0, 3, 1, 2, 4, -60, 0]) == expected
+    for number in (-60, *expected):
+        assert hours_by_day(database, [number]) == ({number: expected[number]} if number in expected else {})
+    assert hours_by_day(database, [2, 5], "2") == {5: 1}
     assert calibrations_for(database, [], "3") == {}
 
 
-def test_installations_that_share_a_database_have_calibrations_of_their_own(database, keep):
-    """Whoever came second found that of the first, without its own coins, and stored nothing."""
+def test_a_calibration_of_the_day_itself_comes_too_late_for_it(database: Database) -> None:
+    save_calibrations(database, at(1), "3", {"BTC": document(5)}, at(0))
+    assert hours_by_day(database, [0, 1]) == {1: 5}
+
+
+def test_installations_that_share_a_database_have_calibrations_of_their_own(database: Database, save: Save) -> None:
     other = Database(database.url, {"BTC": "bitcoin-cash", "PEPE": "pepe"})
-    keep(0, 1)
+    save(0, 1)
     assert stored_documents(other, START, "3") == {}, "BTC is another coin there"
-    assert save_calibrations(other, START, "3", dict.fromkeys(other.coins, document(2)), START) == ("BTC", "PEPE")
-    assert calibration_for(database, day(0), "3") == 1
-    assert calibration_for(other, day(0), "3") == 2
-    keep(1, 3)
-    assert calibration_for(other, day(1), "3") == 2, "what is newer is not of its coins"
+    documents = dict.fromkeys(other.coins, document(2))
+    assert save_calibrations(other, START, "3", documents, START) == ("BTC", "PEPE")
+    assert (hours_by_day(database, [0]), hours_by_day(other, [0])) == ({0: 1}, {0: 2})
+    save(1, 3)
+    assert hours_by_day(other, [1]) == {1: 2}, "the newer one is not of its coins"
     other.dispose()
 
 
-def test_what_only_other_detectors_have_calibrated_is_told(database, keep):
+def test_symbols_that_only_other_versions_have_calibrated_are_outdated(database: Database, save: Save) -> None:
     for number in (-3, 0, 1, 2):
-        keep(number, 1, version="2", symbols=("ADA", "BTC"))
-        keep(number, 1, version="1", symbols=("GONE",))
-    keep(1, 2, version="3")
-    keep(2, 2, version="3", symbols=("ADA", "BTC"))
+        save(number, 1, version="2", symbols=("ADA", "BTC"))
+        save(number, 1, version="1", symbols=("GONE",))
+    save(1, 2, version="3")
+    save(2, 2, version="3", symbols=("ADA", "BTC"))
     assert outdated_calibrations(database, at(-60), "3") == {at(0): ["ADA", "BTC"], at(1440): ["ADA"]}
     assert outdated_calibrations(database, at(-60), "2") == {}
 
 
-def test_a_refused_calibration_says_so_and_nothing_is_stored(database):
-    with pytest.raises(WriteFailed, match="detector_calibrations: the database refused the rows"):
-        save_calibrations(database, START, "3", {"ADA": document(1), "BTC": None}, START)
+def test_if_one_document_is_refused_none_is_stored(database: Database) -> None:
+    documents: dict[str, str] = {"ADA": document(1), "BTC": None}  # type: ignore[dict-item]  # refused
+    with pytest.raises(WriteFailed, match="detector_calibrations"):
+        save_calibrations(database, START, "3", documents, START)
     assert stored_documents(database, START, "3") == {}
 
 
-def test_who_has_quotes_in_a_time_is_told(database):
-    upsert(database, raw_prices, prices_of(price_row("BTC", 5), price_row("ETH", 9), price_row("ADA", 0)))
+def test_symbols_with_prices_have_one_in_the_time(database: Database) -> None:
+    store(database, raw_prices, price_row("BTC", 5), price_row("ETH", 9), price_row("ADA", 0))
     assert symbols_with_prices(database, ["ADA", "BTC", "ETH", "SOL"], at(5), at(9)) == ["BTC"]
