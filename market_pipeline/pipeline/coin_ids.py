@@ -60,12 +60,4 @@ def save_identities(database: Database, identities: Sequence[Identity], checked_
     Raises WriteFailed if the database refuses them.
     """
     rows = [{**asdict(identity), "checked_at": checked_at} for identity in identities]
-    insert: Any = (postgresql if database.dialect == "postgresql" else sqlite).insert
-    statement = insert(coin_identities)
-    keys = [column.name for column in coin_identities.primary_key]
-    statement = statement.on_conflict_do_update(
-        index_elements=keys,
-        set_={name: value for name, value in statement.excluded.items() if name not in keys},
-    )
-    with database.writing(coin_identities) as connection:
-        connection.execute(statement, rows)
+    upsert(database, coin_identities, columns_of(coin_identities, rows))
