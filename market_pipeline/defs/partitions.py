@@ -1,11 +1,13 @@
 """Partitions: one per UTC day and symbol, `2026-11-23|BTC`, today included; and how a run's partitions become days."""
 
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import date, datetime
+from typing import Any
 
 import dagster as dg
 
 from market_pipeline.anomalies import LEAD_DAYS
+from market_pipeline.core.clock import start_of_day, utc_now
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.logs import get_logger
 
@@ -23,11 +25,24 @@ PARTITION = "dagster/partition"
 SINGLE_RUN = dg.BackfillPolicy.single_run()
 
 
+class PricePartitions(dg.MultiPartitionsDefinition):
+    """Day x symbol, whose keys are built once per UTC day: Dagster asks several times in each run and evaluation."""
+
+    def get_partition_keys(
+        self,
+        current_time: datetime | None = None,
+        dynamic_partitions_store: Any = None,
+    ) -> Sequence[dg.MultiPartitionKey]:
+        """Return all keys; the definition caches those of the last time that it was asked for."""
+        midnight = start_of_day((current_time or utc_now()).date())
+        return super().get_partition_keys(midnight, dynamic_partitions_store)
+
+
 def price_partitions(history_start: date, symbols: Sequence[str]) -> dg.MultiPartitionsDefinition:
     """Return day x symbol from `history_start` to today; days begin at midnight UTC."""
     # Without the offset the newest partition would be yesterday's.
     days = dg.DailyPartitionsDefinition(start_date=history_start.isoformat(), timezone="UTC", end_offset=1)
-    return dg.MultiPartitionsDefinition({DAY: days, SYMBOL: dg.StaticPartitionsDefinition(list(symbols))})
+    return PricePartitions({DAY: days, SYMBOL: dg.StaticPartitionsDefinition(list(symbols))})
 
 
 def lead_mapping() -> dg.MultiPartitionMapping:
