@@ -1,86 +1,73 @@
-"""A few words beside the most severe marks of a chart, where they cover neither line nor marks."""
+"""Labels beside the most severe marks of a chart, where they cover neither line nor marks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from market_pipeline.anomalies.words.formatting import format_duration
-from market_pipeline.charts.canvas import Canvas, points
-from market_pipeline.charts.headline import signed_percent
+from market_pipeline.anomalies.words.formatting import format_duration, format_signed
+from market_pipeline.charts.canvas import Box, Canvas, points
 from market_pipeline.charts.marks import Spot
 from market_pipeline.charts.panel import Panel
 from market_pipeline.charts.track import Floats, Track
 from market_pipeline.core.columns import Columns
 
 if TYPE_CHECKING:
-    from matplotlib.text import Text
-
+    from matplotlib.transforms import Bbox
 
 _MOST = 6
 _LETTERS = 13
-# How far from its mark a label may be, pixels.
+# Width of an average letter, and height of a line, in pixels.
+_LETTER, _LINE = 7.6, 15
+# Distances of a label from its mark, pixels.
 _DISTANCES = (14, 30, 52, 80)
+_SIDES = ((1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
 _AIR = 4
-# A pixel farther from its mark is as bad as so many points of the line hidden.
+# A pixel of distance from the mark costs as much as hiding this many points of the line.
 _FAR = 0.4
 
 
-@dataclass(frozen=True)
-class Area:
-    """A rectangle in pixels from the lower left corner of the panel."""
-
-    left: float
-    low: float
-    right: float
-    high: float
-
-    def meets(self, other: Area) -> bool:
-        return (
-            self.left < other.right + _AIR
-            and other.left < self.right + _AIR
-            and self.low < other.high + _AIR
-            and other.low < self.high + _AIR
-        )
-
-    def holds(self, x: Floats, y: Floats) -> int:
-        """How many of the points are inside."""
-        level = (y > self.low - _AIR) & (y < self.high + _AIR)
-        return int((level & (x > self.left - _AIR) & (x < self.right + _AIR)).sum())
-
-
 def draw_labels(canvas: Canvas, panel: Panel, track: Track) -> None:
-    """Label the most severe marks of `panel`; one for which there is no room stays without."""
-    x, y = _line(panel, track)
-    marks = [_around(spot) for spot in panel.spots]
-    taken: list[Area] = []
+    """Label the most severe marks of `panel`; one without room stays unlabelled."""
+    line = _line(panel, track)
+    taken = [_around(spot) for spot in panel.spots]
+    leaders: list[Floats] = []
     for index in first_of_each_move(panel.marks)[:_MOST]:
-        spot = panel.spots[index]
-        text = panel.axes.text(
-            0, 0, label_of(panel.marks, index), fontsize=points(_LETTERS), color=canvas.theme.ink,
-            va="bottom", parse_math=False, zorder=7,
-        )  # fmt: skip
-        size = text.get_window_extent()
-        free = [
-            area
-            for area in _places(spot, size.width, size.height, panel.box.width, panel.box.height)
-            if not any(area.meets(other) for other in [*taken, *marks])
-        ]
+        spot, words = panel.spots[index], label_of(panel.marks, index)
+        free = [area for area in _places(spot, words, panel.box) if not area.padded(_AIR).count_overlaps(taken)]
         if not free:
-            text.remove()
             continue
-        best = min(free, key=lambda area: _cost(area, spot, x, y, taken))
+        costs = [_cost(area, spot, np.concatenate([line, *leaders])) for area in free]
+        best = free[int(np.argmin(costs))]
         taken.append(best)
-        x, y = (np.append(one, more) for one, more in zip((x, y), _leader(best, spot)))
-        _put(panel, text, best, spot, canvas.theme.faint)
+        leaders.append(_leader(best, spot))
+        panel.axes.annotate(
+            words,
+            xy=(points(spot.x), points(spot.y)),
+            xycoords="axes points",
+            xytext=(points(best.x0), points(best.y0)),
+            textcoords="axes points",
+            fontsize=points(_LETTERS),
+            color=canvas.theme.ink,
+            va="bottom",
+            parse_math=False,
+            zorder=5,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": canvas.theme.faint,
+                "linewidth": 0.8,
+                "shrinkA": 3,
+                "shrinkB": points(spot.size / 2),
+                "relpos": (0.0 if best.x0 > spot.x else 1.0, 0.5),
+            },
+        )
 
 
 def first_of_each_move(marks: Columns) -> list[int]:
-    """Numbers of the marks without those that would say of the same quote what one before them says."""
+    """Return the numbers of the marks without those that repeat the label of an earlier one at the same quote."""
     moves: dict[tuple[Any, str], int] = {}
     for index in range(len(marks)):
         moves.setdefault((marks["timestamp"][index], label_of(marks, index)), index)
@@ -88,68 +75,44 @@ def first_of_each_move(marks: Columns) -> list[int]:
 
 
 def label_of(marks: Columns, index: int) -> str:
-    """The move in a few words: `-15.2 % in 5 min`."""
+    """Describe a move in a few words: `-15.2% in 5 min`."""
     if marks["direction"][index] == "none":
         return f"unchanged for {format_duration(60 * marks['stale_minutes'][index])}"
-    move, elapsed = marks["move"][index], marks["elapsed_seconds"][index]
-    return f"{signed_percent(move)} in {format_duration(elapsed)}"
+    return f"{format_signed(marks['move'][index])} in {format_duration(marks['elapsed_seconds'][index])}"
 
 
-def _line(panel: Panel, track: Track) -> tuple[Floats, Floats]:
-    """Points along the price line, a few pixels apart, in pixels."""
-    (first, last), (low, high) = panel.axes.get_xlim(), panel.axes.get_ylim()
-    hours = np.linspace(first, last, int(panel.box.width / 3))
-    prices = np.interp(hours, track.hours, track.prices)
-    x = np.concatenate([hours, track.hours])
-    y = np.concatenate([prices, track.prices])
-    return (x - first) / (last - first) * panel.box.width, (y - low) / (high - low) * panel.box.height
+def _line(panel: Panel, track: Track) -> Floats:
+    """Return points along the price line, a few pixels apart, in pixels."""
+    days = np.linspace(*panel.axes.get_xlim(), int(panel.box.width / 3))
+    prices = np.interp(days, track.days, track.prices)
+    return panel.pixels(np.concatenate([days, track.days]), np.concatenate([prices, track.prices]))
 
 
-def _around(spot: Spot) -> Area:
-    half = spot.size / 2
-    return Area(spot.x - half, spot.y - half, spot.x + half, spot.y + half)
+def _around(spot: Spot) -> Bbox:
+    from matplotlib.transforms import Bbox
+
+    return Bbox.from_bounds(spot.x - spot.size / 2, spot.y - spot.size / 2, spot.size, spot.size)
 
 
-def _places(spot: Spot, width: float, height: float, right: float, high: float) -> Iterator[Area]:
-    """Where a label may be: beside its mark, then above and below, near first, all of it in the panel."""
-    for distance, (side, level) in product(_DISTANCES, ((1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))):
+def _places(spot: Spot, words: str, box: Box) -> Iterator[Bbox]:
+    """Yield where a label may be: beside its mark, then above and below, near first, all of it in the panel."""
+    from matplotlib.transforms import Bbox
+
+    width = len(words) * _LETTER
+    for distance, (side, level) in product(_DISTANCES, _SIDES):
         left = spot.x + (distance if side > 0 else -distance - width)
-        low = spot.y - height / 2 + level * distance
-        if left >= 0 and left + width <= right and low >= 0 and low + height <= high:
-            yield Area(left, low, left + width, low + height)
+        low = spot.y - _LINE / 2 + level * distance
+        if left >= 0 and left + width <= box.width and low >= 0 and low + _LINE <= box.height:
+            yield Bbox.from_bounds(left, low, width, _LINE)
 
 
-def _cost(area: Area, spot: Spot, x: Floats, y: Floats, taken: Sequence[Area]) -> float:
-    """How much a label there would hide, and how far from its mark it is."""
-    crossed = sum(other.holds(*_leader(area, spot)) for other in taken)
-    distance = abs(_end(area, spot) - spot.x)
-    return area.holds(x, y) + crossed + _FAR * distance
+def _cost(area: Bbox, spot: Spot, drawn: Floats) -> float:
+    """Return how many points of what is drawn a label and its leader would hide, and how far away it is."""
+    hidden = area.padded(_AIR).count_contains(drawn)
+    return float(hidden + _FAR * abs(_leader(area, spot)[-1, 0] - spot.x))
 
 
-def _end(area: Area, spot: Spot) -> float:
-    """Where, from the left, the thin line to a label ends: beside its first or last letter."""
-    return area.left - 2 if area.left > spot.x else area.right + 2
-
-
-def _leader(area: Area, spot: Spot) -> tuple[Floats, Floats]:
-    """Points along the thin line from a mark to its label."""
-    ways = np.linspace(0, 1, 20)
-    level = (area.low + area.high) / 2
-    return spot.x + ways * (_end(area, spot) - spot.x), spot.y + ways * (level - spot.y)
-
-
-def _put(panel: Panel, text: Text, area: Area, spot: Spot, colour: str) -> None:
-    """Move `text` to its place, with a thin line to its mark."""
-    (first, last), (low, high) = panel.axes.get_xlim(), panel.axes.get_ylim()
-
-    def hours(x: float) -> float:
-        return float(first + x / panel.box.width * (last - first))
-
-    def price(y: float) -> float:
-        return float(low + y / panel.box.height * (high - low))
-
-    text.set_position((hours(area.left), price(area.low)))
-    x, y = _leader(area, spot)
-    panel.axes.plot(
-        [hours(x[0]), hours(x[-1])], [price(y[0]), price(y[-1])], color=colour, linewidth=0.8, zorder=5
-    )
+def _leader(area: Bbox, spot: Spot) -> Floats:
+    """Return points along the thin line from a mark to the first or last letter of its label."""
+    end = area.x0 - 2 if area.x0 > spot.x else area.x1 + 2
+    return np.linspace((spot.x, spot.y), (end, (area.y0 + area.y1) / 2), 20)

@@ -1,4 +1,4 @@
-"""The key above the panels: only of what the picture shows."""
+"""The legend above the panels: only of what the picture shows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import numpy as np
 from market_pipeline.anomalies.anomaly import Kind
 from market_pipeline.charts.canvas import WIDTH, Canvas, points
 from market_pipeline.charts.marks import (
-    NAMES,
+    KINDS,
     SEVERITIES,
-    SHAPES,
     EventShade,
     dot_looks,
-    looks,
+    mark_looks,
     marks_and_dots,
     severity_looks,
 )
@@ -27,73 +26,77 @@ if TYPE_CHECKING:
 
     from market_pipeline.charts.theme import Theme
 
-
 MARGIN = 14
-KEY_LINE = 30
+LEGEND_LINE = 30
 
 
-
-def draw_key(
+def draw_legend(
     canvas: Canvas, top: float, tracks: Sequence[Track], rows: Columns, events: Sequence[EventShade]
 ) -> None:
-    """What areas mean, at the right with its upper edge at `top`; below, what marks mean.
+    """Explain areas at the right with the upper edge at `top`, and marks below at the left.
 
     `rows` are the flagged rows of the symbols drawn.
     """
-    _draw(canvas, _ground(tracks, events, canvas.theme), WIDTH - MARGIN, top, "upper right")
-    _draw(canvas, _kinds(rows, canvas.theme), MARGIN, top + KEY_LINE, "upper left")
+    _draw(canvas, _areas(tracks, events, canvas.theme), WIDTH - MARGIN, top, "upper right")
+    _draw(canvas, _marks(rows, canvas.theme), MARGIN, top + LEGEND_LINE, "upper left")
 
 
 def has_marks(rows: Columns) -> bool:
-    """Whether the key has the line of marks."""
+    """Return whether the legend has the line of marks."""
     return bool((rows["kind"] != Kind.MARKET_MOVE.value).any())
 
 
 def _draw(
-    canvas: Canvas, entries: Sequence[tuple[Artist, str]], left: float, top: float,
+    canvas: Canvas,
+    entries: Sequence[tuple[Artist, str]],
+    left: float,
+    top: float,
     corner: Literal["upper left", "upper right"],
 ) -> None:
     if not entries:
         return
     canvas.figure.legend(
-        handles=[artist for artist, _ in entries], labels=[name for _, name in entries], loc=corner,
-        bbox_to_anchor=(left / WIDTH, 1 - top / canvas.height), ncols=len(entries), frameon=False,
-        fontsize=points(13), labelcolor=canvas.theme.ink, borderpad=0, borderaxespad=0,
-        handletextpad=0.4, columnspacing=1.2, handlelength=1.5, handleheight=0.9,
-    )  # fmt: skip
+        handles=[artist for artist, _ in entries],
+        labels=[name for _, name in entries],
+        loc=corner,
+        bbox_to_anchor=(left / WIDTH, 1 - top / canvas.height),
+        ncols=len(entries),
+        frameon=False,
+        fontsize=points(13),
+        labelcolor=canvas.theme.ink,
+        borderpad=0,
+        borderaxespad=0,
+        handletextpad=0.4,
+        columnspacing=1.2,
+        handlelength=1.5,
+        handleheight=0.9,
+    )
 
 
-def _kinds(rows: Columns, theme: Theme) -> list[tuple[Artist, str]]:
-    """The shapes and colours of the kinds, then the severities, in a neutral colour."""
+def _marks(rows: Columns, theme: Theme) -> list[tuple[Artist, str]]:
+    """Return shapes and colours of the kinds, then severities in a neutral colour."""
     from matplotlib.lines import Line2D
 
     marks, dots = marks_and_dots(rows)
-    kinds = set(rows["kind"])
+    present, severities = set(rows["kind"]), set(marks["severity"])
     entries: list[tuple[dict[str, Any], str]] = [
-        (looks(kind, "alert", theme), NAMES[kind]) for kind in SHAPES if kind in kinds
+        (mark_looks(kind, "alert", theme), name) for kind, (_, name) in KINDS.items() if kind in present
     ]
-    entries += [
-        ({"marker": "o", **severity_looks(severity, theme.faint, theme)}, severity)
-        for severity in SEVERITIES
-        if severity in set(marks["severity"])
-    ]
+    entries += [(severity_looks(each, theme.faint, theme), each) for each in SEVERITIES if each in severities]
     if len(dots):
         entries.append((dot_looks(theme.faint, theme), "also flagged"))
     return [(Line2D([], [], **look), name) for look, name in entries]
 
 
-def _ground(
-    tracks: Sequence[Track], events: Sequence[EventShade], theme: Theme
-) -> list[tuple[Artist, str]]:
-    """Shaded areas: market events, the band, silences."""
+def _areas(tracks: Sequence[Track], events: Sequence[EventShade], theme: Theme) -> list[tuple[Artist, str]]:
     from matplotlib.patches import Patch
 
     entries: list[tuple[Artist, str]] = []
     if events:
         entries.append((Patch(color=theme.event, linewidth=0), "market event"))
     if any(np.isfinite(track.expected_move).any() for track in tracks):
-        entries.append((Patch(color=theme.one_sigma, linewidth=0), "expected, 1σ"))
-        entries.append((Patch(color=theme.three_sigma, linewidth=0), "3σ"))
+        entries.append((Patch(color=theme.one_sigma, linewidth=0), "expected, 1\N{GREEK SMALL LETTER SIGMA}"))
+        entries.append((Patch(color=theme.three_sigma, linewidth=0), "3\N{GREEK SMALL LETTER SIGMA}"))
     if any(track.silences for track in tracks):
         silent = Patch(facecolor="none", edgecolor=theme.silence, hatch="////", linewidth=0)
         entries.append((silent, "no quotes"))

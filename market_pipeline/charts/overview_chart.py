@@ -1,7 +1,4 @@
-"""The overview picture: a panel per symbol, one below the other over the same time.
-
-Beside each panel are its numbers; a market event is one shade through all of them.
-"""
+"""The overview: a panel per symbol over the same time, its numbers beside it, market events shaded through all."""
 
 from __future__ import annotations
 
@@ -16,12 +13,12 @@ from market_pipeline.anomalies.words.formatting import format_interval
 from market_pipeline.charts.axes import draw_backdrop, names_height, shades_of
 from market_pipeline.charts.canvas import WIDTH, Box, Canvas, to_png
 from market_pipeline.charts.headline import Headline, headline_of
-from market_pipeline.charts.legend import KEY_LINE, MARGIN, draw_key, has_marks
+from market_pipeline.charts.legend import LEGEND_LINE, MARGIN, draw_legend, has_marks
 from market_pipeline.charts.marks import SEVERITIES, event_shades
 from market_pipeline.charts.panel import draw_panel
 from market_pipeline.charts.theme import LIGHT, Theme
-from market_pipeline.charts.track import hours_of, track_of
-from market_pipeline.core.columns import Columns, to_datetime64
+from market_pipeline.charts.track import span_of, track_of
+from market_pipeline.core.columns import Columns
 
 MOST_PANELS = 8
 _NUMBERS = 222
@@ -36,48 +33,41 @@ _HEIGHTS = ((2, 230), (5, 142), (MOST_PANELS, _LOW))
 
 
 def draw_overview(
-    scores: Columns,
-    anomalies: Columns,
-    symbols: Sequence[str],
-    start: datetime,
-    end: datetime,
-    theme: Theme = LIGHT,
+    scores: Columns, anomalies: Columns, symbols: Sequence[str], start: datetime, end: datetime, theme: Theme = LIGHT
 ) -> bytes:
-    """A PNG, 1200 pixels wide, of `symbols` from `start` to `end` (aware UTC).
+    """Draw a PNG, 1200 pixels wide, of `symbols` from `start` to `end` (aware UTC).
 
-    `scores` are those of `scores.scored_span`, `anomalies` rows of `price_anomalies`; of both only
-    what lies in the span is drawn. A symbol without quotes gets a panel that says so. Raises
-    ValueError if `symbols` is empty or has more than `MOST_PANELS`: see `most_alarming`.
+    `scores` are of `chart_rows.scored_span`, `anomalies` rows of `price_anomalies`; of both only what lies in the span
+    is drawn. A symbol without quotes gets a panel that says so. Raises ValueError if `symbols` is empty or has more
+    than `MOST_PANELS`: see `most_alarming`.
     """
     if not 0 < len(symbols) <= MOST_PANELS:
         raise ValueError(f"the overview has 1 to {MOST_PANELS} panels, not {len(symbols)}")
-    first, last = hours_of(np.array([to_datetime64(start), to_datetime64(end)]))
-    times = hours_of(anomalies["timestamp"])
-    rows = anomalies.where((times >= first) & (times <= last))
-    events = [event for event in event_shades(anomalies) if event.last >= first and event.first <= last]
+    span = span_of(start, end)
+    own = anomalies.where(np.isin(anomalies["symbol"], list(symbols))).between(start, end)
+    events = event_shades(anomalies, span)
     tracks = [track_of(scores, symbol, start, end) for symbol in symbols]
 
-    own = rows.where(np.isin(rows["symbol"], list(symbols)))
     height = next(height for most, height in _HEIGHTS if len(symbols) <= most)
-    header = _HEADER + KEY_LINE * has_marks(own)
+    header = _HEADER + LEGEND_LINE * has_marks(own)
     width = WIDTH - _NUMBERS - _PRICES
-    names = names_height(events, width, (first, last))
+    names = names_height(events, width, span)
     field = Box(_NUMBERS, header, width, names + len(symbols) * (height + _SPACE) - _SPACE)
     canvas = Canvas(int(field.bottom + _FOOTER), theme)
     canvas.text(MARGIN, 11, f"US dollars, {format_interval(start, end)}", 17, fontweight="bold")
-    draw_key(canvas, 12, tracks, own, events)
-    draw_backdrop(canvas, field, events, (first, last))
-    shades = shades_of(events, width, (first, last))
+    draw_legend(canvas, 12, tracks, own, events)
+    draw_backdrop(canvas, field, events, span)
+    shades = shades_of(events, width, span)
     for number, track in enumerate(tracks):
         box = Box(field.left, field.top + names + number * (height + _SPACE), field.width, height)
         flagged = own.where(own["symbol"] == track.symbol)
-        draw_panel(canvas, box, track, flagged, (first, last), shades)
+        draw_panel(canvas, box, track, flagged, span, shades)
         _draw_numbers(canvas, box, track.symbol, headline_of(track, flagged, events))
     return to_png(canvas)
 
 
 def most_alarming(symbols: Sequence[str], anomalies: Columns) -> list[str]:
-    """At most `MOST_PANELS` of `symbols` in their order: all, or those with the most severe alarms."""
+    """Return at most `MOST_PANELS` of `symbols` in their order: all, or those with the most severe alarms."""
     alarms = anomalies.where(alarm_mask(anomalies))
 
     def weight(symbol: str) -> tuple[int, int]:
@@ -89,10 +79,13 @@ def most_alarming(symbols: Sequence[str], anomalies: Columns) -> list[str]:
 
 
 def _draw_numbers(canvas: Canvas, box: Box, symbol: str, words: Headline) -> None:
-    """The headline at the left of a panel, in the middle of its height."""
-    faint = canvas.theme.faint
-    lines: list[tuple[str, dict[str, Any]]] = [(words.change, {}), (words.volatility, {"color": faint})]
-    lines += [(text, {"fontweight": "bold"}) for text in words.alarms] or [("no alarms", {"color": faint})]
+    """Write the headline at the left of a panel, in the middle of its height."""
+    faint, bold = {"color": canvas.theme.faint}, {"fontweight": "bold"}
+    lines: list[tuple[str, dict[str, Any]]] = [
+        (words.change, {}),
+        (words.volatility, faint),
+        *([(text, bold) for text in words.alarms] or [("no alarms", faint)]),
+    ]
     lines = [(text, looks) for text, looks in lines if text]
     step = 20 if box.height > _LOW else 16
     first = box.top + (box.height - 2 * _BIG - step * len(lines)) / 2

@@ -1,4 +1,4 @@
-"""The track of one symbol: what a panel draws of its quotes, broken where the data is silent."""
+"""The track of one symbol: what a panel draws of its quotes, broken where there are none."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from market_pipeline.core.columns import Columns, to_datetime64
 
 Floats = NDArray[np.float64]
+Span = tuple[float, float]
 
-# Longer than so many usual intervals is a silence: one or two missing quotes, a little late, are none.
+# A silence is longer than this many usual intervals: one or two late or missing quotes are none.
 _SILENT_INTERVALS = 3.1
 _NEIGHBOURS = 9
 
@@ -21,77 +22,73 @@ _NEIGHBOURS = 9
 class Track:
     """Quotes of one symbol in time order.
 
-    `hours` are hours since 1970, UTC, and so are the pairs in `silences`. `prices` and `price_before`
-    are US dollars; `expected_move` is one standard deviation of the return from `price_before` to the
-    quote; `volatility` is a year's. Quotes of the same number in `stretch` belong to one unbroken line.
+    `days` are days since 1970, UTC, as Matplotlib counts dates, and so are the pairs in `silences`. `prices` and
+    `price_before` are US dollars; `expected_move` is one standard deviation of the return from `price_before` to the
+    quote; `volatility` is annual. Quotes of the same number in `stretch` belong to one unbroken line.
     """
 
     symbol: str
-    hours: Floats
+    days: Floats
     prices: Floats
     price_before: Floats
     expected_move: Floats
     volatility: Floats
     stretch: NDArray[np.intp]
-    silences: tuple[tuple[float, float], ...]
+    silences: tuple[Span, ...]
 
     def __len__(self) -> int:
-        return len(self.hours)
+        return len(self.days)
 
     def band(self, sigmas: float) -> tuple[Floats, Floats]:
-        """Lower and upper edge of the expected band at each quote, US dollars; NaN where not known.
+        """Return the lower and upper edge of the expected band at each quote, US dollars; NaN where unknown.
 
-        Nor at the first quote after a silence: its band is that of the silence, as wide and around an
-        old price, and drawn together with its neighbour's it would be a spike that means nothing.
+        Also NaN at the first quote after a silence: its band is as wide as the silence is long, around an old price,
+        and would be drawn as a meaningless spike.
         """
         width = sigmas * self.expected_move
         width = np.where(np.diff(self.stretch, prepend=0) > 0, np.nan, width)
         return self.price_before * (1 - width), self.price_before * (1 + width)
 
     def broken(self, values: Floats) -> Floats:
-        """`values` of the quotes with a NaN between stretches, so that no line crosses a silence."""
-        ends = np.flatnonzero(np.diff(self.stretch)) + 1
-        return np.insert(values, ends, np.nan)
+        """Return `values` of the quotes with a NaN between stretches, so that no line crosses a silence."""
+        return np.insert(values, np.flatnonzero(np.diff(self.stretch)) + 1, np.nan)
 
     def thinned(self, most: int) -> Track:
-        """At most about `most` quotes: of each bit of time the lowest and the highest.
-
-        The ends of the stretches stay, so that silences look as they are.
-        """
+        """Return at most about `most` quotes: lowest and highest of each time slice, and the ends of stretches."""
         if len(self) <= most:
             return self
-        first, last = self.hours[0], self.hours[-1]
-        bucket = ((self.hours - first) / (last - first) * (most // 2 - 1)).astype(np.intp)
+        first, last = self.days[0], self.days[-1]
+        bucket = ((self.days - first) / (last - first) * (most // 2 - 1)).astype(np.intp)
         order = np.lexsort((self.prices, bucket))
         edge = np.flatnonzero(np.diff(bucket[order]))
         ends = np.flatnonzero(np.diff(self.stretch))
-        kept = np.unique(
+        chosen = np.unique(
             np.concatenate([order[np.append(edge, -1)], order[np.append(0, edge + 1)], ends, ends + 1])
         )
-        names = ("hours", "prices", "price_before", "expected_move", "volatility", "stretch")
-        return replace(self, **{name: getattr(self, name)[kept] for name in names})
+        names = ("days", "prices", "price_before", "expected_move", "volatility", "stretch")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 
 
 def track_of(scores: Columns, symbol: str, start: datetime, end: datetime) -> Track:
-    """The track of `symbol` in `scores` (see `scores.scored_span`) from `start` to `end` (aware)."""
+    """Return the track of `symbol` in `scores` (of `chart_rows.scored_span`) from `start` to `end` (aware)."""
     rows = scores.where(scores["symbol"] == symbol)
-    hours = hours_of(rows["timestamp"])
-    first, last = hours_of(np.array([to_datetime64(start), to_datetime64(end)]))
-    intervals = np.diff(hours)
+    days = days_of(rows["timestamp"])
+    first, last = span_of(start, end)
+    intervals = np.diff(days)
     silent = np.flatnonzero(intervals > _SILENT_INTERVALS * _usual(intervals))
-    silences = [(float(hours[index]), float(hours[index + 1])) for index in silent]
-    if not len(hours):
-        silences = [(float(first), float(last))]
+    silences = [(float(days[index]), float(days[index + 1])) for index in silent]
+    if not len(days):
+        silences = [(first, last)]
     if len(intervals):
-        patience = _SILENT_INTERVALS * np.median(intervals[:_NEIGHBOURS])
-        silences += [(first, hours[0])] if hours[0] - first > patience else []
-        patience = _SILENT_INTERVALS * np.median(intervals[-_NEIGHBOURS:])
-        silences += [(hours[-1], last)] if last - hours[-1] > patience else []
-    stretch = np.zeros(len(hours), dtype=np.intp)
+        if days[0] - first > _SILENT_INTERVALS * np.median(intervals[:_NEIGHBOURS]):
+            silences.append((first, float(days[0])))
+        if last - days[-1] > _SILENT_INTERVALS * np.median(intervals[-_NEIGHBOURS:]):
+            silences.append((float(days[-1]), last))
+    stretch = np.zeros(len(days), dtype=np.intp)
     stretch[silent + 1] = 1
     return Track(
         symbol=symbol,
-        hours=hours,
+        days=days,
         prices=rows["price"],
         price_before=rows["price_before"],
         expected_move=rows["expected_move"],
@@ -101,17 +98,23 @@ def track_of(scores: Columns, symbol: str, start: datetime, end: datetime) -> Tr
     )
 
 
-def hours_of(times: NDArray[np.datetime64]) -> Floats:
-    """`times` as hours since 1970, so that a multiple of 24 is midnight UTC."""
-    hours: Floats = (times - np.datetime64(0, "us")) / np.timedelta64(1, "h")
-    return hours
+def days_of(times: NDArray[np.datetime64]) -> Floats:
+    """Return `times` as days since 1970, UTC."""
+    days: Floats = (times - np.datetime64(0, "us")) / np.timedelta64(1, "D")
+    return days
+
+
+def span_of(start: datetime, end: datetime) -> Span:
+    """Return two aware times as days since 1970, UTC."""
+    first, last = days_of(np.array([to_datetime64(start), to_datetime64(end)])).tolist()
+    return first, last
 
 
 def _usual(intervals: Floats) -> Floats:
-    """The usual interval around each: the median of those before it or of those after it, the larger one.
+    """Return the usual interval around each: the median of those before it or of those after it, the larger one.
 
-    Of both, because hourly history and live quotes may meet in one series, and what is usual on the
-    slower side is no silence.
+    Both, because hourly history and live quotes may meet in one series, and what is usual on the slower side is no
+    silence.
     """
     usual = np.full(len(intervals), np.nan)
     if len(intervals) < 2:

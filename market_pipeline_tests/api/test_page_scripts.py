@@ -92,7 +92,7 @@ def test_silences_are_those_of_the_charts(call, seed):
         }),
         "BTC", END - SPAN, END,
     )
-    shown = [[begin / 3_600_000, end / 3_600_000] for begin, end in seen(call, points)["silences"]]
+    shown = [[begin / 86_400_000, end / 86_400_000] for begin, end in seen(call, points)["silences"]]
     assert len(shown) == len(charted.silences) > 1
     assert np.allclose(sorted(shown), charted.silences, atol=1e-6)
 

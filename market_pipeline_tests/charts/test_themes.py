@@ -4,11 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
+from PIL.ImageColor import getrgb
 
 from market_pipeline.anomalies.anomaly import Kind
-from market_pipeline.charts.canvas import rgb
-from market_pipeline.charts.marks import NAMES, SHAPES
-from market_pipeline.charts.theme import THEMES
+from market_pipeline.anomalies.series import Floats
+from market_pipeline.charts.marks import KINDS
+from market_pipeline.charts.theme import THEMES, Theme
 
 # Full dichromacy, on linear light: Machado, Oliveira and Fernandes 2009, table of severity 1.0.
 VISIONS = {
@@ -26,33 +27,33 @@ VISIONS = {
 TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 
 
-def test_every_kind_but_the_shaded_one_has_a_shape_a_colour_and_a_name_of_its_own():
+def test_every_kind_but_the_shaded_one_has_a_shape_a_colour_and_a_name_of_its_own() -> None:
     kinds = {kind.value for kind in Kind} - {"market_move"}
-    assert set(SHAPES) == set(NAMES) == kinds
-    assert len(set(SHAPES.values())) == len(set(NAMES.values())) == len(kinds)
+    assert set(KINDS) == kinds
+    assert all(len(set(looks)) == len(kinds) for looks in zip(*KINDS.values(), strict=True))
     for theme in THEMES.values():
         assert set(theme.kinds) == kinds
         assert len(set(theme.kinds.values())) == len(kinds)
 
 
-def linear(colour):
+def linear(colour: str) -> Floats:
     """The light of a colour of the screen (IEC 61966-2-1)."""
-    shares = np.array(rgb(colour)) / 255
+    shares = np.array(getrgb(colour)) / 255
     return np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
 
 
-def luminance(colour):
+def luminance(colour: str) -> float:
     """Relative luminance by WCAG 2.2."""
     return float(linear(colour) @ [0.2126, 0.7152, 0.0722])
 
 
-def contrast(one, other):
+def contrast(one: str, other: str) -> float:
     light, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 
 
 @pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
-def test_words_and_marks_stand_out_from_the_paper_and_words_from_the_shade(theme):
+def test_words_and_marks_stand_out_from_the_paper_and_words_from_the_shade(theme: Theme) -> None:
     """4.5 for words and 3 for marks are what WCAG 2.2 asks for (1.4.3, 1.4.11)."""
     for words in (theme.ink, theme.faint):
         assert contrast(words, theme.paper) >= 4.5
@@ -62,7 +63,7 @@ def test_words_and_marks_stand_out_from_the_paper_and_words_from_the_shade(theme
     assert contrast(theme.line, theme.one_sigma) >= 4.5
 
 
-def lab(light):
+def lab(light: Floats) -> Floats:
     """CIELAB of linear light under daylight D65."""
     share = TO_XYZ @ light / TO_XYZ.sum(axis=1)
     bent = np.where(share > 0.008856, np.cbrt(share), 7.787 * share + 16 / 116)
@@ -71,7 +72,7 @@ def lab(light):
 
 @pytest.mark.parametrize("vision", VISIONS.values(), ids=VISIONS)
 @pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
-def test_no_two_kinds_look_alike_whatever_colours_one_sees(theme, vision):
+def test_no_two_kinds_look_alike_whatever_colours_one_sees(theme: Theme, vision: Floats) -> None:
     """A distance of 2 can just be told side by side; 15 is plain at a glance."""
     seen = [lab(np.clip(vision @ linear(colour), 0, 1)) for colour in theme.kinds.values()]
     assert min(float(np.linalg.norm(one - other)) for one, other in itertools.combinations(seen, 2)) > 15
