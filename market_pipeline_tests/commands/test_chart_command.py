@@ -74,7 +74,7 @@ def test_a_day_with_its_flagged_moves_is_drawn(folder, capsys):
     assert chart() == 0
     words = words_in(folder / "chart.svg")
     assert {"SOL", "large move", "US dollars, 2026-05-12 00:00 to 2026-05-13 00:00 UTC"} <= set(words)
-    assert any(text.startswith("−") and text.endswith(" in 15 min") for text in words)
+    assert any(text.startswith("-") and text.endswith(" in 15 min") for text in words)
     said = capsys.readouterr().out
     assert said == "chart.svg: SOL, 96 quotes.\n"
     assert sorted(path.name for path in folder.iterdir() if "prices.db" not in path.name) == ["chart.svg"]
