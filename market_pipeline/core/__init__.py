@@ -1,1 +1,1 @@
-"""What every room stands on and which knows none of them: the clock, symbols, slices, columns."""
+"""What all rooms build on and what imports none of them: time, symbols, slices, columns, file locks, wording."""

@@ -11,7 +11,7 @@ if sys.platform != "win32":
 
 
 def try_lock(lock: TextIO) -> bool:
-    """Lock the open file until it is closed; False if another process has it. Always True on Windows."""
+    """Lock the open file until it is closed; False if another process holds it. Always True on Windows."""
     if sys.platform != "win32":
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -22,9 +22,9 @@ def try_lock(lock: TextIO) -> bool:
 
 @contextmanager
 def waiting_for_lock(file: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the lock `file`, after `on_wait` and a wait if another process has it.
+    """Hold the lock `file`; if another process holds it, call `on_wait` and wait.
 
-    A folder that cannot be written has no lock: nothing is created there either.
+    A folder that is not writable has no lock: nothing is created there either.
     """
     try:
         lock = file.open("a")

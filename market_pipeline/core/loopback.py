@@ -1,10 +1,10 @@
-"""Which names stand for this machine alone."""
+"""Which host names reach only this machine."""
 
 import ipaddress
 
 
 def is_loopback(name: str) -> bool:
-    """Whether the host name or address `name` (IPv6 with or without brackets) reaches this machine alone."""
+    """Whether the host name or address `name` (IPv6 with or without brackets) is a loopback address."""
     if name.lower().rstrip(".") == "localhost":
         return True
     try:

@@ -1,11 +1,11 @@
 """The symbol catalogue: which coins are collected and what CoinGecko calls them.
 
-A symbol is upper case (`BTC`); a coin id is CoinGecko's name for it (`bitcoin`). A coin whose prices
-come from a simulator has another id than the real one (`simulated:bitcoin`), so that its prices never
-pass for CoinGecko's. No I/O here.
+A symbol is upper case (`BTC`); a coin id is CoinGecko's name for it (`bitcoin`). A coin whose prices come from a
+simulator has another id than the real one (`simulated:bitcoin`), so that its prices never pass for CoinGecko's.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ KNOWN_COINS = {
 # The id of stored prices whose coin is not known.
 UNKNOWN_COIN = "unknown"
 
-# No id of CoinGecko's holds a colon.
+# No id of CoinGecko's contains a colon.
 _SIMULATED = "simulated:"
 
 LONGEST_SYMBOL = 20
@@ -45,7 +45,6 @@ class Coin:
 
     @property
     def is_simulated(self) -> bool:
-        """Whether its prices come from a simulator."""
         return self.coin_id.startswith(_SIMULATED)
 
     @property
@@ -54,14 +53,14 @@ class Coin:
         return Coin(self.symbol, _SIMULATED + self.source_id)
 
     def with_source_id(self, source_id: str) -> "Coin":
-        """The same coin if the source knows it by another id."""
+        """Return the same coin, known to the source by another id."""
         return Coin(self.symbol, self.coin_id.removesuffix(self.source_id) + source_id)
 
 
 class Catalogue:
-    """The coins of this installation, in the order in which they were configured."""
+    """The coins of this installation, in configured order."""
 
-    def __init__(self, coins: list[Coin]) -> None:
+    def __init__(self, coins: Iterable[Coin]) -> None:
         self._by_symbol = {coin.symbol: coin for coin in coins}
 
     def __iter__(self) -> Iterator[Coin]:
@@ -79,14 +78,14 @@ class Catalogue:
     @property
     def simulated(self) -> "Catalogue":
         """The same coins with prices from a simulator."""
-        return Catalogue([coin.simulated for coin in self])
+        return Catalogue(coin.simulated for coin in self)
 
     def coin(self, symbol: str) -> Coin:
-        """The coin of `symbol` in any case; ValueError if it is not collected here."""
+        """Return the coin of `symbol` in any case; ValueError if it is not collected here."""
         return self._by_symbol[self.validate_symbol(symbol)]
 
     def validate_symbol(self, symbol: str) -> str:
-        """`symbol` trimmed and upper-cased; ValueError if it is not collected here."""
+        """Return `symbol` trimmed and in upper case; ValueError if it is not collected here."""
         normalised = symbol.strip().upper()
         if normalised not in self._by_symbol:
             raise ValueError(
@@ -97,26 +96,21 @@ class Catalogue:
 
 
 def parse_catalogue(text: str) -> Catalogue:
-    """The catalogue that MARKET_SYMBOLS describes: `BTC,ETH,PEPE=pepe`.
+    """Parse MARKET_SYMBOLS: `BTC,ETH,PEPE=pepe`.
 
-    A bare symbol must be one of `KNOWN_COINS`; any other coin is written `SYMBOL=coingecko-id`.
-    Raises ValueError naming the entry that cannot be used.
+    A bare symbol must be one of `KNOWN_COINS`; any other coin is written `SYMBOL=coingecko-id`. Raises ValueError
+    naming the entry that cannot be used.
     """
     coins = [_parse_entry(entry) for entry in text.split(",") if entry.strip()]
     if not coins:
         raise ValueError("name at least one symbol, e.g. BTC,ETH")
-    for what, names in (
-        ("symbol", [coin.symbol for coin in coins]),
-        ("CoinGecko id", [coin.coin_id for coin in coins]),
-    ):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"{what} named twice: {', '.join(twice)}")
+    _require_distinct("symbol", [coin.symbol for coin in coins])
+    _require_distinct("CoinGecko id", [coin.coin_id for coin in coins])
     return Catalogue(coins)
 
 
 def as_setting(coins: Iterable[Coin]) -> str:
-    """The value of MARKET_SYMBOLS that names `coins`."""
+    """Return the value of MARKET_SYMBOLS that names `coins`."""
     return ",".join(
         coin.symbol if KNOWN_COINS.get(coin.symbol) == coin.source_id else f"{coin.symbol}={coin.source_id}"
         for coin in coins
@@ -124,9 +118,9 @@ def as_setting(coins: Iterable[Coin]) -> str:
 
 
 def parse_stored(text: str) -> tuple[str, str | None]:
-    """The symbol of `BTC` or `BTC=bitcoin`, and the id if there is one, as prices may be stored under.
+    """Parse `BTC` or `BTC=bitcoin`, a coin as prices may be stored under; the id may be a simulated one.
 
-    Raises ValueError for what no prices can be stored under.
+    Raises ValueError if no prices can be stored under it.
     """
     symbol, coin_id = _parts(text)
     if coin_id is not None:
@@ -157,3 +151,8 @@ def _parts(entry: str) -> tuple[str, str | None]:
 def _require_id(coin_id: str, entry: str) -> None:
     if not _COIN_ID.fullmatch(coin_id):
         raise ValueError(f"{coin_id!r} is not a CoinGecko id such as 'bitcoin' (in {entry.strip()!r})")
+
+
+def _require_distinct(what: str, names: Iterable[str]) -> None:
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise ValueError(f"{what} named twice: {', '.join(twice)}")

@@ -1,4 +1,4 @@
-"""Durations and lists as a person reads them."""
+"""Durations, lists and counts in messages."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -7,7 +7,7 @@ _UNITS = (("day", 86_400), ("h", 3_600), ("min", 60))
 
 
 def span(duration: timedelta | float) -> str:
-    """A duration (a timedelta or seconds) in its largest unit, e.g. '3 days', '5 min', '12 s'."""
+    """Format a duration (a timedelta or seconds) in its largest unit: `3 days`, `5 min`, `12 s`."""
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
     for unit, size in _UNITS:
         if abs(seconds) >= 2 * size:
@@ -17,14 +17,14 @@ def span(duration: timedelta | float) -> str:
 
 
 def some(items: Iterable[str], most: int = 5) -> str:
-    """The first few of `items`, and how many there are beyond."""
+    """Join the first `most` of `items` by commas, and count the rest."""
     every = list(items)
     more = f" and {len(every) - most} more" if len(every) > most else ""
     return ", ".join(every[:most]) + more
 
 
 def first_line(text: str) -> str:
-    """The first line of a message that says something."""
+    """Return the first line of a message that is not blank."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "no message")
 
 
