@@ -1,18 +1,27 @@
-"""Property tests that do not mind a busy machine, and a budget for tests that are not about it."""
+"""Property tests without deadline, and the source of prices."""
+
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from market_pipeline.budget.shared import SharedBudget
-from market_pipeline.storage.engine import Database
-from market_pipeline_tests.builders import generous_budget
+from market_pipeline_tests.prices.source import Source
 
-# How long an example takes is the machine's business.
+# How long an example takes depends on the machine.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 
+@pytest.fixture(scope="package")
+def running_source() -> Iterator[Source]:
+    """One server for all tests of the prices."""
+    source = Source()
+    with source.simulator:
+        yield source
+
+
 @pytest.fixture
-def budget(budget_database: Database) -> SharedBudget:
-    """A budget that leaves room for everything and never really sleeps."""
-    return generous_budget(budget_database)
+def source(running_source: Source) -> Source:
+    """A source as it is at first."""
+    running_source.reset()
+    return running_source
