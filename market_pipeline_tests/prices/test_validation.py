@@ -1,15 +1,14 @@
 """Which points are quotes, which are refused, and why."""
 
-import json
 import math
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from market_pipeline.coingecko.models import RawPoint, chart_points, price_points
+from market_pipeline.coingecko.models import RawPoint
 from market_pipeline.core.symbols import Coin
 from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
 from market_pipeline.prices.validation import EARLIEST, FUTURE_TOLERANCE, MOST_OF_A_KIND, Examined, examine
@@ -100,14 +99,6 @@ def test_a_time_that_cannot_be_read_is_refused_under_the_last_day(timestamp: obj
     assert (refusal.reason, refusal.timestamp, refusal.day) == (reason, None, TODAY)
 
 
-def test_an_exponent_beyond_floats_is_refused_for_price_and_time_alike() -> None:
-    pair = json.loads('[[1e400, 1.0], [1795000000000, 1e400]]')
-    refusals = examine(
-        chart_points(pair, "bitcoin"), coin=BITCOIN, days=[TODAY], now=NOW, source=Source.HISTORY
-    ).refusals
-    assert [refusal.reason for refusal in refusals] == [Reason.BAD_TIMESTAMP, Reason.NOT_A_NUMBER]
-
-
 def test_a_source_may_be_a_minute_ahead_and_no_more() -> None:
     assert live(point(1.0, SECONDS + 60)).refusals == ()
     refusal = only_refusal(live(point(1.0, SECONDS + 61)))
@@ -134,13 +125,12 @@ def test_an_old_live_price_belongs_to_its_own_day() -> None:
     assert quote.timestamp.date() == TODAY - timedelta(days=133)
 
 
-def test_a_window_includes_both_its_ends() -> None:
-    assert len(history(point(1.0, DAY[0].timestamp()), point(2.0, DAY[1].timestamp())).quotes) == 2
-
-
-@pytest.mark.parametrize("timestamp", [DAY[0].timestamp() - 0.001, DAY[1].timestamp() + 0.001])
-def test_a_time_outside_the_window_is_refused_under_the_day_asked_for(timestamp: float) -> None:
-    refusal = only_refusal(history(point(1.0, timestamp)))
+@pytest.mark.parametrize(("edge", "beyond"), [(DAY[0], -0.001), (DAY[1], 0.001)])
+def test_a_window_includes_its_ends_and_what_is_outside_is_refused_under_the_day_asked_for(
+    edge: datetime, beyond: float
+) -> None:
+    assert len(history(point(1.0, edge.timestamp())).quotes) == 1
+    refusal = only_refusal(history(point(1.0, edge.timestamp() + beyond)))
     assert (refusal.reason, refusal.day) == (Reason.OUTSIDE_WINDOW, DAY[0].date())
     assert "2026-11-22T00:00:00Z to 2026-11-23T00:00:00Z" in refusal.detail
 
@@ -151,24 +141,13 @@ def test_a_refusal_is_filed_under_the_day_it_claims_if_that_was_asked_for() -> N
     assert refusal.day == yesterday
 
 
-def test_points_are_sorted() -> None:
-    examined = live(point(2.0, SECONDS - 10), point(1.0, SECONDS - 20))
-    assert [quote.price for quote in examined.quotes] == [1.0, 2.0]
-
-
 def test_of_two_points_of_one_time_the_later_wins_and_a_difference_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    examined = live(point(1.0), point(1.0), point(3.0))
-    assert ([quote.price for quote in examined.quotes], examined.merged) == ([3.0], 2)
-    assert caplog.messages == [
-        "BTC has two prices at 2026-11-23T12:00:00Z, 1.0 and 3.0; using the later in the answer"
-    ]
-
-
-def test_many_differences_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    live(*(point(float(1 + number)) for number in range(1_000)))
-    assert [message.endswith("in the answer, as at 998 other times") for message in caplog.messages] == [True]
+    examined = live(point(1.0), point(1.0), point(3.0), point(4.0))
+    assert ([quote.price for quote in examined.quotes], examined.merged) == ([4.0], 3)
+    (message,) = caplog.messages
+    assert all(part in message for part in ("BTC", "2026-11-23T12:00:00Z", "1.0 and 3.0", "1 other"))
 
 
 def test_of_refusals_of_a_kind_the_first_are_kept_and_the_rest_counted() -> None:
@@ -186,18 +165,8 @@ def test_an_answer_leaves_so_many_refusals_at_most() -> None:
     assert 1_000 <= len(refusals) < 1_200 and {refusal.day for refusal in refusals} == set(days)
 
 
-def test_good_points_are_kept_beside_refused_ones() -> None:
-    examined = live(point(1.0, SECONDS - 2), point(None), point(2.0, SECONDS - 1))
-    assert (len(examined.quotes), len(examined.refusals)) == (2, 1)
-
-
 def test_a_payload_is_bounded() -> None:
     assert len(only_refusal(live(point(None, payload="x" * 9_000))).payload) == 2_000
-
-
-def test_meeting_the_same_bad_point_again_is_the_same_refusal() -> None:
-    answer = price_points({"bitcoin": {"usd": None}}, ("bitcoin",))
-    assert only_refusal(live(*answer.points)).id == only_refusal(live(*answer.points)).id
 
 
 ANYTHING = st.recursive(
@@ -208,6 +177,7 @@ ANYTHING = st.recursive(
 NEARLY = st.floats(SECONDS - 1e6, SECONDS + 1e3) | st.integers(int(SECONDS) - 100, int(SECONDS) + 100)
 
 
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.floats(0.1, 1e6) | ANYTHING, NEARLY | ANYTHING), max_size=MOST_OF_A_KIND),
     st.sampled_from([None, DAY]),
