@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta, timezone
 from market_pipeline.coingecko.models import PAYLOAD_LIMIT, RawPoint
 from market_pipeline.core.clock import from_microseconds, iso
 from market_pipeline.core.symbols import Coin
-from market_pipeline.core.wording import span
+from market_pipeline.core.wording import counted, span
 from market_pipeline.logs import get_logger
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE, LARGEST_PRICE, Quote, Reason, Refusal, Source
 
@@ -201,7 +201,7 @@ class _Refusals:
 def _log_differences(replaced: Sequence[tuple[Quote, float]]) -> None:
     if replaced:
         first, price = replaced[0]
-        more = f", as at {len(replaced) - 1:,} other times" if len(replaced) > 1 else ""
+        more = f", as at {counted(len(replaced) - 1, 'other time')}" if len(replaced) > 1 else ""
         logger.warning(
             "%s has two prices at %s, %s and %s; using the later in the answer%s",
             first.symbol, iso(first.timestamp), first.price, price, more, extra={"symbol": first.symbol},
