@@ -3,10 +3,12 @@
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import make_url
 
+from market_pipeline.dagster_instance.home import create_instance
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import migrate
 from market_pipeline.storage.schema.operations_tables import request_budgets, request_ledger
@@ -42,6 +44,16 @@ def budget_database(tmp_path_factory):
         request_ledger.create(connection)
     yield database
     database.dispose()
+
+
+@pytest.fixture(scope="session")
+def home_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DAGSTER_HOME with the project's dagster.yaml and a created storage, that others are copied from."""
+    home = tmp_path_factory.mktemp("template") / "home"
+    home.mkdir()
+    shutil.copy(Path(__file__).parents[1] / "dagster.yaml", home)
+    create_instance(home)
+    return home
 
 
 @pytest.fixture(scope="session")

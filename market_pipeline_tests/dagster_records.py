@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -24,7 +26,7 @@ from dagster._core.scheduler.instigation import (
     TickStatus,
 )
 from dagster._daemon.types import DaemonHeartbeat
-from dagster._utils.error import SerializableErrorInfo
+from dagster_shared.error import SerializableErrorInfo
 
 LOST = SerializableErrorInfo("OSError: disk gone\nmore", [], "OSError")
 
@@ -36,13 +38,18 @@ def served_job(name: str) -> dict[str, Any]:
     return {"remote_job_origin": RemoteJobOrigin(place, name), "job_code_origin": JobPythonOrigin(name, code)}
 
 
-def beat(instance, age, *errors):
-    """Let every daemon have reported so long ago (a timedelta)."""
+def beat(instance: dg.DagsterInstance, age: timedelta, *errors: SerializableErrorInfo) -> None:
+    """Let every daemon have reported so long ago."""
     for daemon in instance.get_required_daemon_types():
         instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - age.total_seconds(), daemon, "id", errors))
 
 
-def state_of(instance, schedule, status=InstigatorStatus.DECLARED_IN_CODE, location="market_pipeline"):
+def state_of(
+    instance: dg.DagsterInstance,
+    schedule: str,
+    status: InstigatorStatus = InstigatorStatus.DECLARED_IN_CODE,
+    location: str = "market_pipeline",
+) -> InstigatorState:
     """Let a schedule of a code location be in this state."""
     origin = RemoteInstigatorOrigin(
         RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), "__repository__"), schedule
@@ -51,7 +58,14 @@ def state_of(instance, schedule, status=InstigatorStatus.DECLARED_IN_CODE, locat
     return instance.add_instigator_state(InstigatorState(origin, InstigatorType.SCHEDULE, status, data))
 
 
-def evaluated(instance, state, age, status=TickStatus.SUCCESS, error=None, reason=None):
+def evaluated(
+    instance: dg.DagsterInstance,
+    state: InstigatorState,
+    age: timedelta,
+    status: TickStatus = TickStatus.SUCCESS,
+    error: SerializableErrorInfo | None = None,
+    reason: str | None = None,
+) -> None:
     """Let a schedule have been evaluated so long ago."""
     instance.create_tick(TickData(
         state.instigator_origin_id, state.instigator_name, InstigatorType.SCHEDULE, status,
@@ -59,24 +73,45 @@ def evaluated(instance, state, age, status=TickStatus.SUCCESS, error=None, reaso
     ))
 
 
-def ended(instance, status, job="tick", tags=None):
-    """Let a run of `job` have ended just now."""
+def ended(
+    instance: dg.DagsterInstance,
+    status: dg.DagsterRunStatus,
+    job: str = "tick",
+    tags: Mapping[str, str] | None = None,
+) -> str:
+    """Let a run of `job` have ended just now; its id."""
     run = instance.add_run(dg.DagsterRun(job_name=job, status=dg.DagsterRunStatus.STARTED, tags=tags))
     if status is dg.DagsterRunStatus.FAILURE:
         instance.report_run_failed(run)
     else:
         instance.report_dagster_event(dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, job), run.run_id)
+    return run.run_id
 
 
-def stopped_by_check(instance, job="tick"):
+def executed(instance: dg.DagsterInstance, job: str, outcome: BaseException | None = None) -> dg.ExecuteInProcessResult:
+    """Execute a run of `job`, whose only step raises `outcome`, if there is one."""
+
+    @dg.op(name=f"op_of_{job}")
+    def work() -> None:
+        if outcome is not None:
+            raise outcome
+
+    @dg.job(name=job, executor_def=dg.in_process_executor)
+    def built() -> None:
+        work()
+
+    return built.execute_in_process(instance=instance, raise_on_error=False)
+
+
+def stopped_by_check(instance: dg.DagsterInstance, job: str = "tick") -> None:
     """Execute a run of `job` whose prices do not pass a blocking check."""
 
     @dg.asset
-    def raw_prices():
+    def raw_prices() -> None:
         return None
 
     @dg.asset_check(asset=raw_prices, blocking=True, name="no_future_timestamps")
-    def check():
+    def check() -> dg.AssetCheckResult:
         return dg.AssetCheckResult(passed=False, description="1 stored quote lies in the future. Delete it.")
 
     jobs = [dg.define_asset_job(job, executor_def=dg.in_process_executor)]

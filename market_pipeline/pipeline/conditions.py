@@ -106,12 +106,13 @@ def _of_silent_daemons(dagster: DagsterFacts, now: datetime) -> Iterator[Conditi
     for beat in dagster.daemons:
         last = f"its last heartbeat was {span(now - beat.at)} ago" if beat.at else "it never reported"
         if not beat.alive and beat.daemon == SCHEDULER:
-            detail = f"The scheduler is dead, {last}: nothing collects prices."
+            detail = f"The scheduler is dead: {last}. No prices are collected."
             yield Condition("scheduler-dead", detail, _START, beat.at, beat.daemon)
         elif not beat.alive and dagster.scheduler_alive:
-            yield Condition("daemon-dead", f"Dagster's {beat.daemon} is dead, {last}.", _START, beat.at, beat.daemon)
+            detail = f"Dagster's {beat.daemon} daemon is dead: {last}."
+            yield Condition("daemon-dead", detail, _START, beat.at, beat.daemon)
         if beat.error:
-            detail = f"Dagster's {beat.daemon} reports errors."
+            detail = f"Dagster's {beat.daemon} daemon reports errors."
             yield Condition("daemon-errors", detail, "", beat.at, beat.daemon, beat.error)
 
 
@@ -173,8 +174,8 @@ def scores_condition(prices: PriceFacts) -> Condition:
     """Return the condition that fresh quotes wait for their scores."""
     since = _waiting_since(prices)
     detail = (
-        f"The prices of {some(prices.unscored)} are fresh, but not scored since {clock_time(since, prices.now)}: "
-        "they are not searched for anomalies."
+        f"The prices of {some(prices.unscored)} are fresh, but have not been scored since "
+        f"{clock_time(since, prices.now)}: they are not searched for anomalies."
     )
     remedy = "See the runs of the job tick in the Dagster UI, steps check_prices and price_anomalies."
     return Condition("scores-behind", detail, remedy, since)

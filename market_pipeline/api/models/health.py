@@ -11,7 +11,7 @@ _EXAMPLE: dict[str, Any] = {
     "status": "degraded",
     "conditions": [{
         "kind": "scheduler-dead",
-        "detail": "The scheduler is dead, its last heartbeat came 25 min ago: nothing collects prices. "
+        "detail": "The scheduler is dead: its last heartbeat was 25 min ago. No prices are collected. "
         "`market-pipeline run` starts it.",
         "since": "2026-11-23T12:01:00Z",
     }],

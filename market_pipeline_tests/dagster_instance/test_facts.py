@@ -1,0 +1,135 @@
+"""Facts read from a real instance, in which daemon and runs left what they leave."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import dagster as dg
+import pytest
+from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
+from dagster_shared.error import SerializableErrorInfo
+
+from market_pipeline.core.clock import utc_now
+from market_pipeline.dagster_instance.facts import automation_states, heartbeats, job_states, read_facts
+from market_pipeline.dagster_instance.failures import failure_in, is_interruption
+from market_pipeline.dagster_instance.ownership import INSTALLATION, Owner, located, own_runs
+from market_pipeline.pipeline.facts import AutomationState, JobState
+from market_pipeline.pipeline.names import CONSEQUENCES, automations
+from market_pipeline_tests.dagster_records import (
+    LOST,
+    beat,
+    ended,
+    evaluated,
+    executed,
+    state_of,
+    stopped_by_check,
+)
+
+MINUTE = timedelta(minutes=1)
+SUCCESS, FAILURE = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
+OURS = Owner("ours", "market_pipeline")
+OUR_TAGS = {**OURS.tags, "dagster/code_location": "market_pipeline"}
+
+
+def tick_schedule(instance: dg.DagsterInstance) -> AutomationState:
+    return automation_states(instance, OURS, automations("*/5 * * * *"))[0]
+
+
+def states(instance: dg.DagsterInstance, jobs: Sequence[str] = ("tick",), owner: Owner = OURS) -> list[JobState]:
+    return job_states(instance, owner, jobs)
+
+
+def test_a_new_instance_has_no_news(instance: dg.DagsterInstance) -> None:
+    facts = read_facts(instance, OURS, "*/5 * * * *", utc_now())
+    assert not facts.ever_reported and not facts.scheduler_alive
+    assert {beat.daemon for beat in facts.daemons} >= {"SCHEDULER", "SENSOR", "QUEUED_RUN_COORDINATOR", "MONITORING"}
+    assert [state.on for state in facts.automations] == [True] * 5
+    assert [(state.job, state.succeeded_at, state.failed) for state in facts.jobs] == [
+        (job, None, None) for job in CONSEQUENCES
+    ]
+
+
+def test_daemons_report_times_and_errors(instance: dg.DagsterInstance) -> None:
+    now = utc_now()
+    beat(instance, 2 * MINUTE, SerializableErrorInfo("ValueError: no such thing\n", [], "ValueError"))
+    for each in heartbeats(instance, now):
+        assert each.alive and each.at is not None and abs(now - each.at - 2 * MINUTE) < timedelta(seconds=30)
+        assert each.error == "ValueError: no such thing\n"
+
+
+def test_the_last_evaluation_of_a_schedule_and_the_last_that_worked(instance: dg.DagsterInstance) -> None:
+    state = state_of(instance, "tick_schedule")
+    assert tick_schedule(instance).evaluated_at is None
+    evaluated(instance, state, 9 * MINUTE, TickStatus.SKIPPED, reason="still going\nmore")
+    skipped = tick_schedule(instance)
+    assert (skipped.on, skipped.outcome, skipped.reason) == (True, "skipped", "still going")
+    for minutes in (2, 1):
+        evaluated(instance, state, minutes * MINUTE, TickStatus.FAILURE, LOST)
+    failed = tick_schedule(instance)
+    assert (failed.outcome, failed.reason, failed.worked_at) == ("failure", "OSError: disk gone", skipped.evaluated_at)
+
+
+@pytest.mark.parametrize(("status", "on"), [
+    (InstigatorStatus.STOPPED, False), (InstigatorStatus.RUNNING, True), (InstigatorStatus.DECLARED_IN_CODE, True),
+])
+def test_a_schedule_is_on_until_stopped(status: InstigatorStatus, on: bool, instance: dg.DagsterInstance) -> None:
+    state_of(instance, "tick_schedule", InstigatorStatus.STOPPED, location="theirs")
+    assert tick_schedule(instance).on, "that of another code location is not ours"
+    state_of(instance, "tick_schedule", status)
+    assert tick_schedule(instance).on is on
+
+
+def test_runs_of_others_do_not_count_once_ours_are_known(instance: dg.DagsterInstance) -> None:
+    """Until then they may be ours: the same database has another name on another machine."""
+    theirs = {"dagster/code_location": "theirs", INSTALLATION: "another"}
+    ended(instance, FAILURE, tags=theirs)
+    unknown = located(instance, Owner("ours"))
+    assert unknown == Owner("") and states(instance, owner=unknown)[0].failed
+    ours = ended(instance, SUCCESS, tags=OUR_TAGS)
+    ended(instance, FAILURE, tags=theirs)
+    assert located(instance, Owner("ours")) == OURS
+    assert states(instance)[0].failed is None
+    assert [record.dagster_run.run_id for record in own_runs(instance, OURS, "tick")] == [ours]
+
+
+def test_ours_are_found_behind_two_pages_of_others(instance: dg.DagsterInstance) -> None:
+    tags = [OUR_TAGS, OUR_TAGS, *[{INSTALLATION: "another"}] * 45]
+    ours, earlier, *_ = [instance.add_run(dg.DagsterRun("tick", tags=each)).run_id for each in tags]
+    assert [record.dagster_run.run_id for record in own_runs(instance, OURS, "tick")] == [earlier, ours]
+
+
+def test_a_failed_job_has_the_reason_of_its_last_run(instance: dg.DagsterInstance) -> None:
+    executed(instance, "score_days")
+    executed(instance, "complete_days", ValueError("no such coin\nat all"))
+    for reason in ("No prices for BTC: why.", "Nor now: why."):
+        executed(instance, "tick", dg.Failure(reason))
+    tick, days, scores = states(instance, ("tick", "complete_days", "score_days"))
+    assert tick.failed and (tick.failed.reason, tick.failed.ours) == ("Nor now: why.", True)
+    assert days.failed and (days.failed.reason, days.failed.ours) == ("ValueError: no such coin", False)
+    assert tick.succeeded_at is None and scores.failed is None and scores.succeeded_at is not None
+    executed(instance, "tick")
+    assert states(instance)[0].failed is None
+
+
+def test_a_run_that_failed_outside_of_its_steps_has_its_own_message(instance: dg.DagsterInstance) -> None:
+    run = instance.add_run(dg.DagsterRun("tick", status=dg.DagsterRunStatus.STARTED))
+    instance.report_run_failed(run, "The worker was killed.")
+    assert (failed := states(instance)[0].failed) and "The worker was killed." in failed.reason
+
+
+def test_a_blocking_check_that_stopped_a_run_is_named_with_its_result(instance: dg.DagsterInstance) -> None:
+    stopped_by_check(instance)
+    failed = states(instance)[0].failed
+    assert failed and failed.checks == (
+        ("no_future_timestamps", "1 stored quote lies in the future. Delete it."),
+    )
+
+
+def test_an_interrupted_run_is_not_a_failure(instance: dg.DagsterInstance) -> None:
+    """Ctrl-C in the middle of a tick; it is started again with the rest."""
+    result = executed(instance, "tick", dg.DagsterExecutionInterruptedError())
+    assert not result.success and states(instance)[0].failed is None
+    assert any(is_interruption(event) for event in result.all_events)
+    failed = executed(instance, "another", ValueError("no"))
+    assert not any(is_interruption(event) for event in failed.all_events)
+    assert failure_in(failed.all_events) == ("ValueError: no", False)
+    assert failure_in(executed(instance, "third").all_events) == ("", False)

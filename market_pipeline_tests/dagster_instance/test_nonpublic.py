@@ -1,0 +1,121 @@
+"""Each part of Dagster that is used although it is not public: these tests fail when Dagster changes it."""
+
+import logging
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+from market_pipeline.dagster_instance import nonpublic
+from market_pipeline.dagster_instance.home import configures_storage, open_instance, own_home
+from market_pipeline.dagster_instance.lanes import has_lanes
+from market_pipeline_tests.dagster_records import executed
+
+CODE = """
+import dagster as dg
+from market_pipeline.dagster_instance.nonpublic import code_location_name
+
+defs = dg.Definitions(jobs=[dg.GraphDefinition(name=f"loaded_in_{code_location_name()}").to_job()])
+"""
+PARTS = dg.StaticPartitionsDefinition(["a", "b", "c"])
+
+
+def test_a_code_location_is_loaded_under_its_name(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    file = tmp_path / "code.py"
+    file.write_text(CODE)
+    target = LoadableTargetOrigin(executable_path=sys.executable, python_file=str(file))
+    with DefinitionsLoadContext.scoped(DefinitionsLoadContext.get()):
+        assert nonpublic.code_location_name() is None
+        with InProcessCodeLocationOrigin(target, location_name="there").create_location(instance) as location:
+            (repository,) = location.get_repositories().values()
+            assert repository.has_job("loaded_in_there")
+
+
+def test_runs_log_to_the_console_that_is_given(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    contexts: list[dg.InitLoggerContext] = []
+
+    def create(context: dg.InitLoggerContext) -> logging.Logger:
+        contexts.append(context)
+        return logging.Logger("ours")
+
+    monkeypatch.setattr(dg.colored_console_logger, "_logger_fn", dg.colored_console_logger._logger_fn)
+    nonpublic.replace_console_logger(create)
+    executed(instance, "job")
+    assert contexts and isinstance(contexts[0].logger_config["log_level"], str)
+
+
+def test_an_io_manager_knows_its_run_if_there_is_one(instance: dg.DagsterInstance) -> None:
+    runs = []
+
+    class Remembering(dg.IOManager):
+        def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+            runs.append(nonpublic.run_of(context))
+
+        def load_input(self, context: dg.InputContext) -> None:
+            raise NotImplementedError
+
+    @dg.asset
+    def numbers() -> int:
+        return 1
+
+    result = dg.materialize([numbers], instance=instance, resources={"io_manager": Remembering()})
+    assert [run.run_id if run else None for run in runs] == [result.run_id]
+    assert nonpublic.run_of(dg.build_output_context()) is None
+
+
+def test_partitions_tell_their_newest_event_and_version(instance: dg.DagsterInstance) -> None:
+    @dg.asset(partitions_def=PARTS)
+    def numbers(context: dg.AssetExecutionContext) -> dg.Output[int]:
+        return dg.Output(1, data_version=dg.DataVersion(f"of {context.partition_key}"))
+
+    @dg.asset(partitions_def=PARTS)
+    def others() -> int:
+        return 1
+
+    ids = []
+    for key in ("a", "b", "a"):
+        assert dg.materialize([numbers, others], instance=instance, partition_key=key).success
+        found = nonpublic.latest_storage_ids(instance, "numbers", ["a", "b", "c"])
+        ids.append(found[key])
+    assert found == {"a": ids[2], "b": ids[1]} and ids == sorted(set(ids))
+    assert nonpublic.data_versions(instance, "numbers", ["a", "c"]) == {"a": "of a"}
+    assert nonpublic.materialized_partitions(instance, "numbers") == {"a", "b"}
+    assert nonpublic.materialized_partitions(instance, "unknown") == set()
+    assert nonpublic.count_runs(instance) == 3
+
+
+def test_only_a_run_that_has_not_succeeded_is_canceled(instance: dg.DagsterInstance) -> None:
+    started = instance.add_run(dg.DagsterRun("job", status=dg.DagsterRunStatus.STARTED)).run_id
+    good = executed(instance, "job").run_id
+    for run_id in (started, good, "00000000-0000-0000-0000-000000000000"):
+        nonpublic.cancel_run(instance, run_id, "Interrupted.")
+    statuses = {record.dagster_run.run_id: record.dagster_run.status for record in instance.get_run_records()}
+    assert statuses == {started: dg.DagsterRunStatus.CANCELED, good: dg.DagsterRunStatus.SUCCESS}
+
+
+def test_output_is_captured_unless_a_command_prints_it(home: Path) -> None:
+    with open_instance(home) as instance, open_instance(home, capture=False) as printing:
+        assert type(instance.compute_log_manager).__name__ == "LocalComputeLogManager"
+        assert type(printing.compute_log_manager).__name__ == "NoOpComputeLogManager"
+        assert instance.root_directory == printing.root_directory == str(home), "where the locks of processes are"
+
+
+@pytest.mark.parametrize(("module", "name", "lanes"), [
+    ("market_pipeline.dagster_instance.lanes", "LanedRunCoordinator", True),
+    ("market_pipeline.defs.lanes", "LanedRunCoordinator", True),
+    ("dagster.core.run_coordinator", "QueuedRunCoordinator", False),
+])
+def test_a_home_of_an_earlier_version_opens_as_it_is(home: Path, module: str, name: str, lanes: bool) -> None:
+    """Its dagster.yaml may have been changed by hand, so it is never rewritten."""
+    config = home / "dagster.yaml"
+    config.write_text(f"run_coordinator:\n  module: {module}\n  class: {name}\ntelemetry: {{enabled: false}}\n")
+    before = config.read_text()
+    with own_home(home, ours=False), open_instance(home) as instance:
+        assert has_lanes(instance) is lanes
+        assert executed(instance, "job").success
+    assert config.read_text() == before
+    assert not configures_storage(home)
