@@ -86,9 +86,9 @@ def examine_instance(context: DoctorContext) -> Iterator[Diagnosis]:
         return
     context.instance = instance
     if has_lanes(instance):
-        yield ok("dagster instance", f"opened, {runs} runs", runs=runs)
+        yield ok("dagster instance", f"opened; runs: {runs}", runs=runs)
     else:
-        detail = f"opened, {runs} runs; ticks wait behind queued history"
+        detail = f"opened; runs: {runs}; ticks wait behind queued history"
         remedy = f"Copy run_coordinator and concurrency from the project's dagster.yaml to {config}."
         yield warn("dagster instance", detail, remedy, runs=runs)
 
@@ -133,7 +133,7 @@ def _of_automation(context: DoctorContext, state: AutomationState) -> Diagnosis:
     if state.evaluated_at is None:
         return ok(title, "on; it has not ticked yet", **numbers)
     reason = f": {state.reason}" if state.reason else ""
-    return ok(title, f"on; last tick {span(now - state.evaluated_at)} ago {state.outcome}{reason}", **numbers)
+    return ok(title, f"on; last tick {span(now - state.evaluated_at)} ago: {state.outcome}{reason}", **numbers)
 
 
 def examine_runs(context: DoctorContext) -> Iterator[Diagnosis]:

@@ -34,7 +34,7 @@ def examine_freshness(context: DoctorContext) -> Iterator[Diagnosis]:
             continue
         age = max(0.0, (now - newest).total_seconds())
         if symbol in stale:
-            remedy = "See daemons, schedules and runs below; if only this symbol is stale, its id in MARKET_SYMBOLS."
+            remedy = "See daemons, schedules and runs below; if no other symbol is stale, its id in MARKET_SYMBOLS."
             yield warn(name, f"{span(age)} old, older than the last tick but one", remedy, age_seconds=round(age))
         else:
             yield ok(name, f"{span(age)} old", age_seconds=round(age))

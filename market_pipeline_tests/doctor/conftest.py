@@ -1,48 +1,36 @@
 """An installation to be examined: a folder, an environment, a real database, instance and simulator."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from market_pipeline.core.clock import utc_now
+from market_pipeline.dagster_instance.home import open_instance
 from market_pipeline.doctor.context import DoctorContext
-from market_pipeline.doctor.report import examine
 from market_pipeline.settings import Settings, load_settings
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.schema import tables
-from market_pipeline_tests.builders import coin_id
-
-PROJECT = Path(__file__).parents[2]
-SETTINGS = [name.upper() for name in Settings.model_fields]
-
+from market_pipeline_tests.doctor.examining import Installed
 
 @pytest.fixture(autouse=True)
-def own_environment(monkeypatch, tmp_path):
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting of the person who runs the tests, and a folder without `.env`."""
-    for name in [*SETTINGS, "DAGSTER_HOME"]:
+    for name in [*(name.upper() for name in Settings.model_fields), "DAGSTER_HOME"]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
-def simulator():
+def simulator() -> Iterator[Simulator]:
     with Simulator(MarketModel(seed=1)) as running:
         yield running
 
 
 @pytest.fixture
-def subject(tmp_path):
-    """An installation without anything but its folder."""
-    return DoctorContext(tmp_path, {})
-
-
-@pytest.fixture
-def set_up(monkeypatch, tmp_path):
-    """Builds a Subject whose settings are these; `database` is taken for examined and ready."""
-
+def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Installed:
     def build(database: Database | None = None, **settings: str) -> DoctorContext:
         if database is not None:
             settings["DATABASE_URL"] = database.url.render_as_string(hide_password=False)
@@ -58,28 +46,15 @@ def set_up(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def store_price():
-    """Stores a quote of `symbol` as old as `age`."""
-
-    def store(database, symbol, age, price=100.0):
-        now = utc_now()
-        row = {
-            "symbol": symbol, "coin_id": coin_id(symbol), "timestamp": now - age, "price": price,
-            "source": "simple_price",
-            "ingested_at": now,
-        }
-        with database.writing() as connection:
-            connection.execute(tables.raw_prices.insert().values(**row))
-
-    return store
+def home(tmp_path: Path, home_template: Path) -> Path:
+    """The home of the installation, whose storage has been created."""
+    return shutil.copytree(home_template, tmp_path / ".dagster_home")
 
 
 @pytest.fixture
-def only():
-    """The one finding of an examination."""
-
-    def find(examination, subject):
-        (finding,) = examine("the examination", examination, subject)
-        return finding
-
-    return find
+def opened(home: Path, installed: Installed) -> Iterator[DoctorContext]:
+    """A context whose instance is open."""
+    context = installed()
+    context.home = home
+    with open_instance(home) as context.instance:
+        yield context
