@@ -26,7 +26,6 @@ from psycopg2.extensions import connection as Psycopg2Connection
 from psycopg2.extensions import cursor as Psycopg2Cursor
 from psycopg2.extensions import make_dsn, parse_dsn
 from sqlalchemy import URL
-from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 from market_pipeline.storage.db_errors import ReadCancelled
 
@@ -56,7 +55,7 @@ _IDLE = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s) AND state LIKE 'id
 
 def parameters_of(url: URL) -> dict[str, Any]:
     """Return the parameters of libpq for `url`, as psycopg2 takes them."""
-    _, given = PGDialect_psycopg2().create_connect_args(url)  # type: ignore[no-untyped-call]
+    _, given = url.get_dialect()().create_connect_args(url)
     return {**_DEFAULTS, **given}
 
 

@@ -4,14 +4,15 @@ import os
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
 
 from market_pipeline.core.slices import Slice
 from market_pipeline.storage.db_errors import DatabaseUnavailable
-from market_pipeline.storage.rows import bulk_sqlite
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.rows import bulk_sqlite, write
 from market_pipeline.storage.rows.read import read_many_columns
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.tables import raw_prices
@@ -19,14 +20,14 @@ from market_pipeline_tests.builders import START, price_row, prices_of
 
 
 @pytest.fixture
-def bulk(monkeypatch):
-    monkeypatch.setattr("market_pipeline.storage.rows.write.BULK_FROM", 0)
+def bulk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write, "BULK_FROM", 0)
 
 
 @pytest.mark.usefixtures("bulk")
-def test_what_is_committed_around_bulk_work_is_seen_by_another_process(sqlite_database):
+def test_what_is_committed_around_bulk_work_is_seen_by_another_process(sqlite_database: Database) -> None:
     """A second library that closes the file takes it for unused, and removes the log under our feet."""
-    file = sqlite_database.url.database
+    file = str(sqlite_database.url.database)
     day = START.date()
     with closing(sqlite3.connect(file)) as own:
         for number in range(4):
@@ -41,7 +42,7 @@ def test_what_is_committed_around_bulk_work_is_seen_by_another_process(sqlite_da
 
 
 @pytest.mark.usefixtures("bulk")
-def test_bulk_work_does_not_drop_the_lock_of_a_writer_in_the_same_process(sqlite_database):
+def test_bulk_work_does_not_drop_the_lock_of_a_writer_in_the_same_process(sqlite_database: Database) -> None:
     """POSIX locks belong to the process: closing any descriptor of a file drops them all."""
     upsert(sqlite_database, raw_prices, prices_of(price_row()))
     day = START.date()
@@ -49,7 +50,7 @@ def test_bulk_work_does_not_drop_the_lock_of_a_writer_in_the_same_process(sqlite
         "import sqlite3, sys; connection = sqlite3.connect(sys.argv[1], timeout=0.1, isolation_level=None); "
         "connection.execute('BEGIN IMMEDIATE')"
     )
-    command = [sys.executable, "-c", attempt, sqlite_database.url.database]
+    command = [sys.executable, "-c", attempt, str(sqlite_database.url.database)]
     with sqlite_database.writing():
         assert len(read_many_columns(sqlite_database, raw_prices, [Slice("BTC", day, day)])) == 1
         other = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -58,8 +59,8 @@ def test_bulk_work_does_not_drop_the_lock_of_a_writer_in_the_same_process(sqlite
 
 @pytest.mark.usefixtures("bulk")
 def test_the_exchange_file_is_gone_afterwards_even_after_an_error(
-    sqlite_database, tmp_path, monkeypatch
-):
+    sqlite_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "exchange"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
@@ -73,7 +74,10 @@ def test_the_exchange_file_is_gone_afterwards_even_after_an_error(
         upsert(sqlite_database, raw_prices, prices_of(price_row(price=2.0)))
 
 
-def test_an_exchange_file_that_cannot_be_made_is_explained(tmp_path):
-    with pytest.raises(DatabaseUnavailable, match=r"exchange file .* cannot be used: .*TMPDIR"):
-        with bulk_sqlite._adbc(tmp_path / "absent" / "exchange.db"):
-            raise AssertionError("opened")
+@pytest.mark.usefixtures("bulk")
+def test_an_exchange_file_that_cannot_be_created_is_unavailable(
+    sqlite_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_sqlite, "TemporaryDirectory", lambda **_: nullcontext(tmp_path / "absent"))
+    with pytest.raises(DatabaseUnavailable, match=r"exchange file .*exchange.db .*TMPDIR"):
+        upsert(sqlite_database, raw_prices, prices_of(price_row()))

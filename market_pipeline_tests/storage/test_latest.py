@@ -1,6 +1,7 @@
 """The latest quotes and anomalies, counts of recent rows, and how far each symbol is scored."""
 
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_bad_ticks_and_the_future_are_no_latest_quote(database: Database) -> Non
     """The bad price was repeated, with another in between, until minute 25 undid it."""
     printed = {0: 100.0, 5: 101.0, 10: 100_000.0, 15: 100.0, 20: 99_000.0, 25: 100.5, 96: 7.0}
     store(database, raw_prices, *(price_row(minutes=minute, price=price) for minute, price in printed.items()))
-    bad = {"kind": "bad_tick", "detected_at": at(25), "price_before": 101.0, "price_after": 100_000.0}
+    bad: dict[str, Any] = {"kind": "bad_tick", "detected_at": at(25), "price_before": 101.0, "price_after": 100_000.0}
     store(database, price_anomalies, anomaly_row(minutes=10, **bad))
     found = {minute: latest.latest_quotes(database, ["BTC"], at(minute))["BTC"] for minute in (12, 17, 22, 94, 95)}
     assert found == {

@@ -1,5 +1,7 @@
 """Pages of prices and anomalies cost what they return: each statement follows a key and stops."""
 
+from typing import Any
+
 import pytest
 
 from market_pipeline.storage.engine import Database
@@ -81,7 +83,7 @@ def test_a_table_holds_the_same_rows_as_the_points(database: Database) -> None:
     """Both mark the bad tick, and leave out what lies more than a minute in the future."""
     prices = [price_row(minutes=minute, price=4000.0 if minute in (3, 4) else 0.1 + minute) for minute in range(9)]
     store(database, raw_prices, *prices, price_row(minutes=9.1), price_row(minutes=98), price_row("ETH"))
-    bad = {"kind": "bad_tick", "detected_at": at(5), "price_before": 2.1, "price_after": 4000.0}
+    bad: dict[str, Any] = {"kind": "bad_tick", "detected_at": at(5), "price_before": 2.1, "price_after": 4000.0}
     store(database, price_anomalies, anomaly_row(minutes=3, **bad), anomaly_row(minutes=7))
     now = at(8)
     every = [(at(n), "bad_tick" if n in (3, 4) else "ok") for n in reversed(range(9))]

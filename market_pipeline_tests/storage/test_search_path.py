@@ -1,7 +1,9 @@
 """Tables belong to the first schema of PostgreSQL's search path, and to a role that may create them."""
 
+from collections.abc import Callable, Iterator
+
 import pytest
-from sqlalchemy import text
+from sqlalchemy import URL, text
 
 from market_pipeline.storage.db_errors import SchemaMismatch
 from market_pipeline.storage.engine import Database
@@ -9,17 +11,22 @@ from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.migrate import VERSION_TABLE, check_schema, migrate
 from market_pipeline_tests.builders import price_row, prices_of
-from market_pipeline_tests.postgres import administering
+from market_pipeline_tests.postgres import Databases, administering
 
 OURS = {*tables.metadata.tables, VERSION_TABLE}
 
 
-@pytest.fixture
-def schemas(postgres_database):
-    """`schemas(path)`: the database with that search path; `public` has the tables, `dev` is empty."""
-    opened = []
+Search = Callable[[str], Database]
+Work = Callable[[Database], None]
+both = pytest.mark.parametrize("work", [check_schema, migrate])
 
-    def search(path):
+
+@pytest.fixture
+def schemas(postgres_database: Database) -> Iterator[Search]:
+    """`schemas(path)`: the database with that search path; `public` has the tables, `dev` is empty."""
+    opened: list[Database] = []
+
+    def search(path: str) -> Database:
         url = postgres_database.url.update_query_dict({"options": f"-csearch_path={path}"})
         opened.append(Database(url))
         return opened[-1]
@@ -33,27 +40,27 @@ def schemas(postgres_database):
         connection.execute(text("DROP SCHEMA dev CASCADE"))
 
 
-def tables_in(database, schema):
+def tables_in(database: Database, schema: str) -> set[str]:
     with database.reading() as connection:
         query = text("SELECT tablename FROM pg_tables WHERE schemaname = :schema")
         return set(connection.execute(query, {"schema": schema}).scalars())
 
 
-@pytest.mark.parametrize("work", [check_schema, migrate])
-def test_the_tables_of_a_schema_further_along_are_not_taken_for_ours(schemas, work):
+@both
+def test_the_tables_of_a_schema_further_along_are_not_taken_for_ours(schemas: Search, work: Work) -> None:
     with pytest.raises(SchemaMismatch, match="begins with dev.* but public after it has.*search_path%3Ddev"):
         work(schemas("dev,public"))
     assert tables_in(schemas("public"), "dev") == set()
 
 
 @pytest.mark.parametrize("path", ["none,public", '"$user",none,public', '"None"'])
-@pytest.mark.parametrize("work", [check_schema, migrate])
-def test_a_schema_that_does_not_exist_is_not_passed_over(schemas, work, path):
+@both
+def test_a_schema_that_does_not_exist_is_not_passed_over(schemas: Search, work: Work, path: str) -> None:
     with pytest.raises(SchemaMismatch, match="the schema [nN]one of its search_path .* does not exist.*CREATE SCHEMA"):
         work(schemas(path))
 
 
-def test_the_first_schema_is_migrated_and_written_alone(schemas):
+def test_the_first_schema_is_migrated_and_written_alone(schemas: Search) -> None:
     dev = schemas("dev")
     with pytest.raises(SchemaMismatch, match="no tables"):
         check_schema(dev)
@@ -70,7 +77,7 @@ def test_the_first_schema_is_migrated_and_written_alone(schemas):
 
 
 @pytest.fixture
-def newcomer(postgres_databases, postgres_server):
+def newcomer(postgres_databases: Databases, postgres_server: URL) -> Iterator[tuple[Database, Database]]:
     """A database whose owner is another role; `newcomer` may connect to it."""
     owned = postgres_databases.make()
     with administering(postgres_server) as run:
@@ -81,8 +88,8 @@ def newcomer(postgres_databases, postgres_server):
     database.dispose()
 
 
-@pytest.mark.parametrize("work", [check_schema, migrate])
-def test_a_role_that_may_not_create_is_told_the_grant(newcomer, work):
+@both
+def test_a_role_that_may_not_create_is_told_the_grant(newcomer: tuple[Database, Database], work: Work) -> None:
     database, owner = newcomer
     with pytest.raises(SchemaMismatch, match="the role newcomer may not create tables in schema public") as caught:
         work(database)
@@ -96,7 +103,7 @@ def test_a_role_that_may_not_create_is_told_the_grant(newcomer, work):
     check_schema(database)
 
 
-def test_a_role_that_does_not_own_the_tables_is_told_who_does(newcomer):
+def test_a_role_that_does_not_own_the_tables_is_told_who_does(newcomer: tuple[Database, Database]) -> None:
     database, owner = newcomer
     migrate(owner)
     with administering(owner.url) as run:

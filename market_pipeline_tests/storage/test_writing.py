@@ -109,7 +109,12 @@ def test_a_write_of_many_rows_takes_the_bulk_path_by_itself(
 
     sizes: list[int] = []
     write = bulk.write
-    monkeypatch.setattr(bulk, "write", lambda *given, **how: sizes.append(len(given[2])) or write(*given, **how))
+
+    def noted(database: Database, table: Any, columns: Columns, *given: Any, **how: Any) -> int:
+        sizes.append(len(columns))
+        return write(database, table, columns, *given, **how)
+
+    monkeypatch.setattr(bulk, "write", noted)
     times = np.datetime64("2024-03-01", "us") + np.arange(BULK_FROM) * np.timedelta64(1, "s")
     template = prices_of(*[price_row()] * BULK_FROM)
     rows = Columns({**template.arrays, "timestamp": times, "price": 1.0 + np.arange(BULK_FROM) / 7})
@@ -218,7 +223,7 @@ def test_missing_and_unknown_columns_are_named_and_their_order_does_not_matter()
     renamed = {("prise" if name == "price" else name): array for name, array in arrays.items()}
     with pytest.raises(ValueError, match=r"missing: \['price'\], unknown: \['prise'\]"):
         checked_columns(raw_prices, Columns(renamed))
-    checked = checked_columns(raw_prices, Columns(dict(reversed(arrays.items()))))
+    checked = checked_columns(raw_prices, Columns(dict(reversed(list(arrays.items())))))
     assert list(checked.arrays) == [column.name for column in raw_prices.columns]
 
 

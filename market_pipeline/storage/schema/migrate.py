@@ -101,8 +101,8 @@ def migrate(database: Database) -> None:
         raise _not_migrated(database, error) from None
 
 
-def alembic_config(connection: Connection, coins: Mapping[str, str] = KNOWN_COINS) -> "Config":
-    """Configure Alembic to work inside the transaction of `connection`.
+def alembic_config(connection: Connection | None, coins: Mapping[str, str] = KNOWN_COINS) -> "Config":
+    """Configure Alembic to work inside the transaction of `connection`; without one it can read the revisions only.
 
     `coins` are the coin ids of the symbols, for rows that do not have one yet.
     """
