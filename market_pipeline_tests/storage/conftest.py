@@ -1,7 +1,11 @@
-"""The two paths of a write."""
+"""The two paths of a write, and databases without tables."""
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows import write
 
 
@@ -11,3 +15,16 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     chosen = str(request.param)
     monkeypatch.setattr(write, "BULK_FROM", 0 if chosen == "bulk" else 1_000_000)
     return chosen
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database without any table."""
+    if request.param == "sqlite":
+        database = Database(
+            request.getfixturevalue("sqlite_database").url.set(database=str(tmp_path / "empty.db"))
+        )
+    else:
+        database = Database(request.getfixturevalue("empty_postgres_url"))
+    yield database
+    database.dispose()

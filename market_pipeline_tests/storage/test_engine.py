@@ -41,12 +41,13 @@ from market_pipeline_tests.builders import (
 
 CANARY = "canary%40pass"
 DAYS = [Slice("BTC", date(2024, 3, 1), date(2024, 3, 1))]
-PROCESSES, WRITES, ROWS = 4, 15, 5
+PROCESSES, WRITES, ROWS = 3, 20, 5
 
 
 def _write_many(url: URL, number: int) -> None:
-    """Every process writes the same times of a shared symbol and of its own; every fifth write in bulk."""
+    """Migrate, then write the same times of a shared symbol and of an own one; every fifth write in bulk."""
     database = Database(url)
+    migrate(database)
     for turn in range(WRITES):
         write.BULK_FROM = 0 if turn % 5 == 4 else 1_000_000
         rows = [
@@ -59,8 +60,9 @@ def _write_many(url: URL, number: int) -> None:
 
 
 @pytest.mark.slow
-def test_processes_that_write_at_once_lose_no_rows_and_none_is_refused(database: Database) -> None:
-    """On PostgreSQL rows are locked in one order, so that writers do not deadlock."""
+def test_processes_that_migrate_and_write_at_once_lose_no_rows(empty_database: Database) -> None:
+    """None is refused; on PostgreSQL rows are locked in one order, so that writers do not deadlock."""
+    database = empty_database
     context = get_context("spawn")
     workers = [context.Process(target=_write_many, args=(database.url, n)) for n in range(PROCESSES)]
     for worker in workers:

@@ -1,8 +1,6 @@
 """The schema: what is found, which command fixes it, and that the migrations create the declared tables."""
 
 import re
-from collections.abc import Iterator
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -10,25 +8,12 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, inspect, text
+from sqlalchemy import inspect, text
 
 from market_pipeline.storage.db_errors import DatabaseUnavailable, SchemaMismatch
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.migrate import REVISION, VERSION_TABLE, alembic_config, check_schema, migrate
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """A database without any table."""
-    if request.param == "sqlite":
-        database = Database(
-            request.getfixturevalue("sqlite_database").url.set(database=str(tmp_path / "empty.db"))
-        )
-    else:
-        database = Database(request.getfixturevalue("empty_postgres_url"))
-    yield database
-    database.dispose()
 
 
 def run(database: Database, statement: str) -> None:
@@ -201,20 +186,3 @@ def test_a_revision_that_cannot_be_read_is_not_a_matter_of_migrating(database: D
     run(database, f"CREATE TABLE {VERSION_TABLE} (note TEXT)")
     with pytest.raises(DatabaseUnavailable, match="cannot be read: .*version_num"):
         check_schema(database)
-
-
-def _migrate(url: URL) -> None:
-    database = Database(url)
-    migrate(database)
-    check_schema(database)
-    database.dispose()
-
-
-def test_processes_that_migrate_at_once_do_not_disturb_each_other(empty_database: Database) -> None:
-    processes = [get_context("spawn").Process(target=_migrate, args=(empty_database.url,)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0, 0]
-    check_schema(empty_database)
