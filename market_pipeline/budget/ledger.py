@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import Connection, Integer, bindparam, func, select, text
+from sqlalchemy import ColumnElement, Connection, Integer, bindparam, func, select, text
 
 from market_pipeline.budget.plan_limits import Account
 from market_pipeline.core.clock import next_month, start_of_day, start_of_hour
@@ -16,19 +16,25 @@ from market_pipeline.storage.schema.types import UtcTimestamp
 PENDING = "not told"
 
 _COIN = re.compile(r"^/coins/[^/]+/")
-_KEY = "hour = :hour AND account = :account AND endpoint = :endpoint AND outcome = :outcome"
-_ADD = text(
-    "INSERT INTO request_ledger (hour, account, endpoint, outcome, plan, requests, credits) "
-    "VALUES (:hour, :account, :endpoint, :outcome, :plan, 1, :credits) "
+_HOUR = bindparam("hour", type_=UtcTimestamp())
+_ADD = (
+    "INSERT INTO request_ledger (hour, account, endpoint, outcome, plan, requests, credits) VALUES {} "
     "ON CONFLICT (hour, account, endpoint, outcome) DO UPDATE "
-    "SET requests = request_ledger.requests + 1, credits = request_ledger.credits + excluded.credits"
-).bindparams(bindparam("hour", type_=UtcTimestamp()))
-_TAKE = text(
-    f"UPDATE request_ledger SET requests = requests - 1, credits = credits - :credits WHERE {_KEY}"
-).bindparams(bindparam("hour", type_=UtcTimestamp()))
-_DROP = text(f"DELETE FROM request_ledger WHERE {_KEY} AND requests <= 0").bindparams(
-    bindparam("hour", type_=UtcTimestamp())
+    "SET requests = request_ledger.requests + excluded.requests, credits = request_ledger.credits + excluded.credits"
 )
+_ADD_PENDING = text(
+    _ADD.format("(:hour, :account, :endpoint, :pending, :plan, 1, :reserved)")
+).bindparams(_HOUR)
+_MOVE = text(
+    _ADD.format(
+        "(:hour, :account, :endpoint, :pending, :plan, -1, -:reserved), "
+        "(:hour, :account, :endpoint, :outcome, :plan, 1, :charged)"
+    )
+).bindparams(_HOUR)
+_DROP_EMPTY = text(
+    "DELETE FROM request_ledger WHERE hour = :hour AND account = :account AND endpoint = :endpoint "
+    "AND outcome = :pending AND requests <= 0"
+).bindparams(_HOUR)
 
 
 @dataclass(frozen=True)
@@ -45,12 +51,10 @@ class LedgerRow:
 
 
 def record_sent(
-    connection: Connection, account: Account, endpoint: str, granted_at: datetime, credits: int
+    connection: Connection, account: Account, endpoint: str, granted_at: datetime, *, reserved: int
 ) -> None:
-    """Enter a request, granted at `granted_at`, that is about to be sent, with its credits reserved."""
-    connection.execute(
-        _ADD, {**_key(account, endpoint, granted_at, PENDING), "plan": account.plan, "credits": credits}
-    )
+    """Record a request, granted at `granted_at`, that is about to be sent, with its reserved credits."""
+    connection.execute(_ADD_PENDING, {**_key(account, endpoint, granted_at), "reserved": reserved})
 
 
 def record_outcome(
@@ -63,48 +67,37 @@ def record_outcome(
     reserved: int,
     charged: int,
 ) -> None:
-    """Replace 'not told' by the outcome of a request that was counted, and its reserved credits by those charged."""
-    before = _key(account, endpoint, granted_at, PENDING)
-    connection.execute(_TAKE, {**before, "credits": reserved})
-    connection.execute(_DROP, before)
-    after = _key(account, endpoint, granted_at, outcome)
-    connection.execute(_ADD, {**after, "plan": account.plan, "credits": charged})
+    """Replace `PENDING` by the outcome of a recorded request, and its reserved credits by those charged."""
+    key = _key(account, endpoint, granted_at)
+    connection.execute(_MOVE, {**key, "outcome": outcome, "reserved": reserved, "charged": charged})
+    connection.execute(_DROP_EMPTY, key)
 
 
 def credits_of(connection: Connection, account: str, month: date) -> int:
-    """The credits that the UTC month beginning with `month` has cost so far."""
-    hour = request_ledger.c.hour
+    """Return the credits that the UTC month beginning with `month` has cost so far."""
     query = select(func.coalesce(func.sum(request_ledger.c.credits), 0).cast(Integer)).where(
-        request_ledger.c.account == account,
-        hour >= start_of_day(month),
-        hour < start_of_day(next_month(month)),
+        request_ledger.c.account == account, *_within(month)
     )
     return int(connection.execute(query).scalar_one())
 
 
 def requests_by_outcome(database: Database, account: str, month: date) -> dict[tuple[str, str], int]:
-    """The requests of the UTC month beginning with `month` by endpoint and outcome, those under way left out.
+    """Return the completed requests of the UTC month beginning with `month` by endpoint and outcome.
 
     Within a month these numbers only grow.
     """
     columns = request_ledger.c
-    summed = func.sum(columns.requests).cast(Integer)
     query = (
-        select(columns.endpoint, columns.outcome, summed)
-        .where(
-            columns.account == account,
-            columns.hour >= start_of_day(month),
-            columns.hour < start_of_day(next_month(month)),
-            columns.outcome != PENDING,
-        )
+        select(columns.endpoint, columns.outcome, func.sum(columns.requests).cast(Integer))
+        .where(columns.account == account, *_within(month), columns.outcome != PENDING)
         .group_by(columns.endpoint, columns.outcome)
     )
     with database.reading() as connection:
-        return {(endpoint, outcome): count for endpoint, outcome, count in connection.execute(query)}
+        return {(endpoint, outcome): number for endpoint, outcome, number in connection.execute(query)}
 
 
 def requests_by_hour(database: Database, since: datetime, account: str | None = None) -> list[LedgerRow]:
-    """The ledger from the hour of `since` (aware) on, oldest first, of one account if it is named."""
+    """Return the ledger from the hour of `since` (aware) on, oldest first, of one account or of all."""
     query = select(request_ledger).where(request_ledger.c.hour >= start_of_hour(since))
     if account is not None:
         query = query.where(request_ledger.c.account == account)
@@ -113,10 +106,16 @@ def requests_by_hour(database: Database, since: datetime, account: str | None = 
         return [LedgerRow(**row) for row in rows]
 
 
-def _key(account: Account, endpoint: str, granted_at: datetime, outcome: str) -> dict[str, object]:
+def _within(month: date) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    hour = request_ledger.c.hour
+    return hour >= start_of_day(month), hour < start_of_day(next_month(month))
+
+
+def _key(account: Account, endpoint: str, granted_at: datetime) -> dict[str, object]:
     return {
         "hour": start_of_hour(granted_at),
         "account": account.name,
         "endpoint": _COIN.sub("/coins/{id}/", endpoint),
-        "outcome": outcome,
+        "pending": PENDING,
+        "plan": account.plan,
     }

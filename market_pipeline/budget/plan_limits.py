@@ -176,8 +176,7 @@ def _store(database: Database, account: Account, info: "KeyInfo | None", counts_
     With `counts_credits` at least as many credits count as used as /key reports.
     """
     with database.writing() as connection:
-        state = records.load_for_update(connection, account.name)
-        now = database_clock(connection)
+        state, now = records.load_for_update(connection, account.name)
         if info is None:
             _update(connection, account.name, told_at=from_microseconds(now))
             return

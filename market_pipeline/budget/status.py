@@ -1,5 +1,6 @@
 """What is left of a budget, in numbers and in a sentence. Read only."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -8,7 +9,6 @@ from market_pipeline.budget.credits import live_reserve
 from market_pipeline.budget.plan_limits import Account, Limits, account_of, current_limits
 from market_pipeline.core.clock import from_microseconds, month_of, next_month, start_of_day, utc_now
 from market_pipeline.settings import Settings
-from market_pipeline.storage.database_clock import DatabaseClock, database_clock
 from market_pipeline.storage.engine import Database
 
 
@@ -34,7 +34,7 @@ class BudgetStatus:
 
 
 def budget_status(settings: Settings, database: Database, now: datetime | None = None) -> BudgetStatus:
-    """The budget of the account of `settings`, with the reserve for its live ticks after `now`.
+    """Return the budget of the account of `settings`, with the reserve for its live ticks after `now`.
 
     Raises a StorageError if the database cannot be read.
     """
@@ -48,12 +48,13 @@ def read_status(
     limits: Limits,
     reserve: int,
     *,
-    clock: DatabaseClock = database_clock,
+    clock: Callable[[int], int] = lambda now: now,
 ) -> BudgetStatus:
-    """The budget of `account`, of whose credits `reserve` are for live requests; full if it sent nothing yet."""
+    """Return the budget of `account`, of whose credits `reserve` are for live requests."""
     with database.reading() as connection:
-        now = clock(connection)
-        state = rules.brought_to(records.load(connection, account.name), now)
+        stored, database_now = records.load(connection, account.name)
+        now = clock(database_now)
+        state = rules.brought_to(stored, now)
         if state.month != (month := month_of(now)):
             spent = ledger.credits_of(connection, account.name, month)
             state = replace(state, month=month, credits_used=spent)
@@ -75,7 +76,7 @@ def read_status(
 
 
 def status_numbers(status: BudgetStatus) -> dict[str, int]:
-    """The numbers of `status` by name; those of credits only where the plan has a monthly cap."""
+    """Return the numbers of `status` by name; those of credits only where the plan has a monthly cap."""
     numbers = {
         "requests_left_this_minute": status.left_this_minute,
         "requests_waiting": status.waiting,
@@ -87,7 +88,7 @@ def status_numbers(status: BudgetStatus) -> dict[str, int]:
 
 
 def status_sentence(status: BudgetStatus) -> str:
-    """The minute, a pause and the month in a sentence."""
+    """Describe the minute, a pause and the month in a sentence."""
     minute = f"{status.left_this_minute} of {status.requests_per_minute} requests are left this minute"
     if status.waiting:
         minute += f", {status.waiting} are waiting"
