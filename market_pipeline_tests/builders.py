@@ -5,10 +5,12 @@ The time of a built row is counted in minutes from `START`.
 
 import dataclasses
 import itertools
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from hashlib import md5
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Table, select
@@ -153,28 +155,28 @@ def generous_budget(database: Database, waits: Sequence[float] = ()) -> SharedBu
         Account("keyless", f"host-{next(_numbers)}"),
         Limits(1_000, None),
         sleep=own.append,
-        clock=lambda connection: _START + round(1_000_000 * (sum(own) + sum(waits))),
+        clock=lambda now: _START + round(1_000_000 * (sum(own) + sum(waits))),
     )
 
 
 @dataclasses.dataclass
 class Recorder:
-    """A budget that grants `left` requests and writes down what it is told."""
+    """A budget that grants `left` requests and records their outcomes."""
 
     left: int = 100
-    asked: list[str] = dataclasses.field(default_factory=list)
-    told: list[tuple[str, float | None]] = dataclasses.field(default_factory=list)
+    endpoints: list[str] = dataclasses.field(default_factory=list)
+    outcomes: list[tuple[str, float | None]] = dataclasses.field(default_factory=list)
     reasons: list[str] = dataclasses.field(default_factory=list)
 
     def acquire(self, endpoint: str) -> Grant:
-        if len(self.asked) == self.left:
+        if len(self.endpoints) == self.left:
             raise BudgetExhausted("nothing is left.", endpoint=endpoint, retry_after=90.0)
-        self.asked.append(endpoint)
+        self.endpoints.append(endpoint)
         return Grant(endpoint, _NOON, 0.0)
 
     def settle(self, grant: Grant, outcome: str, cool_down: float | None = None, reason: str = "") -> None:
-        assert grant.endpoint == self.asked[-1]
-        self.told.append((outcome, cool_down))
+        assert grant.endpoint == self.endpoints[-1]
+        self.outcomes.append((outcome, cool_down))
         self.reasons.append(reason)
 
 
@@ -186,3 +188,10 @@ def wait_for(condition: Callable[[], T], seconds: float, what: str) -> T:
         time.sleep(pause)
         pause = min(0.5, 1.5 * pause)
     return found
+
+
+def check_sentences(file: Path, sentences: Sequence[str]) -> None:
+    """Compare `sentences` with the lines of `file`; with UPDATE_SENTENCES=1 write them instead."""
+    if os.environ.get("UPDATE_SENTENCES"):
+        file.write_text("".join(f"{sentence}\n" for sentence in sentences), encoding="utf-8")
+    assert list(sentences) == file.read_text(encoding="utf-8").splitlines()

@@ -4,18 +4,20 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
+from market_pipeline.coingecko.request_budget import RequestBudget
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
-from market_pipeline_tests.builders import generous_budget
+from market_pipeline_tests.builders import Recorder, generous_budget
 
 # How long an example takes is the machine's business.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -61,10 +63,25 @@ def budget(budget_database: Database, waits: list[float]) -> SharedBudget:
 
 
 @pytest.fixture
-def client(
-    simulator: Simulator, waits: list[float], budget: SharedBudget
-) -> Iterator[CoinGeckoClient]:
-    with CoinGeckoClient(simulator.base_url, "keyless", None, budget, sleep=waits.append) as plain:
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def connect(budget: SharedBudget, waits: list[float]) -> Callable[..., CoinGeckoClient]:
+    """`with connect(url) as client`: a client, keyless unless told otherwise, that does not sleep."""
+
+    def make(
+        url: str, plan: Any = "keyless", key: str | None = None, with_budget: RequestBudget = budget, **options: Any
+    ) -> CoinGeckoClient:
+        return CoinGeckoClient(url, plan, key, with_budget, sleep=waits.append, **options)
+
+    return make
+
+
+@pytest.fixture
+def client(simulator: Simulator, connect: Callable[..., CoinGeckoClient]) -> Iterator[CoinGeckoClient]:
+    with connect(simulator.base_url) as plain:
         yield plain
 
 
@@ -95,9 +112,20 @@ def _serve(listener: socket.socket, parts: list[bytes], pause: float) -> None:
 
 
 @pytest.fixture
-def play() -> Callable[..., object]:
+def play() -> Callable[..., AbstractContextManager[str]]:
     """`with play([b"HTTP/1.1 ..."], pause=0.0) as url`: every connection is answered with these bytes."""
     return lambda parts, pause=0.0: _play(parts, pause)
+
+
+@pytest.fixture
+def reply() -> Callable[..., AbstractContextManager[str]]:
+    """`with reply(b"{}", "401 Unauthorized", "Date: today") as url`: every request has this answer."""
+
+    def start(body: bytes, status: str = "200 OK", *headers: str) -> AbstractContextManager[str]:
+        head = "\r\n".join([f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", "", ""])
+        return _play([head.encode() + body], 0.0)
+
+    return start
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 import requests
 
-from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.deadline import Deadline, DeadlineAdapter
 from market_pipeline.coingecko.errors import ConnectionFailed, DeadlineExceeded, Unreachable
 from market_pipeline.coingecko.retries import RetryPolicy
+
+Connect = Callable[..., CoinGeckoClient]
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -39,14 +40,14 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("kind", ENDLESS)
-def test_an_answer_without_end_is_given_up(play: Callable[..., Any], budget: SharedBudget, kind: str) -> None:
+def test_an_answer_without_end_is_given_up(play: Callable[..., Any], connect: Connect, kind: str) -> None:
     first, rest = ENDLESS[kind]
     threads, files = threading.active_count(), len(os.listdir("/dev/fd"))
     started = time.monotonic()
     with play([first, *[rest] * 500], pause=0.01) as url:
-        limits = RetryPolicy(idle=0.1, attempt=0.1, call=0.15)
+        policy = RetryPolicy(idle=0.1, attempt=0.1, call=0.15)
         with (
-            CoinGeckoClient(url, "keyless", None, budget, policy=limits) as client,
+            connect(url, policy=policy) as client,
             pytest.raises(DeadlineExceeded, match="not complete after") as caught,
         ):
             client.ping()
@@ -56,14 +57,12 @@ def test_an_answer_without_end_is_given_up(play: Callable[..., Any], budget: Sha
 
 
 def test_all_attempts_of_a_call_share_one_limit(
-    play: Callable[..., Any], budget: SharedBudget, waits: list[float]
+    play: Callable[..., Any], connect: Connect
 ) -> None:
-    """A server that takes its connections and never answers would otherwise be asked four times."""
+    """A server that takes its connections and never answers would otherwise get four requests."""
     with (
         play([b""], pause=0.3) as url,
-        CoinGeckoClient(
-            url, "keyless", None, budget, sleep=waits.append, policy=RetryPolicy(idle=0.1, call=0.25)
-        ) as client,
+        connect(url, policy=RetryPolicy(idle=0.1, call=0.25)) as client,
         pytest.raises(ConnectionFailed),
     ):
         client.ping()
@@ -79,10 +78,10 @@ def full_listener() -> Iterator[str]:
             yield f"http://127.0.0.1:{address[1]}"
 
 
-def test_connecting_has_the_same_deadline(budget: SharedBudget) -> None:
+def test_connecting_has_the_same_deadline(connect: Connect) -> None:
     with (
         full_listener() as url,
-        CoinGeckoClient(url, "keyless", None, budget, policy=RetryPolicy(idle=1, attempt=0.1, call=0.1)) as client,
+        connect(url, policy=RetryPolicy(idle=1, attempt=0.1, call=0.1)) as client,
         pytest.raises((Unreachable, DeadlineExceeded)),
     ):
         started = time.monotonic()
@@ -92,7 +91,7 @@ def test_connecting_has_the_same_deadline(budget: SharedBudget) -> None:
 
 @pytest.mark.parametrize("connects", [True, False])
 def test_ctrl_c_ends_an_endless_request(
-    play: Callable[..., Any], budget: SharedBudget, connects: bool, request: pytest.FixtureRequest
+    play: Callable[..., Any], connect: Connect, connects: bool, request: pytest.FixtureRequest
 ) -> None:
     # A process that was started in the background of a shell ignores Ctrl-C.
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -102,7 +101,7 @@ def test_ctrl_c_ends_an_endless_request(
         timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
         started = time.monotonic()
         with (
-            CoinGeckoClient(url, "keyless", None, budget, policy=RetryPolicy(idle=1)) as client,
+            connect(url, policy=RetryPolicy(idle=1)) as client,
             pytest.raises(KeyboardInterrupt),
         ):
             timer.start()

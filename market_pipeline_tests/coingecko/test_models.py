@@ -1,12 +1,21 @@
-"""From documents to points."""
+"""From documents to points, coins and limits."""
 
 import json
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from market_pipeline.coingecko.models import chart_points, payload_text, price_points
+from market_pipeline.coingecko.models import (
+    KeyInfo,
+    ListedCoin,
+    chart_points,
+    key_info,
+    listed_coins,
+    payload_text,
+    price_points,
+)
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -40,7 +49,7 @@ def test_an_entry_without_a_dollar_price_becomes_a_point_without_price(entry: ob
     assert json.loads(point.payload) == {"bitcoin": entry}
 
 
-def test_a_strangers_id_is_made_safe_for_logs() -> None:
+def test_an_untrusted_id_is_made_safe_for_logs() -> None:
     unasked = price_points({"\ud800\n" + "x" * 500: {}}, ()).unasked[0]
     assert unasked.startswith("\\ud800\\nxxx") and len(unasked) == 100
 
@@ -65,6 +74,7 @@ def test_a_payload_too_deep_for_json_is_still_text() -> None:
         deep = deep.pop()  # type: ignore[assignment]
 
 
+@settings(max_examples=30)
 @given(st.dictionaries(st.sampled_from(["bitcoin", "ethereum"]) | st.text(), ANYTHING))
 def test_whatever_a_price_answer_holds_each_coin_becomes_one_point(document: dict[str, object]) -> None:
     answer = price_points(document, ("bitcoin", "solana"))
@@ -74,7 +84,54 @@ def test_whatever_a_price_answer_holds_each_coin_becomes_one_point(document: dic
 
 
 @given(st.lists(ANYTHING))
+@settings(max_examples=30)
 def test_whatever_a_history_holds_each_element_becomes_one_point(prices: list[object]) -> None:
     points = chart_points(prices, "bitcoin")
     assert len(points) == len(prices)
     assert all(point.payload.isascii() and len(point.payload) <= 2_000 for point in points)
+
+
+ACCOUNT = {
+    "plan": "Analyst",
+    "rate_limit_request_per_minute": 500,
+    "monthly_call_credit": 500_000,
+    "current_remaining_monthly_calls": 499_000,
+}
+
+
+def of_key(per_minute: int, credits: int, calls: int) -> dict[str, Any]:
+    return {
+        "api_key_rate_limit_request_per_minute": per_minute,
+        "api_key_monthly_call_credit": credits,
+        "api_key_current_total_monthly_calls": calls,
+    }
+
+
+@pytest.mark.parametrize(
+    ("own", "limits"),
+    [
+        ({}, (500, 500_000, 499_000)),
+        (of_key(500, 500_000, 8), (500, 500_000, 499_000)),
+        (of_key(40, 2_000, 600), (40, 2_000, 1_400)),
+        (of_key(40, 2_000, 2_600), (40, 2_000, 0)),
+        (of_key(900, 900_000, 0), (500, 500_000, 499_000)),
+        ({"api_key_monthly_call_credit": None}, (500, 500_000, 499_000)),
+    ],
+)
+def test_the_tighter_limit_counts_that_of_the_account_or_that_of_the_key(
+    own: dict[str, Any], limits: tuple[int, int, int]
+) -> None:
+    """The limits of the key alone are newer and may be missing."""
+    assert key_info({**ACCOUNT, **own}) == KeyInfo("Analyst", *limits)
+
+
+@pytest.mark.parametrize("name", ACCOUNT)
+@pytest.mark.parametrize("value", [None, -1, True, 1.5, 2**63])
+def test_an_answer_without_a_limit_says_which(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=name):
+        key_info({**ACCOUNT, name: value})
+
+
+def test_odd_entries_of_the_list_are_read_as_far_as_possible() -> None:
+    entries = [{"id": "_"}, {"id": "a", "symbol": None, "name": 7}, {"symbol": "x"}, None]
+    assert listed_coins(entries) == (ListedCoin("_", "", ""), ListedCoin("a", "", "7"))

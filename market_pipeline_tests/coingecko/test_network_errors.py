@@ -1,4 +1,4 @@
-"""Requests that never leave, and what on this machine keeps them: over real sockets."""
+"""Requests that never leave, and what on this machine prevents them: over real sockets."""
 
 import ssl
 import threading
@@ -17,7 +17,9 @@ from market_pipeline.coingecko.request_budget import NOT_SENT
 from market_pipeline.simulator.server import Simulator
 from market_pipeline_tests.builders import Recorder
 
-NOBODY = "127.0.0.1:9"
+Connect = Callable[..., CoinGeckoClient]
+
+CLOSED = "127.0.0.1:9"
 
 
 @pytest.fixture(autouse=True)
@@ -30,22 +32,14 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def recorder() -> Recorder:
-    return Recorder()
-
-
-@pytest.fixture
-def fail(recorder: Recorder, waits: list[float]) -> Callable[[str], CoinGeckoError]:
+def fail(recorder: Recorder, connect: Connect, waits: list[float]) -> Callable[[str], CoinGeckoError]:
     """The error of a ping at an address; nothing of it may have cost a credit."""
 
     def ask(url: str) -> CoinGeckoError:
-        with (
-            CoinGeckoClient(url, "keyless", None, recorder, sleep=waits.append) as client,
-            pytest.raises(CoinGeckoError) as caught,
-        ):
+        with connect(url, with_budget=recorder) as client, pytest.raises(CoinGeckoError) as caught:
             client.ping()
-        assert {outcome for outcome, _ in recorder.told} == {NOT_SENT}
-        assert len(recorder.told) == client.requests_sent == len(waits) + 1
+        assert {outcome for outcome, _ in recorder.outcomes} == {NOT_SENT}
+        assert len(recorder.outcomes) == client.requests_sent == len(waits) + 1
         return caught.value
 
     return ask
@@ -78,18 +72,18 @@ def encrypted(certificate: Path) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("url", "variable", "value", "words"),
     [
-        (f"https://{NOBODY}", "REQUESTS_CA_BUNDLE", "/nowhere/ca.pem", "names /nowhere/ca.pem, which cannot"),
+        (f"https://{CLOSED}", "REQUESTS_CA_BUNDLE", "/nowhere/ca.pem", "names /nowhere/ca.pem, which cannot"),
         ("https://api.invalid", "CURL_CA_BUNDLE", "/nowhere/ca.pem", "names /nowhere/ca.pem, which cannot"),
         ("https://api.invalid", "REQUESTS_CA_BUNDLE", __file__, "cannot be used as a file of certificate"),
         ("http://api.invalid", "http_proxy", "http://u:hunter2@[proxy", "is not a usable address"),
         ("https://api.invalid", "HTTPS_PROXY", "htp://proxy:1", "is not a usable address"),
         pytest.param(
-            "http://api.invalid", "all_proxy", f"socks5://{NOBODY}", "`pip install 'requests[socks]'`",
+            "http://api.invalid", "all_proxy", f"socks5://{CLOSED}", "`pip install 'requests[socks]'`",
             marks=pytest.mark.skipif(find_spec("socks") is not None, reason="the package is installed"),
         ),
     ],
 )
-def test_what_only_a_person_can_mend_is_asked_once_and_named(
+def test_a_setting_that_prevents_requests_is_tried_once_and_named(
     fail: Callable[[str], CoinGeckoError],
     monkeypatch: pytest.MonkeyPatch,
     waits: list[float],
@@ -106,7 +100,7 @@ def test_what_only_a_person_can_mend_is_asked_once_and_named(
     assert waits == []
 
 
-def test_a_proxy_that_asks_for_a_login_is_named(
+def test_a_proxy_that_requires_a_login_is_named(
     fail: Callable[[str], CoinGeckoError], play: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with play([b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"]) as proxy:
@@ -127,7 +121,8 @@ def test_what_fails_before_tls_is_ready_may_pass_and_has_not_left(
 
 
 def test_a_refused_connection_has_not_left(fail: Callable[[str], CoinGeckoError], waits: list[float]) -> None:
-    assert isinstance(fail(f"http://{NOBODY}"), Unreachable)
+    error = fail(f"http://{CLOSED}")
+    assert isinstance(error, Unreachable) and error.affects_all
     assert len(waits) == 3
 
 
@@ -141,16 +136,16 @@ def test_an_untrusted_certificate_says_where_its_authority_belongs(
 
 
 def test_the_authorities_of_the_environment_count_on_loopback(
-    encrypted: str, certificate: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    encrypted: str, certificate: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    with CoinGeckoClient(encrypted, "keyless", None, recorder) as client:
+    with connect(encrypted) as client:
         client.ping()
 
 
 def test_without_tls_no_authorities_are_needed(
-    simulator: Simulator, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    simulator: Simulator, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
-    with CoinGeckoClient(simulator.base_url, "keyless", None, recorder) as client:
+    with connect(simulator.base_url) as client:
         client.ping()
