@@ -121,5 +121,5 @@ def test_an_outage_names_who_failed_and_who_was_not_asked_for(world):
     assert len(world.simulator.requests) == 3
     failure = next(event for event in result.all_events if event.is_step_failure)
     description = failure.step_failure_data.user_failure_data.description
-    assert description.startswith("No prices for ADA, BTC, SOL: a web page (HTML) came where JSON was expected")
+    assert description.startswith("No prices for ADA, BTC, SOL: a web page (HTML) came instead of JSON")
     assert "After that nothing was asked for DOT, ETH." in description

@@ -53,7 +53,7 @@ async def _limits(request: Request) -> CollectLimits:
         quote_refused=(422, "The price -1.0 is negative. It is stored in the quarantine. Try again in a minute."),
         too_many_requests=(429, "One client may send 100 requests in 60 s; try again in 7 s."),
         database_error=(500, "The database failed; the log has the reason under the trace id."),
-        source_unavailable=(503, "No price of BTC: the server or the edge before it failed."),
+        source_unavailable=(503, "No price of BTC: the server or its edge failed."),
         budget_exhausted=(503, "No price of BTC: its turn would come in 42 s and 5 s is the longest wait."),
         too_many_at_once=(503, "40 prices are being collected; try again in a second."),
     ),
