@@ -1,10 +1,13 @@
 """The walls between the rooms of the package, read from its source."""
 
 import ast
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from dagster._annotations import is_public
 
 PACKAGE = Path(__file__).parents[1] / "market_pipeline"
 # Public in spite of their names.
@@ -42,12 +45,23 @@ def _non_public(tree: ast.Module) -> Iterator[str]:
                 yield ast.unparse(node)
 
 
+def _undocumented(tree: ast.Module) -> Iterator[str]:
+    """The methods of a Dagster instance that a module calls although Dagster does not document them."""
+    members = {name: inspect.getattr_static(dg.DagsterInstance, name) for name in dir(dg.DagsterInstance)}
+    documented = {name for name, member in members.items() if is_public(member)} | {"dispose"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in members.keys() - documented:
+            if ast.unparse(node.value).endswith(("instance", "_opened()")):
+                yield ast.unparse(node)
+
+
 def test_only_dagster_instance_uses_what_dagster_does_not_publish() -> None:
     found = {
         str(module.relative_to(PACKAGE)): names
         for module in PACKAGE.rglob("*.py")
         if module.relative_to(PACKAGE).parts[0] != "dagster_instance"
-        and (names := list(_non_public(ast.parse(module.read_text(encoding="utf-8")))))
+        and (tree := ast.parse(module.read_text(encoding="utf-8")))
+        and (names := [*_non_public(tree), *_undocumented(tree)])
     }
     assert found == {}
 

@@ -1,4 +1,4 @@
-"""What is wrong, and what to do about it: examinations of settings, database, API, Dagster and data.
+"""Examine an installation: what is wrong with settings, database, API, Dagster and data, and what to do about it.
 
-Nothing here changes anything, but for the one request that is counted in the budget like any other.
+Nothing is changed, except that one request to the API is counted in the budget.
 """

@@ -41,22 +41,18 @@ def examine_database(context: DoctorContext) -> Iterator[Diagnosis]:
 def _file_trouble(settings: Settings, used: bool) -> Diagnosis | None:
     """Say why a SQLite file must not be opened, which would create it; it should exist if Dagster was `used` here."""
     file = _file_of(settings)
-    folder = file.parent
-    correct = "or correct DATABASE_URL."
-    if not folder.is_dir():
-        return fail("database", f"the folder {folder} of the SQLite file does not exist", f"Create it {correct}")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        detail = f"the folder {folder} of the SQLite file cannot be written"
-        return fail("database", detail, f"Allow this user to write there {correct}")
-    if not file.exists() and used:
-        detail = f"{file} does not exist, although market-pipeline has run here before"
-        remedy = f"Restore the file {correct[:-1]}; `market-pipeline run` would start with an empty one."
-        return fail("database", detail, remedy)
-    if not file.exists():
+    folder, exists = file.parent, file.exists()
+    anew = "Restore the file or correct DATABASE_URL; `market-pipeline run` would start with an empty one."
+    for wrong, detail, remedy in (
+        (not folder.is_dir(), f"the folder {folder} of the SQLite file does not exist", "Create it"),
+        (not os.access(folder, os.W_OK | os.X_OK), f"this user cannot write to the folder {folder}", "Allow that"),
+        (not exists and used, f"{file} does not exist, although market-pipeline has run here before", anew),
+        (file.is_file() and not os.access(file, os.W_OK), f"this user cannot write to {file}", "Allow that"),
+    ):
+        if wrong:
+            return fail("database", detail, remedy if remedy is anew else f"{remedy} or correct DATABASE_URL.")
+    if not exists:
         return warn("database", f"{file} does not exist yet", "`market-pipeline run` creates it.")
-    if file.is_file() and not os.access(file, os.W_OK):
-        detail = f"{file} cannot be written by this user"
-        return fail("database", detail, f"Allow this user to write the file {correct}")
     return None
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from market_pipeline.core.clock import Clock, iso, utc_now
 from market_pipeline.core.wording import first_line
-from market_pipeline.doctor.coingecko import examine_api, examine_budget, examine_schedule_cost, examine_server_clock
+from market_pipeline.doctor import coingecko, dagster, database, settings, stored_prices
 from market_pipeline.doctor.context import (
     Diagnosis,
     DoctorContext,
@@ -22,24 +22,6 @@ from market_pipeline.doctor.context import (
     not_examined,
     warn,
     worst,
-)
-from market_pipeline.doctor.dagster import (
-    examine_automation,
-    examine_code_location,
-    examine_daemons,
-    examine_home,
-    examine_instance,
-    examine_runs,
-)
-from market_pipeline.doctor.database import examine_database, examine_database_clock, examine_disk
-from market_pipeline.doctor.settings import examine_settings
-from market_pipeline.doctor.stored_prices import (
-    examine_absences,
-    examine_coins,
-    examine_freshness,
-    examine_gaps,
-    examine_refusals,
-    examine_scores,
 )
 from market_pipeline.logs.redaction import Masker
 
@@ -70,28 +52,28 @@ class Group:
 
 # The budget is in the database, so the API comes after it; Dagster's storage is examined at the same time.
 _DATABASE = Group(7.0, "The database that DATABASE_URL names", [
-    ("database", examine_database),
-    ("disk space", examine_disk),
-    ("database clock", examine_database_clock),
-    ("newest quotes", examine_freshness),
-    ("scores", examine_scores),
-    ("gaps", examine_gaps),
-    ("absent at the source", examine_absences),
-    ("coins", examine_coins),
-    ("refused rows", examine_refusals),
-    ("schedule cost", examine_schedule_cost),
+    ("database", database.examine_database),
+    ("disk space", database.examine_disk),
+    ("database clock", database.examine_database_clock),
+    ("newest quotes", stored_prices.examine_freshness),
+    ("scores", stored_prices.examine_scores),
+    ("gaps", stored_prices.examine_gaps),
+    ("absent at the source", stored_prices.examine_absences),
+    ("coins", stored_prices.examine_coins),
+    ("refused rows", stored_prices.examine_refusals),
+    ("schedule cost", coingecko.examine_schedule_cost),
 ])
 _API = Group(7.0, "CoinGecko, or what COINGECKO_BASE_URL names,", [
-    ("api", examine_api),
-    ("server clock", examine_server_clock),
-    ("budget", examine_budget),
+    ("api", coingecko.examine_api),
+    ("server clock", coingecko.examine_server_clock),
+    ("budget", coingecko.examine_budget),
 ])
 # Dagster retries a database that it cannot reach for up to 12.4 s before it reports why.
 _DAGSTER = Group(14.0, "The database that dagster.yaml names", [
-    ("dagster instance", examine_instance),
-    ("daemons", examine_daemons),
-    ("schedules", examine_automation),
-    ("runs", examine_runs),
+    ("dagster instance", dagster.examine_instance),
+    ("daemons", dagster.examine_daemons),
+    ("schedules", dagster.examine_automation),
+    ("runs", dagster.examine_runs),
 ])
 
 
@@ -99,13 +81,13 @@ def make_report(folder: Path, environment: Mapping[str, str], clock: Clock = utc
     """Examine the installation in `folder` within about 20 seconds; the report contains no secret."""
     context = DoctorContext(folder, environment, clock)
     at = clock()
-    diagnoses = examine("settings", examine_settings, context)
-    database = RunningGroup(_DATABASE, context)
-    of_dagster = examine("dagster home", examine_home, context)
+    diagnoses = examine("settings", settings.examine_settings, context)
+    in_database = RunningGroup(_DATABASE, context)
+    of_dagster = examine("dagster home", dagster.examine_home, context)
     # Without a time limit: importing Dagster takes seconds of this processor, and waits for nothing else.
-    of_dagster += examine("code location", examine_code_location, context)
+    of_dagster += examine("code location", dagster.examine_code_location, context)
     instance = RunningGroup(_DAGSTER, context)
-    diagnoses += database.result()
+    diagnoses += in_database.result()
     diagnoses += RunningGroup(_API, context).result() + of_dagster + instance.result()
     return Report(at, [masked(diagnosis, context.secrets) for diagnosis in diagnoses])
 

@@ -66,17 +66,18 @@ def test_what_cannot_be_opened_fails_without_the_password(
     assert "canary" not in str(diagnosis)
 
 
-@pytest.mark.parametrize("closed", ["folder", "folder/prices.db"])
+@pytest.mark.parametrize(("closed", "exists"), [("folder", True), ("folder", False), ("folder/prices.db", True)])
 def test_what_this_user_may_not_write_fails(
-    closed: str, installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    closed: str, exists: bool, installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Root may write everywhere, so the system's answer is replaced."""
     file = tmp_path / "folder" / "prices.db"
     file.parent.mkdir()
-    file.touch()
+    if exists:
+        file.touch()
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path / closed)
     diagnosis = only(examine_database, installed(DATABASE_URL=f"sqlite:///{file}"))
-    assert diagnosis.status == "fail" and "cannot be written" in diagnosis.detail
+    assert diagnosis.status == "fail" and "cannot write" in diagnosis.detail
 
 
 @pytest.mark.parametrize(("free", "status"), [(50e9, "ok"), (0.5e9, "warn"), (1e6, "fail")])
