@@ -1,21 +1,22 @@
 """Quotes for the tests of detection: built by hand or simulated; their times count from `START`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from market_pipeline.anomalies.parameters import MINUTES_PER_YEAR
 from market_pipeline.anomalies.scores.returns import returns_of
-from market_pipeline.anomalies.series import Floats, PriceSeries
+from market_pipeline.anomalies.series import PriceSeries
 from market_pipeline.core.columns import Columns, to_datetime64
 
 START = datetime(2023, 6, 1, tzinfo=timezone.utc)
 # 60% a year.
 PER_ROOT_SECOND = 0.6 / np.sqrt(MINUTES_PER_YEAR * 60)
 
-Numbers = Sequence[float] | Floats | NDArray[np.int_]
+Numbers = Sequence[float] | NDArray[Any]
 
 
 def series(prices: Numbers, seconds: Numbers, symbol: str = "BTC") -> PriceSeries:
@@ -42,7 +43,7 @@ def as_columns(*many: PriceSeries) -> Columns:
     )
 
 
-def scores_of(*many: PriceSeries, **values: dict[int, object]) -> Columns:
+def scores_of(*many: PriceSeries, **values: Mapping[int, Any]) -> Columns:
     """Quiet scores written by hand: volatility 60% a year, nothing surprising.
 
     Other values are given by column and row number: `jump_p={5: 1e-6}`.

@@ -47,9 +47,7 @@ def both(series: Series, detector: Detector) -> tuple[Floats, Floats]:
     ],
     ids=["irregular, 1 in 10,000", "irregular, 10", "1 minute, 1", "hourly, 10"],
 )
-def test_jumps_are_found_about_as_often_as_the_target_says(
-    world: World, rate: int, bars: dict[float, float]
-) -> None:
+def test_jumps_are_found_about_as_often_as_the_target_says(world: World, rate: int, bars: dict[float, float]) -> None:
     found = measured(world, ours.jump, rate)
     for size, bar in bars.items():
         part = found.jumps / len(JUMP_SIZES)
@@ -68,7 +66,7 @@ def test_jumps_in_irregular_quotes_are_found_more_often_than_by_any_common_rule(
 @pytest.mark.slow
 def test_the_jump_score_comes_near_the_bayes_filter_that_knows_the_world() -> None:
     """No causal detector of one series can do better but by chance; 90 % of its F1 is asked for."""
-    series = make_series(replace(IRREGULAR, length=20_000), 0)
+    series = make_series(replace(IRREGULAR, length=8_000), 0)
     best = (limits.bayes(series, series.control), limits.bayes(series, series.prices))
     limit = recall([tail(*best, series.jump_at, series.jump_size)], 10)
     found = recall([tail(*both(series, ours.jump), series.jump_at, series.jump_size)], 10)

@@ -23,9 +23,10 @@ ORDINARY = Calibration(
 )
 
 numbers = st.floats(1e-6, 1e6)
+zones = st.sampled_from([timezone.utc, timezone(timedelta(hours=-7)), ZoneInfo("Europe/Berlin")])
 calibrations = st.builds(
     Calibration,
-    as_of=st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.timezones()),
+    as_of=st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=zones),
     hours=st.tuples(*[numbers] * 24),
     coins=st.dictionaries(
         st.text(max_size=5),
@@ -39,9 +40,9 @@ calibrations = st.builds(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(calibrations)
-def test_it_comes_back_from_json_unchanged(calibration) -> None:
+def test_it_comes_back_from_json_unchanged(calibration: Calibration) -> None:
     text = calibration.to_json()
     again = Calibration.from_json(text)
     assert again == calibration
@@ -62,11 +63,11 @@ def test_its_json_is_plain_and_says_when_and_by_which_detectors() -> None:
     assert found["tails"]["BTC jump short"]["threshold"] == 2.1
 
 
-def without(name):
+def without(name: str) -> str:
     return json.dumps({key: value for key, value in json.loads(ORDINARY.to_json()).items() if key != name})
 
 
-def changed(**values):
+def changed(**values: object) -> str:
     return json.dumps({**json.loads(ORDINARY.to_json()), **values})
 
 
@@ -97,13 +98,13 @@ def changed(**values):
         changed(tails={"BTC jump short": None}),
     ],
 )
-def test_what_is_no_calibration_is_refused(text) -> None:
-    with pytest.raises(ValueError):
+def test_what_is_no_calibration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"calibration|hour factors|time zone|isoformat|Expecting value"):
         Calibration.from_json(text)
 
 
 def test_the_refusal_says_what_is_wrong() -> None:
-    with pytest.raises(ValueError, match="not a calibration of this package.*'hours'"):
+    with pytest.raises(ValueError, match=r"not a calibration of this package.*'hours'"):
         Calibration.from_json(without("hours"))
     with pytest.raises(ValueError, match="23 hour factors"):
         Calibration(AS_OF, (1.0,) * 23)

@@ -15,7 +15,7 @@ def test_times_that_do_not_increase_strictly_are_refused(seconds: list[float]) -
 
 @pytest.mark.parametrize("price", [0.0, -1.0, np.nan, np.inf])
 def test_a_price_that_has_no_logarithm_is_refused(price: float) -> None:
-    with pytest.raises(ValueError, match="BTC: price .* at 2023-06-01T00:05"):
+    with pytest.raises(ValueError, match=r"BTC: price .* at 2023-06-01T00:05"):
         series([1.0, price], [0, 300])
 
 

@@ -1,31 +1,30 @@
 """A print that the next quotes take back is one thing: one row, not two jumps."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pytest
 
-from market_pipeline.anomalies.anomaly import alarms
+from market_pipeline.anomalies.anomaly import Anomaly, alarms
 from market_pipeline.anomalies.detect import detect_columns
+from market_pipeline.core.columns import Columns
 from market_pipeline_tests.anomalies.quotes import scores_of, series
 
 
-@pytest.fixture
-def printed():
+def printed(prices: list[float], p: list[float], start: float = 0, **values: Mapping[int, Any]) -> Columns:
     """Quotes five minutes apart; the given prices follow ten quiet ones, each with this jump p."""
-
-    def build(prices, p, start=0, **values):
-        quiet = [100 + 0.01 * (number % 2) for number in range(10)]
-        quotes = series([*quiet, *prices], start + np.arange(10 + len(prices)) * 300)
-        jumps = {10 + number: each for number, each in enumerate(p)}
-        return scores_of(quotes, jump_p=jumps, **values)
-
-    return build
+    quiet = [100 + 0.01 * (number % 2) for number in range(10)]
+    quotes = series([*quiet, *prices], start + np.arange(10 + len(prices)) * 300)
+    jumps = {10 + number: each for number, each in enumerate(p)}
+    return scores_of(quotes, jump_p=jumps, **values)
 
 
-def kinds(rows):
+def kinds(rows: list[Anomaly]) -> list[tuple[int, str]]:
     return [(row.timestamp.hour * 12 + row.timestamp.minute // 5 - 10, row.kind) for row in rows]
 
 
-def test_a_print_undone_by_the_next_quote_is_one_bad_tick(printed) -> None:
+def test_a_print_undone_by_the_next_quote_is_one_bad_tick() -> None:
     [row] = detect_columns(printed([103, 100.05, 100], [1e-6, 1e-6, 0.5]))
     assert (row.kind, row.price_after, row.severity) == ("bad_tick", 103, "critical")
     assert row.timestamp.minute == 50 and row.detected_at.minute == 55
@@ -33,34 +32,34 @@ def test_a_print_undone_by_the_next_quote_is_one_bad_tick(printed) -> None:
     assert row.p_calibrated == 1e-6
 
 
-def test_until_it_is_undone_it_is_a_jump(printed) -> None:
+def test_until_it_is_undone_it_is_a_jump() -> None:
     assert kinds(detect_columns(printed([103], [1e-6]))) == [(0, "jump")]
     assert kinds(detect_columns(printed([103, 102.9], [1e-6, 0.5]))) == [(0, "jump")]
     assert kinds(detect_columns(printed([103, 102.9, 100.1], [1e-6, 0.5, 1e-6]))) == [(0, "bad_tick")]
 
 
-def test_a_move_undone_after_three_quotes_is_no_bad_tick(printed) -> None:
+def test_a_move_undone_after_three_quotes_is_no_bad_tick() -> None:
     rows = detect_columns(printed([103, 102.9, 103, 100], [1e-6, 0.5, 0.5, 1e-6]))
     assert kinds(rows) == [(0, "jump"), (3, "jump")]
 
 
-def test_a_repeated_bad_print_is_still_one(printed) -> None:
+def test_a_repeated_bad_print_is_still_one() -> None:
     """An unchanged quote says nothing new, so it is not one of the next two."""
     assert kinds(detect_columns(printed([103, 103, 103, 103, 100], [1e-6, 1, 1, 1, 1e-6]))) == [
         (0, "bad_tick")
     ]
 
 
-def test_a_move_undone_by_half_is_a_move(printed) -> None:
+def test_a_move_undone_by_half_is_a_move() -> None:
     assert kinds(detect_columns(printed([103, 101.5], [1e-6, 1e-4]))) == [(0, "jump"), (1, "jump")]
 
 
-def test_a_larger_move_the_other_way_undoes_nothing(printed) -> None:
+def test_a_larger_move_the_other_way_undoes_nothing() -> None:
     """From 100 to 103 to 98.2: the price has changed."""
     assert kinds(detect_columns(printed([103, 98.2], [1e-6, 1e-7]))) == [(0, "jump"), (1, "jump")]
 
 
-def test_the_large_moves_to_and_from_a_bad_print_are_not_told(printed) -> None:
+def test_the_large_moves_to_and_from_a_bad_print_are_not_told() -> None:
     scores = printed(
         [103, 100, 99.9, 99.8],
         [1e-6, 1e-6, 0.5, 0.5],
@@ -70,7 +69,7 @@ def test_the_large_moves_to_and_from_a_bad_print_are_not_told(printed) -> None:
     assert kinds(detect_columns(scores)) == [(0, "bad_tick"), (3, "large_move")]
 
 
-def test_the_two_point_rows_of_a_bad_tick_stay_as_its_evidence(printed) -> None:
+def test_the_two_point_rows_of_a_bad_tick_stay_as_its_evidence() -> None:
     rows = detect_columns(printed([110, 100], [1e-9, 1e-9]))
     assert kinds(rows) == [(0, "bad_tick"), (0, "user_threshold"), (1, "user_threshold")]
     [tick, *legs] = rows
@@ -79,7 +78,7 @@ def test_the_two_point_rows_of_a_bad_tick_stay_as_its_evidence(printed) -> None:
     assert alarms(rows) == [tick]
 
 
-def test_a_leg_of_the_next_day_stands_on_its_own(printed) -> None:
+def test_a_leg_of_the_next_day_stands_on_its_own() -> None:
     """A day's rows do not refer to rows of another."""
     midnight = 86_400 - 3000 - 100
     rows = detect_columns(printed([110, 100], [1e-9, 1e-9], start=midnight))
@@ -88,26 +87,26 @@ def test_a_leg_of_the_next_day_stands_on_its_own(printed) -> None:
     assert second.quality_flags == "bad_tick"
 
 
-def test_a_two_point_move_in_a_wild_hour_is_no_misprint(printed) -> None:
+def test_a_two_point_move_in_a_wild_hour_is_no_misprint() -> None:
     assert kinds(detect_columns(printed([106, 100], [0.1, 0.1]))) == [
         (0, "user_threshold"),
         (1, "user_threshold"),
     ]
 
 
-def test_in_the_warm_up_an_undone_two_point_move_is_a_bad_tick(printed) -> None:
+def test_in_the_warm_up_an_undone_two_point_move_is_a_bad_tick() -> None:
     scores = printed([110, 100], [0.5, 0.5], quality={10: "warm_up", 11: "warm_up"})
     assert kinds(alarms(detect_columns(scores))) == [(0, "bad_tick")]
 
 
-def test_what_the_market_did_as_well_is_no_misprint(printed) -> None:
+def test_what_the_market_did_as_well_is_no_misprint() -> None:
     assert kinds(detect_columns(printed([103, 100], [1e-6, 1e-6], scope={10: "market"}))) == [
         (0, "jump"),
         (1, "jump"),
     ]
 
 
-def test_two_bad_ticks_in_a_row_are_two(printed) -> None:
+def test_two_bad_ticks_in_a_row_are_two() -> None:
     rows = detect_columns(printed([103, 100, 103.1, 100], [1e-6] * 4))
     assert kinds(rows) == [(0, "bad_tick"), (2, "bad_tick")]
     assert {row.episode_id for row in rows} == {rows[0].id}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from market_pipeline.anomalies.rules.peers import moves_between, present_volatility, slow_volatility
+from market_pipeline.anomalies.rules.peers import Volatility, moves_between, present_volatility, slow_volatility
 from market_pipeline.anomalies.rules.score_table import group
 from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline_tests.anomalies.quotes import as_columns, walk
@@ -13,7 +13,7 @@ from market_pipeline_tests.anomalies.quotes import as_columns, walk
 @pytest.mark.parametrize(
     ("volatility", "score"), [(present_volatility, "z"), (slow_volatility, "large_move_score")]
 )
-def test_a_move_is_as_many_deviations_as_its_score_says(spacing, volatility, score) -> None:
+def test_a_move_is_as_many_deviations_as_its_score_says(spacing: int, volatility: Volatility, score: str) -> None:
     """Also where quotes come faster than the shortest time that the scores know."""
     table = group(score_columns(as_columns(walk(np.arange(500) * spacing))))
     last = next(at for at in range(499, 0, -1) if table["large_move_before"][at] == at - 1)

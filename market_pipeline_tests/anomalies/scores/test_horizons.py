@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.scores.horizons import large_moves
-from market_pipeline.anomalies.scores.returns import returns_of
-from market_pipeline.anomalies.series import PriceSeries
+from market_pipeline.anomalies.scores.returns import Returns, returns_of
+from market_pipeline.anomalies.series import Floats, PriceSeries
 from market_pipeline_tests.anomalies.quotes import series
 
 START = np.datetime64("2023-06-01", "us")
@@ -18,14 +18,14 @@ prices = st.sampled_from([100.0, 101.0, 99.0]) | st.floats(50, 200)
 
 
 @st.composite
-def any_returns(draw):
+def any_returns(draw: st.DrawFn) -> Returns:
     seconds = np.cumsum(draw(st.lists(gaps, min_size=1, max_size=40)))
     values = draw(st.lists(prices, min_size=len(seconds), max_size=len(seconds)))
     times = START + seconds * np.timedelta64(1_000_000, "us")
     return returns_of(PriceSeries("BTC", times, np.array(values)))
 
 
-def pairwise(returns, path, index):
+def pairwise(returns: Returns, path: Floats, index: int) -> tuple[float, set[tuple[int, float]]]:
     """The largest squared move per minute until a quote, and the start and horizon of each that large."""
     minutes = returns.minutes
     starts = [(int(returns.before[index]), 0.0)]
@@ -41,9 +41,9 @@ def pairwise(returns, path, index):
     return largest, {key for key, square in squares.items() if square == largest}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(any_returns(), st.integers(0, 10))
-def test_moves_are_the_largest_over_all_horizons(returns, seed) -> None:
+def test_moves_are_the_largest_over_all_horizons(returns: Returns, seed: int) -> None:
     size = len(returns.minutes)
     rng = np.random.default_rng(seed)
     slow, market = np.exp(rng.standard_normal(size)), np.cumsum(rng.standard_normal(size))
@@ -58,9 +58,9 @@ def test_moves_are_the_largest_over_all_horizons(returns, seed) -> None:
         assert found.market[index] == pytest.approx(np.sqrt(pairwise(returns, market, index)[0]), rel=1e-12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(any_returns(), st.integers(0, 40))
-def test_looking_later_finds_the_same_from_there_on(returns, first) -> None:
+def test_looking_later_finds_the_same_from_there_on(returns: Returns, first: int) -> None:
     first = min(first, len(returns.minutes))
     slow, market = np.ones(len(returns.minutes)), 3 * returns.log_price
     whole, late = large_moves(returns, slow, market), large_moves(returns, slow, market, first)

@@ -14,22 +14,17 @@ FACTORS = np.exp(0.35 * np.sin(2 * np.pi * (np.arange(24) - 8) / 24))
 FACTORS /= np.sqrt((FACTORS**2).mean())
 
 
-@pytest.fixture
-def seasonal():
+def seasonal(days: int, minutes: int = 5, seed: int = 1, swings: float = 0.5) -> PriceSeries:
     """A random walk whose volatility follows FACTORS, quoted every so many minutes from midnight on.
 
     Its level swings from day to day, which must not matter.
     """
-
-    def build(days, minutes=5, seed=1, swings=0.5):
-        rng = np.random.default_rng(seed)
-        seconds = np.arange(0, days * DAY + 1, minutes * 60)
-        middle = (seconds[1:] - minutes * 30) % DAY // 3600
-        level = np.repeat(np.exp(swings * rng.standard_normal(days)), DAY // (minutes * 60))
-        steps = rng.standard_normal(len(seconds) - 1) * 3e-4 * np.sqrt(minutes) * FACTORS[middle] * level
-        return series(100 * np.exp(np.concatenate([[0], np.cumsum(steps)])), seconds)
-
-    return build
+    rng = np.random.default_rng(seed)
+    seconds = np.arange(0, days * DAY + 1, minutes * 60)
+    middle = (seconds[1:] - minutes * 30) % DAY // 3600
+    level = np.repeat(np.exp(swings * rng.standard_normal(days)), DAY // (minutes * 60))
+    steps = rng.standard_normal(len(seconds) - 1) * 3e-4 * np.sqrt(minutes) * FACTORS[middle] * level
+    return series(100 * np.exp(np.concatenate([[0], np.cumsum(steps)])), seconds)
 
 
 def running(quotes: PriceSeries) -> Floats:
@@ -37,14 +32,14 @@ def running(quotes: PriceSeries) -> Floats:
 
 
 @pytest.mark.parametrize(("minutes", "error", "least"), [(5, 0.05, 0.99), (60, 0.16, 0.85)])
-def test_known_factors_are_recovered(seasonal, minutes, error, least) -> None:
+def test_known_factors_are_recovered(minutes: int, error: float, least: float) -> None:
     """Hourly quotes are twelve times fewer, and what they say is shrunk more."""
     found = running(seasonal(91, minutes))[90]
     assert np.sqrt(((found / FACTORS - 1) ** 2).mean()) < error
     assert np.corrcoef(found, FACTORS)[0, 1] > least
 
 
-def test_over_many_worlds_factors_differ_from_the_true_ones_by_the_shrinkage_only(seasonal) -> None:
+def test_over_many_worlds_factors_differ_from_the_true_ones_by_the_shrinkage_only() -> None:
     logs = np.mean([np.log(running(seasonal(91, 10, seed))[90]) for seed in range(10)], axis=0)
     true = np.log(FACTORS)
     slope, _ = np.polyfit(true, logs, 1)
@@ -54,7 +49,7 @@ def test_over_many_worlds_factors_differ_from_the_true_ones_by_the_shrinkage_onl
     assert logs - logs.mean() == pytest.approx(slope * (true - true.mean()), abs=0.05)
 
 
-def test_the_mean_square_of_factors_is_one(seasonal) -> None:
+def test_the_mean_square_of_factors_is_one() -> None:
     found = running(seasonal(12))
     assert (found**2).mean(axis=1) == pytest.approx(np.ones(len(found)))
 
@@ -64,14 +59,14 @@ def test_a_flat_day_gives_flat_factors() -> None:
     assert found == pytest.approx(np.ones(24), abs=0.12)
 
 
-def test_nothing_is_known_on_the_first_day_and_little_after_one(seasonal) -> None:
+def test_nothing_is_known_on_the_first_day_and_little_after_one() -> None:
     found = running(seasonal(30))
     assert found[0].tolist() == [1.0] * 24
     spread = np.log(found).std(axis=1)
     assert 0 < spread[1] < 0.55 * spread[29]
 
 
-def test_the_factors_of_a_day_do_not_change_when_later_days_come(seasonal) -> None:
+def test_the_factors_of_a_day_do_not_change_when_later_days_come() -> None:
     whole = seasonal(20)
     found = running(whole)
     for day in (1, 7, 19):
@@ -80,7 +75,7 @@ def test_the_factors_of_a_day_do_not_change_when_later_days_come(seasonal) -> No
         assert np.array_equal(running(cut), found[: day + 1])
 
 
-def test_the_factors_of_a_day_do_not_know_the_day_itself(seasonal) -> None:
+def test_the_factors_of_a_day_do_not_know_the_day_itself() -> None:
     whole = seasonal(10)
     prices = whole.prices.copy()
     today = whole.timestamps >= whole.timestamps[0] + np.timedelta64(9 * DAY, "s")
@@ -89,7 +84,7 @@ def test_the_factors_of_a_day_do_not_know_the_day_itself(seasonal) -> None:
     assert np.array_equal(running(changed)[9], running(whole)[9])
 
 
-def test_days_longer_ago_than_ninety_are_forgotten(seasonal) -> None:
+def test_days_longer_ago_than_ninety_are_forgotten() -> None:
     """Ninety flat days after ninety seasonal ones leave nothing of the season."""
     first, second = seasonal(90, 30), walk(np.arange(0, 92 * DAY, 1800))
     later = second.timestamps[1:] + np.timedelta64(90 * DAY, "s")
@@ -101,7 +96,7 @@ def test_days_longer_ago_than_ninety_are_forgotten(seasonal) -> None:
     assert found[181] == pytest.approx(flat[91], rel=1e-9)
 
 
-def test_a_jump_hardly_moves_a_factor(seasonal) -> None:
+def test_a_jump_hardly_moves_a_factor() -> None:
     whole = seasonal(30)
     jumped = whole.prices.copy()
     jumped[12 * 24 * 10 + 12 * 4 :] *= 1.3
@@ -119,16 +114,16 @@ def test_hours_with_fewer_quotes_are_neither_louder_nor_calmer() -> None:
     assert found[:12].mean() / found[12:].mean() == pytest.approx(1, abs=0.05)
 
 
-def by_minutes(table, first_day, start, end):
+def by_minutes(table: Floats, first_day: int, start: float, end: float) -> float:
     """The mean squared factor from `start` to `end` (minutes), by adding up thin slices."""
     slices = np.linspace(start, end, 20_001)
     middle = (slices[1:] + slices[:-1]) / 2
     row = 0 if len(table) == 1 else int(end // 1_440) - first_day
-    return (table[row][(middle % 1_440 // 60).astype(int)] ** 2).mean()
+    return float((table[row][(middle % 1_440 // 60).astype(int)] ** 2).mean())
 
 
 @pytest.mark.parametrize("gap", [16, 60, 61, 250, 1_440, 4_000, 40_000])
-def test_the_mean_square_over_an_interval_is_that_of_its_minutes(gap) -> None:
+def test_the_mean_square_over_an_interval_is_that_of_its_minutes(gap: float) -> None:
     returns = returns_of(series([1.0, 2.0, 3.0, 4.0], [0, 3_900, 3_900 + gap * 60, 4_200 + gap * 60]))
     table = FACTORS[None, :]
     found = hours.mean_squares(returns, table, 0)

@@ -18,33 +18,30 @@ AS_OF = datetime(2023, 6, 1, tzinfo=timezone.utc)
 PER_ROOT_MINUTE = 0.6 / math.sqrt(MINUTES_PER_YEAR)
 
 
-@pytest.fixture
-def heavy():
+def heavy(
+    days: float, after: float = 0, minutes: int = 5, symbols: tuple[str, ...] = ("BTC",), seed: int = 1
+) -> Columns:
     """Coins with a common factor and heavy tails: Student's t with 3.5 degrees of freedom.
 
     Quotes come every `minutes`, from `days` before AS_OF to `after` days after it.
     """
-
-    def build(days, after=0, minutes=5, symbols=("BTC", ), seed=1):
-        rng = np.random.default_rng(seed)
-        size = int((days + after) * 1_440 / minutes)
-        seconds = (np.arange(size) * minutes - days * 1_440) * 60
-        common = rng.standard_t(3.5, size)
-        coins = []
-        for symbol in symbols:
-            moves = 0.6 * common + 0.8 * rng.standard_t(3.5, size)
-            moves *= PER_ROOT_MINUTE * math.sqrt(minutes) / math.sqrt(3.5 / 1.5)
-            coins.append(series(100 * np.exp(np.cumsum(moves)), seconds, symbol))
-        return as_columns(*coins)
-
-    return build
+    rng = np.random.default_rng(seed)
+    size = int((days + after) * 1_440 / minutes)
+    seconds = (np.arange(size) * minutes - days * 1_440) * 60
+    common = rng.standard_t(3.5, size)
+    coins = []
+    for symbol in symbols:
+        moves = 0.6 * common + 0.8 * rng.standard_t(3.5, size)
+        moves *= PER_ROOT_MINUTE * math.sqrt(minutes) / math.sqrt(3.5 / 1.5)
+        coins.append(series(100 * np.exp(np.cumsum(moves)), seconds, symbol))
+    return as_columns(*coins)
 
 
-def before(prices, moment):
+def before(prices: Columns, moment: datetime) -> Columns:
     return prices.where(prices["timestamp"] < to_datetime64(moment))
 
 
-def test_only_the_ninety_days_before_are_known(heavy) -> None:
+def test_only_the_ninety_days_before_are_known() -> None:
     prices = heavy(95, after=5, minutes=60, symbols=("BTC", "ETH", "SOL"))
     start = to_datetime64(AS_OF - timedelta(days=PARAMETERS.calibration_days))
     times = prices["timestamp"]
@@ -58,12 +55,12 @@ def test_only_the_ninety_days_before_are_known(heavy) -> None:
     assert calibrate_columns(prices, elsewhere).to_json() == found.to_json()
 
 
-def test_a_time_without_time_zone_is_refused(heavy) -> None:
+def test_a_time_without_time_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="has no time zone"):
         calibrate_columns(heavy(1), AS_OF.replace(tzinfo=None))
 
 
-def test_the_level_and_spread_of_volatility_are_learned(heavy) -> None:
+def test_the_level_and_spread_of_volatility_are_learned() -> None:
     coin = calibrate_columns(heavy(40, minutes=30), AS_OF).coins["BTC"]
     assert math.exp(coin.level) * math.sqrt(MINUTES_PER_YEAR) == pytest.approx(0.55, abs=0.1)
     assert len(coin.volatility_quantiles) == 21
@@ -88,7 +85,7 @@ def test_hours_are_learned_from_all_coins_together() -> None:
 
 
 @pytest.mark.parametrize(("days", "tails"), [(25, False), (29.9, True), (40, True)])
-def test_tails_are_learned_from_thirty_days_and_not_from_fewer(heavy, days, tails) -> None:
+def test_tails_are_learned_from_thirty_days_and_not_from_fewer(days: float, tails: bool) -> None:
     """The days between the first and the last quote of thirty days are a little fewer than thirty."""
     prices = heavy(days, minutes=10)
     found = calibrate_columns(prices, AS_OF)
@@ -97,7 +94,7 @@ def test_tails_are_learned_from_thirty_days_and_not_from_fewer(heavy, days, tail
     assert set(scores["calibration"]) == ({GPD} if tails else {"prior"})
 
 
-def test_a_coin_has_its_own_tail_from_five_thousand_scores_on(heavy) -> None:
+def test_a_coin_has_its_own_tail_from_five_thousand_scores_on() -> None:
     prices = heavy(40, minutes=10, symbols=("BTC", "ETH", "ADA", "SOL"))
     rare = (prices["symbol"] == "SOL") & (np.arange(len(prices)) % 2 == 0)
     found = calibrate_columns(prices.where(~rare), AS_OF)
@@ -108,7 +105,7 @@ def test_a_coin_has_its_own_tail_from_five_thousand_scores_on(heavy) -> None:
     assert found.tails["BTC jump short"].scores == 37 * 144
 
 
-def test_hourly_quotes_have_tails_of_their_own(heavy) -> None:
+def test_hourly_quotes_have_tails_of_their_own() -> None:
     """They are pooled over coins: one has too few in ninety days."""
     found = calibrate_columns(heavy(60, minutes=60, symbols=("BTC", "ETH", "SOL")), AS_OF)
     assert set(found.tails) == {f"* {score} long" for score in SCORES}
@@ -124,14 +121,14 @@ def test_unchanged_quotes_do_not_count_in_tails() -> None:
     assert found.tails["* jump short"].scores == 37 * 72
 
 
-def test_without_quotes_hours_are_even_and_there_is_nothing_else(heavy) -> None:
+def test_without_quotes_hours_are_even_and_there_is_nothing_else() -> None:
     nothing = Calibration(AS_OF, (1.0,) * 24)
     too_late, too_early = heavy(0, after=1), before(heavy(100), AS_OF - timedelta(days=91))
     for prices in (too_late, too_early, before(too_late, AS_OF)):
         assert calibrate_columns(prices, AS_OF) == nothing
 
 
-def test_a_coin_with_one_quote_does_no_harm(heavy) -> None:
+def test_a_coin_with_one_quote_does_no_harm() -> None:
     prices = heavy(35, minutes=30)
     one = as_columns(series([7.0], [-60.0], "ONE"))
     both = Columns({name: np.concatenate([prices[name], one[name]]) for name in prices.arrays})
@@ -140,7 +137,7 @@ def test_a_coin_with_one_quote_does_no_harm(heavy) -> None:
     assert found.coins["BTC"] == calibrate_columns(prices, AS_OF).coins["BTC"]
 
 
-def test_alarms_of_the_days_after_keep_to_their_budget(heavy) -> None:
+def test_alarms_of_the_days_after_keep_to_their_budget() -> None:
     """Probabilities of a normal return come several times too often in heavy tails; calibrated ones do not.
 
     The bands are four binomial deviations and what fifty days of tails leave uncertain.

@@ -104,17 +104,22 @@ def test_no_rows_give_no_results_both_ways(both_ways: BothWays[Any]) -> None:
         assert len(found.beta) == len(found.z) == len(found.score) == 0
 
 
-def test_only_many_rows_import_numba_however_short_each_series_is() -> None:
+def test_only_many_rows_import_numba_however_short_each_series_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tick must not wait for Numba; scoring 250 coins interpreted takes five times as long as loading it."""
     code = (
         "import sys; import numpy as np; from market_pipeline.anomalies.scores import loops\n"
         "def loop(rows, numbers, tables, out): out[0][0] = 1.0\n"
-        "loops.COMPILED_FROM = 100; loops.load_compiler(99); loops.run(loop, [np.zeros(99)], (), 1)\n"
-        "print('numba' in sys.modules); {}; print('numba' in sys.modules)"
+        "loops.COMPILED_FROM = 100\n"
+        "for size in (99, 100): loops.run(loop, [np.zeros(size)], (), 1); print('numba' in sys.modules)"
     )
-    for many in ("loops.load_compiler(100)", "loops.run(loop, [np.zeros(100)], (), 1)"):
-        done = subprocess.run([sys.executable, "-c", code.format(many)], capture_output=True, text=True, check=True)
-        assert done.stdout.split() == ["False", "True"]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+    imported: list[str] = []
+    monkeypatch.setattr(loops, "import_module", imported.append)
+    loops.load_compiler(loops.COMPILED_FROM - 1)
+    assert not imported
+    loops.load_compiler(loops.COMPILED_FROM)
+    assert imported == ["numba"]
 
 
 def test_a_loop_whose_machine_code_cannot_be_cached_is_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,34 +1,33 @@
 """The market as a coin sees it: medians of others, what is left without them, and who they are."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from market_pipeline.anomalies.parameters import PARAMETERS
-from market_pipeline.anomalies.scores.market import market_eras, median, path_of, peer_moves
-from market_pipeline.anomalies.scores.residuals import residuals
-from market_pipeline.anomalies.scores.returns import returns_of
+from market_pipeline.anomalies.scores.market import Era, PeerMoves, market_eras, median, path_of, peer_moves
+from market_pipeline.anomalies.scores.residuals import Residuals, residuals
+from market_pipeline.anomalies.scores.returns import Returns, returns_of
 from market_pipeline.anomalies.series import PriceSeries
-from market_pipeline_tests.anomalies.quotes import series
+from market_pipeline_tests.anomalies.quotes import Numbers, series
 
 SIGMA = 0.001  # per square root of a minute
 
 
-@pytest.fixture
-def coins():
+def coins(**quotes: tuple[Numbers, Numbers]) -> dict[str, Returns]:
     """Coins by name, each of (log prices in units of SIGMA, minutes)."""
-
-    def build(**quotes):
-        return {
-            symbol: returns_of(series(100 * np.exp(SIGMA * np.array(logs)), np.array(minutes) * 60, symbol))
-            for symbol, (logs, minutes) in quotes.items()
-        }
-
-    return build
+    return {
+        symbol: returns_of(series(100 * np.exp(SIGMA * np.array(logs)), np.array(minutes) * 60, symbol))
+        for symbol, (logs, minutes) in quotes.items()
+    }
 
 
-def seen_by(symbol, coins):
+def seen_by(symbol: str, coins: dict[str, Returns]) -> PeerMoves:
     """The view of one coin, all with standard deviation SIGMA."""
     paths = {other: path_of(returns, SIGMA**2 * returns.step) for other, returns in coins.items()}
     own = coins[symbol]
@@ -43,7 +42,7 @@ values = st.floats(-1e6, 1e6) | st.just(np.nan)
         lambda coins: st.lists(st.lists(values, min_size=coins, max_size=coins), min_size=1, max_size=9)
     )
 )
-def test_the_median_is_that_of_numpy_where_two_or_more_are_known(rows) -> None:
+def test_the_median_is_that_of_numpy_where_two_or_more_are_known(rows: list[str]) -> None:
     table = np.array(rows)
     found = median(list(table.T), 2)
     for value, row in zip(found, table, strict=True):
@@ -51,7 +50,7 @@ def test_the_median_is_that_of_numpy_where_two_or_more_are_known(rows) -> None:
         assert np.isnan(value) if len(known) < 2 else value == pytest.approx(np.median(known), rel=1e-12)
 
 
-def test_the_market_is_the_median_of_the_others_in_their_own_deviations(coins) -> None:
+def test_the_market_is_the_median_of_the_others_in_their_own_deviations() -> None:
     grid = [0, 4, 8]
     others = {"ETH": ([0, 2, 10], grid), "SOL": ([0, 6, 0], grid), "ADA": ([0, 8, 6], grid)}
     found = seen_by("BTC", coins(BTC=([0, 1, 0], grid), **others))
@@ -62,22 +61,23 @@ def test_the_market_is_the_median_of_the_others_in_their_own_deviations(coins) -
     assert found.peers_moved.tolist() == [0, 2, 1]
 
 
-def test_one_coin_that_jumps_alone_moves_nobodys_market(coins) -> None:
-    quiet = dict(BTC=([0, 1], [0, 4]), ETH=([0, 0.5], [0, 4]), SOL=([0, -0.5], [0, 4]), ADA=([0, 1], [0, 4]))
+def test_one_coin_that_jumps_alone_moves_nobodys_market() -> None:
+    ends = {"BTC": 1.0, "ETH": 0.5, "SOL": -0.5, "ADA": 1.0}
+    quiet: dict[str, tuple[Numbers, Numbers]] = {symbol: ([0, end], [0, 4]) for symbol, end in ends.items()}
     jumped = {**quiet, "SOL": ([0, -200], [0, 4])}
     for symbol in ("BTC", "ETH", "ADA"):
         assert abs(seen_by(symbol, coins(**jumped)).z[1] - seen_by(symbol, coins(**quiet)).z[1]) <= 0.25
     assert seen_by("SOL", coins(**jumped)).z[1] == seen_by("SOL", coins(**quiet)).z[1]
 
 
-def test_peers_count_only_when_they_move_the_same_way(coins) -> None:
+def test_peers_count_only_when_they_move_the_same_way() -> None:
     grid = [0, 1]
     others = {"ETH": ([0, -3], grid), "SOL": ([0, -2], grid), "ADA": ([0, 5], grid)}
     found = seen_by("BTC", coins(BTC=([0, -9], grid), **others))
     assert found.peers_moved[1] == 2
 
 
-def test_others_are_read_at_their_last_quotes_before_the_interval_and_in_it(coins) -> None:
+def test_others_are_read_at_their_last_quotes_before_the_interval_and_in_it() -> None:
     found = seen_by(
         "BTC",
         coins(
@@ -94,13 +94,13 @@ def test_others_are_read_at_their_last_quotes_before_the_interval_and_in_it(coin
     assert np.isnan(found.z[2])
 
 
-def test_one_other_coin_is_no_market_and_no_peer(coins) -> None:
+def test_one_other_coin_is_no_market_and_no_peer() -> None:
     """The same as if the third coin had never been quoted, which at that time nobody could tell."""
     found = seen_by("BTC", coins(BTC=([0, 9], [0, 1]), ETH=([0, 9], [0, 1]), SOL=([0, 9], [2, 3])))
     assert np.isnan(found.z[1]) and found.peers_moved[1] == 0
 
 
-def test_unchanged_quotes_of_others_say_nothing(coins) -> None:
+def test_unchanged_quotes_of_others_say_nothing() -> None:
     """A feed that repeats itself must not count as a market that stands still."""
     grid = [0, 4, 8, 12]
     others = {"ETH": ([0, 0, 0, 6], grid), "SOL": ([0, 2, 4, 6], grid)}
@@ -110,13 +110,13 @@ def test_unchanged_quotes_of_others_say_nothing(coins) -> None:
     assert found.z[3] == pytest.approx((6 / np.sqrt(12) + 1) / 2)
 
 
-def test_an_unchanged_own_quote_looks_back_to_the_last_changed_one(coins) -> None:
+def test_an_unchanged_own_quote_looks_back_to_the_last_changed_one() -> None:
     grid = [0, 4, 8]
     found = seen_by("BTC", coins(BTC=([0, 0, 1], grid), ETH=([0, 2, 6], grid), SOL=([0, 2, 6], grid)))
     assert found.z[2] == pytest.approx(6 / np.sqrt(8))
 
 
-def test_one_grid_and_quotes_a_little_apart_give_nearly_the_same(coins) -> None:
+def test_one_grid_and_quotes_a_little_apart_give_nearly_the_same() -> None:
     """The short cut for a common grid computes what the general way does."""
     logs = np.cumsum(np.random.default_rng(1).standard_normal((4, 300)) * 2, axis=1)
     grid = np.arange(300) * 5.0
@@ -128,18 +128,18 @@ def test_one_grid_and_quotes_a_little_apart_give_nearly_the_same(coins) -> None:
     assert apart.z[1:] == pytest.approx(together.z[1:], rel=1e-5)
 
 
-def test_with_fewer_than_three_coins_the_market_is_not_known(coins) -> None:
+def test_with_fewer_than_three_coins_the_market_is_not_known() -> None:
     grid = [0, 4, 8]
     found = seen_by("BTC", coins(BTC=([0, 1, 2], grid), ETH=([0, 1, 2], grid)))
     assert np.isnan(found.z).all() and (found.peers_moved == 0).all()
 
 
-def residuals_of(own, market):
+def residuals_of(own: Numbers, market: Numbers) -> Residuals:
     return residuals(np.array(own), np.array(market), np.full(len(own), 5.0))
 
 
 @pytest.mark.parametrize("beta", [0.2, 1.3])
-def test_beta_is_learned(beta) -> None:
+def test_beta_is_learned(beta: float) -> None:
     rng = np.random.default_rng(1)
     market = rng.standard_normal(3_000)
     found = residuals_of(beta * market + 0.5 * rng.standard_normal(3_000), market)
@@ -187,33 +187,33 @@ def test_where_the_market_is_not_known_nothing_is_left_of_it() -> None:
     assert found.beta[3] == found.beta[2] != found.beta[0]
 
 
-def coins_of(eras, minute):
+def coins_of(eras: list[Era], minute: float) -> list[str]:
     """The coins of the era of that minute."""
     return list([era.coins for era in eras if era.start <= minute][-1])
 
 
-def paths_from(first_minutes, coins):
+def paths_from(first_minutes: Mapping[str, float]) -> tuple[list[Era], float]:
     quoted = coins(**{symbol: ([0, 1], [first, first + 60]) for symbol, first in first_minutes.items()})
     start = 19_509 * 1_440
     return market_eras({symbol: path_of(returns, returns.step) for symbol, returns in quoted.items()}), start
 
 
-def test_the_largest_coins_tell_the_market_and_the_others_by_name(coins) -> None:
+def test_the_largest_coins_tell_the_market_and_the_others_by_name() -> None:
     symbols = ["ZZZ", "AAA", "ETH", "BTC", "B1", "B2", "B3", "B4", "B5", "B6"]
-    eras, start = paths_from(dict.fromkeys(symbols, 0), coins)
+    eras, start = paths_from(dict.fromkeys(symbols, 0))
     assert len(eras) == 1
     assert coins_of(eras, start) == ["BTC", "ETH", "AAA", "B1", "B2", "B3", "B4", "B5"]
 
 
-def test_up_to_eight_coins_are_the_market_whenever_they_come(coins) -> None:
-    eras, start = paths_from({f"C{number}": number for number in range(8)}, coins)
+def test_up_to_eight_coins_are_the_market_whenever_they_come() -> None:
+    eras, _ = paths_from({f"C{number}": number for number in range(8)})
     assert len(eras) == 1 and len(eras[0].coins) == 8
 
 
-def test_a_large_coin_that_comes_later_tells_the_market_only_from_then_on(coins) -> None:
+def test_a_large_coin_that_comes_later_tells_the_market_only_from_then_on() -> None:
     """Nobody could know of it before, so scores from before must not depend on it."""
     first = {**{f"C{number}": 0 for number in range(8)}, "BTC": 30, "C0x": 40, "Z": 50}
-    eras, start = paths_from(first, coins)
+    eras, start = paths_from(first)
     assert coins_of(eras, start + 29) == [f"C{number}" for number in range(8)]
     assert coins_of(eras, start + 30) == ["BTC", *(f"C{number}" for number in range(7))]
     assert coins_of(eras, start + 60) == ["BTC", "C0", "C0x", *(f"C{number}" for number in range(1, 6))]
@@ -236,7 +236,7 @@ def test_hourly_quotes_far_apart_tell_no_market() -> None:
     assert np.isfinite(near.z[1:]).all()
 
 
-def series_at(minutes, symbol):
+def series_at(minutes: NDArray[Any], symbol: str) -> PriceSeries:
     start = np.datetime64("2026-11-01T06:00", "us")
     times = start + (minutes * 60e6).astype("timedelta64[us]")
-    return PriceSeries(symbol, times, 100.0 + np.arange(len(minutes)))
+    return PriceSeries(symbol, times, np.arange(100.0, 100.0 + len(minutes)))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.scores.predictive import GRID, filter_tables, gauss_hermite, log10_tail, log_erfc
+from market_pipeline.anomalies.series import Floats
 
 # Returns from a hundredth of a standard deviation to twenty; the filter starts at a standard deviation of
 # log volatility of 1.1 without a calibration and soon lives between 0.2 and 0.6.
@@ -17,20 +18,20 @@ settled = st.floats(0.2, 0.6)
 starting = st.floats(0.6, 1.2)
 
 
-def over_log_volatility(deviation):
+def over_log_volatility(deviation: float) -> tuple[Floats, Floats]:
     """Deviations from the mean of log volatility and the weight of each, by the trapezoidal rule."""
     grid = np.linspace(-9, 9, 4_001) * deviation
     density = np.exp(-0.5 * (grid / deviation) ** 2)
     return grid, density / density.sum()
 
 
-def integrated_score(u, deviation):
+def integrated_score(u: float, deviation: float) -> float:
     grid, weights = over_log_volatility(deviation)
     tails = np.array([math.erfc(math.exp(u - d) / math.sqrt(2)) for d in grid])
     return -math.log10((weights * tails).sum())
 
 
-def integrated_posterior(u, deviation):
+def integrated_posterior(u: float, deviation: float) -> tuple[float, float]:
     """Mean and standard deviation of log volatility after the return, less the mean before."""
     grid, weights = over_log_volatility(deviation)
     q, scale = PARAMETERS.filter.outliers, PARAMETERS.filter.outlier_scale
@@ -41,7 +42,7 @@ def integrated_posterior(u, deviation):
     return mean, math.sqrt((posterior * (grid - mean) ** 2).sum())
 
 
-def looked_up(table, u, deviation):
+def looked_up(table: Floats, u: float, deviation: float) -> float:
     """Bilinear, as the filter does."""
     x, w = (u - GRID.lowest) / GRID.step, deviation / GRID.deviation_step
     column, row = int(x), int(w)
@@ -51,14 +52,14 @@ def looked_up(table, u, deviation):
 
 @settings(max_examples=60, deadline=None)
 @given(sizes, settled | starting)
-def test_a_looked_up_score_is_that_of_integration_within_a_hundredth(u, deviation) -> None:
+def test_a_looked_up_score_is_that_of_integration_within_a_hundredth(u: float, deviation: float) -> None:
     found = log10_tail(np.array([u]), np.array([deviation**2]))[0]
     assert found == pytest.approx(integrated_score(u, deviation), rel=0.01)
 
 
 @settings(max_examples=60, deadline=None)
 @given(sizes, settled)
-def test_looked_up_posterior_moments_are_those_of_integration(u, deviation) -> None:
+def test_looked_up_posterior_moments_are_those_of_integration(u: float, deviation: float) -> None:
     shifts, shares, _ = filter_tables()
     mean, spread = integrated_posterior(u, deviation)
     assert looked_up(shifts, u, deviation) == pytest.approx(mean, abs=0.012)
@@ -67,7 +68,7 @@ def test_looked_up_posterior_moments_are_those_of_integration(u, deviation) -> N
 
 @settings(max_examples=60, deadline=None)
 @given(sizes, starting)
-def test_where_little_is_known_posterior_moments_are_still_close(u, deviation) -> None:
+def test_where_little_is_known_posterior_moments_are_still_close(u: float, deviation: float) -> None:
     shifts, shares, _ = filter_tables()
     mean, spread = integrated_posterior(u, deviation)
     assert looked_up(shifts, u, deviation) == pytest.approx(mean, abs=0.1)

@@ -3,32 +3,27 @@
 import numpy as np
 import pytest
 
-from market_pipeline.anomalies.scores.returns import QUALITIES, after_gap, quality_of, returns_of
-from market_pipeline_tests.anomalies.quotes import series
+from market_pipeline.anomalies.scores.returns import QUALITIES, Returns, after_gap, quality_of, returns_of
+from market_pipeline_tests.anomalies.quotes import Numbers, series
 
 SETTLED = 40
 
 
-@pytest.fixture
-def ended():
+def ended(steps: Numbers, prices: Numbers | None = None, regular: int = 5) -> Returns:
     """Returns of forty quotes five minutes apart and then these steps (minutes) and prices."""
-
-    def build(steps, prices=None, regular=5):
-        minutes = np.concatenate([np.arange(SETTLED) * regular, np.zeros(len(steps))]).astype(float)
-        minutes[SETTLED:] = minutes[SETTLED - 1] + np.cumsum(steps)
-        values = 100 + np.arange(len(minutes)) % 7.0
-        if prices is not None:
-            values[SETTLED:] = prices
-        return returns_of(series(values, minutes * 60))
-
-    return build
+    minutes = np.concatenate([np.arange(SETTLED) * regular, np.zeros(len(steps))]).astype(float)
+    minutes[SETTLED:] = minutes[SETTLED - 1] + np.cumsum(steps)
+    values = 100 + np.arange(len(minutes)) % 7.0
+    if prices is not None:
+        values[SETTLED:] = prices
+    return returns_of(series(values, minutes * 60))
 
 
-def words(returns):
+def words(returns: Returns) -> list[str]:
     return [QUALITIES[code] for code in quality_of(returns)]
 
 
-def test_the_first_thirty_changed_quotes_warm_up(ended) -> None:
+def test_the_first_thirty_changed_quotes_warm_up() -> None:
     found = words(ended([]))
     assert found[0] == "first,warm_up"
     assert found[1:30] == ["warm_up"] * 29
@@ -47,34 +42,34 @@ def test_unchanged_quotes_are_stale_and_do_not_warm_up() -> None:
     [(5, 15, False), (5, 15.1, True), (1, 4, False), (1, 16, True), (60, 180, False), (60, 181, True)],
 )
 def test_quotes_are_missing_when_an_interval_is_three_times_as_long_and_a_quarter_of_an_hour(
-    ended, regular, step, missing
+    regular: int, step: float, missing: bool
 ) -> None:
     """A coin quoted every minute may pause for fifteen, hourly history may not skip three hours."""
     assert after_gap(ended([step], regular=regular))[-1] == missing
     assert words(ended([step], regular=regular))[-1] == ("gap" if missing else "")
 
 
-def test_the_quote_after_the_gap_is_like_any_other(ended) -> None:
+def test_the_quote_after_the_gap_is_like_any_other() -> None:
     assert after_gap(ended([60, 5, 5]))[-3:].tolist() == [True, False, False]
 
 
-def test_the_first_move_after_a_gap_carries_it_even_if_quotes_repeat_before(ended) -> None:
+def test_the_first_move_after_a_gap_carries_it_even_if_quotes_repeat_before() -> None:
     """Its return began before the gap."""
     returns = ended([60, 5, 5, 5], [100 + (SETTLED - 1) % 7, 100 + (SETTLED - 1) % 7, 120, 121])
     assert words(returns)[-4:] == ["stale,gap", "stale,gap", "gap", ""]
 
 
-def test_hourly_history_is_no_gap_in_itself_but_its_first_quote_after_live_ones_is(ended) -> None:
+def test_hourly_history_is_no_gap_in_itself_but_its_first_quote_after_live_ones_is() -> None:
     assert after_gap(ended([60] * 6))[SETTLED:].tolist() == [True, False, False, False, False, False]
     assert not after_gap(ended([], regular=60)).any()
 
 
-def test_one_long_step_among_the_last_three_is_enough_to_expect_another(ended) -> None:
+def test_one_long_step_among_the_last_three_is_enough_to_expect_another() -> None:
     assert not after_gap(ended([40, 5, 5, 40]))[-1]
     assert after_gap(ended([40, 5, 5, 5, 40]))[-1]
 
 
 @pytest.mark.parametrize("size", range(6))
-def test_with_few_quotes_no_gap_is_known(size) -> None:
+def test_with_few_quotes_no_gap_is_known(size: int) -> None:
     returns = returns_of(series(np.arange(1.0, size + 1), np.cumsum([0, 60, 60, 60, 36_000, 60][:size])))
     assert after_gap(returns).tolist() == [False] * min(size, 4) + [True, False][: max(size - 4, 0)]

@@ -33,7 +33,7 @@ def test_minutes_are_those_since_1970() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1])
-def test_no_quotes_and_one_quote_have_no_returns(size) -> None:
+def test_no_quotes_and_one_quote_have_no_returns(size: int) -> None:
     returns = returns_of(series([7.0][:size], [0.0][:size]))
     assert returns.before.tolist() == [-1][:size]
     assert returns.log_return.tolist() == [0.0][:size]
@@ -53,7 +53,7 @@ prices = st.lists(
 
 
 @given(prices)
-def test_returns_are_those_of_a_loop_over_the_quotes(values) -> None:
+def test_returns_are_those_of_a_loop_over_the_quotes(values: list[float]) -> None:
     times = np.datetime64("2023-06-01", "us") + np.arange(len(values)) * np.timedelta64(61, "s")
     returns = returns_of(PriceSeries("BTC", times, np.array(values)))
     last = -1

@@ -1,6 +1,7 @@
 """Scores of whole tables: causal, in order, and what each column says."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from market_pipeline.anomalies.parameters import MINUTES_PER_YEAR, PARAMETERS
 from market_pipeline.anomalies.scores.learning import calibrate_columns
 from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.anomalies.scores.tails import PRIOR_TAILS
+from market_pipeline.anomalies.series import Floats
 from market_pipeline.core.columns import Columns
 from market_pipeline_tests.anomalies.quotes import as_columns, series, to_datetime, walk
 
@@ -23,10 +25,10 @@ MANY = ("C0", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "ETH", "BTC")
 ROW_NUMBERS = ("before", "large_move_before")
 
 
-def live(seed, symbols=LARGE, size=60, grid=False):
+def live(seed: int, symbols: Sequence[str] = LARGE, size: int = 60, grid: bool = False) -> Columns:
     """Quotes of several coins in time order, with outages, jumps, and repeated ones; or some on one grid."""
     rng = np.random.default_rng(seed)
-    rows = []
+    rows: list[tuple[float, str, float]] = []
     for symbol in symbols:
         steps = rng.choice([20.0, 60.0, 300.0, 3_600.0], size, p=[0.1, 0.3, 0.5, 0.1])
         steps += rng.uniform(0, 9, size)
@@ -40,17 +42,17 @@ def live(seed, symbols=LARGE, size=60, grid=False):
         moves[rng.random(size) < (0.01 if grid else 0.15)] = 0.0
         prices = np.round(100 * np.exp(np.cumsum(moves)), 2)
         rows += zip(np.round(seconds, 6), [symbol] * size, prices, strict=True)
-    seconds, names, prices = zip(*sorted(rows), strict=True)
+    times, names, values = zip(*sorted(rows), strict=True)
     return Columns(
         {
             "symbol": np.array(names, dtype=object),
-            "timestamp": START + (np.array(seconds) * 1e6).astype("timedelta64[us]"),
-            "price": np.array(prices),
+            "timestamp": START + (np.array(times) * 1e6).astype("timedelta64[us]"),
+            "price": np.array(values),
         }
     )
 
 
-def assert_same(first, second):
+def assert_same(first: Columns, second: Columns) -> None:
     assert list(first.arrays) == list(second.arrays)
     for name, values in first.arrays.items():
         if values.dtype.kind == "f":
@@ -59,7 +61,7 @@ def assert_same(first, second):
             assert (values == second[name]).all(), name
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     share=st.floats(0, 1),
@@ -67,7 +69,9 @@ def assert_same(first, second):
     grid=st.booleans(),
     calibrated=st.booleans(),
 )
-def test_scores_never_change_when_later_quotes_come(seed, share, symbols, grid, calibrated) -> None:
+def test_scores_never_change_when_later_quotes_come(
+    seed: int, share: float, symbols: tuple[str, ...], grid: bool, calibrated: bool
+) -> None:
     """At a random cut in time the scores of the quotes until then are the same to the last bit."""
     prices = live(seed, symbols, size=30 if symbols is MANY else 60, grid=grid)
     as_of = to_datetime(START + 86_400 * SECOND)
@@ -92,7 +96,7 @@ def test_a_large_coin_that_comes_later_changes_nothing_before() -> None:
 
 
 @pytest.mark.parametrize("symbols", [LARGE, MANY])
-def test_rows_may_lie_in_any_order_between_symbols(symbols) -> None:
+def test_rows_may_lie_in_any_order_between_symbols(symbols: tuple[str, ...]) -> None:
     mixed = live(3, symbols)
     order = np.argsort(mixed["symbol"].astype(str), kind="stable")
     scores, sorted_scores = score_columns(mixed), score_columns(mixed.take(order))
@@ -119,7 +123,7 @@ def test_row_numbers_lead_to_where_the_moves_start() -> None:
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1_000.0])
-def test_prices_in_another_unit_have_the_same_scores(factor) -> None:
+def test_prices_in_another_unit_have_the_same_scores(factor: float) -> None:
     prices = live(5)
     scores = score_columns(prices)
     scaled = score_columns(Columns({**prices.arrays, "price": prices["price"] * factor}))
@@ -176,7 +180,7 @@ def test_the_first_quote_of_a_coin_is_no_move() -> None:
     assert scores["volatility"][0] == pytest.approx(0.6 * math.exp(1 + 0.35**2 * 2), rel=1e-6)
 
 
-def seam(seed, minutes):
+def seam(seed: int, minutes: Floats) -> Columns:
     """One random walk of 60 % a year, quoted at these minutes."""
     rng = np.random.default_rng(seed)
     sigma = 0.6 / math.sqrt(MINUTES_PER_YEAR)
@@ -194,7 +198,7 @@ SEAMS = {
 
 
 @pytest.mark.parametrize("name", SEAMS)
-def test_where_hourly_and_live_quotes_meet_there_is_no_jump(name) -> None:
+def test_where_hourly_and_live_quotes_meet_there_is_no_jump(name: str) -> None:
     """Over many walks the quotes around the seam are as rare as they say, and none alarms.
 
     With 1,500 quotes about 15 are expected at p < 0.01.
@@ -214,13 +218,13 @@ def test_where_hourly_and_live_quotes_meet_there_is_no_jump(name) -> None:
     assert np.median(raw) == pytest.approx(0.5, abs=0.05)
 
 
-def world(seed, size=400, symbols=LARGE):
+def factors(seed: int, size: int = 400, symbols: Sequence[str] = LARGE) -> tuple[Floats, dict[str, Floats]]:
     """Coins on one grid with a common factor: standardised moves of the market and of each coin alone."""
     rng = np.random.default_rng(seed)
     return rng.standard_normal(size), {symbol: rng.standard_normal(size) for symbol in symbols}
 
 
-def table(market, own, sigma=1e-3):
+def table(market: Floats, own: dict[str, Floats], sigma: float = 1e-3) -> Columns:
     pieces = []
     for symbol, noise in own.items():
         times = START + np.arange(len(noise)) * 300 * SECOND
@@ -231,7 +235,7 @@ def table(market, own, sigma=1e-3):
 
 
 def test_a_move_of_all_coins_is_of_the_market_and_a_move_of_one_its_own() -> None:
-    market, own = world(1)
+    market, own = factors(1)
     market[300], own["SOL"][350] = 15.0, 20.0
     for noise in own.values():
         noise[300] = 0.0
@@ -253,7 +257,7 @@ def test_a_move_of_all_coins_is_of_the_market_and_a_move_of_one_its_own() -> Non
 
 
 def test_fewer_than_three_coins_have_no_market() -> None:
-    market, own = world(2, symbols=LARGE[:2])
+    market, own = factors(2, symbols=LARGE[:2])
     scores = score_columns(table(market, own))
     assert set(scores["scope"]) == {"unknown"}
     assert np.isnan(scores["market_z"]).all() and np.isnan(scores["beta"]).all()
@@ -261,7 +265,7 @@ def test_fewer_than_three_coins_have_no_market() -> None:
 
 
 def test_a_move_shared_in_part_is_mixed() -> None:
-    market, own = world(3)
+    market, own = factors(3)
     for symbol, noise in own.items():
         market[300], noise[300] = 0.0, 12.0 if symbol == "BTC" else 3.5
     scores = score_columns(table(market, own))
@@ -272,7 +276,7 @@ def test_a_move_shared_in_part_is_mixed() -> None:
 
 def test_the_markets_own_large_moves_are_seen_by_every_coin() -> None:
     """Twenty quotes downhill, each hardly worth a mention."""
-    market, own = world(4)
+    market, own = factors(4)
     market[300:320] = -2.5
     scores = score_columns(table(market, own))
     for number in range(len(own)):

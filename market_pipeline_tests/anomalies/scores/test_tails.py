@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.scores.tails import PRIOR_TAILS, SCORES, Tail, fit
+from market_pipeline.anomalies.series import Floats
 
 tails = st.builds(
     Tail,
@@ -18,7 +19,7 @@ tails = st.builds(
 )
 
 
-def sample(shape, scale, size, seed):
+def sample(shape: float, scale: float, size: int, seed: int) -> Floats:
     """Scores of which two in a hundred lie above 3, with generalised Pareto excesses."""
     rng = np.random.default_rng(seed)
     uniform = rng.random(size // 50)
@@ -26,9 +27,15 @@ def sample(shape, scale, size, seed):
     return rng.permutation(np.concatenate([3 * rng.random(size - size // 50), 3 + excess]))
 
 
+def fitted(scores: Floats) -> Tail:
+    tail = fit(scores, 1_500)
+    assert tail is not None
+    return tail
+
+
 @pytest.mark.parametrize("shape", [-0.2, 0.0, 0.25, 0.5])
-def test_a_known_tail_is_recovered(shape) -> None:
-    found = [fit(sample(shape, 0.8, 60_000, seed), 1_500) for seed in range(8)]
+def test_a_known_tail_is_recovered(shape: float) -> None:
+    found = [fitted(sample(shape, 0.8, 60_000, seed)) for seed in range(8)]
     assert np.mean([tail.shape for tail in found]) == pytest.approx(shape, abs=0.05)
     assert np.mean([tail.scale for tail in found]) == pytest.approx(0.8, rel=0.05)
     assert found[0].threshold == pytest.approx(3, abs=0.02)
@@ -37,15 +44,15 @@ def test_a_known_tail_is_recovered(shape) -> None:
 
 
 @pytest.mark.parametrize("shape", [0.0, 0.25, 0.5])
-def test_the_probability_of_a_score_is_how_often_it_comes(shape) -> None:
-    tail = fit(sample(shape, 0.8, 60_000, 1), 1_500)
+def test_the_probability_of_a_score_is_how_often_it_comes(shape: float) -> None:
+    tail = fitted(sample(shape, 0.8, 60_000, 1))
     fresh = tail.probability(sample(shape, 0.8, 1_000_000, 2))
     for p, error in ((0.01, 0.1), (1e-3, 0.25), (2e-4, 0.6)):
         assert (fresh < p).mean() == pytest.approx(p, rel=error)
 
 
 @given(tails)
-def test_the_probability_at_the_threshold_is_its_share(tail) -> None:
+def test_the_probability_at_the_threshold_is_its_share(tail: Tail) -> None:
     below, at, above = tail.probability(tail.threshold * np.array([1 - 1e-9, 1.0, 1 + 1e-9]))
     assert at == pytest.approx(tail.share, rel=1e-9)
     assert below == pytest.approx(at, rel=1e-6) and above == pytest.approx(at, rel=1e-5)
@@ -54,7 +61,7 @@ def test_the_probability_at_the_threshold_is_its_share(tail) -> None:
 
 @settings(max_examples=200)
 @given(tails, st.lists(st.floats(0, 1e6), min_size=2, max_size=20))
-def test_a_larger_score_is_never_more_probable_and_none_is_impossible(tail, scores) -> None:
+def test_a_larger_score_is_never_more_probable_and_none_is_impossible(tail: Tail, scores: Floats) -> None:
     p = tail.probability(np.sort(np.array(scores)))
     assert (np.diff(p) <= 0).all()
     assert (p > 0).all() and (p <= 1).all()
@@ -80,7 +87,7 @@ def test_too_few_scores_have_no_tail() -> None:
 
 
 @pytest.mark.parametrize("scores", [np.zeros(2_000), np.full(2_000, 3.0), np.arange(2_000.0) % 2 - 1])
-def test_scores_that_do_not_vary_have_no_tail(scores) -> None:
+def test_scores_that_do_not_vary_have_no_tail(scores: Floats) -> None:
     """Where 98 % of the scores are the largest, or nothing is above zero, there are no excesses."""
     assert fit(scores, 1_500) is None
 
@@ -92,9 +99,9 @@ def test_one_score_beyond_the_rest_has_no_tail() -> None:
 
 
 @pytest.mark.parametrize(("shape", "believed"), [(1.2, 0.6), (-0.9, -0.3)])
-def test_shapes_beyond_belief_are_held_back_and_keep_the_mean(shape, believed) -> None:
+def test_shapes_beyond_belief_are_held_back_and_keep_the_mean(shape: float, believed: float) -> None:
     scores = sample(shape, 0.8, 60_000, 3)
-    tail = fit(scores, 1_500)
+    tail = fitted(scores)
     assert tail.shape == believed
     excess = scores[scores > tail.threshold] - tail.threshold
     assert tail.scale / (1 - tail.shape) == pytest.approx(excess.mean())

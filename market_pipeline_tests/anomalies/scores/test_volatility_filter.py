@@ -4,32 +4,32 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from market_pipeline.anomalies.parameters import PARAMETERS
-from market_pipeline.anomalies.scores.volatility_filter import filter_volatility
+from market_pipeline.anomalies.scores.volatility_filter import Filtered, filter_volatility
+from market_pipeline.anomalies.series import Floats
+from market_pipeline_tests.anomalies.quotes import Numbers
 
 LEVEL = -7.0
 STEP = 5.0
 
 
-@pytest.fixture
-def filtered():
+def filtered(
+    returns: Numbers, minutes: Numbers, level: float = LEVEL, deviation: float = 1.0, elapsed: Numbers | None = None
+) -> Filtered:
     """Filters returns over steps in minutes; a NaN among the returns is an unchanged quote."""
-
-    def build(returns, minutes, level=LEVEL, deviation=1.0, elapsed=None):
-        minutes = np.array(minutes, dtype=np.float64)
-        elapsed = minutes if elapsed is None else np.array(elapsed, dtype=np.float64)
-        sizes = np.log(np.abs(np.array(returns, dtype=np.float64)))
-        return filter_volatility(sizes, 0.5 * np.log(elapsed), minutes, level, deviation)
-
-    return build
+    minutes = np.array(minutes, dtype=np.float64)
+    elapsed = minutes if elapsed is None else np.array(elapsed, dtype=np.float64)
+    sizes = np.log(np.abs(np.array(returns, dtype=np.float64)))
+    return filter_volatility(sizes, 0.5 * np.log(elapsed), minutes, level, deviation)
 
 
-def normal(size, seed=1, volatility=math.exp(LEVEL), step=STEP):
-    return np.random.default_rng(seed).standard_normal(size) * volatility * math.sqrt(step)
+def normal(size: int, seed: int = 1) -> Floats:
+    return np.random.default_rng(seed).standard_normal(size) * math.exp(LEVEL) * math.sqrt(STEP)
 
 
-def test_time_over_unchanged_quotes_is_one_longer_step(filtered) -> None:
+def test_time_over_unchanged_quotes_is_one_longer_step() -> None:
     start, move = normal(50), 0.004
     split = filtered(
         [*start, np.nan, np.nan, np.nan, move, 0.001],
@@ -41,14 +41,14 @@ def test_time_over_unchanged_quotes_is_one_longer_step(filtered) -> None:
         assert getattr(split, name)[-2:] == pytest.approx(getattr(whole, name)[-2:], rel=1e-12)
 
 
-def test_an_unchanged_quote_teaches_nothing_and_scores_nothing(filtered) -> None:
+def test_an_unchanged_quote_teaches_nothing_and_scores_nothing() -> None:
     found = filtered([*normal(50), np.nan, np.nan], [STEP] * 52, elapsed=[STEP] * 51 + [2 * STEP])
     assert found.score[50:].tolist() == [0.0, 0.0]
     assert found.slow[50] == found.slow[51]
     assert found.variance[51] > found.variance[50]
 
 
-def test_less_is_known_the_longer_nothing_was_heard(filtered) -> None:
+def test_less_is_known_the_longer_nothing_was_heard() -> None:
     gaps = (1, 5, 60, 1_440, 20_000)
     variances = [filtered([*normal(200), 0.001], [STEP] * 200 + [gap]).variance[-1] for gap in gaps]
     assert (np.diff(variances) > 0).all()
@@ -58,7 +58,7 @@ def test_less_is_known_the_longer_nothing_was_heard(filtered) -> None:
     assert variances[-1] > stationary + grown
 
 
-def test_after_a_gap_the_same_standardised_move_says_less(filtered) -> None:
+def test_after_a_gap_the_same_standardised_move_says_less() -> None:
     surprise = []
     for gap in (STEP, 120, 1_440):
         move = 6 * math.exp(LEVEL) * math.sqrt(gap)
@@ -67,7 +67,7 @@ def test_after_a_gap_the_same_standardised_move_says_less(filtered) -> None:
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
-def test_a_changed_volatility_is_learned(filtered, factor) -> None:
+def test_a_changed_volatility_is_learned(factor: float) -> None:
     returns = np.concatenate([normal(1_500, 1), factor * normal(1_500, 2)])
     found = filtered(returns, [STEP] * 3_000)
     volatility = np.exp(found.mean - LEVEL)
@@ -75,7 +75,7 @@ def test_a_changed_volatility_is_learned(filtered, factor) -> None:
     assert np.median(volatility[1_700:]) == pytest.approx(factor, rel=0.1)
 
 
-def test_a_wrong_level_is_forgotten(filtered) -> None:
+def test_a_wrong_level_is_forgotten() -> None:
     returns = normal(3_000)
     low, high = filtered(returns, [STEP] * 3_000, LEVEL - 2), filtered(returns, [STEP] * 3_000, LEVEL + 2)
     assert high.mean[1] - low.mean[1] > 1
@@ -83,7 +83,7 @@ def test_a_wrong_level_is_forgotten(filtered) -> None:
     assert np.exp(low.mean[-1_000:] - LEVEL).mean() == pytest.approx(1, rel=0.1)
 
 
-def test_one_jump_hardly_passes_for_a_change_of_volatility(filtered) -> None:
+def test_one_jump_hardly_passes_for_a_change_of_volatility() -> None:
     """The second of two jumps must not hide behind the first."""
     quiet = normal(800)
     jumped = quiet.copy()
@@ -98,13 +98,13 @@ def test_one_jump_hardly_passes_for_a_change_of_volatility(filtered) -> None:
     assert 1.0 < after.slow[-1] / before.slow[-1] < 1.02
 
 
-def test_many_large_returns_are_a_change_of_volatility(filtered) -> None:
+def test_many_large_returns_are_a_change_of_volatility() -> None:
     returns = np.concatenate([normal(500), 5 * normal(50, 2)])
     found = filtered(returns, [STEP] * 550)
     assert np.median(np.exp(found.mean[520:] - LEVEL)) > 2.5
 
 
-def test_returns_twice_as_large_around_a_level_twice_as_high_are_the_same(filtered) -> None:
+def test_returns_twice_as_large_around_a_level_twice_as_high_are_the_same() -> None:
     returns, minutes = normal(400), np.random.default_rng(2).uniform(1, 9, 400)
     returns[[50, 51, 300]] = [0.05, np.nan, -0.02]
     one, two = filtered(returns, minutes), filtered(2 * returns, minutes, LEVEL + math.log(2))
@@ -114,14 +114,14 @@ def test_returns_twice_as_large_around_a_level_twice_as_high_are_the_same(filter
     assert two.slow == pytest.approx(2 * one.slow, rel=1e-9)
 
 
-def test_four_times_the_interval_is_twice_the_return(filtered) -> None:
+def test_four_times_the_interval_is_twice_the_return() -> None:
     """Per square root of a minute: the same moves over scaled intervals say the same of the first quote."""
     short = filtered([0.002], [0.0], elapsed=[STEP])
     long = filtered([0.004], [0.0], elapsed=[4 * STEP])
     assert long.score == pytest.approx(short.score, rel=1e-12)
 
 
-def test_the_first_quote_is_expected_at_the_level_given(filtered) -> None:
+def test_the_first_quote_is_expected_at_the_level_given() -> None:
     found = filtered([np.nan, 0.001], [0.0, STEP], deviation=0.5, elapsed=[1.0, STEP])
     middle, fast = PARAMETERS.filter.middle.deviation, PARAMETERS.filter.fast.deviation
     assert found.mean[0] == LEVEL
@@ -129,7 +129,7 @@ def test_the_first_quote_is_expected_at_the_level_given(filtered) -> None:
     assert found.score[0] == 0
 
 
-def test_the_slow_scale_is_the_root_mean_square_of_a_long_past(filtered) -> None:
+def test_the_slow_scale_is_the_root_mean_square_of_a_long_past() -> None:
     found = filtered(normal(5_000), [STEP] * 5_000)
     assert found.slow[-1] == pytest.approx(math.exp(LEVEL), rel=0.04)
     # Fourteen days later half of it is from after the change.
@@ -139,7 +139,7 @@ def test_the_slow_scale_is_the_root_mean_square_of_a_long_past(filtered) -> None
     assert squares == pytest.approx(2.5, rel=0.1)
 
 
-def own_model(size, seed):
+def own_model(size: int, seed: int) -> tuple[Floats, NDArray[np.bool_], Floats]:
     """Log volatility and returns of the filter's own model, quoted every five minutes."""
     rng, settings = np.random.default_rng(seed), PARAMETERS.filter
     wander = math.sqrt(2 * math.log(2) / settings.slow.half_life * STEP) * settings.slow.deviation
@@ -157,7 +157,7 @@ def own_model(size, seed):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_in_its_own_world_its_probabilities_are_true(filtered, seed) -> None:
+def test_in_its_own_world_its_probabilities_are_true(seed: int) -> None:
     """Of ordinary returns one in a hundred has p < 0.01, and log volatility lies as far off as is said."""
     log_volatility, outlier, returns = own_model(40_000, seed)
     found = filtered(returns, [STEP] * len(returns))
