@@ -1,1 +1,1 @@
-"""The use cases, without Dagster: collect, calibrate, score, find missing days, replay, check coin ids, report state."""
+"""The use cases, without Dagster: collect, calibrate, score, find missing days, replay, check coin ids, report."""

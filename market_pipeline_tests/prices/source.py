@@ -1,6 +1,6 @@
 """CoinGecko at a time of the test's choice: a simulated market on a real socket, and a client that never sleeps."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 
 from market_pipeline.coingecko.client import CoinGeckoClient
@@ -38,7 +38,7 @@ class SilentMarket(MarketModel):
 class Source:
     """One simulator for many tests; `now` is our time, `server_now` the server's where it differs.
 
-    Each request waits for `wait` in the budget.
+    Each request waits for `wait` in the budget; `before_history` is called before each one for history.
     """
 
     catalogue: Catalogue = CATALOGUE
@@ -51,6 +51,7 @@ class Source:
     def reset(self) -> None:
         """Return to a market at NOW without faults, silences or requests."""
         self.now, self.wait = NOW, timedelta()
+        self.before_history: Callable[[], object] = lambda: None
         self.server_now: datetime | None = None
         self.market.silences = ()
         self.simulator.clear_faults()
@@ -80,6 +81,8 @@ class Source:
 
     def acquire(self, endpoint: str) -> Grant:
         """Grant the request after `wait`: the source is its client's budget too."""
+        if endpoint != "/simple/price":
+            self.before_history()
         self.now += self.wait
         return Grant(endpoint, self.now, self.wait.total_seconds())
 
