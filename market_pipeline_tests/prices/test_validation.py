@@ -1,6 +1,7 @@
 """Which points are quotes, which are refused, and why."""
 
 import math
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 
 from market_pipeline.coingecko.models import RawPoint
 from market_pipeline.core.symbols import Coin
-from market_pipeline.prices.quotes import Quote, Reason, Refusal, Source
-from market_pipeline.prices.validation import EARLIEST, FUTURE_TOLERANCE, MOST_OF_A_KIND, Examined, examine
+from market_pipeline.prices.quotes import FUTURE_TOLERANCE, Quote, Reason, Refusal, Source
+from market_pipeline.prices.validation import EARLIEST, MOST_OF_A_KIND, Examined, examine
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 TODAY = NOW.date()
@@ -24,7 +25,7 @@ def point(price: object, timestamp: object = SECONDS, payload: str = "{}") -> Ra
     return RawPoint("bitcoin", price, timestamp, payload)
 
 
-def live(*points: RawPoint, days: tuple[date, ...] = (TODAY,)) -> Examined:
+def live(*points: RawPoint, days: Sequence[date] = (TODAY,)) -> Examined:
     return examine(points, coin=BITCOIN, days=days, now=NOW, source=Source.LIVE)
 
 
