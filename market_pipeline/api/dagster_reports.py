@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.dagster_instance.facts import read_facts
+from market_pipeline.dagster_instance.home import open_instance
 from market_pipeline.dagster_instance.ownership import owner_of
 from market_pipeline.dagster_instance.reports import as_metadata, last_materialized, materialization, partition_name
 from market_pipeline.logs import get_logger
@@ -134,9 +135,7 @@ class DagsterHome:
 
     def _opened(self) -> "DagsterInstance":
         if self._instance is None:
-            from dagster import DagsterInstance
-
-            self._instance = DagsterInstance.from_config(str(self._home))
+            self._instance = open_instance(self._home)
         return self._instance
 
     def _dispose(self) -> None:

@@ -31,7 +31,7 @@ MAX_HEADER_BYTES = 32 * 1024
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.\-]+)(?::[0-9]*)?")
 # For a body without an announced length; an honest client has sent a small one long before.
-_BODY_SECONDS = 5.0
+BODY_SECONDS = 5.0
 
 
 def add_guards(app: FastAPI, settings: Settings) -> None:
@@ -162,7 +162,7 @@ async def _ends_soon(receive: Receive) -> bool:
         return size <= MAX_BODY_BYTES
 
     try:
-        return await asyncio.wait_for(read(), _BODY_SECONDS)
+        return await asyncio.wait_for(read(), BODY_SECONDS)
     except asyncio.TimeoutError:
         return False
 

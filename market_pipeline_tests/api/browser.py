@@ -2,21 +2,22 @@
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 @contextmanager
-def chromium(*arguments):
+def chromium(*arguments: str) -> Iterator[Browser]:
     """A running browser, started with `arguments`; the test is skipped where none is installed."""
     found = next(filter(_works, filter(None, map(shutil.which, NAMES))), None)
     if found is None:
         pytest.skip(f"none of {', '.join(NAMES)} works here")
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as playwright:
         # Its sandbox needs rights that containers do not give.
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", *arguments])
@@ -26,36 +27,37 @@ def chromium(*arguments):
             browser.close()
 
 
-def _works(command):
+def _works(command: str) -> bool:
     """Some distributions have a command that only says which package to install."""
     return subprocess.run([command, "--version"], capture_output=True, check=False).returncode == 0
 
 
 class Tab:
-    """A tab that shows the page at `address`, and what it did beside: complaints, and addresses it asked."""
+    """A tab that shows the page at `address`, its complaints in the console, and the addresses that it requested."""
 
-    def __init__(self, browser, address, **options):
+    def __init__(self, browser: Browser, address: str, **options: Any) -> None:
         self.address = address
         self.context = browser.new_context(**options)
         self.page = self.context.new_page()
-        self.complaints = []
-        self.asked = []
+        self.complaints: list[str] = []
+        self.requested: list[str] = []
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("request", lambda request: self.requested.append(request.url))
 
-    def _hear(self, told):
-        if told.type in ("error", "warning"):
-            self.complaints.append(told.text)
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
 
-    def open(self):
+    def open(self) -> Page:
+        """Open the page."""
         self.page.goto(self.address)
         return self.page
 
-    def come_back(self):
-        """Let the page refresh as when somebody returns to the tab."""
+    def come_back(self) -> None:
+        """Let the page refresh as when a person returns to the tab."""
         self.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
-    def others_asked(self):
+    def requested_elsewhere(self) -> list[str]:
         """Addresses that are not of this API."""
-        return [url for url in self.asked if not url.startswith(f"{self.address}/")]
+        return [url for url in self.requested if not url.startswith(f"{self.address}/")]

@@ -1,14 +1,17 @@
-"""The API in process over a real database, and over a real socket, with a simulator where prices come from."""
+"""The API over a real database and a real Dagster instance, with a simulator where prices come from."""
 
 import shutil
-import socket
 import threading
-import time
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
+import dagster as dg
 import pytest
-import uvicorn
+from playwright.sync_api import Browser
+from sqlalchemy.engine import make_url
 from starlette.testclient import TestClient
 
 from market_pipeline.api.app import create_app
@@ -16,23 +19,34 @@ from market_pipeline.api.dagster_reports import DagsterHome
 from market_pipeline.api.service import Service
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.symbols import KNOWN_COINS, parse_catalogue
-from market_pipeline.dagster_instance.home import create_instance
+from market_pipeline.dagster_instance.home import create_instance, open_instance
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
+from market_pipeline.storage.engine import Database
 from market_pipeline_tests.api.browser import chromium
-from market_pipeline_tests.api.history import fill
+from market_pipeline_tests.api.serving import asking
+
+ServiceOf = Callable[..., Service]
 
 
 @pytest.fixture
-def simulator():
+def simulator() -> Iterator[Simulator]:
     """A CoinGecko on loopback that refuses nothing by itself."""
     with Simulator(MarketModel()) as running:
         yield running
 
 
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> Database:
+    """SQLite, unless the test is marked with `serving.both_databases`: few of the API's tests depend on the SQL."""
+    dialect = getattr(request, "param", "sqlite")
+    found: Database = request.getfixturevalue("sqlite_database" if dialect == "sqlite" else "postgres_database")
+    return found
+
+
 @pytest.fixture(scope="session")
-def created_home(tmp_path_factory):
+def created_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Dagster instance; telemetry off, and no processes that capture what a run prints."""
     home = tmp_path_factory.mktemp("created") / "dagster_home"
     home.mkdir()
@@ -45,22 +59,48 @@ def created_home(tmp_path_factory):
 
 
 @pytest.fixture
-def dagster_home(tmp_path, created_home):
-    """A folder with a Dagster instance of its own."""
-    return shutil.copytree(created_home, tmp_path / "dagster_home")
+def dagster_home(tmp_path: Path, created_home: Path) -> Path:
+    """A folder with a Dagster instance of the test's own."""
+    return Path(shutil.copytree(created_home, tmp_path / "dagster_home"))
 
 
 @pytest.fixture
-def service_of(database, dagster_home, simulator):
-    """`service_of(**settings)`: a service over the database at hand, the simulator and a Dagster home.
+def instance(dagster_home: Path) -> Iterator[dg.DagsterInstance]:
+    """The instance of the API, opened beside it as a daemon would."""
+    with dg.DagsterInstance.from_config(str(dagster_home)) as opened:
+        yield opened
 
-    It has been there for an hour, or as long as `up` says, and reads Dagster's storage each time it is asked. What
-    is stored beside it is of the simulator's coins.
+
+@pytest.fixture(scope="session")
+def shared_dagster(tmp_path_factory: pytest.TempPathFactory, created_home: Path) -> Iterator[DagsterHome]:
+    """A Dagster instance, open already: opening one takes longer than most tests."""
+    home = shutil.copytree(created_home, tmp_path_factory.mktemp("shared") / "dagster_home")
+    dagster = DagsterHome(home, read_seconds=60.0, report_seconds=60.0, cache_seconds=0.0)
+    yield dagster
+    dagster.close()
+
+
+@pytest.fixture
+def dagster(request: pytest.FixtureRequest) -> Iterator[DagsterHome]:
+    """The shared instance, or one of the test's own if the test asks for `dagster_home` or `instance`."""
+    if "dagster_home" not in request.fixturenames:
+        yield request.getfixturevalue("shared_dagster")
+        return
+    home = request.getfixturevalue("dagster_home")
+    own = DagsterHome(home, read_seconds=60.0, report_seconds=60.0, cache_seconds=0.0)
+    yield own
+    own.close()
+
+
+@pytest.fixture
+def service_of(database: Database, dagster: DagsterHome, simulator: Simulator) -> ServiceOf:
+    """`service_of(**settings)`: a service over the database at hand, the simulator and Dagster.
+
+    It started an hour ago, or as long as `up` says. What is stored beside it is of the simulator's coins.
     """
-    made = []
     database.coins = parse_catalogue(",".join(KNOWN_COINS)).simulated.ids
 
-    def make(clock=None, up=timedelta(hours=1), read_seconds=60.0, **settings):
+    def make(up: timedelta = timedelta(hours=1), url: str | None = None, **settings: Any) -> Service:
         chosen = load_settings(None, **{
             "database_url": database.url.render_as_string(hide_password=False),
             "coingecko_base_url": simulator.base_url,
@@ -68,61 +108,43 @@ def service_of(database, dagster_home, simulator):
             **settings,
         })
         database.coins = chosen.catalogue.ids
-        dagster = DagsterHome(dagster_home, read_seconds=read_seconds, report_seconds=60.0, cache_seconds=0.0)
-        service = Service(chosen, database, dagster, clock or utc_now, utc_now() - up)
-        made.append(service)
-        return service
+        read = Database(make_url(url)) if url else database
+        return Service(chosen, read, dagster, started=utc_now() - up)
 
-    yield make
-    for service in made:
-        service.dagster.close()
+    return make
 
 
 @pytest.fixture
-def some_history(service_of, database):
-    """Two days of five-minute prices of every default coin, and anomalies of each kind among them."""
-    return fill(database)
-
-
-@pytest.fixture
-def client(service_of):
-    """Asks the API in process; errors of the server become answers, as over a socket."""
-    with TestClient(
-        create_app(service_of()), "http://127.0.0.1:8000", raise_server_exceptions=False
-    ) as asking:
-        yield asking
-
-
-@pytest.fixture
-def api(service_of):
-    """`api(**settings)`: asks an API with these settings in process; its `app` is there too."""
+def api(service_of: ServiceOf) -> Iterator[Callable[..., TestClient]]:
+    """`api(**settings)`: a client of an API with these settings, in process; its `app` is there too."""
     with ExitStack() as running:
-        yield lambda **settings: running.enter_context(
-            TestClient(
-                create_app(service_of(**settings)), "http://127.0.0.1:8000", raise_server_exceptions=False
-            )
+        yield lambda **settings: running.enter_context(asking(create_app(service_of(**settings))))
+
+
+@pytest.fixture
+def client(api: Callable[..., TestClient]) -> TestClient:
+    """A client of an API with the default settings."""
+    return api()
+
+
+@pytest.fixture
+def block_dagster(monkeypatch: pytest.MonkeyPatch) -> Callable[[threading.Event], None]:
+    """`block_dagster(released)`: no Dagster instance is opened before the event `released` is set."""
+
+    def block(released: threading.Event) -> None:
+        monkeypatch.setattr(
+            "market_pipeline.api.dagster_reports.open_instance", lambda home: released.wait(60) and open_instance(home)
         )
+
+    return block
 
 
 @pytest.fixture(scope="module")
-def browser():
-    """The system's Chromium; the test is skipped where there is none."""
+def browser() -> Iterator[Browser]:
+    """The system's Chromium; the test is skipped where there is none.
+
+    Its driver has an event loop in this thread while it runs, which other modules may not find there.
+    """
     with chromium() as running:
         yield running
 
-
-@contextmanager
-def served(app):
-    """`app` on a free loopback port, by uvicorn in a thread; gives its address."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        yield "http://127.0.0.1:{}".format(listener.getsockname()[1])
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        listener.close()

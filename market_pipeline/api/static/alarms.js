@@ -1,30 +1,30 @@
-// The alarms of the last day, newest first: what, how rare, why, and where to read on.
+// The alarms of the last day, newest first: what, how rare, why, and links to more.
 
 import { partition } from "./dagster.js";
-import { element, keyed, link, mark, tell } from "./dom.js";
+import { element, keyed, link, mark, setText } from "./dom.js";
 import * as words from "./words.js";
 
 const KINDS = {
   jump: "Jump", large_move: "Large move", market_move: "Market move", idiosyncratic: "Left the market",
-  user_threshold: "5 % or more", gap_move: "Move over a gap", bad_tick: "Bad tick",
-  stale_feed: "Feed stood still",
+  user_threshold: "5% or more", gap_move: "Move over a gap", bad_tick: "Bad tick",
+  stale_feed: "Feed stuck",
 };
 const SCOPES = {
   market: "the whole market", idiosyncratic: "this coin alone", mixed: "partly the market",
-  unknown: "market not known",
+  unknown: "market unknown",
 };
 
-/** Show `rows` of /anomalies; `open(id)` shows the document of one, or is false where its link can do so. */
+/** Show `rows` of /anomalies; `open(id)` shows the document of one, or returns false if its link can. */
 export function showAlarms(list, rows, open) {
   keyed(list, rows, (row) => row.id, (row) => create(row, open));
 }
 
-/** The alarms in a sentence; without any it matters whether prices came at all. */
+/** Summarize the alarms in a sentence; `fresh` is whether prices are current and scored. */
 export function summary(rows, more, fresh) {
   if (!rows.length) return fresh ? "None: no move was unusual." : "None among the prices that came.";
-  const grave = rows.filter((row) => row.severity === "critical").length;
+  const critical = rows.filter((row) => row.severity === "critical").length;
   const count = more ? `The newest ${rows.length}` : rows.length === 1 ? "1 alarm" : `${rows.length} alarms`;
-  return `${count}, ${grave || "none"} critical.`;
+  return `${count}, ${critical || "none"} critical.`;
 }
 
 function create(row, open) {
@@ -46,14 +46,14 @@ function create(row, open) {
     element("p", { class: "more faint" }, time, document, lineage));
   item.update = (given) => {
     words.age(time, Date.parse(given.timestamp), (at) => `${words.clock(at)} UTC, ${words.ago(at)}`);
-    tell(severity, given.severity);
+    setText(severity, given.severity);
     mark(severity, "data-severity", given.severity);
     mark(item, "data-kind", given.kind);
-    tell(kind, KINDS[given.kind] ?? given.kind);
-    tell(symbol, given.members.length ? given.members.join(", ") : given.symbol);
-    tell(move, given.direction === "none" ? "" : words.percent(given.move));
-    tell(scope, SCOPES[given.scope] ?? given.scope);
-    tell(explanation, given.explanation);
+    setText(kind, KINDS[given.kind] ?? given.kind);
+    setText(symbol, given.members.length ? given.members.join(", ") : given.symbol);
+    setText(move, given.direction === "none" ? "" : words.percent(given.move));
+    setText(scope, SCOPES[given.scope] ?? given.scope);
+    setText(explanation, given.explanation);
     lineage.href = partition("price_anomalies", given.symbol, Date.parse(given.timestamp));
   };
   return item;

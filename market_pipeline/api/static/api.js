@@ -1,24 +1,24 @@
-// Asking the API: with the token if there is one, and telling apart what can go wrong.
+// Requests to the API: with the token if there is one, and one error class per kind of failure.
 
 const TOKEN = "market_pipeline.token";
-const PATIENCE_MS = 20_000;
-// As many as a browser sends at once; further ones would lose their patience before they are sent.
-const AT_ONCE = 6;
+const TIMEOUT_MS = 20_000;
+// As many as a browser sends at once; further ones would time out before they are sent.
+const CONCURRENT = 6;
 
-/** The API asks for a token, or for another one. */
+/** The API requires a token, or another one. */
 export class Unauthorized extends Error {}
 
-/** Nobody answers, or nothing that can be understood. */
+/** There is no answer, or none that is JSON. */
 export class Unreachable extends Error {}
 
-/** The API answers with a problem; its detail is the message, with the id by which the log has more. */
+/** The API answers with a problem; the message is its detail, with the trace id for the log. */
 export class Refused extends Error {}
 
 let ahead = 0;
-let free = AT_ONCE;
+let free = CONCURRENT;
 const waiting = [];
 
-/** The server's time, milliseconds since 1970: whoever reads this may have a clock that is wrong. */
+/** The server's time, milliseconds since 1970: the reader's clock may be wrong. */
 export function now() {
   return Date.now() + ahead;
 }
@@ -29,12 +29,12 @@ export const token = {
   forget: () => sessionStorage.removeItem(TOKEN),
 };
 
-/** The document at `path`, which is relative: a proxy may add a prefix. */
-export async function ask(path) {
+/** Fetch the document at `path`, which is relative: a proxy may add a prefix. */
+export async function fetchDocument(path) {
   if (free) free -= 1;
   else await new Promise((resolve) => waiting.push(resolve));
   try {
-    return await asked(path);
+    return await sendRequest(path);
   } finally {
     const next = waiting.shift();
     if (next) next();
@@ -42,27 +42,27 @@ export async function ask(path) {
   }
 }
 
-async function asked(path) {
+async function sendRequest(path) {
   const headers = { Accept: "application/json" };
   if (token.get()) headers.Authorization = `Bearer ${token.get()}`;
   let answer, text;
   try {
-    answer = await fetch(path, { headers, signal: AbortSignal.timeout(PATIENCE_MS) });
+    answer = await fetch(path, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
     text = await answer.text();
   } catch {
     throw new Unreachable(path);
   }
   const date = Date.parse(answer.headers.get("Date"));
-  // Dates have whole seconds; less than two of difference is none.
+  // The header has whole seconds: ignore differences below two.
   if (Number.isFinite(date)) ahead = Math.abs(date - Date.now()) < 2000 ? 0 : date - Date.now();
   if (answer.status === 401) throw new Unauthorized();
   const document = parsed(text);
   if (document === null) throw new Unreachable(path);
-  if (!answer.ok) throw new Refused(told(document) ?? `${path}: ${answer.status}`);
+  if (!answer.ok) throw new Refused(message(document) ?? `${path}: ${answer.status}`);
   return document;
 }
 
-function told({ detail, trace_id: id }) {
+function message({ detail, trace_id: id }) {
   return detail && id ? `${detail} (trace id ${id})` : detail;
 }
 

@@ -1,13 +1,13 @@
-// Links into the Dagster UI, where the partition of a day of a symbol tells the rest.
+// Links into the Dagster UI, to the partition of a day of a symbol.
 
 let ui = "";
 
-/** Where the UI is, without a slash at its end. */
+/** Set the address of the UI, without a trailing slash. */
 export function setUi(address) {
   ui = address;
 }
 
-/** The partition of `asset` that a price of `symbol` at `time` belongs to. */
+/** Return the address of the partition of `asset` for a price of `symbol` at `time`. */
 export function partition(asset, symbol, time) {
   const day = new Date(time).toISOString().slice(0, 10);
   return `${ui}/assets/${asset}?view=partitions&partition=${encodeURIComponent(`${day}|${symbol}`)}`;

@@ -2,12 +2,12 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element with attributes and children; a string becomes text. */
+/** Create an element with attributes and children; a string becomes text. */
 export function element(name, attributes = {}, ...children) {
   return filled(document.createElement(name), attributes, children);
 }
 
-/** The same inside a picture. */
+/** Create an SVG element. */
 export function drawn(name, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, name), attributes, children);
 }
@@ -18,8 +18,8 @@ function filled(made, attributes, children) {
   return made;
 }
 
-/** Change the text of `node` only if it differs, so that nothing flickers and no screen reader repeats it. */
-export function tell(node, text) {
+/** Set the text of `node` if it differs, so that nothing flickers and no screen reader repeats it. */
+export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
@@ -30,8 +30,8 @@ export function mark(node, name, value) {
 }
 
 /**
- * Make the children of `parent` those of `items`, in their order. Whoever is there already stays the same
- * node: `create(item)` makes one, with `update(item)` as its property `update`.
+ * Make the children of `parent` those of `items`, in their order. An item that has a node already reuses it;
+ * `create(item)` creates one with a method `update(item)`.
  */
 export function keyed(parent, items, keyOf, create) {
   const there = new Map([...parent.children].map((child) => [child.dataset.key, child]));
@@ -49,7 +49,7 @@ export function keyed(parent, items, keyOf, create) {
   });
 }
 
-/** A link to another page, in a tab of its own. */
+/** Create a link to another page, in a new tab. */
 export function link(href, text, label) {
   const made = element("a", { href, target: "_blank", rel: "noopener noreferrer" }, text);
   if (label) made.setAttribute("aria-label", label);

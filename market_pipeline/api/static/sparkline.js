@@ -8,7 +8,7 @@ const HEIGHT = 44;
 // Room for the dots.
 const EDGE = 5;
 
-/** An empty picture; `draw` fills it. */
+/** Create an empty picture for `draw`. */
 export function sparkline() {
   const parts = [["g", "silences"], ["path", "line"], ["path", "alarms"]];
   const size = { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none" };
@@ -30,13 +30,13 @@ export function draw(svg, symbol, track, alarms) {
   mark(svg, "aria-label", inWords(symbol, track, seen.length));
 }
 
-/** A quote alone between silences is a dot: a line of no length with round ends. */
+/** A single quote between silences is a dot: a line of no length with round ends. */
 function pathOf(points, x, y) {
   const places = points.map(([time, price]) => `${x(time)} ${y(price)}`);
   return `M${places.join("L")}${points.length === 1 ? "h0" : ""}`;
 }
 
-/** An event of the market has the time of one coin's quote; the others have theirs some seconds apart. */
+/** A market event has the time of one coin's quote; those of the others are some seconds apart. */
 function nearest(points, time) {
   const far = ([at]) => Math.abs(at - time);
   return points.reduce((best, point) => (far(point) < far(best) ? point : best));

@@ -1,13 +1,13 @@
-// The state of the installation: who collects, how fresh the prices are, what is left to ask with.
+// The state of the installation: scheduler, runs, freshness, and the request budget.
 
 import { now } from "./api.js";
-import { element, keyed, mark, tell } from "./dom.js";
+import { element, keyed, mark, setText } from "./dom.js";
 import * as words from "./words.js";
 
-// Nothing is broken; whoever reads should know all the same.
+// Nothing is broken, but a reader should know.
 const MILD = new Set(["quiet-market", "no-prices-yet", "starting", "collected-elsewhere"]);
 
-/** Show `conditions` ({kind, detail}) on top of the page, nothing if there are none. */
+/** Show `conditions` ({kind, detail}) at the top of the page. */
 export function showConditions(box, conditions) {
   keyed(box, conditions, ({ kind, detail }) => `${kind} ${detail}`, ({ kind, detail }) => {
     const weight = MILD.has(kind) ? "mild" : "bad";
@@ -17,7 +17,7 @@ export function showConditions(box, conditions) {
   });
 }
 
-/** Show the answers of /readyz and /budget; one that is null could not be had. */
+/** Show the answers of /readyz and /budget; null if one is missing. */
 export function showState(list, ready, budget) {
   const cells = [];
   if (ready) cells.push({ name: "Scheduler", ...scheduler(ready) });
@@ -33,8 +33,8 @@ function create({ name }) {
   const detail = element("span", { class: "faint" });
   const cell = element("div", {}, element("dt", {}, name), element("dd", {}, value, detail));
   cell.update = (given) => {
-    tell(value, given.value);
-    tell(detail, given.detail);
+    setText(value, given.value);
+    setText(detail, given.detail);
     mark(cell, "class", given.bad ? "bad" : null);
   };
   return cell;
@@ -42,8 +42,8 @@ function create({ name }) {
 
 function scheduler({ scheduler_alive: alive, daemons }) {
   const seconds = daemons?.find(({ daemon }) => daemon === "SCHEDULER")?.heartbeat_age_seconds ?? null;
-  const heard = seconds === null ? "" : `heard ${words.span(seconds * 1000)} ago`;
-  if (alive === null) return { value: "not known", detail: "Dagster's storage cannot be read", bad: true };
+  const heard = seconds === null ? "" : `heartbeat ${words.span(seconds * 1000)} ago`;
+  if (alive === null) return { value: "unknown", detail: "Dagster's storage cannot be read", bad: true };
   if (alive) return { value: "alive", detail: heard };
   if (seconds === null) return { value: "never started", detail: "prices are not collected", bad: true };
   return { value: "dead", detail: heard, bad: true };

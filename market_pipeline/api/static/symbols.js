@@ -2,7 +2,7 @@
 
 import { now } from "./api.js";
 import { partition } from "./dagster.js";
-import { element, keyed, link, mark, tell } from "./dom.js";
+import { element, keyed, link, mark, setText } from "./dom.js";
 import { draw, sparkline } from "./sparkline.js";
 import { trackOf } from "./track.js";
 import * as words from "./words.js";
@@ -26,12 +26,12 @@ function create({ symbol }) {
     element("th", { scope: "row", role: "rowheader" }, symbol, " ", coin, " ", lineage), price, change,
     element("td", { role: "cell", class: "day" }, spark, range), priced, past);
   row.update = (data) => {
-    tell(coin, data.coin);
+    setText(coin, data.coin);
     const track = trackOf(data.points, now());
     draw(spark, symbol, track, data.alarms);
-    tell(range, track.stretches.length ? `${words.price(track.low)} to ${words.price(track.high)}` : "");
-    tell(price, data.newest ? words.price(data.newest[1]) : "none yet");
-    tell(change, track.change === null ? "not known" : arrow(track.change) + words.percent(track.change));
+    setText(range, track.stretches.length ? `${words.price(track.low)} to ${words.price(track.high)}` : "");
+    setText(price, data.newest ? words.price(data.newest[1]) : "none yet");
+    setText(change, track.change === null ? "unknown" : arrow(track.change) + words.percent(track.change));
     mark(change, "data-sign", track.change === null ? null : String(Math.sign(track.change)));
     lineage.href = partition("raw_prices", symbol, data.newest ? data.newest[0] : now());
     if (data.newest) {
@@ -39,7 +39,7 @@ function create({ symbol }) {
       if (!priced.contains(time)) priced.replaceChildren(time);
     } else if (priced.firstChild) priced.replaceChildren();
     mark(row, "class", data.stale ? "stale" : null);
-    tell(past, history(data.past));
+    setText(past, history(data.past));
   };
   return row;
 }

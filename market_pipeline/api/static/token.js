@@ -1,14 +1,14 @@
-// The form that asks for the token, and the button that forgets it.
+// The form for the token, and the button that forgets it.
 
 import { token } from "./api.js";
-import { tell } from "./dom.js";
+import { setText } from "./dom.js";
 
 const form = document.getElementById("token-form");
 const field = document.getElementById("token");
 const refused = document.getElementById("token-refused");
 const forget = document.getElementById("forget");
 
-/** Call `again` whenever there is another token, or none any more. */
+/** Call `again` whenever the token changes. */
 export function onToken(again) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -22,10 +22,10 @@ export function onToken(again) {
   });
 }
 
-/** Ask for a token if `needed`. */
-export function askForToken(needed) {
+/** Show the form if a token is `needed`. */
+export function requestToken(needed) {
   if (needed) {
-    tell(refused, token.get() ? "This token is not accepted." : "");
+    setText(refused, token.get() ? "This token is not accepted." : "");
     token.forget();
     if (form.hidden) {
       form.hidden = false;
@@ -33,12 +33,12 @@ export function askForToken(needed) {
     }
   } else {
     form.hidden = true;
-    tell(refused, "");
+    setText(refused, "");
   }
   forget.hidden = !token.get();
 }
 
-/** Whether the form is open: nothing can be shown until somebody has filled it in. */
+/** Return whether the form is open: nothing can be shown before a token is entered. */
 export function waitsForToken() {
   return !form.hidden;
 }

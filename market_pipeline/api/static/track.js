@@ -1,25 +1,25 @@
-// The last day of a symbol: its quotes, where they are silent, and what changed.
+// The last day of a symbol: its quotes, its silences, and the change.
 
 export const SPAN_MS = 24 * 3600_000;
 
-// History has a point an hour, some a little late: what is no older than this stands for its time.
+// History has a point an hour, some slightly late: a point no older than this represents its time.
 const ABOUT_MS = 2 * 3600_000;
 export const REACH_MS = SPAN_MS + ABOUT_MS;
 
-// As in market_pipeline/charts/track.py: longer than so many usual intervals is a silence.
+// As in market_pipeline/charts/track.py: a silence is longer than so many usual intervals.
 const SILENT_INTERVALS = 3.1;
 const NEIGHBOURS = 9;
 
 /**
- * `points` ([time, price] by time, reaching back REACH_MS) as seen at `end`: those of the last day in
- * unbroken `stretches`, the `silences` between, before and after them, lowest and highest price, and the
- * share by which the newest differs from the one of a day ago (null if either is missing).
+ * Describe `points` ([time, price] by time, reaching back REACH_MS) as of `end`: those of the last day in
+ * unbroken `stretches`, the `silences` between, before and after them, the lowest and highest price, and the
+ * relative change since a day ago (null if either end is missing).
  */
 export function trackOf(points, end) {
   const start = end - SPAN_MS;
   const first = points.findIndex(([time]) => time >= start);
   const shown = first < 0 ? [] : points.slice(first).filter(([time]) => time <= end);
-  // The quote before the first one tells whether the day begins in a silence.
+  // The quote before the first one shows whether the day begins in a silence.
   const all = shown.length && first > 0 ? [points[first - 1], ...shown] : shown;
   const intervals = all.slice(1).map(([time], place) => time - all[place][0]);
   const usual = usualIntervals(intervals);
@@ -41,7 +41,7 @@ export function trackOf(points, end) {
   };
 }
 
-/** `stretch` without what lies before `start`; a line that comes from there begins at the edge. */
+/** Cut off what lies before `start`; a line that comes from there begins at the edge. */
 function fromStart(stretch, start) {
   if (stretch[0][0] >= start) return stretch;
   const [[time, price], next] = stretch;
@@ -50,7 +50,7 @@ function fromStart(stretch, start) {
   return [[start, price + share * (next[1] - price)], ...stretch.slice(1)];
 }
 
-/** The silences before the first quote of all and after the last one. */
+/** Return the silences before the first quote and after the last one. */
 function edges(all, intervals, start, end) {
   if (!intervals.length) return all.length ? [[start, all[0][0]], [all[0][0], end]] : [];
   const found = [];
@@ -60,7 +60,7 @@ function edges(all, intervals, start, end) {
   return found;
 }
 
-/** Around each interval the median of those before it or of those after it, the larger one. */
+/** Return for each interval the median of its neighbours before or after it, the larger one. */
 function usualIntervals(intervals) {
   if (intervals.length < 2) return intervals.map(() => Infinity);
   return intervals.map((_, place) => {

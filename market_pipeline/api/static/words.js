@@ -1,15 +1,14 @@
 // Numbers and times as people write them.
 
 import { now } from "./api.js";
-import { mark, tell } from "./dom.js";
+import { mark, setText } from "./dom.js";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const MINUS = "\u2212";
-const THIN = "\u202f";
 
-/** A price in dollars, of any magnitude: 67,187.34, 2.3591, 0.4321, 0.00001234, 1.234e−12. */
+/** Write a price in dollars, of any magnitude: 67,187.34, 2.3591, 0.4321, 0.00001234, 1.234e−12. */
 export function price(value) {
   if (value >= 1e12 || value < 1e-9) return value.toExponential(3).replace("-", MINUS);
   if (value >= 100) return decimals(value, 2, 2);
@@ -18,11 +17,11 @@ export function price(value) {
   return new Intl.NumberFormat("en-US", digits).format(value);
 }
 
-/** A share as a signed percentage: 0.0123 is +1.23 %. */
+/** Write a share as a signed percentage: 0.0123 is +1.23%. */
 export function percent(share) {
   const text = decimals(Math.abs(share) * 100, 2, 2);
   const sign = text === "0.00" ? "" : share > 0 ? "+" : MINUS;
-  return `${sign}${text}${THIN}%`;
+  return `${sign}${text}%`;
 }
 
 export function whole(value) {
@@ -34,7 +33,7 @@ function decimals(value, least, most) {
   return new Intl.NumberFormat("en-US", digits).format(value);
 }
 
-/** How long, from milliseconds: 40 s, 12 min, 3 h 5 min, 4 days. */
+/** Write a duration in milliseconds: 40 s, 12 min, 3 h 5 min, 4 days. */
 export function span(milliseconds) {
   const length = Math.max(0, milliseconds);
   if (length < MINUTE) return `${Math.floor(length / 1000)} s`;
@@ -62,15 +61,15 @@ export function date(time) {
   return new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" }).format(time);
 }
 
-/** Let a <time> tell how long ago it was; `grow` lets it tell anew. */
+/** Let a <time> say how long ago it was; `grow` updates all of them. */
 export function age(node, time, write = ago) {
   mark(node, "datetime", new Date(time).toISOString());
   mark(node, "title", `${new Date(time).toISOString().slice(0, 19).replace("T", " ")} UTC`);
   node.write = () => write(time);
-  tell(node, node.write());
+  setText(node, node.write());
 }
 
-/** Tell all ages anew. */
+/** Update all ages. */
 export function grow() {
-  for (const node of document.querySelectorAll("time")) tell(node, node.write());
+  for (const node of document.querySelectorAll("time")) setText(node, node.write());
 }

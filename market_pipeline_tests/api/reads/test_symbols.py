@@ -1,9 +1,12 @@
 """Symbols and how complete their history is."""
 
+from collections.abc import Callable, Collection
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import event
+from starlette.testclient import TestClient
 
 from market_pipeline.coingecko.identity import Identity
 from market_pipeline.core.clock import iso
@@ -12,9 +15,11 @@ from market_pipeline.pipeline.coin_ids import save_identities
 from market_pipeline.pipeline.missing_days import incomplete_days
 from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import Interval
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.source_gaps import record_absences
-from market_pipeline_tests.api.reads.rows import at, store_prices, utc, walk
-from market_pipeline_tests.builders import price_row
+from market_pipeline_tests.api.reads.rows import store_prices, utc, walk
+from market_pipeline_tests.api.serving import both_databases
+from market_pipeline_tests.builders import at, price_row
 
 HOURS = 60
 DAY = 24 * HOURS
@@ -22,18 +27,21 @@ DAY = 24 * HOURS
 NOW = at(3 * DAY + 12 * HOURS)
 
 
-def store_hours(database, symbol="BTC", first=0, last=3 * DAY, without=()):
+def store_hours(
+    database: Database, symbol: str = "BTC", first: int = 0, last: int = 3 * DAY, without: Collection[int] = ()
+) -> None:
     """A price an hour in these minutes after START, but for the hours `without`."""
     minutes = [one for one in range(first, last, HOURS) if one // HOURS not in without]
     store_prices(database, *(price_row(symbol, minute) for minute in minutes))
 
 
 @pytest.fixture
-def client(client_over, database):
+def client(client_over: Callable[..., TestClient], database: Database) -> TestClient:
     return client_over(database, lambda: NOW, market_symbols="BTC,ETH")
 
 
-def test_symbols_are_told_with_their_first_and_last_price_and_past_days(client, database):
+@both_databases
+def test_symbols_have_their_first_and_last_price_and_past_days(client: TestClient, database: Database) -> None:
     store_hours(database, without=range(30, 35))
     save_identities(database, [Identity("BTC", "bitcoin", True, "BTC", "Bitcoin", None, None)], NOW)
     save_identities(database, [Identity("ETH", "etherium", True, "ETH", "Wrong", None, None)], NOW)
@@ -51,35 +59,41 @@ def test_symbols_are_told_with_their_first_and_last_price_and_past_days(client, 
     ]}
 
 
-def test_symbols_as_coingecko_has_them_stand_in_paths(client_over, database):
+def test_symbols_with_unusual_characters_work_in_paths(
+    client_over: Callable[..., TestClient], database: Database
+) -> None:
     client = client_over(database, market_symbols="FIGR_HELOC=figure-heloc,USDC.E=bridged-usdc")
     for path in ("/prices/figr_heloc", "/coverage/FIGR_HELOC", "/anomalies/usdc.e", "/prices/USDC.E"):
         assert client.get(path).status_code == 200
 
 
-def test_past_days_are_measured_once_a_minute_and_the_newest_price_each_time(client_over, database):
+def test_past_days_are_measured_once_a_minute_and_the_newest_price_each_time(
+    client_over: Callable[..., TestClient], database: Database
+) -> None:
     now = [NOW]
     client = client_over(database, lambda: now[0], market_symbols="BTC")
     store_hours(database, last=2 * DAY)
 
-    def told():
+    def current() -> tuple[str, int]:
         (symbol,) = client.get("/symbols").json()["symbols"]
         return symbol["last"], symbol["last_30_days"]["complete_days"]
 
-    assert told() == ("2024-03-02T23:00:00Z", 2)
+    assert current() == ("2024-03-02T23:00:00Z", 2)
     store_hours(database, first=2 * DAY)
-    assert told() == ("2024-03-03T23:00:00Z", 2)
+    assert current() == ("2024-03-03T23:00:00Z", 2)
     now[0] += timedelta(minutes=1)
-    assert told() == ("2024-03-03T23:00:00Z", 3)
+    assert current() == ("2024-03-03T23:00:00Z", 3)
     now[0] -= timedelta(hours=24)  # A clock that is set back does not keep what was measured for ever.
-    assert told() == ("2024-03-03T12:00:00Z", 2), "the rest of the day lies in the future"
+    assert current() == ("2024-03-03T12:00:00Z", 2), "the rest of the day lies in the future"
 
 
-def test_what_is_asked_of_the_database_does_not_grow_with_what_is_stored(client_over, sqlite_database):
+def test_the_work_of_the_database_does_not_grow_with_what_is_stored(
+    client_over: Callable[..., TestClient], sqlite_database: Database
+) -> None:
     """Statements alike, and none that walks through a table."""
     client = client_over(sqlite_database, lambda: NOW)
-    statements = []
-    event.listen(sqlite_database._readers, "before_cursor_execute", lambda *told: statements.append(told[2:4]))
+    statements: list[tuple[str, Any]] = []
+    event.listen(sqlite_database._readers, "before_cursor_execute", lambda *event: statements.append(event[2:4]))
     store_hours(sqlite_database)
     client.get("/symbols")
     first, statements[:] = len(statements), []
@@ -92,7 +106,8 @@ def test_what_is_asked_of_the_database_does_not_grow_with_what_is_stored(client_
             assert not [row.detail for row in plan if row.detail.startswith("SCAN raw_prices")]
 
 
-def test_coverage_is_told_day_by_day_the_newest_first(client, database):
+@both_databases
+def test_coverage_lists_each_day_the_newest_first(client: TestClient, database: Database) -> None:
     store_hours(database, last=3 * DAY + 6 * HOURS, without=range(30, 35))
     answer = client.get("/coverage/btc?from=2024-03-01").json()
     complete = {"points": 24, "expected": 24, "largest_gap_seconds": 3600.0, "complete": True}
@@ -110,7 +125,9 @@ def test_coverage_is_told_day_by_day_the_newest_first(client, database):
 
 
 @pytest.mark.parametrize("proven", [True, False])
-def test_what_the_source_did_not_give_is_told_and_only_proof_makes_the_day_complete(client, database, proven):
+def test_absences_at_the_source_are_listed_and_only_proof_makes_the_day_complete(
+    client: TestClient, database: Database, proven: bool
+) -> None:
     store_hours(database, without=range(30, 35))
     span, asked = Interval(at(29 * HOURS), at(35 * HOURS)), at(3 * DAY + 10 * HOURS)
     absence = Absence("BTC", "bitcoin", span, "The answer had no price in it.", asked, proven)
@@ -126,20 +143,20 @@ def test_what_the_source_did_not_give_is_told_and_only_proof_makes_the_day_compl
     assert client.get("/coverage/BTC?from=2024-03-03&to=2024-03-03").json()["source_gaps"] == []
 
 
-def test_incomplete_days_are_those_that_the_pipeline_repairs(client, database):
+def test_incomplete_days_are_those_that_the_pipeline_repairs(client: TestClient, database: Database) -> None:
     store_hours(database, without=[2, 3, 4, *range(50, 54)])
     catalogue = parse_catalogue("BTC,ETH")
     first = (NOW - timedelta(days=29)).date()
     expected = incomplete_days(database, catalogue, first, NOW.date(), NOW)
     for symbol in ("BTC", "ETH"):
-        told = client.get(f"/coverage/{symbol}").json()
-        assert told["incomplete_days"] == [
+        document = client.get(f"/coverage/{symbol}").json()
+        assert document["incomplete_days"] == [
             day.isoformat() for day, of in sorted(expected, reverse=True) if of == symbol
         ]
-        assert (len(told["days"]), told["from"], told["to"]) == (30, first.isoformat(), "2024-03-04")
+        assert (len(document["days"]), document["from"], document["to"]) == (30, first.isoformat(), "2024-03-04")
 
 
-def test_more_days_than_one_answer_has_are_told_in_several(client, database):
+def test_more_days_than_one_answer_has_are_in_several(client: TestClient, database: Database) -> None:
     store_hours(database)
     pages = walk(client, "/coverage/BTC?from=2022-01-01")
     days = [day["day"] for page in pages for day in page.json()["days"]]
@@ -154,7 +171,7 @@ def test_more_days_than_one_answer_has_are_told_in_several(client, database):
     ("from=2024-03-05", 0), ("to=9999-12-31", 30), ("from=0001-01-01&to=0001-01-01", 1), ("to=0001-01-01", 1),
     ("from=9999-12-31&to=0001-01-01", 0), ("from=2024-03-04&to=2024-03-04", 1), ("to=0001-03-01", 30),
 ])
-def test_days_at_the_ends_of_the_calendar_are_told_too(client, query, days):
+def test_days_at_the_ends_of_the_calendar_are_listed_too(client: TestClient, query: str, days: int) -> None:
     answer = client.get(f"/coverage/BTC?{query}")
     assert answer.status_code == 200, answer.text
     assert len(answer.json()["days"]) == days

@@ -2,26 +2,24 @@
 
 import base64
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
 from market_pipeline.api.http import cursor
 from market_pipeline.api.http.problems import ApiProblem
 from market_pipeline.api.http.times import moment, text_of, texts_of
 from market_pipeline.core.clock import from_microseconds, iso, to_microseconds
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.anomaly_pages import Cursor
 from market_pipeline_tests.api.reads.rows import some_prices, utc
 
 FIRST, LAST = utc(1, 1, 1), utc(9999, 12, 31, 23, 59, 59, 999_999)
 MOMENTS = st.integers(to_microseconds(FIRST), to_microseconds(LAST))
-
-
-@pytest.fixture
-def client(client_over, sqlite_database):
-    return client_over(sqlite_database)
 
 
 @pytest.mark.parametrize(("query", "where"), [
@@ -39,7 +37,7 @@ def client(client_over, sqlite_database):
     ("end=\u0662\u0660\u0662\u0666-01-01", "end"), ("cursor=%00", "cursor"), ("cursor=a%20b", "cursor"),
     ("cursor=" + "a" * 201, "cursor"),
 ])
-def test_what_is_almost_right_is_refused_at_its_place(client, query, where):
+def test_what_is_almost_right_is_refused_at_its_place(client: TestClient, query: str, where: str) -> None:
     answer = client.get(f"/prices/BTC?{query}")
     assert answer.status_code == 422
     document = answer.json()
@@ -51,13 +49,13 @@ def test_what_is_almost_right_is_refused_at_its_place(client, query, where):
     "kind=JUMP", "kind=null", "kind=jump,large_move", "severity=low", "scope=", "alarms_only=1",
     "alarms_only=True", "alarms_only=", "limit=1001", "since=yesterday", "kind=jump&kind=jump", "symbol=BTC",
 ])
-def test_filters_of_anomalies_take_their_values_and_no_others(client, query):
+def test_filters_of_anomalies_take_their_values_and_no_others(client: TestClient, query: str) -> None:
     for path in ("/anomalies", "/anomalies/BTC"):
         assert client.get(f"{path}?{query}").status_code == 422
 
 
 @pytest.mark.parametrize("query", ["from=2026-13-01", "from=0", "to=2026-01-01T00:00:00Z", "to=86400", "days=3"])
-def test_days_are_days(client, query):
+def test_days_are_days(client: TestClient, query: str) -> None:
     assert client.get(f"/coverage/BTC?{query}").status_code == 422
 
 
@@ -67,7 +65,7 @@ def test_days_are_days(client, query):
     "start=2026-01-01t00:00:00z", "start=2026-01-01T00:00:00.123456789012345678901234567890Z",
     "start=2026-01-01T00:00:00-00:00", "start=9999-12-31&end=0001-01-01", "limit=007",
 ])
-def test_whatever_the_document_allows_is_answered(client, query):
+def test_whatever_the_document_allows_is_answered(client: TestClient, query: str) -> None:
     for path in ("/prices/BTC", f"/anomalies?since={query.partition('=')[2].partition('&')[0]}"):
         if path != "/prices/BTC" and query.startswith("limit"):
             continue
@@ -76,7 +74,7 @@ def test_whatever_the_document_allows_is_answered(client, query):
 
 
 @given(MOMENTS)
-def test_a_time_is_read_as_it_is_written(microseconds):
+def test_a_time_is_read_as_it_is_written(microseconds: int) -> None:
     text = text_of(microseconds)
     assert text == iso(from_microseconds(microseconds))
     assert to_microseconds(moment(text)) == microseconds
@@ -84,7 +82,7 @@ def test_a_time_is_read_as_it_is_written(microseconds):
 
 
 @given(st.datetimes(utc(2, 1, 1).replace(tzinfo=None)), st.integers(-1439, 1439))
-def test_an_offset_is_taken_off(local, minutes):
+def test_an_offset_is_taken_off(local: datetime, minutes: int) -> None:
     sign, (hours, rest) = "-" if minutes < 0 else "+", divmod(abs(minutes), 60)
     given_time = f"{local.isoformat()}{sign}{hours:02}:{rest:02}"
     expected = min(local.replace(tzinfo=utc(1, 1, 1).tzinfo), LAST)
@@ -93,7 +91,7 @@ def test_an_offset_is_taken_off(local, minutes):
 
 
 @given(st.text(alphabet="0123456789-:TZ.+tz ", max_size=30))
-def test_no_text_breaks_the_reading_of_times(text):
+def test_no_text_breaks_the_reading_of_times(text: str) -> None:
     try:
         found = moment(text)
     except ValueError:
@@ -102,29 +100,29 @@ def test_no_text_breaks_the_reading_of_times(text):
 
 
 @given(MOMENTS)
-def test_a_cursor_of_prices_is_opened_again(microseconds):
+def test_a_cursor_of_prices_is_opened_again(microseconds: int) -> None:
     sealed = cursor.encode_price(microseconds)
     assert cursor.decode_price(sealed) == from_microseconds(microseconds)
     assert len(sealed) < 50 and sealed.replace("-", "").replace("_", "").isalnum()
 
 
 @given(MOMENTS, st.sampled_from(["BTC", "A.B-C", "X" * 20]))
-def test_a_cursor_of_anomalies_is_opened_again(microseconds, symbol):
+def test_a_cursor_of_anomalies_is_opened_again(microseconds: int, symbol: str) -> None:
     place = Cursor(from_microseconds(microseconds), symbol, "market_move")
     assert cursor.decode_anomaly(cursor.encode_anomaly(place)) == place
     assert len(cursor.encode_anomaly(place)) < 200
 
 
 @given(st.text(alphabet="ABab01-_", min_size=1, max_size=200))
-def test_a_made_up_cursor_is_unknown(text):
+def test_a_made_up_cursor_is_unknown(text: str) -> None:
     for opened in (cursor.decode_price, cursor.decode_anomaly):
         with pytest.raises(ApiProblem, match="There is no page behind the cursor"):
             opened(text)
 
 
-def test_a_cursor_that_was_tampered_with_breaks_nothing(client, sqlite_database):
+def test_a_cursor_that_was_tampered_with_breaks_nothing(client: TestClient, database: Database) -> None:
     """Whichever character is changed, cut off or added: it is another place or none."""
-    some_prices(sqlite_database)
+    some_prices(database)
     good = client.get("/prices/BTC?limit=1").json()["next_cursor"]
     assert client.get(f"/prices/BTC?cursor={good}").status_code == 200
     changed = [f"{good[:at]}{'A' if good[at] != 'A' else 'B'}{good[at + 1:]}" for at in range(len(good))]
@@ -137,7 +135,7 @@ def test_a_cursor_that_was_tampered_with_breaks_nothing(client, sqlite_database)
     [10**30], ["x"], [None], [[1]], [1, 2], [], [1e308], [float("nan")], {"a": 1}, "abc", 5,
     [1, "BTC", "no kind"], [1, "\0", "jump"], [1, "\ud800", "jump"], [1, None, "jump"],
 ])
-def test_a_cursor_around_nonsense_is_unknown_too(key):
+def test_a_cursor_around_nonsense_is_unknown_too(key: Any) -> None:
     text = base64.urlsafe_b64encode(json.dumps(key).encode()).rstrip(b"=").decode()
     for place in (cursor.decode_price, cursor.decode_anomaly):
         with pytest.raises(ApiProblem):

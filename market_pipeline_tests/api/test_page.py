@@ -1,0 +1,110 @@
+"""The page's files as they are served; what a browser shows is in test_page_in_a_browser.py."""
+
+import re
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import requests
+from starlette.testclient import TestClient
+
+from market_pipeline.api.app import create_app
+from market_pipeline.api.endpoints.page import PAGE_PATHS
+from market_pipeline.api.service import STATE_THREADS, Service
+from market_pipeline.charts.theme import DARK, LIGHT
+from market_pipeline.storage.engine import POOL
+from market_pipeline_tests.api.serving import served
+from market_pipeline_tests.builders import wait_for
+
+STATIC = Path(__file__).parents[2] / "market_pipeline" / "api" / "static"
+WRITES_MARKUP = re.compile(
+    r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser"
+)
+
+
+def test_every_file_has_its_type_and_an_etag_and_asks_for_nothing_inline(client: TestClient) -> None:
+    types = {"": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+    assert len(PAGE_PATHS) == len(list(STATIC.iterdir())) + 1
+    for path in PAGE_PATHS - {"/page/page.html"}:
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"].startswith(types[path.partition(".")[2]]), path
+        assert answer.headers["Cache-Control"] == "no-cache"
+        policy = answer.headers["Content-Security-Policy"]
+        assert "script-src 'self';" in policy and "default-src 'none'" in policy and "unsafe" not in policy
+        again = client.get(path, headers={"If-None-Match": answer.headers["ETag"]})
+        assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "..%2fpage.py", "%2e%2e/page.py", "page.css/x", "x" * 200])
+def test_there_are_no_other_files(client: TestClient, name: str) -> None:
+    assert client.get(f"/page/{name}").status_code in (404, 422)
+
+
+def test_the_page_brings_everything_along(client: TestClient) -> None:
+    class Links(HTMLParser):
+        found: ClassVar[list[str | None]] = []
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            self.found.extend(value for name, value in attrs if name in ("src", "href"))
+            assert not any(name.startswith("on") or name == "style" for name, _ in attrs), "inline code"
+
+    Links().feed(client.get("/").text)
+    assert len(Links.found) >= 5
+    for link in Links.found:
+        assert client.get(f"/{link}").status_code == 200, link
+
+
+def test_no_script_makes_markup_from_text() -> None:
+    for script in STATIC.glob("*.js"):
+        assert not WRITES_MARKUP.search(script.read_text()), script.name
+
+
+def test_the_colours_are_those_of_the_charts() -> None:
+    """One product, one palette; the page adds grounds for its notes."""
+    light, dark = re.findall(r":root \{(.*?)\}", (STATIC / "page.css").read_text(), re.DOTALL)
+    for theme, block in ((LIGHT, light), (DARK, dark)):
+        colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block))
+        charted = {
+            "paper": theme.paper, "ink": theme.ink, "faint": theme.faint, "grid": theme.grid,
+            "line": theme.line, "mild": theme.event, "mild-ink": theme.event_ink,
+            "alarm": theme.kinds["jump"], "up": theme.kinds["stale_feed"],
+        }
+        assert charted.items() <= colours.items()
+
+
+def test_readers_never_outnumber_the_connections_and_the_page_needs_none(service_of: Callable[..., Service]) -> None:
+    """A thread without a connection would time out; the page says that the API is unreachable, so it must come."""
+    app, released, lock = create_app(service_of()), threading.Event(), threading.Lock()
+    inside: list[int] = []
+
+    @app.get("/testing/slow")
+    def slow() -> None:
+        with lock:
+            inside.append(1)
+        released.wait()
+
+    reading = POOL["pool_size"] - STATE_THREADS
+    with served(app, starts=True) as address, ThreadPoolExecutor(30) as pool:
+        answers = [pool.submit(requests.get, f"{address}/testing/slow") for _ in range(30)]
+        try:
+            wait_for(lambda: len(inside) == reading, 20, "the use of every thread")
+            for path in PAGE_PATHS:
+                assert requests.get(address + path, timeout=20).status_code == 200
+            assert len(inside) == reading
+        finally:
+            released.set()
+        assert {answer.result().status_code for answer in answers} == {200}
+
+
+@pytest.mark.parametrize(("base_url", "shown"), [
+    ("http://127.0.0.1:8190/api/v3", "127.0.0.1:8190"), ("https://pro-api.coingecko.com/api/v3", ""),
+    ("https://coingecko.com.example/api/v3", "coingecko.com.example"),
+])
+def test_prices_of_another_source_are_marked(api: Callable[..., TestClient], base_url: str, shown: str) -> None:
+    """A simulator's look like real ones."""
+    assert api(coingecko_base_url=base_url).get("/page-settings.json").json()["other_source"] == shown
