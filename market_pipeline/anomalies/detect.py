@@ -72,11 +72,7 @@ def detect_columns(
 
 
 def _detect(
-    scores: Columns,
-    calibration: Calibration | None,
-    settings: DetectionSettings,
-    since: int,
-    symbols: set[str] | None,
+    scores: Columns, calibration: Calibration | None, settings: DetectionSettings, since: int, symbols: set[str] | None
 ) -> list[Anomaly]:
     """Return the rows of `symbols` from `since` (microseconds) on.
 

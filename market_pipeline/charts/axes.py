@@ -102,9 +102,7 @@ def names_height(events: Sequence[EventShade], width: float, span: Span) -> int:
     return NAME_HEIGHT * (max(rows) + 1) if rows else 0
 
 
-def named_events(
-    events: Sequence[EventShade], width: float, span: Span
-) -> list[tuple[EventShade, tuple[int, float]]]:
+def named_events(events: Sequence[EventShade], width: float, span: Span) -> list[tuple[EventShade, tuple[int, float]]]:
     """Return which events are named, in which of the two rows, and how many pixels from the left.
 
     A name that would touch others in both rows is left out; the most severe come first.

@@ -55,9 +55,7 @@ class Canvas:
         axes.set_facecolor("none")
         for side in axes.spines.values():
             side.set_visible(False)
-        axes.tick_params(
-            length=0, labelsize=points(13), colors=self.theme.faint, labelbottom=False, labelleft=False
-        )
+        axes.tick_params(length=0, labelsize=points(13), colors=self.theme.faint, labelbottom=False, labelleft=False)
         return axes
 
     def text(self, left: float, top: float, words: str, size: float, **looks: Any) -> Text:

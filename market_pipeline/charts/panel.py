@@ -41,9 +41,7 @@ class Panel:
         return _pixels(self.axes, self.box, days, prices)
 
 
-def draw_panel(
-    canvas: Canvas, box: Box, track: Track, flagged: Columns, span: Span, shades: Sequence[Span]
-) -> Panel:
+def draw_panel(canvas: Canvas, box: Box, track: Track, flagged: Columns, span: Span, shades: Sequence[Span]) -> Panel:
     """Draw `track` and the rows `flagged` of its symbol into `box`.
 
     `span` and each of `shades`, which tint the band, are in days since 1970, UTC. `flagged` has the columns of

@@ -62,9 +62,7 @@ class Track:
         order = np.lexsort((self.prices, bucket))
         edge = np.flatnonzero(np.diff(bucket[order]))
         ends = np.flatnonzero(np.diff(self.stretch))
-        chosen = np.unique(
-            np.concatenate([order[np.append(edge, -1)], order[np.append(0, edge + 1)], ends, ends + 1])
-        )
+        chosen = np.unique(np.concatenate([order[np.append(edge, -1)], order[np.append(0, edge + 1)], ends, ends + 1]))
         names = ("days", "prices", "price_before", "expected_move", "volatility", "stretch")
         return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 

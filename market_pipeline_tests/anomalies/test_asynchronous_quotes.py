@@ -28,8 +28,8 @@ def crash(
         prices = 100 + 0.01 * ((np.arange(SIZE) + number) % 3)
         prices[20:] *= 1 - fall
         seconds = np.arange(SIZE) * 300 + offset + (late if number else 0)
-        kept = seconds <= last * 300
-        coins.append(series(prices[kept], seconds[kept], symbol))
+        quoted = seconds <= last * 300
+        coins.append(series(prices[quoted], seconds[quoted], symbol))
     alone: dict[str, Mapping[int, Any]] = {
         "scope": {20: "idiosyncratic"},
         "market_z": {20: 0.1},
@@ -39,7 +39,7 @@ def crash(
     return scores_of(*coins, **{kind: {20: 1e-5}}, **alone)
 
 
-def test_quotes_of_the_next_two_minutes_tell_that_the_market_moved() -> None:
+def test_quotes_of_the_next_two_minutes_show_that_the_market_moved() -> None:
     [row] = detect_columns(crash())
     assert (row.kind, row.scope, row.peers_moved) == ("jump", "market", 3)
     assert row.market_z == pytest.approx(row.z, rel=0.1)

@@ -1,4 +1,4 @@
-"""The calibration as a value: kept as JSON, refused when it is none, and what it answers."""
+"""The calibration as a value: stored as JSON, refused when it is none, and its look-ups."""
 
 import json
 from dataclasses import replace
@@ -56,7 +56,7 @@ def test_a_time_that_a_zones_clock_skipped_is_the_same_time_afterwards() -> None
     assert Calibration.from_json(calibration.to_json()) == calibration
 
 
-def test_its_json_is_plain_and_says_when_and_by_which_detectors() -> None:
+def test_its_json_is_plain_and_has_its_time_and_detector_version() -> None:
     found = json.loads(ORDINARY.to_json())
     assert found["as_of"] == "2023-06-01T00:00:00+00:00"
     assert found["detector_version"] == DETECTOR_VERSION
@@ -103,7 +103,7 @@ def test_what_is_no_calibration_is_refused(text: str) -> None:
         Calibration.from_json(text)
 
 
-def test_the_refusal_says_what_is_wrong() -> None:
+def test_the_error_names_what_is_wrong() -> None:
     with pytest.raises(ValueError, match=r"not a calibration of this package.*'hours'"):
         Calibration.from_json(without("hours"))
     with pytest.raises(ValueError, match="23 hour factors"):
@@ -130,7 +130,7 @@ def test_a_coin_without_a_tail_has_that_of_all_coins() -> None:
     assert ORDINARY.tail("BTC", "residual", "short") is None
 
 
-def test_volatility_percentiles_say_how_much_of_the_past_was_calmer() -> None:
+def test_volatility_percentiles_are_how_much_of_the_past_was_calmer() -> None:
     found = ORDINARY.volatility_percentiles("BTC", np.array([0.1, 0.2, 0.3, 0.305, 0.4, 9.0]))
     assert found == pytest.approx([0, 0, 50, 52.5, 100, 100])
     assert np.isnan(ORDINARY.volatility_percentiles("ETH", np.array([0.1, 9.0]))).all()
@@ -140,7 +140,8 @@ def test_the_parts_of_its_coins_make_it_whole_again() -> None:
     tail = Tail(2.1, 0.02, 0.2, 0.7, 25_000)
     coin = ORDINARY.coins["BTC"]
     whole = replace(
-        ORDINARY, coins={"BTC": coin, "USDC.E": coin},
+        ORDINARY,
+        coins={"BTC": coin, "USDC.E": coin},
         tails={**ORDINARY.tails, "USDC.E jump long": tail, "USDC.E market short": tail},
     )
     parts = [whole.of(symbol) for symbol in whole.coins]

@@ -1,10 +1,10 @@
-"""What later quotes may change: only what is still open, and each for as long as it says.
+"""What later quotes may change: only what is still open, and only while it is open.
 
-Detection over quotes up to a time must tell the same as detection over all of them, except
+Detection over quotes up to a time must give the same rows as detection over all of them, except
 
 - the end of an episode or market event of which a flagged quote is less than an hour old;
 - a confirmation that no quote had decided yet;
-- for two minutes what another coin's quote may tell: the scope, and the coin of a market event; for one
+- for two minutes what another coin's quote may decide: the scope, and the coin of a market event; for one
   quote a gap that hourly history explains; for two changed quotes a jump that becomes a bad tick;
 - the link of a coin's row to a market event that begins up to an hour later.
 """
@@ -36,10 +36,7 @@ def closed(row: Anomaly, other: Anomaly, end: datetime) -> Anomaly:
     """`row` with the values of `other` where it was still open at `end`."""
     if row.confirmation is None:
         row = replace(
-            row,
-            confirmation=other.confirmation,
-            confirmed_at=other.confirmed_at,
-            confirmed_price=other.confirmed_price,
+            row, confirmation=other.confirmation, confirmed_at=other.confirmed_at, confirmed_price=other.confirmed_price
         )
     if row.episode_last >= end - HOUR:
         row = replace(row, episode_peak=other.episode_peak, episode_last=other.episode_last)
@@ -81,8 +78,7 @@ def test_open_rows_change_only_in_what_is_open(seed: int) -> None:
             later = whole.get(key)
             if later is None:
                 became_bad_tick = any(
-                    symbol == row.symbol and row.timestamp_before <= at <= row.timestamp
-                    for symbol, at in ticks
+                    symbol == row.symbol and row.timestamp_before <= at <= row.timestamp for symbol, at in ticks
                 )
                 assert row.kind in OPEN_MOVES
                 assert became_bad_tick or end - row.detected_at <= timedelta(minutes=2)

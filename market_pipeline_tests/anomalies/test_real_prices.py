@@ -47,8 +47,7 @@ def test_the_jump_at_the_inflation_report_is_one_event(real_prices: Columns) -> 
     start = datetime(2022, 11, 10, tzinfo=timezone.utc)
     rows = day_rows(real_prices, start.date(), calibration=calibrate_columns(real_prices, start))
     at = start + timedelta(hours=13, minutes=35)
-    told = [row for row in alarms(rows) if row.timestamp == at]
-    [event] = [row for row in told if row.kind == "market_move"]
+    [event] = [row for row in alarms(rows) if row.timestamp == at and row.kind == "market_move"]
     assert (event.symbol, event.direction, event.scope) == ("ETH", "up", "market")
     assert set((event.members or "").split(",")) == set(SYMBOLS)
     assert event.elapsed_seconds == 300 and event.move == pytest.approx(0.081, abs=5e-4)
@@ -73,8 +72,8 @@ def test_a_week_of_hourly_history_before_live_quotes_raises_nothing_at_the_seam(
     assert rows
 
 
-def test_in_live_order_nothing_is_flagged_that_the_day_does_not_keep(real_prices: Columns) -> None:
-    """A tick at noon tells the same of the morning as the finished day, but for confirmations."""
+def test_nothing_is_flagged_live_that_the_finished_day_does_not_have(real_prices: Columns) -> None:
+    """A tick at noon gives the same morning as the finished day, but for confirmations."""
     noon = real_prices["timestamp"] <= real_prices["timestamp"].dtype.type("2022-11-08T12:00", "us")
     early = {row.id: row for row in day_rows(real_prices.where(noon), COLLAPSE[0])}
     late = {row.id for row in day_rows(real_prices, COLLAPSE[0])}

@@ -68,7 +68,7 @@ def test_the_headline_has_price_change_volatility_and_alarms() -> None:
     assert headline(prices=(100.0,)) == Headline("$100.00", "", "volatility 60% a year", ())
 
 
-def test_a_market_event_counts_for_every_member_and_for_nobody_else() -> None:
+def test_a_market_event_counts_for_every_member_and_for_no_other_coin() -> None:
     shade = event(0, 30, members="ETH,BTC")
     rows = [shade, anomaly_row("BTC", 5, event_id=shade["id"])]
     assert headline(*rows).alarms == headline(*rows, symbol="ETH").alarms == ("1 market event",)

@@ -1,4 +1,4 @@
-"""The overview picture, read back pixel by pixel where that says more than its size."""
+"""The overview picture, read back pixel by pixel where its size is not enough."""
 
 import base64
 from collections.abc import Sequence

@@ -79,9 +79,7 @@ def test_a_label_without_room_is_left_out() -> None:
     for column, level in product(range(13), range(18)):
         price, name = 99 + (18 * column + level) % 18 / 9, f"{column} {level}"
         kind, move = list(KINDS)[level % 6], 0.01 * column + 1e-3
-        rows.append(
-            anomaly_row("BTC", 360 + 60 * column, kind, id=name, episode_id=name, move=move, price_after=price)
-        )
+        rows.append(anomaly_row("BTC", 360 + 60 * column, kind, id=name, episode_id=name, move=move, price_after=price))
     assert len(labels_of(draw(scores_of("BTC", [0, 1435], [99.0, 101.0], sigma=np.nan), *rows))) < 6
 
 

@@ -54,7 +54,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
 def test_words_and_marks_stand_out_from_the_paper_and_words_from_the_shade(theme: Theme) -> None:
-    """4.5 for words and 3 for marks are what WCAG 2.2 asks for (1.4.3, 1.4.11)."""
+    """4.5 for words and 3 for marks is required by WCAG 2.2 (1.4.3, 1.4.11)."""
     for words in (theme.ink, theme.faint):
         assert contrast(words, theme.paper) >= 4.5
     assert contrast(theme.event_ink, theme.paper) >= 4.5 and contrast(theme.event_ink, theme.event) >= 4.5
@@ -73,6 +73,6 @@ def lab(light: Floats) -> Floats:
 @pytest.mark.parametrize("vision", VISIONS.values(), ids=VISIONS)
 @pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
 def test_no_two_kinds_look_alike_whatever_colours_one_sees(theme: Theme, vision: Floats) -> None:
-    """A distance of 2 can just be told side by side; 15 is plain at a glance."""
+    """A distance of 2 is just visible side by side; 15 is plain at a glance."""
     seen = [lab(np.clip(vision @ linear(colour), 0, 1)) for colour in theme.kinds.values()]
     assert min(float(np.linalg.norm(one - other)) for one, other in itertools.combinations(seen, 2)) > 15

@@ -17,9 +17,7 @@ from market_pipeline.anomalies.rules.candidate import Candidate, id_of
 from market_pipeline.anomalies.rules.score_table import ScoreTable, same_day
 
 
-def merge_bad_ticks(
-    table: ScoreTable, candidates: list[Candidate], settings: DetectionSettings
-) -> list[Candidate]:
+def merge_bad_ticks(table: ScoreTable, candidates: list[Candidate], settings: DetectionSettings) -> list[Candidate]:
     """Return `candidates` (by position) with bad ticks in place of what they explain."""
     prints: dict[int, Candidate] = {}
     # For each position of a bad tick, from the print to the reversing quote, the position of the print.

@@ -109,9 +109,6 @@ def _is_old_gap(table: ScoreTable, candidate: Candidate, over_gaps: list[Candida
         return False
     whole = table.log_move(candidate.before, candidate.at)
     return any(
-        candidate.before <= gap.before
-        and gap.at < candidate.at
-        and table.log_move(gap.before, gap.at) / whole >= 0.5
+        candidate.before <= gap.before and gap.at < candidate.at and table.log_move(gap.before, gap.at) / whole >= 0.5
         for gap in over_gaps
     )
-

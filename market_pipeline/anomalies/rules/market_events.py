@@ -74,9 +74,7 @@ def _triggers(table: ScoreTable, settings: DetectionSettings) -> list[int]:
     return [at for at in in_time.tolist() if WARM_UP not in table.quality(at)]
 
 
-def _begin(
-    table: ScoreTable, at: int, previous: MarketEvent | None, settings: DetectionSettings
-) -> MarketEvent | None:
+def _begin(table: ScoreTable, at: int, previous: MarketEvent | None, settings: DetectionSettings) -> MarketEvent | None:
     """Return the event that begins with the quote at `at`, if enough coins moved the same way."""
     moves, lead = _largest_moves(table, at)
     known = moves.known()

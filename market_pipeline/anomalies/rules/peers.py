@@ -148,9 +148,7 @@ def _others(table: ScoreTable, at: int, moves: Moves) -> NDArray[np.bool_]:
     return others
 
 
-def _compared(
-    table: ScoreTable, own: float, beta: float, moves: Moves, others: NDArray[np.bool_]
-) -> MarketContext:
+def _compared(table: ScoreTable, own: float, beta: float, moves: Moves, others: NDArray[np.bool_]) -> MarketContext:
     """Compare a move of `own` standard deviations with the median of the others'."""
     standard = moves.standard[others].tolist()
     if len(standard) < FEWEST_PEERS or not own:

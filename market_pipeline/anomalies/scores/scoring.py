@@ -97,12 +97,7 @@ def _score_coin(
     known = np.isfinite(peers.z) & returns.changed
     steps = np.where(known, peers.z * (coin.deviation / coin.filtered.slow), 0.0)
     large = large_moves(returns, coin.filtered.slow, np.cumsum(steps), first_large)
-    by_name = {
-        "jump": coin.filtered.score,
-        "large_move": large.score,
-        "residual": own.score,
-        "market": large.market,
-    }
+    by_name = {"jump": coin.filtered.score, "large_move": large.score, "residual": own.score, "market": large.market}
     p, calibrated = _probabilities(symbol, by_name, returns.elapsed > PARAMETERS.long_interval, calibration)
     ratio = _market_ratio(peers.z, coin.z)
     scores: dict[str, NDArray[Any]] = {

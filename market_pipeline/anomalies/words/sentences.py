@@ -65,8 +65,10 @@ class Rarity:
         """Say how often `what` is expected; empty if unknown."""
         if math.isnan(self.every_days):
             return ""
-        basis = ", based on the last 90 days" if self.from_history else (
-            " (estimated from other coins: less than 30 days of history)"
+        basis = (
+            ", based on the last 90 days"
+            if self.from_history
+            else (" (estimated from other coins: less than 30 days of history)")
         )
         return f"{what} is expected {format_frequency(self.every_days)}{basis}"
 

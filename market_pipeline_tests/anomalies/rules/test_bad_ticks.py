@@ -44,10 +44,8 @@ def test_a_move_undone_after_three_quotes_is_no_bad_tick() -> None:
 
 
 def test_a_repeated_bad_print_is_still_one() -> None:
-    """An unchanged quote says nothing new, so it is not one of the next two."""
-    assert kinds(detect_columns(printed([103, 103, 103, 103, 100], [1e-6, 1, 1, 1, 1e-6]))) == [
-        (0, "bad_tick")
-    ]
+    """An unchanged quote is nothing new, so it is not one of the next two."""
+    assert kinds(detect_columns(printed([103, 103, 103, 103, 100], [1e-6, 1, 1, 1, 1e-6]))) == [(0, "bad_tick")]
 
 
 def test_a_move_undone_by_half_is_a_move() -> None:
@@ -59,7 +57,7 @@ def test_a_larger_move_the_other_way_undoes_nothing() -> None:
     assert kinds(detect_columns(printed([103, 98.2], [1e-6, 1e-7]))) == [(0, "jump"), (1, "jump")]
 
 
-def test_the_large_moves_to_and_from_a_bad_print_are_not_told() -> None:
+def test_the_large_moves_to_and_from_a_bad_print_are_no_rows() -> None:
     scores = printed(
         [103, 100, 99.9, 99.8],
         [1e-6, 1e-6, 0.5, 0.5],
@@ -88,10 +86,7 @@ def test_a_leg_of_the_next_day_stands_on_its_own() -> None:
 
 
 def test_a_two_point_move_in_a_wild_hour_is_no_misprint() -> None:
-    assert kinds(detect_columns(printed([106, 100], [0.1, 0.1]))) == [
-        (0, "user_threshold"),
-        (1, "user_threshold"),
-    ]
+    assert kinds(detect_columns(printed([106, 100], [0.1, 0.1]))) == [(0, "user_threshold"), (1, "user_threshold")]
 
 
 def test_in_the_warm_up_an_undone_two_point_move_is_a_bad_tick() -> None:
@@ -100,10 +95,7 @@ def test_in_the_warm_up_an_undone_two_point_move_is_a_bad_tick() -> None:
 
 
 def test_what_the_market_did_as_well_is_no_misprint() -> None:
-    assert kinds(detect_columns(printed([103, 100], [1e-6, 1e-6], scope={10: "market"}))) == [
-        (0, "jump"),
-        (1, "jump"),
-    ]
+    assert kinds(detect_columns(printed([103, 100], [1e-6, 1e-6], scope={10: "market"}))) == [(0, "jump"), (1, "jump")]
 
 
 def test_two_bad_ticks_in_a_row_are_two() -> None:

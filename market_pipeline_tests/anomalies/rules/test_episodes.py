@@ -25,13 +25,11 @@ def test_flagged_quotes_within_an_hour_are_one_episode() -> None:
     ids = [row.episode_id for row in rows]
     assert ids == [rows[0].id] * 3 + [rows[3].id]
     first = rows[0]
-    assert (first.episode_first, first.episode_peak, first.episode_last) == tuple(
-        row.timestamp for row in rows[:3]
-    )
+    assert (first.episode_first, first.episode_peak, first.episode_last) == tuple(row.timestamp for row in rows[:3])
     assert {row.episode_peak for row in rows[:3]} == {rows[1].timestamp}
 
 
-def test_a_large_move_is_told_again_only_where_it_grew() -> None:
+def test_a_large_move_is_a_row_again_only_where_it_grew() -> None:
     """Its episode lasts as long as it is flagged."""
     scores = jumps({}, kind="large_move_p")
     for row, p in {5: 1e-4, 6: 5e-4, 7: 1e-5, 8: 1e-5, 9: 1e-6, 10: 1e-4}.items():
@@ -43,14 +41,14 @@ def test_a_large_move_is_told_again_only_where_it_grew() -> None:
     assert {row.episode_last.minute for row in rows} == {50}
 
 
-def test_the_way_back_is_told_as_well() -> None:
+def test_the_way_back_is_a_row_as_well() -> None:
     scores = jumps({}, kind="large_move_p")
     for row, p, price in ((5, 1e-5, 104), (9, 1e-4, 98)):
         scores["large_move_p"][row], scores["price"][row], scores["large_move_before"][row] = p, price, 1
     assert [row.direction for row in detect_columns(scores)] == ["up", "down"]
 
 
-def test_each_day_tells_its_large_moves_for_itself() -> None:
+def test_each_day_has_its_own_large_moves() -> None:
     """A day must not rely on a row of another, which another calibration may not have flagged."""
     prices = 100 + 0.01 * (np.arange(30) % 3)
     prices[20:] += 5 - 4 * 0.02
@@ -117,11 +115,7 @@ def test_in_hourly_quotes_the_next_one_confirms() -> None:
 
 def test_the_first_quote_after_a_long_outage_decides_by_half() -> None:
     prices, seconds = [100, 100.01, 100, 102, 100.9], [0, 300, 600, 900, 40_000]
-    [row] = [
-        row
-        for row in detect_columns(scores_of(series(prices, seconds), jump_p={3: 1e-4}))
-        if row.kind == "jump"
-    ]
+    [row] = [row for row in detect_columns(scores_of(series(prices, seconds), jump_p={3: 1e-4})) if row.kind == "jump"]
     assert (row.confirmation, row.confirmed_price) == ("reverted", 100.9)
 
 

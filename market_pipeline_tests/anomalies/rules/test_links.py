@@ -16,9 +16,7 @@ from market_pipeline.core.columns import Columns
 @pytest.fixture(scope="module")
 def table() -> ScoreTable:
     times = np.datetime64("2026-11-01", "us") + np.arange(10) * np.timedelta64(5, "m")
-    prices = {
-        "symbol": np.full(10, "BTC", dtype=object), "timestamp": times, "price": np.linspace(100.0, 101.0, 10)
-    }
+    prices = {"symbol": np.full(10, "BTC", dtype=object), "timestamp": times, "price": np.linspace(100.0, 101.0, 10)}
     return group(score_columns(Columns(prices)))
 
 
@@ -26,14 +24,12 @@ def candidate(kind: Kind, at: int, p: float, **changes: Any) -> Candidate:
     return Candidate(kind, at, at - 1, 1.0, 1.0, p=p, **changes)
 
 
-def test_the_rarest_row_stands_for_the_others(table: ScoreTable) -> None:
-    rows = link_same_quote(
-        table, [candidate(Kind.USER_THRESHOLD, 5, 1e-4), candidate(Kind.LARGE_MOVE, 5, 1e-6)]
-    )
+def test_the_rarest_row_represents_the_others(table: ScoreTable) -> None:
+    rows = link_same_quote(table, [candidate(Kind.USER_THRESHOLD, 5, 1e-4), candidate(Kind.LARGE_MOVE, 5, 1e-6)])
     assert [row.event_id for row in rows] == [id_of(table, Kind.LARGE_MOVE, 5), None]
 
 
-def test_of_equally_rare_rows_the_jump_stands_for_the_two_point_rule(table: ScoreTable) -> None:
+def test_of_equally_rare_rows_the_jump_represents_the_two_point_rule(table: ScoreTable) -> None:
     rows = link_same_quote(table, [candidate(Kind.USER_THRESHOLD, 5, 1e-4), candidate(Kind.JUMP, 5, 1e-4)])
     assert [row.event_id for row in rows] == [id_of(table, Kind.JUMP, 5), None]
 

@@ -55,9 +55,7 @@ def test_one_row_links_its_members() -> None:
     assert alarms(rows) == [event]
 
 
-@pytest.mark.parametrize(
-    ("falls", "events"), [([0.02, 0.02], 0), ([0.02, 0.02, 0.02], 1), ([0.02, 0.02, 0, 0], 0)]
-)
+@pytest.mark.parametrize(("falls", "events"), [([0.02, 0.02], 0), ([0.02, 0.02, 0.02], 1), ([0.02, 0.02, 0, 0], 0)])
 def test_a_market_has_three_coins_of_which_most_moved(falls: list[float], events: int) -> None:
     rows = detect_columns(market(falls))
     assert [row.kind for row in rows].count("market_move") == events
@@ -89,7 +87,7 @@ def test_against_the_event_a_partly_own_move_is_linked_unless_its_rest_is_flagge
     assert (row.event_id is not None) == bool(links)
 
 
-def test_a_member_that_went_further_than_the_market_says_so() -> None:
+def test_a_member_that_went_further_than_the_market_is_mixed() -> None:
     scores = market([0.02, 0.02, 0.02, 0.08], residual_p={140: 1e-5}, residual_z={140: -6.0})
     rows = {(row.symbol, row.kind): row for row in detect_columns(scores)}
     assert rows["SOL", "jump"].scope == "mixed"
@@ -97,7 +95,7 @@ def test_a_member_that_went_further_than_the_market_says_so() -> None:
     assert rows["ADA", "jump"].scope == "market"
 
 
-def test_triggers_within_an_hour_are_one_event_and_its_height_is_told() -> None:
+def test_triggers_within_an_hour_are_one_event_as_rare_as_its_peak() -> None:
     worst = {row: 1e-5 for row in (20, 60, 100, 140)} | {row + 8: 1e-9 for row in (20, 60, 100, 140)}
     [event] = alarms(detect_columns(market([0.02, 0.02, 0.02, 0.03], triggers=(20, 28), market_p=worst)))
     assert (event.severity, event.p_calibrated) == ("critical", 1e-9) and event.score == pytest.approx(9)
@@ -147,7 +145,7 @@ def test_large_moves_of_members_are_linked_by_the_market_over_their_own_time() -
     assert rows[0].market_z == pytest.approx(-3.1, abs=0.2)
 
 
-def test_the_market_in_its_warm_up_moves_nobody() -> None:
+def test_the_market_in_its_warm_up_makes_no_event() -> None:
     quality = dict.fromkeys(range(4 * SIZE), "warm_up")
     assert "market_move" not in {row.kind for row in detect_columns(market([0.02] * 4, quality=quality))}
 

@@ -10,9 +10,7 @@ from market_pipeline_tests.anomalies.quotes import as_columns, walk
 
 
 @pytest.mark.parametrize("spacing", [10, 300])
-@pytest.mark.parametrize(
-    ("volatility", "score"), [(present_volatility, "z"), (slow_volatility, "large_move_score")]
-)
+@pytest.mark.parametrize(("volatility", "score"), [(present_volatility, "z"), (slow_volatility, "large_move_score")])
 def test_a_move_is_as_many_deviations_as_its_score_says(spacing: int, volatility: Volatility, score: str) -> None:
     """Also where quotes come faster than the shortest time that the scores know."""
     table = group(score_columns(as_columns(walk(np.arange(500) * spacing))))

@@ -76,7 +76,7 @@ def test_one_missing_hour_among_live_quotes_is_a_gap() -> None:
     assert len(stale(scores_of(feed([300] * 20 + [3600] + [300] * 5)))) == 1
 
 
-def test_missing_hours_of_hourly_history_are_told_from_five_hours_on() -> None:
+def test_missing_hours_of_hourly_history_are_stale_from_five_hours_on() -> None:
     assert stale(scores_of(feed([3600] * 20 + [4 * HOUR, 3600]))) == []
     assert len(stale(scores_of(feed([3600] * 20 + [6 * HOUR, 3600])))) == 1
 
@@ -108,5 +108,5 @@ def test_a_coarse_price_stands_still_every_day() -> None:
     assert stale(scores) == []
 
 
-def test_a_price_that_has_never_moved_says_nothing() -> None:
+def test_a_price_that_has_never_moved_is_not_stale() -> None:
     assert stale(scores_of(series([1.0] * 50, np.arange(50) * 300))) == []

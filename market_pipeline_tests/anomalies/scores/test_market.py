@@ -61,7 +61,7 @@ def test_the_market_is_the_median_of_the_others_in_their_own_deviations() -> Non
     assert found.peers_moved.tolist() == [0, 2, 1]
 
 
-def test_one_coin_that_jumps_alone_moves_nobodys_market() -> None:
+def test_one_coin_that_jumps_alone_does_not_move_the_market_of_others() -> None:
     ends = {"BTC": 1.0, "ETH": 0.5, "SOL": -0.5, "ADA": 1.0}
     quiet: dict[str, tuple[Numbers, Numbers]] = {symbol: ([0, end], [0, 4]) for symbol, end in ends.items()}
     jumped = {**quiet, "SOL": ([0, -200], [0, 4])}
@@ -95,12 +95,12 @@ def test_others_are_read_at_their_last_quotes_before_the_interval_and_in_it() ->
 
 
 def test_one_other_coin_is_no_market_and_no_peer() -> None:
-    """The same as if the third coin had never been quoted, which at that time nobody could tell."""
+    """The same as if the third coin had never been quoted, which is unknown at that time."""
     found = seen_by("BTC", coins(BTC=([0, 9], [0, 1]), ETH=([0, 9], [0, 1]), SOL=([0, 9], [2, 3])))
     assert np.isnan(found.z[1]) and found.peers_moved[1] == 0
 
 
-def test_unchanged_quotes_of_others_say_nothing() -> None:
+def test_unchanged_quotes_of_others_are_no_moves() -> None:
     """A feed that repeats itself must not count as a market that stands still."""
     grid = [0, 4, 8, 12]
     others = {"ETH": ([0, 0, 0, 6], grid), "SOL": ([0, 2, 4, 6], grid)}
@@ -126,12 +126,6 @@ def test_one_grid_and_quotes_a_little_apart_give_nearly_the_same() -> None:
     late = {name: grid + (name == "BTC") * 1e-6 for name in names}
     apart = seen_by("BTC", coins(**{name: (row, late[name]) for name, row in rows.items()}))
     assert apart.z[1:] == pytest.approx(together.z[1:], rel=1e-5)
-
-
-def test_with_fewer_than_three_coins_the_market_is_not_known() -> None:
-    grid = [0, 4, 8]
-    found = seen_by("BTC", coins(BTC=([0, 1, 2], grid), ETH=([0, 1, 2], grid)))
-    assert np.isnan(found.z).all() and (found.peers_moved == 0).all()
 
 
 def residuals_of(own: Numbers, market: Numbers) -> Residuals:
@@ -198,20 +192,17 @@ def paths_from(first_minutes: Mapping[str, float]) -> tuple[list[Era], float]:
     return market_eras({symbol: path_of(returns, returns.step) for symbol, returns in quoted.items()}), start
 
 
-def test_the_largest_coins_tell_the_market_and_the_others_by_name() -> None:
+def test_the_largest_coins_make_up_the_market_and_the_others_by_name() -> None:
     symbols = ["ZZZ", "AAA", "ETH", "BTC", "B1", "B2", "B3", "B4", "B5", "B6"]
     eras, start = paths_from(dict.fromkeys(symbols, 0))
     assert len(eras) == 1
     assert coins_of(eras, start) == ["BTC", "ETH", "AAA", "B1", "B2", "B3", "B4", "B5"]
-
-
-def test_up_to_eight_coins_are_the_market_whenever_they_come() -> None:
     eras, _ = paths_from({f"C{number}": number for number in range(8)})
-    assert len(eras) == 1 and len(eras[0].coins) == 8
+    assert len(eras) == 1 and len(eras[0].coins) == 8, "no more than make up the market, whenever they come"
 
 
-def test_a_large_coin_that_comes_later_tells_the_market_only_from_then_on() -> None:
-    """Nobody could know of it before, so scores from before must not depend on it."""
+def test_a_large_coin_that_comes_later_is_in_the_market_only_from_then_on() -> None:
+    """It was unknown before, so scores from before must not depend on it."""
     first = {**{f"C{number}": 0 for number in range(8)}, "BTC": 30, "C0x": 40, "Z": 50}
     eras, start = paths_from(first)
     assert coins_of(eras, start + 29) == [f"C{number}" for number in range(8)]
@@ -220,7 +211,7 @@ def test_a_large_coin_that_comes_later_tells_the_market_only_from_then_on() -> N
     assert len(eras) == 3
 
 
-def test_hourly_quotes_far_apart_tell_no_market() -> None:
+def test_hourly_quotes_far_apart_are_no_market() -> None:
     """A coin quoted at the full hour would be compared with what the others did in the hour before."""
     hours = 60.0 * np.arange(4)
     coins = {

@@ -57,22 +57,15 @@ def test_a_looked_up_score_is_that_of_integration_within_a_hundredth(u: float, d
     assert found == pytest.approx(integrated_score(u, deviation), rel=0.01)
 
 
-@settings(max_examples=60, deadline=None)
-@given(sizes, settled)
+@settings(max_examples=80, deadline=None)
+@given(sizes, settled | starting)
 def test_looked_up_posterior_moments_are_those_of_integration(u: float, deviation: float) -> None:
+    """Closely where the filter lives, and still well where little is known."""
     shifts, shares, _ = filter_tables()
     mean, spread = integrated_posterior(u, deviation)
-    assert looked_up(shifts, u, deviation) == pytest.approx(mean, abs=0.012)
-    assert deviation * math.sqrt(looked_up(shares, u, deviation)) == pytest.approx(spread, abs=0.012)
-
-
-@settings(max_examples=60, deadline=None)
-@given(sizes, starting)
-def test_where_little_is_known_posterior_moments_are_still_close(u: float, deviation: float) -> None:
-    shifts, shares, _ = filter_tables()
-    mean, spread = integrated_posterior(u, deviation)
-    assert looked_up(shifts, u, deviation) == pytest.approx(mean, abs=0.1)
-    assert deviation * math.sqrt(looked_up(shares, u, deviation)) == pytest.approx(spread, abs=0.1)
+    error = 0.012 if deviation <= 0.6 else 0.1
+    assert looked_up(shifts, u, deviation) == pytest.approx(mean, abs=error)
+    assert deviation * math.sqrt(looked_up(shares, u, deviation)) == pytest.approx(spread, abs=error)
 
 
 def test_some_variance_is_left_after_any_return() -> None:

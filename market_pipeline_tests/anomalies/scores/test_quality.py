@@ -1,4 +1,4 @@
-"""What a quote says of itself: first, stale, warm-up, after a gap."""
+"""The quality of a quote: first, stale, warm-up, after a gap."""
 
 import numpy as np
 import pytest

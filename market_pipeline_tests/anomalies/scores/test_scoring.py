@@ -1,4 +1,4 @@
-"""Scores of whole tables: causal, in order, and what each column says."""
+"""Scores of whole tables: causal, in order, and what each column is."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from market_pipeline_tests.anomalies.quotes import as_columns, series, to_dateti
 START = np.datetime64("2023-06-01", "us")
 SECOND = np.timedelta64(1_000_000, "us")
 LARGE = ("BTC", "ETH", "SOL", "ADA")
-# More than the coins that tell the market, of which the largest may come last.
+# More coins than make up the market; the largest may come last.
 MANY = ("C0", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "ETH", "BTC")
 ROW_NUMBERS = ("before", "large_move_before")
 
@@ -76,13 +76,13 @@ def test_scores_never_change_when_later_quotes_come(
     prices = live(seed, symbols, size=30 if symbols is MANY else 60, grid=grid)
     as_of = to_datetime(START + 86_400 * SECOND)
     calibration = calibrate_columns(live(seed + 1), as_of) if calibrated else None
-    kept = prices["timestamp"] <= prices["timestamp"][int(share * (len(prices) - 1))]
+    until = prices["timestamp"] <= prices["timestamp"][int(share * (len(prices) - 1))]
     whole = score_columns(prices, calibration)
-    assert_same(score_columns(prices.where(kept), calibration), whole.where(kept))
+    assert_same(score_columns(prices.where(until), calibration), whole.where(until))
 
 
 def test_a_large_coin_that_comes_later_changes_nothing_before() -> None:
-    """Nine coins are one more than tell the market; the largest of all is quoted an hour after the others."""
+    """Nine coins are one more than make up the market; the largest of all is quoted an hour after the others."""
     small = live(1, [f"C{number}" for number in range(9)], size=200)
     late = live(2, ["BTC"], size=100)
     first = small["timestamp"][500]
@@ -159,7 +159,7 @@ def test_expected_moves_grow_with_the_square_root_of_time() -> None:
     assert expected[0] == pytest.approx(0.6 / math.sqrt(MINUTES_PER_YEAR), rel=0.2)
 
 
-def test_a_repeated_quote_says_nothing() -> None:
+def test_a_repeated_quote_is_no_return() -> None:
     scores = score_columns(as_columns(series([100.0, 101.0, 101.0, 101.0, 102.0], np.arange(5) * 300)))
     assert scores["before"].tolist() == [-1, 0, 1, 1, 1]
     assert scores["stale_minutes"].tolist() == [0, 0, 5, 10, 0]

@@ -58,7 +58,7 @@ def test_less_is_known_the_longer_nothing_was_heard() -> None:
     assert variances[-1] > stationary + grown
 
 
-def test_after_a_gap_the_same_standardised_move_says_less() -> None:
+def test_after_a_gap_the_same_standardised_move_is_less_surprising() -> None:
     surprise = []
     for gap in (STEP, 120, 1_440):
         move = 6 * math.exp(LEVEL) * math.sqrt(gap)
@@ -145,11 +145,11 @@ def own_model(size: int, seed: int) -> tuple[Floats, NDArray[np.bool_], Floats]:
     wander = math.sqrt(2 * math.log(2) / settings.slow.half_life * STEP) * settings.slow.deviation
     log_volatility = LEVEL + np.cumsum(rng.standard_normal(size)) * wander
     for part in (settings.middle, settings.fast):
-        kept = 0.5 ** (STEP / part.half_life)
-        noise = rng.standard_normal(size) * part.deviation * math.sqrt(1 - kept * kept)
+        decay = 0.5 ** (STEP / part.half_life)
+        noise = rng.standard_normal(size) * part.deviation * math.sqrt(1 - decay * decay)
         value = rng.standard_normal() * part.deviation
         for index in range(size):
-            value = kept * value + noise[index]
+            value = decay * value + noise[index]
             log_volatility[index] += value
     outlier = rng.random(size) < settings.outliers
     z = rng.standard_normal(size) * np.where(outlier, settings.outlier_scale, 1.0)
@@ -158,7 +158,7 @@ def own_model(size: int, seed: int) -> tuple[Floats, NDArray[np.bool_], Floats]:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_in_its_own_world_its_probabilities_are_true(seed: int) -> None:
-    """Of ordinary returns one in a hundred has p < 0.01, and log volatility lies as far off as is said."""
+    """Of ordinary returns one in a hundred has p < 0.01, and log volatility lies as far off as its variance."""
     log_volatility, outlier, returns = own_model(40_000, seed)
     found = filtered(returns, [STEP] * len(returns))
     p = 10 ** -found.score[~outlier]
