@@ -11,15 +11,13 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from market_pipeline.coingecko.outage import Outage
 from market_pipeline.core.clock import DAY
 from market_pipeline.core.columns import Columns
 from market_pipeline.core.slices import DayOfSymbol, merge_days
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.prices.clock_skew import is_wrong
-from market_pipeline.prices.collection import Collected, Progress, fetch_current
+from market_pipeline.prices.collection import Collection, fetch_current
 from market_pipeline.prices.freshness import longest_silence
-from market_pipeline.prices.gaps import Interval
 from market_pipeline.prices.history import fetch_past
 from market_pipeline.prices.holes import fill_holes, find_holes, unexplained
 from market_pipeline.prices.quotes import Quote, Source
@@ -50,7 +48,7 @@ class Arrival:
     `raw_prices` also of neighbour days that got a quote.
     """
 
-    collected: Collected
+    collected: Collection
     quotes: Columns
     refusals: Columns
     price_facts: Mapping[DayOfSymbol, Facts]
@@ -75,7 +73,7 @@ def collect(
     """
     collected = fetch_days(client, catalogue, days, now)
     if collect_cron and not collected.failures and any(day == now.date() for day, _ in days):
-        collected = _with_holes_filled(database, client, catalogue, collected, longest_silence(collect_cron, now))
+        _fill_holes(database, collected, longest_silence(collect_cron, now))
     if collected.answered:
         times = [(quote.symbol, quote.timestamp) for quote in collected.quotes]
         record_absences(database, collected.answered, collected.absences, times)
@@ -97,7 +95,7 @@ def store(database: Database, arrival: Arrival) -> int:
 
 def fetch_days(
     client: CoinGeckoClient, catalogue: Catalogue, days: Iterable[DayOfSymbol], now: datetime
-) -> Collected:
+) -> Collection:
     """Fetch `days` from the source: today's prices by one request, the past by one for each 90 days of a symbol.
 
     A failed request does not stop the others, unless every other one would fail the same way or CoinGecko is down:
@@ -106,13 +104,11 @@ def fetch_days(
     """
     today = now.astimezone(timezone.utc).date()
     wanted = _by_symbol(days, catalogue, today)
-    requests_before = client.requests_sent
-    progress, outage = Progress(), Outage()
+    collection = Collection(client, catalogue)
     if current := {symbol: of_symbol for symbol, of_symbol in wanted.items() if today in of_symbol}:
-        fetch_current(client, catalogue, current, progress, outage)
-    past = {symbol: of_symbol - {today} for symbol, of_symbol in wanted.items()}
-    fetch_past(client, catalogue, past, progress, outage)
-    return progress.collected(client.requests_sent - requests_before, client.clock_skew)
+        fetch_current(collection, current)
+    fetch_past(collection, {symbol: of_symbol - {today} for symbol, of_symbol in wanted.items()})
+    return collection
 
 
 def _by_symbol(days: Iterable[DayOfSymbol], catalogue: Catalogue, today: date) -> dict[str, set[date]]:
@@ -125,35 +121,25 @@ def _by_symbol(days: Iterable[DayOfSymbol], catalogue: Catalogue, today: date) -
     return {symbol: of_symbol for symbol, of_symbol in wanted.items() if of_symbol}
 
 
-def _with_holes_filled(
-    database: Database, client: CoinGeckoClient, catalogue: Catalogue, collected: Collected, longest: timedelta
-) -> Collected:
-    """Add what fills the holes longer than `longest`.
+def _fill_holes(database: Database, collected: Collection, longest: timedelta) -> None:
+    """Fill the holes longer than `longest` that no known absence explains.
 
     The current prices are stored first: filling may take minutes, and they cannot be had later.
     """
-    holes = _open_holes(database, client.clock(), catalogue, collected.quotes, longest)
-    if not holes:
-        return collected
-    upsert(database, raw_prices, columns_of(raw_prices, collected.quotes))
-    return collected.with_filled(fill_holes(client, catalogue, holes, client.clock().date(), longest))
-
-
-def _open_holes(
-    database: Database, now: datetime, catalogue: Catalogue, quotes: Sequence[Quote], longest: timedelta
-) -> dict[str, list[Interval]]:
-    """Find the holes that no known absence explains."""
-    current = {quote.symbol: quote for quote in quotes if quote.source is Source.LIVE}
+    now, catalogue = collected.client.clock(), collected.catalogue
+    current = {quote.symbol: quote for quote in collected.quotes if quote.source is Source.LIVE}
     order = [symbol for symbol in catalogue.symbols if symbol in current]
     recent = recent_silences(database, order, now - DAY, now, longest)
     holes = find_holes(recent, current.values(), now, longest)
-    if not holes:
-        return {}
-    known = stored_absences(database, [catalogue.coin(symbol) for symbol in holes], now - DAY, now)
-    return unexplained(holes, known, now, longest)
+    if holes:
+        known = stored_absences(database, [catalogue.coin(symbol) for symbol in holes], now - DAY, now)
+        holes = unexplained(holes, known, now, longest)
+    if holes:
+        upsert(database, raw_prices, columns_of(raw_prices, collected.quotes))
+        fill_holes(collected, holes, longest)
 
 
-def _neighbours(days: Sequence[DayOfSymbol], collected: Collected) -> list[DayOfSymbol]:
+def _neighbours(days: Sequence[DayOfSymbol], collected: Collection) -> list[DayOfSymbol]:
     """Return the days that got quotes without being asked for.
 
     Just after midnight the newest price is yesterday's, and a hole may have begun before midnight. The point at the
@@ -169,31 +155,32 @@ def _day_of(quote: Quote) -> DayOfSymbol:
 
 
 def _price_facts(
-    database: Database, days: Sequence[DayOfSymbol], collected: Collected
+    database: Database, days: Sequence[DayOfSymbol], collected: Collection
 ) -> dict[DayOfSymbol, Facts]:
     """Describe each of `days` in `raw_prices`, as it will be once `collected` is stored."""
     if not days:
         return {}
     found = read_columns(database, raw_prices, merge_days(days), columns=["symbol", "timestamp", "price"])
     stored = dict(zip(zip(found["symbol"], found.datetimes("timestamp")), found["price"].tolist()))
-    keys = stored.keys() | {(quote.symbol, quote.timestamp) for quote in collected.quotes}
+    quotes = collected.quotes
+    keys = stored.keys() | {(quote.symbol, quote.timestamp) for quote in quotes}
     rows = Counter((timestamp.date(), symbol) for symbol, timestamp in keys)
     arriving: dict[DayOfSymbol, list[Quote]] = defaultdict(list)
-    for quote in collected.quotes:
+    for quote in quotes:
         arriving[_day_of(quote)].append(quote)
     clock = {CLOCK_SKEW: collected.clock_skew} if is_wrong(collected.clock_skew) else {}
     facts: dict[DayOfSymbol, Facts] = {}
     for day in days:
-        quotes = arriving[day]
-        changed = sum(stored.get((quote.symbol, quote.timestamp), quote.price) != quote.price for quote in quotes)
-        facts[day] = {"rows": rows[day], "quotes_accepted": len(quotes), "prices_changed": changed, **clock}
-        if quotes:
-            facts[day] |= {"price_usd": quotes[-1].price, "newest_quote": quotes[-1].timestamp}
+        brought = arriving[day]
+        changed = sum(stored.get((quote.symbol, quote.timestamp), quote.price) != quote.price for quote in brought)
+        facts[day] = {"rows": rows[day], "quotes_accepted": len(brought), "prices_changed": changed, **clock}
+        if brought:
+            facts[day] |= {"price_usd": brought[-1].price, "newest_quote": brought[-1].timestamp}
     return facts
 
 
 def _refusal_facts(
-    database: Database, days: Sequence[DayOfSymbol], collected: Collected
+    database: Database, days: Sequence[DayOfSymbol], collected: Collection
 ) -> dict[DayOfSymbol, Facts]:
     """Describe each of `days` in `rejected_prices`, as it will be once `collected` is stored."""
     if not days:

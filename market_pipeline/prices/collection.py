@@ -1,4 +1,4 @@
-"""A collection: what its answers bring together, and the request for current prices.
+"""One collection: what its answers bring together, and the request for current prices.
 
 Requests for the past are in `history` and `holes`; which of them a collection makes is decided in
 `pipeline.collect`.
@@ -6,8 +6,7 @@ Requests for the past are in `history` and `holes`; which of them a collection m
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
@@ -27,109 +26,84 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Collected:
-    """Everything that came of one collection.
+class Collection:
+    """What came of requests by `client` for coins of `catalogue`, each quote and each refusal once.
 
-    `quotes` are sorted by symbol and time, each time of a symbol once; each refusal is there once. `unasked` are
-    coin ids that an answer held without being requested, `requests` counts the HTTP requests sent, retries included,
-    and `failures` holds the first error of each symbol with a failed request; its other quotes are here all the same.
-
-    `answered` are the stretches of the past that CoinGecko answered for, `absences` those of them in which it has no
-    prices itself. `filled` are the quotes that fill holes of the last day, `unfilled` says why the holes of a symbol
-    are still there. `clock_skew` is how many seconds our clock was ahead of the source's at its last answer, None if
-    it named no time.
+    `failures` holds the first error of each symbol with a failed request; its other quotes are there all the same.
+    `unasked` are coin ids that an answer held without being requested. `answered` are the stretches of the past that
+    CoinGecko answered for, `absences` those of them in which it has no prices itself. `filled` are the quotes that
+    fill holes of the last day, `unfilled` says why the holes of a symbol are still there. `outage` tells whether
+    further requests make sense.
     """
 
-    quotes: tuple[Quote, ...]
-    refusals: tuple[Refusal, ...]
-    unasked: tuple[str, ...]
-    requests: int
-    failures: Mapping[str, CoinGeckoError]
-    answered: tuple[tuple[Coin, Interval], ...] = ()
-    absences: tuple[Absence, ...] = ()
-    filled: tuple[Quote, ...] = ()
-    unfilled: Mapping[str, str] = field(default_factory=dict)
-    clock_skew: float | None = None
+    def __init__(self, client: CoinGeckoClient, catalogue: Catalogue) -> None:
+        self.client = client
+        self.catalogue = catalogue
+        self.outage = Outage()
+        self.failures: dict[str, CoinGeckoError] = {}
+        self.unasked: tuple[str, ...] = ()
+        self.answered: list[tuple[Coin, Interval]] = []
+        self.absences: list[Absence] = []
+        self.filled: list[Quote] = []
+        self.unfilled: dict[str, str] = {}
+        self._quotes: dict[tuple[str, datetime], Quote] = {}
+        self._refusals: dict[str, Refusal] = {}
+        self._sent_before = client.requests_sent
 
-    def with_filled(self, fill: Collected) -> Collected:
-        """Add the `fill` of holes, which shares no quote with this collection."""
-        return replace(
-            self,
-            quotes=tuple(sorted([*self.quotes, *fill.quotes], key=lambda quote: (quote.symbol, quote.timestamp))),
-            refusals=self.refusals + fill.refusals,
-            requests=self.requests + fill.requests,
-            answered=self.answered + fill.answered,
-            absences=self.absences + fill.absences,
-            filled=fill.filled,
-            unfilled=fill.unfilled,
-        )
+    @property
+    def quotes(self) -> tuple[Quote, ...]:
+        """All quotes by symbol and time."""
+        return tuple(self._quotes[key] for key in sorted(self._quotes))
 
+    @property
+    def refusals(self) -> tuple[Refusal, ...]:
+        return tuple(self._refusals.values())
 
-@dataclass
-class Progress:
-    """What has come so far, each quote and each refusal once: neighbouring windows share a midnight."""
+    @property
+    def requests(self) -> int:
+        """How many HTTP requests were sent, retries included."""
+        return self.client.requests_sent - self._sent_before
 
-    quotes: dict[tuple[str, datetime], Quote] = field(default_factory=dict)
-    refusals: dict[str, Refusal] = field(default_factory=dict)
-    unasked: tuple[str, ...] = ()
-    failures: dict[str, CoinGeckoError] = field(default_factory=dict)
-    answered: list[tuple[Coin, Interval]] = field(default_factory=list)
-    absences: list[Absence] = field(default_factory=list)
+    @property
+    def clock_skew(self) -> float | None:
+        """By how many seconds our clock was ahead of the source's at its last answer, None if it named no time."""
+        return self.client.clock_skew
 
     def add(self, examined: Examined) -> None:
-        """Add the points of one answer."""
-        self.quotes.update(((quote.symbol, quote.timestamp), quote) for quote in examined.quotes)
-        self.refusals.update((refusal.id, refusal) for refusal in examined.refusals)
+        """Add the points of one answer; neighbouring windows of history share a midnight."""
+        self._quotes.update(((quote.symbol, quote.timestamp), quote) for quote in examined.quotes)
+        self._refusals.update((refusal.id, refusal) for refusal in examined.refusals)
 
     def fail(self, symbols: Iterable[str], error: CoinGeckoError) -> None:
         """Record the first error of each symbol."""
         for symbol in symbols:
             self.failures.setdefault(symbol, error)
 
-    def collected(self, requests: int, clock_skew: float | None = None) -> Collected:
-        """Return the whole, after so many HTTP requests."""
-        return Collected(
-            quotes=tuple(self.quotes[key] for key in sorted(self.quotes)),
-            refusals=tuple(self.refusals.values()),
-            unasked=self.unasked,
-            requests=requests,
-            failures=self.failures,
-            answered=tuple(self.answered),
-            absences=tuple(self.absences),
-            clock_skew=clock_skew,
-        )
 
-
-def fetch_current(
-    client: CoinGeckoClient,
-    catalogue: Catalogue,
-    days: Mapping[str, Collection[date]],
-    progress: Progress,
-    outage: Outage,
-) -> None:
+def fetch_current(collection: Collection, days: Mapping[str, set[date]]) -> None:
     """Request the current prices of the symbols in `days`, which are the days asked for of each."""
-    coins = {coin.source_id: coin for coin in map(catalogue.coin, days)}
+    client = collection.client
+    coins = {coin.source_id: coin for coin in map(collection.catalogue.coin, days)}
     try:
         answer = client.simple_price(coins)
     except CoinGeckoError as error:
         logger.error("No current prices of %s: %s", ", ".join(days), error)
-        progress.fail(days, error)
-        outage.note(error)
+        collection.fail(days, error)
+        collection.outage.note(error)
         return
-    outage.note(next((error for error in answer.failures.values() if error.affects_all), None))
+    collection.outage.note(next((error for error in answer.failures.values() if error.affects_all), None))
     for failure in dict.fromkeys(answer.failures.values()):
         failed = [coins[coin_id].symbol for coin_id, error in answer.failures.items() if error is failure]
         logger.error("No current prices of %s: %s", ", ".join(failed), failure)
-        progress.fail(failed, failure)
-    progress.unasked = answer.unasked
+        collection.fail(failed, failure)
+    collection.unasked = answer.unasked
     # The request may have waited for the budget: judge the answer by the time at which it arrived.
     received_at = client.clock()
     if wrong := complaint(client.clock_skew):
         logger.warning("%s", wrong)
     for point in answer.points:
         coin = coins[point.coin_id]
-        progress.add(examine(
+        collection.add(examine(
             [point], coin=coin, days=days[coin.symbol], now=received_at, source=Source.LIVE,
             behind=behind(client.clock_skew),
         ))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import groupby
@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 from market_pipeline.coingecko.errors import CoinGeckoError, OutOfReach, RequestRefused
 from market_pipeline.coingecko.models import RawPoint, payload_text
-from market_pipeline.coingecko.outage import Outage
 from market_pipeline.core.clock import DAY, iso
 from market_pipeline.core.slices import Slice
-from market_pipeline.core.symbols import Catalogue, Coin
+from market_pipeline.core.symbols import Coin
 from market_pipeline.logs import bound, get_logger
 from market_pipeline.prices.absences import Absence, AnswerTimes
-from market_pipeline.prices.collection import Progress
+from market_pipeline.prices.collection import Collection
 from market_pipeline.prices.gaps import LONGEST_GAP, PUBLISHING, Interval, day_interval, gaps, last_settled_day, merged
 from market_pipeline.prices.quotes import Source
 from market_pipeline.prices.validation import Examined, examine
@@ -54,7 +53,7 @@ class Chart:
     until: datetime
     evidence: str | None
 
-    def examined(self, days: Collection[date]) -> Examined:
+    def examined(self, days: Sequence[date]) -> Examined:
         """Judge the points, asked for as history of `days`."""
         return examine(
             self.points, coin=self.coin, days=days, now=self.received_at, source=Source.HISTORY,
@@ -100,41 +99,37 @@ def _source_clock(client: CoinGeckoClient, received_at: datetime) -> datetime:
     return (received_at - timedelta(seconds=skew)).replace(microsecond=0)
 
 
-def fetch_past(
-    client: CoinGeckoClient,
-    catalogue: Catalogue,
-    days: Mapping[str, Collection[date]],
-    progress: Progress,
-    outage: Outage,
-) -> None:
-    """Request the windows of the `days` of each symbol, until `outage` shows that it is pointless.
+def fetch_past(collection: Collection, days: Mapping[str, set[date]]) -> None:
+    """Request the windows of the `days` of each symbol, until an outage shows that it is pointless.
 
     Days older than the plan reaches fail without a request; of the day at the edge the part within reach is
     requested.
     """
+    client, outage = collection.client, collection.outage
     oldest = _oldest_within_reach(client)
     reached = []
     for symbol, of_symbol in days.items():
         too_old = {day for day in of_symbol if oldest and day_interval(day).end <= oldest}
         if too_old:
-            progress.fail([symbol], _beyond_reach(client, catalogue.coin(symbol), min(too_old)))
+            collection.fail([symbol], _beyond_reach(client, collection.catalogue.coin(symbol), min(too_old)))
         reached += [(day, symbol) for day in of_symbol if day not in too_old]
     windows_of = {symbol: list(found) for symbol, found in groupby(windows(reached), attrgetter("symbol"))}
     for symbol in outage.order(windows_of):
         for window in windows_of[symbol]:
             if outage.stopped:
-                progress.fail([symbol], outage.stopped)
+                collection.fail([symbol], outage.stopped)
                 break
             with bound(symbol=symbol):
-                error = _fetch_window(client, catalogue.coin(symbol), window, progress)
+                error = _fetch_window(collection, window)
             outage.note(error)
             # A refused window says nothing about the next one; a failed server does.
             if error and not isinstance(error, RequestRefused):
                 break
 
 
-def _fetch_window(client: CoinGeckoClient, coin: Coin, window: Slice, progress: Progress) -> CoinGeckoError | None:
-    """Request one window and add its prices to `progress`; return the error if there is no answer."""
+def _fetch_window(collection: Collection, window: Slice) -> CoinGeckoError | None:
+    """Request one window and add its prices; return the error if there is no answer."""
+    client, coin = collection.client, collection.catalogue.coin(window.symbol)
     oldest = _oldest_within_reach(client)
     start = max(window.start, oldest) if oldest else window.start
     try:
@@ -144,15 +139,15 @@ def _fetch_window(client: CoinGeckoClient, coin: Coin, window: Slice, progress: 
         chart = fetch_chart(client, coin, _with_surroundings(span, oldest, client.clock()))
     except CoinGeckoError as error:
         logger.error("No prices of %s from %s to %s: %s", window.symbol, window.first, window.last, error)
-        progress.fail([window.symbol], error)
+        collection.fail([window.symbol], error)
         return error
     examined = chart.examined(window.days)
     quotes = tuple(quote for quote in examined.quotes if span.start <= quote.timestamp <= span.end)
-    progress.add(replace(examined, quotes=quotes))
+    collection.add(replace(examined, quotes=quotes))
     if chart.evidence:
-        progress.answered.append((coin, span))
+        collection.answered.append((coin, span))
         silences = _silences(window, span, [quote.timestamp for quote in examined.quotes], chart.received_at)
-        progress.absences += chart.absences(examined, silences, LONGEST_GAP)
+        collection.absences += chart.absences(examined, silences, LONGEST_GAP)
     return None
 
 

@@ -6,24 +6,19 @@ ticks are missing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from market_pipeline.coingecko.errors import CoinGeckoError
 from market_pipeline.coingecko.outage import Outage
 from market_pipeline.core.clock import DAY
-from market_pipeline.core.symbols import Catalogue, Coin
 from market_pipeline.logs import bound, get_logger
 from market_pipeline.prices.absences import Absence
-from market_pipeline.prices.collection import Collected, Progress
+from market_pipeline.prices.collection import Collection
 from market_pipeline.prices.gaps import Interval, gaps, without
 from market_pipeline.prices.history import fetch_chart
 from market_pipeline.prices.quotes import Quote
-
-if TYPE_CHECKING:
-    from market_pipeline.coingecko.client import CoinGeckoClient
 
 logger = get_logger(__name__)
 
@@ -71,7 +66,7 @@ def find_holes(
 
 
 def unexplained(
-    holes: Mapping[str, Sequence[Interval]], known: Collection[Absence], now: datetime, longest: timedelta
+    holes: Mapping[str, Sequence[Interval]], known: Sequence[Absence], now: datetime, longest: timedelta
 ) -> dict[str, list[Interval]]:
     """Return what remains of the holes outside the `known` absences that hold at `now`.
 
@@ -87,31 +82,23 @@ def unexplained(
     return rest
 
 
-def fill_holes(
-    client: CoinGeckoClient,
-    catalogue: Catalogue,
-    holes: Mapping[str, Sequence[Interval]],
-    today: date,
-    longest: timedelta,
-) -> Collected:
-    """Request the last day of each symbol once and collect the prices inside its holes.
+def fill_holes(collection: Collection, holes: Mapping[str, Sequence[Interval]], longest: timedelta) -> None:
+    """Request the last day of each symbol once and add the prices inside its holes.
 
     What cannot be filled is in `unfilled` with the reason and is no failure: the next tick finds the hole again. A
-    silence of the answer itself that is longer than `longest` is noted as an absence. Refusals are filed under
-    `today`.
+    silence of the answer itself that is longer than `longest` is noted as an absence. Refusals are filed under today.
     """
-    progress, unfilled = Progress(), dict[str, str]()
-    requests_before, deadline = client.requests_sent, client.clock() + _TIME_LIMIT
-    stopped, outage = "", Outage()
+    client, unfilled = collection.client, collection.unfilled
+    began, stopped, outage = client.clock(), "", Outage()
     for symbol in outage.order(holes):
-        if not stopped and client.clock() > deadline:
+        if not stopped and client.clock() > began + _TIME_LIMIT:
             stopped = _TIME_IS_UP
         if stopped:
             unfilled[symbol] = stopped
             continue
         try:
             with bound(symbol=symbol):
-                _fill_symbol(client, catalogue.coin(symbol), holes[symbol], today, longest, progress)
+                _fill_symbol(collection, symbol, holes[symbol], began.date(), longest)
             outage.note(None)
         except CoinGeckoError as error:
             unfilled[symbol] = error.verdict
@@ -122,29 +109,24 @@ def fill_holes(
             "The holes of %s in the last day stay until the next tick: %s",
             ", ".join(unfilled), next(iter(unfilled.values())), extra={"symbols_unfilled": len(unfilled)},
         )
-    collected = progress.collected(client.requests_sent - requests_before)
-    return replace(collected, filled=collected.quotes, unfilled=unfilled)
 
 
 def _fill_symbol(
-    client: CoinGeckoClient,
-    coin: Coin,
-    holes: Sequence[Interval],
-    today: date,
-    longest: timedelta,
-    progress: Progress,
+    collection: Collection, symbol: str, holes: Sequence[Interval], today: date, longest: timedelta
 ) -> None:
-    asked = day_back(client.clock())
-    chart = fetch_chart(client, coin, asked)
+    coin = collection.catalogue.coin(symbol)
+    asked = day_back(collection.client.clock())
+    chart = fetch_chart(collection.client, coin, asked)
     examined = chart.examined([today])
     spans = [hole.within(asked) for hole in holes if hole.overlaps(asked)]
     inside = [quote for quote in examined.quotes if any(span.start < quote.timestamp < span.end for span in spans)]
-    progress.add(replace(examined, quotes=tuple(inside)))
+    collection.add(replace(examined, quotes=tuple(inside)))
+    collection.filled += inside
     # An answer that arrived too late is hourly, and its silences mean nothing.
     if not chart.evidence or chart.received_at - asked.start > DAY:
         return
     times = [quote.timestamp for quote in examined.quotes]
     for span in spans:
-        progress.answered.append((coin, span))
+        collection.answered.append((coin, span))
         silences = gaps(times, span.start, span.end, longest)
-        progress.absences += chart.absences(examined, silences, longest)
+        collection.absences += chart.absences(examined, silences, longest)

@@ -19,7 +19,7 @@ from market_pipeline.core.slices import DayOfSymbol, Slice
 from market_pipeline.core.symbols import parse_catalogue
 from market_pipeline.pipeline.collect import collect, store
 from market_pipeline.pipeline.missing_days import incomplete_days
-from market_pipeline.prices.collection import Collected
+from market_pipeline.prices.collection import Collection
 from market_pipeline.prices.gaps import Interval, gaps, last_settled_day
 from market_pipeline.prices.holes import day_back
 from market_pipeline.prices.windows import plan_repairs
@@ -75,7 +75,7 @@ class Pipeline:
             yield self
         self.database.dispose()
 
-    def collect(self, days: Sequence[DayOfSymbol]) -> Collected:
+    def collect(self, days: Sequence[DayOfSymbol]) -> Collection:
         arrival = collect(
             self.database, self.client, self.catalogue, days,
             now=self.now, run_id="run", collect_cron="*/5 * * * *",
@@ -84,7 +84,7 @@ class Pipeline:
         store(self.database, arrival)
         return arrival.collected
 
-    def tick(self) -> Collected:
+    def tick(self) -> Collection:
         return self.collect([(self.now.date(), symbol) for symbol in self.catalogue.symbols])
 
     def ticks(self, count: int) -> None:

@@ -8,7 +8,7 @@ from market_pipeline.coingecko.request_budget import Grant
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.core.symbols import Catalogue, parse_catalogue
 from market_pipeline.pipeline.collect import fetch_days
-from market_pipeline.prices.collection import Collected
+from market_pipeline.prices.collection import Collection
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.prices.holes import fill_holes
 from market_pipeline.simulator.market import MarketModel
@@ -69,15 +69,17 @@ class Source:
             address, "keyless", None, self, sleep=lambda seconds: None, clock=lambda: self.now
         )
 
-    def fetch(self, *days: DayOfSymbol, base_url: str | None = None) -> Collected:
+    def fetch(self, *days: DayOfSymbol, base_url: str | None = None) -> Collection:
         """Fetch `days` as of `now`."""
         with self.client(base_url) as client:
             return fetch_days(client, self.catalogue, days, self.now)
 
-    def fill(self, holes: Mapping[str, Sequence[Interval]]) -> Collected:
+    def fill(self, holes: Mapping[str, Sequence[Interval]]) -> Collection:
         """Fill `holes` as of `now`."""
         with self.client() as client:
-            return fill_holes(client, self.catalogue, holes, self.now.date(), LONGEST_SILENCE)
+            collection = Collection(client, self.catalogue)
+            fill_holes(collection, holes, LONGEST_SILENCE)
+            return collection
 
     def acquire(self, endpoint: str) -> Grant:
         """Grant the request after `wait`: the source is its client's budget too."""

@@ -6,7 +6,7 @@ import pytest
 
 from market_pipeline.coingecko.errors import Banned, CoinGeckoError, RateLimited, ServerFailed, SourceDown
 from market_pipeline.core.clock import DAY, start_of_day
-from market_pipeline.prices.collection import Collected
+from market_pipeline.prices.collection import Collection
 from market_pipeline.prices.quotes import Reason
 from market_pipeline.prices.quotes import Source as Endpoint
 from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, Fault
@@ -20,7 +20,7 @@ def today(*symbols: str) -> list[tuple[date, str]]:
     return [(TODAY, symbol) for symbol in symbols]
 
 
-def symbols_of(collected: Collected) -> set[str]:
+def symbols_of(collected: Collection) -> set[str]:
     return {quote.symbol for quote in collected.quotes}
 
 
@@ -68,8 +68,8 @@ def test_a_current_price_from_before_midnight_belongs_to_its_own_day(source: Sou
 
 
 def test_no_days_are_no_request(source: Source) -> None:
-    assert source.fetch() == Collected((), (), (), 0, {})
-    assert source.paths == []
+    collected = source.fetch()
+    assert (collected.quotes, collected.requests, source.paths) == ((), 0, [])
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_of_the_day_at_the_edge_of_the_reach_the_part_within_is_fetched(source: 
     (sent,) = source.simulator.requests
     assert (sent.status, int(sent.query["from"])) == (200, int((NOW - 365 * DAY).timestamp()) + 600)
     assert min(quote.timestamp for quote in collected.quotes).date() == TODAY - 365 * DAY
-    assert collected.absences == (), "what was not requested is not known to be absent"
+    assert collected.absences == [], "what was not requested is not known to be absent"
 
 
 def test_hours_that_the_answer_lacks_are_an_absence_with_its_evidence(source: Source) -> None:
@@ -66,7 +66,7 @@ def test_days_before_a_coin_existed_are_one_absence_without_proof(source: Source
 def test_a_silence_that_makes_no_day_incomplete_is_no_absence(source: Source) -> None:
     """Most of an hour and a half on either side of midnight: days are judged one by one."""
     source.market.silences = [Interval(at(3, 22.3), at(2, 0.9))]
-    assert source.fetch(*days_ago(5, 1)).absences == ()
+    assert source.fetch(*days_ago(5, 1)).absences == []
 
 
 def test_a_lone_price_divides_a_silence_and_the_parts_are_proven_together(source: Source) -> None:
@@ -97,14 +97,14 @@ def test_a_coin_that_coingecko_does_not_know_has_no_prices_and_that_is_the_evide
 def test_a_404_that_does_not_mention_the_coin_proves_nothing(source: Source) -> None:
     """A wrong COINGECKO_BASE_URL answers 404 for every coin."""
     collected = source.fetch(*days_ago(1, 1), base_url=source.simulator.base_url.replace("/api/v3", "/api/v9"))
-    assert (collected.absences, collected.answered) == ((), ())
+    assert (collected.absences, collected.answered) == ([], [])
     assert [refusal.symbol for refusal in collected.refusals] == ["BTC"]
 
 
 def test_a_failed_request_proves_nothing(source: Source) -> None:
     source.simulator.add_fault(Fault(kind="status", status=503, times=None))
     collected = source.fetch(*days_ago(2, 1))
-    assert (collected.absences, collected.answered) == ((), ())
+    assert (collected.absences, collected.answered) == ([], [])
     assert set(collected.failures) == {"BTC"}
 
 

@@ -98,14 +98,14 @@ def test_holes_are_filled_with_a_point_every_five_minutes_by_one_request(source:
     start, end = int(sent.query["from"]), int(sent.query["to"])
     assert end - start == 86_400, "a shorter window may be answered with nothing"
     assert start == int((NOW - DAY).timestamp()) + 600, "with minutes to spare for waiting"
-    assert filled.requests == 1 and filled.filled == filled.quotes and not filled.unfilled
+    assert filled.requests == 1 and filled.filled == [*filled.quotes] and not filled.unfilled
     assert {quote.source for quote in filled.quotes} == {Endpoint.HISTORY}
     times = [quote.timestamp for quote in filled.quotes]
     assert times == sorted(times)
     inside = [[time for time in times if span.start < time < span.end] for span in (one_hour, six_hours)]
     assert len(inside[0]) in (11, 12, 13) and len(inside[1]) in (71, 72, 73)
     assert times == [*inside[0], *inside[1]], "and nothing else"
-    assert filled.absences == ()
+    assert filled.absences == []
     assert [(coin.symbol, span) for coin, span in filled.answered] == [("BTC", one_hour), ("BTC", six_hours)]
 
 
@@ -138,7 +138,7 @@ def test_an_answer_that_arrived_too_late_to_be_five_minutely_proves_nothing(sour
     source.wait = 11 * MINUTE
     filled = source.fill({"BTC": [hole(360, 0.5)]})
     assert 5 <= len(filled.quotes) <= 7
-    assert (filled.absences, filled.answered) == ((), ())
+    assert (filled.absences, filled.answered) == ([], [])
 
 
 def test_a_refused_point_of_a_hole_is_quarantined_today(source: Source) -> None:

@@ -17,7 +17,7 @@ from market_pipeline.defs.partitions import SINGLE_RUN, days_of_run, partition_k
 from market_pipeline.defs.resources import CoinGeckoResource
 from market_pipeline.pipeline.collect import Facts, collect, store
 from market_pipeline.prices.clock_skew import complaint
-from market_pipeline.prices.collection import Collected
+from market_pipeline.prices.collection import Collection
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.migrate import check_schema
@@ -109,7 +109,7 @@ def _report(
             context.log_event(materialization(asset, day, as_metadata(facts)))
 
 
-def _run_metadata(collected: Collected) -> dict[str, Any]:
+def _run_metadata(collected: Collection) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "requests_in_this_run": collected.requests,
         "holes_filled": len(collected.filled),
