@@ -58,7 +58,9 @@ def address(text: str) -> str:
         raise click.BadParameter(message) from None
 
 
-_ui_port = click.option("--port", type=_PORT, default=UI_PORT, show_default=True, help="Port of the UI on 127.0.0.1.")
+_ui_port = click.option(
+    "--port", type=_PORT, default=UI_PORT, show_default=True, metavar="PORT", help="Port of the UI on 127.0.0.1."
+)
 _yes = click.option("--yes", is_flag=True, help="Go on without asking; needed where there is no terminal.")
 
 
@@ -86,7 +88,7 @@ def run(port: int) -> int:
 @commands.command()
 @_ui_port
 def demo(port: int) -> int:
-    """Do the same without internet, with simulated prices.
+    """Try it without internet, with simulated prices.
 
     Starts UI and API, fills eight days of history into demo.db, then collects every minute. Settings of the
     environment and .env do not matter, except LOG_FORMAT.
@@ -97,13 +99,16 @@ def demo(port: int) -> int:
 
 
 @commands.command()
-@click.option("--port", type=_PORT, default=API_PORT, show_default=True, help="Port of the API.")
+@click.option(
+    "--port", type=_PORT, default=API_PORT, show_default=True, metavar="PORT", help="Port of the API."
+)
 @click.option(
     "--host", type=address, default=HOST, show_default=True, metavar="ADDRESS",
     help="Address to listen on; any but loopback needs API_TOKEN.",
 )
 @click.option(
-    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of server processes."
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",
+    help="Number of server processes.",
 )
 @click.option(
     "--without-token", is_flag=True,

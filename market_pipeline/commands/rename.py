@@ -30,7 +30,8 @@ def execute(old_text: str, new_text: str, *, yes: bool) -> int:
     prices = price_count(database, old)
     if not prices and not price_count(database, new):
         _require_nothing_else(database, old)
-    click.echo(f"{counted(prices, 'price')} of {old} {'is' if prices == 1 else 'are'} stored; they become {new}.")
+    verbs = ("is", "it becomes") if prices == 1 else ("are", "they become")
+    click.echo(f"{counted(prices, 'price')} of {old} {verbs[0]} stored; {verbs[1]} {new}.")
     if prices and not confirmed(yes):
         return 0
     rename(database, old, new)

@@ -1,9 +1,10 @@
-"""The command as a person starts it, and the API behind the UI that it serves."""
+"""The command as a process, and the API behind the Dagster UI that it serves."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -24,8 +25,8 @@ SCHEDULES = """
 """
 
 
-def start(project, *arguments, **environment):
-    """The command as `make run` starts it."""
+def start(project: Path, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+    """Start the command in `project`, its output in one pipe."""
     command = [sys.executable, "-m", "market_pipeline.commands.main", *arguments]
     return subprocess.Popen(
         command, cwd=project, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -36,21 +37,26 @@ def start(project, *arguments, **environment):
 class Ui:
     """The GraphQL API behind the UI."""
 
-    def __init__(self, port):
+    def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
 
-    def ask(self, query, **variables):
+    def ask(self, query: str, **variables: Any) -> Any:
         answer = requests.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60)
         answer.raise_for_status()
         return answer.json()["data"]
 
-    def is_up(self):
+    def is_up(self) -> bool:
         try:
             return requests.get(f"{self.url}/server_info", timeout=5).ok
         except requests.RequestException:
             return False
 
-    def materialize(self, partition):
+    def schedules(self) -> dict[str, str] | None:
+        """The status of each schedule; None until the code location is loaded."""
+        found = self.ask(SCHEDULES)["schedulesOrError"].get("results")
+        return found and {one["name"]: one["scheduleState"]["status"] for one in found}
+
+    def materialize(self, partition: str) -> str:
         selector = {
             "repositoryLocationName": "market_pipeline",
             "repositoryName": "__repository__",
@@ -62,19 +68,20 @@ class Ui:
         params = {"selector": selector, "mode": "default", "executionMetadata": {"tags": tags}}
         result = self.ask(LAUNCH, params=params)["launchPipelineExecution"]
         assert result["__typename"] == "LaunchRunSuccess", result
-        return result["run"]["runId"]
+        return str(result["run"]["runId"])
 
-    def runs(self):
+    def runs(self) -> list[tuple[str, str]]:
         """(job, status) of every run."""
         return [(run["jobName"], run["status"]) for run in self.ask(RUNS)["runsOrError"]["results"]]
 
-    def finished(self, run_id):
+    def end_of(self, run_id: str) -> str | None:
+        """The final status of a run; None before its end."""
         status = self.ask(STATUS, id=run_id)["runOrError"]["status"]
         return status if status in ("SUCCESS", "FAILURE", "CANCELED") else None
 
 
-def leftovers(project):
-    """Processes that still work in the project's folder."""
+def leftovers(project: Path) -> list[bytes]:
+    """The command lines of processes that still work in the project's folder."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:

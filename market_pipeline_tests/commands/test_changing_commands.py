@@ -1,0 +1,151 @@
+"""`market-pipeline replay` and `rename`: what is stored changes, and Dagster's partitions follow."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from market_pipeline.commands.main import main
+from market_pipeline.core.clock import start_of_day
+from market_pipeline.dagster_instance.nonpublic import data_versions
+from market_pipeline.pipeline.replay import load_refusals
+from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
+from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
+from market_pipeline_tests.builders import price_row, refusal_row, store
+from market_pipeline_tests.commands.filling import Filling
+
+Capture = pytest.CaptureFixture[str]
+BITCOIN = "simulated:bitcoin"
+
+
+@pytest.fixture
+def noon(filling: Filling) -> datetime:
+    return start_of_day(filling.days_ago(1)) + timedelta(hours=12)
+
+
+def quarantine(filling: Filling, noon: datetime, *points: tuple[str, str], coin: str = BITCOIN) -> None:
+    """Store refused points of BTC: the reason and the payload."""
+    store(filling.database, rejected_prices, *(
+        refusal_row(
+            number, coin_id=coin, reason=reason, payload=payload, timestamp=noon, day=noon.date(), refused_at=noon,
+            source="market_chart" if payload.startswith("[") else "simple_price",
+        )
+        for number, (reason, payload) in enumerate(points)
+    ))
+
+
+@pytest.fixture
+def refused(filling: Filling, noon: datetime) -> datetime:
+    """A price by these rules, one that is refused for another reason, one as before, one cut; all at this time."""
+    quarantine(
+        filling, noon,
+        ("zero_price", json.dumps([noon.timestamp() * 1000, 5.0])),
+        ("zero_price", json.dumps([noon.timestamp() * 1000, -5.0])),
+        ("missing_price", '{"bitcoin": null}'),
+        ("bad_timestamp", '{"bitcoin": {"usd": 5, ...'),
+    )
+    return noon
+
+
+@pytest.mark.slow
+def test_a_price_by_these_rules_moves_and_its_week_is_scored(
+    filling: Filling, refused: datetime, capsys: Capture
+) -> None:
+    assert main(["replay", "--yes"]) == 0
+    assert "1 point moved to raw_prices, 1 price new or changed." in capsys.readouterr().out
+    assert filling.rows() == 1
+    assert sorted(point.reason.value for point in load_refusals(filling.database)) == [
+        "bad_timestamp", "missing_price", "negative_price",
+    ]
+    (run,) = filling.runs()
+    assert (run.job_name, run.status.value) == ("score_days", "SUCCESS")
+    assert run.tags["dagster/asset_partition_range_start"] == f"{refused.date()}|BTC"
+    assert run.tags["dagster/asset_partition_range_end"].endswith("|DOT"), "it is in the market of all symbols"
+    assert filling.simulator.requests == []
+    assert main(["replay", "--yes"]) == 0
+    assert "Nothing changes." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("more", "code"), [(["--dry-run"], 0), ([], 2)])
+def test_without_consent_nothing_changes(filling: Filling, refused: datetime, more: list[str], code: int) -> None:
+    before = load_refusals(filling.database)
+    assert main(["replay", *more]) == code
+    assert load_refusals(filling.database) == before and filling.rows() == 0
+
+
+@pytest.mark.parametrize(
+    ("narrowed", "found"),
+    [
+        (["--reason", "zero_price"], 2),
+        (["--symbol", "btc"], 4),
+        (["--symbol", "ETH"], 0),
+        (["--to", "2020-01-01"], 0),
+        (["--from", "2020-01-01"], 4),
+    ],
+)
+def test_replay_can_be_narrowed_down(
+    filling: Filling, refused: datetime, capsys: Capture, narrowed: Sequence[str], found: int
+) -> None:
+    assert main(["replay", "--dry-run", *narrowed]) == 0
+    assert f"{found} refused points in quarantine." in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_scores_that_fail_are_reported_with_the_remedy(
+    filling: Filling, refused: datetime, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The prices have moved by then; nothing is lost."""
+
+    def failing(*given: object) -> None:
+        raise RuntimeError("no scores today")
+
+    monkeypatch.setattr("market_pipeline.pipeline.score.detect_days", failing)
+    assert main(["replay", "--yes"]) == 1
+    said = capsys.readouterr().out
+    assert "no scores today" in said and "Materialize price_anomalies" in said
+    assert filling.rows() == 1
+
+
+@pytest.mark.parametrize(("coin", "symbols"), [("bitcoin-cash", "BTC"), (BITCOIN, "ETH")])
+def test_a_point_of_a_former_coin_or_symbol_moves_and_is_scored_nowhere(
+    filling: Filling, noon: datetime, monkeypatch: pytest.MonkeyPatch, coin: str, symbols: str
+) -> None:
+    monkeypatch.setenv("MARKET_SYMBOLS", symbols)
+    quarantine(filling, noon, ("zero_price", json.dumps([noon.timestamp() * 1000, 5.0])), coin=coin)
+    assert main(["replay", "--yes"]) == 0
+    assert filling.rows() == 1 and filling.runs() == []
+
+
+@pytest.mark.slow
+def test_a_renamed_symbol_is_complete_and_green_under_its_new_name(
+    filling: Filling, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setenv("MARKET_SYMBOLS", "BTC,ETH")
+    assert filling.backfill(1, 1, "--symbols", "BTC", "--yes") == 0
+    before, day = filling.rows(), filling.days_ago(1)
+    capsys.readouterr()
+    assert main(["rename", "btc", "XBT", "--yes"]) == 0
+    said = capsys.readouterr().out
+    assert "Renamed; 3 partitions of XBT reported to Dagster." in said
+    assert "Now set MARKET_SYMBOLS=XBT=bitcoin,ETH and start again." in said
+    keys = [f"{day}|BTC", f"{day}|XBT"]
+    with filling.instance() as instance:
+        assert set(keys) <= instance.get_materialized_partitions(dg.AssetKey("price_anomalies"))
+        versions = data_versions(instance, "price_anomalies", keys)
+    assert versions[keys[0]] == versions[keys[1]], "the detectors that scored it"
+    monkeypatch.setenv("MARKET_SYMBOLS", "XBT=bitcoin,ETH")
+    assert filling.backfill(1, 1, "--symbols", "XBT", "--yes") == 0
+    assert "Everything from" in capsys.readouterr().out and filling.rows() == before
+    assert len(filling.history) == 1, "nothing is requested again"
+    assert main(["rename", "BTC", "XBT", "--yes"]) == 0
+    said = capsys.readouterr().out
+    assert "0 prices of BTC" in said and "Renamed; 0 partitions" in said and "MARKET_SYMBOLS" not in said
+
+
+def test_an_id_is_renamed_without_dagster(filling: Filling) -> None:
+    store(filling.database, raw_prices, price_row("OLD", coin_id="one"))
+    (filling.project / HOME / "history").rename(filling.project / "history")
+    assert main(["rename", "OLD", "OLD=two", "--yes"]) == 0
+    assert not (filling.project / HOME / "history").exists()

@@ -1,0 +1,120 @@
+"""What all commands have in common: exit codes, ids in the log, warnings at the start, a quick help."""
+
+import json
+import socket
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from sqlalchemy.engine import make_url
+
+from market_pipeline.commands.main import main
+from market_pipeline.commands.ports import free_port, require_free
+from market_pipeline.commands.start import warn_of_cost
+from market_pipeline.dagster_instance.home import own_home
+from market_pipeline.logs import current_trace_id
+from market_pipeline.settings import LOCAL_DAGSTER_HOME, load_settings
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema.migrate import check_schema
+from market_pipeline_tests.logging_state import restored
+
+Capture = pytest.CaptureFixture[str]
+HEAVY = "{'dagster', 'sqlalchemy', 'numpy', 'pandas', 'matplotlib', 'pydantic', 'requests'}"
+
+
+def lines_of(capsys: Capture) -> list[dict[str, Any]]:
+    """The log lines so far."""
+    return [json.loads(row) for row in capsys.readouterr().err.splitlines() if row.startswith("{")]
+
+
+def test_migrate_creates_the_tables_once(
+    inside: Path, monkeypatch: pytest.MonkeyPatch, empty_postgres_url: Any
+) -> None:
+    for url in (f"sqlite:///{inside / 'new.db'}", empty_postgres_url.render_as_string(hide_password=False)):
+        monkeypatch.setenv("DATABASE_URL", url)
+        assert main(["migrate"]) == 0
+        assert main(["migrate"]) == 0, "twice is the same as once"
+        database = Database(make_url(url))
+        check_schema(database)
+        database.dispose()
+
+
+def test_help_and_refused_arguments_wait_for_no_heavy_import() -> None:
+    code = (
+        "import sys; from market_pipeline.commands.main import main\n"
+        "codes = main(['--help']), main(['backfill', '--help']), main([]), main(['chart'])\n"
+        f"print(codes, {HEAVY} & {{*sys.modules}})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "(0, 0, 2, 2) set()"
+
+
+def test_each_command_logs_with_an_id_of_its_own(inside: Path, capsys: Capture) -> None:
+    (inside / ".env").write_text("DATABASE_URL=sqlite:///new.db\nCOLECT_CRON=canary\n")
+    for _ in range(2):
+        with restored():
+            assert main(["migrate"]) == 0
+    lines = lines_of(capsys)
+    assert [line["level"] for line in lines] == ["WARNING", "INFO"] * 2
+    assert "COLECT_CRON in .env is no setting" in lines[0]["message"] and "canary" not in lines[0]["message"]
+    ids = [line["trace_id"] for line in lines]
+    assert ids[0] == ids[1] != ids[2] == ids[3] and all(uuid.UUID(one).version == 4 for one in ids)
+    assert current_trace_id() is None
+
+
+def test_an_unexpected_error_is_logged_with_the_commands_id(
+    inside: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def fail(database: Database) -> None:
+        raise RuntimeError("this was not expected")
+
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///new.db")
+    monkeypatch.setattr("market_pipeline.storage.schema.migrate.migrate", fail)
+    assert main(["migrate"]) == 1
+    (line,) = lines_of(capsys)
+    assert line["level"] == "CRITICAL" and "this was not expected" in line["exc_info"]
+    assert uuid.UUID(line["trace_id"]).version == 4
+
+
+def test_ctrl_c_before_anything_was_started_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("market_pipeline.commands.start.command_settings", interrupt)
+    assert main(["migrate"]) == 130
+    assert capsys.readouterr().err.strip() == ""
+
+
+def test_an_env_file_that_is_not_utf8_is_refused_in_a_sentence(inside: Path, capsys: Capture) -> None:
+    (inside / ".env").write_bytes(b"LOG_LEVEL=\xff\n")
+    assert main(["run"]) == 2
+    assert ".env is not UTF-8 text" in capsys.readouterr().err
+
+
+def test_run_refuses_a_port_in_use_and_a_home_that_is_taken(
+    inside: Path, capsys: Capture
+) -> None:
+    """Two daemons on one home would start every run twice; other ports do not help."""
+    home = inside / LOCAL_DAGSTER_HOME
+    with own_home(home, ours=False):
+        assert main(["run", "--port", str(free_port())]) == 2
+    assert f"already running with {home}; stop it first" in capsys.readouterr().err
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert main(["run", "--port", str(port)]) == 2
+    assert f"port {port} for the Dagster UI is in use" in capsys.readouterr().err
+    with pytest.raises(click.ClickException, match=r"the API cannot listen on 192\.0\.2\.1, port 8000: "):
+        require_free(8000, "the API", "192.0.2.1")
+
+
+@pytest.mark.parametrize(("cron", "warned"), [("* * * * *", True), ("0 * * * *", False)])
+def test_a_schedule_that_the_plan_cannot_pay_for_is_a_warning(
+    caplog: pytest.LogCaptureFixture, sqlite_database: Database, cron: str, warned: bool
+) -> None:
+    settings = load_settings(None, coingecko_plan="demo", coingecko_api_key="CG-x", collect_cron=cron)
+    warn_of_cost(settings, sqlite_database)
+    assert ("10,000 credits" in caplog.text and "COLLECT_CRON='" in caplog.text) is warned
