@@ -1,36 +1,36 @@
-"""The commands with secrets in `.env`, failing in every way: none in their words, files or the UI."""
+"""Secrets in `.env`, and commands and runs that fail in every way: none is in any output, file or the UI.
+
+The last test is that of `market-pipeline run` as well: real processes, a materialization, their end.
+"""
 
 import json
 import logging
 import signal
-import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from market_pipeline.commands.main import main
-from market_pipeline.core.clock import utc_now
 from market_pipeline.commands.ports import free_port
-from market_pipeline.settings import Settings
+from market_pipeline.core.clock import utc_now
+from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market import MarketModel
 from market_pipeline.simulator.server import Simulator
+from market_pipeline.storage.engine import Database
 from market_pipeline_tests.builders import wait_for
 from market_pipeline_tests.canaries import KEY, PASSWORD, PASSWORD_IN_URL, heard, heard_in_files
-from market_pipeline_tests.commands.live import Ui, start
+from market_pipeline_tests.commands.live import Ui, leftovers, start
 
 CLOSED = f"postgresql://me:{PASSWORD_IN_URL}@127.0.0.1:9/prices"
 LONG_AGO = (utc_now() - timedelta(days=20)).date().isoformat()
-COMMANDS = [
-    ["migrate"],
-    ["doctor"],
-    ["doctor", "--json"],
-    ["backfill", "--from", LONG_AGO, "--to", LONG_AGO, "--dry-run"],
-    ["backfill", "--from", LONG_AGO, "--to", LONG_AGO, "--yes"],
-    ["replay", "--yes"],
-]
+BACKFILL = ["backfill", "--from", LONG_AGO, "--to", LONG_AGO, "--yes"]
+COMMANDS = [["migrate"], ["doctor", "--json"], BACKFILL, ["replay", "--yes"]]
+WriteSettings = Callable[..., None]
 
 EVERYTHING = """
 {
@@ -64,93 +64,95 @@ EVERYTHING = """
 LOGS = "query Logs($key: [String!]!) { capturedLogs(logKey: $key) { stdout stderr } }"
 
 
-def write_settings(project, **settings):
-    values = {
-        "COINGECKO_PLAN": "pro", "COINGECKO_API_KEY": KEY, "COLLECT_CRON": "0 0 1 1 *", "LOG_LEVEL": "DEBUG",
-        "HISTORY_START": LONG_AGO, **settings,
-    }
-    (project / ".env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
-
-
 @pytest.fixture
-def told(project, monkeypatch, capfd, caplog):
-    """The folder with the secrets in its `.env`; afterwards they are in nothing else."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    monkeypatch.chdir(project)
-    monkeypatch.setattr(logging.getLogger("market_pipeline"), "handlers", [])
+def write_settings(
+    inside: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> Iterator[WriteSettings]:
+    """Write a `.env` with secrets; afterwards they are in nothing else."""
     caplog.set_level(logging.DEBUG)
-    yield project
+
+    def write(**settings: str) -> None:
+        values = {
+            "COINGECKO_PLAN": "pro", "COINGECKO_API_KEY": KEY, "COLLECT_CRON": "0 0 1 1 *", "LOG_LEVEL": "DEBUG",
+            "HISTORY_START": LONG_AGO, **settings,
+        }
+        (inside / ".env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+
+    yield write
     output = capfd.readouterr()
     found = heard("stdout", output.out) + heard("stderr", output.err) + heard("log", caplog.text)
-    found += heard_in_files(project, project / ".env")
-    assert output.out + output.err, "nothing was said, so nothing was looked at"
+    found += heard_in_files(inside, inside / ".env")
+    assert output.out + output.err, "there is something to search"
     assert found == []
 
 
 @pytest.fixture
-def simulator():
+def pro() -> Iterator[Simulator]:
     with Simulator(MarketModel(seed=1), plan="pro") as running:
         yield running
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: "-".join(command[::3]))
-def test_without_a_database(told, simulator, command):
-    write_settings(told, DATABASE_URL=CLOSED, COINGECKO_BASE_URL=simulator.base_url)
-    assert main(command) in (1, 2)
-
-
-@pytest.mark.parametrize("fault", [Fault(kind="echo", times=None), Fault(kind="redirect", times=None)],
-                         ids=lambda fault: fault.kind)
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: "-".join(command[::3]))
-def test_with_a_server_that_repeats_the_key(told, simulator, postgres_database, command, fault):
-    url = postgres_database.url.set(password=PASSWORD).render_as_string(hide_password=False)
-    write_settings(told, DATABASE_URL=url, COINGECKO_BASE_URL=simulator.base_url)
-    simulator.add_fault(fault)
-    asks = command[0] == "doctor" or (command[0] == "backfill" and "--yes" in command)
-    assert main(command) == (1 if asks else 0)
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: "-".join(command[::3]))
-def test_with_settings_that_cannot_be_used(told, command):
-    write_settings(told, DATABASE_URL=f"mysql://me:{PASSWORD_IN_URL}@host/x", COINGECKO_PLAN="free")
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+@pytest.mark.parametrize("url", [CLOSED, f"mysql://me:{PASSWORD_IN_URL}@host/x"], ids=["closed", "mysql"])
+def test_without_a_database(write_settings: WriteSettings, pro: Simulator, command: list[str], url: str) -> None:
+    write_settings(DATABASE_URL=url, COINGECKO_BASE_URL=pro.base_url)
     assert main(command) in (1, 2)
 
 
 @pytest.mark.slow
-def test_a_failing_run_as_the_ui_shows_it(told, simulator, postgres_database, capfd):
-    """The real processes: code server, daemon, UI and a run of its own process, asked over GraphQL."""
+@pytest.mark.parametrize("kind", ["echo", "redirect"])
+def test_with_a_server_that_repeats_the_key(
+    write_settings: WriteSettings, pro: Simulator, postgres_database: Database, kind: str
+) -> None:
     url = postgres_database.url.set(password=PASSWORD).render_as_string(hide_password=False)
-    write_settings(told, DATABASE_URL=url, COINGECKO_BASE_URL=simulator.base_url)
-    with postgres_database.writing() as connection:
-        connection.execute(text("ALTER TABLE raw_prices ADD CHECK (price < 0)"))
-    today, port = utc_now().date(), free_port()
-    ui, process = Ui(port), start(told, "run", "--port", str(port))
+    write_settings(DATABASE_URL=url, COINGECKO_BASE_URL=pro.base_url)
+    pro.add_fault(Fault(kind=kind, times=None))
+    assert [main(command) for command in COMMANDS] == [0, 1, 1, 0]
+
+
+@pytest.mark.slow
+def test_runs_as_the_ui_shows_them(
+    write_settings: WriteSettings, pro: Simulator, postgres_database: Database, inside: Path
+) -> None:
+    """Code server, daemon, UI and a process for each run: one that succeeds and one that fails."""
+    url = postgres_database.url.set(password=PASSWORD).render_as_string(hide_password=False)
+    today = utc_now().date().isoformat()
+    write_settings(DATABASE_URL=url, COINGECKO_BASE_URL=pro.base_url, LOG_LEVEL="INFO", HISTORY_START=today)
+    partition, port = f"{today}|BTC", free_port()
+    ui, process = Ui(port), start(inside, "run", "--port", str(port))
+
+    def end_of_run() -> tuple[str, str]:
+        run_id = ui.materialize(partition)
+        return run_id, wait_for(lambda: ui.end_of(run_id) or "", 120, "the run's end")
+
     try:
         wait_for(ui.is_up, 120, "the UI")
-        wait_for(lambda: is_loaded(ui), 60, "loading the location")
-        refused = ui.materialize(f"{today}|BTC")
-        assert wait_for(lambda: ui.finished(refused), 120, "the run's end") == "FAILURE"
-        simulator.add_fault(Fault(kind="echo", times=None))
-        echoed = ui.materialize(f"{today}|BTC")
-        assert wait_for(lambda: ui.finished(echoed), 120, "the run's end") == "FAILURE"
+        schedules = wait_for(lambda: ui.schedules() or {}, 60, "loading the location")
+        assert schedules == dict.fromkeys(
+            ("tick_schedule", "completion_schedule", "ledger_schedule", "calibration_schedule"), "RUNNING"
+        )
+        stored, status = end_of_run()
+        assert status == "SUCCESS"
+        with postgres_database.reading() as connection:
+            assert connection.execute(text("SELECT count(*) FROM raw_prices")).scalar_one() > 0
+        pro.add_fault(Fault(kind="echo", times=None))
+        echoed, status = end_of_run()
+        assert status == "FAILURE"
         shown = json.dumps(ui.ask(EVERYTHING))
-        keys = [[run, "compute_logs", "collect_prices"] for run in (refused, echoed)]
-        logs = json.dumps([ui.ask(LOGS, key=key) for key in keys])
+        logs = json.dumps(ui.ask(LOGS, key=[echoed, "compute_logs", "collect_prices"]))
     finally:
         process.send_signal(signal.SIGINT)
-        try:
-            output, _ = process.communicate(timeout=90)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
+        output, _ = process.communicate(timeout=90)
     sys.stdout.write(output)
-    assert "database refused the rows" in shown and "[hidden]" in shown, "both failures are shown"
+    assert "[hidden]" in shown, "the failure is shown"
     assert heard("GraphQL", shown) + heard("captured logs", logs) + heard("output", output) == []
-
-
-def is_loaded(ui):
-    entries = ui.ask(EVERYTHING)["workspaceOrError"]["locationEntries"]
-    found = [entry["locationOrLoadError"] or {} for entry in entries]
-    return any(entry.get("__typename") == "RepositoryLocation" for entry in found)
+    assert process.returncode == 0 and leftovers(inside) == []
+    lines = [json.loads(row) for row in output.splitlines()]
+    assert all({"timestamp", "level", "logger", "message"} <= line.keys() for line in lines)
+    loggers = {line["logger"] for line in lines}
+    assert {"dagster", "dagster.daemon", "dagster-webserver", "market_pipeline.defs.io_manager"} <= loggers
+    of_run = [line["message"] for line in lines if line.get("run_id") == stored and line["logger"] != "dagster"]
+    assert len(of_run) == len(set(of_run)) > 3, "each once"
+    bad = [line for line in lines if line["level"] != "INFO" and line.get("run_id") != echoed]
+    assert bad == []
+    assert (inside / HOME / "history").exists()

@@ -4,6 +4,8 @@ import re
 import signal
 import threading
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -11,8 +13,8 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 
 from market_pipeline.commands.demo import HISTORY_DAYS, demo_settings
-from market_pipeline.core.clock import utc_now
 from market_pipeline.commands.ports import free_port
+from market_pipeline.core.clock import utc_now
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.tables import raw_prices
@@ -22,7 +24,7 @@ from market_pipeline_tests.commands.live import Ui, leftovers, start
 API = re.compile(r"or (http://[0-9.:]+) for the API")
 
 
-def test_no_setting_of_a_person_reaches_the_demo(monkeypatch, tmp_path):
+def test_no_setting_of_a_person_reaches_the_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A bad one would keep it from starting, a later HISTORY_START from filling its first days."""
     quiet = demo_settings(tmp_path, 8080, 3000)
     for name in Settings.model_fields:
@@ -32,30 +34,31 @@ def test_no_setting_of_a_person_reaches_the_demo(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_demo_fills_a_week_and_ticks_without_internet(project):
+def test_the_demo_fills_a_week_and_ticks_without_internet(project: Path) -> None:
     port = free_port()
     ui = Ui(port)
-    # Whatever a person has configured for real must not matter here.
-    process = start(project, "demo", "--port", str(port), LOG_LEVEL="loud", HISTORY_START="2999-01-01",
-                    LOG_FORMAT="console")
-    lines = []
-    reading = threading.Thread(target=lambda: [lines.append(line) for line in process.stdout], daemon=True)
+    process = start(
+        project, "demo", "--port", str(port), LOG_LEVEL="loud", HISTORY_START="2999-01-01", LOG_FORMAT="console"
+    )
+    assert process.stdout is not None
+    lines: list[str] = []
+    reading = threading.Thread(target=lines.extend, args=(process.stdout,), daemon=True)
     reading.start()
     database = Database(make_url(f"sqlite:///{project / 'demo.db'}"))
 
-    def count(table, *where):
+    def count(*where: Any) -> int:
         with database.reading() as connection:
-            return connection.execute(select(func.count()).select_from(table).where(*where)).scalar()
+            return connection.execute(select(func.count()).select_from(raw_prices).where(*where)).scalar_one()
 
     try:
         wait_for(ui.is_up, 180, "the UI")
-        live = raw_prices.c.source == "simple_price"
-        wait_for(lambda: count(raw_prices, live) >= 5, 180, "the first tick")
+        wait_for(lambda: count(raw_prices.c.source == "simple_price") >= 5, 180, "the first tick")
         wait_for(lambda: ("tick", "SUCCESS") in ui.runs(), 90, "the end of its run")
         assert ("complete_days", "SUCCESS") in ui.runs()
         assert "FAILURE" not in {status for _, status in ui.runs()}
-        api = wait_for(lambda: API.search("".join(lines)), 5, "the address of the API")[1]
-        latest = requests.get(f"{api}/prices/BTC/latest", timeout=10).json()
+        api = wait_for(lambda: API.search("".join(lines)), 5, "the address of the API")
+        assert api is not None
+        latest = requests.get(f"{api[1]}/prices/BTC/latest", timeout=10).json()
         assert latest["source"] == "simple_price" and latest["price"] > 0
     finally:
         process.send_signal(signal.SIGTERM)
@@ -63,14 +66,12 @@ def test_the_demo_fills_a_week_and_ticks_without_internet(project):
         reading.join(10)
         process.stdout.close()
         output = "".join(lines)
-    week_ago = utc_now() - timedelta(days=7)
-    assert count(raw_prices, raw_prices.c.timestamp < week_ago) > 0
-    assert count(raw_prices) > 7 * 5 * 20
+    assert count(raw_prices.c.timestamp < utc_now() - timedelta(days=7)) > 0
+    assert count() > 7 * 5 * 20
     database.dispose()
-    assert "open http://127.0.0.1" in output
-    assert "GET /prices/BTC/latest answered 200" in output
+    assert "open http://127.0.0.1" in output and "GET /prices/BTC/latest answered 200" in output
     assert not [line for line in lines if line.startswith("{")], "people read this"
-    # A run that is under way when everything stops is told as interrupted.
+    # A run that is interrupted when everything stops may warn.
     assert "warning" not in output.partition("Stopping; ")[0].lower() and "Traceback" not in output, output
     assert not (project / "of_the_env_file.db").exists()
     assert leftovers(project) == []

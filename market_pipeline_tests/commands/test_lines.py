@@ -5,7 +5,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from market_pipeline.commands.children.lines import Assembler
+from market_pipeline.commands.children.lines import Assembler, Fields
+from market_pipeline.core.clock import Clock
 
 DEEP = '{"timestamp": ' + "[" * 100_000
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123000, timezone.utc)
@@ -26,7 +27,7 @@ Traceback (most recent call last):
 ValueError: second"""
 
 
-def lines_of(text, clock=lambda: NOW):
+def lines_of(text: str, clock: Clock = lambda: NOW) -> list[Fields]:
     assembler = Assembler("dagster", clock)
     lines = [line for row in text.splitlines(keepends=True) for line in assembler.feed(row)]
     assert assembler.waiting or not text.strip() or lines
@@ -35,55 +36,57 @@ def lines_of(text, clock=lambda: NOW):
     return lines
 
 
-def dagster(message, level="INFO", when="2026-11-23 13:00:00 +0100", colour=True):
+def dagster(
+    message: str, level: str = "INFO", when: str = "2026-11-23 13:00:00 +0100", colour: bool = True
+) -> str:
     text = f"{when} - dagster.daemon - {level} - {message}"
     return f"\x1b[32m{text[:25]}\x1b[0m{text[25:]}\x1b[0m\n" if colour else text + "\n"
 
 
-def test_a_line_of_the_package_passes_unchanged():
+def test_a_line_of_the_package_passes_unchanged() -> None:
     assert lines_of(json.dumps(OWN) + "\n") == [OWN]
 
 
-def test_a_line_of_dagster_has_our_fields():
+def test_a_line_of_dagster_has_our_fields() -> None:
     (line,) = lines_of(dagster("Launching Dagster services..."))
     assert line == {
         "timestamp": "2026-11-23T12:00:00.123Z", "level": "INFO", "logger": "dagster.daemon",
         "message": "Launching Dagster services...",
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("hours", [0, 5])
-def test_a_row_that_was_held_up_keeps_the_time_it_tells(hours):
+def test_a_row_that_was_held_up_keeps_its_own_time(hours: int) -> None:
     (line,) = lines_of(dagster("x", when="2026-11-23 06:00:00 -0500"), lambda: NOW + timedelta(hours=hours))
     assert line["timestamp"] == ("2026-11-23T11:00:00.000Z")
 
 
-def test_a_line_about_a_run_carries_its_id():
+def test_a_line_about_a_run_carries_its_id() -> None:
     (line,) = lines_of(dagster(f"Completed launch of run {RUN} for repair_sensor"))
     assert line["trace_id"] == line["run_id"] == RUN
 
 
-def test_a_traceback_belongs_to_the_error_before_it():
+def test_a_traceback_belongs_to_the_error_before_it() -> None:
     first, second = lines_of(dagster("Sensor failed", "ERROR") + TRACEBACK + "\n" + dagster("next", colour=False))
     assert (first["level"], first["message"], first["exc_info"]) == ("ERROR", "Sensor failed", TRACEBACK)
     assert second["message"] == "next" and "exc_info" not in second
 
 
-def test_a_traceback_after_anything_else_is_a_line_of_its_own():
+def test_a_traceback_after_anything_else_is_a_line_of_its_own() -> None:
     first, second = lines_of(dagster("Started") + TRACEBACK)
     assert first["message"] == "Started" and "exc_info" not in first
     assert (second["level"], second["logger"], second["message"]) == ("ERROR", "dagster", "ValueError: second")
     assert second["exc_info"] == TRACEBACK
 
 
-def test_lines_of_others_do_not_cut_a_traceback():
+def test_lines_of_others_do_not_cut_a_traceback() -> None:
     rows = TRACEBACK.splitlines()
     mixed = "\n".join([rows[0], rows[1], json.dumps(OWN), *rows[2:]])
     assert [line["message"] for line in lines_of(mixed)] == ["m", "ValueError: second"]
     assert lines_of(mixed)[1]["exc_info"] == TRACEBACK
 
 
-def test_after_a_finished_text_the_order_stays():
+def test_after_a_finished_text_the_order_stays() -> None:
     text = dagster("one") + json.dumps(OWN) + "\nplain\n" + json.dumps(OWN)
     assert [line["message"] for line in lines_of(text)] == ["one", "m", "plain", "m"]
 
@@ -98,7 +101,7 @@ def test_after_a_finished_text_the_order_stays():
     ("2026-13-45 99:00:00 +9999 - a - INFO - b\n", "INFO", "2026-13-45 99:00:00 +9999 - a - INFO - b"),
     (DEEP, "INFO", DEEP),
 ])
-def test_any_other_text_is_wrapped(text, level, message):
+def test_any_other_text_is_wrapped(text: str, level: str, message: str) -> None:
     (line,) = lines_of(text)
     assert (line["logger"], line["level"], line["message"]) == ("dagster", level, message)
     assert line["timestamp"] == "2026-11-23T12:00:00.123Z"
@@ -107,26 +110,26 @@ def test_any_other_text_is_wrapped(text, level, message):
 @pytest.mark.parametrize("end", [
     "KeyboardInterrupt", "dagster._core.errors.DagsterExecutionInterruptedError",
 ])
-def test_how_a_process_ends_that_was_asked_to_is_one_word(end):
+def test_an_interruption_is_not_an_error(end: str) -> None:
     (line,) = lines_of("Traceback (most recent call last):\n  File \"a.py\", line 1\n" + end + "\n")
     assert (line["level"], line["message"]) == ("INFO", "Interrupted at work.") and "exc_info" not in line
 
 
-def test_an_error_that_only_speaks_of_an_interrupt_is_kept():
+def test_an_error_that_only_mentions_an_interrupt_stays_an_error() -> None:
     (line,) = lines_of("Traceback (most recent call last):\n  File \"a.py\"\nValueError: KeyboardInterrupt\n")
     assert line["message"] == "ValueError: KeyboardInterrupt" and "exc_info" in line
 
 
-def test_rows_of_a_text_of_dagster_stay_together_and_those_of_others_apart():
+def test_rows_of_a_text_of_dagster_stay_together_and_those_of_others_apart() -> None:
     lines = lines_of("one\ntwo\n  of two\nthree\n" + dagster("failed", "ERROR") + "why\nand how\n")
     assert [line["message"] for line in lines] == ["one", "two\n  of two", "three", "failed\nwhy\nand how"]
 
 
-def test_text_without_an_end_does_not_pile_up():
+def test_text_without_an_end_does_not_pile_up() -> None:
     lines = lines_of(dagster("row") + "row\n" * 2499)
     counts = [line["message"].count("row") for line in lines]
     assert counts[0] == 1000 and sum(counts) == 2500
 
 
-def test_nothing_comes_of_nothing():
+def test_nothing_comes_of_nothing() -> None:
     assert lines_of("\n\n") == []
