@@ -11,9 +11,10 @@ from market_pipeline.commands.main import main
 from market_pipeline.core.clock import start_of_day
 from market_pipeline.dagster_instance.nonpublic import data_versions
 from market_pipeline.pipeline.replay import load_refusals
+from market_pipeline.prices.quotes import Reason, Refusal, Source
 from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
-from market_pipeline_tests.builders import price_row, refusal_row, store
+from market_pipeline_tests.builders import price_row, store
 from market_pipeline_tests.commands.filling import Filling
 
 Capture = pytest.CaptureFixture[str]
@@ -27,13 +28,11 @@ def noon(filling: Filling) -> datetime:
 
 def quarantine(filling: Filling, noon: datetime, *points: tuple[str, str], coin: str = BITCOIN) -> None:
     """Store refused points of BTC: the reason and the payload."""
-    store(filling.database, rejected_prices, *(
-        refusal_row(
-            number, coin_id=coin, reason=reason, payload=payload, timestamp=noon, day=noon.date(), refused_at=noon,
-            source="market_chart" if payload.startswith("[") else "simple_price",
-        )
-        for number, (reason, payload) in enumerate(points)
-    ))
+    for reason, payload in points:
+        source = Source.HISTORY if payload.startswith("[") else Source.LIVE
+        refusal = Refusal("BTC", coin, noon.date(), Reason(reason), "Refused.", None, payload, source, noon)
+        row = {**{name: getattr(refusal, name) for name in refusal.__dataclass_fields__}, "id": refusal.id}
+        store(filling.database, rejected_prices, {**row, "run_id": "r1"})
 
 
 @pytest.fixture

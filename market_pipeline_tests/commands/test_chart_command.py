@@ -71,7 +71,7 @@ def test_a_day_with_its_flagged_moves_is_drawn(folder: Path, capsys: Capture) ->
     assert chart(out="chart.svg") == 0
     words = words_in(folder / "chart.svg")
     assert {"SOL", "large move", "US dollars, 2026-05-12 00:00 to 2026-05-13 00:00 UTC"} <= set(words)
-    assert any(text.startswith("\N{MINUS SIGN}") and text.endswith(" in 15 min") for text in words)
+    assert any(text.startswith("-") and text.endswith(" in 15 min") for text in words)
     assert capsys.readouterr().out == "chart.svg: SOL, 96 quotes.\n"
     assert set(folder.iterdir()) - before == {folder / "chart.svg"}
 

@@ -60,7 +60,7 @@ def test_each_command_logs_with_an_id_of_its_own(inside: Path, capsys: Capture) 
             assert main(["migrate"]) == 0
     lines = lines_of(capsys)
     assert [line["level"] for line in lines] == ["WARNING", "INFO"] * 2
-    assert "COLECT_CRON in .env is no setting" in lines[0]["message"] and "canary" not in lines[0]["message"]
+    assert "COLECT_CRON in .env is not a setting" in lines[0]["message"] and "canary" not in lines[0]["message"]
     ids = [line["trace_id"] for line in lines]
     assert ids[0] == ids[1] != ids[2] == ids[3] and all(uuid.UUID(one).version == 4 for one in ids)
     assert current_trace_id() is None
