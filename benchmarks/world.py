@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL, make_url
 
 from market_pipeline.core.symbols import KNOWN_COINS, parse_catalogue
 from market_pipeline.settings import load_settings
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import migrate

@@ -22,7 +22,7 @@ from market_pipeline.pipeline.coin_ids import load_identities
 from market_pipeline.prices.quotes import Quote, Source
 from market_pipeline.settings import SettingsError, load_settings
 from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, Fault
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.db_errors import DatabaseUnavailable, StorageError, WriteFailed
 from market_pipeline.storage.engine import Database

@@ -10,7 +10,7 @@ from benchmarks.api import servers
 from benchmarks.api.load import Told, load
 from benchmarks.figures import Figure
 from benchmarks.world import a_world
-from market_pipeline.simulator.request_log import LoggedRequest
+from market_pipeline.simulator.messages import LoggedRequest
 from market_pipeline.storage.engine import Database
 
 SECONDS = 30.0

@@ -1,77 +1,122 @@
-"""`python -m market_pipeline.simulator`: serve a simulated CoinGecko until Ctrl-C or SIGTERM.
+"""Serve a simulated CoinGecko until Ctrl-C or SIGTERM: `python -m market_pipeline.simulator`.
 
-Point the pipeline at it with COINGECKO_BASE_URL=http://127.0.0.1:8710/api/v3. While it runs, faults
-are added with `curl -d '{"kind": "status", "status": 503, "times": 3}'` to its /admin/faults; what
-was asked is read from /admin/requests.
+Point the pipeline at it with COINGECKO_BASE_URL=http://127.0.0.1:8710/api/v3. Faults are added while it runs, with
+`curl -d '{"kind": "status", "status": 503, "times": 3}'` to its /admin/faults; requests are listed at /admin/requests.
 """
 
-import argparse
 import errno
+import signal
+import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import click
 
 from market_pipeline.core.clock import iso, utc_now
+from market_pipeline.core.symbols import KNOWN_COINS, Catalogue, parse_catalogue
 from market_pipeline.logs import get_logger, log_to_stderr
-from market_pipeline.simulator.access import PLAN_LIMITS
+from market_pipeline.simulator.access import PLAN_LIMITS, Plan
 from market_pipeline.simulator.feed import Feed
-from market_pipeline.simulator.market import MarketModel
-from market_pipeline.simulator.options import parse_options
-from market_pipeline.simulator.recorded_prices import Replay
+from market_pipeline.simulator.market_model import MarketModel
+from market_pipeline.simulator.recorded_prices import RecordedPrices
 from market_pipeline.simulator.server import Simulator
-from market_pipeline.simulator.signals import stop_signals
 
 logger = get_logger("market_pipeline.simulator")
 
+_STOP = (signal.SIGINT, signal.SIGTERM)
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to stop; 0 after a clean end, 2 when it cannot start."""
-    options = parse_options(arguments)
-    log_to_stderr("WARNING" if options.quiet else "INFO", options.log_format)
+
+def _catalogue(text: str) -> Catalogue:
     try:
-        with stop_signals() as wait:
-            _serve(options, wait)
-    except OSError as error:
-        return _cannot_start(_in_use(options.port) if error.errno == errno.EADDRINUSE else str(error))
+        return parse_catalogue(text)
     except ValueError as error:
-        return _cannot_start(str(error))
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command()
+@click.option("--model", is_flag=True, help="Serve a seeded market (the default).")
+@click.option("--replay", metavar="FILE", help="Serve a symbol,timestamp,price file (.csv, .csv.gz) as if it were now.")
+@click.option("--coins", type=_catalogue, default=",".join(KNOWN_COINS), show_default=True, metavar="BTC,PEPE=pepe")
+@click.option("--seed", type=int, default=7, show_default=True, help="Which market the model makes.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=8710, show_default=True, metavar="PORT",
+    help="Port on 127.0.0.1; 0 takes a free one.",
+)
+@click.option(
+    "--plan", type=click.Choice(sorted(PLAN_LIMITS)), default="keyless", show_default=True,
+    help="The plan whose keys, errors and history apply.",
+)
+@click.option(
+    "--requests-per-minute", type=click.IntRange(0), metavar="N", help="0 for no limit.  [default: that of the plan]"
+)
+@click.option("--quiet", is_flag=True, help="Log only warnings and errors.")
+@click.option("--log-format", type=click.Choice(["json", "console"]), default="json", show_default=True)
+def serve(
+    model: bool, replay: str | None, coins: Catalogue, seed: int, port: int, plan: Plan,
+    requests_per_minute: int | None, quiet: bool, log_format: str,
+) -> int:
+    """Serve a CoinGecko on 127.0.0.1: the same paths, answers, limits and errors, over simulated or recorded prices."""
+    if model and replay:
+        raise click.UsageError("--model and --replay exclude each other")
+    log_to_stderr("WARNING" if quiet else "INFO", log_format)
+    limit = PLAN_LIMITS[plan] if requests_per_minute is None else requests_per_minute
+    try:
+        feed, description = _feed(coins, seed, replay)
+        with _stop_signals() as wait, Simulator(feed, port, limit or None, utc_now, plan) as simulator:
+            logger.info(
+                "Serving %s as CoinGecko (%s, %s) at %s; faults and the request log at %s. Ctrl-C stops it.",
+                description, plan, f"{limit} requests per minute" if limit else "no limit",
+                simulator.base_url, simulator.admin_url,
+            )
+            wait()
+    except (OSError, ValueError) as error:
+        in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        remedy = f"Port {port} of 127.0.0.1 is in use; stop what uses it or choose another with --port."
+        logger.error("%s", remedy if in_use else error)
+        return 2
     logger.info("Stopped.")
     return 0
 
 
-def _serve(options: argparse.Namespace, wait: Callable[[], None]) -> None:
-    """Serve what the options describe for as long as `wait` waits."""
-    limit = PLAN_LIMITS[options.plan] if options.requests_per_minute is None else options.requests_per_minute
-    feed, description = _feed(options)
-    with Simulator(feed, options.port, limit or None, utc_now, options.plan) as simulator:
-        logger.info(
-            "Serving %s as CoinGecko (%s, %s) at %s; faults and the request log at %s. Ctrl-C stops it.",
-            description,
-            options.plan,
-            f"{limit} requests per minute" if limit else "no limit",
-            simulator.base_url,
-            simulator.admin_url,
-        )
-        wait()
+def _feed(coins: Catalogue, seed: int, file: str | None) -> tuple[Feed, str]:
+    """Return the feed and its description."""
+    coin_ids = {coin.symbol: coin.coin_id for coin in coins}
+    if file is None:
+        model = MarketModel(coin_ids.values(), seed=seed)
+        return model, f"{', '.join(model.coin_ids)} from a market model with seed {seed}"
+    recorded = RecordedPrices(file, coin_ids)
+    playing = iso(recorded.recorded_at(utc_now()).replace(second=0, microsecond=0))
+    return recorded, f"{', '.join(recorded.coin_ids)} from {file}, now playing {playing},"
 
 
-def _feed(options: argparse.Namespace) -> tuple[Feed, str]:
-    """The feed that the options describe, and its description."""
-    coin_ids = {coin.symbol: coin.coin_id for coin in options.coins}
-    if options.replay is None:
-        model = MarketModel(coin_ids.values(), seed=options.seed)
-        return model, f"{', '.join(model.coin_ids)} from a market model with seed {options.seed}"
-    replay = Replay(options.replay, coin_ids, options.speed, utc_now, options.day)
-    playing = iso(replay.recorded_at(utc_now()).replace(second=0, microsecond=0))
-    return replay, f"{', '.join(replay.coin_ids)} from {options.replay}, now playing {playing},"
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], None]]:
+    """Yield a function that waits for SIGINT or SIGTERM, also if it came before the wait; for the main thread only.
+
+    The signal wakes the wait through a socket, whichever thread the system delivers it to.
+    """
+    with ExitStack() as stack:
+        reader, writer = (stack.enter_context(end) for end in socket.socketpair())
+        writer.setblocking(False)
+        stack.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(writer.fileno()))
+        for number in _STOP:
+            stack.callback(signal.signal, number, signal.signal(number, lambda *_: None))
+
+        def wait() -> None:
+            while reader.recv(1)[0] not in _STOP:
+                pass
+
+        yield wait
 
 
-def _in_use(port: int) -> str:
-    return f"Port {port} of 127.0.0.1 is in use; stop what uses it or choose another with --port."
-
-
-def _cannot_start(reason: str) -> int:
-    logger.error("%s", reason)
-    return 2
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until a signal; return 0, or 2 with one sentence where it cannot start."""
+    try:
+        return int(serve.main(arguments, "python -m market_pipeline.simulator", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        click.echo(f"simulator: {error.format_message()}", err=True)
+        return 2
 
 
 if __name__ == "__main__":

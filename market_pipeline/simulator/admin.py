@@ -3,11 +3,9 @@
 import json
 from dataclasses import dataclass
 
-from market_pipeline.simulator.errors import plain
-from market_pipeline.simulator.fault_book import FaultBook
-from market_pipeline.simulator.faults import parse_fault
-from market_pipeline.simulator.messages import Answer, json_answer
-from market_pipeline.simulator.request_log import RequestLog
+from market_pipeline.simulator.error_answers import plain
+from market_pipeline.simulator.faults import FaultBook, parse_fault
+from market_pipeline.simulator.messages import Answer, RequestLog, json_answer
 
 _PATHS = "GET, POST or DELETE /admin/faults; GET or DELETE /admin/requests"
 
@@ -20,7 +18,7 @@ class Admin:
     log: RequestLog
 
     def answer(self, method: str, path: str, body: bytes) -> Answer:
-        """The answer to `method` on `path` (which begins with /admin)."""
+        """Answer `method` on `path` (which begins with /admin)."""
         match method, path.rstrip("/"):
             case "GET", "/admin/faults":
                 return json_answer(self.faults.as_documents())
@@ -34,7 +32,7 @@ class Admin:
             case "DELETE", "/admin/requests":
                 self.log.clear()
                 return Answer(204, b"")
-        return plain(404, f"There is no {method} {path} here; there are {_PATHS}.")
+        return plain(404, f"There is no {method} {path} here; use {_PATHS}.")
 
     def _add(self, body: bytes) -> Answer:
         """Add the fault, or the list of faults, in `body`: all of them or, when one is wrong, none."""

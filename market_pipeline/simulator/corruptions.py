@@ -1,4 +1,4 @@
-"""Spoiling a good answer: the values that a fault puts into the document of an endpoint."""
+"""Corrupts a good answer: puts the values of a fault into the document of an endpoint."""
 
 import math
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _PRICES: dict[str, Any] = {
 _DAY_MS = 86_400_000
 
 
-def spoil_quotes(document: Document, fault: Fault, now: datetime) -> None:
+def corrupt_quotes(document: Document, fault: Fault, now: datetime) -> None:
     """Put `fault` into the document of /simple/price, for its coin or for every coin."""
     for coin_id in [fault.coin] if fault.coin else list(document):
         entry = document.get(coin_id)
@@ -39,11 +39,8 @@ def spoil_quotes(document: Document, fault: Fault, now: datetime) -> None:
             document[fault.keyed_as] = document.pop(coin_id)
 
 
-def spoil_points(document: Document, fault: Fault, now: datetime) -> None:
-    """Put `fault` into the document of a price history: into its middle point, or into its order.
-
-    An empty history has nothing to spoil and stays as it is.
-    """
+def corrupt_points(document: Document, fault: Fault, now: datetime) -> None:
+    """Put `fault` into the document of a price history: into its middle point, or into its order."""
     if not document["prices"]:
         return
     if fault.kind in _PRICES:
@@ -57,8 +54,8 @@ def spoil_points(document: Document, fault: Fault, now: datetime) -> None:
             _middle(points)[0] = round(_dated(fault, now).timestamp() * 1000) if known else None
 
 
-def spoil_listing(document: list[Document], fault: Fault) -> list[Document]:
-    """The list of coins with `fault` in it; a coin that takes an id already listed is merged into it."""
+def corrupt_listing(document: list[Document], fault: Fault) -> list[Document]:
+    """Return the list of coins with `fault` in it; a coin that takes an id already listed is merged into that one."""
     others = [entry for entry in document if entry["id"] != fault.coin]
     named = [entry for entry in document if entry["id"] == fault.coin]
     if fault.kind == "new_ticker":
@@ -82,7 +79,7 @@ def _duplicate(points: list[list[Any]]) -> None:
 
 
 def _add_outside(points: list[list[Any]]) -> None:
-    """One point two days before the first, which lies before the window at every granularity."""
+    """Add a point two days before the first, outside the window at every granularity."""
     at, value = points[0]
     points.insert(0, [at - 2 * _DAY_MS, value])
 

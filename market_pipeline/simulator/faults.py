@@ -1,40 +1,23 @@
-"""Faults on demand: what can go wrong, how often, for which requests. Which are waiting is in
-`fault_book`, how an answer is spoilt in `spoil`, how a connection is cut in `loopback`."""
+"""Faults on demand: what can go wrong, how often, for which requests, and which are waiting.
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+How values are corrupted is in `corruptions`, how a connection is cut in `http_server`.
+"""
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
-# The whole answer is replaced, delayed or cut; these come before keys and limits are looked at.
-WHOLE_ANSWER = frozenset(
-    {
-        "status",
-        "throttled",
-        "redirect",
-        "echo",
-        "hang",
-        "cut",
-        "cut_middle",
-        "truncated_json",
-        "html",
-        "error_body",
-        "empty_object",
-    }
-)
-# Single values are spoilt: of the named coin (or of every coin) in /simple/price, of the middle
-# point in history.
-VALUES = frozenset(
-    {
-        "null_price",
-        "negative_price",
-        "zero_price",
-        "nan_price",
-        "infinite_price",
-        "text_price",
-        "future_timestamp",
-        "missing_timestamp",
-    }
-)
+# The whole answer is replaced, delayed or cut, before keys and limits are checked.
+WHOLE_ANSWER = frozenset({
+    "status", "throttled", "redirect", "echo", "hang", "cut", "cut_middle", "truncated_json", "html", "error_body",
+    "empty_object",
+})
+# Single values are corrupted: of the named coin (or of every coin) in /simple/price, of the middle point in history.
+VALUES = frozenset({
+    "null_price", "negative_price", "zero_price", "nan_price", "infinite_price", "text_price", "future_timestamp",
+    "missing_timestamp",
+})
 QUOTES_ONLY = frozenset({"missing_coin", "missing_price", "stale_timestamp", "wrong_id"})
 POINTS_ONLY = frozenset({"no_points", "duplicated_points", "out_of_order_points", "points_outside_window"})
 # The list of coins no longer holds the named coin, holds it under another id, or with another ticker.
@@ -96,11 +79,11 @@ class Fault:
 
     @property
     def duration(self) -> float:
-        """`seconds`, or what is usual for the kind."""
+        """`seconds`, or the default of the kind."""
         return _DEFAULT_SECONDS.get(self.kind, 0.0) if self.seconds is None else self.seconds
 
     def matches(self, path: str, coin_ids: Collection[str]) -> bool:
-        """Whether a request for `path` that names `coin_ids` meets this fault."""
+        """Return whether a request for `path` that names `coin_ids` meets this fault."""
         return path.startswith(self.path or "/") and (self.coin is None or self.coin in coin_ids)
 
 
@@ -119,7 +102,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def parse_fault(document: Any) -> Fault:
-    """The fault that a JSON object describes; ValueError names the field and what is allowed."""
+    """Parse the fault that a JSON object describes; ValueError names the field and what is allowed."""
     if not isinstance(document, dict):
         raise ValueError('a fault is a JSON object such as {"kind": "status", "status": 503}')
     if "kind" not in document:
@@ -130,3 +113,58 @@ def parse_fault(document: Any) -> Fault:
         if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
             raise ValueError(f"{name} cannot be {value!r}")
     return Fault(**document)
+
+
+class FaultBook:
+    """The faults that are waiting, in the order in which they were added. Thread-safe."""
+
+    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+        self._waiting: list[tuple[Fault, int | None]] = [(fault, fault.times) for fault in faults]
+        self._lock = threading.Lock()
+
+    def add(self, fault: Fault) -> None:
+        """Let the next matching requests meet `fault`."""
+        with self._lock:
+            self._waiting.append((fault, fault.times))
+
+    def clear(self) -> None:
+        """Forget every fault."""
+        with self._lock:
+            self._waiting.clear()
+
+    def take_whole(self, path: str, coin_ids: Collection[str]) -> Fault | None:
+        """Return the first waiting fault of the whole answer that matches, and count it as met."""
+        taken = self._take(lambda fault: fault.kind in WHOLE_ANSWER and fault.matches(path, coin_ids), most=1)
+        return taken[0] if taken else None
+
+    def take_kinds(self, kinds: Collection[str], path: str, coin_ids: Collection[str]) -> list[Fault]:
+        """Return every waiting fault of `kinds` that matches, and count it as met: one answer can hold several."""
+        return self._take(lambda fault: fault.kind in kinds and fault.matches(path, coin_ids))
+
+    def as_documents(self) -> list[dict[str, Any]]:
+        """Return the waiting faults for the admin path, with `remaining` instead of the original `times`."""
+        with self._lock:
+            return [{**_described(fault), "remaining": remaining} for fault, remaining in self._waiting]
+
+    def _take(self, wanted: Callable[[Fault], bool], most: int | None = None) -> list[Fault]:
+        taken: list[Fault] = []
+        left: list[tuple[Fault, int | None]] = []
+        with self._lock:
+            for fault, remaining in self._waiting:
+                if (most is None or len(taken) < most) and wanted(fault):
+                    taken.append(fault)
+                    remaining = None if remaining is None else remaining - 1
+                if remaining != 0:
+                    left.append((fault, remaining))
+            self._waiting = left
+        return taken
+
+
+def _described(fault: Fault) -> dict[str, Any]:
+    """Return the kind, the status where it matters, and what differs from the defaults."""
+    shown = {"kind", "status"} if fault.kind == "status" else {"kind"}
+    return {
+        field.name: getattr(fault, field.name)
+        for field in fields(fault)
+        if field.name in shown or (field.name != "times" and getattr(fault, field.name) != field.default)
+    }

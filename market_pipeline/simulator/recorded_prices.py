@@ -1,60 +1,38 @@
-"""Recorded prices, played again as if they were happening now. A `Feed`."""
+"""Recorded prices that play again as if it were now. A `Feed`."""
 
 import csv
 import gzip
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TextIO
 
-from market_pipeline.core.clock import DAY, Clock, start_of_day, utc_now
+from market_pipeline.core.clock import DAY, Clock, utc_now
 from market_pipeline.simulator.feed import publication_moments
 
 _COLUMNS = ["symbol", "timestamp", "price"]
 
 
-class Replay:
-    """The prices of a `symbol,timestamp,price` file (.csv or .csv.gz), shifted so that they play now.
+class RecordedPrices:
+    """The prices of a `symbol,timestamp,price` file (.csv or .csv.gz), shifted by whole days so that they play now.
 
-    At real speed the shift is a whole number of days, so that the hours of the day keep their
-    character: the file's `day` plays today (by `clock`, when the replay is made), the days before
-    it are history, the days after it are to come. Without `day` it is the file's last full day,
-    so that the whole file is history and today has live prices.
+    The file's last full day plays today (by `clock`, at construction), so that the whole file is history and today has
+    live prices. Before the file's first price a coin does not exist yet. After its last price the quotes stay as they
+    are and grow old, as those of a dead source do.
 
-    At any other `speed` the file plays from the midnight that begins `day` (without it: the file's
-    first day), starting now, that many times faster; there is history only from then on.
-
-    Before the file's first price a coin does not exist yet. After its last price the quotes stay as
-    they are and grow old, as those of a dead source do.
-
-    `coin_ids` maps the symbols of the file to CoinGecko ids; other symbols are not served.
-    ValueError names the line of the file that cannot be used, or what is missing in it.
+    `coin_ids` maps the symbols of the file to CoinGecko ids; other symbols are not served. ValueError names the line of
+    the file that cannot be used, or what is missing in it.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        coin_ids: Mapping[str, str],
-        speed: float = 1.0,
-        clock: Clock = utc_now,
-        day: date | None = None,
-    ) -> None:
-        if not (math.isfinite(speed) and speed > 0):
-            raise ValueError(f"The speed of a replay is a number above 0, not {speed}.")
+    def __init__(self, path: str | Path, coin_ids: Mapping[str, str], clock: Clock = utc_now) -> None:
         self._series = _read(Path(path), coin_ids)
-        self._speed = speed
         first = min(times[0] for times, _ in self._series.values())
         last = max(times[-1] for times, _ in self._series.values())
-        now = clock()
-        if speed == 1.0:
-            # A price stamped midnight closes the day before it.
-            self._file_anchor = start_of_day(day or max(first.date(), last.date() - DAY))
-            self._wall_anchor = start_of_day(now.astimezone(timezone.utc).date())
-        else:
-            self._file_anchor = start_of_day(day or first.date())
-            self._wall_anchor = now
+        # A price at midnight closes the day before it.
+        today = clock().astimezone(timezone.utc).date()
+        self._shift = today - max(first.date(), last.date() - DAY)
 
     @property
     def coin_ids(self) -> tuple[str, ...]:
@@ -62,19 +40,15 @@ class Replay:
         return tuple(self._series)
 
     def plays_at(self, recorded: datetime) -> datetime:
-        """When the prices recorded at `recorded` play."""
-        return self._wall_anchor + (recorded - self._file_anchor) / self._speed
-
-    def plays_on(self, recorded: date) -> date:
-        """The day on which the recorded day plays; meant for real speed, where days stay whole."""
-        return self.plays_at(start_of_day(recorded)).date()
+        """Return when the prices recorded at `recorded` play."""
+        return recorded + self._shift
 
     def recorded_at(self, playing: datetime) -> datetime:
-        """The moment of the file that plays at `playing`: the inverse of `plays_at`."""
-        return self._file_anchor + (playing - self._wall_anchor) * self._speed
+        """Return the moment of the file that plays at `playing`: the inverse of `plays_at`."""
+        return playing - self._shift
 
     def quote(self, coin_id: str, at: datetime) -> tuple[float, datetime] | None:
-        """The last recorded price that has played by `at`, and when it did, to the second."""
+        """Return the last recorded price that has played by `at`, and when it did, to the second."""
         found = self._last(coin_id, at)
         if found is None:
             return None
@@ -85,8 +59,10 @@ class Replay:
     def points(
         self, coin_id: str, start: datetime, end: datetime, step: timedelta
     ) -> list[tuple[datetime, float]]:
-        """At each moment of publication the last price that had played by then; moments without one
-        in the `step` before them are left out, so gaps of the file stay gaps."""
+        """Return at each moment of publication the last price that had played by then.
+
+        Moments without one in the `step` before them are left out, so gaps of the file stay gaps.
+        """
         times, _ = self._series[coin_id]
         start = max(start, self.plays_at(times[0]))
         end = min(end, self.plays_at(times[-1]) + step)
@@ -107,7 +83,7 @@ Series = tuple[list[datetime], list[float]]
 
 
 def _read(path: Path, coin_ids: Mapping[str, str]) -> dict[str, Series]:
-    """The (times, prices) of each coin, ascending in time."""
+    """Read the (times, prices) of each coin, ascending in time."""
     rows: dict[str, dict[datetime, float]] = {}
     try:
         with _open(path) as file:

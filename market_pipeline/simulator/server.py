@@ -1,32 +1,29 @@
-"""`Simulator`: a CoinGecko on loopback that is started and stopped from Python."""
+"""`Simulator`: a CoinGecko on 127.0.0.1, started and stopped from Python."""
 
 import threading
 from collections.abc import Iterable
 from types import TracebackType
 
 from market_pipeline.core.clock import Clock, utc_now
-from market_pipeline.simulator.access import PLAN_LIMITS, Plan
+from market_pipeline.simulator.access import MONTHLY_CREDITS, PLAN_LIMITS, MinuteLimit, Plan, Usage
 from market_pipeline.simulator.admin import Admin
-from market_pipeline.simulator.fault_book import FaultBook
-from market_pipeline.simulator.faults import Fault
+from market_pipeline.simulator.faults import Fault, FaultBook
 from market_pipeline.simulator.feed import Feed
-from market_pipeline.simulator.limits import MinuteLimit
-from market_pipeline.simulator.loopback import HOST, LoopbackServer
-from market_pipeline.simulator.request_log import LoggedRequest, RequestLog
+from market_pipeline.simulator.http_server import HOST, LoopbackServer
+from market_pipeline.simulator.messages import LoggedRequest, RequestLog
 from market_pipeline.simulator.responder import Responder
-from market_pipeline.simulator.usage import MONTHLY_CREDITS, Usage
 
-# How often the serving thread looks whether it shall stop, in seconds.
-_POLL = 0.02
+# How often the serving thread checks whether to stop.
+_POLL_SECONDS = 0.02
 
 
 class Simulator:
     """Serves `feed` as CoinGecko would, on 127.0.0.1, from a daemon thread, inside a `with` block.
 
-    `port` 0 takes a free one. `requests_per_minute` None is no limit. `clock` decides what is now,
-    for prices, limits and the log alike. `plan` decides which keys, errors and history are allowed.
-    `monthly_credits` is what /key says a month has; nothing is refused when they are spent. `faults`
-    are there from the start. Entering raises OSError when the port is taken.
+    `port` 0 takes a free one. `requests_per_minute` None is no limit. `clock` is the time of prices, limits
+    and the log. `plan` decides which keys, errors and history are allowed. `monthly_credits` is the number in
+    /key; nothing is refused when they are spent. `faults` are there from the start.
+    Entering raises OSError when the port is taken.
     """
 
     def __init__(
@@ -51,17 +48,12 @@ class Simulator:
     def __enter__(self) -> "Simulator":
         admin = Admin(self._faults, self._log)
         self._server = LoopbackServer(self._port, self._responder, admin, self._log, self._clock)
-        thread = threading.Thread(
-            target=self._server.serve_forever, args=(_POLL,), name="simulator", daemon=True
-        )
-        thread.start()
+        serve, name = self._server.serve_forever, "simulator"
+        threading.Thread(target=serve, args=(_POLL_SECONDS,), name=name, daemon=True).start()
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._server is not None:
             self._server.stop()
@@ -76,7 +68,7 @@ class Simulator:
 
     @property
     def base_url(self) -> str:
-        """What COINGECKO_BASE_URL is set to: http://127.0.0.1:PORT/api/v3."""
+        """The value for COINGECKO_BASE_URL: http://127.0.0.1:PORT/api/v3."""
         return f"http://{HOST}:{self.port}/api/v3"
 
     @property
@@ -94,7 +86,7 @@ class Simulator:
         self._faults.add(fault)
 
     def clear_faults(self) -> None:
-        """Forget every fault."""
+        """Remove all faults."""
         self._faults.clear()
 
     def clear_requests(self) -> None:

@@ -21,7 +21,7 @@ from market_pipeline.core.clock import utc_now
 from market_pipeline.core.symbols import KNOWN_COINS, parse_catalogue
 from market_pipeline.dagster_instance.home import create_instance, open_instance
 from market_pipeline.settings import load_settings
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline_tests.api.browser import chromium

@@ -23,7 +23,7 @@ from market_pipeline.coingecko.retries import RetryPolicy
 from market_pipeline.core.clock import iso, next_month, start_of_day, utc_now
 from market_pipeline.logs import LineFormatter
 from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, POINTS_ONLY, VALUES, Fault
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import tables

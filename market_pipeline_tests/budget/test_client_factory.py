@@ -26,7 +26,7 @@ from market_pipeline.core.symbols import parse_catalogue
 from market_pipeline.pipeline.client_factory import budgeted_client
 from market_pipeline.settings import Settings, load_settings
 from market_pipeline.simulator.faults import Fault
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.operations_tables import request_budgets

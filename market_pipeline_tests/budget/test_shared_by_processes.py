@@ -18,7 +18,7 @@ import pytest
 from market_pipeline.budget.ledger import requests_by_hour
 from market_pipeline.core.clock import DAY, utc_now
 from market_pipeline.simulator.faults import Fault
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import migrate

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.request_budget import RequestBudget
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline_tests.builders import Recorder, generous_budget

@@ -18,7 +18,7 @@ from market_pipeline.coingecko.models import KeyInfo, ListedCoin
 from market_pipeline.coingecko.retries import RetryPolicy
 from market_pipeline.core.clock import utc_now
 from market_pipeline.simulator.faults import Fault
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 
 Connect = Callable[..., CoinGeckoClient]

@@ -7,8 +7,8 @@ import pytest
 
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
-from market_pipeline.simulator.market import MarketModel
-from market_pipeline.simulator.request_log import LoggedRequest
+from market_pipeline.simulator.market_model import MarketModel
+from market_pipeline.simulator.messages import LoggedRequest
 from market_pipeline.simulator.server import Simulator
 from market_pipeline_tests.openapi import ABSENT, DESCRIPTIONS, Judge
 

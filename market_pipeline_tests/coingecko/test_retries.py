@@ -23,7 +23,7 @@ from market_pipeline.coingecko.errors import (
 )
 from market_pipeline.coingecko.retries import BAN_SECONDS, RetryPolicy
 from market_pipeline.simulator.faults import Fault
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline_tests.builders import Recorder
 

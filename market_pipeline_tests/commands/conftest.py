@@ -11,7 +11,7 @@ from market_pipeline.core.symbols import KNOWN_COINS
 from market_pipeline.dagster_instance.home import create_instance
 from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.settings import Settings
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline_tests.commands.filling import Filling
 from market_pipeline_tests.logging_state import restored

@@ -19,7 +19,7 @@ from market_pipeline.commands.ports import free_port
 from market_pipeline.core.clock import utc_now
 from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.simulator.faults import Fault
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline_tests.builders import wait_for

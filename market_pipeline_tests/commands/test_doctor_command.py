@@ -12,7 +12,7 @@ import pytest
 from market_pipeline.commands.main import main
 from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.simulator.faults import Fault
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline_tests.commands.filling import Filling
 

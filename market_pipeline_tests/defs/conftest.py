@@ -15,7 +15,7 @@ from market_pipeline.core.clock import utc_now
 from market_pipeline.core.symbols import KNOWN_COINS
 from market_pipeline.defs.partitions import partition_key, range_tags
 from market_pipeline.settings import Settings, load_settings
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import tables

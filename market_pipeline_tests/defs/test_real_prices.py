@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from market_pipeline.core.clock import utc_now
+from market_pipeline.core.clock import start_of_day, utc_now
 from market_pipeline.core.symbols import KNOWN_COINS
-from market_pipeline.simulator.recorded_prices import Replay
+from market_pipeline.simulator.recorded_prices import RecordedPrices
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.schema import tables
 
@@ -22,7 +22,7 @@ EVENTS = [date(2022, 11, 8), date(2022, 11, 9), date(2022, 11, 10)]
 def replay():
     if not PRICES.exists():
         pytest.skip("the recorded prices are not part of the project")
-    return Replay(PRICES, KNOWN_COINS, day=None)
+    return RecordedPrices(PRICES, KNOWN_COINS)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_the_days_of_november_2022_are_collected_and_flagged(world, replay):
     assert world.tick().success
     assert {row["symbol"] for row in world.prices()} == set(world.symbols)
 
-    played = {replay.plays_on(day): day for day in EVENTS}
+    played = {replay.plays_at(start_of_day(day)).date(): day for day in EVENTS}
     assert max(played) < utc_now().date()
     assert world.complete(min(played) - timedelta(days=7), max(played)).success
 

@@ -8,7 +8,7 @@ import pytest
 from market_pipeline.core.clock import start_of_day, utc_now
 from market_pipeline.defs.partitions import partition_key
 from market_pipeline.simulator.faults import Fault
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.schema import tables
 

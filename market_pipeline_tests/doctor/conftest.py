@@ -10,7 +10,7 @@ import pytest
 from market_pipeline.dagster_instance.home import open_instance
 from market_pipeline.doctor.context import DoctorContext
 from market_pipeline.settings import Settings, load_settings
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline_tests.doctor.examining import Installed

@@ -13,7 +13,7 @@ from market_pipeline.doctor.coingecko import examine_api, examine_budget, examin
 from market_pipeline.pipeline.client_factory import shared_budget
 from market_pipeline.settings import Plan
 from market_pipeline.simulator.faults import Fault
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.database_clock import database_clock
 from market_pipeline.storage.engine import Database

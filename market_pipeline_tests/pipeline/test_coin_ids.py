@@ -13,7 +13,7 @@ from market_pipeline.coingecko.models import listed_coins
 from market_pipeline.core.symbols import Coin, parse_catalogue
 from market_pipeline.pipeline.coin_ids import load_identities, save_identities, verify_identities
 from market_pipeline.simulator.faults import Fault
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.db_errors import WriteFailed
 from market_pipeline.storage.engine import Database

@@ -11,7 +11,7 @@ from market_pipeline.pipeline.collect import fetch_days
 from market_pipeline.prices.collection import Collection
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.prices.holes import fill_holes
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 
 NOW = datetime(2026, 11, 23, 15, 20, 7, tzinfo=timezone.utc)

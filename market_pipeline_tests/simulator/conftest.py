@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 
 NOON = datetime(2026, 11, 23, 12, 0, 30, tzinfo=timezone.utc)

@@ -1,16 +1,21 @@
 """Keys, User-Agent and the minute limit, with the bodies and headers of the real API."""
 
+import itertools
 import json
+import sys
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from http.client import HTTPConnection
+from types import FrameType
 from typing import Any
 
 import pytest
 
-from market_pipeline.simulator.limits import MinuteLimit
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.access import MinuteLimit, Usage
+from market_pipeline.simulator.faults import Fault
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 
 RATE_LIMIT_BODY = (
@@ -113,3 +118,50 @@ def test_without_a_limit_nothing_is_refused(client: Any) -> None:
 def test_a_limit_of_nothing_is_a_mistake(market: MarketModel) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Simulator(market, requests_per_minute=0)
+
+
+def test_the_usage_counts_the_answers_of_this_run(serve: Callable[..., Any]) -> None:
+    """Answers with status 200 cost a credit; errors do not."""
+    client = serve(plan="pro", monthly_credits=3, requests_per_minute=40)
+    client.get("/ping", headers={PRO: "CG-x"})
+    client.get("/coins/nothing/market_chart/range", headers={PRO: "CG-x"})
+    client.simulator.add_fault(Fault(kind="status", status=503))
+    client.get("/ping", headers={PRO: "CG-x"})
+    first = client.get("/key", headers={PRO: "CG-x"}).json()
+    assert (first["current_total_monthly_calls"], first["current_remaining_monthly_calls"]) == (1, 2)
+    assert (first["monthly_call_credit"], first["rate_limit_request_per_minute"]) == (3, 40)
+    for _ in range(3):
+        client.get("/ping", headers={PRO: "CG-x"})
+    last = client.get("/key", headers={PRO: "CG-x"}).json()
+    assert (last["current_total_monthly_calls"], last["current_remaining_monthly_calls"]) == (5, 0)
+
+
+def test_no_interleaving_of_two_threads_loses_an_answer() -> None:
+    """One thread stops before each of its bytecode instructions in turn, and the other counts there or has to wait."""
+    for instruction in itertools.count(1):
+        usage, reached = Usage(500, 1_000), 0
+        other = threading.Thread(target=usage.spend)
+
+        def stop(frame: FrameType, event: str, argument: Any) -> Any:
+            nonlocal reached
+            if frame.f_code is not Usage.spend.__code__:
+                return None
+            frame.f_trace_opcodes = True
+            reached += event == "opcode"
+            if event == "opcode" and reached == instruction:
+                other.start()
+                other.join(0.05)
+            return stop
+
+        def spend() -> None:
+            sys.settrace(stop)
+            usage.spend()
+
+        thread = threading.Thread(target=spend)
+        thread.start()
+        thread.join()
+        if reached < instruction:
+            break
+        other.join()
+        assert usage.as_document()["current_total_monthly_calls"] == 2
+    assert instruction > 5, "there were instructions to stop before"

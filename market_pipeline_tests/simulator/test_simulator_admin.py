@@ -2,7 +2,6 @@
 
 import logging
 import socket
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 import requests
 
 from market_pipeline.simulator.faults import Fault
-from market_pipeline.simulator.market import MarketModel
+from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline_tests.builders import wait_for
 
@@ -152,8 +151,8 @@ def test_outside_its_block_a_simulator_has_no_address(market: MarketModel) -> No
 
 
 def test_a_taken_port_is_an_error(client: Any, market: MarketModel) -> None:
-    with pytest.raises(OSError), Simulator(market, port=client.simulator.port):
-        pass
+    with pytest.raises(OSError, match="in use"), Simulator(market, port=client.simulator.port):
+        pytest.fail("it serves")
 
 
 def test_what_is_no_http_is_answered_and_logged_without_a_traceback(
@@ -174,8 +173,7 @@ def test_a_client_that_goes_away_is_no_failure(client: Any, caplog: pytest.LogCa
     with socket.create_connection(("127.0.0.1", client.simulator.port), timeout=5) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         connection.sendall(b"GET /api/v3/ping HTTP/1.1\r\nUser-Agent: x\r\n\r\n")
-        while not client.simulator.requests:
-            time.sleep(0.01)
+        wait_for(lambda: client.simulator.requests, 10, "the request")
     assert client.get("/ping").ok
     wait_for(lambda: "closed its connection early" in caplog.text, 10, "the line of the client that left")
     assert not [record for record in caplog.records if record.levelname == "ERROR"]

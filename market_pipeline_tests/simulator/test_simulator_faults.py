@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -11,41 +12,44 @@ import requests
 
 from market_pipeline.core.clock import DAY
 from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, Fault
+from market_pipeline_tests.builders import wait_for
 
 HOUR = timedelta(hours=1)
+RANGE = "/coins/bitcoin/market_chart/range"
+PRO = {"x-cg-pro-api-key": "CG-canary"}
+# The two days before the simulator's clock.
+WINDOW = {"vs_currency": "usd", "from": "1795262400", "to": "1795435200"}
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "content_type", "excerpt"),
-    [
-        (400, 10010, "application/json", '"error_code":10010'),
-        (400, 10011, "application/json", '"error_code":10011'),
-        (400, 10012, "application/json", "allowed limit (10 addresses)"),
-        (401, None, "application/json", '{"status":{"error_code":10002'),
-        (401, 10005, "application/json", "limited to PRO API subscribers"),
-        (401, 10012, "application/json", '{"error":{"status":{"timestamp":"2026-11-23T12:00:30.000+00:00"'),
-        (403, None, "application/json", "descriptive User-Agent"),
-        (403, 1020, "text/html", "Access denied"),
-        (404, None, "application/json", '{"error":"coin not found"}'),
-        (408, None, "application/json", '{"error":"Request Timeout"}'),
-        (429, None, "application/json", "exceeded the Rate Limit"),
-        (429, 1015, "text/plain", "error code: 1015"),
-        (500, None, "application/json", '{"status":500,"error":"Internal Server Error"}'),
-        (502, None, "text/html", "502: Bad Gateway"),
-        (503, None, "text/html", "503: Service Unavailable"),
-        (504, None, "text/html", "504: Gateway Timeout"),
-        (520, None, "text/html", "520"),
-        (599, None, "application/json", "Unknown Error"),
-    ],
-)
-def test_a_status_comes_with_its_real_body(
-    client: Any, status: int, code: int | None, content_type: str, excerpt: str
-) -> None:
-    client.simulator.add_fault(Fault(kind="status", status=status, code=code))
-    answer = client.get("/simple/price", ids="bitcoin", vs_currencies="usd")
-    assert answer.status_code == status
-    assert answer.headers["Content-Type"].startswith(content_type)
-    assert excerpt in answer.text
+STATUSES: list[tuple[int, int | None, str, str]] = [
+    (400, 10010, "application/json", '"error_code":10010'),
+    (400, 10011, "application/json", '"error_code":10011'),
+    (400, 10012, "application/json", "allowed limit (10 addresses)"),
+    (401, None, "application/json", '{"status":{"error_code":10002'),
+    (401, 10005, "application/json", "limited to PRO API subscribers"),
+    (401, 10012, "application/json", '{"error":{"status":{"timestamp":"2026-11-23T12:00:30.000+00:00"'),
+    (403, None, "application/json", "descriptive User-Agent"),
+    (403, 1020, "text/html", "Access denied"),
+    (404, None, "application/json", '{"error":"coin not found"}'),
+    (408, None, "application/json", '{"error":"Request Timeout"}'),
+    (429, None, "application/json", "exceeded the Rate Limit"),
+    (429, 1015, "text/plain", "error code: 1015"),
+    (500, None, "application/json", '{"status":500,"error":"Internal Server Error"}'),
+    (502, None, "text/html", "502: Bad Gateway"),
+    (503, None, "text/html", "503: Service Unavailable"),
+    (504, None, "text/html", "504: Gateway Timeout"),
+    (520, None, "text/html", "520"),
+    (599, None, "application/json", "Unknown Error"),
+]
+
+
+def test_a_status_comes_with_its_real_body(client: Any) -> None:
+    for status, code, content_type, excerpt in STATUSES:
+        client.simulator.add_fault(Fault(kind="status", status=status, code=code))
+        answer = client.get("/simple/price", ids="bitcoin", vs_currencies="usd")
+        assert answer.status_code == status
+        assert answer.headers["Content-Type"].startswith(content_type)
+        assert excerpt in answer.text
     assert client.get("/ping").ok
 
 
@@ -87,8 +91,7 @@ def test_stopping_does_not_wait_for_a_hang(serve: Callable[..., Any]) -> None:
         done.set()
 
     threading.Thread(target=ask, daemon=True).start()
-    while not client.simulator.requests:
-        time.sleep(0.01)
+    wait_for(lambda: client.simulator.requests, 10, "the request")
     client.simulator.__exit__(None, None, None)
     assert done.wait(10)
 
@@ -189,16 +192,12 @@ def test_several_faults_of_values_meet_in_one_answer(client: Any) -> None:
     assert (prices["bitcoin"]["usd"], prices["ethereum"]["usd"]) == (None, -1.0)
 
 
-@pytest.mark.parametrize(
-    ("kind", "value"),
-    [("null_price", None), ("negative_price", -1.0), ("zero_price", 0), ("text_price", "unavailable")],
-)
-def test_one_point_of_a_history_has_a_bad_price(client: Any, clock: Any, kind: str, value: Any) -> None:
+def test_one_point_of_a_history_has_a_bad_price(client: Any, clock: Any) -> None:
     good = client.chart("bitcoin", clock.now - DAY, clock.now)
-    client.simulator.add_fault(Fault(kind=kind, coin="bitcoin"))
+    client.simulator.add_fault(Fault(kind="text_price", coin="bitcoin"))
     bad = client.chart("bitcoin", clock.now - DAY, clock.now)
     assert [after for before, after in zip(good, bad, strict=True) if before != after] == [
-        (good[len(good) // 2][0], value)
+        (good[len(good) // 2][0], "unavailable")
     ]
 
 
@@ -220,7 +219,7 @@ def test_a_history_can_be_rearranged(client: Any, clock: Any) -> None:
 
 def test_a_point_of_a_history_can_lack_its_time(client: Any, clock: Any) -> None:
     client.simulator.add_fault(Fault(kind="missing_timestamp"))
-    answer = client.get("/coins/bitcoin/market_chart", vs_currency="usd", days=1).json()
+    answer = client.get(RANGE, **WINDOW).json()
     assert [point[0] for point in answer["prices"]].count(None) == 1
 
 
@@ -246,7 +245,7 @@ def test_a_fault_waits_for_a_request_on_its_path_and_for_its_coin(client: Any, c
     assert client.get("/ping").ok
     assert client.prices("solana")
     assert client.chart("bitcoin", clock.now - HOUR, clock.now)
-    answer = client.get("/coins/solana/market_chart", vs_currency="usd", days=1)
+    answer = client.get(RANGE.replace("bitcoin", "solana"), **WINDOW)
     assert answer.status_code == 503
 
 
@@ -299,22 +298,61 @@ def test_a_fault_that_makes_no_sense_is_refused(settings: dict[str, Any], messag
         Fault(**settings)
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS - {"hang"}))
-def test_no_fault_breaks_the_simulator_itself(
-    client: Any, clock: Any, caplog: pytest.LogCaptureFixture, kind: str
-) -> None:
+def test_no_fault_breaks_the_simulator_itself(client: Any, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever the answer is like, the server logs no failure of its own and serves the next one."""
-    for path, query in (
-        ("/simple/price", {"ids": "bitcoin,ethereum", "vs_currencies": "usd"}),
-        ("/coins/bitcoin/market_chart", {"vs_currency": "usd", "days": 2}),
-        ("/coins/list", {}),
-    ):
-        about_a_coin = kind == "wrong_id" or kind in LISTING_ONLY
-        client.simulator.add_fault(Fault(kind=kind, coin="bitcoin" if about_a_coin else None))
-        try:
-            client.get(path, **query)
-        except requests.RequestException as error:
-            assert kind.startswith("cut") or kind == "redirect", error
-        client.simulator.clear_faults()
-    assert client.prices("bitcoin")["bitcoin"]["usd"] > 0
+    prices = {"ids": "bitcoin,ethereum", "vs_currencies": "usd"}
+    requested: list[tuple[str, dict[str, str]]] = [("/simple/price", prices), (RANGE, WINDOW), ("/coins/list", {})]
+    for kind in sorted(KINDS - {"hang"}):
+        for path, query in requested:
+            about_a_coin = kind == "wrong_id" or kind in LISTING_ONLY
+            client.simulator.add_fault(Fault(kind=kind, coin="bitcoin" if about_a_coin else None))
+            ends_badly = kind.startswith("cut") or kind == "redirect"
+            with suppress(requests.RequestException) if ends_badly else nullcontext():
+                client.get(path, **query)
+            client.simulator.clear_faults()
+        assert client.prices("bitcoin")["bitcoin"]["usd"] > 0
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "listed"),
+    [
+        (Fault(kind="unlisted_coin", coin="solana"), {}),
+        (Fault(kind="renamed_coin", coin="solana", keyed_as="solana-2"), {"solana-2": "sol"}),
+        (Fault(kind="renamed_coin", coin="solana", keyed_as="ethereum"), {}),
+        (Fault(kind="new_ticker", coin="solana", keyed_as="slx"), {"solana": "slx"}),
+    ],
+)
+def test_a_coin_can_vanish_be_renamed_be_merged_or_change_its_ticker(
+    client: Any, fault: Fault, listed: dict[str, str]
+) -> None:
+    others = {"bitcoin": "btc", "ethereum": "eth", "cardano": "ada", "polkadot": "dot"}
+    client.simulator.add_fault(fault)
+    answer = {coin["id"]: coin["symbol"] for coin in client.get("/coins/list").json()}
+    assert answer == {**others, **listed}
+    assert {coin["id"] for coin in client.get("/coins/list").json()} == {*others, "solana"}
+
+
+def test_such_faults_can_be_there_from_the_start_and_wait_for_the_list(serve: Callable[..., Any]) -> None:
+    client = serve(faults=[Fault(kind="unlisted_coin", coin="bitcoin", times=None)])
+    assert client.prices("bitcoin")["bitcoin"]["usd"] > 0
+    for _ in range(2):
+        assert "bitcoin" not in {coin["id"] for coin in client.get("/coins/list").json()}
+
+
+def test_the_edge_can_say_one_word(client: Any) -> None:
+    client.simulator.add_fault(Fault(kind="throttled"))
+    answer = client.get("/ping")
+    assert (answer.status_code, answer.text) == (429, "Throttled")
+
+
+def test_a_careless_server_repeats_the_key(serve: Callable[..., Any]) -> None:
+    """So that a test can see whether a client passes it on."""
+    client = serve(plan="pro")
+    client.simulator.add_fault(Fault(kind="echo"))
+    echo = client.get("/ping", headers=PRO)
+    assert echo.status_code == 401 and "CG-canary" in echo.text and echo.headers["X-Key"] == "CG-canary"
+    client.simulator.add_fault(Fault(kind="redirect"))
+    url = client.simulator.base_url + "/ping"
+    moved = requests.get(url, headers=PRO, allow_redirects=False, timeout=5)
+    assert moved.status_code == 302 and "CG-canary" in moved.headers["Location"]

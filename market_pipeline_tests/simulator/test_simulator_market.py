@@ -8,7 +8,7 @@ import pytest
 
 from market_pipeline.core.clock import DAY
 from market_pipeline.simulator.feed import FIVE_MINUTES, HOUR, last_update
-from market_pipeline.simulator.market import FIRST_DAY, START_PRICES, MarketModel
+from market_pipeline.simulator.market_model import FIRST_DAY, START_PRICES, MarketModel
 
 NOW = datetime(2026, 11, 23, 12, 0, 30, tzinfo=timezone.utc)
 
@@ -51,10 +51,10 @@ def test_days_join_without_a_step(market: MarketModel) -> None:
         assert market.price("polkadot", midnight) == pytest.approx(before, rel=1e-6)
 
 
-@pytest.mark.parametrize("coin_id", START_PRICES)
-def test_prices_hover_about_their_level_for_years(market: MarketModel, coin_id: str) -> None:
-    """Drawn back softly, not pinned: away from the level, but never by a multiple."""
-    moments = [NOW - DAY * n for n in range(0, 2500, 50)]
+@pytest.mark.parametrize("coin_id", ["bitcoin", "polkadot"])
+def test_prices_stay_about_their_level_for_years(market: MarketModel, coin_id: str) -> None:
+    """Mean-reverting, not fixed: away from the level, but never by a multiple."""
+    moments = [NOW - DAY * n for n in range(0, 2500, 100)]
     ratios = [market.price(coin_id, at) / START_PRICES[coin_id] for at in moments]
     assert 0.4 < min(ratios) < 1 < max(ratios) < 2.5
 
@@ -126,7 +126,8 @@ def test_quotes_are_renewed_about_every_forty_seconds_and_never_from_the_future(
 
 def test_ninety_days_of_hours_are_cheap_next_to_the_year_before_them(market: MarketModel) -> None:
     """Warm, a window must cost milliseconds, or the demo's first fill would crawl. The bound is a
-    ratio to plain arithmetic in the same process, so that a slow machine does not matter."""
+    ratio to plain arithmetic in the same process, so that a slow machine does not matter.
+    """
     market.points("cardano", NOW - 90 * DAY, NOW, HOUR)
     started = time.process_time()
     points = market.points("cardano", NOW - 90 * DAY, NOW, HOUR)

@@ -1,14 +1,14 @@
-"""Replay: recorded prices that play now."""
+"""RecordedPrices: recorded prices that play now."""
 
 import gzip
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from market_pipeline.core.clock import DAY
 from market_pipeline.simulator.feed import FIVE_MINUTES, HOUR
-from market_pipeline.simulator.recorded_prices import Replay
+from market_pipeline.simulator.recorded_prices import RecordedPrices
 
 NOW = datetime(2026, 11, 23, 12, 0, 30, tzinfo=timezone.utc)
 FIRST = datetime(2022, 11, 1, tzinfo=timezone.utc)
@@ -35,52 +35,45 @@ def write_prices(path: Path, days: int = 3, symbols: tuple[str, ...] = ("BTC",))
 
 
 @pytest.fixture
-def replay(tmp_path: Path) -> Replay:
-    return Replay(write_prices(tmp_path / "prices.csv"), {"BTC": "bitcoin"}, clock=frozen)
+def replay(tmp_path: Path) -> RecordedPrices:
+    return RecordedPrices(write_prices(tmp_path / "prices.csv"), {"BTC": "bitcoin"}, clock=frozen)
 
 
-def test_the_last_full_day_of_the_file_plays_today(replay: Replay) -> None:
+def test_the_last_full_day_of_the_file_plays_today(replay: RecordedPrices) -> None:
     """The price stamped 2022-11-04T00:00 closes the 3rd, it does not begin a fourth day."""
-    assert replay.plays_on(date(2022, 11, 3)) == NOW.date()
-    assert replay.plays_on(date(2022, 11, 1)) == NOW.date() - 2 * DAY
+    assert replay.plays_at(datetime(2022, 11, 3, tzinfo=timezone.utc)).date() == NOW.date()
+    assert replay.plays_at(FIRST).date() == NOW.date() - 2 * DAY
 
 
-def test_the_hour_of_the_day_is_kept_and_the_two_mappings_are_inverse(replay: Replay) -> None:
+def test_the_hour_of_the_day_is_kept_and_the_two_mappings_are_inverse(replay: RecordedPrices) -> None:
     recorded = datetime(2022, 11, 2, 17, 5, tzinfo=timezone.utc)
     assert replay.plays_at(recorded).time() == recorded.time()
     assert replay.recorded_at(replay.plays_at(recorded)) == recorded
 
 
-def test_a_given_day_plays_today(tmp_path: Path) -> None:
-    path = write_prices(tmp_path / "prices.csv")
-    replay = Replay(path, {"BTC": "bitcoin"}, clock=frozen, day=date(2022, 11, 2))
-    assert replay.plays_on(date(2022, 11, 2)) == NOW.date()
-    assert replay.plays_on(date(2022, 11, 3)) == NOW.date() + DAY
-
-
-def test_a_quote_is_the_last_price_played_with_its_own_time(replay: Replay) -> None:
+def test_a_quote_is_the_last_price_played_with_its_own_time(replay: RecordedPrices) -> None:
     """12:00:30 is past the bar that ends at 12:00 of the third day: number 2 * 288 + 144."""
     assert replay.quote("bitcoin", NOW) == (720.0, NOW.replace(second=0))
 
 
-def test_five_minute_history_is_the_recorded_series(replay: Replay) -> None:
+def test_five_minute_history_is_the_recorded_series(replay: RecordedPrices) -> None:
     points = replay.points("bitcoin", NOW - HOUR, NOW, FIVE_MINUTES)
     assert [price for _, price in points] == list(range(709, 721))
     delays = [at - replay.quote("bitcoin", at)[1] for at, _ in points]
     assert timedelta(0) <= min(delays) <= max(delays) < timedelta(seconds=90)
 
 
-def test_history_covers_the_file_and_nothing_more(replay: Replay) -> None:
+def test_history_covers_the_file_and_nothing_more(replay: RecordedPrices) -> None:
     points = replay.points("bitcoin", NOW - 30 * DAY, NOW + 30 * DAY, HOUR)
     assert len(points) == 72 and points[0][0] >= replay.plays_at(FIRST)
     assert replay.points("bitcoin", NOW - 30 * DAY, NOW - 20 * DAY, HOUR) == []
 
 
-def test_before_its_first_price_a_coin_has_no_quote(replay: Replay) -> None:
+def test_before_its_first_price_a_coin_has_no_quote(replay: RecordedPrices) -> None:
     assert replay.quote("bitcoin", NOW - 30 * DAY) is None
 
 
-def test_after_the_end_of_the_file_the_last_quote_grows_old(replay: Replay) -> None:
+def test_after_the_end_of_the_file_the_last_quote_grows_old(replay: RecordedPrices) -> None:
     price, updated = replay.quote("bitcoin", NOW + 5 * DAY) or pytest.fail("no quote")
     assert (price, updated) == (864.0, datetime(2026, 11, 24, tzinfo=timezone.utc))
 
@@ -89,33 +82,17 @@ def test_a_gap_in_the_file_stays_a_gap(tmp_path: Path) -> None:
     path = write_prices(tmp_path / "prices.csv", days=1)
     lines = path.read_text().splitlines()
     path.write_text("\n".join(lines[:100] + lines[160:]) + "\n")
-    replay = Replay(path, {"BTC": "bitcoin"}, clock=frozen)
+    replay = RecordedPrices(path, {"BTC": "bitcoin"}, clock=frozen)
     day = replay.plays_at(FIRST)
     prices = [price for _, price in replay.points("bitcoin", day, day + DAY, FIVE_MINUTES)]
     assert 99.0 in prices and 100.0 not in prices and 160.0 in prices
-
-
-def test_at_another_speed_the_file_starts_now_and_plays_faster(tmp_path: Path) -> None:
-    path = write_prices(tmp_path / "prices.csv.gz")
-    replay = Replay(path, {"BTC": "bitcoin"}, speed=60, clock=frozen)
-    assert replay.recorded_at(NOW) == FIRST
-    assert replay.recorded_at(NOW + timedelta(minutes=2)) == FIRST + timedelta(hours=2)
-    price, updated = replay.quote("bitcoin", NOW + timedelta(minutes=2)) or pytest.fail("no quote")
-    assert price == 24.0 and updated == NOW + timedelta(minutes=2)
-
-
-def test_at_another_speed_a_given_day_starts_now(tmp_path: Path) -> None:
-    path = write_prices(tmp_path / "prices.csv")
-    replay = Replay(path, {"BTC": "bitcoin"}, speed=12, clock=frozen, day=date(2022, 11, 3))
-    assert replay.recorded_at(NOW) == datetime(2022, 11, 3, tzinfo=timezone.utc)
-    assert replay.quote("bitcoin", NOW - timedelta(minutes=5)) is not None
 
 
 def test_rows_in_any_order_and_unwanted_symbols_are_no_trouble(tmp_path: Path) -> None:
     path = write_prices(tmp_path / "prices.csv", days=1, symbols=("BTC", "DOGE"))
     header, *rows = path.read_text().splitlines()
     path.write_text("\n".join([header, *reversed(rows)]) + "\n")
-    replay = Replay(path, {"BTC": "bitcoin", "ETH": "ethereum"}, clock=frozen)
+    replay = RecordedPrices(path, {"BTC": "bitcoin", "ETH": "ethereum"}, clock=frozen)
     assert replay.coin_ids == ("bitcoin",)
     assert replay.quote("bitcoin", NOW) == (144.0, NOW.replace(second=0))
 
@@ -138,27 +115,21 @@ def test_a_file_that_cannot_be_used_is_refused_by_line(tmp_path: Path, text: str
     path = tmp_path / "prices.csv"
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
-        Replay(path, {"BTC": "bitcoin"})
+        RecordedPrices(path, {"BTC": "bitcoin"})
 
 
 def test_a_cut_gzip_file_is_refused(tmp_path: Path) -> None:
     path = write_prices(tmp_path / "prices.csv.gz")
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match="not a whole gzip file"):
-        Replay(path, {"BTC": "bitcoin"})
-
-
-@pytest.mark.parametrize("speed", [0.0, -1.0, float("inf"), float("nan")])
-def test_a_speed_must_be_positive(tmp_path: Path, speed: float) -> None:
-    with pytest.raises(ValueError, match="speed"):
-        Replay(write_prices(tmp_path / "prices.csv", days=1), {"BTC": "bitcoin"}, speed=speed)
+        RecordedPrices(path, {"BTC": "bitcoin"})
 
 
 @pytest.mark.skipif(not REAL_PRICES.exists(), reason="the recorded prices are not here")
 def test_real_prices_play_on_past_days() -> None:
     """The days that shook the market in November 2022 lie in the past, whole, with their hours."""
-    replay = Replay(REAL_PRICES, {"BTC": "bitcoin", "SOL": "solana"}, clock=frozen)
-    day = replay.plays_on(date(2022, 11, 9))
+    replay = RecordedPrices(REAL_PRICES, {"BTC": "bitcoin", "SOL": "solana"}, clock=frozen)
+    day = replay.plays_at(datetime(2022, 11, 9, tzinfo=timezone.utc)).date()
     assert day < NOW.date()
     midnight = datetime(day.year, day.month, day.day, tzinfo=timezone.utc)
     prices = [price for _, price in replay.points("solana", midnight, midnight + DAY, HOUR)]

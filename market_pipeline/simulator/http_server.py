@@ -1,5 +1,7 @@
-"""The socket side: reading requests and writing, delaying or cutting answers. What is answered is
-decided in `responder` and `admin`."""
+"""The HTTP server on 127.0.0.1: reads requests and writes, delays or cuts answers.
+
+What is answered is decided in `responder` and `admin`.
+"""
 
 import socket
 import socketserver
@@ -12,9 +14,8 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 from market_pipeline.core.clock import Clock
 from market_pipeline.logs import get_logger
 from market_pipeline.simulator.admin import Admin
-from market_pipeline.simulator.errors import incorrect_path
-from market_pipeline.simulator.messages import Answer, Request
-from market_pipeline.simulator.request_log import LoggedRequest, RequestLog
+from market_pipeline.simulator.error_answers import incorrect_path
+from market_pipeline.simulator.messages import Answer, LoggedRequest, Request, RequestLog
 from market_pipeline.simulator.responder import Delivery, Responder
 
 HOST = "127.0.0.1"
@@ -41,12 +42,12 @@ class LoopbackServer(ThreadingHTTPServer):
         super().__init__((HOST, port), _Handler)
 
     def server_bind(self) -> None:
-        """Bind without asking the name service what 127.0.0.1 is called, as the base class does."""
+        """Bind without the base class's look-up of a name for 127.0.0.1."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.socket.getsockname()[1]
 
     def stop(self) -> None:
-        """Stop serving, let hanging answers go, close every connection and the port."""
+        """Stop serving, release hanging answers, close every connection and the port."""
         self.stopping.set()
         self.shutdown()
         self.server_close()
@@ -68,7 +69,7 @@ class LoopbackServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log what a handler raised; a client that went away is no error."""
+        """Log what a handler raised; a client that went away is not an error."""
         if isinstance(sys.exc_info()[1], ConnectionError):
             logger.debug("A client closed its connection early.")
         else:
@@ -83,6 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: LoopbackServer
 
     def do_GET(self) -> None:
+        """Answer GET below the API's base and on the admin path."""
         path = urlsplit(self.path).path
         if path.startswith(_ADMIN):
             self._write(self.server.admin.answer("GET", path, b""))
@@ -94,13 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._deliver(request, self.server.responder.respond(request))
 
     def do_POST(self) -> None:
-        self._change()
-
-    def do_DELETE(self) -> None:
-        self._change()
-
-    def _change(self) -> None:
-        """POST and DELETE exist on the admin path only."""
+        """Answer POST and DELETE, which exist on the admin path only."""
         length = self.headers.get("Content-Length", "0")
         if not length.isdecimal() or int(length) > _LARGEST_BODY:
             self.close_connection = True
@@ -110,6 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         known = path.startswith(_ADMIN)
         self._write(self.server.admin.answer(self.command, path, body) if known else incorrect_path())
+
+    do_DELETE = do_POST
 
     def _request(self, path: str) -> Request:
         return Request(
@@ -122,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _deliver(self, request: Request, delivery: Delivery) -> None:
-        """Record the answer and send it as `delivery` says."""
+        """Record the answer and send it as `delivery` describes."""
         status = None if delivery.cut == "before" else delivery.answer.status
         _log_line(self.server.log.add(request, status))
         if delivery.wait:
@@ -145,16 +143,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.body[: len(answer.body) // 2] if half else answer.body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """What the base class says about malformed requests goes to the log, not to stderr."""
+        """Log what the base class reports of malformed requests."""
         logger.warning(format, *args)
 
 
 def _log_line(entry: LoggedRequest) -> None:
     target = f"{entry.path}?{urlencode(entry.query, safe=',*')}" if entry.query else entry.path
-    logger.info(
-        "%s %s -> %s",
-        entry.method,
-        target,
-        "cut" if entry.status is None else entry.status,
-        extra={"path": entry.path, "status": entry.status},
-    )
+    status = "cut" if entry.status is None else entry.status
+    logger.info("%s %s -> %s", entry.method, target, status, extra={"path": entry.path, "status": entry.status})

@@ -1,14 +1,15 @@
 """CoinGecko's error answers: the status, the body in one of its five shapes, and the headers.
 
-The texts are those that were recorded or reported; where only the code of an error is known, the
-message says the same in plain words.
+The texts were recorded or reported. Where only the code of an error is known, the message is ours.
 """
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from http import HTTPStatus
 
-from market_pipeline.simulator.messages import HTML_TYPE, Answer, json_answer
+from market_pipeline.simulator.messages import HTML_TYPE, TEXT_TYPE, Answer, json_answer
 
 _PRICING = "https://www.coingecko.com/en/api/pricing"
 _RATE_LIMIT = (
@@ -43,42 +44,42 @@ _TOO_MANY_ADDRESSES = (
 
 
 def plain(status: int, message: str) -> Answer:
-    """`{"error": message}`, the shape of wrong parameters and unknown coins."""
+    """Return `{"error": message}`, the shape for wrong parameters and unknown coins."""
     return json_answer({"error": message}, status)
 
 
-def missing_parameter(name: str) -> Answer:
-    """422 for a required parameter."""
-    return plain(422, f"Missing parameter {name}")
-
-
-def coin_not_found() -> Answer:
-    """404 for a coin id in the path."""
-    return plain(404, "coin not found")
-
-
 def incorrect_path() -> Answer:
-    """404 for a path that is not served."""
+    """Return the 404 for a path that is not served."""
     return plain(404, "Incorrect path. Please check https://www.coingecko.com/api/")
 
 
 def throttled() -> Answer:
-    """The edge's shortest refusal."""
-    return Answer(429, b"Throttled", "text/plain; charset=UTF-8")
+    """Return the edge's shortest refusal."""
+    return Answer(429, b"Throttled", TEXT_TYPE)
+
+
+def redirect(key: str) -> Answer:
+    """Return a 302 to a closed port that repeats the key, as a careless server would."""
+    target = f"http://127.0.0.1:9/moved?key={key}"
+    body = f'<html><body>You are being <a href="{target}">redirected</a>.</body></html>'
+    return Answer(302, body.encode(), HTML_TYPE, {"Location": target, "X-Key": key})
+
+
+def echo(key: str) -> Answer:
+    """Return a 401 that repeats the key."""
+    body = {"status": {"error_code": 10002, "error_message": f"The API key {key} is unknown"}}
+    return json_answer(body, 401, {"X-Key": key})
 
 
 def by_status(status: int, code: int | None, now: datetime) -> Answer:
-    """What CoinGecko (or the edge before it) answers with `status`.
+    """Return what CoinGecko (or the edge before it) answers with `status`.
 
-    `code` is the error code in the body and picks one where a status has several: 10010, 10011 or
-    10012 under 400; 10002, 10005 or 10012 under 401; 1015 and 1020 for the edge's own refusals,
-    which are HTML or plain text. Without it the commonest is taken.
+    `code` is the error code in the body and selects one where a status has several: 10010, 10011 or 10012 under
+    400; 10002, 10005 or 10012 under 401; 1015 and 1020 for the edge's own refusals, which are HTML or plain text.
+    Without it the most common is taken.
     """
-    answer = _coded(status, code or _COMMONEST.get(status, status), now)
+    answer = _coded(status, code or {400: 10010, 401: 10002}.get(status, status), now)
     return answer or plain(status, _phrase(status))
-
-
-_COMMONEST = {400: 10010, 401: 10002}
 
 
 def _coded(status: int, code: int, now: datetime) -> Answer | None:
@@ -99,13 +100,13 @@ def _coded(status: int, code: int, now: datetime) -> Answer | None:
         case 403, 403:
             return _coded_status(status, code, _USER_AGENT)
         case 404, _:
-            return coin_not_found()
+            return plain(404, "coin not found")
         case 429, 429:
             return _coded_status(status, code, _RATE_LIMIT)
         case 500, 500:
             return json_answer({"status": 500, "error": "Internal Server Error"}, status)
         case (403 | 429), 1015:
-            return Answer(status, b"error code: 1015", "text/plain; charset=UTF-8")
+            return Answer(status, b"error code: 1015", TEXT_TYPE)
         case (403 | 429), 1020:
             return page(status, "Access denied | api.coingecko.com used Cloudflare to restrict access")
         case (414 | 502 | 503 | 504 | 520 | 521 | 522 | 524), _:
@@ -114,32 +115,30 @@ def _coded(status: int, code: int, now: datetime) -> Answer | None:
 
 
 def _phrase(status: int) -> str:
-    """The reason phrase; some statuses (520 and on) are the edge's own and not in the registry."""
+    """Return the reason phrase; some statuses (from 520 on) are the edge's own and not registered."""
     return HTTPStatus(status).phrase if status in set(HTTPStatus) else "Unknown Error"
 
 
 def page(status: int, title: str) -> Answer:
-    """An HTML page such as the edge serves."""
+    """Return an HTML page such as the edge serves."""
     head = f"<head>\n<title>{title}</title>\n</head>"
     body = f'<!DOCTYPE html>\n<html lang="en-US">\n{head}\n<body></body>\n</html>\n'
     return Answer(status, body.encode(), HTML_TYPE)
 
 
-def retry_after(answer: Answer, value: str) -> Answer:
-    """`answer` with a Retry-After header."""
-    return Answer(answer.status, answer.body, answer.content_type, {**answer.headers, "Retry-After": value})
+def with_headers(answer: Answer, headers: Mapping[str, str]) -> Answer:
+    """Add headers to `answer`."""
+    return replace(answer, headers={**answer.headers, **headers})
 
 
-def rate_limit_headers(answer: Answer, limit: int, reset: datetime) -> Answer:
-    """`answer` with the headers of a keyed 429: a whole UTC minute, at or after `reset`, in
-    CoinGecko's own format."""
+def rate_limit_headers(limit: int, reset: datetime) -> dict[str, str]:
+    """Return the headers of a keyed 429: a whole UTC minute, at or after `reset`, in CoinGecko's own format."""
     minute = datetime.fromtimestamp(math.ceil(reset.timestamp() / 60) * 60, timezone.utc)
-    headers = {
+    return {
         "x-ratelimit-limit": str(limit),
         "x-ratelimit-remaining": "0",
         "x-ratelimit-reset": minute.strftime("%Y-%m-%d %H:%M:%S +0000"),
     }
-    return Answer(answer.status, answer.body, answer.content_type, {**answer.headers, **headers})
 
 
 def _coded_status(status: int, code: int, message: str) -> Answer:
