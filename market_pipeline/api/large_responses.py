@@ -16,7 +16,7 @@ from fastapi import Depends, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from market_pipeline.api.http.problems import ApiProblem
-from market_pipeline.api.service import Service
+from market_pipeline.api.service import Service, from_state
 from market_pipeline.storage.db_errors import ReadCancelled
 
 ARROW_THREADS = 4
@@ -99,14 +99,7 @@ class LargeSlot:
         self._taken = False
 
 
-async def _arrow_reads(request: Request) -> ArrowReads:
-    reads: ArrowReads = request.app.state.arrow_reads
-    return reads
-
-
-# Parameter types with which an endpoint receives the threads, and a slot that FastAPI releases after the answer is
-# sent, or could not be.
-ArrowReadsOf = Annotated[ArrowReads, Depends(_arrow_reads)]
+ArrowReadsOf = Annotated[ArrowReads, from_state("arrow_reads")]
 
 
 async def _large_slot(reads: ArrowReadsOf) -> AsyncIterator[LargeSlot]:
@@ -117,6 +110,7 @@ async def _large_slot(reads: ArrowReadsOf) -> AsyncIterator[LargeSlot]:
         slot.release()
 
 
+# FastAPI releases the slot after the answer is sent, or could not be.
 LargeSlotOf = Annotated[LargeSlot, Depends(_large_slot)]
 
 

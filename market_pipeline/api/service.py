@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 from fastapi import Depends, Request
@@ -69,17 +69,15 @@ class Service:
         return replace(self, database=Database(self.database.url, self.database.coins))
 
 
-# Not a plain function: FastAPI would run that in its thread pool, which costs more than the function.
-async def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
+def from_state(name: str) -> Any:
+    """Return the dependency with which an endpoint receives the attribute `name` of the application's state."""
+
+    # Not a plain function: FastAPI would run that in its thread pool, which costs more than the function.
+    async def get(request: Request) -> Any:
+        return getattr(request.app.state, name)
+
+    return Depends(get)
 
 
-async def _state_threads(request: Request) -> anyio.CapacityLimiter:
-    threads: anyio.CapacityLimiter = request.app.state.state_threads
-    return threads
-
-
-# Parameter types with which an endpoint receives the service, and the thread limiter of the state.
-ServiceOf = Annotated[Service, Depends(_service)]
-StateThreads = Annotated[anyio.CapacityLimiter, Depends(_state_threads)]
+ServiceOf = Annotated[Service, from_state("service")]
+StateThreads = Annotated[anyio.CapacityLimiter, from_state("state_threads")]

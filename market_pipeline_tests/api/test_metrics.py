@@ -107,11 +107,11 @@ def test_a_request_in_progress_is_not_counted_yet(
     client = api(**WITH_KEY)
     account = account_of(service_of(**WITH_KEY).settings)
     with database.writing() as connection:
-        ledger.record_sent(connection, account, "/simple/price", utc_now(), 1)
+        ledger.record_sent(connection, account, "/simple/price", utc_now(), reserved=1)
     assert "coingecko_requests_total" not in scrape(client)
     then = utc_now() - timedelta(days=32)
     with database.writing() as connection:
-        ledger.record_sent(connection, account, "/ping", then, 1)
+        ledger.record_sent(connection, account, "/ping", then, reserved=1)
         ledger.record_outcome(connection, account, "/ping", then, "200", reserved=1, charged=1)
     assert "coingecko_requests_total" not in scrape(client), "that was another month"
 

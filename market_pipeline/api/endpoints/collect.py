@@ -3,7 +3,7 @@
 import math
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from market_pipeline.api.collect_limits import CollectLimits
 from market_pipeline.api.endpoints.prices import point_document
@@ -11,7 +11,7 @@ from market_pipeline.api.http.problems import ApiProblem, problems
 from market_pipeline.api.http.query import SymbolInPath
 from market_pipeline.api.http.responses import not_cached
 from market_pipeline.api.models.prices import LatestPrice
-from market_pipeline.api.service import UNSUPPORTED, Service
+from market_pipeline.api.service import UNSUPPORTED, Service, from_state
 from market_pipeline.budget.rules import LONGEST_COOL_DOWN, SECOND
 from market_pipeline.coingecko.errors import BudgetExhausted, CoinGeckoError
 from market_pipeline.coingecko.retries import cool_down_after
@@ -30,17 +30,12 @@ router = APIRouter(tags=["prices"])
 
 # The client of this API waits for the answer; instead of a longer wait it gets a Retry-After.
 _MAX_WAIT_SECONDS = 5.0
-# Retry-After where CoinGecko has not asked for a pause.
+# Retry-After where CoinGecko sent none.
 _RETRY_SECONDS = 60.0
 
 
 class CollectedPrice(LatestPrice):
     """The current price of a symbol, as it is stored now."""
-
-
-async def _limits(request: Request) -> CollectLimits:
-    limits: CollectLimits = request.app.state.collect_limits
-    return limits
 
 
 @router.post(
@@ -59,7 +54,7 @@ async def _limits(request: Request) -> CollectLimits:
     ),
 )
 async def collect_one(
-    request: Request, symbol: SymbolInPath, limits: Annotated[CollectLimits, Depends(_limits)]
+    request: Request, symbol: SymbolInPath, limits: Annotated[CollectLimits, from_state("collect_limits")]
 ) -> Response:
     """Request the current price of a symbol from CoinGecko, store it, and record it in Dagster.
 

@@ -46,7 +46,7 @@ _FORMATS: dict[int | str, dict[str, Any]] = {
     responses=_FORMATS | problems(database_error=(500, "The database failed; the log has the reason.")),
 )
 async def metrics(request: Request, service: ServiceOf, threads: StateThreads) -> Response:
-    """In the text format of Prometheus, or as OpenMetrics if `Accept` asks for it.
+    """Return the text format of Prometheus, or OpenMetrics if `Accept` prefers it.
 
     The cost follows the rows of the last day, not all that is stored. It is 500 if the database cannot be read: a
     failed scrape is `up == 0` in Prometheus.

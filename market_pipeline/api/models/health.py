@@ -1,4 +1,4 @@
-"""What the answers about the state of the service look like, for the OpenAPI document."""
+"""The documents of liveness and readiness."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -36,10 +36,10 @@ class Alive(BaseModel):
 
 
 class ConditionDocument(BaseModel):
-    """Something that is not as it should be."""
+    """Something that is wrong."""
 
-    kind: Kind = Field(description="Which one, for programs.")
-    detail: str = Field(description="What it is, since when, and what to do, in a few sentences.")
+    kind: Kind = Field(description="The kind, for programs.")
+    detail: str = Field(description="What is wrong, since when, and what to do.")
     since: datetime | None = Field(description="When this link last held, UTC; null if that is not known.")
 
 
@@ -51,16 +51,16 @@ class SymbolFreshness(BaseModel):
     age_seconds: float | None = Field(ge=0, description="Seconds since then; null if there is none.")
     fresh: bool = Field(description="Whether it is from the last tick but one (COLLECT_CRON) or later.")
     scored: datetime | None = Field(
-        description="Time of the newest price that anomalies were looked for in, UTC; null if there is none."
+        description="Time of the newest scored price, UTC; null if there is none."
     )
     scored_age_seconds: float | None = Field(ge=0, description="Seconds since then; null if there is none.")
     scores_fresh: bool = Field(description="Whether no fresh price has waited to be scored for two ticks.")
 
 
 class DaemonState(BaseModel):
-    """A daemon of Dagster that has to run."""
+    """A required daemon of Dagster."""
 
-    daemon: str = Field(description="Dagster's name of it; SCHEDULER starts the ticks.")
+    daemon: str = Field(description="Its name in Dagster; SCHEDULER starts the ticks.")
     heartbeat_age_seconds: float | None = Field(
         ge=0, description="Seconds since it last reported; null if it never did."
     )
@@ -70,7 +70,7 @@ class DaemonState(BaseModel):
 class JobDocument(BaseModel):
     """How the runs of a job end."""
 
-    job: str = Field(description="tick collects and scores current prices; the others are beside it.")
+    job: str = Field(description="Its name; `tick` collects and scores current prices.")
     last_success: datetime | None = Field(description="When a run last succeeded, UTC; null if none did.")
     last_success_age_seconds: float | None = Field(ge=0, description="Seconds since then; null if none did.")
     last_failure: datetime | None = Field(
@@ -84,10 +84,10 @@ class Readiness(BaseModel):
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
     status: Literal["ready", "degraded", "unknown"] = Field(
-        description="degraded if anything is not as it should be, unknown if Dagster's side cannot be seen from here."
+        description="`degraded` if anything is wrong, `unknown` if Dagster's side cannot be seen from here."
     )
-    conditions: list[ConditionDocument] = Field(description="What is not as it should be; empty if all is well.")
-    checked_at: datetime = Field(description="When this was looked at, UTC.")
+    conditions: list[ConditionDocument] = Field(description="What is wrong; empty if all is well.")
+    checked_at: datetime = Field(description="When this was checked, UTC.")
     schema_revision: str = Field(description="The revision of the tables, which is that of this version.")
     symbols: list[SymbolFreshness] = Field(description="Every symbol that is collected here.")
     scheduler_alive: bool | None = Field(

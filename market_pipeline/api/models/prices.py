@@ -1,4 +1,4 @@
-"""What the answers about prices look like, for the OpenAPI document."""
+"""The documents of prices."""
 
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ _POINT: dict[str, Any] = {
     "ingested_at": "2026-11-23T12:00:21.402113Z", "quality": Quality.OK.value,
 }
 
-_CURSOR = "qu4xboH-WzE3OTM0OTExNDAwMDAwMDBd"
+_CURSOR = "WzE3OTM0OTExNDAwMDAwMDBd"
 
 
 class PricePoint(BaseModel):
@@ -21,10 +21,10 @@ class PricePoint(BaseModel):
 
     timestamp: datetime = Field(description="When the price was true at the source, UTC.")
     price: float = Field(gt=0, description="Price of one coin in US dollars; round-trips as a 64-bit float.")
-    source: Source = Field(description="CoinGecko's endpoint that it came from.")
+    source: Source = Field(description="The endpoint of CoinGecko that returned it.")
     ingested_at: datetime = Field(description="When this price was first stored, UTC.")
     quality: Quality = Field(
-        description="`bad_tick` if later quotes have undone this price, which is then never the latest one; else `ok`."
+        description="`bad_tick` if later quotes have reverted this price, which is then never the latest; else `ok`."
     )
 
 
@@ -50,7 +50,7 @@ class LatestPrice(PricePoint):
 
 PAGE_FORMATS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The prices, in the format that `Accept` asks for.",
+        "description": "The prices, in the format that `Accept` prefers.",
         "headers": {
             "Link": {
                 "description": 'The next page, relative to this one: `<?...>; rel="next"`; absent on the last.',

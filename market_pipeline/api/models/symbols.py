@@ -1,4 +1,4 @@
-"""What the answers about symbols and their coverage look like, for the OpenAPI document."""
+"""The documents of symbols and their coverage."""
 
 from datetime import date, datetime
 from typing import Any
@@ -11,8 +11,8 @@ _LARGEST_GAP = "Longest time within one of the days (UTC, midnight to midnight) 
 class PastMonth(BaseModel):
     """How complete the past days of a symbol are, of the last 30 and not before its first point."""
 
-    days: int = Field(description="Days measured: those whose history the source has published, at most 30.")
-    complete_days: int = Field(description="Those that lack no price which the source has.")
+    days: int = Field(description="Measured days: those whose history the source has published, at most 30.")
+    complete_days: int = Field(description="How many of them lack no price that the source has.")
     largest_gap_seconds: float | None = Field(description=f"{_LARGEST_GAP}; null where no day is measured.")
 
 
@@ -24,7 +24,7 @@ class SymbolDocument(BaseModel):
         description="CoinGecko's id of the coin; `simulated:` before it where prices come from a simulator."
     )
     name: str | None = Field(
-        description="CoinGecko's name of the coin; null until it was asked, which a run of past days does once a day."
+        description="CoinGecko's name of the coin; null until the first run of past days, which reads it once a day."
     )
     first: datetime | None = Field(description="Time of its first stored price, UTC; null if there is none.")
     last: datetime | None = Field(description="Time of its newest stored price, UTC; null if there is none.")
@@ -59,17 +59,17 @@ class DayDocument(BaseModel):
 
 
 class SourceGap(BaseModel):
-    """A stretch for which the source gave no prices when it was asked."""
+    """A stretch of time for which the source returned no prices."""
 
     start: datetime = Field(description="First instant without a price, UTC.")
     end: datetime = Field(description="When prices begin again, UTC.")
     evidence: str = Field(description="The request and what its answer held.")
-    found_at: datetime = Field(description="When the source was last asked, UTC.")
-    first_found_at: datetime = Field(description="When it first gave no prices, UTC.")
+    found_at: datetime = Field(description="When the source was last queried, UTC.")
+    first_found_at: datetime = Field(description="When it first returned no prices, UTC.")
     proven: bool = Field(
         description="Whether the answer covered the time; if not, the days lack prices that may still come."
     )
-    ask_again_at: datetime | None = Field(description="When it is to be asked again, UTC; null for at once.")
+    ask_again_at: datetime | None = Field(description="When it will be queried again, UTC; null for at once.")
 
 
 _DAY: dict[str, Any] = {
@@ -90,7 +90,7 @@ class CoverageDocument(BaseModel):
     to: date = Field(description="Last day of this answer.")
     days: list[DayDocument] = Field(description="Every day of the answer, the newest first.")
     incomplete_days: list[date] = Field(description="The days that lack prices which the source may have.")
-    source_gaps: list[SourceGap] = Field(description="Where the source gave no prices when it was asked, by time.")
+    source_gaps: list[SourceGap] = Field(description="Stretches for which the source returned no prices, by time.")
     next_to: date | None = Field(
-        description="Where more days were asked for than one answer has: `to` of the answer that goes on."
+        description="`to` of the next answer, if more days were requested than one answer has."
     )
