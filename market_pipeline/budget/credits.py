@@ -46,7 +46,7 @@ class Shortage:
 
 
 def shortage(state: State, limits: Limits, reserved: int) -> Shortage | None:
-    """Why a request that must leave `reserved` credits cannot be granted, None if it can.
+    """Return why a request that must leave `reserved` credits cannot be granted, None if it can.
 
     `state` must be of the current month.
     """
@@ -60,7 +60,7 @@ def shortage(state: State, limits: Limits, reserved: int) -> Shortage | None:
 
 
 def live_reserve(settings: Settings) -> Callable[[datetime], int]:
-    """A function: how many live requests the rest of the month of a time (aware, UTC) needs.
+    """Return a function from a time (aware, UTC) to the live requests that the rest of its month needs.
 
     It includes 2% for repeats, and the tick before that time, which may be running and not have sent its
     requests yet.
@@ -82,7 +82,7 @@ def ticks_left(cron: str, now: datetime) -> int:
 
 @lru_cache(maxsize=4)
 def _ticks_of_later_days(cron: str, day: date) -> int:
-    """Ticks in the rest of the month after `day`. In UTC all days that have any have the same number."""
+    """Count the ticks after `day` in its month. In UTC all days that have any have the same number."""
     end = next_month(day)
     days: list[date] = []
     following = day + DAY

@@ -71,7 +71,7 @@ class ReportedLimits:
 
 
 def account_of(settings: Settings) -> Account:
-    """The account whose limits the requests of `settings` count against."""
+    """Return the account whose limits the requests of `settings` count against."""
     parts = urlsplit(settings.base_url)
     host = parts.hostname or ""
     if parts.port:
@@ -81,7 +81,7 @@ def account_of(settings: Settings) -> Account:
 
 
 def limits_of(settings: Settings, reported: ReportedLimits | None) -> Limits:
-    """The limits that `settings` set, else those that /key reported, else those known of the plan."""
+    """Return the limits that `settings` set, else those that /key reported, else those known of the plan."""
     plan = settings.coingecko_plan
     per_minute = (reported.requests_per_minute if reported else None) or _PER_MINUTE[plan]
     monthly = (reported.monthly_credits if reported else None) or _MONTHLY[plan]
@@ -92,7 +92,7 @@ def limits_of(settings: Settings, reported: ReportedLimits | None) -> Limits:
 
 
 def current_limits(settings: Settings, database: Database) -> Limits:
-    """The limits of the account of `settings` now."""
+    """Return the current limits of the account of `settings`."""
     if not _reads_key(settings):
         return limits_of(settings, None)
     with database.reading() as connection:
@@ -135,7 +135,7 @@ class StoredRequestLength:
         self._account = account.name
 
     def load(self) -> int | None:
-        """The number of ids that a request may name, None if no length was refused in the last day."""
+        """Return how many ids a request may name, None if no length was refused in the last day."""
         with self._database.reading() as connection:
             now = from_microseconds(database_clock(connection))
             query = select(_COLUMNS.ids_per_request).where(
@@ -154,7 +154,7 @@ class StoredRequestLength:
 
 
 def _digest(key: str) -> str:
-    """Twelve hexadecimal digits that distinguish keys and cannot be reversed."""
+    """Return 12 hexadecimal digits that distinguish keys and cannot be reversed."""
     return hashlib.sha256(key.encode()).hexdigest()[:12]
 
 

@@ -1,16 +1,15 @@
-"""Who may send a request, and when: pure functions from one state of the budget to the next.
+"""When a request may be sent: pure functions from one state of the budget to the next.
 
-Times are microseconds since 1970 UTC by the database's clock. The rules hold as long as every state is
-made from the one before it, which the lock on the budget's row sees to:
+Times are microseconds since 1970 UTC by the database's clock. The lock on the budget's row makes every state
+follow from the one before it. Then:
 
-- no `WINDOW` of that clock holds more than `limit` grants. A step back of the clock only lengthens
-  waits; after a step forward the clock itself says that the time has passed;
-- nobody is granted anything before `cool_down_until`;
-- turns are given in the order in which callers queued, live ones before those for history, and each has its
-  place in the window reserved while it waits. A caller that is late for its own turn may be overtaken, never
-  displaced. A history request is passed by `MOST_OVERTAKES` live ones at most, so that any number of these
-  leaves history its turns;
-- a caller that was killed holds its place no longer than until it should have looked again.
+- no `WINDOW` of that clock holds more than `limit` grants. A step back of the clock only lengthens waits; a
+  step forward counts as time that has passed;
+- no request is granted before `cool_down_until`;
+- turns follow the order of the queue, in which live requests go before those for history, and every waiting
+  caller has a place in the window. One that is late for its turn may be overtaken, but never loses its place.
+  At most `MOST_OVERTAKES` live requests overtake one for history, so that history is never starved;
+- a caller that was killed holds its place until it should have polled again, plus `GRACE`.
 """
 
 from dataclasses import dataclass, replace
@@ -18,29 +17,29 @@ from datetime import date
 
 SECOND = 1_000_000
 
-# A second more than a minute: requests arrive later than they were granted, and not all by the same
-# amount. Those that take longer than this second are counted from when they ended (see `ended`).
+# A second more than a minute: requests arrive later than they were granted, with different delays. Those
+# that take longer than this second count from their end (see `end`).
 MARGIN = SECOND
 WINDOW = 60 * SECOND + MARGIN
-# How long a waiting caller sleeps at most before it looks again, and how much later it may come.
-LOOK = 5 * SECOND
+# The longest sleep of a waiting caller before it polls again, and how late it may be.
+POLL = 5 * SECOND
 GRACE = 5 * SECOND
-# How many live requests pass one for history at most: about a minute's worth of the smallest plan.
+# About a minute's worth of the smallest plan.
 MOST_OVERTAKES = 5
-# A clock that was stepped back would otherwise turn a pause into an endless one.
+# Bounds the pause that a step back of the clock would otherwise prolong.
 LONGEST_COOL_DOWN = 3_600 * SECOND
 
 
 @dataclass(frozen=True)
 class Ticket:
-    """A place in the queue, given up if its owner has not looked again by `looks_at` and some seconds.
+    """A place in the queue, given up if its owner has not polled by `polls_at` plus `GRACE`.
 
-    `paced` is the earliest time that the pace of grants leaves to it, fixed when it queued, so that
-    no caller that overtakes it can move it back. `overtaken` counts the live requests that went before it.
+    `paced` is the earliest time that the pace of grants allows, fixed when the caller queued, so that no
+    caller that overtakes it can move it back. `overtaken` counts the live requests that went before it.
     """
 
     name: str
-    looks_at: int
+    polls_at: int
     paced: int
     live: bool = False
     overtaken: int = 0
@@ -58,22 +57,22 @@ class State:
     credits_used: int = 0
 
 
-def brought_to(state: State, now: int) -> State:
-    """`state` without what is over at `now`; times that a step back left in the future count as now."""
+def advance(state: State, now: int) -> State:
+    """Remove what is over at `now`; times that a step back left in the future count as now."""
     return replace(
         state,
         granted=tuple(min(granted, now) for granted in state.granted if granted > now - WINDOW),
         waiting=tuple(
-            replace(ticket, looks_at=min(ticket.looks_at, now + LOOK), paced=min(ticket.paced, now + LOOK))
+            replace(ticket, polls_at=min(ticket.polls_at, now + POLL), paced=min(ticket.paced, now + POLL))
             for ticket in state.waiting
-            if ticket.looks_at >= now - GRACE
+            if ticket.polls_at >= now - GRACE
         ),
         cool_down_until=min(state.cool_down_until, now + LONGEST_COOL_DOWN),
     )
 
 
-def ahead(state: State, name: str, live: bool = False) -> int:
-    """Count those that wait before the caller with this ticket, or before a new caller."""
+def count_ahead(state: State, name: str, live: bool = False) -> int:
+    """Count the callers ahead of the one with this ticket, or of a new one."""
     names = [ticket.name for ticket in state.waiting]
     if name in names:
         return names.index(name)
@@ -84,62 +83,61 @@ def ahead(state: State, name: str, live: bool = False) -> int:
 
 
 def turn(state: State, limit: int, now: int, name: str, live: bool = False) -> int:
-    """When the caller with this ticket, or one who comes now, may send its request; `now` if at once.
+    """Return when the caller with this ticket, or a new one, may send its request; `now` if at once.
 
-    `state` must have been brought to `now`.
+    `state` must have been advanced to `now`.
     """
-    place = ahead(state, name, live)
-    here = _known(state, name, place) or Ticket(name, now, _pace(state, limit, now, place))
-    taken = list(state.granted)
-    due = taken[-1] if taken else 0
-    for ticket in (*state.waiting[:place], here):
-        free = taken[-limit] + WINDOW if len(taken) >= limit else 0
+    place = count_ahead(state, name, live)
+    own = _ticket_at(state, name, place) or Ticket(name, now, _pace(state, limit, now, place))
+    granted = list(state.granted)
+    due = granted[-1] if granted else 0
+    for ticket in (*state.waiting[:place], own):
+        free = granted[-limit] + WINDOW if len(granted) >= limit else 0
         due = max(ticket.paced, due, free, state.cool_down_until)
-        # Nobody can be granted a request before now, however long its turn has been due.
-        taken.append(max(due, now))
-        # Whoever is late to look, perhaps for ever, does not hold up the pace of the others.
-        due += _spacing(limit) if ticket.looks_at >= now else 0
-    return taken[-1]
+        # An overdue turn is still granted no earlier than now.
+        granted.append(max(due, now))
+        # A caller that is late to poll, perhaps dead, does not delay the pace of the others.
+        due += _spacing(limit) if ticket.polls_at >= now else 0
+    return granted[-1]
 
 
-def granted(state: State, now: int, name: str, credits: int, live: bool = False) -> State:
-    """`state` after the caller was granted a request, with its `credits` reserved."""
-    place = ahead(state, name, live)
-    behind = state.waiting[place:] if _known(state, name, place) else _overtaken(state.waiting[place:], live)
+def grant(state: State, now: int, name: str, credits: int, live: bool = False) -> State:
+    """Grant the caller a request and reserve its `credits`."""
+    place = count_ahead(state, name, live)
+    behind = state.waiting[place:] if _ticket_at(state, name, place) else _overtake(state.waiting[place:], live)
     return replace(
-        left(replace(state, waiting=(*state.waiting[:place], *behind)), name),
+        dequeue(replace(state, waiting=(*state.waiting[:place], *behind)), name),
         granted=(*state.granted, now),
         credits_used=state.credits_used + credits,
     )
 
 
-def released(state: State, credits: int) -> State:
-    """`state` with the credits of a request given back that was granted in its month and not charged."""
+def release(state: State, credits: int) -> State:
+    """Release the credits of a request that was granted in the state's month and not charged."""
     return replace(state, credits_used=max(0, state.credits_used - credits))
 
 
-def queued(state: State, limit: int, now: int, name: str, due: int, live: bool = False) -> State:
-    """`state` with the caller, whose turn is `due`, at its place in the queue or where it was already."""
-    place = ahead(state, name, live)
-    looks_at = min(due, now + LOOK)
-    if known := _known(state, name, place):
-        here, behind = replace(known, looks_at=looks_at), state.waiting[place + 1:]
+def enqueue(state: State, limit: int, now: int, name: str, due: int, live: bool = False) -> State:
+    """Put the caller, whose turn is `due`, at its place in the queue, or leave it where it is."""
+    place = count_ahead(state, name, live)
+    polls_at = min(due, now + POLL)
+    if ticket := _ticket_at(state, name, place):
+        own, behind = replace(ticket, polls_at=polls_at), state.waiting[place + 1:]
     else:
-        here = Ticket(name, looks_at, _pace(state, limit, now, place), live)
-        behind = _overtaken(state.waiting[place:], live)
-    return replace(state, waiting=(*state.waiting[:place], here, *behind))
+        own = Ticket(name, polls_at, _pace(state, limit, now, place), live)
+        behind = _overtake(state.waiting[place:], live)
+    return replace(state, waiting=(*state.waiting[:place], own, *behind))
 
 
-def left(state: State, name: str) -> State:
-    """`state` without the caller in its queue."""
+def dequeue(state: State, name: str) -> State:
+    """Remove the caller from the queue."""
     return replace(state, waiting=tuple(ticket for ticket in state.waiting if ticket.name != name))
 
 
-def ended(state: State, granted_at: int, now: int) -> State:
-    """`state` after the request granted at `granted_at` ended at `now`.
+def end(state: State, granted_at: int, now: int) -> State:
+    """Record that the request granted at `granted_at` ended at `now`.
 
-    One that took long may have reached the server at any time until now, so it keeps its place in
-    the window from now on.
+    A long one may have reached the server at any time until now, so its place in the window starts now.
     """
     arrived = now - MARGIN
     if granted_at >= arrived or granted_at not in state.granted:
@@ -149,32 +147,32 @@ def ended(state: State, granted_at: int, now: int) -> State:
     return replace(state, granted=tuple(sorted([*others, arrived])))
 
 
-def cooled_down(state: State, until: int, reason: str) -> State:
-    """`state` in which nobody may ask before `until`, or before the later time that held already."""
+def cool_down(state: State, until: int, reason: str) -> State:
+    """Grant nothing before `until`, or before the later time of an earlier pause."""
     if until <= state.cool_down_until:
         return state
     return replace(state, cool_down_until=until, cool_down_reason=reason)
 
 
-def _known(state: State, name: str, place: int) -> Ticket | None:
-    """The caller's ticket, if it has one at its `place`."""
+def _ticket_at(state: State, name: str, place: int) -> Ticket | None:
+    """Return the caller's ticket, if it has one at its `place`."""
     return next((ticket for ticket in state.waiting[place:place + 1] if ticket.name == name), None)
 
 
-def _overtaken(tickets: tuple[Ticket, ...], live: bool) -> tuple[Ticket, ...]:
-    """`tickets` after a caller went before them."""
+def _overtake(tickets: tuple[Ticket, ...], live: bool) -> tuple[Ticket, ...]:
+    """Count on `tickets` that a caller went before them."""
     return tuple(replace(ticket, overtaken=ticket.overtaken + live) for ticket in tickets)
 
 
 def _pace(state: State, limit: int, now: int, place: int) -> int:
-    """The earliest time that the last grant and those before `place` leave to a new caller."""
+    """Return the earliest time for a new caller after the last grant and the ticket before `place`."""
     last = [*state.granted[-1:], *(ticket.paced for ticket in state.waiting[:place][-1:])]
     return max([now, *(moment + _spacing(limit) for moment in last)])
 
 
 def _spacing(limit: int) -> int:
-    """Grants follow each other at ten times the pace of the limit, at most a tenth of a second apart.
+    """Return the least time between grants: a tenth of the limit's pace, at most 0.1 s.
 
-    So the order is that of the queue and not of whose attempt at the lock succeeds.
+    It makes the order that of the queue, not of the attempts at the lock.
     """
     return min(SECOND // 10, 6 * SECOND // limit)

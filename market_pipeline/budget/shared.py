@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from market_pipeline.budget import ledger, records, rules
 from market_pipeline.budget.credits import is_charged, is_history, shortage
 from market_pipeline.budget.plan_limits import Account, Limits
-from market_pipeline.budget.rules import LOOK, SECOND, State
+from market_pipeline.budget.rules import POLL, SECOND, State
 from market_pipeline.coingecko.errors import BudgetExhausted
 from market_pipeline.coingecko.request_budget import Grant
 from market_pipeline.core.clock import from_microseconds, month_of, to_microseconds
@@ -38,7 +38,7 @@ class _Wait:
 
 @dataclass
 class _Caller:
-    """A caller of `acquire`: `began` is its first look at the queue, `slept` the seconds it meant to sleep since."""
+    """A caller of `acquire`: `began` is its first poll, `slept` the seconds that it meant to sleep since."""
 
     name: str
     endpoint: str
@@ -95,7 +95,7 @@ class SharedBudget:
         the month's credits do not suffice, and a StorageError if the database fails.
         """
         caller = _Caller(secrets.token_hex(6), endpoint)
-        step = self._look(caller)
+        step = self._poll(caller)
         if isinstance(step, Grant):
             return step
         try:
@@ -113,13 +113,13 @@ class SharedBudget:
         try:
             with self._locked() as turn:
                 granted_at = to_microseconds(grant.granted_at)
-                turn.state = rules.ended(turn.state, granted_at, turn.now)
+                turn.state = rules.end(turn.state, granted_at, turn.now)
                 if cool_down:
                     until = turn.now + round(min(cool_down * SECOND, rules.LONGEST_COOL_DOWN))
-                    turn.state = rules.cooled_down(turn.state, until, reason)
+                    turn.state = rules.cool_down(turn.state, until, reason)
                 charged = self._cost if is_charged(outcome) else 0
                 if month_of(granted_at) == turn.state.month:
-                    turn.state = rules.released(turn.state, self._cost - charged)
+                    turn.state = rules.release(turn.state, self._cost - charged)
                 ledger.record_outcome(
                     turn.connection, self._account, grant.endpoint, grant.granted_at, outcome,
                     reserved=self._cost, charged=charged,
@@ -131,7 +131,7 @@ class SharedBudget:
             )
 
     def _wait(self, caller: _Caller, step: Grant | _Wait) -> Grant:
-        """Sleep until the caller's turn; look again now and then, because the turn may move."""
+        """Sleep until the caller's turn, and poll meanwhile, because the turn may move."""
         announced = 0.0
         while isinstance(step, _Wait):
             if step.seconds >= _ANNOUNCED_FROM and caller.slept + step.seconds > announced + _ANNOUNCED_FROM:
@@ -140,13 +140,13 @@ class SharedBudget:
                     "Waiting %.1f s before GET %s: %s", step.seconds, caller.endpoint, step.reason,
                     extra={"endpoint": caller.endpoint, "wait_seconds": round(step.seconds, 3)},
                 )
-            pause = min(step.seconds, LOOK / SECOND) + _MILLISECOND
+            pause = min(step.seconds, POLL / SECOND) + _MILLISECOND
             self._sleep(pause)
             caller.slept += pause
-            step = self._look(caller)
+            step = self._poll(caller)
         return step
 
-    def _look(self, caller: _Caller) -> Grant | _Wait:
+    def _poll(self, caller: _Caller) -> Grant | _Wait:
         """Return the grant if it is the caller's turn, else put it into the queue or leave it there."""
         name, live, limit = caller.name, caller.live, self._limits.requests_per_minute
         with self._locked() as turn:
@@ -155,7 +155,7 @@ class SharedBudget:
             self._require_credits(state, caller, now)
             due = rules.turn(state, limit, now, name, live)
             if due <= now:
-                turn.state = rules.granted(state, now, name, self._cost, live)
+                turn.state = rules.grant(state, now, name, self._cost, live)
                 granted_at = from_microseconds(now)
                 ledger.record_sent(
                     turn.connection, self._account, caller.endpoint, granted_at, reserved=self._cost
@@ -166,14 +166,14 @@ class SharedBudget:
             if waited + wait.seconds > self._max_wait:
                 verdict = _too_long(wait, from_microseconds(due), waited, self._max_wait, state.cool_down_until > now)
                 raise BudgetExhausted(verdict, endpoint=caller.endpoint, retry_after=wait.seconds)
-            turn.state = rules.queued(state, limit, now, name, due, live)
+            turn.state = rules.enqueue(state, limit, now, name, due, live)
             return wait
 
     def _reason(self, state: State, now: int, name: str, live: bool) -> str:
         """Say why the caller with this ticket, or a new one, has to wait."""
         if state.cool_down_until > now:
             return f"no requests before {_utc(from_microseconds(state.cool_down_until))} ({state.cool_down_reason})"
-        ahead = rules.ahead(state, name, live)
+        ahead = rules.count_ahead(state, name, live)
         queue = f" and {ahead} requests are ahead in the queue" if ahead else ""
         return f"the limit of {self._account.name} is {self._limits.requests_per_minute} requests per minute{queue}"
 
@@ -183,10 +183,10 @@ class SharedBudget:
         short = shortage(state, self._limits, reserved)
         if short is None:
             return
-        kept = f"; {reserved:,} are reserved for the live requests of the rest of the month" if reserved else ""
+        reserve = f"; {reserved:,} are reserved for the live requests of the rest of the month" if reserved else ""
         raise BudgetExhausted(
             f"{short.used:,} of the {short.cap:,} credits of this month of {self._account.name} are used, "
-            f"{short.left:,} are left{kept}. They renew on {short.renews_at:%Y-%m-%d} 00:00 UTC; "
+            f"{short.left:,} are left{reserve}. They renew on {short.renews_at:%Y-%m-%d} 00:00 UTC; "
             "COINGECKO_MONTHLY_CREDITS sets the cap.",
             endpoint=caller.endpoint,
             retry_after=(short.renews_at - time_now).total_seconds(),
@@ -198,7 +198,7 @@ class SharedBudget:
         with self._database.writing(request_budgets) as connection:
             stored, database_now = records.load_for_update(connection, self._account.name)
             now = self._clock(database_now)
-            turn = _Turn(connection, now, rules.brought_to(stored, now))
+            turn = _Turn(connection, now, rules.advance(stored, now))
             if turn.state.month != (month := month_of(now)):
                 # The clock may have gone back to a month that was spent in part: the ledger has the sum.
                 spent = ledger.credits_of(connection, self._account.name, month)
@@ -211,7 +211,7 @@ class SharedBudget:
         """Leave the queue. Best effort: an abandoned place is given up a few seconds later anyway."""
         try:
             with self._locked() as turn:
-                turn.state = rules.left(turn.state, name)
+                turn.state = rules.dequeue(turn.state, name)
         except (StorageError, SQLAlchemyError) as error:
             logger.debug("A place in the queue of the request budget was not released: %s", error)
 

@@ -54,7 +54,7 @@ def read_status(
     with database.reading() as connection:
         stored, database_now = records.load(connection, account.name)
         now = clock(database_now)
-        state = rules.brought_to(stored, now)
+        state = rules.advance(stored, now)
         if state.month != (month := month_of(now)):
             spent = ledger.credits_of(connection, account.name, month)
             state = replace(state, month=month, credits_used=spent)

@@ -195,7 +195,7 @@ def _parse(answer: HttpAnswer) -> tuple[Any, str]:
 
 
 def _ban(answer: HttpAnswer, code: int | None, problem: str) -> Banned | None:
-    """The error if Cloudflare answered instead of CoinGecko: with a page, a line of text, or its own JSON."""
+    """Return the error if Cloudflare answered instead of CoinGecko: with a page, a line of text or its own JSON."""
     if problem:
         found = _BAN.search(_body_text(answer))
         if found is None:

@@ -22,9 +22,9 @@ def decode(body: bytes) -> str:
 
 
 def clean_text(text: str, secret: str | None) -> str:
-    """Return `text` without `secret`, the user and password of an address, and a proxy's words.
+    r"""Return `text` without `secret`, the user and password of an address, and a proxy's words.
 
-    White space stays; other unprintable characters are escaped: `\\x00`.
+    White space stays; other unprintable characters are escaped: `\x00`.
     """
     text = _TUNNEL.sub(r"\1", _USER_INFO.sub("//", text))
     return _escape(without_secret(text, secret), " \t\r\n")

@@ -15,9 +15,9 @@ from market_pipeline.budget.plan_limits import Limits
 from market_pipeline.budget.rules import (
     GRACE,
     LONGEST_COOL_DOWN,
-    LOOK,
     MARGIN,
     MOST_OVERTAKES,
+    POLL,
     SECOND,
     WINDOW,
     State,
@@ -46,7 +46,7 @@ class Callers(RuleBasedStateMachine):
         self.names = (f"caller {n}" for n in itertools.count())
         # By name, in the order of the queue: when the caller looks again, and whether it is for history.
         self.sleepers: dict[str, tuple[int, bool]] = {}
-        self.under_way: list[tuple[int, int]] = []
+        self.under_way: list[int] = []
         self.grants: list[int] = []
         self.history_left: list[int] = []
         self.spent: Counter[date] = Counter()
@@ -54,7 +54,7 @@ class Callers(RuleBasedStateMachine):
 
     def _bring(self) -> None:
         """Do what `SharedBudget` does at the start of every transaction."""
-        self.state = rules.brought_to(self.state, self.now)
+        self.state = rules.advance(self.state, self.now)
         if self.state.month != (month := month_of(self.now)):
             self.state = replace(self.state, month=month, credits_used=self.spent[month])
 
@@ -66,34 +66,34 @@ class Callers(RuleBasedStateMachine):
         self._bring()
         reserved = self.reserve if history else 0
         if credits.shortage(self.state, self.limits, reserved):
-            self.state = rules.left(self.state, name)
+            self.state = rules.dequeue(self.state, name)
             self.sleepers.pop(name, None)
             return
         live = not history
         due = rules.turn(self.state, self.limit, self.now, name, live)
         assert due >= self.now
         if due > self.now:
-            self.state = rules.queued(self.state, self.limit, self.now, name, due, live)
-            self.sleepers[name] = (min(due, self.now + LOOK), history)
+            self.state = rules.enqueue(self.state, self.limit, self.now, name, due, live)
+            self.sleepers[name] = (min(due, self.now + POLL), history)
             self._wait_is_bounded(due, name)
             return
         assert self.flowed >= self.paused_until
-        before = [ticket.name for ticket in self.state.waiting[: rules.ahead(self.state, name, live)]]
+        before = [ticket.name for ticket in self.state.waiting[: rules.count_ahead(self.state, name, live)]]
         # Only callers whose own turn has come, and who have not looked yet, are overtaken.
         assert all(rules.turn(self.state, self.limit, self.now, other) == self.now for other in before)
         assert len(self.state.granted) + len(before) < self.limit
-        self.state = rules.granted(self.state, self.now, name, 1, live)
+        self.state = rules.grant(self.state, self.now, name, 1, live)
         self.sleepers.pop(name, None)
         self.grants.append(self.flowed)
-        self.under_way.append((self.now, self.flowed))
+        self.under_way.append(self.now)
         self.spent[self.state.month] += 1
         if history:
             self.history_left.append(self.cap - self.state.credits_used)
 
     def _wait_is_bounded(self, due: int, name: str) -> None:
         """A window for each `limit` places ahead, after the longest pause there can be."""
-        windows = rules.ahead(self.state, name) // self.limit + 1
-        spacing = SECOND // 10 * (rules.ahead(self.state, name) + 1)
+        windows = rules.count_ahead(self.state, name) // self.limit + 1
+        spacing = SECOND // 10 * (rules.count_ahead(self.state, name) + 1)
         assert due - self.now <= LONGEST_COOL_DOWN + windows * WINDOW + spacing
 
     @rule(history=st.booleans())
@@ -105,8 +105,8 @@ class Callers(RuleBasedStateMachine):
     def the_next_sleeper_wakes(self, late: int) -> None:
         """The one with the shortest sleep, on time or late."""
         name = min(self.sleepers, key=lambda sleeper: self.sleepers[sleeper][0])
-        looks_at, history = self.sleepers[name]
-        self._pass(max(0, looks_at - self.now) + late)
+        polls_at, history = self.sleepers[name]
+        self._pass(max(0, polls_at - self.now) + late)
         self._look(name, history)
 
     @precondition(lambda self: self.sleepers)
@@ -119,10 +119,10 @@ class Callers(RuleBasedStateMachine):
     def a_sleeper_gives_up(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.sleepers)))
         self.sleepers.pop(name)
-        self.state = rules.left(self.state, name)
+        self.state = rules.dequeue(self.state, name)
 
     @rule(duration=st.one_of(
-        st.integers(0, 90 * SECOND), st.sampled_from([WINDOW - SECOND // 2, WINDOW - 1, WINDOW, LOOK + GRACE])
+        st.integers(0, 90 * SECOND), st.sampled_from([WINDOW - SECOND // 2, WINDOW - 1, WINDOW, POLL + GRACE])
     ))
     def time_passes(self, duration: int) -> None:
         self._pass(duration)
@@ -137,23 +137,23 @@ class Callers(RuleBasedStateMachine):
     @precondition(lambda self: self.under_way)
     @rule(charged=st.booleans(), pause=st.one_of(st.none(), st.integers(1, 2 * LONGEST_COOL_DOWN)))
     def a_request_ends(self, charged: bool, pause: int | None) -> None:
-        granted_at, started = self.under_way.pop(0)
+        granted_at = self.under_way.pop(0)
         self._bring()
-        self.state = rules.ended(self.state, granted_at, self.now)
+        self.state = rules.end(self.state, granted_at, self.now)
         if not charged:
             self.spent[month_of(granted_at)] -= 1
             if month_of(granted_at) == self.state.month:
-                self.state = rules.released(self.state, 1)
+                self.state = rules.release(self.state, 1)
         if pause:
             pause = min(pause, LONGEST_COOL_DOWN)
-            self.state = rules.cooled_down(self.state, self.now + pause, "requested")
+            self.state = rules.cool_down(self.state, self.now + pause, "requested")
             self.paused_until = max(self.paused_until, self.flowed + pause)
 
     @invariant()
     def no_window_holds_more_than_the_limit(self) -> None:
         limit = self.limit
-        assert len(rules.brought_to(self.state, self.now).granted) <= limit
-        for first, later in zip(self.grants, self.grants[limit:]):
+        assert len(rules.advance(self.state, self.now).granted) <= limit
+        for first, later in zip(self.grants, self.grants[limit:], strict=False):
             assert later - first >= WINDOW
 
     @invariant()
@@ -200,24 +200,24 @@ def test_punctual_callers_are_served_in_the_order_in_which_they_came(
     paused = False
     while events:
         now, number, name = events.pop(0)
-        state = rules.brought_to(state, now)
+        state = rules.advance(state, now)
         if not paused and now >= START + pause_at:
             paused = True
-            state = rules.cooled_down(state, now + pause, "requested")
+            state = rules.cool_down(state, now + pause, "requested")
         due = rules.turn(state, limit, now, name)
         if due <= now:
             assert now >= state.cool_down_until
-            state = rules.granted(state, now, name, 0)
+            state = rules.grant(state, now, name, 0)
             served.append(name)
         else:
-            state = rules.queued(state, limit, now, name, due)
-            events = sorted([*events, (min(due, now + LOOK), number, name)])
+            state = rules.enqueue(state, limit, now, name, due)
+            events = sorted([*events, (min(due, now + POLL), number, name)])
     assert served == order
 
 
 def queue_of(state: State, limit: int, *names: str) -> State:
     for name in names:
-        state = rules.queued(state, limit, START, name, rules.turn(state, limit, START, name))
+        state = rules.enqueue(state, limit, START, name, rules.turn(state, limit, START, name))
     return state
 
 
@@ -226,10 +226,10 @@ def test_a_live_request_goes_before_waiting_history() -> None:
     state = queue_of(full, 1, "old", "older")
     due = rules.turn(state, 1, START, "tick", live=True)
     assert due == START + WINDOW
-    state = rules.queued(state, 1, START, "tick", due, live=True)
+    state = rules.enqueue(state, 1, START, "tick", due, live=True)
     assert [ticket.name for ticket in state.waiting] == ["tick", "old", "older"]
     assert rules.turn(state, 1, START, "old") == START + 2 * WINDOW
-    assert rules.ahead(state, "second tick", live=True) == 1
+    assert rules.count_ahead(state, "second tick", live=True) == 1
 
 
 def test_live_requests_without_end_leave_history_its_turns() -> None:
@@ -237,14 +237,14 @@ def test_live_requests_without_end_leave_history_its_turns() -> None:
     state, served = queue_of(State(granted=(START,)), 1, "first", "second"), []
     for number in range(1, 9 * 65 // 5 + 1):
         now = START + number * 5 * SECOND
-        state = rules.brought_to(state, now)
+        state = rules.advance(state, now)
         for ticket in (*state.waiting, Ticket(f"tick {number}", now, now, live=True)):
             due = rules.turn(state, 1, now, ticket.name, ticket.live)
             if due <= now:
-                state = rules.granted(state, now, ticket.name, 0, ticket.live)
+                state = rules.grant(state, now, ticket.name, 0, ticket.live)
                 served.append(ticket.name)
             else:
-                state = rules.queued(state, 1, now, ticket.name, due, ticket.live)
+                state = rules.enqueue(state, 1, now, ticket.name, due, ticket.live)
     assert served == [*(f"tick {n}" for n in range(1, 6)), "first", "second", "tick 6", "tick 7"]
 
 
@@ -252,8 +252,8 @@ def test_a_live_request_that_need_not_wait_passes_history_too() -> None:
     state = queue_of(State(cool_down_until=START + SECOND), 5, "history")
     for number in range(MOST_OVERTAKES):
         now = START + SECOND + number * SECOND // 10
-        state = rules.granted(rules.brought_to(state, now), now, f"tick {number}", 0, live=True)
-    assert rules.ahead(state, "one more", live=True) == 1
+        state = rules.grant(rules.advance(state, now), now, f"tick {number}", 0, live=True)
+    assert rules.count_ahead(state, "one more", live=True) == 1
 
 
 def test_a_burst_is_paced_and_then_waits_for_the_window() -> None:
@@ -261,17 +261,17 @@ def test_a_burst_is_paced_and_then_waits_for_the_window() -> None:
     now = START
     for number in range(5):
         now = rules.turn(state, 3, now, f"caller {number}")
-        state = rules.granted(rules.brought_to(state, now), now, f"caller {number}", 0)
+        state = rules.grant(rules.advance(state, now), now, f"caller {number}", 0)
         turns.append((now - START) / SECOND)
     assert turns == [0, 0.1, 0.2, 61, 61.1]
 
 
 def test_the_place_of_a_killed_caller_is_given_up_after_the_grace() -> None:
     state = queue_of(State(cool_down_until=START + 20 * SECOND), 5, "killed", "alive")
-    state = rules.queued(state, 5, START + LOOK, "alive", START + 20 * SECOND)
-    before = rules.brought_to(state, START + LOOK + GRACE)
-    assert rules.ahead(before, "alive") == 1
-    assert rules.ahead(rules.brought_to(state, START + LOOK + GRACE + 1), "alive") == 0
+    state = rules.enqueue(state, 5, START + POLL, "alive", START + 20 * SECOND)
+    before = rules.advance(state, START + POLL + GRACE)
+    assert rules.count_ahead(before, "alive") == 1
+    assert rules.count_ahead(rules.advance(state, START + POLL + GRACE + 1), "alive") == 0
 
 
 def test_a_late_caller_may_be_overtaken_and_keeps_its_place_in_the_window() -> None:
@@ -279,9 +279,9 @@ def test_a_late_caller_may_be_overtaken_and_keeps_its_place_in_the_window() -> N
     pause = START + SECOND
     state = queue_of(State(cool_down_until=pause), 2, "late", "second", "third")
     now = pause + 2 * SECOND
-    state = rules.brought_to(state, now)
+    state = rules.advance(state, now)
     assert rules.turn(state, 2, now, "second") == now
-    state = rules.granted(state, now, "second", 0)
+    state = rules.grant(state, now, "second", 0)
     assert rules.turn(state, 2, now, "third") > now + 50 * SECOND
     assert rules.turn(state, 2, now + SECOND, "late") == now + SECOND
 
@@ -292,7 +292,7 @@ def test_whoever_is_overtaken_is_not_moved_back() -> None:
     state = queue_of(State(cool_down_until=pause), 5, "late", "second", "third")
     for number, name in enumerate(("second", "third"), 1):
         now = pause + number * SECOND
-        state = rules.granted(rules.brought_to(state, now), now, name, 0)
+        state = rules.grant(rules.advance(state, now), now, name, 0)
         assert rules.turn(state, 5, now, "late") == now
 
 
@@ -300,35 +300,35 @@ def test_killed_callers_do_not_slow_the_pace_of_the_others() -> None:
     state = queue_of(State(granted=(START,)), 60, *(f"killed {n}" for n in range(20)))
     now = START + 4 * SECOND
     for number in range(10):
-        state = rules.brought_to(state, now)
+        state = rules.advance(state, now)
         now = rules.turn(state, 60, now, f"caller {number}")
-        state = rules.granted(rules.brought_to(state, now), now, f"caller {number}", 0)
+        state = rules.grant(rules.advance(state, now), now, f"caller {number}", 0)
     assert now == START + 4_900_000
     assert len(state.waiting) == 20
 
 
 def test_a_request_that_took_long_is_counted_from_its_end() -> None:
     """It may have reached the server at any time until then."""
-    state = rules.granted(State(), START, "a", 0)
+    state = rules.grant(State(), START, "a", 0)
     ended = START + 30 * SECOND
-    assert rules.ended(state, START, ended).granted == (ended - MARGIN,)
-    assert rules.ended(state, START, START + MARGIN) == state
-    assert rules.ended(State(), START, ended) == State()
+    assert rules.end(state, START, ended).granted == (ended - MARGIN,)
+    assert rules.end(state, START, START + MARGIN) == state
+    assert rules.end(State(), START, ended) == State()
 
 
 def test_the_longer_of_two_pauses_holds() -> None:
-    state = rules.cooled_down(State(), START + 60 * SECOND, "first")
-    assert rules.cooled_down(state, START + 30 * SECOND, "second") == state
-    assert rules.cooled_down(state, START + 90 * SECOND, "third").cool_down_reason == "third"
+    state = rules.cool_down(State(), START + 60 * SECOND, "first")
+    assert rules.cool_down(state, START + 30 * SECOND, "second") == state
+    assert rules.cool_down(state, START + 90 * SECOND, "third").cool_down_reason == "third"
 
 
 def test_a_clock_stepped_back_makes_nobody_wait_longer_than_a_window() -> None:
-    state = rules.granted(State(), START, "a", 0)
+    state = rules.grant(State(), START, "a", 0)
     state = queue_of(state, 1, "b")
     earlier = START - 24 * HOUR
-    state = rules.brought_to(state, earlier)
+    state = rules.advance(state, earlier)
     assert rules.turn(state, 1, earlier, "b") == earlier + WINDOW
-    assert state.waiting[0].looks_at == earlier + LOOK
+    assert state.waiting[0].polls_at == earlier + POLL
 
 
 @pytest.mark.parametrize(

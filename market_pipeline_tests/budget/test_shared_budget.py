@@ -201,7 +201,7 @@ def test_a_process_that_was_stopped_past_its_turn_waits_no_longer_in_all(world: 
         world.now += timedelta(seconds=100)
         use(world.budget(1))
 
-    with pytest.raises(BudgetExhausted, match="in 61 s after 100 s of waiting.* 120 s is the longest wait"):
+    with pytest.raises(BudgetExhausted, match=r"in 61 s after 100 s of waiting.* 120 s is the longest wait"):
         world.budget(1, sleep=stopped, max_wait=120).acquire(LIVE)
 
 
@@ -266,12 +266,12 @@ def test_the_ledger_is_by_hour_and_account(either_world: World) -> None:
 def test_history_stops_at_the_reserve_and_live_requests_at_the_last_credit(world: World) -> None:
     budget = world.budget(credits=5, live_reserve=lambda now: 2 if now == world.now else 99)
     use(budget, HISTORY, times=3)
-    with pytest.raises(BudgetExhausted, match="3 of the 5 credits.* 2 are reserved") as caught:
+    with pytest.raises(BudgetExhausted, match=r"3 of the 5 credits.* 2 are reserved") as caught:
         budget.acquire(HISTORY)
     until = datetime(2026, 12, 1, tzinfo=timezone.utc) - world.now
     assert caught.value.retry_after == until.total_seconds()
     use(budget, LIVE, times=2)
-    with pytest.raises(BudgetExhausted, match="5 of the 5 credits.* 0 are left. They renew"):
+    with pytest.raises(BudgetExhausted, match=r"5 of the 5 credits.* 0 are left. They renew"):
         budget.acquire(LIVE)
 
 
@@ -342,7 +342,7 @@ def test_a_database_that_fails_during_a_wait_is_what_is_reported(world: World) -
         with world.database.writing() as connection:
             connection.execute(text("DROP TABLE request_budgets"))
 
-    with pytest.raises(WriteFailed, match="request_budgets: .*Nothing was written"):
+    with pytest.raises(WriteFailed, match=r"request_budgets: .*Nothing was written"):
         world.budget(1, sleep=sleep).acquire(LIVE)
 
 
@@ -381,7 +381,7 @@ def test_a_lock_that_cannot_be_acquired_is_an_error_that_says_so(
     use(budget)
     with postgres_database.writing() as connection:
         connection.execute(text("LOCK TABLE request_budgets"))
-        with pytest.raises(WriteFailed, match="request_budgets: .*lock timeout"):
+        with pytest.raises(WriteFailed, match=r"request_budgets: .*lock timeout"):
             budget.acquire(LIVE)
 
 

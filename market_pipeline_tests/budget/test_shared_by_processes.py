@@ -45,8 +45,8 @@ class Log:
     @property
     def throughput(self) -> float:
         """The share of the limit that is used: how soon, on average, each place in the window is used again."""
-        again = self.times[LIMIT - self.lost:]
-        return (MINUTE + 1) / statistics.mean(later - earlier for earlier, later in zip(self.times[:LIMIT], again))
+        pairs = zip(self.times[:LIMIT], self.times[LIMIT - self.lost:], strict=False)
+        return (MINUTE + 1) / statistics.mean(later - earlier for earlier, later in pairs)
 
     @property
     def fairness(self) -> float:
@@ -78,7 +78,7 @@ def test_sixteen_processes_use_the_whole_limit_never_more_and_share_it_fairly(
         "SQLite, killed": (another_file, True),
         "PostgreSQL, killed": (postgres_database, True),
     }
-    logs = dict(zip(cases, _side_by_side(_use_every_place_twice, cases.values())))
+    logs = dict(zip(cases, _side_by_side(_use_every_place_twice, cases.values()), strict=True))
     for name, log in logs.items():
         figures = f"throughput {log.throughput:.3f}, fairness {log.fairness:.2f}"
         record_property(name, f"{figures}, {log.killed} killed, {log.lost} lost")

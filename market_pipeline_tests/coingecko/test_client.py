@@ -121,7 +121,7 @@ def test_the_proxy_of_the_environment_is_not_used_for_loopback(
 def test_a_key_that_does_not_fit_its_plan_is_refused_without_showing_it(
     plan: Any, key: str | None, connect: Connect
 ) -> None:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match="key") as caught:
         connect("http://127.0.0.1:9", plan, key)
     assert "secret" not in str(caught.value)
 

@@ -181,12 +181,10 @@ def test_a_server_that_hangs_is_given_up_after_the_timeout(simulator: Simulator,
 
 
 def test_the_simulators_own_minute_limit_is_met_with_its_own_wait(waits: list[float], connect: Connect) -> None:
-    with (
-        Simulator(MarketModel(), requests_per_minute=2) as simulator,
-        connect(simulator.base_url) as client,
-        pytest.raises(RateLimited),
-    ):
-        for _ in range(3):
+    with Simulator(MarketModel(), requests_per_minute=2) as simulator, connect(simulator.base_url) as client:
+        client.ping()
+        client.ping()
+        with pytest.raises(RateLimited):
             client.ping()
     assert waits and all(0 < wait <= 60.5 for wait in waits)
 
@@ -250,7 +248,7 @@ def test_a_budget_that_ends_between_two_attempts_names_the_failure_of_the_first(
     """With the budget's words alone a person would allow more requests to a server that does not answer."""
     recorder.left = 1
     simulator.add_fault(Fault(kind="status", status=503, times=None))
-    message = "nothing is left. It was to be sent again: GET /ping answered 503"
+    message = r"nothing is left\. It was to be sent again: GET /ping answered 503"
     with recorded, pytest.raises(BudgetExhausted, match=message) as caught:
         recorded.ping()
     assert recorder.outcomes == [("503", None)]
