@@ -1,4 +1,4 @@
-"""What a collection says of its partitions before it is stored, and what it stores."""
+"""What a collection reports of its partitions before it is stored, and what it stores."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -75,14 +75,14 @@ def test_refusals_are_counted_once_and_stored_under_the_run(source: Source, sqli
     assert (refusal["run_id"], refusal["symbol"], refusal["reason"]) == ("r1", "BTC", "negative_price")
 
 
-@pytest.mark.parametrize(("ahead", "told"), [(3_600, True), (30, False)])
+@pytest.mark.parametrize(("ahead", "wrong"), [(3_600, True), (30, False)])
 def test_a_clock_that_is_too_wrong_is_a_fact(
-    source: Source, sqlite_database: Database, ahead: int, told: bool
+    source: Source, sqlite_database: Database, ahead: int, wrong: bool
 ) -> None:
     source.server_now = NOW - timedelta(seconds=ahead)
     facts = collected(source, sqlite_database, (TODAY, "BTC")).price_facts[TODAY, "BTC"]
-    assert ("clock_skew_seconds" in facts) is told
-    if told:
+    assert ("clock_skew_seconds" in facts) is wrong
+    if wrong:
         assert facts["clock_skew_seconds"] == pytest.approx(ahead, abs=1)
 
 
