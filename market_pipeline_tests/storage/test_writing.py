@@ -19,8 +19,7 @@ from market_pipeline.storage.db_errors import WriteFailed
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.read import read_columns
 from market_pipeline.storage.rows.records import columns_of
-from market_pipeline.storage.rows.validation import checked_columns, distinct, require_inside
-from market_pipeline.storage.rows.write import BULK_FROM, replace, upsert
+from market_pipeline.storage.rows.write import BULK_FROM, checked_columns, distinct, replace, require_inside, upsert
 from market_pipeline.storage.schema.operations_tables import price_revisions
 from market_pipeline.storage.schema.tables import price_anomalies, raw_prices, rejected_prices
 from market_pipeline_tests.builders import (
