@@ -104,7 +104,7 @@ def executed(instance: dg.DagsterInstance, job: str, outcome: BaseException | No
 
 
 def stopped_by_check(instance: dg.DagsterInstance, job: str = "tick") -> None:
-    """Execute a run of `job` whose prices do not pass a blocking check."""
+    """Execute a run of `job` whose prices do not pass a blocking check, nor another that stops nothing."""
 
     @dg.asset
     def raw_prices() -> None:
@@ -114,6 +114,10 @@ def stopped_by_check(instance: dg.DagsterInstance, job: str = "tick") -> None:
     def check() -> dg.AssetCheckResult:
         return dg.AssetCheckResult(passed=False, description="1 stored quote lies in the future. Delete it.")
 
+    @dg.asset_check(asset=raw_prices)
+    def quotes_are_fresh() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=False)
+
     jobs = [dg.define_asset_job(job, executor_def=dg.in_process_executor)]
-    made = dg.Definitions(assets=[raw_prices], asset_checks=[check], jobs=jobs)
+    made = dg.Definitions(assets=[raw_prices], asset_checks=[check, quotes_are_fresh], jobs=jobs)
     made.resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False)

@@ -1,7 +1,7 @@
-"""Which runs of an instance are ours: other code locations may have jobs of the same names on it.
+"""Which runs of an instance belong to this installation: other code locations may have jobs of the same names.
 
-A run knows its code location if the daemon or the UI created it, and what it works on if it is one of our jobs.
-Neither is asked of Dagster as a filter: joining its table of tags reads every run that there is.
+A run has a tag for its code location if the daemon or the UI created it, and one for its installation if it is a run
+of our jobs. Neither is a filter of the query: Dagster would join its table of tags and read every run.
 """
 
 import hashlib
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 INSTALLATION = "market_pipeline/installation"
 _LOCATION = "dagster/code_location"
 _PAGE = 20
-# Among so many runs of others, or from before the settings changed, ours are not looked for any further.
+# The search ends after so many runs of others, or from before the settings changed.
 _MOST_OTHERS = 500
 
 
 @dataclass(frozen=True)
 class Owner:
-    """An installation that collects the same coins into the same database; only in its code location, if that is known.
+    """An installation: the same coins in the same database, in the code location of this name if there is one.
 
-    Without an `installation` it owns every run.
+    With an empty `installation` it owns every run.
     """
 
     installation: str
     location: str | None = None
 
     def owns(self, run: "dg.DagsterRun") -> bool:
-        """Whether `run` is ours; one that does not say whose it is may be."""
+        """Whether `run` belongs to this owner; one without tags may."""
         location = run.tags.get(_LOCATION)
         if self.location and location and location != self.location:
             return False
@@ -42,7 +42,7 @@ class Owner:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What the runs of our jobs carry."""
+        """The tags of the runs of our jobs."""
         return {INSTALLATION: self.installation}
 
 
@@ -55,7 +55,7 @@ def owner_of(settings: Settings, location: str | None = None) -> Owner:
 def own_runs(
     instance: "dg.DagsterInstance", owner: Owner, job: str, statuses: "Sequence[dg.DagsterRunStatus]" = ()
 ) -> "Iterator[dg.RunRecord]":
-    """The runs of `job` that `owner` owns, newest first."""
+    """Yield the runs of `job` that `owner` owns, newest first."""
     import dagster as dg
 
     wanted = dg.RunsFilter(job_name=job, statuses=statuses)
@@ -71,9 +71,10 @@ def own_runs(
 
 
 def located(instance: "dg.DagsterInstance", owner: Owner) -> Owner:
-    """`owner` with the code location of its newest tick, for a process that is in none; all if it has no tick.
+    """Return `owner` with the code location of its newest tick; without a tick, the owner of every run.
 
-    On another machine the same database may have another name, and ticks that fail must not be passed over.
+    For processes outside of a code location. On another machine the same database may have another name, and failing
+    ticks must not be missed.
     """
     newest = next(own_runs(instance, owner, TICK), None)
     return replace(owner, location=newest.dagster_run.tags.get(_LOCATION)) if newest else Owner("")

@@ -90,16 +90,14 @@ def _of_daemons(dagster: DagsterFacts | None, now: datetime, collected: bool) ->
     if dagster is None:
         detail = "Dagster's storage cannot be read: what collects, and whether runs fail, is not known."
         yield Condition("dagster-unreadable", detail, "See the log for the reason.")
-    elif not dagster.ever_reported and collected:
-        yield Condition(
-            "collected-elsewhere",
-            "Prices come in, but no scheduler ever reported to this Dagster instance: whether runs fail is not known.",
-            "If `market-pipeline run` runs elsewhere, set DAGSTER_HOME to its Dagster instance.",
-        )
-    elif not dagster.ever_reported:
-        yield Condition("never-scheduled", "No scheduler has ever reported to this Dagster instance.", _START)
-    else:
+    elif dagster.ever_reported:
         yield from _of_silent_daemons(dagster, now)
+    elif collected:
+        detail = "Prices come in, but no scheduler ever reported to this Dagster instance: failing runs are not seen."
+        remedy = "If `market-pipeline run` runs elsewhere, set DAGSTER_HOME to its Dagster instance."
+        yield Condition("collected-elsewhere", detail, remedy)
+    else:
+        yield Condition("never-scheduled", "No scheduler has ever reported to this Dagster instance.", _START)
 
 
 def _of_silent_daemons(dagster: DagsterFacts, now: datetime) -> Iterator[Condition]:
@@ -140,7 +138,7 @@ def automation_condition(state: AutomationState, now: datetime) -> Condition | N
         return None
     if state.outcome == "failure":
         since = state.worked_at or at
-        detail = f"{name} has failed since {clock_time(since, now)}, before it could start a run: {consequence}."
+        detail = f"{name} has failed since {_clock_time(since, now)}, before it could start a run: {consequence}."
         remedy = "Its last tick under Automation in the Dagster UI has the error."
         return Condition("evaluation-failed", detail, remedy, since, name, state.reason)
     if state.automation.cron is not None and at < oldest_fresh(state.automation.cron, now):
@@ -157,7 +155,7 @@ def job_condition(state: JobState, now: datetime) -> Condition | None:
         return None
     since, one = state.succeeded_at, "tick" if state.job == TICK else f"run of {state.job}"
     verb = "was stopped by a blocking check" if failed.checks else "failed"
-    none = f"none has succeeded since {clock_time(since, now)}" if since else "none has succeeded yet"
+    none = f"none has succeeded since {_clock_time(since, now)}" if since else "none has succeeded yet"
     what = f"The last {one} {verb} {span(now - failed.at)} ago, and {none}"
     if failed.checks:
         results = " ".join(f"{name}: {description}" for name, description in failed.checks)
@@ -175,7 +173,7 @@ def scores_condition(prices: PriceFacts) -> Condition:
     since = _waiting_since(prices)
     detail = (
         f"The prices of {some(prices.unscored)} are fresh, but have not been scored since "
-        f"{clock_time(since, prices.now)}: they are not searched for anomalies."
+        f"{_clock_time(since, prices.now)}: they are not searched for anomalies."
     )
     remedy = "See the runs of the job tick in the Dagster UI, steps check_prices and price_anomalies."
     return Condition("scores-behind", detail, remedy, since)
@@ -184,7 +182,7 @@ def scores_condition(prices: PriceFacts) -> Condition:
 def _consequences(prices: PriceFacts) -> list[str]:
     sentences = [f"{_newest_of_stale(prices)}."] if prices.stale else []
     if prices.unscored:
-        since = clock_time(_waiting_since(prices), prices.now)
+        since = _clock_time(_waiting_since(prices), prices.now)
         sentences.append(f"The prices of {some(prices.unscored)} have not been searched for anomalies since {since}.")
     return sentences
 
@@ -225,6 +223,6 @@ def _newest_of_stale(prices: PriceFacts) -> str:
     return f"The newest price of {symbols} is {span(prices.now - max(times))} old"
 
 
-def clock_time(moment: datetime, now: datetime) -> str:
+def _clock_time(moment: datetime, now: datetime) -> str:
     """Print a time as 02:10 UTC, with the day unless that is today."""
     return f"{moment:%H:%M} UTC" if moment.date() == now.date() else f"{moment:%Y-%m-%d %H:%M} UTC"
