@@ -211,7 +211,7 @@ def test_a_writer_that_waits_too_long_is_unavailable(
 ) -> None:
     monkeypatch.setattr("market_pipeline.storage.engine._PRAGMAS", ("PRAGMA busy_timeout=50",))
     impatient = Database(sqlite_database.url)
-    with sqlite_database.writing(), pytest.raises(DatabaseUnavailable, match="another writer"):
+    with sqlite_database.writing(), pytest.raises(DatabaseUnavailable, match="lock"):
         upsert(impatient, raw_prices, prices_of(price_row()))
     impatient.dispose()
 

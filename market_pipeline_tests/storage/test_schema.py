@@ -27,7 +27,7 @@ def names(database: Database) -> set[str]:
 
 
 def test_an_empty_database_says_how_to_make_the_tables(empty_database: Database) -> None:
-    with pytest.raises(SchemaMismatch, match="has no tables of this project; run `market-pipeline migrate`"):
+    with pytest.raises(SchemaMismatch, match="no tables .*market-pipeline migrate"):
         check_schema(empty_database)
     if empty_database.dialect == "sqlite":
         assert not Path(str(empty_database.url.database)).exists(), "a look creates no file"
@@ -43,30 +43,23 @@ def test_migrating_makes_the_tables_once_and_for_all(empty_database: Database) -
 
 def test_an_older_schema_says_how_to_update_it(database: Database) -> None:
     run(database, f"UPDATE {VERSION_TABLE} SET version_num = '0000'")
-    with pytest.raises(
-        SchemaMismatch,
-        match=f"at revision 0000, this version needs {REVISION}; run `market-pipeline migrate`",
-    ):
+    with pytest.raises(SchemaMismatch, match=f"0000.*{REVISION}.*market-pipeline migrate"):
         check_schema(database)
     run(database, f"DELETE FROM {VERSION_TABLE}")
-    with pytest.raises(SchemaMismatch, match="run `market-pipeline migrate`"):
+    with pytest.raises(SchemaMismatch, match="market-pipeline migrate"):
         check_schema(database)
 
 
 def test_a_newer_schema_says_to_update_the_package_and_is_left_alone(database: Database) -> None:
     run(database, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
     for work in (check_schema, migrate):
-        with pytest.raises(
-            SchemaMismatch, match="revision 9999, newer than .* this version knows; update market_pipeline"
-        ):
+        with pytest.raises(SchemaMismatch, match="9999.*update market_pipeline"):
             work(database)
 
 
 def test_tables_of_somebody_else_are_not_touched(empty_database: Database) -> None:
     run(empty_database, "CREATE TABLE raw_prices (note TEXT)")
-    with pytest.raises(
-        SchemaMismatch, match="already has raw_prices, not made by this project; choose another database"
-    ):
+    with pytest.raises(SchemaMismatch, match="raw_prices, not made by this project"):
         migrate(empty_database)
     assert names(empty_database) == {"raw_prices"}
 
@@ -147,7 +140,7 @@ def test_a_view_still_answers_after_a_table_was_set_aside(sqlite_database: Datab
 
 def test_a_view_that_would_not_answer_stops_the_migration(database: Database) -> None:
     _view_on_old_anomalies(database, "detector")
-    with pytest.raises(SchemaMismatch, match="mine.*; drop .*run `market-pipeline migrate` again"):
+    with pytest.raises(SchemaMismatch, match="mine.*; drop .*market-pipeline migrate"):
         migrate(database)
     with database.reading() as connection:
         assert connection.execute(text("SELECT * FROM mine")).all() == [("ewma",)]
@@ -158,7 +151,7 @@ def test_a_view_that_would_not_answer_stops_the_migration(database: Database) ->
 
 
 def test_a_new_migration_is_written_from_the_template(tmp_path: Path) -> None:
-    """`script.py.mako` is used only when somebody adds a revision."""
+    """`script.py.mako` is used only to add a revision."""
     config = alembic_config(None)
     script = ScriptDirectory(
         str(Path(tables.__file__).parents[1] / "migrations"), version_locations=[str(tmp_path)]
@@ -172,7 +165,7 @@ def test_a_new_migration_is_written_from_the_template(tmp_path: Path) -> None:
 
 
 def test_a_schema_that_cannot_be_read_is_not_taken_for_an_empty_one(sqlite_database: Database) -> None:
-    """Telling somebody to migrate a database that is broken would be wrong."""
+    """The remedy for a broken database is not to migrate it."""
     migrate(sqlite_database)
     sqlite_database.dispose()
     file = Path(str(sqlite_database.url.database))

@@ -47,8 +47,8 @@ def tables_in(database: Database, schema: str) -> set[str]:
 
 
 @both
-def test_the_tables_of_a_schema_further_along_are_not_taken_for_ours(schemas: Search, work: Work) -> None:
-    with pytest.raises(SchemaMismatch, match="begins with dev.* but public after it has.*search_path%3Ddev"):
+def test_the_tables_of_a_later_schema_are_not_used(schemas: Search, work: Work) -> None:
+    with pytest.raises(SchemaMismatch, match="dev.*public.*search_path%3Ddev"):
         work(schemas("dev,public"))
     assert tables_in(schemas("public"), "dev") == set()
 
@@ -56,7 +56,7 @@ def test_the_tables_of_a_schema_further_along_are_not_taken_for_ours(schemas: Se
 @pytest.mark.parametrize("path", ["none,public", '"$user",none,public', '"None"'])
 @both
 def test_a_schema_that_does_not_exist_is_not_passed_over(schemas: Search, work: Work, path: str) -> None:
-    with pytest.raises(SchemaMismatch, match="the schema [nN]one of its search_path .* does not exist.*CREATE SCHEMA"):
+    with pytest.raises(SchemaMismatch, match="schema [nN]one .*CREATE SCHEMA"):
         work(schemas(path))
 
 
@@ -89,21 +89,19 @@ def newcomer(postgres_databases: Databases, postgres_server: URL) -> Iterator[tu
 
 
 @both
-def test_a_role_that_may_not_create_is_told_the_grant(newcomer: tuple[Database, Database], work: Work) -> None:
+def test_a_role_that_may_not_create_tables_gets_the_grant(newcomer: tuple[Database, Database], work: Work) -> None:
     database, owner = newcomer
-    with pytest.raises(SchemaMismatch, match="the role newcomer may not create tables in schema public") as caught:
+    with pytest.raises(SchemaMismatch, match="newcomer may not create tables") as caught:
         work(database)
     statement = "GRANT CREATE ON SCHEMA public TO newcomer"
-    assert str(caught.value).endswith(
-        f"let an administrator of the server run ALTER DATABASE {owner.url.database} OWNER TO newcomer, or {statement}"
-    )
+    assert str(caught.value).endswith(f"ALTER DATABASE {owner.url.database} OWNER TO newcomer, or {statement}")
     with administering(owner.url) as run:
         run(statement)
     migrate(database)
     check_schema(database)
 
 
-def test_a_role_that_does_not_own_the_tables_is_told_who_does(newcomer: tuple[Database, Database]) -> None:
+def test_the_error_for_a_role_that_does_not_own_the_tables_names_the_owner(newcomer: tuple[Database, Database]) -> None:
     database, owner = newcomer
     migrate(owner)
     with administering(owner.url) as run:
@@ -113,6 +111,6 @@ def test_a_role_that_does_not_own_the_tables_is_told_who_does(newcomer: tuple[Da
     with administering(owner.url) as run:
         run(f"UPDATE {VERSION_TABLE} SET version_num = '0003'")
     for work in (check_schema, migrate):
-        with pytest.raises(SchemaMismatch, match="the tables, which belong to postgres; .* as postgres"):
+        with pytest.raises(SchemaMismatch, match="belong to postgres"):
             work(database)
     owner.dispose()

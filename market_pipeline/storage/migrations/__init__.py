@@ -1,1 +1,1 @@
-"""Alembic's folder: how the tables came to be what `tables` says. One file per revision."""
+"""The migrations of the schema for Alembic: one file a revision."""

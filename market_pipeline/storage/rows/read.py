@@ -1,4 +1,4 @@
-"""Reading the rows of slices. Every read is bounded: its cost follows the rows asked for, not the rows stored.
+"""Reading the rows of slices. Every read is bounded: its cost follows the rows returned, not the rows stored.
 
 `read_columns` goes through the ordinary driver and imports nothing heavy. The other two go through ADBC
 and Arrow: faster from some ten thousand rows on.

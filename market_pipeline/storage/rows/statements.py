@@ -13,7 +13,7 @@ def insert_from(table: Table, dialect: str, source: str, *, on_conflict: bool) -
     """INSERT every row of `source`, the FROM of a query that has the table's columns.
 
     With `on_conflict` the row of the same key is updated where it differs in a column of
-    `table.info["decides_change"]`, or where its value compares as `table.info["changes_if"]` says.
+    `table.info["decides_change"]`, or compares as `table.info["changes_if"]`.
     """
     # Without WHERE, SQLite takes ON for a join condition.
     return f"INSERT INTO {table.name} ({_names(table)}) SELECT {_names(table)} FROM {source} WHERE true" + (
