@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,3 +73,13 @@ def test_the_rooms_import_only_what_lies_below_them(capsys: pytest.CaptureFixtur
 
     kept = lint_imports(str(PACKAGE.parent / "pyproject.toml"), no_cache=True) == 0
     assert kept, capsys.readouterr().out
+
+
+def test_the_files_that_the_architecture_page_names_exist() -> None:
+    """A bare name, as in a list of neighbours, is in the folder of the path before it."""
+    folder, missing = PACKAGE, []
+    for name in re.findall(r"`((?:\w+/)*\w+\.py)`", (PACKAGE.parent / "docs" / "architecture.md").read_text("utf-8")):
+        folder = (PACKAGE / name).parent if "/" in name else folder
+        if not (PACKAGE / name).exists() and not (folder / name).exists():
+            missing.append(name)
+    assert missing == []
