@@ -20,7 +20,7 @@ today = utc_now().date()
 tags = range_tags(today, today, load_settings(None).catalogue.symbols)
 with dg.DagsterInstance.get() as instance:
     assert defs.resolve_job_def("tick").execute_in_process(instance=instance, tags=tags).success
-heavy = ("pandas", "pyarrow", "numba", "scipy", "matplotlib")
+heavy = ("pandas", "pyarrow", "adbc_driver_manager", "numba", "scipy", "matplotlib")
 print("loaded:", *(name for name in heavy if name in sys.modules))
 """
 
