@@ -1,4 +1,4 @@
-"""What Dagster's daemon and its runs leave in an instance, written as they write it."""
+"""The records of Dagster's daemon and its runs in an instance, written as they write them."""
 
 import sys
 import time

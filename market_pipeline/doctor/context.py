@@ -1,6 +1,6 @@
 """What an examination works on, and the diagnosis that it yields."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
@@ -119,11 +119,6 @@ def not_examined(name: str, cause: str) -> Diagnosis:
     """The result of the examination `cause` prevents this one."""
     detail, remedy = f"not examined, because of: {cause}", f"Fix '{cause}' first, then run doctor again."
     return Diagnosis(name, "warn", detail, remedy, because_of=cause)
-
-
-def worst(diagnoses: Iterable[Diagnosis]) -> Status:
-    """Return the status of the whole."""
-    return max((diagnosis.status for diagnosis in diagnoses), key=["ok", "warn", "fail"].index, default="ok")
 
 
 def skew_diagnosis(name: str, whose: str, skew: float) -> Diagnosis:

@@ -13,16 +13,7 @@ from pathlib import Path
 from market_pipeline.core.clock import Clock, iso, utc_now
 from market_pipeline.core.wording import first_line
 from market_pipeline.doctor import coingecko, dagster, database, settings, stored_prices
-from market_pipeline.doctor.context import (
-    Diagnosis,
-    DoctorContext,
-    NotExamined,
-    Status,
-    fail,
-    not_examined,
-    warn,
-    worst,
-)
+from market_pipeline.doctor.context import Diagnosis, DoctorContext, NotExamined, Status, fail, not_examined, warn
 from market_pipeline.logs.redaction import Masker
 
 Examination = Callable[[DoctorContext], Iterable[Diagnosis]]
@@ -38,7 +29,8 @@ class Report:
     @property
     def status(self) -> Status:
         """The worst status of all."""
-        return worst(self.diagnoses)
+        statuses = [diagnosis.status for diagnosis in self.diagnoses]
+        return max(statuses, key=["ok", "warn", "fail"].index, default="ok")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Facts read from a real instance, in which daemon and runs left what they leave."""
+"""Facts read from a real instance with the records of daemon and runs."""
 
 from collections.abc import Sequence
 from datetime import timedelta

@@ -58,8 +58,8 @@ def test_a_server_in_trouble_is_asked_only_once(installed: Installed, simulator:
     diagnosis = only(examine_api, installed(COINGECKO_BASE_URL=simulator.base_url))
     assert (diagnosis.status, diagnosis.numbers["http_status"]) == ("fail", 503)
     assert len(simulator.requests) == 1
-    nobody = only(examine_api, installed(COINGECKO_BASE_URL="http://127.0.0.1:9/api/v3"))
-    assert (nobody.status, nobody.numbers["http_status"]) == ("fail", None)
+    unreachable = only(examine_api, installed(COINGECKO_BASE_URL="http://127.0.0.1:9/api/v3"))
+    assert (unreachable.status, unreachable.numbers["http_status"]) == ("fail", None)
 
 
 def test_a_limit_is_a_warning_that_the_doctor_obeys(

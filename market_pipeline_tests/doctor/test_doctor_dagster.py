@@ -1,4 +1,4 @@
-"""Home, instance, daemons, schedules and runs, as the daemon and the runs leave them in a real instance."""
+"""Home, instance, daemons, schedules and runs, in a real instance with the records of daemon and runs."""
 
 import tempfile
 from datetime import timedelta

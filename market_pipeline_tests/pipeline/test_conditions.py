@@ -132,7 +132,7 @@ def test_a_cause_is_one_condition_of_its_kind(kind: Kind | None, changes: list[C
 
 
 def test_each_kind_has_its_sentences() -> None:
-    """And none of them repeats what a foreign error says, which may be a secret."""
+    """And none of them repeats the text of a foreign error, which may be a secret."""
     assert {kind for kind, _ in KINDS.values()} == {None, *get_args(Kind)}
     found = {name: conditions(changed(*changes)) for name, (_, changes) in KINDS.items()}
     text = "".join(
