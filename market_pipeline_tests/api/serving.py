@@ -70,16 +70,17 @@ def kind_of(answer: Response) -> str:
 
 
 def store_quotes(
-    database: Database, symbol: str, times: list[datetime], last: float, first: float | None = None
+    database: Database, symbol: str, times: list[datetime], last: float, first: float | None = None, scored: bool = True
 ) -> datetime:
-    """Store live quotes of `symbol`, all at the price `first` (or `last`) but the newest, and note them as scored."""
+    """Store live quotes of `symbol`, all at the price `first` (or `last`) but the newest, `scored` or not."""
     before = last if first is None else first
     rows = [
         Quote(symbol, database.coin_id(symbol), at, last if at == times[-1] else before, Source.LIVE, at)
         for at in times
     ]
     upsert(database, raw_prices, columns_of(raw_prices, rows))
-    record_scored(database, {symbol: times[-1]})
+    if scored:
+        record_scored(database, {symbol: times[-1]})
     return times[-1]
 
 

@@ -1,41 +1,43 @@
-"""/healthz and /readyz: a dead scheduler, a quiet market and a new installation look different."""
+"""/healthz and /readyz; and /readyz, /metrics and the doctor agree on which link of the chain is broken.
+
+Each kind of condition and its sentences are tested in `pipeline/test_conditions.py`.
+"""
 
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 import requests
-from dagster._utils.error import SerializableErrorInfo as ErrorInfo  # type: ignore[attr-defined]  # no public type
+from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from market_pipeline.api.app import create_app
 from market_pipeline.api.service import Service
 from market_pipeline.core.clock import iso, utc_now
-from market_pipeline.prices.quotes import Quote, Source
+from market_pipeline.doctor.context import DoctorContext
+from market_pipeline.doctor.dagster import examine_automation, examine_daemons, examine_runs
+from market_pipeline.doctor.stored_prices import examine_freshness, examine_scores
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.scores import record_scored
-from market_pipeline.storage.rows.records import columns_of
-from market_pipeline.storage.rows.write import upsert
-from market_pipeline.storage.schema.tables import raw_prices
-from market_pipeline_tests.api.serving import SYMBOLS, asking, both_databases, kind_of, served
+from market_pipeline_tests.api.serving import SYMBOLS, asking, both_databases, kind_of, served, store_quotes
 from market_pipeline_tests.builders import wait_for
-from market_pipeline_tests.dagster_records import beat, ended
+from market_pipeline_tests.dagster_records import beat, ended, evaluated, state_of, stopped_by_check
 
 MINUTE = timedelta(minutes=1)
-FAILURE, SUCCESS = dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS
 
 
 def store(database: Database, age: timedelta, symbols: tuple[str, ...] = SYMBOLS) -> str:
     """Store newest quotes of this age; gives their time."""
     at = utc_now() - age
-    rows = [Quote(symbol, database.coin_id(symbol), at, 1.5, Source.LIVE, at) for symbol in symbols]
-    upsert(database, raw_prices, columns_of(raw_prices, rows))
+    for symbol in symbols:
+        store_quotes(database, symbol, [at], 1.5, scored=False)
     return iso(at)
 
 
@@ -46,11 +48,6 @@ def ready(client: TestClient) -> tuple[dict[str, Any], dict[str, str]]:
     document = answer.json()
     assert (document["status"] == "ready") == (not document["conditions"])
     return document, {condition["kind"]: condition["detail"] for condition in document["conditions"]}
-
-
-def refuse_bitcoin(client: TestClient, simulator: Simulator) -> None:
-    simulator.add_fault(Fault(kind="negative_price", coin="bitcoin"))
-    assert client.post("/collect-once/BTC").status_code == 422
 
 
 def test_the_process_answers(client: TestClient) -> None:
@@ -87,52 +84,19 @@ def test_a_new_installation_becomes_ready_with_daemons_and_prices(
     assert 59 <= ages["SCHEDULER"] < 120 and all(daemon["alive"] for daemon in document["daemons"])
 
 
-def test_silent_daemons_and_their_errors_are_reported(
-    database: Database, instance: dg.DagsterInstance, client: TestClient
-) -> None:
-    """At once, not only when prices are stale; and nothing is said of the market then."""
-    for age, fresh in ((40 * MINUTE, False), (MINUTE, True)):
-        store(database, age)
-        beat(instance, 4 * MINUTE)
-        document, kinds = ready(client)
-        assert set(kinds) == {"scheduler-dead"} and "4 min ago" in kinds["scheduler-dead"]
-        assert document["scheduler_alive"] is False
-        assert {symbol["fresh"] for symbol in document["symbols"]} == {fresh}
-    beat(instance, 10 * MINUTE)
-    document, kinds = ready(client)
-    assert set(kinds) == {"scheduler-dead"}, "with it every daemon of its process"
-    assert not any(daemon["alive"] for daemon in document["daemons"])
-    record_scored(database, dict.fromkeys(SYMBOLS, utc_now() - MINUTE))
-    beat(instance, MINUTE, ErrorInfo("ValueError: secret words\n", [], "ValueError"))
-    document, kinds = ready(client)
-    assert set(kinds) == {"daemon-errors"} and "secret words" not in str(document)
-    assert document["scheduler_alive"] is True
-
-
-def test_a_quiet_market_is_one_that_was_asked(
+def test_collecting_here_counts_as_a_collection(
     database: Database, instance: dg.DagsterInstance, client: TestClient, simulator: Simulator
 ) -> None:
-    """By a run or by collecting here; otherwise nothing is collected, whatever the reason."""
-    store(database, 40 * MINUTE)
-    beat(instance, MINUTE)
-    assert set(ready(client)[1]) == {"not-collected"}
-    for symbol in SYMBOLS:
-        event = dg.AssetMaterialization("raw_prices", partition=f"{utc_now().date()}|{symbol}")
-        instance.report_runless_asset_event(event)
-    document, kinds = ready(client)
-    assert set(kinds) == {"quiet-market"} and "40 min old" in kinds["quiet-market"]
-    assert document["scheduler_alive"] is True and document["symbols"][0]["fresh"] is False
-
-
-def test_a_quiet_market_is_seen_by_collecting_here(
-    database: Database, instance: dg.DagsterInstance, client: TestClient, simulator: Simulator
-) -> None:
+    """A quiet market is one that was asked, by a run or by the API; a refusal is one as well."""
     store(database, MINUTE, SYMBOLS[1:])
     beat(instance, MINUTE)
     simulator.add_fault(Fault(kind="stale_timestamp", coin="bitcoin", seconds=1_800))
     assert client.post("/collect-once/BTC").status_code == 200
     _, kinds = ready(client)
     assert set(kinds) == {"quiet-market"} and "30 min old" in kinds["quiet-market"]
+    simulator.add_fault(Fault(kind="negative_price", coin="bitcoin"))
+    assert client.post("/collect-once/BTC").status_code == 422
+    assert set(ready(client)[1]) == {"prices-refused"}
 
 
 def test_before_the_first_tick_nothing_is_wrong_yet(
@@ -141,7 +105,7 @@ def test_before_the_first_tick_nothing_is_wrong_yet(
     """Whatever an earlier start has left: a tick that was cut off, prices of yesterday."""
     store(database, timedelta(days=2))
     beat(instance, MINUTE)
-    ended(instance, FAILURE)
+    ended(instance, dg.DagsterRunStatus.FAILURE)
     for up, expected in ((timedelta(), "starting"), (3 * MINUTE, "tick-failed")):
         service = service_of(up=up, collect_cron="* * * * *")
         with asking(create_app(service)) as client:
@@ -149,31 +113,6 @@ def test_before_the_first_tick_nothing_is_wrong_yet(
         assert set(kinds) == {expected}
         first = (service.started + MINUTE).strftime("%H:%M UTC")
         assert expected != "starting" or first in kinds["starting"]
-
-
-def test_ticks_that_fail_are_reported_until_one_succeeds(
-    database: Database, instance: dg.DagsterInstance, client: TestClient, simulator: Simulator
-) -> None:
-    """Also where the source had been refused before it went away, and before the first price."""
-    beat(instance, MINUTE)
-    ended(instance, FAILURE)
-    assert set(ready(client)[1]) == {"tick-failed"}
-    store(database, 40 * MINUTE, SYMBOLS[1:])
-    refuse_bitcoin(client, simulator)
-    _, kinds = ready(client)
-    assert set(kinds) == {"tick-failed"} and "BTC, ETH, SOL, ADA, DOT is 40 min old" in kinds["tick-failed"]
-    ended(instance, FAILURE, "score_days")
-    ended(instance, SUCCESS)
-    assert set(ready(client)[1]) == {"job-failed", "prices-refused"}
-
-
-def test_refused_prices_are_reported(
-    database: Database, instance: dg.DagsterInstance, client: TestClient, simulator: Simulator
-) -> None:
-    store(database, MINUTE, SYMBOLS[1:])
-    beat(instance, MINUTE)
-    refuse_bitcoin(client, simulator)
-    assert set(ready(client)[1]) == {"prices-refused"}
 
 
 def test_without_dagsters_storage_the_rest_is_reported(
@@ -234,3 +173,93 @@ def test_a_database_that_cannot_be_reached_is_not_described(api: Callable[..., T
         assert (failed.status_code, kind_of(failed)) == (500, "database-error")
     words = answer.text + metrics.text + collected.text
     assert not any(word in words for word in ("nowhere", "127.0.0.1:9", "pw@"))
+
+
+class Chain:
+    """An installation in which everything is well, until a test breaks a link."""
+
+    def __init__(self, database: Database, instance: dg.DagsterInstance) -> None:
+        self.database, self.instance = database, instance
+        self.store(30 * MINUTE, MINUTE)
+        beat(instance, MINUTE)
+        evaluated(instance, state_of(instance, "tick_schedule"), MINUTE)
+        ended(instance, dg.DagsterRunStatus.SUCCESS)
+
+    def store(self, *ages: timedelta) -> None:
+        """Store quotes of these ages, the newest of them scored."""
+        now = utc_now()
+        store_quotes(self.database, "BTC", [now - age for age in ages], 1.5)
+
+    def empty(self, table: str) -> None:
+        with self.database.writing() as connection:
+            connection.exec_driver_sql(f"DELETE FROM {table}")
+
+    def silence_source(self) -> None:
+        """Requested a moment ago, without a newer price."""
+        self.empty("raw_prices")
+        self.empty("scored_through")
+        self.store(40 * MINUTE)
+        event = dg.AssetMaterialization("raw_prices", partition=f"{utc_now().date()}|BTC")
+        self.instance.report_runless_asset_event(event)
+
+    def lose_scores(self) -> None:
+        self.store(25 * MINUTE)
+        self.empty("scored_through")
+        record_scored(self.database, {"BTC": utc_now() - 30 * MINUTE})
+
+
+Break = Callable[[Chain], Any]
+LINKS: dict[str, tuple[Break, list[str], list[str]]] = {
+    "none": (lambda chain: None, [], []),
+    "a dead scheduler": (lambda chain: beat(chain.instance, 4 * MINUTE), ["scheduler-dead"], ["daemons"]),
+    "a blocking check that fails": (lambda chain: stopped_by_check(chain.instance), ["check-failed"], ["job tick"]),
+    "a silent source": (Chain.silence_source, ["quiet-market"], ["newest BTC"]),
+    "missing scores": (Chain.lose_scores, ["scores-behind"], ["scores"]),
+}
+
+
+def metrics_of(client: TestClient) -> dict[str, dict[tuple[str, ...], float]]:
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in text_string_to_metric_families(client.get("/metrics").text):
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
+    return found
+
+
+@pytest.mark.parametrize(("break_link", "kinds", "names"), LINKS.values(), ids=LINKS)
+def test_each_broken_link_alone_is_reported_by_all(
+    break_link: Break, kinds: list[str], names: list[str], service_of: Callable[..., Service],
+    instance: dg.DagsterInstance, tmp_path: Path,
+) -> None:
+    service = service_of(market_symbols="BTC")
+    chain = Chain(service.database, instance)
+    break_link(chain)
+    context = DoctorContext(tmp_path, {})
+    context.settings, context.database, context.instance = service.settings, service.database, instance
+    examined = (examine_daemons, examine_automation, examine_runs, examine_freshness, examine_scores)
+    found = [each for examine in examined for each in examine(context) if each.status != "ok"]
+    with asking(create_app(service)) as client:
+        answer, metrics = client.get("/readyz"), metrics_of(client)
+    document = answer.json()
+    assert (answer.status_code, document["status"]) == (200, "degraded" if kinds else "ready")
+    assert [condition["kind"] for condition in document["conditions"]] == kinds
+    assert [kind for (kind,), value in metrics["market_pipeline_condition"].items() if value] == kinds
+    assert [each.name for each in found] == names
+
+
+def test_the_consequences_of_a_broken_link_are_reported_with_it(
+    service_of: Callable[..., Service], instance: dg.DagsterInstance
+) -> None:
+    """Ticks that are stopped leave scores behind: one cause, one condition, and the ages in the metrics."""
+    service = service_of(market_symbols="BTC")
+    chain = Chain(service.database, instance)
+    chain.lose_scores()
+    stopped_by_check(instance)
+    with asking(create_app(service)) as client:
+        document, metrics = client.get("/readyz").json(), metrics_of(client)
+    (condition,) = document["conditions"]
+    assert condition["kind"] == "check-failed" and condition["since"] is not None and "BTC" in condition["detail"]
+    assert document["symbols"][0]["scores_fresh"] is False and document["jobs"][0]["last_failure"] is not None
+    assert 1790 < metrics["market_pipeline_last_scored_age_seconds"]["BTC",] < 1900
+    successes = metrics["market_pipeline_last_success_age_seconds"]
+    assert 0 <= successes["tick",] < 60 and successes["complete_days",] == float("inf")
