@@ -60,7 +60,10 @@ class Guard:
 
 
 def token_rule(secret: SecretStr) -> Callable[[Scope], ApiProblem | None]:
-    """Require the token everywhere but under OPEN_PATHS, also where there is no endpoint."""
+    """Require the token everywhere but under OPEN_PATHS, also where there is no endpoint.
+
+    With FastAPI's HTTPBearer a new endpoint without that dependency would be open.
+    """
     expected = secret.get_secret_value().encode()
 
     def missing_token(scope: Scope) -> ApiProblem | None:

@@ -25,10 +25,10 @@ MAX_LARGE = 2
 LARGE_FROM = 10_000
 
 # 40 MB in this time is 0.1 MB/s; a slower reader would block the others.
-_SECONDS_TO_SEND = 300.0
-_CHUNK_BYTES = 2**20
+SECONDS_TO_SEND = 300.0
+CHUNK_BYTES = 2**20
 # How long a request waits for one of the threads.
-_SECONDS_TO_START = 10.0
+SECONDS_TO_START = 10.0
 # nginx's status for "client closed request"; only the log shows it.
 _CLIENT_CLOSED_REQUEST = 499
 
@@ -50,7 +50,7 @@ class ArrowReads:
         An ApiProblem 503 if no thread becomes free within seconds.
         """
         borrower, disconnected = object(), threading.Event()
-        with anyio.move_on_after(_SECONDS_TO_START) as waiting:
+        with anyio.move_on_after(SECONDS_TO_START) as waiting:
             await self._places.acquire_on_behalf_of(borrower)
         if waiting.cancelled_caught:
             detail = f"{ARROW_THREADS} answers in Arrow are in progress and take long; try again in some seconds."
@@ -119,11 +119,11 @@ class LargeResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer; raises TimeoutError if that takes too long."""
-        with anyio.fail_after(_SECONDS_TO_SEND):
+        with anyio.fail_after(SECONDS_TO_SEND):
             start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
             await send(start)
             whole = memoryview(self.body)
-            for begin in range(0, len(whole), _CHUNK_BYTES):
-                chunk = whole[begin : begin + _CHUNK_BYTES]
+            for begin in range(0, len(whole), CHUNK_BYTES):
+                chunk = whole[begin : begin + CHUNK_BYTES]
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -32,7 +32,7 @@ Locked = tuple[Database, Callable[[], None]]
 def few_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """More than three rows are many, and a chunk is a kilobyte."""
     monkeypatch.setattr(prices, "LARGE_FROM", 3)
-    monkeypatch.setattr(large_responses, "_CHUNK_BYTES", 1024)
+    monkeypatch.setattr(large_responses, "CHUNK_BYTES", 1024)
 
 
 def in_progress(app: Any) -> int:
@@ -87,7 +87,7 @@ def test_a_client_that_reads_too_slowly_is_cut_off(
     app_over: AppOver, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise two clients that read nothing would block all others."""
-    monkeypatch.setattr(large_responses, "_SECONDS_TO_SEND", 0.2)
+    monkeypatch.setattr(large_responses, "SECONDS_TO_SEND", 0.2)
     some_prices(database, count=100)
     app = app_over(database)
     seen, during = [], []
@@ -142,7 +142,7 @@ def test_arrow_that_waits_delays_no_other_reader(
     app_over: AppOver, locked: Locked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor does it wait for a thread for ever."""
-    monkeypatch.setattr(large_responses, "_SECONDS_TO_START", 0.2)
+    monkeypatch.setattr(large_responses, "SECONDS_TO_START", 0.2)
     database, release = locked
     with served(app_over(database)) as address, ThreadPoolExecutor(16) as pool:
         url = f"{address}/prices/BTC?limit=3"
