@@ -131,6 +131,11 @@ def test_no_request_is_redirected(client: TestClient) -> None:
         assert refused(client.get(path, follow_redirects=False), 404, "not-found")
 
 
+def test_a_head_has_no_body_on_the_wire(address: str) -> None:
+    answer = spoken(address, b"HEAD /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"\r\n\r\n") and b"content-length: 19" in answer
+
+
 def test_a_large_body_is_refused_before_it_is_sent(address: str, client: TestClient) -> None:
     """The announcement alone is answered, and the connection is closed: nothing waits for the rest."""
     answer = spoken(address, b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1025\r\n\r\n")
