@@ -19,7 +19,7 @@ SIZE = 30
 def crash(
     last: int = SIZE, late: int = 0, falls: Sequence[float] = (0.02, 0.02, 0.02, 0.02), kind: str = "jump_p"
 ) -> Columns:
-    """All coins fall by 2 % at quote number 20, each seconds after the one before.
+    """All coins fall by 2% at quote number 20, each seconds after the one before.
 
     By its scores the first looks alone, as no other had been quoted since.
     """

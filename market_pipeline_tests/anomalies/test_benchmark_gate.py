@@ -65,7 +65,7 @@ def test_jumps_in_irregular_quotes_are_found_more_often_than_by_any_common_rule(
 
 @pytest.mark.slow
 def test_the_jump_score_comes_near_the_bayes_filter_that_knows_the_world() -> None:
-    """No causal detector of one series can do better but by chance; 90 % of its F1 is asked for."""
+    """No causal detector of one series can do better but by chance; 90% of its F1 is required."""
     series = make_series(replace(IRREGULAR, length=8_000), 0)
     best = (limits.bayes(series, series.control), limits.bayes(series, series.prices))
     limit = recall([tail(*best, series.jump_at, series.jump_size)], 10)

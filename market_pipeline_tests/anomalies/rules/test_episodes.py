@@ -13,7 +13,7 @@ from market_pipeline_tests.anomalies.quotes import scores_of, series
 
 
 def jumps(p: Mapping[int, Any], size: int = 60, kind: str = "jump_p", gap: float = 300) -> Columns:
-    """A walk of cents, quoted every five minutes, with moves of 2 % and jump p at the given quotes."""
+    """A walk of cents, quoted every five minutes, with moves of 2% and jump p at the given quotes."""
     prices = 100 + 0.01 * (np.arange(size) % 3)
     for row in p:
         prices[row:] *= 1.02

@@ -181,7 +181,7 @@ def test_the_first_quote_of_a_coin_is_no_move() -> None:
 
 
 def seam(seed: int, minutes: Floats) -> Columns:
-    """One random walk of 60 % a year, quoted at these minutes."""
+    """One random walk of 60% a year, quoted at these minutes."""
     rng = np.random.default_rng(seed)
     sigma = 0.6 / math.sqrt(MINUTES_PER_YEAR)
     logs = np.cumsum(np.append(0, rng.standard_normal(len(minutes) - 1) * sigma * np.sqrt(np.diff(minutes))))
