@@ -152,6 +152,7 @@ def test_the_parts_of_its_coins_make_it_whole_again() -> None:
 
 
 def test_what_holds_for_all_coins_is_that_of_the_first_part() -> None:
-    later = replace(ORDINARY, hours=(2.0,) * 24).of("ETH")
+    other = Tail(9.0, 0.02, 0.2, 0.7, 5_000)
+    later = replace(ORDINARY, hours=(2.0,) * 24, tails={"* jump short": other}).of("ETH")
     joined = Calibration.joined([ORDINARY.of("BTC"), later])
     assert (joined.hours, joined.tails) == (ORDINARY.hours, ORDINARY.tails)

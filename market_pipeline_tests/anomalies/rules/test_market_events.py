@@ -88,7 +88,10 @@ def test_against_the_event_a_partly_own_move_is_linked_unless_its_rest_is_flagge
 
 
 def test_a_member_that_went_further_than_the_market_is_mixed() -> None:
-    scores = market([0.02, 0.02, 0.02, 0.08], residual_p={140: 1e-5}, residual_z={140: -6.0})
+    """It is a member all the same, as it moved with the event."""
+    own: dict[str, dict[int, Any]] = {"residual_p": {140: 1e-5}, "residual_z": {140: -6.0}}
+    scopes = {20: "market", 60: "market", 100: "market", 140: "mixed"}
+    scores = market([0.02, 0.02, 0.02, 0.08], scope=scopes, **own)
     rows = {(row.symbol, row.kind): row for row in detect_columns(scores)}
     assert rows["SOL", "jump"].scope == "mixed"
     assert rows["SOL", "jump"].event_id == rows["SOL", "market_move"].id
@@ -155,20 +158,21 @@ def test_an_event_is_confirmed_by_its_own_coin() -> None:
     assert (event.confirmation, event.confirmed_at) == ("persisted", event.timestamp + timedelta(hours=1))
 
 
-def test_a_coin_whose_quotes_have_stopped_leads_no_second_event() -> None:
+@pytest.mark.parametrize(("gap", "second"), [(300, 65), (4_000, 51)])
+def test_a_coin_whose_quotes_have_stopped_leads_no_second_event(gap: int, second: int) -> None:
     """Its last quote leads the first already, and a coin's quote has one row of a kind."""
     coins: list[PriceSeries] = []
     triggers: dict[int, float] = {}
     for symbol in ("BTC", "ETH", "SOL"):
         prices = 100 + 0.01 * (np.arange(80) % 3)
         prices[50:] *= 0.9 if symbol == "SOL" else 0.95
-        seconds = np.arange(80) * 300
-        quoted = (seconds <= 50 * 300) | (symbol != "SOL")
-        triggers |= {len(coins) * 80 + row: 1e-5 for row in (50, 65) if symbol != "SOL"}
+        seconds = np.arange(80) * gap
+        quoted = (seconds <= 50 * gap) | (symbol != "SOL")
+        triggers |= {len(coins) * 80 + row: 1e-5 for row in (50, second) if symbol != "SOL"}
         coins.append(series(prices[quoted], seconds[quoted], symbol))
     rows = [row for row in detect_columns(scores_of(*coins, market_p=triggers)) if row.kind == "market_move"]
     assert [(row.symbol, row.timestamp) for row in rows if row.symbol == "SOL"] == [
-        ("SOL", START + timedelta(minutes=250))
+        ("SOL", START + timedelta(seconds=50 * gap))
     ]
     assert len({row.id for row in rows}) == len(rows) == 2
     assert all(row.timestamp >= row.episode_first for row in rows)
