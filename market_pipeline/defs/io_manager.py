@@ -1,13 +1,14 @@
 """The IO manager: asset outputs into tables, and the rows of partitions back.
 
-The asset key names the table, `write_mode` in the asset's metadata says how it is written: `upsert`
-on the key for facts, `replace` of exactly the run's partitions for what is derived.
+The asset key names the table. `write_mode` in the asset's metadata is `upsert` on the key for facts, or `replace` of
+exactly the run's partitions for what is derived.
 """
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Union
 
 import dagster as dg
@@ -19,12 +20,14 @@ from market_pipeline.defs.logging.log_fields import io_fields
 from market_pipeline.defs.partitions import days_of
 from market_pipeline.logs import bound, get_logger
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.queries.scores import record_scored
+from market_pipeline.storage.rows.read import read_arrow, read_columns
+from market_pipeline.storage.rows.write import replace, upsert
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.migrate import check_schema
 
 if TYPE_CHECKING:
     import pandas as pd
-
 
 Rows = Union[Columns, "pd.DataFrame"]
 
@@ -42,35 +45,35 @@ class Scored:
 class DatabaseIOManager(dg.IOManager):
     """Stores `Columns` (or `Scored` ones) or DataFrames of exactly the table's columns; times must be aware.
 
-    An input annotated `Columns` is read without importing pandas; any other becomes a DataFrame with
-    aware UTC timestamps. Input metadata `columns` names the columns to read.
+    An input annotated `Columns` is read without importing pandas; any other becomes a DataFrame with aware UTC
+    timestamps. Input metadata `columns` names the columns to read.
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self._of_any_schema = database
+
+    @cached_property
+    def _database(self) -> Database:
+        """The database, whose schema is checked once."""
+        check_schema(self._of_any_schema)
+        return self._of_any_schema
 
     def handle_output(self, context: dg.OutputContext, obj: Rows | Scored) -> None:
         """Write in one transaction; on any error nothing is written.
 
-        Up to which quote was scored is noted after the rows: cut off in between, it is behind, not ahead.
+        The newest scored quotes are recorded after the rows: if the process dies in between, the record is behind.
         """
         with bound(**io_fields(context)):
-            if not isinstance(obj, Scored):
-                self._write(context, obj)
-                return
-            from market_pipeline.storage.queries.scores import record_scored
-
-            self._write(context, obj.rows)
-            record_scored(self._database, obj.newest)
+            self._write(context, obj.rows if isinstance(obj, Scored) else obj)
+            if isinstance(obj, Scored):
+                record_scored(self._database, obj.newest)
 
     def load_input(self, context: dg.InputContext) -> Rows:
-        """The rows of the input's partitions; no partitions are no rows, typed all the same."""
+        """Return the rows of the input's partitions; without partitions no rows, of the right types."""
         with bound(**io_fields(context)):
             return self._read(context)
 
     def _write(self, context: dg.OutputContext, obj: Rows) -> None:
-        from market_pipeline.storage.rows.write import replace, upsert
-
         table = _table(context.asset_key)
         if not isinstance(obj, Columns):
             if not hasattr(obj, "columns"):
@@ -78,55 +81,38 @@ class DatabaseIOManager(dg.IOManager):
             obj = Columns.from_frame(obj)
         mode = (context.definition_metadata or {}).get("write_mode")
         if mode not in ("upsert", "replace"):
-            raise ValueError(
-                f"the metadata of {table.name} must have write_mode upsert or replace, not {mode!r}"
-            )
+            raise ValueError(f"the metadata of {table.name} must have write_mode upsert or replace, not {mode!r}")
         if mode == "replace" and not context.has_asset_partitions:
-            raise ValueError(
-                f"{table.name} is replaced by partitions: give the asset partitions, or write_mode upsert"
-            )
-        database = self._database
-        check_schema(database)
-        started = time.perf_counter()
+            raise ValueError(f"{table.name} is replaced by partitions: give the asset partitions, or upsert")
+        database, started = self._database, time.perf_counter()
         if mode == "upsert":
             written = upsert(database, table, obj)
         else:
             written = replace(database, table, obj, _slices(context.asset_partition_keys))
-        duration_ms = round(1000 * (time.perf_counter() - started), 1)
-        context.add_output_metadata({"rows_written": written, "write_ms": duration_ms})
-        logger.info(
-            "Wrote %s rows to %s",
-            written,
-            table.name,
-            extra={"rows_affected": written, "duration_ms": duration_ms},
-        )
+        context.add_output_metadata({"rows_written": written})
+        _log("Wrote %s rows to %s", written, table, started)
 
     def _read(self, context: dg.InputContext) -> Rows:
-        from market_pipeline.storage.rows.read import read_arrow, read_columns
-
         table = _table(context.asset_key)
         if not context.has_asset_partitions:
             raise ValueError(
-                f"{table.name} is read by partitions: give the reader partitions, or let it depend on "
-                f"{table.name} with deps and query what it needs"
+                f"{table.name} is read by partitions: give the reader partitions, or let it depend on {table.name} "
+                "with deps and query what it needs"
             )
-        database = self._database
-        check_schema(database)
-        started = time.perf_counter()
+        database, started = self._database, time.perf_counter()
         slices = _slices(context.asset_partition_keys)
         columns: Sequence[str] | None = (context.definition_metadata or {}).get("columns")
         if context.dagster_type.typing_type is Columns:
             rows: Rows = read_columns(database, table, slices, columns)
         else:
             rows = read_arrow(database, table, slices, columns).to_pandas()
-        duration_ms = round(1000 * (time.perf_counter() - started), 1)
-        logger.info(
-            "Read %s rows of %s",
-            len(rows),
-            table.name,
-            extra={"rows_affected": len(rows), "duration_ms": duration_ms},
-        )
+        _log("Read %s rows of %s", len(rows), table, started)
         return rows
+
+
+def _log(message: str, rows: int, table: Table, started: float) -> None:
+    duration_ms = round(1000 * (time.perf_counter() - started), 1)
+    logger.info(message, rows, table.name, extra={"rows_affected": rows, "duration_ms": duration_ms})
 
 
 def _table(key: dg.AssetKey) -> Table:
@@ -137,5 +123,5 @@ def _table(key: dg.AssetKey) -> Table:
 
 
 def _slices(keys: Iterable[Any]) -> list[Slice]:
-    # In range runs the keys come unordered, and the range itself cannot be asked for.
+    # In range runs the keys come unordered, and Dagster has no range for them.
     return merge_days(days_of(keys))

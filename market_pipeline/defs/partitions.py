@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from market_pipeline.anomalies import LEAD_DAYS
-from market_pipeline.core.clock import start_of_day, utc_now
+from market_pipeline.core.clock import start_of_day
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.logs import get_logger
 
@@ -26,16 +26,18 @@ SINGLE_RUN = dg.BackfillPolicy.single_run()
 
 
 class PricePartitions(dg.MultiPartitionsDefinition):
-    """Day x symbol, whose keys are built once per UTC day: Dagster asks several times in each run and evaluation."""
+    """Day x symbol, whose keys are built once per UTC day.
+
+    Dagster caches them by time and enumerates all of them three times in every run that checks `raw_prices` or renews
+    the overview: 0.1 s at 1,675 keys, seconds at 100,000.
+    """
 
     def get_partition_keys(
-        self,
-        current_time: datetime | None = None,
-        dynamic_partitions_store: Any = None,
+        self, current_time: datetime | None = None, dynamic_partitions_store: Any = None
     ) -> Sequence[dg.MultiPartitionKey]:
-        """Return all keys; the definition caches those of the last time that it was asked for."""
-        midnight = start_of_day((current_time or utc_now()).date())
-        return super().get_partition_keys(midnight, dynamic_partitions_store)
+        """Return the keys of all partitions that exist on the day of `current_time`, by default today."""
+        with dg.partition_loading_context(current_time, dynamic_partitions_store) as context:
+            return super().get_partition_keys(start_of_day(context.effective_dt.date()))
 
 
 def price_partitions(history_start: date, symbols: Sequence[str]) -> dg.MultiPartitionsDefinition:

@@ -14,6 +14,7 @@ from market_pipeline.anomalies.calibration import ALL_COINS, Calibration
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION, MINUTES_PER_YEAR
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.symbols import Catalogue
+from market_pipeline.core.wording import counted
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table, table_metadata
 from market_pipeline.defs.logging.log_fields import logged_step
@@ -87,8 +88,8 @@ def _sentence(made: CalibrationResult, calibration: Calibration) -> str:
         by_source.setdefault(_tails_of(calibration, symbol), []).append(symbol)
     tails = "; ".join(f"{source} for {', '.join(symbols)}" for source, symbols in by_source.items())
     text = (
-        f"From {quotes:,} quotes of {len(calibration.coins)} symbols, for the days from {made.as_of.date()} "
-        f"on. Tails: {tails}."
+        f"From {counted(quotes, 'quote')} of {counted(len(calibration.coins), 'symbol')}, for the days from "
+        f"{made.as_of.date()} on. Tails: {tails}."
     )
     if made.without_quotes:
         text += f" Nothing was stored for {', '.join(made.without_quotes)}: no quotes of the last 90 days."

@@ -17,6 +17,7 @@ from market_pipeline.anomalies.anomaly import Kind, Severity, alarm_mask
 from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.core.columns import Columns, to_datetime64
 from market_pipeline.core.symbols import Catalogue
+from market_pipeline.core.wording import counted
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table
@@ -122,7 +123,8 @@ def overview_sentence(alarms: Columns, latest: Collection[str], symbols: Sequenc
     without = [symbol for symbol in symbols if symbol not in latest]
     critical = int((alarms["severity"] == Severity.CRITICAL.value).sum())
     when = iso(now.replace(microsecond=0))
-    text = f"{len(alarms)} anomalies, {critical} of them critical, in the 24 hours before {when}."
+    number = counted(len(alarms), "anomaly", "anomalies")
+    text = f"{number}, {critical} of them critical, in the 24 hours before {when}."
     return f"{text} No quotes yet: {', '.join(without)}." if without else text
 
 

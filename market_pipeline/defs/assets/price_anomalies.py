@@ -1,5 +1,7 @@
 """The asset `price_anomalies`: the flagged quotes of each day, scored with the days before it."""
 
+import warnings
+
 import dagster as dg
 
 from market_pipeline.anomalies import LEAD_DAYS
@@ -81,7 +83,11 @@ def build_price_anomalies(partitions: dg.MultiPartitionsDefinition, kinds: set[s
             context.add_asset_metadata(as_metadata(facts), partition_key=partition_key(*day))
         scored = Scored(anomaly_rows(database, anomalies), newest_scored(raw_prices, days, utc_now()))
         # New with every run, and naming the detectors: a code version cannot be read for many partitions at once.
-        return dg.Output(scored, data_version=dg.DataVersion(f"{DETECTOR_VERSION} {context.run.run_id}"))
+        version = dg.DataVersion(f"{DETECTOR_VERSION} {context.run.run_id}")
+        with warnings.catch_warnings():
+            # The parameter is beta in Dagster 1.13, which is pinned.
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            return dg.Output(scored, data_version=version)
 
     return price_anomalies
 

@@ -12,7 +12,7 @@ import dagster as dg
 
 from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.core.symbols import Catalogue
-from market_pipeline.core.wording import some
+from market_pipeline.core.wording import counted, some
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table
 from market_pipeline.defs.logging.log_fields import logged_step
@@ -93,7 +93,8 @@ def _sentence(history: Sequence[PastDays]) -> str:
     days = sum(len(past.measured) for past in history)
     missing = sum(len(past.missing) for past in history)
     text = (
-        f"{days - missing} of {days} past days of {len(history)} symbols are complete, as far as the source has them."
+        f"{days - missing} of {counted(days, 'past day')} of {counted(len(history), 'symbol')} are complete, as far as "
+        "the source has them."
         if days
         else "No past day has prices yet."
     )

@@ -9,6 +9,7 @@ import dagster as dg
 from market_pipeline.budget.ledger import LedgerRow, requests_by_hour
 from market_pipeline.budget.status import budget_status, status_numbers, status_sentence
 from market_pipeline.core.clock import DAY, start_of_hour, utc_now
+from market_pipeline.core.wording import counted
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table, table_metadata
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.settings import Settings
@@ -86,7 +87,7 @@ def hour_sentence(rows: Sequence[LedgerRow], hour: datetime) -> str:
     failed = sum(row.requests for row in last if row.outcome != _GOOD)
     since = sum(row.requests for row in rows if row.hour > hour)
     failures = f", {failed} of them without a good answer" if failed else ""
-    return f"{sent} requests from {hour:%H:%M} to {hour + HOUR:%H:%M} UTC{failures}, {since} since."
+    return f"{counted(sent, 'request')} from {hour:%H:%M} to {hour + HOUR:%H:%M} UTC{failures}, {since} since."
 
 
 def _key(name: str) -> str:

@@ -12,6 +12,7 @@ import dagster as dg
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.slices import DayOfSymbol
+from market_pipeline.core.wording import counted
 from market_pipeline.dagster_instance.ownership import Owner, own_runs
 from market_pipeline.dagster_instance.runs_in_flight import end_dead_runs, runs_in_flight
 from market_pipeline.defs.automation.repair_decision import repaired_span
@@ -81,7 +82,7 @@ def waiting_for(missing: Collection[DayOfSymbol], completed: bool) -> str | None
     never be replaced. Prices that the source does not have are not waited for.
     """
     if missing and not completed:
-        return f"{len(missing):,} partitions lack prices that may still come; {_AGAIN}"
+        return f"Waiting for the prices of {counted(len(missing), 'partition')} that may still come; {_AGAIN}"
     return None
 
 

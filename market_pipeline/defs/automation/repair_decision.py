@@ -8,6 +8,7 @@ import dagster as dg
 
 from market_pipeline.budget.status import BudgetStatus
 from market_pipeline.core.slices import DayOfSymbol
+from market_pipeline.core.wording import counted
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, range_tags
 from market_pipeline.pipeline.names import COMPLETE_DAYS, SCORE_DAYS
 from market_pipeline.prices.gaps import last_settled_day
@@ -95,7 +96,7 @@ def _next_repair(situation: Situation, symbols: Sequence[str]) -> Repair | str:
     repairs = plan_repairs(situation.missing, symbols)
     if not repairs:
         return "Nothing is missing; the anomalies of some days could not be recomputed just now."
-    missing = f"{len(situation.missing):,} partitions lack prices"
+    missing = f"Prices are missing in {counted(len(situation.missing), 'partition')}"
     newest = next((run for run in situation.past if run.job == COMPLETE_DAYS), None)
     if newest and not newest.success and newest.again_at > situation.now:
         return (

@@ -14,6 +14,7 @@ from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.budget.status import budget_status
 from market_pipeline.core.clock import DAY, iso, utc_now
 from market_pipeline.core.slices import DayOfSymbol, Slice
+from market_pipeline.core.wording import counted
 from market_pipeline.dagster_instance.ownership import Owner
 from market_pipeline.dagster_instance.runs_in_flight import end_dead_runs, runs_in_flight
 from market_pipeline.defs.automation.repair_decision import (
@@ -120,7 +121,7 @@ def _quiet(gaps: Sequence[GappyDay], first: date, last: date) -> str:
         return f"Nothing was missing from {first} to {last}."
     again = min(one.ask_again_at for one in waiting if one.ask_again_at)
     return (
-        f"{len(waiting):,} partitions lack prices that CoinGecko did not return; they are requested again from "
+        f"CoinGecko did not return the prices of {counted(len(waiting), 'partition')}; they are requested again from "
         f"{again:%Y-%m-%d %H:%M} UTC on. source_gaps holds the evidence."
     )
 

@@ -9,6 +9,7 @@ import dagster as dg
 
 from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.core.symbols import Catalogue
+from market_pipeline.core.wording import counted
 from market_pipeline.defs.assets.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.assets.table_metadata import records_table
 from market_pipeline.defs.logging.log_fields import logged_step
@@ -138,7 +139,7 @@ def _sentence(past: PastDays) -> str:
     if not days:
         return f"The prices of {symbol} begin today; no day has ended yet."
     if not missing:
-        return f"{symbol} has the prices of {days} past days, as far as the source has them."
+        return f"{symbol} has the prices of {counted(days, 'past day')}, as far as the source has them."
     waiting = len(missing) - len(past.due)
     no_answer = (
         f"CoinGecko returned no prices for {waiting} of them; known_source_gaps shows when they are requested again. "
@@ -147,8 +148,8 @@ def _sentence(past: PastDays) -> str:
     )
     again = " --again" if waiting else ""
     return (
-        f"{symbol} lacks prices on {len(missing)} of {days} past days, {missing[0]} to {missing[-1]}. {no_answer}"
-        "The repair sensor, if it is on, requests days of the last 30; for older ones, or at once: "
+        f"{symbol} lacks prices on {len(missing)} of {counted(days, 'past day')}, {missing[0]} to {missing[-1]}. "
+        f"{no_answer}The repair sensor, if it is on, requests days of the last 30; for older ones, or at once: "
         f"market-pipeline backfill --from {missing[0]} --to {missing[-1]} --symbols {symbol}{again}."
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from market_pipeline.core.wording import counted
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.assets.table_metadata import records_table
 from market_pipeline.storage.queries.integrity import Offenders
@@ -23,7 +24,7 @@ def from_offenders(
     counts = {"stored": stored.count if stored else 0, "refused": refused.count}
     if stored and stored.count:
         found, severity = stored, dg.AssetCheckSeverity.ERROR
-        description = f"{stored.count} stored quotes {wrong}: {_by_symbol(stored)}. {remedy}"
+        description = f"{counted(stored.count, 'stored quote')} {wrong}: {_by_symbol(stored)}. {remedy}"
     elif refused.count:
         found, severity = refused, dg.AssetCheckSeverity.WARN
         description = f"Refused in this run: {_by_symbol(refused)}. {_QUARANTINED}"

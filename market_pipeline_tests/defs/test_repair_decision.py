@@ -1,0 +1,101 @@
+"""What the repair sensor decides, as pure functions."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from market_pipeline.budget.status import BudgetStatus
+from market_pipeline.core.slices import DayOfSymbol
+from market_pipeline.defs.automation.repair_decision import PastRun, Situation, next_run, without_outage
+from market_pipeline.defs.automation.stale_scores import outdated
+from market_pipeline.defs.partitions import RANGE_END, RANGE_START, range_tags
+
+SYMBOLS = ("BTC", "ETH", "DOT")
+NOW = datetime(2026, 5, 20, 12, tzinfo=timezone.utc)
+DAY = NOW.date() - timedelta(days=2)
+MISSING = [(DAY, symbol) for symbol in SYMBOLS]
+
+
+def a_budget(left: int | None = None, reserve: int = 0) -> BudgetStatus:
+    renews_at = datetime(2026, 6, 1, tzinfo=timezone.utc)
+    return BudgetStatus(NOW, 5, 5, 0, None, "", None if left is None else 10_000, 0, left, reserve, renews_at)
+
+
+def decide(
+    missing: Sequence[DayOfSymbol] = (), outdated: Sequence[DayOfSymbol] = (), past: Sequence[PastRun] = (),
+    budget: BudgetStatus | None = None,
+) -> Any:
+    return next_run(Situation(NOW, missing, outdated, past, budget or a_budget()), SYMBOLS)
+
+
+def a_run(
+    first: date, last: date, symbols: Sequence[str], ago: timedelta, success: bool, job: str = "complete_days"
+) -> PastRun:
+    tags = range_tags(first, last, symbols)
+    return PastRun("0123456789", job, tags[RANGE_START], tags[RANGE_END], success, NOW - ago)
+
+
+def test_the_reserve_of_the_live_ticks_is_not_touched_and_what_is_left_is_used() -> None:
+    assert isinstance(decide(MISSING, budget=a_budget(left=900, reserve=900)), dg.SkipReason)
+    assert decide(MISSING, budget=a_budget(left=902, reserve=900)).tags == range_tags(DAY, DAY, ("BTC", "ETH"))
+
+
+@pytest.mark.parametrize(
+    ("success", "minutes", "tried"), [(False, 59, False), (False, 60, True), (True, 179, False), (True, 180, True)]
+)
+def test_the_same_days_are_tried_again_an_hour_after_a_failure_and_three_after_a_success(
+    success: bool, minutes: int, tried: bool
+) -> None:
+    """A coin that CoinGecko does not know is a successful run that changes nothing."""
+    run = a_run(DAY, DAY, SYMBOLS, timedelta(minutes=minutes), success)
+    request = decide(MISSING, past=[run])
+    assert isinstance(request, dg.RunRequest) is tried
+    assert not tried or request.tags == range_tags(DAY, DAY, SYMBOLS)
+
+
+def test_an_answer_without_prices_does_not_block_older_days() -> None:
+    older = DAY - timedelta(days=3)
+    done = a_run(DAY, DAY, ("BTC",), timedelta(hours=1), True)
+    request = decide([(DAY, "BTC"), (older, "BTC")], past=[done])
+    assert request.tags == range_tags(older, DAY, ("BTC",))
+
+
+def test_scores_are_recomputed_once_nothing_is_missing_but_not_every_minute_where_that_fails() -> None:
+    assert decide(outdated=MISSING).job_name == "score_days"
+    failed = a_run(DAY, DAY, SYMBOLS, timedelta(minutes=5), False, "score_days")
+    assert isinstance(decide(outdated=MISSING, past=[failed]), dg.SkipReason)
+    waiting = a_run(DAY, DAY, SYMBOLS, timedelta(minutes=5), False)
+    assert decide(MISSING, MISSING, [waiting]).job_name == "score_days", "meanwhile scores are computed"
+
+
+@pytest.mark.parametrize(
+    ("ticks", "forgiven"),
+    [
+        ({}, False),
+        ({5: False, 10: False}, False),
+        ({5: True}, True),
+        ({5: True, 10: False}, True),
+        ({5: True, 10: True, 40: False}, True),
+        ({5: True, 40: True}, False),
+        ({5: True, 10: True, 40: True}, False),
+    ],
+)
+def test_a_failure_is_forgiven_once_a_tick_succeeds_unless_the_tick_before_that_did_too(
+    ticks: dict[int, bool], forgiven: bool
+) -> None:
+    """The ticks by how many minutes ago they ended; the run failed 30 minutes ago."""
+    failed = a_run(DAY, DAY, SYMBOLS, timedelta(minutes=30), False)
+    ended = [a_run(DAY, DAY, SYMBOLS, timedelta(minutes=ago), good, "tick") for ago, good in ticks.items()]
+    assert (without_outage([failed], ended) == []) is forgiven
+
+
+def test_a_day_is_outdated_if_prices_came_later_of_any_symbol_on_it_or_in_the_week_before() -> None:
+    days = [(DAY + timedelta(days=n), "BTC") for n in range(9)]
+    collected = dict.fromkeys(days, 1) | {(DAY, "ETH"): 5}
+    scored = dict.fromkeys(days, 2)
+    assert outdated(collected, scored, days) == days[:8]
+    assert outdated(collected, {}, days[8:]) == days[8:], "never scored"
+    assert outdated({}, {}, days) == [], "what was never collected has nothing to score"
