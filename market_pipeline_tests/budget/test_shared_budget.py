@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -23,7 +22,7 @@ from market_pipeline.storage.database_clock import database_clock
 from market_pipeline.storage.db_errors import DatabaseUnavailable, WriteFailed
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.operations_tables import request_budgets, request_ledger
-from market_pipeline_tests.builders import check_sentences
+from market_pipeline_tests.builders import check_sentences, wait_for
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 HISTORY = "/coins/bitcoin/market_chart/range"
@@ -198,6 +197,7 @@ def test_a_process_that_was_stopped_past_its_turn_waits_no_longer_in_all(world: 
     use(world.budget(1))
 
     def stopped(seconds: float) -> None:
+        assert world.now < NOON + timedelta(seconds=1_000), "it waits forever"
         world.now += timedelta(seconds=100)
         use(world.budget(1))
 
@@ -346,19 +346,25 @@ def test_a_database_that_fails_during_a_wait_is_what_is_reported(world: World) -
         world.budget(1, sleep=sleep).acquire(LIVE)
 
 
-def test_the_clock_is_read_once_the_lock_is_acquired(database: Database) -> None:
+def test_the_clock_is_read_once_the_lock_is_acquired(postgres_database: Database) -> None:
     """Otherwise a grant would count as older than it is, and its place in the window be reused too early."""
-    budget = SharedBudget(database, Account("keyless", "h"), Limits(4, None))
+    budget = SharedBudget(postgres_database, Account("keyless", "h"), Limits(6_000, None))
     use(budget)
     grants = []
-    asking = threading.Thread(target=lambda: grants.append(budget.acquire(LIVE)))
-    with database.writing() as connection:
+    requesting = threading.Thread(target=lambda: grants.append(budget.acquire(LIVE)))
+
+    def is_waiting() -> bool:
+        with postgres_database.reading() as connection:
+            waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            return bool(connection.execute(waiting).scalar_one())
+
+    with postgres_database.writing() as connection:
         records.load_for_update(connection, "keyless@h")
-        asking.start()
-        time.sleep(0.3)  # long enough for the thread to read a clock too early
-        released = utc_now()
-    asking.join()
-    assert grants[0].granted_at >= released - timedelta(milliseconds=10)
+        requesting.start()
+        wait_for(is_waiting, 20, "waiting for the lock")
+        waited_at = utc_now()
+    requesting.join()
+    assert grants[0].granted_at >= waited_at
 
 
 def test_a_holder_that_stops_in_the_middle_blocks_nobody_for_long(

@@ -53,6 +53,7 @@ def test_a_ticker_that_changed_is_a_problem() -> None:
         (Coin("ETH", "ethereum-old"), None, "ethereum"),  # the only one with its ticker
         (Coin("MINE", "ether-of-old"), "ETH", "ethereum"),  # by the ticker that it was listed with
         (Coin("X", "the-x"), None, None),  # two with its ticker and nothing that distinguishes them
+        (Coin("X", "x"), None, None),  # both ids contain it
         (Coin("Y", "ethereum-2"), None, None),  # an id alone is not enough
     ],
 )
