@@ -59,10 +59,15 @@ def test_a_neighbour_day_that_gets_a_quote_has_facts_too(source: Source, sqlite_
 
 
 def test_a_symbol_that_failed_has_no_facts(source: Source, sqlite_database: Database) -> None:
+    """Not even of yesterday, where its current price belongs just after midnight."""
+    source.now = start_of_day(TODAY) + timedelta(milliseconds=5)
     source.simulator.add_fault(Fault(kind="status", status=503, path="/coins/ethereum", times=None))
-    arrival = collected(source, sqlite_database, (YESTERDAY, "ETH"), (YESTERDAY, "SOL"))
+    days = [(TODAY, "ETH"), (YESTERDAY - DAY, "ETH"), (TODAY, "SOL")]
+    arrival = collected(source, sqlite_database, *days)
     assert set(arrival.collected.failures) == {"ETH"}
-    assert set(arrival.price_facts) == set(arrival.refusal_facts) == {(YESTERDAY, "SOL")}
+    assert {quote.symbol for quote in arrival.collected.quotes} == {"ETH", "SOL"}
+    assert set(arrival.price_facts) == {(TODAY, "SOL"), (YESTERDAY, "SOL")}
+    assert set(arrival.refusal_facts) == {(TODAY, "SOL")}
 
 
 def test_refusals_are_counted_once_and_stored_under_the_run(source: Source, sqlite_database: Database) -> None:
