@@ -4,6 +4,7 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 from dagster_shared.error import SerializableErrorInfo
@@ -22,7 +23,7 @@ from market_pipeline.doctor.dagster import (
     examine_runs,
 )
 from market_pipeline.pipeline.names import CONSEQUENCES, automations
-from market_pipeline_tests.dagster_records import LOST, beat, evaluated, executed, state_of
+from market_pipeline_tests.dagster_records import LOST, beat, ended, evaluated, executed, state_of
 from market_pipeline_tests.doctor.examining import Installed, only
 
 
@@ -114,10 +115,10 @@ def test_each_schedule_has_its_state_and_its_last_tick(opened: DoctorContext) ->
 def test_each_job_whose_last_run_failed_shows_its_reason(opened: DoctorContext) -> None:
     """What was started by hand is only named if it failed, and is only a warning."""
     assert [diagnosis.status for diagnosis in examine_runs(opened)] == ["ok"] * len(CONSEQUENCES)
-    executed(opened.instance, "score_days")
-    executed(opened.instance, "tick")
+    for job in ("score_days", "tick"):
+        ended(opened.instance, dg.DagsterRunStatus.SUCCESS, job)
     run = executed(opened.instance, "tick", ValueError("no such coin"))
-    executed(opened.instance, "__ASSET_JOB", ValueError("by hand"))
+    ended(opened.instance, dg.DagsterRunStatus.FAILURE, "__ASSET_JOB")
     found = {diagnosis.name: diagnosis for diagnosis in examine_runs(opened)}
     tick = found["job tick"]
     assert tick.status == "fail" and tick.detail.endswith("ValueError: no such coin")
