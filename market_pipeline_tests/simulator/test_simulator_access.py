@@ -136,32 +136,37 @@ def test_the_usage_counts_the_answers_of_this_run(serve: Callable[..., Any]) -> 
     assert (last["current_total_monthly_calls"], last["current_remaining_monthly_calls"]) == (5, 0)
 
 
-def test_no_interleaving_of_two_threads_loses_an_answer() -> None:
-    """One thread stops before each of its bytecode instructions in turn, and the other counts there or has to wait."""
-    for instruction in itertools.count(1):
-        usage, reached = Usage(500, 1_000), 0
-        other = threading.Thread(target=usage.spend)
+def spent_by_two(instruction: int) -> tuple[int, bool]:
+    """Let one thread count, stopped before its bytecode `instruction`, where another counts or has to wait.
 
-        def stop(frame: FrameType, event: str, argument: Any) -> Any:
-            nonlocal reached
-            if frame.f_code is not Usage.spend.__code__:
-                return None
-            frame.f_trace_opcodes = True
-            reached += event == "opcode"
-            if event == "opcode" and reached == instruction:
-                other.start()
-                other.join(0.05)
-            return stop
+    Returns what was counted, and whether there is such an instruction.
+    """
+    usage, reached = Usage(500, 1_000), 0
+    other = threading.Thread(target=usage.spend)
 
-        def spend() -> None:
-            sys.settrace(stop)
-            usage.spend()
+    def stop(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal reached
+        if frame.f_code is not Usage.spend.__code__:
+            return None
+        frame.f_trace_opcodes = True
+        reached += event == "opcode"
+        if event == "opcode" and reached == instruction:
+            other.start()
+            other.join(0.05)
+        return stop
 
-        thread = threading.Thread(target=spend)
-        thread.start()
-        thread.join()
-        if reached < instruction:
-            break
+    def spend() -> None:
+        sys.settrace(stop)
+        usage.spend()
+
+    thread = threading.Thread(target=spend)
+    thread.start()
+    thread.join()
+    if other.ident is not None:
         other.join()
-        assert usage.as_document()["current_total_monthly_calls"] == 2
-    assert instruction > 5, "there were instructions to stop before"
+    return usage.as_document()["current_total_monthly_calls"], other.ident is not None
+
+
+def test_no_interleaving_of_two_threads_loses_an_answer() -> None:
+    counts = [count for count, _ in itertools.takewhile(lambda found: found[1], map(spent_by_two, itertools.count(1)))]
+    assert len(counts) > 5 and set(counts) == {2}
