@@ -1,1 +1,1 @@
-"""The `market-pipeline` command: start everything on a laptop, play the demo, migrate the database."""
+"""The `market-pipeline` command: `main` declares what can be typed, other modules execute one command each."""

@@ -1,8 +1,8 @@
 """Bring past days up to date: print what that takes, ask, collect run by run, and score what changed.
 
 What is missing is measured from the stored prices, before the plan and again before each run. So a backfill can be
-interrupted and started again at any time, and complete days are not requested. Where CoinGecko had no prices it is
-asked again in due time, or at once with `--again`.
+interrupted and started again at any time, and complete days are not requested. Days for which CoinGecko
+had no prices are requested again in due time, or at once with `--again`.
 """
 
 from collections import Counter
@@ -82,7 +82,7 @@ class Backfill:
     """What is to be complete: the days of `span` of the coins of `catalogue`.
 
     `oldest` returns the oldest day that CoinGecko serves in full, None without a limit: it moves on during a long
-    backfill. With `again` every gap is requested, whenever CoinGecko was asked last.
+    backfill. With `again` every gap is requested, whenever it was requested last.
     """
 
     settings: Settings
@@ -189,13 +189,13 @@ def _report(work: Backfill) -> int:
     else:
         click.echo(f"Everything {work} that CoinGecko has is stored.")
     if absences := absences_of(gaps):
-        click.echo(f"For {counted(len(absences), 'stretch', 'stretches')} CoinGecko had no prices when asked:")
+        click.echo(f"For {counted(len(absences), 'stretch', 'stretches')} CoinGecko had no prices:")
         for absence in absences[:_SHOWN]:
             click.echo(f"  {absence}")
         if len(absences) > _SHOWN:
             click.echo(f"  and {len(absences) - _SHOWN:,} more; source_gaps has them all.")
         click.echo(
-            "From the named times on, the repair sensor (days of the last 90) or this command asks again; "
-            "--again asks now."
+            "From these times on, the repair sensor (days of the last 90) or this command requests them again; "
+            "--again does so now."
         )
     return 1 if unexplained else 0

@@ -51,7 +51,7 @@ def dagster_command(port: int, log_level: str) -> list[str]:
 
 
 def dagster_environment(home: Path, settings: Settings) -> dict[str, str]:
-    """Return the environment of Dagster's processes: these settings, whatever a `.env` file says.
+    """Return the environment of Dagster's processes: these settings, whatever a `.env` file contains.
 
     Dagster lets a `.env` in its working folder win over the environment; `_without_env_file` has none.
     """

@@ -32,7 +32,7 @@ _DEFAULT_SECONDS = {"hang": 30.0, "future_timestamp": 3600.0, "stale_timestamp":
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault; ValueError says what is wrong with it.
+    """One fault; ValueError explains what is wrong with it.
 
     kind: one of `KINDS`. `throttled` is the edge's bare word under 429; `redirect` leads elsewhere,
         and it and `echo` (401) repeat the key that was sent, in the header and in the body.

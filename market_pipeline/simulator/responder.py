@@ -99,7 +99,7 @@ class Responder:
             (corrupt_points if is_history else corrupt_quotes)(document, fault, request.time)
 
     def _with_wait(self, answer: Answer, request: Request, fault: Fault) -> Answer:
-        """Add the headers that ask for the wait of `fault`."""
+        """Add the headers that request the wait of `fault`."""
         headers: dict[str, str] = {}
         if fault.retry_after is not None:
             headers["Retry-After"] = str(fault.retry_after)

@@ -169,7 +169,7 @@ def test_an_answer_without_prices_is_believed_for_a_time_and_asked_again_on_dema
         assert filling.backfill(0, 0, "--symbols", "ADA", "--yes") == 1
         said = capsys.readouterr().out
         assert "without all prices of ADA 1 day" in said and "Everything" not in said
-        assert f"ADA from {filling.settled} 00:00 UTC" in said and "--again asks now" in said
+        assert f"ADA from {filling.settled} 00:00 UTC" in said and "--again does so now" in said
     assert len(filling.history) == 1
     assert filling.backfill(0, 0, "--symbols", "ADA", "--yes", "--again") == 0
     assert "Everything from" in capsys.readouterr().out and len(filling.history) == 2
@@ -188,9 +188,9 @@ def test_the_credits_of_the_month_are_planned_and_end_it_in_time(filling_of: Fil
 
 def test_a_pause_that_the_server_asked_for_is_shown(filling: Filling, capsys: Capture) -> None:
     budget = SharedBudget(filling.database, account_of(load_settings()), Limits(600, None))
-    budget.settle(budget.acquire("/ping"), "429", cool_down=60.0, reason="the server said so")
+    budget.settle(budget.acquire("/ping"), "429", cool_down=60.0, reason="as requested")
     assert filling.backfill(0, 0, "--dry-run") == 0
-    assert "(the server said so)" in capsys.readouterr().out
+    assert "(as requested)" in capsys.readouterr().out
 
 
 class _Terminal(io.StringIO):

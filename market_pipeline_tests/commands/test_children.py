@@ -36,11 +36,11 @@ STUBBORN = (
     "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN);"
     f"signal.signal(signal.SIGTERM, signal.SIG_IGN); {READY} time.sleep(60)"
 )
-# Says when it was asked to end, and ends with 7 once it is allowed to.
+# Reports when it was interrupted, and ends with 7 once the file `go` exists.
 ORDERLY = (
     "import os, signal, sys, time\n"
     "def end(number, frame):\n"
-    "    print('bye', flush=True)\n    open('asked', 'w').close()\n"
+    "    print('bye', flush=True)\n    open('interrupted', 'w').close()\n"
     "    while not os.path.exists('go'): time.sleep(0.01)\n"
     "    sys.exit(7)\n"
     f"signal.signal(signal.SIGINT, end)\n{READY}\ntime.sleep(60)"
@@ -121,7 +121,7 @@ def test_a_terminal_that_hangs_up_twice_lets_the_children_end_in_order(tmp_path:
     """What they print on the way out is relayed."""
 
     def hang_up_again() -> None:
-        wait_for((tmp_path / "asked").exists, 20, "the first request to end")
+        wait_for((tmp_path / "interrupted").exists, 20, "the first signal")
         os.kill(os.getpid(), signal.SIGHUP)
         (tmp_path / "go").touch()
 

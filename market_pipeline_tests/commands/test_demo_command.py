@@ -25,7 +25,7 @@ API = re.compile(r"or (http://[0-9.:]+) for the API")
 
 
 def test_no_setting_of_a_person_reaches_the_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A bad one would keep it from starting, a later HISTORY_START from filling its first days."""
+    """A bad one would prevent its start, a later HISTORY_START the filling of its first days."""
     quiet = demo_settings(tmp_path, 8080, 3000)
     for name in Settings.model_fields:
         monkeypatch.setenv(name.upper(), "nonsense")

@@ -27,7 +27,7 @@ from market_pipeline_tests.builders import wait_for
 from market_pipeline_tests.commands.live import leftovers, start
 from market_pipeline_tests.postgres import administering
 
-TOKEN = "a-token-that-nobody-guesses"
+TOKEN = "a-token-of-the-tests-only"
 Process = subprocess.Popen[str]
 Serve = Callable[..., tuple[Process, str]]
 Capture = pytest.CaptureFixture[str]
@@ -80,13 +80,13 @@ def end(process: Process, number: int = signal.SIGTERM) -> str:
 def test_it_serves_in_an_empty_folder_and_leaves_nothing_behind(project: Path, serve: Serve) -> None:
     shutil.rmtree(project / HOME)
     process, address = serve("--workers", "2")
-    answer = get(address, "/symbols", headers={"X-Request-ID": "asked-by-a-test"})
+    answer = get(address, "/symbols", headers={"X-Request-ID": "sent-by-a-test"})
     assert answer.status_code == 200 and "Server" not in answer.headers
     assert requests.get(address, timeout=10).headers["Content-Type"].startswith("text/html")
     output = end(process)
     assert process.returncode == 0, output
     lines = [json.loads(line) for line in output.splitlines()]
-    assert any(line.get("trace_id") == "asked-by-a-test" for line in lines)
+    assert any(line.get("trace_id") == "sent-by-a-test" for line in lines)
     of_command = [line for line in lines if line["logger"].startswith("market_pipeline.commands")]
     assert of_command[-1]["message"].startswith("Stopping; ")
     assert len({line["trace_id"] for line in of_command}) == 1

@@ -33,7 +33,7 @@ class MovableClock:
 
 
 class Client:
-    """Asks one simulator, with a User-Agent and a connection that is kept."""
+    """Sends requests to one simulator, with a User-Agent, over one connection."""
 
     def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator

@@ -88,7 +88,7 @@ def test_keyless_429_names_the_seconds_until_a_request_is_free(serve: Callable[.
 
 
 def test_keyed_429_names_a_whole_minute_and_no_retry_after(serve: Callable[..., Any], clock: Any) -> None:
-    """The clock stands at 12:00:30; a request is free at 12:01:30, told as the next whole minute."""
+    """The clock stands at 12:00:30; a request is free at 12:01:30, reported as the next whole minute."""
     client, key = serve(plan="demo", requests_per_minute=1), {DEMO: "CG-x"}
     client.get("/ping", headers=key)
     refused = client.get("/ping", headers=key)

@@ -121,7 +121,7 @@ def test_only_loopback_is_served_and_only_reads_exist_on_the_api(client: Any) ->
 
 
 def test_a_connection_is_kept_and_ends_with_the_simulator(market: MarketModel, clock: Any) -> None:
-    """A client with a kept connection must not go on being answered by a simulator that stopped."""
+    """An open connection must not be answered by a simulator that stopped."""
     with requests.Session() as session:
         with Simulator(market, clock=clock) as simulator:
             url = simulator.base_url + "/ping"

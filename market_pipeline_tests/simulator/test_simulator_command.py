@@ -64,7 +64,7 @@ def test_the_command_serves_and_ends_cleanly(free_port: int) -> None:
 
 
 def run_until_asked(port: int, ask: Callable[[], None], *arguments: str) -> int:
-    """Run `main` in this thread while another asks and then tells this process to stop."""
+    """Run `main` in this thread while another thread sends requests and then SIGTERM."""
 
     def ask_and_stop() -> None:
         wait_until_up(f"http://127.0.0.1:{port}/api/v3/ping")
