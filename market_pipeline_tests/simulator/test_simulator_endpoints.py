@@ -63,28 +63,26 @@ def test_precision_decides_the_decimals(
     assert isinstance(price, int) == (decimals == 0)
 
 
-@pytest.mark.parametrize(
-    ("path", "query", "status", "error"),
-    [
-        ("/simple/price", {}, 422, "Missing parameter ids"),
-        ("/simple/price", {"ids": "bitcoin"}, 422, "Missing parameter vs_currencies"),
-        ("/simple/price", {**QUOTE, "precision": "19"}, 422, "invalid precision"),
-        (RANGE, {}, 422, "Missing parameter vs_currency"),
-        (RANGE, {"vs_currency": "usd", "to": "1"}, 422, "Missing parameter from"),
-        (RANGE, {"vs_currency": "usd", "from": "1"}, 422, "Missing parameter to"),
-        (RANGE, {"vs_currency": "usd", "from": "1795435230000", "to": "1795435230000"}, 400, "invalid date"),
-        (RANGE, {"vs_currency": "usd", "from": "2026-11-22", "to": "2026-11-23"}, 400, "invalid date"),
-        (RANGE, {"vs_currency": "usd", "from": "nan", "to": "2"}, 400, "invalid date"),
-        (RANGE, {"vs_currency": "xyz", "from": "1", "to": "2"}, 400, "invalid vs_currency"),
-        ("/coins/nothing/market_chart/range", {"vs_currency": "usd"}, 404, "coin not found"),
-        ("/no/such/path", {}, 404, "Incorrect path. Please check https://www.coingecko.com/api/"),
-    ],
-)
-def test_a_wrong_question_gets_the_error_of_the_real_api(
-    client: Any, path: str, query: dict[str, str], status: int, error: str
-) -> None:
-    answer = client.get(path, **query)
-    assert (answer.status_code, answer.json()) == (status, {"error": error})
+WRONG: list[tuple[str, dict[str, str], int, str]] = [
+    ("/simple/price", {}, 422, "Missing parameter ids"),
+    ("/simple/price", {"ids": "bitcoin"}, 422, "Missing parameter vs_currencies"),
+    ("/simple/price", {**QUOTE, "precision": "19"}, 422, "invalid precision"),
+    (RANGE, {}, 422, "Missing parameter vs_currency"),
+    (RANGE, {"vs_currency": "usd", "to": "1"}, 422, "Missing parameter from"),
+    (RANGE, {"vs_currency": "usd", "from": "1"}, 422, "Missing parameter to"),
+    (RANGE, {"vs_currency": "usd", "from": "1795435230000", "to": "1795435230000"}, 400, "invalid date"),
+    (RANGE, {"vs_currency": "usd", "from": "2026-11-22", "to": "2026-11-23"}, 400, "invalid date"),
+    (RANGE, {"vs_currency": "usd", "from": "nan", "to": "2"}, 400, "invalid date"),
+    (RANGE, {"vs_currency": "xyz", "from": "1", "to": "2"}, 400, "invalid vs_currency"),
+    ("/coins/nothing/market_chart/range", {"vs_currency": "usd"}, 404, "coin not found"),
+    ("/no/such/path", {}, 404, "Incorrect path. Please check https://www.coingecko.com/api/"),
+]
+
+
+def test_a_wrong_request_gets_the_error_of_the_real_api(client: Any) -> None:
+    for path, query, status, error in WRONG:
+        answer = client.get(path, **query)
+        assert (answer.status_code, answer.json()) == (status, {"error": error})
 
 
 def test_a_day_back_from_now_is_five_minutely_with_the_present_quote_twice_and_out_of_order(
