@@ -59,7 +59,8 @@ def test_a_quote_is_the_last_price_played_with_its_own_time(replay: RecordedPric
 def test_five_minute_history_is_the_recorded_series(replay: RecordedPrices) -> None:
     points = replay.points("bitcoin", NOW - HOUR, NOW, FIVE_MINUTES)
     assert [price for _, price in points] == list(range(709, 721))
-    delays = [at - replay.quote("bitcoin", at)[1] for at, _ in points]
+    quotes = [replay.quote("bitcoin", at) or pytest.fail("no quote") for at, _ in points]
+    delays = [at - updated for (at, _), (_, updated) in zip(points, quotes, strict=True)]
     assert timedelta(0) <= min(delays) <= max(delays) < timedelta(seconds=90)
 
 
