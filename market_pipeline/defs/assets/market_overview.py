@@ -86,7 +86,7 @@ def overview_metadata(database: Database, coins: Catalogue, now: datetime, last:
         # A wrong coin id shows in CoinGecko's name.
         "coins": records_table(
             [
-                {"symbol": coin.symbol, "name": names.get(coin.symbol, "not asked yet"), "coin_id": coin.coin_id}
+                {"symbol": coin.symbol, "name": names.get(coin.symbol, "unknown yet"), "coin_id": coin.coin_id}
                 for coin in coins
             ]
         ),
