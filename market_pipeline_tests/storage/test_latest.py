@@ -25,6 +25,14 @@ def test_the_quote_at_a_time_is_the_newest_up_to_it(database: Database) -> None:
     assert latest.newest_quote_times(database, SYMBOLS, at(8)) == {"BTC": at(5), "ETH": None, "ADA": at(1)}
 
 
+def test_any_number_of_symbols_is_answered(sqlite_database: Database) -> None:
+    """SQLite takes 500 parts of a statement at once."""
+    store(sqlite_database, raw_prices, price_row())
+    symbols = [f"X{number}" for number in range(600)]
+    times = latest.newest_quote_times(sqlite_database, [*symbols, "BTC"], at(5))
+    assert times == {**dict.fromkeys(symbols), "BTC": at(0)}
+
+
 def test_bad_ticks_and_the_future_are_no_latest_quote(database: Database) -> None:
     """The bad price was repeated, with another in between, until minute 25 undid it."""
     printed = {0: 100.0, 5: 101.0, 10: 100_000.0, 15: 100.0, 20: 99_000.0, 25: 100.5, 96: 7.0}
