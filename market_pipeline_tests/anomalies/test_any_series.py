@@ -41,7 +41,7 @@ def any_prices(draw: st.DrawFn) -> Columns:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(any_prices())
 def test_every_row_can_be_stored_and_agrees_with_itself_and_the_two_point_rule_is_the_rule(quotes: Columns) -> None:
     rows = detect_columns(score_columns(quotes))

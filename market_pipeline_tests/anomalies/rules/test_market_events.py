@@ -89,9 +89,8 @@ def test_against_the_event_a_partly_own_move_is_linked_unless_its_rest_is_flagge
 
 def test_a_member_that_went_further_than_the_market_is_mixed() -> None:
     """It is a member all the same, as it moved with the event."""
-    own: dict[str, dict[int, Any]] = {"residual_p": {140: 1e-5}, "residual_z": {140: -6.0}}
     scopes = {20: "market", 60: "market", 100: "market", 140: "mixed"}
-    scores = market([0.02, 0.02, 0.02, 0.08], scope=scopes, **own)
+    scores = market([0.02, 0.02, 0.02, 0.08], scope=scopes, residual_p={140: 1e-5}, residual_z={140: -6.0})
     rows = {(row.symbol, row.kind): row for row in detect_columns(scores)}
     assert rows["SOL", "jump"].scope == "mixed"
     assert rows["SOL", "jump"].event_id == rows["SOL", "market_move"].id
