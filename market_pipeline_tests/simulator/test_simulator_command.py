@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 import requests
 
 from market_pipeline.simulator.__main__ import main
+from market_pipeline_tests.builders import wait_for
 
 AGENT = {"User-Agent": "market-pipeline-tests/1.0"}
 PACKAGE_ROOT = Path(__file__).parents[2]
@@ -27,15 +27,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until_up(url: str) -> requests.Response:
-    """The first answer of a server that is starting."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            return requests.get(url, headers=AGENT, timeout=5)
-        except requests.ConnectionError:
-            assert time.monotonic() < deadline, f"nothing answers at {url}"
-            time.sleep(0.05)
+def is_up(url: str) -> bool:
+    try:
+        return requests.get(url, headers=AGENT, timeout=5).ok
+    except requests.ConnectionError:
+        return False
 
 
 def test_the_command_serves_and_ends_cleanly(free_port: int) -> None:
@@ -45,7 +41,7 @@ def test_the_command_serves_and_ends_cleanly(free_port: int) -> None:
     )
     try:
         base = f"http://127.0.0.1:{free_port}/api/v3"
-        wait_until_up(f"{base}/ping")
+        wait_for(lambda: is_up(f"{base}/ping"), 60, "an answer")
         url = f"{base}/simple/price?ids=bitcoin,pepe&vs_currencies=usd"
         prices = requests.get(url, headers=AGENT, timeout=5)
         assert set(prices.json()) == {"bitcoin", "pepe"}
@@ -67,7 +63,7 @@ def run_until_asked(port: int, ask: Callable[[], None], *arguments: str) -> int:
     """Run `main` in this thread while another thread sends requests and then SIGTERM."""
 
     def ask_and_stop() -> None:
-        wait_until_up(f"http://127.0.0.1:{port}/api/v3/ping")
+        wait_for(lambda: is_up(f"http://127.0.0.1:{port}/api/v3/ping"), 60, "an answer")
         try:
             ask()
         finally:
