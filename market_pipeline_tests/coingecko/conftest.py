@@ -69,7 +69,7 @@ def recorder() -> Recorder:
 
 @pytest.fixture
 def connect(budget: SharedBudget, waits: list[float]) -> Callable[..., CoinGeckoClient]:
-    """`with connect(url) as client`: a client, keyless unless told otherwise, that does not sleep."""
+    """`with connect(url) as client`: a client, keyless by default, that does not sleep."""
 
     def make(
         url: str, plan: Any = "keyless", key: str | None = None, with_budget: RequestBudget = budget, **options: Any

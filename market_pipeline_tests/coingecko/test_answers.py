@@ -143,7 +143,7 @@ def test_an_error_carries_all_that_is_needed_to_act() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "pause", "words"),
+    ("requested", "pause", "words"),
     [
         ("30", 30, "asked to wait 30 s"),
         ("3600", 3_600, "asked to wait 3600 s"),
@@ -152,12 +152,12 @@ def test_an_error_carries_all_that_is_needed_to_act() -> None:
         ("soon", BAN_SECONDS, "our rule is an hour"),
     ],
 )
-def test_the_servers_own_number_ends_a_block_where_it_is_sane(asked: str, pause: float, words: str) -> None:
-    error = refused(429, "error code: 1015", {"retry-after": asked})
+def test_the_servers_own_number_ends_a_block_where_it_is_sane(requested: str, pause: float, words: str) -> None:
+    error = refused(429, "error code: 1015", {"retry-after": requested})
     seconds, reason = cool_down_after(error)
     assert (type(error), seconds) == (Banned, pause)
     assert words in reason
-    assert ("wait an hour" if pause == BAN_SECONDS and asked != "3600" else f"wait {asked} s") in error.verdict
+    assert ("wait an hour" if pause == BAN_SECONDS and requested != "3600" else f"wait {requested} s") in error.verdict
 
 
 KEY = "CG-aB3dE5fG7hJ9kL1mN3pQ5rS7"

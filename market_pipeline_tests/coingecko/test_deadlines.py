@@ -71,7 +71,7 @@ def test_all_attempts_of_a_call_share_one_limit(
 
 @contextmanager
 def full_listener() -> Iterator[str]:
-    """The URL of a listener whose queue is full: whoever connects waits."""
+    """The URL of a listener whose queue is full: new connections wait."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         address = listener.getsockname()
         with socket.create_connection(address):

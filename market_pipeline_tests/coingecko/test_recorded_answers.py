@@ -132,7 +132,7 @@ EXPECTED: dict[str, Callable[[HttpAnswer], None]] = {
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_recorded_answer_becomes_what_is_expected_of_it(name: str) -> None:
-    """A file without an expectation fails: somebody has to look at it."""
+    """A file without an expectation fails: it must be examined."""
     EXPECTED[name](recorded(name))
 
 
