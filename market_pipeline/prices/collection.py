@@ -32,7 +32,7 @@ class Collection:
     `failures` holds the first error of each symbol with a failed request; its other quotes are there all the same.
     `unasked` are coin ids that an answer held without being requested. `answered` are the stretches of the past that
     CoinGecko answered for, `absences` those of them in which it has no prices itself. `filled` are the quotes that
-    fill holes of the last day, `unfilled` says why the holes of a symbol are still there. `outage` tells whether
+    fill holes of the last day, `unfilled` gives the reason why holes of a symbol remain. `outage` decides whether
     further requests make sense.
     """
 

@@ -43,7 +43,7 @@ class Chart:
     """The points of an answer about `coin` in the time `asked`, not judged yet.
 
     `received_at` (aware UTC) is when it arrived, `until` the source's clock then. `evidence` describes request and
-    answer in a sentence; None if the answer says nothing about the coin.
+    answer in a sentence; None if the answer proves nothing about the coin.
     """
 
     coin: Coin
@@ -122,7 +122,7 @@ def fetch_past(collection: Collection, days: Mapping[str, set[date]]) -> None:
             with bound(symbol=symbol):
                 error = _fetch_window(collection, window)
             outage.note(error)
-            # A refused window says nothing about the next one; a failed server does.
+            # A refused window does not concern the next one; a failed server does.
             if error and not isinstance(error, RequestRefused):
                 break
 
