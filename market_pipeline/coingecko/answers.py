@@ -118,7 +118,7 @@ def read_answer(answer: HttpAnswer) -> Any:
     if problem:
         raise _error(BadAnswer, answer, _NO_JSON.format(problem))
     if code == _TOO_MANY_REQUESTS:
-        raise _transient(RateLimited, answer, _LIMITED, code)
+        raise _error(RateLimited, answer, _LIMITED, code)
     if code is not None or (isinstance(document, dict) and isinstance(document.get("error"), str)):
         raise _error(BadAnswer, answer, "an error came under status 200; the next run tries again.", code)
     return document
@@ -203,18 +203,18 @@ def _ban(answer: HttpAnswer, code: int | None, problem: str) -> Banned | None:
         code = int(found["code"]) if found["code"] else None
     elif code not in _BAN_CODES:
         return None
-    wait = requested_wait(answer.headers, answer.received_at)
     if code not in (None, _TOO_FAST):
-        return _error(Banned, answer, _WALLED.format(code), code, wait)
+        return _error(Banned, answer, _WALLED.format(code), code)
+    wait = requested_wait(answer.headers, answer.received_at)
     how_long = f"{wait:.0f} s as it asks" if is_sane(wait) else "an hour"
-    return _error(Banned, answer, _BANNED.format(how_long), code, wait)
+    return _error(Banned, answer, _BANNED.format(how_long), code)
 
 
 def _failure(answer: HttpAnswer, code: int | None) -> CoinGeckoError:
     if answer.status == _TOO_MANY_REQUESTS:
-        return _transient(RateLimited, answer, _LIMITED, code)
+        return _error(RateLimited, answer, _LIMITED, code)
     if answer.status == 408 or answer.status >= 500:
-        return _transient(ServerFailed, answer, _FAILED, code)
+        return _error(ServerFailed, answer, _FAILED, code)
     if answer.status < 300:
         return _error(BadAnswer, answer, "this status is none of the documented ones.", code)
     if answer.status < 400:
@@ -225,15 +225,11 @@ def _failure(answer: HttpAnswer, code: int | None) -> CoinGeckoError:
     return _error(RequestRefused, answer, by_code or by_status or _REFUSED, code)
 
 
-def _transient(kind: type[TransientError], answer: HttpAnswer, verdict: str, code: int | None) -> TransientError:
-    wait = requested_wait(answer.headers, answer.received_at)
-    requested = "" if wait is None else f" The server asks to wait {wait:.0f} s."
-    return _error(kind, answer, verdict + requested, code, wait)
-
-
-def _error(
-    kind: type[_Kind], answer: HttpAnswer, verdict: str, code: int | None = None, wait: float | None = None
-) -> _Kind:
+def _error(kind: type[_Kind], answer: HttpAnswer, verdict: str, code: int | None = None) -> _Kind:
+    """Build the error; only what is transient or a ban has a wait, and the latter names it in its verdict."""
+    wait = requested_wait(answer.headers, answer.received_at) if issubclass(kind, (TransientError, Banned)) else None
+    if wait is not None and issubclass(kind, TransientError):
+        verdict += f" The server asks to wait {wait:.0f} s."
     return kind(
         verdict,
         endpoint=answer.endpoint,
