@@ -3,7 +3,9 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.engine import make_url
@@ -16,7 +18,7 @@ from market_pipeline_tests.postgres import Databases, administering
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory):
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A migrated SQLite file that others are copied from."""
     file = tmp_path_factory.mktemp("template") / "market.db"
     database = Database(make_url(f"sqlite:///{file}"))
@@ -27,7 +29,7 @@ def sqlite_template(tmp_path_factory):
 
 
 @pytest.fixture
-def sqlite_database(tmp_path, sqlite_template):
+def sqlite_database(tmp_path: Path, sqlite_template: Any) -> Iterator[Any]:
     """A migrated, empty SQLite file."""
     file = shutil.copyfile(sqlite_template, tmp_path / "prices.db")
     database = Database(make_url(f"sqlite:///{file}"))
@@ -36,7 +38,7 @@ def sqlite_database(tmp_path, sqlite_template):
 
 
 @pytest.fixture(scope="session")
-def budget_database(tmp_path_factory):
+def budget_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """An SQLite file for request budgets, shared by tests whose accounts differ."""
     database = Database(make_url(f"sqlite:///{tmp_path_factory.mktemp('budgets') / 'budgets.db'}"))
     with database.writing() as connection:
@@ -57,7 +59,7 @@ def home_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory):
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The URL of a running server's maintenance database; one server per test process."""
     # The server's package warns where no login session has set this.
     os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
@@ -79,19 +81,19 @@ def postgres_server(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def postgres_databases(postgres_server):
+def postgres_databases(postgres_server: Any) -> Any:
     """Where tests take their PostgreSQL databases from."""
     return Databases(postgres_server)
 
 
 @pytest.fixture
-def empty_postgres_url(postgres_databases):
+def empty_postgres_url(postgres_databases: Any) -> Any:
     """A PostgreSQL database without tables."""
     return postgres_databases.make()
 
 
 @pytest.fixture
-def postgres_database(postgres_databases):
+def postgres_database(postgres_databases: Any) -> Iterator[Any]:
     """A migrated, empty PostgreSQL database."""
     url = postgres_databases.take()
     database = Database(url)
@@ -101,6 +103,6 @@ def postgres_database(postgres_databases):
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request):
+def database(request: pytest.FixtureRequest) -> Any:
     """The test runs twice: on SQLite and on PostgreSQL."""
     return request.getfixturevalue("sqlite_database" if request.param == "sqlite" else "postgres_database")

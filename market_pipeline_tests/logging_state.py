@@ -4,7 +4,9 @@ import logging
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from market_pipeline.logs import redaction
 
@@ -12,7 +14,7 @@ _NAMES = ("", "market_pipeline", "uvicorn", "dagster", "py.warnings")
 
 
 @contextmanager
-def restored():
+def restored() -> Iterator[Any]:
     """Handlers, levels, hooks and secrets after the block are those before it."""
     loggers = [logging.getLogger(name) for name in _NAMES]
     before = [(list(logger.handlers), logger.level) for logger in loggers]

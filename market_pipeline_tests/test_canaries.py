@@ -7,8 +7,11 @@ import base64
 import logging
 import socket
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -42,7 +45,7 @@ NEED_A_COIN = {"wrong_id", *LISTING_ONLY}
 
 
 @pytest.fixture
-def told(caplog, capfd, tmp_path):
+def told(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Any]:
     """What errors told; in the end nothing is heard in it, in the log, in the output or in a file."""
     caplog.set_level(logging.DEBUG)
     errors = []
@@ -58,11 +61,11 @@ def told(caplog, capfd, tmp_path):
 
 
 @pytest.fixture
-def client_at(budget_database):
+def client_at(budget_database: Any) -> Any:
     """A client with the key, which does not sleep."""
 
     @contextmanager
-    def make(url, plan="demo", policy=None):
+    def make(url: Any, plan: str = "demo", policy: Any = None) -> Iterator[Any]:
         waits = []
         budget = generous_budget(budget_database, waits)
         with CoinGeckoClient(url, plan, KEY, budget, sleep=waits.append, policy=policy) as client:
@@ -71,7 +74,7 @@ def client_at(budget_database):
     return make
 
 
-def ask_everything(client, told):
+def ask_everything(client: Any, told: Any) -> None:
     """Every request that the client can send; the errors go to `told`."""
     end = utc_now() - timedelta(days=2)
     for ask in (
@@ -90,12 +93,12 @@ def ask_everything(client, told):
             assert heard("answer", repr(answer)) == []
 
 
-def play(answers):
+def play(answers: Any) -> Any:
     """A server that answers the first requests with these bytes, and goes on with the last of them."""
     listener = socket.create_server(("127.0.0.1", 0))
     left = list(answers)
 
-    def serve():
+    def serve() -> None:
         while True:
             try:
                 connection, _ = listener.accept()
@@ -113,11 +116,11 @@ def play(answers):
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[Any]:
     """`server([part, ...])`: the address of a server that answers every connection with these parts."""
     listeners = []
 
-    def make(*parts):
+    def make(*parts: Any) -> Any:
         listeners.append(play([parts]))
         return f"127.0.0.1:{listeners[-1].getsockname()[1]}"
 
@@ -140,7 +143,7 @@ def server():
     {"DATABASE_URL": f"postgresql://host/prices?password={PASSWORD_IN_URL}"},
     {"DATABASE_URL": f"{PASSWORD}"},
 ])
-def test_settings_that_cannot_be_used(told, monkeypatch, environment):
+def test_settings_that_cannot_be_used(told: Any, monkeypatch: pytest.MonkeyPatch, environment: Any) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as caught:
@@ -155,7 +158,7 @@ def test_settings_that_cannot_be_used(told, monkeypatch, environment):
         for kind in sorted(KINDS - {"status"})
     ),
 ], ids=lambda fault: f"{fault.kind}-{fault.status}-{fault.code}")
-def test_every_fault_of_the_server(told, client_at, monkeypatch, fault):
+def test_every_fault_of_the_server(told: Any, client_at: Any, monkeypatch: pytest.MonkeyPatch, fault: Any) -> None:
     monkeypatch.setattr("market_pipeline.coingecko.client._LIST_TIMEOUT_SECONDS", 0.2)
     with Simulator(MarketModel(), plan="demo", faults=[fault]) as simulator:
         with client_at(simulator.base_url, policy=RetryPolicy(idle=0.2)) as client:
@@ -163,7 +166,7 @@ def test_every_fault_of_the_server(told, client_at, monkeypatch, fault):
 
 
 @pytest.mark.parametrize(("host", "plan"), [("pro", "demo"), ("demo", "pro"), ("keyless", "pro")])
-def test_a_key_at_the_wrong_host(told, client_at, host, plan):
+def test_a_key_at_the_wrong_host(told: Any, client_at: Any, host: Any, plan: Any) -> None:
     with Simulator(MarketModel(), plan=host) as simulator, client_at(simulator.base_url, plan) as client:
         ask_everything(client, told)
 
@@ -192,13 +195,13 @@ def test_a_key_at_the_wrong_host(told, client_at, host, plan):
         )
     ),
 ])
-def test_a_server_that_repeats_the_key_wherever_it_can(told, client_at, server, answer):
+def test_a_server_that_repeats_the_key_wherever_it_can(told: Any, client_at: Any, server: Any, answer: Any) -> None:
     with client_at(f"http://{server(answer.encode())}") as client:
         ask_everything(client, told)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://no-such-host.invalid/api/v3"])
-def test_nobody_at_the_address(told, client_at, monkeypatch, url):
+def test_nobody_at_the_address(told: Any, client_at: Any, monkeypatch: pytest.MonkeyPatch, url: Any) -> None:
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with client_at(url) as client:
@@ -207,7 +210,9 @@ def test_nobody_at_the_address(told, client_at, monkeypatch, url):
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("proxy", ["refuses", "closed", "unreadable"])
-def test_a_proxy_with_credentials(told, client_at, server, monkeypatch, scheme, proxy):
+def test_a_proxy_with_credentials(
+    told: Any, client_at: Any, server: Any, monkeypatch: pytest.MonkeyPatch, scheme: Any, proxy: Any
+) -> None:
     """One that refuses them and repeats them, one that is not there, one whose address cannot be read."""
     refusal = f"HTTP/1.1 407 {PASSWORD}\r\nContent-Length: 0\r\nProxy-Authenticate: Basic {PASSWORD}\r\n\r\n"
     hosts = {"refuses": server(refusal.encode()), "closed": "127.0.0.1:9", "unreadable": "[proxy"}
@@ -219,13 +224,13 @@ def test_a_proxy_with_credentials(told, client_at, server, monkeypatch, scheme, 
         ask_everything(client, told)
 
 
-def store_a_quote(database):
+def store_a_quote(database: Any) -> None:
     now = utc_now()
     quote = Quote("BTC", "bitcoin", now, 1.0, Source.LIVE, now)
     upsert(database, raw_prices, columns_of(raw_prices, [quote]))
 
 
-def ways(database):
+def ways(database: Any) -> Iterator[Any]:
     yield lambda: check_schema(database)
     yield lambda: migrate(database)
     yield lambda: store_a_quote(database)
@@ -243,7 +248,7 @@ WRONG_PASSWORD = (
 
 
 @pytest.mark.parametrize("where", ["closed port", "no such host", "no such database", "wrong password"])
-def test_a_database_that_cannot_be_reached(told, server, postgres_server, where):
+def test_a_database_that_cannot_be_reached(told: Any, server: Any, postgres_server: Any, where: Any) -> None:
     url = make_url(f"postgresql+psycopg2://me:{PASSWORD_IN_URL}@127.0.0.1:9/prices")
     if where == "no such host":
         url = url.set(host="no-such-host.invalid")
@@ -265,7 +270,7 @@ def test_a_database_that_cannot_be_reached(told, server, postgres_server, where)
     "ALTER TABLE raw_prices ADD CHECK (price > 1)",
     "DROP TABLE raw_prices",
 ])
-def test_a_write_that_the_database_refuses(told, postgres_database, spoil):
+def test_a_write_that_the_database_refuses(told: Any, postgres_database: Database, spoil: Any) -> None:
     database = Database(postgres_database.url.set(password=PASSWORD))
     with database.writing() as connection:
         connection.execute(text(spoil))
@@ -275,7 +280,7 @@ def test_a_write_that_the_database_refuses(told, postgres_database, spoil):
     database.dispose()
 
 
-def test_tables_of_another_version(told, postgres_database):
+def test_tables_of_another_version(told: Any, postgres_database: Database) -> None:
     database = Database(postgres_database.url.set(password=PASSWORD))
     for version in ("0000", "9999"):
         with database.writing() as connection:
@@ -287,7 +292,7 @@ def test_tables_of_another_version(told, postgres_database):
 
 
 @pytest.mark.parametrize("secret", [KEY, PASSWORD, PASSWORD_IN_URL, KEY.upper(), f"me:{PASSWORD}", f"x{KEY}"])
-def test_what_sings_is_heard(tmp_path, secret):
+def test_what_sings_is_heard(tmp_path: Path, secret: Any) -> None:
     encoded = base64.b64encode(secret.encode())
     assert heard("plain", f"some {secret} text") != []
     if secret != KEY.upper():

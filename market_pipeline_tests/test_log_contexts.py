@@ -4,9 +4,11 @@ import asyncio
 import random
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
+from typing import Any
 
 import pytest
 
@@ -17,12 +19,12 @@ logger = get_logger("market_pipeline.contexts")
 
 
 @pytest.fixture
-def lines(caplog):
+def lines(caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
     """(message, trace id at the time) of what was logged."""
     heard = []
 
     class Hearing(type(caplog.handler)):
-        def emit(self, record):
+        def emit(self, record: Any) -> None:
             heard.append((record.getMessage(), current_trace_id(), dict(current_fields())))
 
     handler = Hearing()
@@ -33,10 +35,10 @@ def lines(caplog):
     logger.setLevel("NOTSET")
 
 
-def test_threads_at_the_same_time_carry_their_own(lines):
+def test_threads_at_the_same_time_carry_their_own(lines: Any) -> None:
     barrier = threading.Barrier(16)
 
-    def work(name):
+    def work(name: Any) -> None:
         barrier.wait(10)
         with bound(trace_id=name, symbol=name):
             for _ in range(50):
@@ -51,8 +53,8 @@ def test_threads_at_the_same_time_carry_their_own(lines):
     assert [fields for message, _, fields in lines if message.startswith("after")] == [{}] * 16
 
 
-def test_tasks_that_take_turns_carry_their_own_also_into_threads_of_their_own(lines):
-    async def work(name):
+def test_tasks_that_take_turns_carry_their_own_also_into_threads_of_their_own(lines: Any) -> None:
+    async def work(name: Any) -> None:
         with bound(trace_id=name):
             for _ in range(20):
                 logger.info(name)
@@ -60,11 +62,11 @@ def test_tasks_that_take_turns_carry_their_own_also_into_threads_of_their_own(li
                 await asyncio.to_thread(logger.info, name)
             await asyncio.gather(*(asyncio.create_task(child(name)) for _ in range(3)))
 
-    async def child(name):
+    async def child(name: Any) -> None:
         await asyncio.sleep(0)
         logger.info(name)
 
-    async def all_of_them():
+    async def all_of_them() -> None:
         await asyncio.gather(*(work(f"a{n}") for n in range(50)))
         assert current_trace_id() is None
 
@@ -72,7 +74,7 @@ def test_tasks_that_take_turns_carry_their_own_also_into_threads_of_their_own(li
     assert len(lines) == 50 * 43 and all(message == trace for message, trace, _ in lines)
 
 
-def test_blocks_nest_and_end_also_by_an_error():
+def test_blocks_nest_and_end_also_by_an_error() -> None:
     with suppress(ZeroDivisionError), bound(trace_id="outer", a=1):
         with bound(trace_id="inner"):
             assert dict(current_fields()) == {"trace_id": "inner", "a": 1}
@@ -81,10 +83,10 @@ def test_blocks_nest_and_end_also_by_an_error():
     assert dict(current_fields()) == {}
 
 
-def test_a_generator_made_apart_leaks_nothing_between_its_steps(lines):
+def test_a_generator_made_apart_leaks_nothing_between_its_steps(lines: Any) -> None:
     closed = []
 
-    def steps():
+    def steps() -> Iterator[Any]:
         with bound(symbol="BTC"):
             try:
                 for number in range(3):
@@ -104,11 +106,11 @@ def test_a_generator_made_apart_leaks_nothing_between_its_steps(lines):
 
 
 @pytest.mark.parametrize("end", ["close", "error", "forget", "elsewhere"])
-def test_a_generator_made_apart_ends_in_order_however_it_ends(end):
+def test_a_generator_made_apart_ends_in_order_however_it_ends(end: Any) -> None:
     """Dagster may drop a generator at a yield, and closes it in another context."""
     seen = []
 
-    def steps():
+    def steps() -> Iterator[Any]:
         with bound(symbol="BTC"):
             try:
                 yield 1
@@ -130,8 +132,8 @@ def test_a_generator_made_apart_ends_in_order_however_it_ends(end):
     assert dict(current_fields()) == {}
 
 
-def test_two_generators_made_apart_and_asked_in_turn_keep_apart(lines):
-    def steps():
+def test_two_generators_made_apart_and_asked_in_turn_keep_apart(lines: Any) -> None:
+    def steps() -> Iterator[Any]:
         for _ in range(5):
             logger.info("step")
             yield current_trace_id()
@@ -141,8 +143,8 @@ def test_two_generators_made_apart_and_asked_in_turn_keep_apart(lines):
     assert [trace for _, trace, _ in lines] == ["a", "b"] * 5
 
 
-def test_what_is_bound_for_the_rest_of_a_context_ends_with_it():
-    def work():
+def test_what_is_bound_for_the_rest_of_a_context_ends_with_it() -> None:
+    def work() -> Any:
         bind(trace_id="mine")
         return current_trace_id()
 

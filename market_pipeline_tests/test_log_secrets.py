@@ -4,6 +4,8 @@ import io
 import json
 import logging
 import traceback
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -23,18 +25,18 @@ logger = get_logger("market_pipeline.canaries")
 class Listening(logging.Handler):
     """A handler that is not ours: it keeps all that a record holds when it comes, and formats it as usual."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.told = []
         self.setFormatter(logging.Formatter("%(message)s"))
 
-    def emit(self, record):
+    def emit(self, record: Any) -> None:
         kept = {name: value for name, value in vars(record).items() if name != "exc_info"}
         self.told.append(repr(kept) + self.format(record))
 
 
 @pytest.fixture(params=["json", "console"])
-def silent(request, capsys):
+def silent(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
     """In the end nothing is heard in what our handler wrote and in what another one got."""
     listening = Listening()
     with restored():
@@ -58,7 +60,7 @@ ALL = [KEY, PASSWORD, PASSWORD_IN_URL, TOKEN, ODD]
 
 
 @pytest.mark.parametrize("secret", ALL)
-def test_in_messages_arguments_and_extras(silent, secret):
+def test_in_messages_arguments_and_extras(silent: Any, secret: Any) -> None:
     logger.info("plain " + secret)
     logger.info("argument %s and %r", secret, {"a": [secret]})
     logger.info("cut %.3s", secret)
@@ -73,8 +75,8 @@ def test_in_messages_arguments_and_extras(silent, secret):
 
 
 @pytest.mark.parametrize("secret", ALL)
-def test_in_exceptions_their_causes_notes_and_stacks(silent, secret):
-    def chained():
+def test_in_exceptions_their_causes_notes_and_stacks(silent: Any, secret: Any) -> None:
+    def chained() -> None:
         try:
             raise KeyError(secret)
         except KeyError as error:
@@ -95,7 +97,7 @@ def test_in_exceptions_their_causes_notes_and_stacks(silent, secret):
     assert "KeyError" in text_of_it and "during handling" in text_of_it.lower() and "RuntimeError" in text_of_it
 
 
-def test_in_the_lines_of_libraries(silent):
+def test_in_the_lines_of_libraries(silent: Any) -> None:
     """They have no filter; our formatter hides what they say."""
     library = logging.getLogger("library")
     library.warning("connecting to %s with %s", f"postgresql://me:{PASSWORD}@h", {"x-cg-pro-api-key": KEY})
@@ -107,7 +109,7 @@ def test_in_the_lines_of_libraries(silent):
     root_handler().handle(record)
 
 
-def test_in_an_error_of_the_driver(silent):
+def test_in_an_error_of_the_driver(silent: Any) -> None:
     """What a database refuses, it quotes."""
     engine = create_engine("sqlite://")
     with engine.connect() as connection:
@@ -119,14 +121,14 @@ def test_in_an_error_of_the_driver(silent):
     logger.error("at %s", make_url(f"postgresql://me:{PASSWORD_IN_URL}@host/x").render_as_string(hide_password=False))
 
 
-def test_a_line_without_a_secret_keeps_every_word(silent):
+def test_a_line_without_a_secret_keeps_every_word(silent: Any) -> None:
     message = "GET /coins/bitcoin/market_chart/range: status 200 in 117 ms (attempt 1)"
     logger.info(message, extra={"endpoint": "/coins/bitcoin"})
     logger.info("and [hidden] stays: %s", KEY)
     assert message in silent.told[0]
 
 
-def test_secrets_of_an_earlier_configuration_stay_hidden(capsys):
+def test_secrets_of_an_earlier_configuration_stay_hidden(capsys: pytest.CaptureFixture[str]) -> None:
     with restored():
         log_to_stderr("INFO", "json", [KEY])
         log_to_stderr("INFO", "json", [PASSWORD])
@@ -135,7 +137,7 @@ def test_secrets_of_an_earlier_configuration_stay_hidden(capsys):
 
 
 @pytest.mark.parametrize("secret", ["", "a", "1", "ab", "INFO"])
-def test_a_secret_that_is_no_secret_blots_nothing_out(capsys, secret):
+def test_a_secret_that_is_no_secret_blots_nothing_out(capsys: pytest.CaptureFixture[str], secret: Any) -> None:
     with restored():
         log_to_stderr("INFO", "json", [secret])
         logger.info("abc 1 a ab aINFOb", extra={"a": 1, "symbol": "ab", "url": "http://h"})
@@ -144,7 +146,9 @@ def test_a_secret_that_is_no_secret_blots_nothing_out(capsys, secret):
 
 
 @pytest.mark.parametrize("secret", ["timestamp", "message", "market_pipeline", "level"])
-def test_a_secret_that_is_a_word_of_every_line_takes_no_field_away(capsys, secret):
+def test_a_secret_that_is_a_word_of_every_line_takes_no_field_away(
+    capsys: pytest.CaptureFixture[str], secret: Any
+) -> None:
     with restored():
         log_to_stderr("INFO", "json", [secret])
         logger.info("the %s", secret)
@@ -153,7 +157,7 @@ def test_a_secret_that_is_a_word_of_every_line_takes_no_field_away(capsys, secre
     assert (line["logger"], line["message"]) == ("market_pipeline.canaries", "the [hidden]")
 
 
-def test_other_handlers_get_the_record_before_it_is_dropped_anywhere():
+def test_other_handlers_get_the_record_before_it_is_dropped_anywhere() -> None:
     """The filter is the logger's own, so a handler anywhere above sees what it left."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)

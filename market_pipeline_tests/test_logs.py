@@ -7,8 +7,10 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,11 +24,11 @@ UUID = "03d3b8f4-ec4b-4823-92f8-61b0af95ca1c"
 
 
 @pytest.fixture
-def text(capsys):
+def text(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
     """Configures for JSON; what went to standard error since."""
     heard = []
 
-    def read():
+    def read() -> Any:
         heard.append(capsys.readouterr().err)
         return "".join(heard)
 
@@ -38,13 +40,13 @@ def text(capsys):
 
 
 @pytest.fixture
-def written(text):
+def written(text: Any) -> Any:
     """The same, parsed."""
     return lambda: [json.loads(line) for line in text().splitlines()]
 
 
 @pytest.fixture
-def readable(text):
+def readable(text: Any) -> Any:
     """Configures for a terminal."""
     log_to_stderr("INFO", "console")
     return text
@@ -53,7 +55,7 @@ def readable(text):
 logger = get_logger("market_pipeline.testing")
 
 
-def test_a_line_carries_time_level_logger_message_and_extras(written):
+def test_a_line_carries_time_level_logger_message_and_extras(written: Any) -> None:
     before = datetime.now(timezone.utc).replace(microsecond=0)
     logger.info("Stored %s rows", 5, extra={"symbol": "BTC", "duration_ms": 1.5})
     (line,) = written()
@@ -66,7 +68,7 @@ def test_a_line_carries_time_level_logger_message_and_extras(written):
     assert "trace_id" not in line
 
 
-def test_what_is_bound_stands_in_every_line_and_extras_win(written):
+def test_what_is_bound_stands_in_every_line_and_extras_win(written: Any) -> None:
     with bound(trace_id="a", client_ip="::1", symbol="ETH"):
         logger.warning("one")
         with bound(trace_id="b"):
@@ -76,7 +78,7 @@ def test_what_is_bound_stands_in_every_line_and_extras_win(written):
     assert (two["trace_id"], two["client_ip"], two["symbol"]) == ("b", "::1", "BTC")
 
 
-def test_extras_cannot_take_the_place_of_time_level_logger_and_message(written):
+def test_extras_cannot_take_the_place_of_time_level_logger_and_message(written: Any) -> None:
     with bound(level="bound", timestamp="bound"):
         logger.info("true", extra={"level": "false", "logger": "false", "timestamp": "false"})
     (line,) = written()
@@ -84,7 +86,7 @@ def test_extras_cannot_take_the_place_of_time_level_logger_and_message(written):
     assert line["timestamp"].endswith("Z")
 
 
-def test_an_exception_and_a_stack_stay_on_their_line(written):
+def test_an_exception_and_a_stack_stay_on_their_line(written: Any) -> None:
     try:
         try:
             raise KeyError("first")
@@ -99,7 +101,7 @@ def test_an_exception_and_a_stack_stay_on_their_line(written):
     assert "test_an_exception_and_a_stack" in line["stack_info"]
 
 
-def test_values_of_every_kind_are_json(written):
+def test_values_of_every_kind_are_json(written: Any) -> None:
     extra = {"n": np.int64(3), "x": float("inf"), "path": Path("a"), "set": {1}, "bytes": b"\xff", 5: "number"}
     logger.info("odd", extra=extra)
     line = written()[0]
@@ -109,13 +111,13 @@ def test_values_of_every_kind_are_json(written):
 
 
 class Unspeakable(dict):
-    def __str__(self):
+    def __str__(self) -> None:
         raise ArithmeticError
 
     __iter__ = items = __str__
 
 
-def test_arguments_that_do_not_fit_are_told_and_end_nothing(written):
+def test_arguments_that_do_not_fit_are_told_and_end_nothing(written: Any) -> None:
     logger.info("%d rows of %s", "many")
     logger.info(Unspeakable())
     root_handler().handle(logging.LogRecord("library", logging.WARNING, "", 0, "%d rows", ("many",), None))
@@ -127,7 +129,7 @@ def test_arguments_that_do_not_fit_are_told_and_end_nothing(written):
     assert mapping == "{'message': 'a', 'b': 1}"
 
 
-def test_what_cannot_be_shown_ends_nothing(written):
+def test_what_cannot_be_shown_ends_nothing(written: Any) -> None:
     logger.info("own", extra={"field": Unspeakable()})
     with bound(field=Unspeakable(a=1)):
         logger.info("bound")
@@ -137,10 +139,10 @@ def test_what_cannot_be_shown_ends_nothing(written):
     assert {line["field"] for line in told} == {"<Unspeakable that cannot be shown: ArithmeticError>"}
 
 
-def test_an_error_whose_own_code_fails_is_told_all_the_same(written):
+def test_an_error_whose_own_code_fails_is_told_all_the_same(written: Any) -> None:
     class Worst(Exception):
         @property
-        def __cause__(self):
+        def __cause__(self) -> None:
             raise ArithmeticError("secret")
 
     error = Worst()
@@ -155,12 +157,12 @@ def test_an_error_whose_own_code_fails_is_told_all_the_same(written):
     assert own["exc_info"].endswith("Worst'> (its traceback cannot be shown: ArithmeticError)")
 
 
-def test_a_record_that_is_none_is_told_without_its_words(written):
+def test_a_record_that_is_none_is_told_without_its_words(written: Any) -> None:
     root_handler().handle(logging.makeLogRecord({"name": "library", "levelno": 30, "msg": "words", "created": "now"}))
     assert [line["message"] for line in written()] == ["A line of library cannot be shown: TypeError"]
 
 
-def test_the_level_is_that_of_the_package_and_others_only_warn(written):
+def test_the_level_is_that_of_the_package_and_others_only_warn(written: Any) -> None:
     log_to_stderr("DEBUG", "json")
     for name in ("market_pipeline.x", "uvicorn.error", "urllib3", "dagster.daemon"):
         other = logging.getLogger(name)
@@ -177,7 +179,7 @@ def test_the_level_is_that_of_the_package_and_others_only_warn(written):
     ]  # fmt: skip
 
 
-def test_configuring_twice_writes_every_line_once_and_the_last_call_counts(written):
+def test_configuring_twice_writes_every_line_once_and_the_last_call_counts(written: Any) -> None:
     log_to_stderr("INFO", "json")
     log_to_stderr("WARNING", "json")
     logger.info("not this")
@@ -185,7 +187,9 @@ def test_configuring_twice_writes_every_line_once_and_the_last_call_counts(writt
     assert [line["message"] for line in written()] == ["this"]
 
 
-def test_a_block_may_let_only_warnings_through_while_other_handlers_hear_all(written, caplog):
+def test_a_block_may_let_only_warnings_through_while_other_handlers_hear_all(
+    written: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     logging.getLogger("market_pipeline").addHandler(caplog.handler)
     with at_least(logging.WARNING):
         logger.info("quiet")
@@ -195,7 +199,7 @@ def test_a_block_may_let_only_warnings_through_while_other_handlers_hear_all(wri
     assert {record.message for record in caplog.records} >= {"quiet", "loud", "after"}
 
 
-def test_the_handlers_that_dagster_has_given_its_loggers_write_our_form_once(written):
+def test_the_handlers_that_dagster_has_given_its_loggers_write_our_form_once(written: Any) -> None:
     """So it is in a code server: Dagster's command has configured its loggers before it loads our code."""
     own = io.StringIO()
     logging.getLogger("dagster").addHandler(logging.StreamHandler(own))
@@ -206,7 +210,7 @@ def test_the_handlers_that_dagster_has_given_its_loggers_write_our_form_once(wri
     assert (line["logger"], line["level"], line["message"]) == ("dagster.code_server", "ERROR", "gone")
 
 
-def test_warnings_of_libraries_are_lines(written):
+def test_warnings_of_libraries_are_lines(written: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         # pytest's own way of catching warnings is in force here, so logging is told again.
@@ -218,7 +222,7 @@ def test_warnings_of_libraries_are_lines(written):
     assert "DeprecationWarning: old way" in line["message"]
 
 
-def test_text_for_a_terminal_is_one_line_with_its_fields_and_the_traceback_below(readable):
+def test_text_for_a_terminal_is_one_line_with_its_fields_and_the_traceback_below(readable: Any) -> None:
     with bound(trace_id=UUID, run_id=UUID, partition="2026-11-23|BTC"):
         try:
             raise ValueError("boom")
@@ -234,7 +238,7 @@ def test_text_for_a_terminal_is_one_line_with_its_fields_and_the_traceback_below
     assert rows[0] == "    Traceback (most recent call last):" and rows[-1] == "    ValueError: boom"
 
 
-def test_a_message_cannot_forge_a_line_nor_command_the_terminal(readable):
+def test_a_message_cannot_forge_a_line_nor_command_the_terminal(readable: Any) -> None:
     logger.info("GET /\n2026 INFO market_pipeline forged\x1b[2J\r\u2028", extra={"path": "/\n\x1b", "a\nb": 1})
     assert readable().count("\n") == 1
     assert "\x1b" not in readable() and "\r" not in readable() and "\u2028" not in readable()
@@ -245,7 +249,7 @@ def test_a_message_cannot_forge_a_line_nor_command_the_terminal(readable):
     assert r"a\nb turned \u202e around, half \ud800" in readable() and readable().count("\n") == 2
 
 
-def test_a_line_of_another_process_is_written_as_this_one_writes_its_own(written, text):
+def test_a_line_of_another_process_is_written_as_this_one_writes_its_own(written: Any, text: Any) -> None:
     fields = {"timestamp": "t", "level": "INFO", "logger": "other", "message": "hello", "n": 1}
     write_line(fields)
     assert written() == [fields]
@@ -255,9 +259,11 @@ def test_a_line_of_another_process_is_written_as_this_one_writes_its_own(written
 
 
 @pytest.mark.parametrize("error", [OSError, ValueError])
-def test_a_standard_error_that_nobody_reads_ends_nothing(written, monkeypatch, error):
+def test_a_standard_error_that_nobody_reads_ends_nothing(
+    written: Any, monkeypatch: pytest.MonkeyPatch, error: Any
+) -> None:
     class Gone(io.StringIO):
-        def write(self, text):
+        def write(self, text: Any) -> None:
             raise error
 
     for stream in (Gone(), None):
@@ -265,7 +271,7 @@ def test_a_standard_error_that_nobody_reads_ends_nothing(written, monkeypatch, e
         logger.error("into the void")
 
 
-def test_the_stream_is_what_standard_error_is_at_the_time(written, monkeypatch):
+def test_the_stream_is_what_standard_error_is_at_the_time(written: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     logger.info("here")
     other = io.StringIO()
     monkeypatch.setattr("sys.stderr", other)
@@ -273,8 +279,8 @@ def test_the_stream_is_what_standard_error_is_at_the_time(written, monkeypatch):
     assert json.loads(other.getvalue())["message"] == "there"
 
 
-def test_lines_of_many_threads_do_not_mix(written):
-    def work(number):
+def test_lines_of_many_threads_do_not_mix(written: Any) -> None:
+    def work(number: Any) -> None:
         for _ in range(50):
             logger.info("%s", "x" * 3000, extra={"n": number})
 
@@ -297,7 +303,7 @@ UNCAUGHT = {
 
 
 @pytest.mark.parametrize("where", UNCAUGHT)
-def test_an_error_that_nobody_caught_is_a_line(where):
+def test_an_error_that_nobody_caught_is_a_line(where: Any) -> None:
     work, level, message = UNCAUGHT[where]
     code = (
         "import threading\nfrom market_pipeline.logs import log_to_stderr\n"
@@ -310,7 +316,7 @@ def test_an_error_that_nobody_caught_is_a_line(where):
     assert line["message"].startswith(message) and "Kanarienvogel" not in done.stderr
 
 
-def test_hooks_of_others_stay_and_the_usual_ones_become_ours(written, monkeypatch):
+def test_hooks_of_others_stay_and_the_usual_ones_become_ours(written: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Notebooks and test runners have hooks of their own."""
     monkeypatch.setattr("sys.excepthook", len)
     monkeypatch.setattr("threading.excepthook", len)
@@ -331,14 +337,14 @@ def test_hooks_of_others_stay_and_the_usual_ones_become_ours(written, monkeypatc
     ]  # fmt: skip
 
 
-def test_an_interrupt_that_nobody_caught_is_one_word():
+def test_an_interrupt_that_nobody_caught_is_one_word() -> None:
     code = "from market_pipeline.logs import log_to_stderr\nlog_to_stderr('INFO', 'json')\nraise KeyboardInterrupt"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     (line,) = [json.loads(text) for text in done.stderr.splitlines()]
     assert (line["level"], line["message"]) == ("WARNING", "Interrupted.")
 
 
-def test_every_module_takes_its_logger_from_one_place():
+def test_every_module_takes_its_logger_from_one_place() -> None:
     """A logger without the filter could show a secret to a handler that is not ours."""
     allowed = {
         "logs": None,
@@ -355,7 +361,7 @@ def test_every_module_takes_its_logger_from_one_place():
         assert name in allowed and text.count("getLogger(") == text.count(allowed[name]), name
 
 
-def test_where_logging_is_not_configured_nothing_is_lost_or_done():
+def test_where_logging_is_not_configured_nothing_is_lost_or_done() -> None:
     with restored():
         logging.getLogger().handlers[:] = []
         assert root_handler() is None

@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import datetime, timezone
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import numpy as np
@@ -21,7 +22,7 @@ ODD = ['Kanarienvogel"quoted"', "Kanarienvogel\\back\\slash", "Kanarienvogel'apo
 
 
 @pytest.mark.parametrize("secret", [KEY, PASSWORD, *ODD])
-def test_a_secret_is_hidden_in_every_spelling(secret):
+def test_a_secret_is_hidden_in_every_spelling(secret: Any) -> None:
     spelt = [
         secret, secret.upper(), quote(secret), quote(secret, safe=""), quote_plus(secret), json.dumps(secret),
         repr(secret),
@@ -39,7 +40,7 @@ def test_a_secret_is_hidden_in_every_spelling(secret):
 @given(st.text(min_size=8, max_size=40), st.text(max_size=20), st.text(max_size=20))
 @example("0" * 8, "0", "0")
 @example("password=", "", "password=")
-def test_whatever_a_password_consists_of_it_is_hidden(password, before, after):
+def test_whatever_a_password_consists_of_it_is_hidden(password: Any, before: Any, after: Any) -> None:
     shown = Masker([password]).text(f"{before} {password} {after}")
     assert password not in shown.replace(HIDDEN, "\0") or password in HIDDEN
 
@@ -68,7 +69,7 @@ def test_whatever_a_password_consists_of_it_is_hidden(password, before, after):
     ('{"password": "Kanarien vogel", "a": 1}', f'{{"password": {HIDDEN}, "a": 1}}'),
     ("{'password': 'Kanarienvogel'}", f"{{'password': {HIDDEN}}}"),
 ])
-def test_what_looks_like_a_secret_is_hidden_though_nobody_knows_it(text, shown):
+def test_what_looks_like_a_secret_is_hidden_though_nobody_knows_it(text: Any, shown: Any) -> None:
     assert Masker().text(text) == shown
     assert Masker().may_be_in(json.dumps({"message": text})), "the quick look must not pass it by"
 
@@ -85,11 +86,11 @@ def test_what_looks_like_a_secret_is_hidden_though_nobody_knows_it(text, shown):
     "9,600 prices of BTC, 2026-11-23|BTC...2026-11-23|DOT",
     "", " ", "a", "ünïcödé ✓",
 ])
-def test_ordinary_text_stays_as_it_is(text):
+def test_ordinary_text_stays_as_it_is(text: Any) -> None:
     assert Masker(["", "a", "1", "abc", PASSWORD, KEY]).text(text) == text
 
 
-def test_a_password_that_is_a_word_is_hidden_where_it_stands_alone():
+def test_a_password_that_is_a_word_is_hidden_where_it_stands_alone() -> None:
     masker = Masker(["postgres", "pass"])
     assert masker.text("postgresql passes compass; the password is postgres or 'pass'") == (
         f"postgresql passes compass; the password is {HIDDEN} or '{HIDDEN}'"
@@ -98,21 +99,21 @@ def test_a_password_that_is_a_word_is_hidden_where_it_stands_alone():
         assert "postgres" not in masker.text(quoted)
 
 
-def test_of_secrets_within_secrets_the_longest_is_hidden():
+def test_of_secrets_within_secrets_the_longest_is_hidden() -> None:
     assert Masker(["Kanarien", "Kanarienvogel7", "vogel77"]).text("Kanarienvogel7!") == f"{HIDDEN}!"
 
 
 class Failing:
-    def __str__(self):
+    def __str__(self) -> None:
         raise ArithmeticError(PASSWORD)
 
 
 class FailingMap(dict):
-    def __iter__(self):
+    def __iter__(self) -> None:
         raise LookupError(PASSWORD)
 
 
-def test_values_become_plain_and_without_secrets_at_any_depth():
+def test_values_become_plain_and_without_secrets_at_any_depth() -> None:
     value = {
         "text": f"x {PASSWORD}", PASSWORD: 1, "list": [KEY, (PASSWORD, {"deep": {KEY}})], "bytes": PASSWORD.encode(),
         "error": ValueError(PASSWORD), "password": "1", "API_TOKEN": "short", "headers": {"Cookie": "a=b"},
@@ -131,7 +132,7 @@ def test_values_become_plain_and_without_secrets_at_any_depth():
     assert plain["map"] == "<FailingMap that cannot be shown: LookupError>"
 
 
-def test_what_is_too_deep_or_contains_itself_ends_as_text():
+def test_what_is_too_deep_or_contains_itself_ends_as_text() -> None:
     endless = []
     endless.append(endless)
     deep = PASSWORD
@@ -142,7 +143,7 @@ def test_what_is_too_deep_or_contains_itself_ends_as_text():
 
 @pytest.mark.parametrize("secret", [KEY, PASSWORD, *ODD])
 @pytest.mark.parametrize("wrap", [str, repr, json.dumps, lambda text: repr(repr(text)), quote_plus])
-def test_a_document_beyond_suspicion_holds_no_secret(secret, wrap):
+def test_a_document_beyond_suspicion_holds_no_secret(secret: Any, wrap: Any) -> None:
     """The quick look at a finished line must find whatever the thorough one would hide."""
     masker, document = Masker([secret]), {"message": wrap(secret)}
     if masker.plain(document) != document:
@@ -150,7 +151,7 @@ def test_a_document_beyond_suspicion_holds_no_secret(secret, wrap):
     assert not masker.may_be_in(json.dumps({"message": "Wrote 5 rows", "logger": "market_pipeline.defs.io_manager"}))
 
 
-def test_the_secrets_of_settings_are_all_there_are():
+def test_the_secrets_of_settings_are_all_there_are() -> None:
     settings = load_settings(
         None, database_url=f"postgresql://me:{PASSWORD_IN_URL}@host/x", coingecko_plan="demo", coingecko_api_key=KEY,
         api_token="a-token-of-16-letters",
@@ -159,7 +160,7 @@ def test_the_secrets_of_settings_are_all_there_are():
     assert secrets_of(load_settings(None, database_url="sqlite:///x.db", coingecko_plan="keyless")) == []
 
 
-def test_long_hostile_text_takes_no_time():
+def test_long_hostile_text_takes_no_time() -> None:
     """No pattern may try the same letters again and again: what others say goes through all of them."""
     hostile = ["://" * 20_000, "://a:" + "b" * 200_000, "password='" + "\\'" * 50_000, "x_cg_" * 40_000,
                'password": "' + "\\x" * 50_000, "authorization\"," * 10_000,

@@ -8,6 +8,7 @@ import sys
 import sysconfig
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,12 +22,12 @@ for name in ("dagster.yaml", "workspace.yaml"):
 """
 
 
-def test_package_metadata_and_changelog_tell_the_same_version():
+def test_package_metadata_and_changelog_tell_the_same_version() -> None:
     newest = re.search(r"^## (\d+\.\d+\.\d+)", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE).group(1)
     assert version("market-pipeline") == market_pipeline.__version__ == newest
 
 
-def run(command, folder, **environment):
+def run(command: Any, folder: Any, **environment: Any) -> Any:
     done = subprocess.run(
         command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
@@ -35,7 +36,7 @@ def run(command, folder, **environment):
 
 
 @pytest.mark.slow
-def test_an_installed_wheel_finds_its_files_from_any_folder(tmp_path):
+def test_an_installed_wheel_finds_its_files_from_any_folder(tmp_path: Path) -> None:
     source, elsewhere, installed = tmp_path / "source", tmp_path / "elsewhere", tmp_path / "installed"
     elsewhere.mkdir()
     shutil.copytree(PROJECT / "market_pipeline", source / "market_pipeline")
@@ -54,7 +55,7 @@ def test_an_installed_wheel_finds_its_files_from_any_folder(tmp_path):
 
 
 @pytest.mark.slow
-def test_dagsters_own_tool_loads_the_definitions(tmp_path):
+def test_dagsters_own_tool_loads_the_definitions(tmp_path: Path) -> None:
     """`dg` starts from pyproject.toml, the UI and the daemon from workspace.yaml."""
     dg = Path(sys.executable).with_name("dg")
     said = run([str(dg), "check", "defs"], PROJECT, DAGSTER_HOME=str(tmp_path), HOME=str(tmp_path))

@@ -15,6 +15,7 @@ from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline_tests.doctor.examining import Installed
 
+
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting of the person who runs the tests, and a folder without `.env`."""

@@ -6,6 +6,8 @@ import pytest
 
 from market_pipeline.coingecko.identity import Identity
 from market_pipeline.core.clock import DAY, start_of_day, utc_now
+from market_pipeline.core.symbols import Coin
+from market_pipeline.doctor.report import Examination
 from market_pipeline.doctor.stored_prices import (
     examine_absences,
     examine_coins,
@@ -14,8 +16,6 @@ from market_pipeline.doctor.stored_prices import (
     examine_refusals,
     examine_scores,
 )
-from market_pipeline.core.symbols import Coin
-from market_pipeline.doctor.report import Examination
 from market_pipeline.pipeline.coin_ids import save_identities
 from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import Interval
