@@ -9,10 +9,10 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import Select, exists, func, literal, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.core.clock import start_of_day
@@ -43,7 +43,8 @@ def save_calibrations(
     ]
     if not rows:
         return ()
-    insert: Any = (postgresql if database.dialect == "postgresql" else sqlite).insert
+    # Only the dialect in use: importing that of PostgreSQL costs a twentieth of a tick on SQLite.
+    insert: Any = import_module(f"sqlalchemy.dialects.{database.dialect}").insert
     statement = insert(detector_calibrations).values(rows).on_conflict_do_nothing().returning(_COLUMNS.symbol)
     with database.writing(detector_calibrations) as connection:
         stored = set(connection.execute(statement).scalars())
