@@ -30,7 +30,7 @@ from market_pipeline.storage.engine import Database
 def build_defs(
     settings: Settings, *, resources: Mapping[str, Any] | None = None, location: str | None = None
 ) -> dg.Definitions:
-    """Define the code location of `settings`; nothing of the process, its environment or the database is touched.
+    """Define the code location of `settings` without touching the process, its environment or the database.
 
     `resources` replace those that would be made from the settings: `database` (a `Database`), which schedules and
     sensor use too, `coingecko` and `io_manager`. With the name of its code `location` it ignores the runs of other

@@ -1,4 +1,4 @@
-"""Flagging what is unusual in prices: scores, rules, explanations.
+"""Anomaly detection: scores of every quote, rules that flag some of them, and explanations.
 
 `score_prices`, `detect_anomalies` and `calibrate` take DataFrames. Everything below them works on arrays, with NumPy
 and `core` only: no storage, no Dagster, and pandas only inside `frames`.

@@ -107,7 +107,7 @@ def _candidates(
 
 
 def _is_refuted(candidate: Candidate) -> bool:
-    """Return whether a move that was the coin's own by its scores is the market's by quotes that came just after."""
+    """Return whether quotes just after a move show that it is the market's, not the coin's own as its scores say."""
     if candidate.kind is not Kind.IDIOSYNCRATIC or candidate.market is None:
         return False
     return candidate.market.seen > 0 and candidate.market.scope is not Scope.IDIOSYNCRATIC

@@ -1,8 +1,9 @@
-"""Every number of detection that is not a formula, and the version that rows carry.
+"""The parameters of detection, and the version that rows carry.
 
-`DetectionSettings` are the limits that decide what is flagged, `PARAMETERS` those of the scores. Both make
-`DETECTOR_VERSION`: Dagster compares it, and other numbers make other rows. `RULES` is raised by hand when a formula
-or a constant beside its rule changes what is flagged (a test reminds of it). Wording is not part of the version.
+`DetectionSettings` are the limits that decide what is flagged, `PARAMETERS` those of the scores. Both enter
+`DETECTOR_VERSION`, which Dagster compares, because other numbers give other rows. `RULES` is raised by hand when a
+formula or a constant beside its rule changes what is flagged (a test fails as a reminder). Wording is not part of the
+version.
 """
 
 import hashlib

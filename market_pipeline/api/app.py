@@ -81,10 +81,10 @@ def app_from_environment() -> FastAPI:
 
 
 def _exit_soon() -> None:
-    """End this process in some seconds, whatever its threads still wait for.
+    """End this process in a few seconds, even if its threads still wait.
 
-    A thread cannot be cancelled, and one that collects may wait for CoinGecko for a minute. Nothing is left half
-    done: every write is one transaction.
+    A thread cannot be cancelled, and one that collects may wait for CoinGecko for a minute. No work is left half done:
+    every write is one transaction.
     """
     timer = threading.Timer(_EXIT_SECONDS, os._exit, (0,))
     timer.daemon = True

@@ -71,7 +71,7 @@ class DagsterHome:
         self._submit(self._opened)
 
     def report(self, asset: str, day: DayOfSymbol, facts: Mapping[str, Any]) -> None:
-        """Record in Dagster that the partition `day` of `asset` was materialized, by no run of its own.
+        """Record in Dagster that the partition `day` of `asset` was materialized, without a run.
 
         `facts` become the metadata. Best effort: an error is logged, and a slow storage is not waited for. Of
         several pending reports of a partition only the last is made: it describes the present.

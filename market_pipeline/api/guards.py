@@ -116,7 +116,7 @@ def unknown_host(scope: Scope) -> ApiProblem | None:
 
 
 def oversized_head(scope: Scope) -> ApiProblem | None:
-    """Refuse long addresses (414) and large headers (431): parsing thousands of parameters blocks everyone."""
+    """Refuse long addresses (414) and large headers (431): parsing thousands of parameters blocks all requests."""
     if len(scope["path"]) + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
         detail = f"Path and query are longer than {MAX_ADDRESS_BYTES} bytes, the most that any address here needs."
         return ApiProblem(414, "address-too-long", detail)

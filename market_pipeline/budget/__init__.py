@@ -1,5 +1,6 @@
 """The request budget that every process shares: how many requests may be sent, when, and what they cost.
 
-Its state is one row for each account in the database that the prices live in, and every decision is made by
-that database's clock. What may be granted is decided by the pure functions of `rules`. No Dagster here.
+`shared` enforces the minute limit and the monthly credits, by the pure functions of `rules`. The state is one row per
+account in the database of the prices, and every decision uses that database's clock. `plan_limits` has the limits of
+CoinGecko's plans; `client_limits` is the API's own limit per client. No Dagster here.
 """

@@ -1,4 +1,4 @@
-"""The limit of requests for new prices by client: a moving window, shared by all workers of the API.
+"""The API's limit of POST /collect-once per client: a sliding window, shared by all workers.
 
 Nothing is sent to CoinGecko here, so neither the request budget nor the ledger is involved.
 """

@@ -22,14 +22,14 @@ _REPEATED = 50
 
 
 def is_history(endpoint: str) -> bool:
-    """Whether requests to `endpoint` must leave the reserve for live requests."""
+    """Return whether requests to `endpoint` must leave the reserve for live requests."""
     return endpoint.startswith(_HISTORY)
 
 
 def is_charged(outcome: str) -> bool:
-    """Whether a request with `outcome` costs a credit: CoinGecko charges for status 200.
+    """Return whether a request with `outcome` costs a credit: CoinGecko charges for status 200.
 
-    A request without an answer may have been answered so.
+    A request without an answer may have been charged.
     """
     return outcome in ("200", NO_ANSWER)
 

@@ -1,7 +1,6 @@
-"""Accounts and their limits: known of the plan, set by the operator, reported by /key, learned from refusals.
+"""Accounts and their limits: those of the plan, set by the operator, reported by /key, or learned from refusals.
 
-What /key reports and what refusals teach is stored in the budget's row, because every tick is a process
-of its own.
+The last two are stored in the budget's row, because every tick is a new process.
 """
 
 import hashlib
@@ -48,7 +47,7 @@ class Account:
 
     @property
     def name(self) -> str:
-        """The account in tables and messages, without anything of the key that could be used."""
+        """The account in tables and messages; it reveals no usable part of the key."""
         key = f"#{self.key_digest}" if self.key_digest else ""
         return f"{self.plan}@{self.host}{key}"
 
@@ -81,7 +80,7 @@ def account_of(settings: Settings) -> Account:
 
 
 def limits_of(settings: Settings, reported: ReportedLimits | None) -> Limits:
-    """Return the limits that `settings` set, else those that /key reported, else those known of the plan."""
+    """Return the limits that `settings` set, else those that /key reported, else the plan's."""
     plan = settings.coingecko_plan
     per_minute = (reported.requests_per_minute if reported else None) or _PER_MINUTE[plan]
     monthly = (reported.monthly_credits if reported else None) or _MONTHLY[plan]
@@ -100,7 +99,7 @@ def current_limits(settings: Settings, database: Database) -> Limits:
 
 
 def is_refresh_due(settings: Settings, database: Database) -> bool:
-    """Whether /key was not read for a day and can report a limit that `settings` leave open."""
+    """Return whether /key was not read for a day and can report a limit that `settings` leave open."""
     if not _reads_key(settings):
         return False
     with database.reading() as connection:
@@ -159,7 +158,7 @@ def _digest(key: str) -> str:
 
 
 def _reads_key(settings: Settings) -> bool:
-    """Whether /key exists for the plan and `settings` leave a limit open."""
+    """Return whether /key exists for the plan and `settings` leave a limit open."""
     both_set = settings.coingecko_requests_per_minute and settings.coingecko_monthly_credits
     return settings.coingecko_plan == "pro" and not both_set
 
@@ -173,7 +172,7 @@ def _reported(connection: Connection, account: Account) -> ReportedLimits | None
 def _store(database: Database, account: Account, info: "KeyInfo | None", counts_credits: bool = False) -> None:
     """Store what /key reported and when; None leaves the earlier limits in place.
 
-    With `counts_credits` at least as many credits count as used as /key reports.
+    With `counts_credits` the number of credits used is raised to what /key reports.
     """
     with database.writing() as connection:
         state, now = records.load_for_update(connection, account.name)

@@ -83,7 +83,7 @@ def count_ahead(state: State, name: str, live: bool = False) -> int:
 
 
 def turn(state: State, limit: int, now: int, name: str, live: bool = False) -> int:
-    """Return when the caller with this ticket, or a new one, may send its request; `now` if at once.
+    """Return when the caller with this ticket, or a new one, may send its request; `now` if it is due.
 
     `state` must have been advanced to `now`.
     """
@@ -160,7 +160,7 @@ def _ticket_at(state: State, name: str, place: int) -> Ticket | None:
 
 
 def _overtake(tickets: tuple[Ticket, ...], live: bool) -> tuple[Ticket, ...]:
-    """Count on `tickets` that a caller went before them."""
+    """Count one more overtaking in each of `tickets` if the caller is `live`."""
     return tuple(replace(ticket, overtaken=ticket.overtaken + live) for ticket in tickets)
 
 
@@ -173,6 +173,6 @@ def _pace(state: State, limit: int, now: int, place: int) -> int:
 def _spacing(limit: int) -> int:
     """Return the least time between grants: a tenth of the limit's pace, at most 0.1 s.
 
-    It makes the order that of the queue, not of the attempts at the lock.
+    It makes grants follow the queue, not the race for the lock.
     """
     return min(SECOND // 10, 6 * SECOND // limit)

@@ -62,10 +62,9 @@ class _Turn:
 class SharedBudget:
     """Grants requests of `account` within `limits` as a `RequestBudget`; may be shared by threads.
 
-    `live_reserve(now)` is how many credits history must leave for the live requests of the month. A caller
-    waits at most `max_wait` seconds in all, by the database's clock, so that the wait does not restart for a
-    process that was stopped. Nothing is locked during a wait. `clock` turns the database's time into the
-    one to use.
+    `live_reserve(now)` is how many credits history must leave for the live requests of the month. A caller waits at
+    most `max_wait` seconds in all, by the database's clock, so that the wait does not restart for a process that was
+    stopped. Nothing is locked during a wait. `clock` maps the database's time to the one to use.
     """
 
     def __init__(
@@ -91,8 +90,8 @@ class SharedBudget:
     def acquire(self, endpoint: str) -> Grant:
         """Wait until a request to `endpoint` may be sent; it counts from then on, and its credit is reserved.
 
-        Raises BudgetExhausted, at once if the numbers show it, if the turn would come after `max_wait` or
-        the month's credits do not suffice, and a StorageError if the database fails.
+        Raises BudgetExhausted, as early as possible, if the turn would come after `max_wait` or the month's credits do
+        not suffice, and a StorageError if the database fails.
         """
         caller = _Caller(secrets.token_hex(6), endpoint)
         step = self._poll(caller)
@@ -107,8 +106,8 @@ class SharedBudget:
     def settle(self, grant: Grant, outcome: str, cool_down: float | None = None, reason: str = "") -> None:
         """Record the outcome of the granted request, and release its credit if CoinGecko does not charge for it.
 
-        `cool_down` stops all requests for that many seconds. Best effort: a database that fails here is
-        logged and raises nothing, because the answer must not be lost.
+        `cool_down` stops all requests for that many seconds. Best effort: an error of the database is logged, not
+        raised, because the answer must not be lost.
         """
         try:
             with self._locked() as turn:

@@ -17,7 +17,7 @@ class BudgetStatus:
     """A budget at `now`; all times are aware UTC.
 
     `cool_down_until` is None without a pause. `monthly_credits` and `credits_left` are None where the
-    plan has no monthly cap; `reserve` are those of the left ones that history may not use.
+    plan has no monthly cap; `reserve` is how many of the credits left are kept for live requests.
     """
 
     now: datetime
@@ -50,7 +50,7 @@ def read_status(
     *,
     clock: Callable[[int], int] = lambda now: now,
 ) -> BudgetStatus:
-    """Return the budget of `account`, of whose credits `reserve` are for live requests."""
+    """Return the budget of `account`, with `reserve` credits kept for live requests."""
     with database.reading() as connection:
         stored, database_now = records.load(connection, account.name)
         now = clock(database_now)

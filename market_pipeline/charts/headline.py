@@ -1,4 +1,4 @@
-"""The words beside a panel: what the picture comes down to."""
+"""The headline of a panel: its key figures."""
 
 from __future__ import annotations
 

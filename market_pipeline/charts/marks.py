@@ -144,7 +144,7 @@ class EventShade:
 def event_shades(rows: Columns, span: Span = (-np.inf, np.inf)) -> list[EventShade]:
     """Return the market events among `rows` that reach into `span`, in time order.
 
-    Rows of one episode, such as those of an event that goes on after midnight, are one event: it has the time and the
+    Rows of one episode, such as those of an event that continues after midnight, are one event: it has the time and the
     members of all of them and the severity and direction of the most severe one.
     """
     rows = rows.where(rows["kind"] == Kind.MARKET_MOVE.value)

@@ -1,7 +1,7 @@
 """What an answer means: a JSON document, or one of the errors with a verdict. Pure functions.
 
-The status alone does not decide: errors come under 200, HTML comes instead of JSON, 401 is also the
-answer to a date too far in the past, and the error code is in one of several places.
+The status alone does not decide: errors arrive with status 200, HTML arrives instead of JSON, 401 is also the answer to
+a date too far in the past, and the error code is in one of several places.
 """
 
 import json
@@ -135,7 +135,7 @@ def error_code(document: Any) -> int | None:
 
 
 def requested_wait(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Return the seconds from the answer on that the server asks to wait, None if it names no readable time.
+    """Return how many seconds after the answer the server asks to wait, None if it names no readable time.
 
     `Retry-After` holds seconds or an HTTP date; `x-ratelimit-reset` holds the time of renewal as
     `2025-07-25 14:54:00 +0000`, an HTTP date or UNIX seconds. The longer wait counts. Times are measured
@@ -150,7 +150,7 @@ def requested_wait(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def is_sane(wait: float | None) -> TypeGuard[float]:
-    """Whether `wait` is usable instead of a rule of our own."""
+    """Return whether `wait` may replace our own rule."""
     return wait is not None and 0 < wait <= LONGEST_SECONDS
 
 

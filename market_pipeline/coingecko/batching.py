@@ -1,4 +1,4 @@
-"""Requesting many coins in several requests: the results of the others remain when one of them fails."""
+"""Request many coins in batches; when one batch fails, the results of the others remain."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
@@ -105,7 +105,7 @@ class BatchedRequests:
         return answer
 
     def _resolve(self, ids: tuple[str, ...], tried: PriceAnswer | RequestRefused) -> PriceAnswer:
-        """Return the answer, after a refusal that of the halves of `ids`."""
+        """Return the answer; after a refusal, request the halves of `ids`."""
         if isinstance(tried, PriceAnswer):
             return tried
         if not self._halvings:

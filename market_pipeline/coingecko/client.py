@@ -59,7 +59,7 @@ def reach_of(plan: Plan) -> timedelta | None:
 class CoinGeckoClient:
     """CoinGecko at `base_url` (with its path, e.g. https://api.coingecko.com/api/v3).
 
-    Every method raises a CoinGeckoError without a usable answer. `clock` is the UTC time; `sleep` waits
+    Every method raises a CoinGeckoError if there is no usable answer. `clock` is the UTC time; `sleep` waits
     between the attempts that `policy` allows; `length` shares what refusals teach about the length of a
     request. Close the client after use, or use it in a `with` statement. Each thread needs its own client,
     while `budget` may be shared.
@@ -114,7 +114,7 @@ class CoinGeckoClient:
         return self._transport.last_skew
 
     def ping(self) -> None:
-        """Check that the API can be reached with this key; fresh prices are another matter."""
+        """Check that the API can be reached with this key; it says nothing about fresh prices."""
         document = self._transport.get("/ping", {})
         if not isinstance(document, dict) or "gecko_says" not in document:
             raise self._wrong_shape("/ping", document, "an object with gecko_says")

@@ -116,7 +116,7 @@ class DeadlineExceeded(ConnectionFailed):
 
 
 class BudgetExhausted(TransientError):
-    """Not sent: the request budget has none left in useful time. `retry_after` is when it will, in seconds."""
+    """Not sent: the request budget is used up; `retry_after` says in how many seconds it has a request again."""
 
     _affects_all = True
 

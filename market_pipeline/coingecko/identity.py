@@ -102,7 +102,7 @@ def _missing(
 
 
 def _successor(coin_id: str, ticker: str, listed: Sequence[ListedCoin]) -> ListedCoin | None:
-    """Return the only coin with `ticker`, of several the only one whose id contains `coin_id` or the reverse."""
+    """Return the only coin with `ticker`; of several, the only one whose id contains `coin_id` or is part of it."""
     same = [entry for entry in listed if entry.symbol.upper() == ticker]
     related = [entry for entry in same if coin_id in entry.coin_id or (entry.coin_id and entry.coin_id in coin_id)]
     found = related if len(same) > 1 else same

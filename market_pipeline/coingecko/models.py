@@ -41,7 +41,7 @@ class PriceAnswer:
     """The current prices: one point for each coin of an answered request, in the order of the request.
 
     `failures` are the errors of coins without an answer. `unasked` are ids in an answer that were not
-    requested, to be shown: of more than 20 the last entry is the number of the others.
+    requested, for display: of more than 20 the last entry counts the others.
     """
 
     points: tuple[RawPoint, ...]
@@ -107,7 +107,7 @@ def _chart_point(pair: Any, coin_id: str) -> RawPoint:
 
 
 def _seconds(milliseconds: Any) -> Any:
-    """Convert milliseconds to seconds, here and nowhere else; what is not a number stays as it is."""
+    """Convert milliseconds to seconds (only here); return anything that is not a number unchanged."""
     if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float)):
         return milliseconds
     try:

@@ -1,6 +1,6 @@
-"""Why no answer came: what an exception of the HTTP library means, and whether the request ever left.
+"""Why no answer came: what an exception of the HTTP library means, and whether the request was sent.
 
-A request that never left costs no credit. One that needs a change on this machine is not repeated.
+A request that was not sent costs no credit. One that needs a change on this machine is not repeated.
 """
 
 import os
@@ -66,7 +66,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _never_left(cause: BaseException) -> bool:
-    """Whether `cause` shows that no connection was ready for the request."""
+    """Return whether `cause` shows that no connection was ready for the request."""
     if isinstance(cause, _NEVER_CONNECTED):
         return True
     return any(frame.f_code.co_name == "do_handshake" for frame, _ in walk_tb(cause.__traceback__))

@@ -21,7 +21,7 @@ class Outage:
         self._in_a_row = 0
 
     def note(self, error: CoinGeckoError | None) -> None:
-        """Take in the outcome of the last request, None if it was answered."""
+        """Record the outcome of the last request, None if it was answered."""
         failed = isinstance(error, (ServerFailed, ConnectionFailed, BadAnswer))
         self._in_a_row = self._in_a_row + 1 if failed else 0
         if error and error.affects_all:
@@ -35,7 +35,7 @@ class Outage:
     def order(self, symbols: Iterable[str]) -> Iterator[str]:
         """Yield `symbols` in the order in which to request them, which depends on the outcomes so far.
 
-        Before the last failure that would stop everything the other end is tried: otherwise neighbors that
+        Before the failure that would stop everything, the other end of the list is tried: otherwise neighbours that
         always fail would block all symbols after them, in every run.
         """
         waiting = list(symbols)

@@ -1,4 +1,4 @@
-"""Whether and when to repeat a request. The only place of the project that repeats one."""
+"""Whether and when to repeat a request. The only place in the project that does so."""
 
 import random
 from collections.abc import Callable
@@ -23,10 +23,9 @@ BAN_SECONDS = 3_600.0
 class RetryPolicy:
     """How often a request is repeated and how long it may take; times are seconds.
 
-    A server that asks to wait more than `longest_wait` is not waited for: the run is worth less than the
-    next one. `idle` bounds each connect and each read, `attempt` one request from name resolution to the
-    last byte, `call` all attempts of a call without the pauses between them. An attempt is not repeated
-    when less than `idle` is left of `call`.
+    If the server asks to wait longer than `longest_wait`, the call gives up: the next run tries again. `idle` bounds
+    each connect and each read, `attempt` one request from name resolution to the last byte, `call` all attempts of a
+    call without the pauses between them. An attempt is not repeated when less than `idle` is left of `call`.
     """
 
     retries: int = 3
@@ -47,11 +46,10 @@ def with_retries(
 ) -> Result:
     """Return the result of `attempt(number)`, repeated while `policy` and `may_repeat()` allow it.
 
-    Repeated are a RateLimited and other TransientErrors without a status (no complete answer) or with one
-    of `RETRIED_STATUSES`: after 0.5 s, 1 s and 2 s, each +-0.2 s, or after the pause that the server asks
-    for if that is longer: by then the budget's pause is over, too. A 429 after a minute of waiting for its
-    end is the last: the month's credits may be used up. If the budget ends between two attempts, its error
-    names the failure of the attempt before.
+    A RateLimited is repeated, and so is a TransientError without a status (no complete answer) or with one of
+    `RETRIED_STATUSES`: after 0.5 s, 1 s and 2 s, each +-0.2 s, or after the pause that the server requests if that is
+    longer; the budget's pause is over by then. A 429 after a minute of such pauses is final: the month's credits may be
+    used up. If the budget runs out between two attempts, its error names the failure of the previous attempt.
     """
     limited = 0.0
     previous: CoinGeckoError | None = None

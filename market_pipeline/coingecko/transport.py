@@ -1,4 +1,4 @@
-"""Sending GET requests: one session, the budget before each attempt, bounded time and size.
+"""Send GET requests: one session, a grant of the budget before each attempt, bounded time and size.
 
 `answers` decides what an answer means, `retries` whether a request is repeated, `client` which requests
 exist.
@@ -42,7 +42,7 @@ class Transport:
     `secret` is removed from every body and from the reasons of failed connections, so that a server that
     repeats it cannot put it into an error or a stored payload. `requests_sent` counts every attempt,
     `last_attempt` those of the last call. `last_skew` is by how many seconds our clock was ahead of the
-    server's at the last answer, None without a time in it.
+    server's at the last answer, None if that named no time.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Transport:
 class _Session(requests.Session):
     """A session that ignores where a redirect leads.
 
-    The library would read that address, which can fail, and before it the whole body, however large.
+    The library would first read the whole body, however large, and then that address, which can fail.
     """
 
     def get_redirect_target(self, resp: requests.Response) -> None:

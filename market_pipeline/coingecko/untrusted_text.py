@@ -1,7 +1,7 @@
-"""Making text that others choose fit to be stored, logged and shown.
+"""Make untrusted text safe to store, log and show.
 
-Servers and libraries repeat what they were sent, the key included, and send characters that a database
-rejects or a terminal obeys.
+Servers and libraries repeat what they were sent, the key included, and send characters that a database rejects or a
+terminal interprets.
 """
 
 import json
@@ -22,7 +22,7 @@ def decode(body: bytes) -> str:
 
 
 def clean_text(text: str, secret: str | None) -> str:
-    r"""Return `text` without `secret`, the user and password of an address, and a proxy's words.
+    r"""Return `text` without `secret`, without the credentials of a URL, and without a proxy's own text.
 
     White space stays; other unprintable characters are escaped: `\x00`.
     """

@@ -108,8 +108,8 @@ class Backfill:
         return plan_repairs(days, self.settings.catalogue.symbols)
 
     def alone(self) -> AbstractContextManager[None]:
-        """Exclude other backfills of these prices: two that measure at the same time request the same days."""
-        waiting = "Another backfill of these prices is at work; waiting for the end of its run"
+        """Exclude other backfills of these prices: two that measure at the same time would request the same days."""
+        waiting = "Another backfill of these prices is running; waiting for the end of its run"
         return exclusive(self.database, "backfill", lambda: logger.warning(waiting))
 
     def __str__(self) -> str:
@@ -159,7 +159,7 @@ def _collect(work: Backfill, plan: Plan, runs: Runs, progress: RunProgress) -> s
 def _score(work: Backfill, runs: Runs) -> str | None:
     """Compute anomalies again where their input changed; return why that failed, or None.
 
-    Those of all coins: each is a part of the market of the others.
+    All coins are included: each is a part of the market of the others.
     """
     last = min(work.span.last + timedelta(days=LEAD_DAYS), utc_now().date() - DAY)
     length = (last - work.span.first).days + 1

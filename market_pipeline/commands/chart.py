@@ -24,7 +24,7 @@ from market_pipeline.storage.schema.migrate import check_schema
 
 
 def execute(symbol: str, start: date | datetime, end: date | datetime, out: Path, theme: str) -> int:
-    """Draw and write the file; return 0. What cannot be drawn or written is refused first."""
+    """Draw and write the file; return 0. Refuse first what cannot be drawn or written."""
     _require_target(out)
     settings = command_settings()
     try:

@@ -1,7 +1,7 @@
 """Runs of the project's jobs in this process, recorded in the project's Dagster instance.
 
 The UI shows them like those of the schedules. Loading Dagster takes seconds, so one process executes them all;
-`market-pipeline run` may be at work on the same instance.
+`market-pipeline run` may use the same instance at the same time.
 """
 
 import logging

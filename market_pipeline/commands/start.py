@@ -1,4 +1,4 @@
-"""What commands begin with: settings, logging, the database, and the question whether to go on."""
+"""What commands begin with: settings, logging, the database, and confirmation."""
 
 import os
 import sys

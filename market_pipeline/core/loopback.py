@@ -4,7 +4,7 @@ import ipaddress
 
 
 def is_loopback(name: str) -> bool:
-    """Whether the host name or address `name` (IPv6 with or without brackets) is a loopback address."""
+    """Return whether the host name or address `name` (IPv6 with or without brackets) is a loopback address."""
     if name.lower().rstrip(".") == "localhost":
         return True
     try:

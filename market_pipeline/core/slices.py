@@ -1,4 +1,4 @@
-"""Days of symbols: what a set of Dagster partitions becomes before it meets the API or the database."""
+"""Days of symbols, as requests and queries use them; `defs.partitions` makes them of Dagster's partitions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""The one door to Dagster's instance and to the parts of Dagster that are not public."""
+"""The only access to Dagster's instance and to its non-public parts."""

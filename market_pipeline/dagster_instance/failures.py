@@ -30,7 +30,7 @@ def failure_in(events: "Iterable[dg.DagsterEvent]") -> Failure:
 
 
 def is_interruption(event: "dg.DagsterEvent") -> bool:
-    """Whether Ctrl-C interrupted a step, which Dagster records as a failure of the step."""
+    """Return whether Ctrl-C interrupted a step, which Dagster records as a failure of the step."""
     from dagster._core.execution.plan.objects import ErrorSource
 
     return event.is_step_failure and event.step_failure_data.error_source is ErrorSource.INTERRUPT

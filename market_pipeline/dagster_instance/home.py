@@ -112,14 +112,14 @@ def shipped_file(name: str) -> Path:
 
 
 def configures_storage(home: Path) -> bool:
-    """Whether the dagster.yaml in `home` names a storage; otherwise the storage is in `home` itself."""
+    """Return whether the dagster.yaml in `home` names a storage; otherwise the storage is in `home` itself."""
     config = home / _CONFIG
     lines = config.read_text(encoding="utf-8").splitlines() if config.is_file() else []
     return any(line.startswith("storage:") for line in lines)
 
 
 def was_used(home: Path) -> bool:
-    """Whether Dagster has its storage in `home`, or in a database that its dagster.yaml names."""
+    """Return whether Dagster has its storage in `home`, or in a database that its dagster.yaml names."""
     return (home / "history").exists() or configures_storage(home)
 
 

@@ -36,5 +36,5 @@ def lane_of(tags: Mapping[str, str]) -> str:
 
 
 def has_lanes(instance: dg.DagsterInstance) -> bool:
-    """Whether the dagster.yaml of `instance` names the run coordinator with lanes."""
+    """Return whether the dagster.yaml of `instance` names the run coordinator with lanes."""
     return isinstance(instance.run_coordinator, LanedRunCoordinator)

@@ -34,7 +34,7 @@ class Owner:
     location: str | None = None
 
     def owns(self, run: "dg.DagsterRun") -> bool:
-        """Whether `run` belongs to this owner; one without tags may."""
+        """Return whether `run` belongs to this owner; one without tags may."""
         location = run.tags.get(_LOCATION)
         if self.location and location and location != self.location:
             return False

@@ -1,8 +1,8 @@
 """Runs that have not ended, and runs whose process was killed.
 
-A command executes runs in its own process, which no daemon supervises. Meanwhile it holds a lock file in
-DAGSTER_HOME. The operating system releases the lock however the process ends. A host name and a process id would
-not do: containers share the first and reuse the second.
+A command executes runs in its own process, which no daemon supervises. Meanwhile it holds a lock file in DAGSTER_HOME.
+The operating system releases the lock however the process ends. A host name and a process id would not suffice:
+containers share the first and reuse the second.
 """
 
 import sys

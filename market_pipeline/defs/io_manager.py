@@ -1,4 +1,4 @@
-"""The IO manager: asset outputs into tables, and the rows of partitions back.
+"""The IO manager: writes asset outputs to tables, and reads the rows of partitions.
 
 The asset key names the table. `write_mode` in the asset's metadata is `upsert` on the key for facts, or `replace` of
 exactly the run's partitions for what is derived.

@@ -72,7 +72,7 @@ def days_of(keys: Iterable[str]) -> list[DayOfSymbol]:
 def days_of_run(context: dg.AssetExecutionContext, symbols: Sequence[str]) -> list[DayOfSymbol]:
     """Return the (day, symbol) pairs that a run covers; none, with a warning, if its partitions no longer exist.
 
-    `symbols` are those of now: they may have changed while the run was queued.
+    `symbols` are the present ones: they may have changed while the run was queued.
     """
     try:
         days = [(day, symbol) for day, symbol in days_of(context.partition_keys) if symbol in symbols]

@@ -34,7 +34,7 @@ class NotExamined(Exception):
 
 
 class Found(Generic[T]):
-    """An attribute set by the examination of this name; to read it before that raises NotExamined."""
+    """An attribute set by the examination of this name; reading it earlier raises NotExamined."""
 
     def __init__(self, examination: str) -> None:
         self._examination = examination
@@ -101,22 +101,22 @@ class Diagnosis:
 
 
 def ok(name: str, detail: str, **numbers: Number) -> Diagnosis:
-    """Nothing to do."""
+    """Return the diagnosis that nothing needs to be done."""
     return Diagnosis(name, "ok", detail, numbers=numbers)
 
 
 def warn(name: str, detail: str, remedy: str, **numbers: Number) -> Diagnosis:
-    """Needs attention; the pipeline works, or was not started yet."""
+    """Return a diagnosis that needs attention; the pipeline works, or was not started yet."""
     return Diagnosis(name, "warn", detail, remedy, numbers)
 
 
 def fail(name: str, detail: str, remedy: str, **numbers: Number) -> Diagnosis:
-    """The pipeline cannot work like this."""
+    """Return a diagnosis with which the pipeline cannot work."""
     return Diagnosis(name, "fail", detail, remedy, numbers)
 
 
 def not_examined(name: str, cause: str) -> Diagnosis:
-    """The result of the examination `cause` prevents this one."""
+    """Return the diagnosis that the result of the examination `cause` prevents this one."""
     detail, remedy = f"not examined, because of: {cause}", f"Fix '{cause}' first, then run doctor again."
     return Diagnosis(name, "warn", detail, remedy, because_of=cause)
 

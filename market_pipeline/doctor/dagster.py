@@ -24,7 +24,7 @@ _BY_HAND = "__ASSET_JOB"
 
 
 def home_used(context: DoctorContext) -> bool:
-    """Whether Dagster has run here before."""
+    """Return whether Dagster has run here before."""
     try:
         return was_used(named_home(context.folder, context.environment))
     except HomeError:

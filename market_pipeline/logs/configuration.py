@@ -60,7 +60,7 @@ class RootHandler(StandardError):
 
 
 def _written_by_dagster(record: logging.LogRecord) -> bool:
-    """Whether a run has captured the record, or a Dagster command has its own handler for it."""
+    """Return whether a run has captured the record, or a Dagster command has its own handler for it."""
     if hasattr(record, DAGSTER_META) and not hasattr(record, ORIGIN):
         return True
     top = record.name.partition(".")[0]

@@ -1,4 +1,4 @@
-"""Redaction: the one place that knows what a secret looks like and hides it.
+"""Redaction of secrets: the only place that knows what they look like.
 
 A known secret is hidden in every spelling. Unknown ones are hidden by shape: passwords in URLs, CoinGecko keys, and
 values that follow the name of a header or parameter that carries a secret.
@@ -120,7 +120,7 @@ class Masker:
         return text
 
     def may_be_in(self, document: str) -> bool:
-        """Whether the JSON `document` may hold a secret. Cheap; False is certain."""
+        """Return whether the JSON `document` may hold a secret. Cheap; False is certain."""
         return _any_in(self._in_json, document, document.lower())
 
     def plain(self, value: object, depth: int = 0) -> Any:

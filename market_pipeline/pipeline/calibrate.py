@@ -1,4 +1,4 @@
-"""Make the calibrations that are due, each once and from the prices stored of the days before it."""
+"""Make the calibrations that are due, each once, from the stored prices of the days before it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ MADE_AGAIN = timedelta(days=32)
 
 @dataclass(frozen=True)
 class CalibrationResult:
-    """What is stored for the time `as_of` of the symbols asked for, and which of them are `new`.
+    """What is stored for the time `as_of` of the requested symbols, and which of them are `new`.
 
     `calibration` is None where nothing is stored: there are no quotes of any of them. `without_quotes` are the
     symbols of which nothing is stored because they have none.

@@ -1,4 +1,4 @@
-"""The one way from settings and a database to a CoinGecko client that keeps to the shared budget."""
+"""Make CoinGecko clients from settings and a database; all of them keep to the shared budget."""
 
 from market_pipeline.budget import plan_limits
 from market_pipeline.budget.credits import live_reserve

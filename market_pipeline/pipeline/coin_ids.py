@@ -30,8 +30,8 @@ def verify_identities(
 ) -> list[Identity]:
     """Return `coins` as CoinGecko lists them, in their order; the list is requested at most once in 24 hours.
 
-    An older result, or one for other coins, does not count. `now` is aware. Raises CoinGeckoError if the list cannot
-    be had, and StorageError.
+    An older result, or one for other coins, does not count. `now` is aware. Raises CoinGeckoError if the list cannot be
+    fetched, and StorageError.
     """
     coins = list(coins)
     known = load_identities(database, coins)

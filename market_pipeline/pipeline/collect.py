@@ -1,4 +1,4 @@
-"""Collect days: fetch them, fill the holes of the last day, and say what changes in each partition.
+"""Collect days: fetch them, fill the holes of the last day, and describe each partition.
 
 The asset `raw_prices` and POST /collect-once share these steps.
 """
@@ -32,7 +32,7 @@ from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
 if TYPE_CHECKING:
     from market_pipeline.coingecko.client import CoinGeckoClient
 
-# What to say of a partition, by name; times are aware UTC.
+# Facts about a partition, by name; times are aware UTC.
 Facts = dict[str, Any]
 
 # Seconds by which our clock was ahead of the source's; a fact only where that is too much to judge quotes by.
@@ -43,9 +43,9 @@ CLOCK_SKEW = "clock_skew_seconds"
 class Arrival:
     """What a collection brought, before it is stored.
 
-    `quotes` are rows of `raw_prices`, `refusals` rows of `rejected_prices`. The facts say how each partition of
-    either table will be once they are stored: of the days asked for whose symbol did not fail, and of
-    `raw_prices` also of neighbour days that got a quote.
+    `quotes` are rows of `raw_prices`, `refusals` rows of `rejected_prices`. The facts describe each partition of either
+    table as it will be once they are stored: the requested days whose symbol did not fail and, in `raw_prices`, also
+    neighbouring days that received a quote.
     """
 
     collected: Collection
@@ -124,7 +124,7 @@ def _by_symbol(days: Iterable[DayOfSymbol], catalogue: Catalogue, today: date) -
 def _fill_holes(database: Database, collected: Collection, longest: timedelta) -> None:
     """Fill the holes longer than `longest` that no known absence explains.
 
-    The current prices are stored first: filling may take minutes, and they cannot be had later.
+    The current prices are stored first: filling may take minutes, and they cannot be fetched later.
     """
     now, catalogue = collected.client.clock(), collected.catalogue
     current = {quote.symbol: quote for quote in collected.quotes if quote.source is Source.LIVE}
@@ -140,7 +140,7 @@ def _fill_holes(database: Database, collected: Collection, longest: timedelta) -
 
 
 def _neighbours(days: Sequence[DayOfSymbol], collected: Collection) -> list[DayOfSymbol]:
-    """Return the days that got quotes without being asked for.
+    """Return the days that received quotes without being requested.
 
     Just after midnight the newest price is yesterday's, and a hole may have begun before midnight. The point at the
     last midnight of a window of history does not count: it completes no day.

@@ -1,7 +1,7 @@
 """Decide what is wrong from the facts: a kind for programs, sentences for people.
 
-A dead scheduler, failing ticks, a silent source and missing scores must look different. Of causes and their
-consequences, one condition is reported: the cause, with the consequences in its text.
+A dead scheduler, failing ticks, a silent source and missing scores must look different. Of a cause and its consequences
+only the cause is reported, with the consequences in its text.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ _RECENT = DAY + timedelta(hours=1)
 class Condition:
     """Something that is wrong: a kind for programs; for people, what it is and what to do.
 
-    All was well until `since`, if that is known. `subject` is the daemon, schedule or job concerned. `quoted` is the
+    `since` is when it began, if that is known. `subject` is the daemon, schedule or job concerned. `quoted` is the
     text of a foreign error: it may contain anything, so the API does not show it.
     """
 
@@ -86,7 +86,7 @@ def conditions(state: InstallationState) -> list[Condition]:
 
 
 def _of_daemons(dagster: DagsterFacts | None, now: datetime, collected: bool) -> Iterator[Condition]:
-    """Find what is wrong with the daemons that start runs; `collected` is whether prices come all the same."""
+    """Find what is wrong with the daemons that start runs; `collected` is whether prices arrive anyway."""
     if dagster is None:
         detail = "Dagster's storage cannot be read: what collects, and whether runs fail, is not known."
         yield Condition("dagster-unreadable", detail, "See the log for the reason.")

@@ -57,8 +57,9 @@ def judged(reports: Mapping[str, tuple[datetime | None, str | None]], now: datet
 class AutomationState:
     """A schedule or sensor: whether it is on, and how its last evaluation ended.
 
-    It was at `evaluated_at` (None if never) with `outcome` success, skipped, failure or started; `reason` is that of a
-    skip, or the error of a failure. After a failure, `worked_at` is the last time that it did not fail.
+    The last evaluation was at `evaluated_at` (None if never), with `outcome` success, skipped, failure or started;
+    `reason` is that of a skip, or the error of a failure. After a failure, `worked_at` is the last time that it did not
+    fail.
     """
 
     automation: Automation

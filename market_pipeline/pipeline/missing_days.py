@@ -24,9 +24,9 @@ DAYS_MEASURED = 90
 class GappyDay:
     """A past day of a symbol with a gap longer than `LONGEST_GAP`.
 
-    `absences` are the stretches in its gaps for which the source gave no prices. It is `explained` if those that are
-    proven and hold account for every gap: such a day counts as complete. `ask_again_at` is when to request it, None
-    for now.
+    `absences` are the stretches in its gaps for which the source gave no prices. It is `explained` if proven absences
+    that have not expired account for every gap: such a day counts as complete. `ask_again_at` is when to request it,
+    None for now.
     """
 
     day: date
@@ -122,8 +122,8 @@ def gappy_days(
 ) -> list[GappyDay]:
     """Return the days of `first`..`last` with a gap longer than `LONGEST_GAP`, by symbol and day.
 
-    Days that had not ended an hour before `now` (aware) are left out: their history is still being published. The
-    cost grows with the days asked for, not with what is stored.
+    Days that had not ended an hour before `now` (aware) are left out: their history is still being published. The cost
+    grows with the number of days, not with what is stored.
     """
     last = min(last, last_settled_day(now))
     if first > last:
@@ -192,6 +192,6 @@ def _gappy_day(day: date, symbol: str, times: list[datetime], known: list[Absenc
 
 
 def _remain(found: list[Interval], known: list[Absence]) -> bool:
-    """Whether a gap remains outside the `known` absences."""
+    """Return whether a gap remains outside the `known` absences."""
     rest = without(found, [absence.span for absence in known])
     return any(gap.length > LONGEST_GAP for gap in rest)

@@ -1,8 +1,8 @@
-"""Judge refused points again by the rules of today, and move what is accepted to the prices.
+"""Validate refused points again by the present rules, and move what is accepted to the prices.
 
 A point is read back from the part of the answer that was stored with its refusal, and judged as of the time at which
-that answer arrived: what was in the future then was no price, however much time has passed. Only what was in the
-future for a clock that was behind is judged by the clock of today.
+that answer arrived: a point that was in the future then stays refused, however much time has passed. Only points
+refused because our clock was behind are judged by the present clock.
 """
 
 import json
@@ -28,7 +28,7 @@ class Verdicts:
     """What becomes of each refusal.
 
     `accepted` are quotes, `renamed` are refused for another reason than before (old refusal, new refusal),
-    `unchanged` are refused for the same, and of `unreadable` the stored part of the answer is cut or no point.
+    `unchanged` are refused for the same reason; the stored part of `unreadable` ones is truncated or holds no point.
     """
 
     accepted: list[tuple[Refusal, Quote]] = field(default_factory=list)
@@ -142,7 +142,7 @@ def apply(database: Database, verdicts: Verdicts) -> int:
 
 
 def _has_later_price(connection: Connection, quote: Quote, refusal: Refusal) -> bool:
-    """Whether the stored price of the time of `quote` arrived after `refusal`."""
+    """Return whether the stored price of the time of `quote` arrived after `refusal`."""
     columns = raw_prices.c
     later = select(columns.price).where(
         columns.symbol == quote.symbol,

@@ -1,4 +1,4 @@
-"""Prices: what a quote is, which points are refused and why, and how days are fetched with the fewest requests.
+"""Prices: quotes, refusals (`validation` decides), and how days are fetched with the fewest requests.
 
 No Dagster and no SQL here.
 """

@@ -1,7 +1,7 @@
-"""Where the source was asked about the past and gave no prices: what its answer proves, and when to ask again.
+"""Absences: the source was asked about the past and gave no prices. What that proves, and when to ask again.
 
-Pure. An answer proves an absence if it shows that it covered the time; any other silence proves nothing. Both
-expire: neither a bad answer nor late publication must be believed for ever.
+Pure. An answer proves an absence if it shows that it covered the time; any other silence proves nothing. Both expire,
+because an answer may be wrong or come before the prices are published.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Absence:
         return last_settled_day(self.found_at) >= self.days[-1]
 
     def holds_at(self, now: datetime) -> bool:
-        """Whether it has not expired at `now`: the source need not be asked again yet."""
+        """Return whether it has not expired at `now`: the source need not be asked again yet."""
         return self.ask_again_at is not None and now < self.ask_again_at
 
     def scheduled(self) -> Absence:
@@ -129,7 +129,7 @@ class AnswerTimes:
         return ""
 
     def _may_lie_in(self, gap: Interval, time: datetime | None) -> bool:
-        """Whether a refused point may belong to `gap`; with a wrong unit it claims any other time."""
+        """Return whether a refused point may belong to `gap`; with a wrong unit it claims any other time."""
         return time is None or not self.asked.start <= time <= self.asked.end or gap.start < time < gap.end
 
 
@@ -180,7 +180,7 @@ def still_valid(
     """Return what a newer answer leaves of the `known` absences of one coin.
 
     Where it covers (`answered`) an absence that it contradicts with a price at one of `times`, or confirms with one
-    of `found`, the older one gives way. Others stay: hourly history cannot judge a silence of minutes.
+    of `found`, the older one is replaced. Others stay: hourly history cannot judge a silence of minutes.
     """
     valid: list[Absence] = []
     for old in known:

@@ -12,7 +12,7 @@ CLOCK_REMEDY = "Let this machine set its clock by NTP, e.g. `timedatectl set-ntp
 
 
 def is_wrong(skew: float | None) -> bool:
-    """Whether a clock with this skew is too wrong to judge quotes by."""
+    """Return whether a clock with this skew is too wrong to judge quotes by."""
     return skew is not None and abs(skew) > FUTURE_TOLERANCE.total_seconds()
 
 
@@ -32,5 +32,5 @@ def complaint(skew: float | None) -> str:
 
 
 def behind(skew: float | None) -> timedelta:
-    """How far this machine's clock is behind the source's; zero unless it is too far behind."""
+    """Return how far this machine's clock is behind the source's; zero unless it is too far behind."""
     return timedelta(seconds=-skew) if skew is not None and skew < 0 and is_wrong(skew) else timedelta(0)

@@ -1,4 +1,4 @@
-"""One collection: what its answers bring together, and the request for current prices.
+"""One collection: the results of its requests, and the request for current prices.
 
 Requests for the past are in `history` and `holes`; which of them a collection makes is decided in
 `pipeline.collect`.
@@ -29,7 +29,7 @@ logger = get_logger(__name__)
 class Collection:
     """What came of requests by `client` for coins of `catalogue`, each quote and each refusal once.
 
-    `failures` holds the first error of each symbol with a failed request; its other quotes are there all the same.
+    `failures` holds the first error of each symbol with a failed request; its other quotes are included.
     `unasked` are coin ids that an answer held without being requested. `answered` are the stretches of the past that
     CoinGecko answered for, `absences` those of them in which it has no prices itself. `filled` are the quotes that
     fill holes of the last day, `unfilled` gives the reason why holes of a symbol remain. `outage` decides whether
@@ -81,7 +81,7 @@ class Collection:
 
 
 def fetch_current(collection: Collection, days: Mapping[str, set[date]]) -> None:
-    """Request the current prices of the symbols in `days`, which are the days asked for of each."""
+    """Request the current prices of the symbols in `days`, which holds the requested days of each."""
     client = collection.client
     coins = {coin.source_id: coin for coin in map(collection.catalogue.coin, days)}
     try:

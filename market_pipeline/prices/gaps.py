@@ -27,7 +27,7 @@ class Interval:
         return self.end - self.start
 
     def overlaps(self, other: Interval) -> bool:
-        """Whether they have more than an end in common."""
+        """Return whether they have more than an end in common."""
         return self.start < other.end and other.start < self.end
 
     def within(self, other: Interval) -> Interval:

@@ -54,7 +54,7 @@ class Chart:
     evidence: str | None
 
     def examined(self, days: Sequence[date]) -> Examined:
-        """Judge the points, asked for as history of `days`."""
+        """Judge the points, which were requested as history of `days`."""
         return examine(
             self.points, coin=self.coin, days=days, now=self.received_at, source=Source.HISTORY,
             window=(self.asked.start, self.asked.end),

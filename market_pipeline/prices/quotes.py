@@ -60,9 +60,8 @@ class Quote:
 class Refusal:
     """A point that was not accepted, with everything needed to judge the refusal later.
 
-    `day` is its partition: the day that the point claims if that is one of the days asked for, else the last day
-    asked for. `timestamp` is the claimed time where it was readable. `payload` is the offending part of the answer as
-    JSON text.
+    `day` is its partition: the day that the point claims if that was requested, else the last requested day.
+    `timestamp` is the claimed time where it was readable. `payload` is the offending part of the answer as JSON text.
     """
 
     symbol: str

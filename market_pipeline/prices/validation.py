@@ -1,4 +1,4 @@
-"""The rules that tell a quote from a refusal. Pure: no requests, no database.
+"""The rules that accept a point as a quote or refuse it. Pure: no requests, no database.
 
 Every point becomes exactly one quote or one refusal, except that points of the same time become one quote and that
 many refusals of a kind are counted instead of stored. No value that a server can send raises here.
@@ -87,10 +87,10 @@ def _shown(value: object) -> str:
 
 @dataclass(frozen=True)
 class Examined:
-    """The quotes in order of time, each time once, and the refusals.
+    """The quotes in time order, one per time, and the refusals.
 
-    Of the refusals of a day for the same reason the first are there, and the last of those says how many more there
-    were. `merged` counts the points that gave way to another of the same time, `dropped` the refusals left out.
+    Of a day's refusals for one reason only the first are kept, and the last of those says how many more there were.
+    `merged` counts the points that were replaced by another of the same time, `dropped` the refusals left out.
     """
 
     quotes: tuple[Quote, ...]
@@ -111,8 +111,8 @@ def examine(
 ) -> Examined:
     """Judge the points of an answer about `coin`.
 
-    `days` are the days asked for (at least one), `now` is when the answer arrived (aware UTC). `window` is the closed
-    interval that was asked for; current prices have none, so an old one is accepted and belongs to its own day.
+    `days` are the requested days (at least one), `now` is when the answer arrived (aware UTC). `window` is the closed
+    interval that was requested; current prices have none, so an old one is accepted and belongs to its own day.
     `behind` is how far our clock is behind the source's: a point that is in the future for that alone is refused with
     the clock as the reason. Of two points of the same time the later in the answer wins.
     """

@@ -1,4 +1,4 @@
-"""Recorded prices that play again as if it were now. A `Feed`."""
+"""Recorded prices, replayed at the present time. A `Feed`."""
 
 import csv
 import gzip

@@ -191,7 +191,7 @@ def _watched(call: Call) -> Iterator[None]:
 
 
 def _require_not_silent(address: str) -> None:
-    """ServerSilent if the server at `address` was found silent just now."""
+    """Raise ServerSilent if the server at `address` was found silent just now."""
     if time.monotonic() - _silent_since.get(address, float("-inf")) < _SHUNNED_SECONDS:
         raise ServerSilent
 

@@ -1,8 +1,8 @@
 """From a candidate to the stored row: every column of `Anomaly`, with severity and confirmation.
 
-Confirmation: was the move still there an hour later? The first quote an hour after it decides: `persisted` if at least
-half of the move is left, `reverted` if less than 30% is. In between the next quotes decide, after four hours by half.
-Nothing is decided while later quotes are missing.
+Confirmation tells whether a move still held an hour later. The first quote an hour after it decides: `persisted` if at
+least half of the move is left, `reverted` if less than 30% is left. In between, the next quotes decide by the same
+limits; the first one after 4 hours decides by the half alone. Without later quotes the verdict stays open.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Bad ticks: a print far off that the next quotes reverse. One row instead of two jumps.
 
 A flagged move (jump or two-point) is a bad tick if one of the next two changed quotes reverses at least 70% of it
-without overshooting by as much. It must be surprising (a two-point move in a wild hour is not) and the coin's own (what
-other coins did as well was no misprint). It replaces its jump, its way back and the large moves from or to the bad
-print. The two-point rule is the user's and keeps the rows of both legs, as evidence: with the quality flag `bad_tick`
-and the bad tick's id as event_id, so that they are not counted as alarms (a leg on the next day, which is another
-partition, has the flag only). Until the reversal is known the row is a jump.
+without overshooting by as much. It must be surprising (a two-point move in a volatile hour is not) and specific to the
+coin (a move that other coins share is no misprint). It replaces its jump, its way back and the large moves from or to
+the bad print. The two-point rule is the user's and keeps the rows of both legs, as evidence: with the quality flag
+`bad_tick` and the bad tick's id as event_id, so that they are not counted as alarms (a leg on the next day, which is
+another partition, has the flag only). Until the reversal is known the row is a jump.
 """
 
 from collections.abc import Iterator

@@ -67,7 +67,7 @@ def only_growing(
     """Drop large moves that are no larger than an earlier one of their episode.
 
     For hours after a crash every quote is far from the price of one or four hours before; all of them extend the
-    episode, but only growth is news. Rises and falls count apart, and so does each UTC day, because a day's rows must
+    episode, but only growth is flagged. Rises and falls are separate, and so is each UTC day, because a day's rows must
     not depend on another day's. `candidates` of each symbol are in time order.
     """
     highest: dict[tuple[str, bool, int], float] = {}

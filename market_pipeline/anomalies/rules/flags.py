@@ -9,8 +9,8 @@ Strictly causal. An unchanged quote is never a move. During the warm-up of a sym
 - idiosyncratic: the residual's calibrated p is below the watch level, the market does not account for the move (a coin
   that merely goes further than the others does not count), and the quote is neither jump nor gap_move, whose rows
   carry the residual themselves.
-- large_move: the calibrated p of the large-move score is below its own level. It asks a different question than the
-  jump, so both may flag one quote. `episodes.only_growing` drops those that repeat an earlier one.
+- large_move: the calibrated p of the large-move score is below its own level. It answers a different question from the
+  jump's, so both may flag one quote. `episodes.only_growing` drops those that repeat an earlier one.
 """
 
 import numpy as np

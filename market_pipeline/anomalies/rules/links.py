@@ -3,8 +3,8 @@
 - A row is a member of a market event if its quote lies in the event's time (or in the hour after it, or in the move
   that began it), its coin is one of those that moved, and the market accounts for it. What a coin does alone is an
   alarm of its own, market event or not.
-- Where several rules flag one quote of one coin, the rarest row by its p represents the others. They answer different
-  questions, so each keeps its row, but they are one thing to look at.
+- Where several rules flag one quote of one coin, the rarest row by its p represents the others. Each keeps its row,
+  because the rules answer different questions, but together they are one alarm.
 
 (The legs of bad ticks are linked in `bad_ticks`.)
 """

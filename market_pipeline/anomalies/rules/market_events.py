@@ -2,7 +2,7 @@
 
 A quote whose calibrated market p is below the level of large moves triggers an event if at least three coins are known
 and at least 60% of them moved the same way. Triggers at most 60 minutes apart are one event. Its row belongs to the
-coin that had moved most when it began, so that its id is stable while it goes on. An event ends at midnight UTC and
+coin that had moved most when it began, so that its id is stable while it lasts. An event ends at midnight UTC and
 begins again there, in the same episode, because a day's rows must not refer to another day's.
 """
 

@@ -1,8 +1,8 @@
 """What the other coins did between two times, and how the market moved with a flagged quote.
 
 Live quotes of several coins are seconds to minutes apart. Each coin is therefore read at its quote nearest to the two
-times, at most two minutes later: the scores are causal to the second, so the first coin of a collection would look
-alone in every move of the market. A row detected with a later quote says so in `detected_at`.
+times, at most two minutes later: the scores are causal to the second, so the first coin of a collection would look like
+the only mover in every move of the market. A row detected with a later quote says so in `detected_at`.
 """
 
 import math

@@ -4,7 +4,7 @@ One row for each stretch between two changes of the price, at the first quote th
 gap, or the unchanged quote that passes the limit. The limit is 15 minutes or 5 times the median of the symbol's last 48
 gaps, whichever is longer.
 
-Quotes an hour apart are what the source has of older days. A gap of up to about an hour beside one of about an hour is
+Hourly quotes are all that the source has of older days. A gap of up to about an hour beside one of about an hour is
 therefore hourly history, or its seam with the live feed, and no stale feed. An unchanged price must be improbable: for
 a coin with a coarse price it is normal.
 """

@@ -1,7 +1,8 @@
 """Run a loop over rows: interpreted for few rows, compiled by Numba for many.
 
-Importing Numba takes longer than a whole tick, so a tick does without it; millions of rows cannot. The loops are plain
-arithmetic on numbers, so both ways give bit-identical results (docs/decisions/0008; a test compares them).
+Importing Numba takes longer than a whole tick, so a tick runs interpreted; millions of rows need the compiler. The
+loops are plain arithmetic on numbers, so both ways give bit-identical results (docs/decisions/0008; a test compares
+them).
 """
 
 import sys

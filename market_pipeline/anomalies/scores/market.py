@@ -70,7 +70,7 @@ def market_eras(paths: Mapping[str, CoinPath]) -> list[Era]:
         if not eras:
             eras.append(Era(float("-inf"), coins))
         elif eras[-1].coins.keys() <= coins.keys():
-            # Nobody is displaced, and a coin has no moves before its first quote.
+            # No coin is displaced, and a coin has no moves before its first quote.
             eras[-1] = Era(eras[-1].start, coins)
         else:
             eras.append(Era(start, coins))

@@ -1,1 +1,1 @@
-"""Anomalies in sentences, which a person reads in an alarm."""
+"""The sentences that explain anomalies."""

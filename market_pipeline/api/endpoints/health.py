@@ -34,7 +34,7 @@ _NOT_MIGRATED = (
 
 @router.get("/healthz", summary="Whether the process answers", response_model=Alive)
 async def healthz() -> Response:
-    """Answer; nothing else is checked."""
+    """Report that the process answers; nothing else is checked."""
     return not_cached({"status": "alive"})
 
 

@@ -1,4 +1,4 @@
-"""The page for people: static files that call the endpoints, with the token that the person entered."""
+"""The web page: static files that call the endpoints, with the token that the user entered."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Cursors of pages as opaque text: the key of the last row, so that rows that arrive meanwhile shift nothing."""
+"""Cursors of pages as opaque text: the key of the last row, so that new rows shift no page."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from market_pipeline.storage.queries.anomaly_pages import Cursor
 
 
 def encode_price(microseconds: int) -> str:
-    """Return the cursor behind the price of this time (microseconds since 1970 UTC)."""
+    """Return the cursor after the price of this time (microseconds since 1970 UTC)."""
     return _encoded(microseconds)
 
 

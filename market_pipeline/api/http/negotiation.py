@@ -14,7 +14,7 @@ ARROW = "application/vnd.apache.arrow.stream"
 
 
 def format_for(request: Request, offered: Sequence[str]) -> str:
-    """Return the one of `offered` that the client prefers, the first without a preference; ApiProblem 406 if none."""
+    """Return the format that the client prefers, by default the first; raise ApiProblem 406 if none is `offered`."""
     accepted = ", ".join(request.headers.getlist("accept"))
     found = _best(tuple(offered), accepted) if accepted.strip() else offered[0]
     if not found:

@@ -1,4 +1,4 @@
-"""Parameters of requests, strictly: each once, none unknown, and no lenient forms (1_0, yes, seconds for days)."""
+"""Strict query parameters: each at most once, none unknown, no lenient forms (1_0, yes, seconds for days)."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The asset `market_overview`, which a person opens first.
+"""The asset `market_overview`, the first one to look at.
 
 It shows numbers per symbol that the UI plots over time, the anomalies of the last day as a table, and a picture.
 Dagster stores metadata with every materialization, so the picture is drawn once an hour, or earlier if it would

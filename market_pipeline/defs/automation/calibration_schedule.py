@@ -76,7 +76,7 @@ def _skip_reason(
 
 
 def waiting_for(missing: Collection[DayOfSymbol], completed: bool) -> str | None:
-    """Return why to wait while days of symbols are `missing`, unless a run `completed` what could be had today.
+    """Return why to wait while days of symbols are `missing`, unless a run `completed` all that is available today.
 
     On a first start the history arrives within minutes, and a calibration from the few prices before that could
     never be replaced. Prices that the source does not have are not waited for.

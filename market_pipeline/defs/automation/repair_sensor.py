@@ -1,7 +1,7 @@
 """The sensor that completes history: 30 days on a first start, the gap after an outage.
 
-It checks what the stored prices lack and starts one run at a time, newest days first; then it has the anomalies
-recomputed that depend on those prices. `repair_decision` decides which run is next.
+It checks what the stored prices lack and starts one run at a time, newest days first; then it starts a run that
+recomputes the anomalies that depend on those prices. `repair_decision` decides which run is next.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """The schedules without a decision of their own: the tick, the nightly completion of yesterday, the hourly ledger.
 
-All are safe to repeat. A run of the same job that is still going makes them skip.
+All are safe to repeat. They skip while a run of the same job is in progress.
 """
 
 from collections.abc import Iterable, Sequence
@@ -80,7 +80,7 @@ def completion_request(scheduled: datetime, symbols: Sequence[str]) -> dg.RunReq
 
 
 def blocking(in_flight: Iterable[dg.DagsterRun], tick: dg.RunRequest) -> list[dg.DagsterRun]:
-    """Return the runs that make `tick` redundant: those at work, and those queued for the same partitions.
+    """Return the runs that make `tick` redundant: those in progress, and those queued for the same partitions.
 
     A tick of yesterday that is still queued would not bring today's prices.
     """

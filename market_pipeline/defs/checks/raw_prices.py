@@ -1,7 +1,7 @@
 """The checks of `raw_prices`, in one step that queries the database and loads no prices.
 
-ERROR wakes a person, WARN is read in the morning. The first two block the anomalies if impossible rows are stored;
-points that were refused before they reached the table only warn.
+ERROR needs action at once, WARN can wait until morning. The first two block the anomalies if impossible rows are
+stored; points that were refused before they reached the table only warn.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence

@@ -1,1 +1,1 @@
-"""One question to the database a file; each is answered from index ranges."""
+"""Queries, one question per file; each reads index ranges only."""

@@ -1,4 +1,4 @@
-"""Plain Python values into `Columns`, typed by the table they belong to, and back into parameters of the drivers."""
+"""Convert Python values to the typed `Columns` of a table, and columns to parameters of the drivers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass

@@ -160,7 +160,7 @@ def _objects(column: Column[Any], array: NDArray[Any]) -> NDArray[Any]:
 def _require_types(
     column: Column[Any], array: NDArray[Any], what: str, accepted: tuple[type, ...], refused: tuple[type, ...]
 ) -> None:
-    """ValueError if a value is not of `accepted` types; None is accepted too."""
+    """Raise ValueError if a value is not of `accepted` types; None is accepted too."""
     values = array.tolist()
     for kind in set(map(type, values)) - {type(None)}:
         if not issubclass(kind, accepted) or issubclass(kind, refused):

@@ -167,7 +167,7 @@ def _move(table: sa.Table, columns: list[_Column], changed: Callable[[_Row], _Ro
 
 
 def _upgraded(row: _Row) -> _Row:
-    """A row of the first detectors as the later ones would have written it."""
+    """Return a row of the first detectors as the later ones would have written it."""
     kind = _KINDS.get(row["detector"], row["detector"][:20])
     text = f"{row['symbol']}|{row['timestamp'].isoformat()}|{kind}"
     number = hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -185,7 +185,7 @@ def _upgraded(row: _Row) -> _Row:
 
 
 def _downgraded(row: _Row) -> _Row | None:
-    """The row as the first detectors wrote theirs; None if they had no word for it."""
+    """Return the row as the first detectors would have written it; None if they had no such kind."""
     if row["direction"] == "none":
         return None
     detector = _DETECTORS.get(row["kind"], row["kind"])

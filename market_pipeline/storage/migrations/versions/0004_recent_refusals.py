@@ -1,4 +1,4 @@
-"""Let what was refused lately be found without looking through all that ever was."""
+"""Index refusals by time, so that recent ones are found without a full scan."""
 
 from alembic import op
 

@@ -73,7 +73,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Of several coins of a symbol that have a price of the same time one is kept."""
+    """Drop the ids; of the prices that several coins of a symbol have at the same time one is kept."""
     _drop_trigger()
     if _on_sqlite():
         _rebuild(with_coin=False)
@@ -93,7 +93,7 @@ def downgrade() -> None:
 
 
 def _coin_of_symbol() -> str:
-    """SQL that gives the coin id of a row's symbol."""
+    """Return the SQL for the coin id of a row's symbol."""
     connection = op.get_bind()
     config = op.get_context().config
     ids: dict[str, str] = dict(KNOWN_COINS)
@@ -110,7 +110,7 @@ def _coin_of_symbol() -> str:
 
 
 def _all_simulated(connection: sa.Connection) -> bool | None:
-    """Whether all requests so far went to this machine, or none; None if some did, or nothing is known."""
+    """Return whether all requests so far went to this machine, or none; None if some did, or nothing is known."""
     names = connection.exec_driver_sql("SELECT account FROM request_budgets UNION SELECT account FROM request_ledger")
     hosts = [urlsplit(f"//{name.partition('@')[2].partition('#')[0]}").hostname or "" for name in names.scalars()]
     local = {is_loopback(host) for host in hosts}
@@ -118,7 +118,7 @@ def _all_simulated(connection: sa.Connection) -> bool | None:
 
 
 def _rebuild(*, with_coin: bool, coin_id: str = "") -> None:
-    """SQLite cannot change a key: fill a new table and give it the name of the old one."""
+    """Fill a new table and give it the name of the old one, because SQLite cannot change a key."""
     name, key = "raw_prices_rebuilt", ["symbol", "timestamp"]
     coin: list[sa.Column[Any]] = []
     if with_coin:
@@ -167,5 +167,5 @@ def _on_sqlite() -> bool:
 
 
 def _run(statement: str) -> None:
-    """The statement as it is: `op.execute` would take the colon of an id for a parameter."""
+    """Execute the statement verbatim: `op.execute` would take the colon of an id for a parameter."""
     op.get_bind().exec_driver_sql(statement)

@@ -33,7 +33,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop what they add; every absence is believed for ever again."""
+    """Drop the columns; absences no longer expire."""
     for name in _ADDED:
         op.drop_column("source_gaps", name)
     _describe(_BEFORE)

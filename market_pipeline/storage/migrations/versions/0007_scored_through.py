@@ -1,4 +1,4 @@
-"""Keep up to which quote each symbol is scored, so that scores which stop are seen."""
+"""Record up to which quote each symbol is scored, so that stalled scoring is noticed."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,5 +23,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the table; nothing but the state of the installation is told from it."""
+    """Drop the table; only the state of the installation depends on it."""
     op.drop_table("scored_through")

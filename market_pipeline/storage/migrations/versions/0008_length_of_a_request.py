@@ -1,4 +1,4 @@
-"""Keep for a day how many coins a price request may name where longer ones were refused."""
+"""Store for a day how many coins a price request may name after longer ones were refused."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,7 +23,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Forget the length."""
+    """Drop the columns."""
     with op.batch_alter_table("request_budgets") as table:
         table.drop_column("ids_per_request_until")
         table.drop_column("ids_per_request")

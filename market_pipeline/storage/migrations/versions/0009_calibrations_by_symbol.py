@@ -74,14 +74,14 @@ def downgrade() -> None:
 
 
 def _ids_of_prices(configured: Mapping[str, str]) -> dict[str, str]:
-    """The coin of the prices of each symbol; of several the configured one."""
+    """Return the coin of each symbol's prices; of several the configured one."""
     prices = sa.table("raw_prices", sa.column("symbol"), sa.column("coin_id"))
     found = op.get_bind().execute(sa.select(prices.c.symbol, prices.c.coin_id).distinct())
     return dict(sorted(map(tuple, found), key=lambda pair: configured.get(pair[0]) == pair[1]))
 
 
 def _split(document: dict[str, Any], symbols: list[str]) -> dict[str, dict[str, Any]]:
-    """The document of each coin; one that knows no coin holds for all `symbols`."""
+    """Return the document of each coin; one without coins applies to all `symbols`."""
     return {
         symbol: {
             **document,
