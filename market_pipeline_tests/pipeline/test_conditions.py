@@ -156,7 +156,7 @@ def test_each_kind_has_its_sentences() -> None:
     ([schedule(4, evaluated_at=None), schedule(1, evaluated_at=ago(60 * 30))], []),
     ([schedule(0, on=False), UNSCORED, STALE], ["schedule-off"]),
     ([beats(1, 31), failed("complete_days"), UNSCORED], ["daemon-dead", "job-failed", "scores-behind"]),
-], ids=str)
+], ids=lambda value: None)
 def test_remains_of_an_earlier_start_and_consequences_are_left_out(changes: list[Change], kinds: list[Kind]) -> None:
     assert [condition.kind for condition in conditions(changed(*changes))] == kinds
 
