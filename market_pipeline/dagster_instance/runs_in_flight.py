@@ -37,12 +37,11 @@ def executing_here(instance: dg.DagsterInstance) -> Iterator[dict[str, str]]:
     folder = Path(instance.root_directory, _LOCKS)
     folder.mkdir(exist_ok=True)
     name = uuid.uuid4().hex
-    try:
-        with (folder / name).open("w") as lock:
-            try_lock(lock)
-            yield {PROCESS: name, "dagster/max_retries": "0", LANE: BACKGROUND}
-    finally:
-        (folder / name).unlink(missing_ok=True)
+    with (folder / name).open("w") as lock:
+        try_lock(lock)
+        yield {PROCESS: name, "dagster/max_retries": "0", LANE: BACKGROUND}
+    # Not after an error: it may have left a run that has not ended, which is found dead by this file.
+    (folder / name).unlink(missing_ok=True)
 
 
 def runs_in_flight(

@@ -93,6 +93,18 @@ def test_a_run_of_a_killed_process_is_dead_whichever_process_has_its_number(inst
     assert list(locks.iterdir()) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+def test_a_run_that_an_error_left_unended_is_dead(instance: dg.DagsterInstance) -> None:
+    """Such as a storage that was locked when the run was to be marked as failed."""
+    with pytest.raises(OSError, match="locked"), executing_here(instance) as tags:
+        left = add(instance, "unended", Status.STARTED, tags)
+        raise OSError("locked")
+    assert in_flight(instance, "unended") == []
+    end_dead_runs(instance, OURS, ["unended"])
+    assert status_of(instance, left) is Status.FAILURE
+    assert not Path(instance.root_directory, "processes", tags[PROCESS]).exists()
+
+
 def test_a_process_that_cannot_be_seen_from_here_counts_as_alive(instance: dg.DagsterInstance) -> None:
     """It may execute its run on another machine, whose DAGSTER_HOME is another."""
     run = add(instance, "elsewhere", Status.STARTED, {PROCESS: "of-another-home"})
