@@ -1,7 +1,7 @@
 """Partitions: one per UTC day and symbol, `2026-11-23|BTC`, today included; and how a run's partitions become days."""
 
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timezone
 from typing import Any
 
 import dagster as dg
@@ -37,7 +37,7 @@ class PricePartitions(dg.MultiPartitionsDefinition):
     ) -> Sequence[dg.MultiPartitionKey]:
         """Return the keys of all partitions that exist on the day of `current_time`, by default today."""
         with dg.partition_loading_context(current_time, dynamic_partitions_store) as context:
-            return super().get_partition_keys(start_of_day(context.effective_dt.date()))
+            return super().get_partition_keys(start_of_day(context.effective_dt.astimezone(timezone.utc).date()))
 
 
 def price_partitions(history_start: date, symbols: Sequence[str]) -> dg.MultiPartitionsDefinition:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from dagster._core.workspace.load import location_origins_from_yaml_paths
 from dagster._serdes import serialize_value
 
 from market_pipeline.core.clock import utc_now
-from market_pipeline.defs.partitions import partition_key
+from market_pipeline.defs.partitions import partition_key, price_partitions
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import tables
 from market_pipeline_tests.defs.world import World, WorldOf
@@ -139,6 +139,15 @@ def test_a_new_day_has_partitions_without_loading_the_code_location_again(world:
     tomorrow = utc_now().replace(hour=0, minute=0, second=1) + (world.days_ago(-1) - world.today)
     with dg.partition_loading_context(tomorrow):
         assert partitions.get_partition_keys()[-1] == f"{world.days_ago(-1)}|DOT"
+
+
+@pytest.mark.parametrize("offset", [14, -11])
+def test_a_day_has_partitions_from_its_midnight_in_utc_on_whatever_the_zone_of_the_time(offset: int) -> None:
+    partitions = price_partitions(date(2026, 11, 20), ["BTC", "ETH"])
+    midnight = datetime(2026, 11, 30, tzinfo=timezone.utc).astimezone(timezone(timedelta(hours=offset)))
+    before, late = midnight - timedelta(microseconds=1), midnight + timedelta(hours=23)
+    for moment, day in ((before, 29), (midnight, 30), (late, 30)):
+        assert partitions.get_partition_keys(moment)[-2:] == [f"2026-11-{day}|BTC", f"2026-11-{day}|ETH"]
 
 
 def test_a_day_reads_seven_days_before_it_of_all_symbols_and_never_beyond_the_start(world: World) -> None:
