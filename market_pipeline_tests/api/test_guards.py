@@ -125,6 +125,17 @@ def test_long_addresses_and_large_headers_are_refused(client: TestClient) -> Non
         assert refused(client.get("/healthz", headers={name: "a" * 33_000}), 431, "headers-too-large")
 
 
+def test_the_first_of_several_guards_answers(guarded: TestClient, client: TestClient) -> None:
+    """The size of the head comes first, and the body last: without the token nothing of it is read."""
+    token, foreign = {"Authorization": f"Bearer {TOKEN}"}, {"Sec-Fetch-Site": "cross-site"}
+    large, elsewhere = {"Content-Length": "9999"}, {"Host": "evil.example"}
+    assert refused(guarded.post("/healthz/x", headers=token | large), 413, "body-too-large")
+    assert refused(guarded.post("/healthz/x", headers=large), 401, "unauthorized")
+    assert refused(guarded.post("/healthz/x", headers=large | foreign), 403, "foreign-site")
+    assert refused(client.post("/healthz/x", headers=large | foreign | elsewhere), 421, "unknown-host")
+    assert refused(client.post(f"/{'x' * 2048}", headers=large | foreign | elsewhere), 414, "address-too-long")
+
+
 def test_no_request_is_redirected(client: TestClient) -> None:
     """A redirect would have the name and scheme of the proxy's request, and a token would follow in the open."""
     for path in ("/prices/BTC/", "/healthz/"):

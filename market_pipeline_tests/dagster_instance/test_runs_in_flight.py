@@ -96,13 +96,19 @@ def test_a_run_of_a_killed_process_is_dead_whichever_process_has_its_number(inst
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
 def test_a_run_that_an_error_left_unended_is_dead(instance: dg.DagsterInstance) -> None:
     """Such as a storage that was locked when the run was to be marked as failed."""
-    with pytest.raises(OSError, match="locked"), executing_here(instance) as tags:
-        left = add(instance, "unended", Status.STARTED, tags)
-        raise OSError("locked")
+    owners, runs = (OURS, Owner("theirs")), []
+
+    def execute() -> None:
+        with executing_here(instance) as tags:
+            runs.extend(add(instance, "unended", Status.STARTED, {**tags, **owner.tags}) for owner in owners)
+            raise OSError("locked")
+
+    with pytest.raises(OSError, match="locked"):
+        execute()
     assert in_flight(instance, "unended") == []
     end_dead_runs(instance, OURS, ["unended"])
-    assert status_of(instance, left) is Status.FAILURE
-    assert not Path(instance.root_directory, "processes", tags[PROCESS]).exists()
+    assert [status_of(instance, run) for run in runs] == [Status.FAILURE, Status.STARTED], "theirs is not ours to end"
+    assert list(Path(instance.root_directory, "processes").iterdir()) == []
 
 
 def test_a_process_that_cannot_be_seen_from_here_counts_as_alive(instance: dg.DagsterInstance) -> None:
