@@ -53,7 +53,7 @@ class ArrowReads:
         with anyio.move_on_after(SECONDS_TO_START) as waiting:
             await self._places.acquire_on_behalf_of(borrower)
         if waiting.cancelled_caught:
-            detail = f"{ARROW_THREADS} answers in Arrow are in progress and take long; try again in some seconds."
+            detail = f"{ARROW_THREADS} answers in Arrow are in progress and take long; try again in a few seconds."
             raise ApiProblem(503, "too-many-at-once", detail, {"Retry-After": "10"})
         watch = asyncio.create_task(_set_when_disconnected(request, disconnected))
         try:

@@ -43,7 +43,7 @@ _REFUSALS = {
     (407, None): "the proxy requires a user and a password; add them to its address in HTTP_PROXY or "
                  "HTTPS_PROXY.",
     (414, None): "the request is too long for a server on the way; collect fewer coins (MARKET_SYMBOLS).",
-    (422, None): "a parameter cannot be read: this program and the API disagree; look for a newer version.",
+    (422, None): "a parameter is invalid: this program and the API disagree; look for a newer version.",
 }
 _NO_USER_AGENT = ("CoinGecko refuses requests without a User-Agent; this program sends one, so a proxy "
                   "removes it: configure the proxy to pass the header on.")
@@ -60,7 +60,7 @@ _BANNED = ("Cloudflare has temporarily blocked this address after too many reque
            "sends requests from it, wait {}, then collect less often.")
 _WALLED = ("Cloudflare refuses this address permanently by a rule (its error {}); use another address or no VPN.")
 _FAILED = "the server or its edge failed; the next run tries again."
-_NO_JSON = "{} came instead of JSON; a proxy or a wrong COINGECKO_BASE_URL may be the cause."
+_NO_JSON = "{} arrived instead of JSON; a proxy or a wrong COINGECKO_BASE_URL may be the cause."
 
 _USER_AGENT = re.compile(r"user.?agent", re.IGNORECASE)
 
@@ -120,7 +120,7 @@ def read_answer(answer: HttpAnswer) -> Any:
     if code == _TOO_MANY_REQUESTS:
         raise _error(RateLimited, answer, _LIMITED, code)
     if code is not None or (isinstance(document, dict) and isinstance(document.get("error"), str)):
-        raise _error(BadAnswer, answer, "an error came under status 200; the next run tries again.", code)
+        raise _error(BadAnswer, answer, "the answer is an error under status 200; the next run tries again.", code)
     return document
 
 
@@ -216,7 +216,7 @@ def _failure(answer: HttpAnswer, code: int | None) -> CoinGeckoError:
     if answer.status == 408 or answer.status >= 500:
         return _error(ServerFailed, answer, _FAILED, code)
     if answer.status < 300:
-        return _error(BadAnswer, answer, "this status is none of the documented ones.", code)
+        return _error(BadAnswer, answer, "this status is not documented.", code)
     if answer.status < 400:
         return _error(RequestRefused, answer, _REDIRECTED, code)
     if answer.status == 403 and _USER_AGENT.search(_body_text(answer)):

@@ -37,7 +37,7 @@ def reachable_span(
     if first > last:
         raise click.UsageError(f"{first} comes after {last}; write the earlier day first (--from)")
     if last > today:
-        raise click.UsageError(f"{last} has not begun: it is {today} in UTC, and the future has no prices")
+        raise click.UsageError(f"{last} has not begun: it is {today} in UTC")
     oldest = oldest_day(reach, now)
     if first < history_start:
         raise click.UsageError(_before_partitions(first, history_start, oldest))

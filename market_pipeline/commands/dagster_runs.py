@@ -83,7 +83,7 @@ class Runs:
         else:
             interrupted = any(is_interruption(event) for event in result.all_events)
         if interrupted:
-            cancel_run(self.instance, run_id, "Interrupted. What it had stored is kept.")
+            cancel_run(self.instance, run_id, "Interrupted. Rows that it had stored remain.")
             raise KeyboardInterrupt
         reason = failure_in(result.all_events).text or ("" if result.success else "see its events in the UI")
         rows, requests = (_fact(result, name) for name in ("rows_written", "requests_in_this_run"))

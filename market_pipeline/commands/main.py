@@ -61,7 +61,7 @@ def address(text: str) -> str:
 _ui_port = click.option(
     "--port", type=_PORT, default=UI_PORT, show_default=True, metavar="PORT", help="Port of the UI on 127.0.0.1."
 )
-_yes = click.option("--yes", is_flag=True, help="Go on without asking; needed where there is no terminal.")
+_yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation; required without a terminal.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDEST})
@@ -88,10 +88,10 @@ def run(port: int) -> int:
 @commands.command()
 @_ui_port
 def demo(port: int) -> int:
-    """Try it without internet, with simulated prices.
+    """Try the pipeline without internet, on simulated prices.
 
-    Starts UI and API, fills eight days of history into demo.db, then collects every minute. Settings of the
-    environment and .env do not matter, except LOG_FORMAT.
+    Starts UI and API, fills eight days of history into demo.db, then collects every minute. Ignores the
+    environment and .env, except LOG_FORMAT.
     """
     from market_pipeline.commands.demo import execute
 
@@ -132,17 +132,17 @@ def serve(port: int, host: str, workers: int, without_token: bool) -> int:
 @click.option("--from", "first", type=day, required=True, metavar="DATE", help="First UTC day.")
 @click.option("--to", "last", type=day, required=True, metavar="DATE", help="Last UTC day, included.")
 @click.option("--symbols", default="", metavar="A,B", help="Only these symbols.  [default: all that are collected]")
-@click.option("--dry-run", is_flag=True, help="Print what it would take and stop.")
-@click.option("--again", is_flag=True, help="Request at once what CoinGecko had no prices for before.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option("--again", is_flag=True, help="Also request at once what CoinGecko did not have before.")
 @_yes
 def backfill(first: date, last: date, symbols: str, dry_run: bool, again: bool, yes: bool) -> int:
     """Fill past days with the fewest requests.
 
     Prints how many partitions (a day of a symbol each), requests, credits and minutes it takes, and asks before it
-    starts. It can be interrupted at any time; the same command goes on where it stopped. What is complete is not
-    requested.
+    starts. It can be interrupted at any time; the same command continues where it stopped. Complete days
+    are not requested.
 
-    The exit code is 1 if prices are still missing that CoinGecko is not proven to lack.
+    The exit code is 1 if days are still incomplete, unless CoinGecko is proven to lack the prices.
     """
     from market_pipeline.commands.backfill import execute
 
@@ -157,14 +157,14 @@ def backfill(first: date, last: date, symbols: str, dry_run: bool, again: bool, 
 @click.option("--symbol", type=str.upper, metavar="SYMBOL", help="Only this symbol, e.g. BTC.")
 @click.option("--from", "first", type=day, metavar="DATE", help="Only from this UTC day on.")
 @click.option("--to", "last", type=day, metavar="DATE", help="Only up to this UTC day.")
-@click.option("--dry-run", is_flag=True, help="Print what would become of them and stop.")
+@click.option("--dry-run", is_flag=True, help="Print the result and change nothing.")
 @_yes
 def replay(
     reason: str | None, symbol: str | None, first: date | None, last: date | None, dry_run: bool, yes: bool
 ) -> int:
-    """Judge refused prices again by the rules of this version.
+    """Validate refused prices again by the rules of this version.
 
-    Those that pass leave the quarantine, and the anomalies of their days are computed again.
+    Those that pass leave the quarantine, and the anomalies of their days are recomputed.
     """
     from market_pipeline.commands.replay import execute
 
@@ -180,7 +180,7 @@ def replay(
 @click.argument("new")
 @_yes
 def rename(old: str, new: str, yes: bool) -> int:
-    """Give what is stored of a coin another symbol or coin id.
+    """Move the stored rows of a coin to another symbol or coin id.
 
     OLD is the symbol under which it is stored, e.g. BTC, or with the coin id BTC=bitcoin. NEW is the new symbol, or
     the same one with another coin id.
@@ -232,9 +232,7 @@ def migrate() -> None:
 def doctor(as_document: bool) -> int:
     """Examine the installation and print what to do.
 
-    That is settings, database, API, budget, Dagster and stored data.
-
-    The exit code is 1 if anything failed.
+    Examines settings, database, API, budget, Dagster and stored data. The exit code is 1 if anything failed.
     """
     from market_pipeline.doctor.report import as_json, as_text, make_report
 

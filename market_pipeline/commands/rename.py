@@ -61,7 +61,7 @@ def _coins(database: Database, settings: Settings, old: str, new: str) -> tuple[
         raise click.UsageError(f"nothing is stored of {old_symbol}, and it is not in MARKET_SYMBOLS")
     coins = Coin(old_symbol, old_id), Coin(new_symbol, new_id or old_id)
     if coins[0] == coins[1]:
-        raise click.UsageError(f"{coins[0]} has that name already; write the new symbol or coin id as NEW")
+        raise click.UsageError(f"{coins[0]} already has that name; write the new symbol or coin id as NEW")
     return coins
 
 
@@ -78,8 +78,8 @@ def _require_free(database: Database, old: Coin, new: Coin) -> None:
     ]
     if others:
         raise click.UsageError(
-            f"{new.symbol} holds prices of {', '.join(others)} already; take another symbol, or give those another "
-            f"one first: market-pipeline rename {new.symbol}={others[0]} ANOTHER"
+            f"{new.symbol} already holds prices of {', '.join(others)}; choose another symbol, or rename those first: "
+            f"market-pipeline rename {new.symbol}={others[0]} ANOTHER"
         )
 
 

@@ -49,14 +49,14 @@ def execute(
 def _lines(verdicts: Verdicts) -> Iterator[str]:
     """Describe what becomes of them, by the reason of the refusal."""
     accepted = Counter(refusal.reason.value for refusal, _ in verdicts.accepted)
-    yield from (f"{number:,} refused for {reason} are prices now" for reason, number in accepted.items())
+    yield from (f"{number:,} refused for {reason}: accepted now" for reason, number in accepted.items())
     renamed = Counter((old.reason.value, new.reason.value) for old, new in verdicts.renamed)
     for (old, new), number in renamed.items():
-        yield f"{number:,} refused for {old} are refused for {new} now"
+        yield f"{number:,} refused for {old}: refused for {new} now"
     same = Counter(refusal.reason.value for refusal in verdicts.unchanged)
-    yield from (f"{number:,} stay refused for {reason}" for reason, number in same.items())
+    yield from (f"{number:,} refused for {reason}: unchanged" for reason, number in same.items())
     if verdicts.unreadable:
-        yield f"{len(verdicts.unreadable):,} stay: the stored part of the answer is cut or has no point"
+        yield f"{len(verdicts.unreadable):,} unchanged: the stored part of the answer is truncated or holds no point"
 
 
 def _score(settings: Settings, database: Database, verdicts: Verdicts) -> int:

@@ -27,7 +27,7 @@ def execute(port: int) -> int:
         warn_of_cost(settings, database)
         create_instance(home)
         with Processes() as processes:
-            logger.info("The UI will be at http://%s:%s in some seconds", HOST, port)
+            logger.info("The UI will be at http://%s:%s in a few seconds", HOST, port)
             command = dagster_command(port, settings.log_level)
             processes.start(command, dagster_environment(home, settings), _without_env_file(home), "dagster")
             return processes.wait_for_any()

@@ -34,7 +34,7 @@ def execute(port: int, host: str, workers: int, without_token: bool) -> int:
     command = server_command(host, port, workers)
     with Processes() as processes:
         where = f"[{host}]" if ":" in host else host
-        logger.info("The API and its page will be at http://%s:%s in some seconds", where, port)
+        logger.info("The API and its page will be at http://%s:%s in a few seconds", where, port)
         processes.start(command, environment, home)
         # A server that ends by itself has failed, whatever its exit code.
         return processes.wait_for_any() or _FAILED
@@ -50,8 +50,8 @@ def _require_guarded(address: str, settings: Settings) -> None:
     if is_loopback(address) or settings.api_token is not None or settings.api_without_token:
         return
     raise click.UsageError(
-        f"on {address} others could read and collect: set API_TOKEN, for example to what "
-        "`openssl rand -hex 32` prints, or add --without-token if something else keeps them out"
+        f"on {address} other machines could read and collect: set API_TOKEN, for example to what "
+        "`openssl rand -hex 32` prints, or add --without-token if access is restricted otherwise"
     )
 
 

@@ -62,7 +62,7 @@ def confirmed(yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask on; check the plan and add --yes")
+        raise click.UsageError("there is no terminal for the confirmation; check the plan and add --yes")
     if click.confirm("Go on?"):
         return True
     click.echo("Nothing was done.")

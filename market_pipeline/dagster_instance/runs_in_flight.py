@@ -66,7 +66,7 @@ def end_dead_runs(instance: dg.DagsterInstance, owner: Owner, jobs: Iterable[str
     for job in jobs:
         for record in own_runs(instance, owner, job, _BEGUN):
             if lock := _lock_left_by(instance, record.dagster_run):
-                message = "The process of this run was killed. What it had stored is kept."
+                message = "The process of this run was killed. Rows that it had stored remain."
                 instance.report_run_failed(record.dagster_run, message)
                 lock.unlink(missing_ok=True)
 

@@ -117,7 +117,7 @@ def examine_coins(context: DoctorContext) -> Iterator[Diagnosis]:
     names = coin_names(database)
     coins = [f"{coin.symbol} is {names[coin.symbol]}" for coin in settings.catalogue if coin.symbol in names]
     if unknown := [coin.symbol for coin in settings.catalogue if coin.symbol not in names]:
-        coins.append(f"not looked up yet (a run of past days does): {some(unknown)}")
+        coins.append(f"not looked up yet (a run of past days does that): {some(unknown)}")
     yield ok("coins", some(coins, 50))
     for other in other_coins(database, settings.catalogue, settings.history_start, context.clock()):
         name, numbers = f"former {other.symbol}", {"prices": other.prices, "missing_days": len(other.missing)}
@@ -133,7 +133,7 @@ def examine_refusals(context: DoctorContext) -> Iterator[Diagnosis]:
     if not counts:
         yield ok("refused rows", "none in the last 24 hours", refused=0)
         return
-    remedy = "See the asset rejected_prices: it has each with its reason and its payload."
+    remedy = "See the asset rejected_prices: it lists each with its reason and payload."
     if Reason.CLOCK_BEHIND.value in counts:
         remedy = "Once this machine's clock is right, `market-pipeline replay` accepts what is refused as clock_behind."
     yield warn(

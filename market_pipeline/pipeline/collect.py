@@ -116,7 +116,7 @@ def _by_symbol(days: Iterable[DayOfSymbol], catalogue: Catalogue, today: date) -
     wanted: dict[str, set[date]] = {symbol: set() for symbol in catalogue.symbols}
     for day, symbol in days:
         if day > today:
-            raise ValueError(f"{day} has not begun: it is {today} in UTC, and the future has no prices")
+            raise ValueError(f"{day} has not begun: it is {today} in UTC")
         wanted[catalogue.validate_symbol(symbol)].add(day)
     return {symbol: of_symbol for symbol, of_symbol in wanted.items() if of_symbol}
 

@@ -88,7 +88,7 @@ def conditions(state: InstallationState) -> list[Condition]:
 def _of_daemons(dagster: DagsterFacts | None, now: datetime, collected: bool) -> Iterator[Condition]:
     """Find what is wrong with the daemons that start runs; `collected` is whether prices arrive anyway."""
     if dagster is None:
-        detail = "Dagster's storage cannot be read: what collects, and whether runs fail, is not known."
+        detail = "Dagster's storage cannot be read: whether anything collects, and whether runs fail, is unknown."
         yield Condition("dagster-unreadable", detail, "See the log for the reason.")
     elif dagster.ever_reported:
         yield from _of_silent_daemons(dagster, now)
@@ -161,7 +161,7 @@ def job_condition(state: JobState, now: datetime) -> Condition | None:
         results = " ".join(f"{name}: {description}" for name, description in failed.checks)
         return Condition("check-failed", f"{what}: prices are stored, but not scored.", results, since, state.job)
     kind: Kind = "tick-failed" if state.job == TICK else "job-failed"
-    detail = f"{what}: {CONSEQUENCES.get(state.job, 'what was started by hand is not done')}."
+    detail = f"{what}: {CONSEQUENCES.get(state.job, 'a run that was launched by hand has not done its work')}."
     if failed.ours:
         return Condition(kind, detail, failed.reason, since, state.job)
     remedy = f"Run {failed.run_id[:8]} in the Dagster UI shows why."
@@ -200,10 +200,10 @@ def _of_stale_prices(state: InstallationState) -> Condition:
         return Condition("stale-prices", f"{what}.", since=since)
     if prices.refused:
         detail = f"{what}: the source's prices of {some(sorted(prices.refused))} are refused."
-        return Condition("prices-refused", detail, "The asset rejected_prices has each with its reason.", since)
+        return Condition("prices-refused", detail, "The asset rejected_prices lists each with its reason.", since)
     if collected_at is not None and collected_at >= prices.oldest_fresh:
         asked = span(max(now - collected_at, timedelta()))
-        detail = f"{what}, although CoinGecko was asked {asked} ago: the market is quiet, or its feed has stopped."
+        detail = f"{what}, although prices were requested {asked} ago: the market is quiet, or its feed has stopped."
         return Condition("quiet-market", detail, since=since)
     if state.starting:
         first = f"{state.first_tick:%H:%M} UTC"

@@ -8,7 +8,7 @@ from datetime import timedelta
 from market_pipeline.core.wording import span
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
 
-CLOCK_REMEDY = "Let this machine set its clock by NTP, e.g. `timedatectl set-ntp true`"
+CLOCK_REMEDY = "Synchronise this machine's clock by NTP, e.g. `timedatectl set-ntp true`"
 
 
 def is_wrong(skew: float | None) -> bool:
@@ -27,7 +27,7 @@ def complaint(skew: float | None) -> str:
     if skew is None or not is_wrong(skew):
         return ""
     sentence = skew_sentence(skew, "the source's")
-    replay = "; then `market-pipeline replay` accepts what was refused for it" if skew < 0 else ""
+    replay = "; then `market-pipeline replay` accepts the prices refused for that reason" if skew < 0 else ""
     return f"{sentence[0].upper()}{sentence[1:]}. {CLOCK_REMEDY}{replay}."
 
 

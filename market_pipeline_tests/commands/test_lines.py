@@ -112,7 +112,7 @@ def test_any_other_text_is_wrapped(text: str, level: str, message: str) -> None:
 ])
 def test_an_interruption_is_not_an_error(end: str) -> None:
     (line,) = lines_of("Traceback (most recent call last):\n  File \"a.py\", line 1\n" + end + "\n")
-    assert (line["level"], line["message"]) == ("INFO", "Interrupted at work.") and "exc_info" not in line
+    assert (line["level"], line["message"]) == ("INFO", "Interrupted.") and "exc_info" not in line
 
 
 def test_an_error_that_only_mentions_an_interrupt_stays_an_error() -> None:

@@ -105,7 +105,7 @@ def test_the_days_of_a_range_are_scored_each_with_its_own_calibration(pair: Worl
 def test_a_first_start_waits_for_the_history_and_then_calibrates(pair: World) -> None:
     owner = owner_of(pair.settings)
     pair.tick()
-    assert "that may still come" in pair.evaluate_schedule("calibration_schedule").skip_message
+    assert "that may still arrive" in pair.evaluate_schedule("calibration_schedule").skip_message
     run = pair.begin("complete_days")
     waiting = pair.evaluate_schedule("calibration_schedule").skip_message
     assert waiting.startswith(f"Run {run.run_id[:8]} of complete_days is started")

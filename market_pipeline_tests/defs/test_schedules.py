@@ -57,7 +57,7 @@ def test_a_schedule_skips_with_the_reason_while_a_run_of_its_job_is_under_way(
     run = year.begin(job)
     tick = year.evaluate_schedule(schedule, SCHEDULED)
     assert not tick.run_requests
-    assert tick.skip_message.startswith(f"Run {run.run_id[:8]} of {job} is still started")
+    assert tick.skip_message.startswith(f"Run {run.run_id[:8]} of {job} has not ended (status: started)")
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_a_newer_schema_says_to_update_the_package_and_is_left_alone(database: D
 
 def test_tables_of_somebody_else_are_not_touched(empty_database: Database) -> None:
     run(empty_database, "CREATE TABLE raw_prices (note TEXT)")
-    with pytest.raises(SchemaMismatch, match="raw_prices, not made by this project"):
+    with pytest.raises(SchemaMismatch, match="raw_prices, which this project did not create"):
         migrate(empty_database)
     assert names(empty_database) == {"raw_prices"}
 

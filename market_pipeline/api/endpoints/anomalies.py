@@ -21,7 +21,7 @@ from market_pipeline.storage.queries.anomaly_pages import AnomalyFilter, anomali
 router = APIRouter(tags=["anomalies"], dependencies=[Depends(each_once)])
 
 _ID = re.compile("[0-9a-f]{32}", re.ASCII)
-_UNKNOWN_CURSOR = (404, "There is no page behind the cursor 'abc'.")
+_UNKNOWN_CURSOR = (404, "There is no page after the cursor 'abc'.")
 _INVALID = (422, "query.limit: Input should be less than or equal to 1000")
 
 

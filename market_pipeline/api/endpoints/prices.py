@@ -77,7 +77,7 @@ class PageOfPrices(Parameters):
     response_model=PricePage,
     responses=PAGE_FORMATS | problems(
         unsupported_symbol=UNSUPPORTED,
-        unknown_cursor=(404, "There is no page behind the cursor 'abc'."),
+        unknown_cursor=(404, "There is no page after the cursor 'abc'."),
         not_acceptable=(406, f"No answer has the format 'text/html'; Accept may be {JSON}, {CSV}, {ARROW}."),
         invalid_request=_INVALID,
         too_many_at_once=(

@@ -54,6 +54,6 @@ def _decoded(text: str) -> Any:
 def _unknown(text: str) -> ApiProblem:
     return ApiProblem(
         404, "unknown-cursor",
-        f"There is no page behind the cursor {text!r}; use next_cursor of the page before unchanged, or leave it "
+        f"There is no page after the cursor {text!r}; use next_cursor of the previous page unchanged, or leave it "
         "out to begin with the newest rows.",
     )

@@ -36,7 +36,7 @@ TITLES = {
     "shutting-down": "The server is shutting down",
     "no-prices": "There is no price yet",
     "unknown-anomaly": "There is no such anomaly",
-    "unknown-cursor": "There is no page behind this cursor",
+    "unknown-cursor": "There is no page after this cursor",
     "unauthorized": "A token is required",
     "foreign-site": "Pages of other sites may not do this",
     "unknown-host": "This host name is not served",
@@ -104,7 +104,7 @@ def internal_error(request: Request) -> Response:
 
 def shutting_down(request: Request) -> Response:
     """Answer a request that was still in progress when the server had to stop."""
-    detail = "The API is stopping; try again in some seconds."
+    detail = "The API is stopping; try again in a few seconds."
     return problem_response(request, ApiProblem(503, "shutting-down", detail, {"Retry-After": "10"}))
 
 

@@ -112,7 +112,7 @@ def _line(head: Fields, text: str) -> Fields:
         return {**head, "message": text}
     last = text.rpartition("\n")[2].strip()
     if _INTERRUPTED.match(last) or _INTERRUPTED.match(first):
-        return {**head, "level": "INFO", "message": "Interrupted at work."}
+        return {**head, "level": "INFO", "message": "Interrupted."}
     if _TRACEBACK.search(first):
         return {**head, "message": last, "exc_info": text}
     return {**head, "message": first, "exc_info": rest}

@@ -92,7 +92,7 @@ def _sentence(made: CalibrationResult, calibration: Calibration) -> str:
         f"{made.as_of.date()} on. Tails: {tails}."
     )
     if made.without_quotes:
-        text += f" Nothing was stored for {', '.join(made.without_quotes)}: no quotes of the last 90 days."
+        text += f" Nothing was stored for {', '.join(made.without_quotes)}: no quotes in the last 90 days."
     if not made.new:
         return f"Unchanged: a stored calibration is final. {text}"
     if before := [symbol for symbol in calibration.coins if symbol not in made.new]:

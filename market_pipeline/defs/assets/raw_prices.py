@@ -130,7 +130,7 @@ def collection_failure(failures: Mapping[str, CoinGeckoError], clock_skew: float
     sentences = [
         complaint(clock_skew),
         f"No prices for {some(failed, 20)}: {first.verdict}",
-        f"After that {some(unasked, 20)} were not requested." if unasked else "",
+        f"{some(unasked, 20)} were not requested after that." if unasked else "",
         "Stored rows remain; the same partitions can be materialized again at any time."
         if isinstance(first, TransientError)
         else "Remove the cause before materializing the same partitions again.",

@@ -82,7 +82,7 @@ def waiting_for(missing: Collection[DayOfSymbol], completed: bool) -> str | None
     never be replaced. Prices that the source does not have are not waited for.
     """
     if missing and not completed:
-        return f"Waiting for the prices of {counted(len(missing), 'partition')} that may still come; {_AGAIN}"
+        return f"Waiting for the prices of {counted(len(missing), 'partition')} that may still arrive; {_AGAIN}"
     return None
 
 

@@ -98,6 +98,6 @@ def skip_reason(job: str, in_flight: Sequence[dg.DagsterRun]) -> str | None:
         return None
     run = in_flight[0]
     return (
-        f"Run {run.run_id[:8]} of {job} is still {run.status.value.lower()}; this one is skipped, the next makes up "
-        "for it. If it hangs, terminate it in the UI."
+        f"Run {run.run_id[:8]} of {job} has not ended (status: {run.status.value.lower()}); this run is skipped and "
+        "the next one catches up. If the run hangs, terminate it in the UI."
     )

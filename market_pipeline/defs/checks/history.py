@@ -133,13 +133,13 @@ def _sentence(past: PastDays) -> str:
     symbol, days, missing = past.symbol, len(past.measured), past.missing
     if not past.stored:
         return (
-            f"No price of {symbol} is stored. See that tick_schedule is running and compare the coin's id in "
+            f"No price of {symbol} is stored. Check that tick_schedule is running and compare the coin's id in "
             "MARKET_SYMBOLS with CoinGecko's list."
         )
     if not days:
         return f"The prices of {symbol} begin today; no day has ended yet."
     if not missing:
-        return f"{symbol} has the prices of {counted(days, 'past day')}, as far as the source has them."
+        return f"{symbol} has all prices of {counted(days, 'past day')} that the source has."
     waiting = len(missing) - len(past.due)
     no_answer = (
         f"CoinGecko returned no prices for {waiting} of them; known_source_gaps shows when they are requested again. "

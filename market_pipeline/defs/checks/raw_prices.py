@@ -35,7 +35,7 @@ _DESCRIPTIONS = {
     "negative ones warn.",
     REJECTED: "Nothing was refused in this run for any other reason (missing, zero, not a number, outside the window, "
     "no readable time).",
-    QUOTED: "Every symbol of the run has a quote in every day of the run.",
+    QUOTED: "Every symbol of the run has a quote on every day of the run.",
     FRESH: "The newest quote of each symbol is not older than the last tick but one.",
 }
 _REASONS = {
@@ -168,7 +168,7 @@ def _every_symbol_quoted(run: CheckedRun) -> dg.AssetCheckResult:
         QUOTED,
         problems,
         severity=dg.AssetCheckSeverity.ERROR,
-        good="every symbol has quotes in every day of the run",
+        good="every symbol has quotes on every day of the run",
         remedy=run.remedy(
             bool(problems),
             "Look at rejected_prices for the answer, and compare the coin's id in MARKET_SYMBOLS with CoinGecko's "
@@ -195,8 +195,8 @@ def _quotes_are_fresh(run: CheckedRun) -> dg.AssetCheckResult:
         else "not checked: the run is about past days only",
         remedy=run.remedy(
             bool(problems),
-            "See that tick_schedule is running and that its last run succeeded. If so, CoinGecko serves a stale price "
-            "for these coins: look at them on its site.",
+            "Check that tick_schedule is running and that its last run succeeded. If so, CoinGecko serves a stale "
+            "price for these coins: look at them on its site.",
         ),
         numbers=ages,
     )

@@ -11,7 +11,7 @@ from market_pipeline.storage.queries.integrity import Offenders
 
 _PROBLEMS_NAMED = 3
 _SAMPLE = 50
-_QUARANTINED = "They are in rejected_prices with the answer they came in; accepted quotes were stored."
+_QUARANTINED = "They are in rejected_prices with the offending part of the answer; accepted quotes were stored."
 
 
 def from_offenders(

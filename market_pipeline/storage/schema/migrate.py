@@ -93,8 +93,8 @@ def migrate(database: Database) -> None:
                     return
             elif strangers := sorted(existing & set(metadata.tables)):
                 raise SchemaMismatch(
-                    f"{database.url} already has {', '.join(strangers)}, not made by this project",
-                    "choose another database in DATABASE_URL or move these tables away",
+                    f"{database.url} already has {', '.join(strangers)}, which this project did not create",
+                    "choose another database in DATABASE_URL or move these tables",
                 )
             _upgrade(database, connection)
     except DBAPIError as error:
@@ -137,7 +137,7 @@ def _not_migrated(database: Database, error: DBAPIError) -> SchemaMismatch:
     reason = database.without_password(": ".join(" ".join(message.split()) for message in messages if message))
     remedy = f"fix that and {_MIGRATE} again"
     if diagnostics and diagnostics.sqlstate in _USED_BY_VIEWS:
-        remedy = f"drop the views that it names, {_MIGRATE} again, and create them anew"
+        remedy = f"drop the views that it names, {_MIGRATE} again, and create them again"
     return SchemaMismatch(f"{database.url} could not be migrated and is unchanged: {reason}", remedy)
 
 
@@ -221,8 +221,8 @@ def _require_first(connection: Connection, path: str, schema: str | None, role: 
 def _behind(connection: Connection, schema: str | None, holder: str) -> SchemaMismatch:
     """Make the error if only `holder`, after the current `schema` in the search path, has the tables."""
     return SchemaMismatch(
-        f"{connection.engine.url}: its search_path begins with {schema}, which has no tables of this project, but "
-        f"{holder} after it has, and would be written to",
+        f"{connection.engine.url}: its search_path begins with {schema}, which has no tables of this project, while "
+        f"{holder}, a later schema, has them",
         f"name one schema only in DATABASE_URL: options=-csearch_path%3D{schema} to begin with empty tables, "
         f"options=-csearch_path%3D{holder} to use those",
     )

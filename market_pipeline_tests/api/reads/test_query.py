@@ -108,7 +108,7 @@ def test_a_cursor_of_anomalies_is_opened_again(microseconds: int, symbol: str) -
 @given(st.text(alphabet="ABab01-_", min_size=1, max_size=200))
 def test_a_made_up_cursor_is_unknown(text: str) -> None:
     for opened in (cursor.decode_price, cursor.decode_anomaly):
-        with pytest.raises(ApiProblem, match="There is no page behind the cursor"):
+        with pytest.raises(ApiProblem, match="There is no page after the cursor"):
             opened(text)
 
 
