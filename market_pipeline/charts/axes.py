@@ -71,14 +71,25 @@ def style_time_axis(axes: Axes) -> None:
 
 def style_price_axis(axes: Axes, theme: Theme, most: int) -> None:
     """Name round prices, at most about `most`, on the right, with faint lines across."""
-    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+    from matplotlib.ticker import MaxNLocator
 
+    low, high = axes.get_ylim()
+    ticks = MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    shown = [float(tick) for tick in ticks if low <= tick <= high]
     axes.yaxis.tick_right()
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
+    axes.set_yticks(shown, price_names(shown))
     axes.grid(axis="y", color=theme.grid, linewidth=0.8, zorder=0.5)
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0, labelright=True, labelleft=False)
+
+
+def price_names(prices: Sequence[float]) -> list[str]:
+    """Write all prices of an axis with the decimals that the longest needs: 2.50 below 2.55."""
+    names = [f"{price:.10g}" for price in prices]
+    if any("e" in name for name in names):
+        return names
+    decimals = max((len(name.partition(".")[2]) for name in names), default=0)
+    return [f"{price:,.{decimals}f}" for price in prices]
 
 
 def shades_of(events: Sequence[EventShade], width: float, span: Span) -> list[Span]:

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from market_pipeline.charts.axes import price_names
 from market_pipeline.charts.canvas import Canvas, to_png, to_svg
 from market_pipeline.charts.labels import first_of_each_move, label_of
 from market_pipeline.charts.marks import KINDS
@@ -48,6 +49,11 @@ def test_it_shows_price_band_marks_and_events_in_the_colours_of_its_theme(theme:
     least = {theme.line: 500, theme.one_sigma: 1000, theme.three_sigma: 1000, theme.event: 5000}
     for colour, count in {**least, theme.kinds["jump"]: 40}.items():
         assert pixels(image, colour)[100:].sum() > count
+
+
+@pytest.mark.parametrize("names", ["2.50 2.55 2.60", "147.5 150.0 152.5", "98,000 100,000", "1e-05 2e-05", ""])
+def test_the_prices_of_an_axis_have_equally_many_decimals(names: str) -> None:
+    assert price_names([float(name.replace(",", "")) for name in names.split()]) == names.split()
 
 
 def test_the_words_of_an_svg_are_words_and_the_same_rows_give_the_same_svg() -> None:
