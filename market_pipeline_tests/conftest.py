@@ -5,10 +5,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy.engine import make_url
+from sqlalchemy import URL, make_url
 
 from market_pipeline.dagster_instance.home import create_instance
 from market_pipeline.storage.engine import Database
@@ -18,7 +17,7 @@ from market_pipeline_tests.postgres import Databases, administering
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated SQLite file that others are copied from."""
     file = tmp_path_factory.mktemp("template") / "market.db"
     database = Database(make_url(f"sqlite:///{file}"))
@@ -29,7 +28,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture
-def sqlite_database(tmp_path: Path, sqlite_template: Any) -> Iterator[Any]:
+def sqlite_database(tmp_path: Path, sqlite_template: Path) -> Iterator[Database]:
     """A migrated, empty SQLite file."""
     file = shutil.copyfile(sqlite_template, tmp_path / "prices.db")
     database = Database(make_url(f"sqlite:///{file}"))
@@ -38,7 +37,7 @@ def sqlite_database(tmp_path: Path, sqlite_template: Any) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def budget_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def budget_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """An SQLite file for request budgets, shared by tests whose accounts differ."""
     database = Database(make_url(f"sqlite:///{tmp_path_factory.mktemp('budgets') / 'budgets.db'}"))
     with database.writing() as connection:
@@ -59,7 +58,7 @@ def home_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
     """The URL of a running server's maintenance database; one server per test process."""
     # The server's package warns where no login session has set this.
     os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
@@ -81,19 +80,19 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def postgres_databases(postgres_server: Any) -> Any:
+def postgres_databases(postgres_server: URL) -> Databases:
     """Where tests take their PostgreSQL databases from."""
     return Databases(postgres_server)
 
 
 @pytest.fixture
-def empty_postgres_url(postgres_databases: Any) -> Any:
+def empty_postgres_url(postgres_databases: Databases) -> URL:
     """A PostgreSQL database without tables."""
     return postgres_databases.make()
 
 
 @pytest.fixture
-def postgres_database(postgres_databases: Any) -> Iterator[Any]:
+def postgres_database(postgres_databases: Databases) -> Iterator[Database]:
     """A migrated, empty PostgreSQL database."""
     url = postgres_databases.take()
     database = Database(url)
@@ -103,6 +102,9 @@ def postgres_database(postgres_databases: Any) -> Iterator[Any]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest) -> Any:
+def database(request: pytest.FixtureRequest) -> Database:
     """The test runs twice: on SQLite and on PostgreSQL."""
-    return request.getfixturevalue("sqlite_database" if request.param == "sqlite" else "postgres_database")
+    found: Database = request.getfixturevalue(
+        "sqlite_database" if request.param == "sqlite" else "postgres_database"
+    )
+    return found

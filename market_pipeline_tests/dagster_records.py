@@ -26,7 +26,7 @@ from dagster._core.scheduler.instigation import (
     TickStatus,
 )
 from dagster._daemon.types import DaemonHeartbeat
-from dagster_shared.error import SerializableErrorInfo
+from dagster._utils.error import SerializableErrorInfo
 
 LOST = SerializableErrorInfo("OSError: disk gone\nmore", [], "OSError")
 

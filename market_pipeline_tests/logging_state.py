@@ -6,7 +6,6 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from market_pipeline.logs import redaction
 
@@ -14,7 +13,7 @@ _NAMES = ("", "market_pipeline", "uvicorn", "dagster", "py.warnings")
 
 
 @contextmanager
-def restored() -> Iterator[Any]:
+def restored() -> Iterator[None]:
     """Handlers, levels, hooks and secrets after the block are those before it."""
     loggers = [logging.getLogger(name) for name in _NAMES]
     before = [(list(logger.handlers), logger.level) for logger in loggers]

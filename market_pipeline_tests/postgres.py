@@ -1,11 +1,11 @@
 """Empty, migrated databases of a running PostgreSQL server, one after the other or several at once."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import URL, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
@@ -30,12 +30,12 @@ _OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname 
 
 
 @contextmanager
-def administering(url: Any) -> Iterator[Any]:
+def administering(url: URL) -> Iterator[Callable[[str], Sequence[Any]]]:
     """A function that runs a statement at `url`, outside of a transaction, and returns its first column."""
     engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with engine.connect() as connection:
 
-        def run(statement: Any) -> Any:
+        def run(statement: str) -> Sequence[Any]:
             found = connection.execute(text(statement))
             return found.scalars().all() if found.returns_rows else []
 
@@ -49,10 +49,10 @@ class Databases:
     the same: a thread that a test left behind finds nothing to write to.
     """
 
-    def __init__(self, url: Any) -> None:
+    def __init__(self, url: URL) -> None:
         self._url = url
         self._numbers = itertools.count()
-        self._clean = []
+        self._clean: list[URL] = []
         self._template = self.make()
         database = Database(self._template)
         migrate(database)
@@ -60,17 +60,17 @@ class Databases:
         with administering(self._template) as run:
             self._structure, self._version = run(_STRUCTURE), run(_VERSION)
 
-    def make(self) -> Any:
+    def make(self) -> URL:
         """The URL of a new database without tables."""
         return self._named("CREATE DATABASE {}")
 
-    def take(self) -> Any:
+    def take(self) -> URL:
         """The URL of an empty, migrated database."""
         if self._clean:
             return self._clean.pop()
         return self._named(f"CREATE DATABASE {{}} TEMPLATE {self._template.database}")
 
-    def give_back(self, url: Any) -> None:
+    def give_back(self, url: URL) -> None:
         """Empty the database at `url`, for another test to take; nobody may use it under this name again."""
         with administering(self._url) as run:
             run(_OTHERS.format(url.database))
@@ -86,7 +86,7 @@ class Databases:
                 run(f"TRUNCATE {', '.join(used)}")
         self._clean.append(renamed)
 
-    def _named(self, statement: Any) -> Any:
+    def _named(self, statement: str) -> URL:
         name = f"test_{next(self._numbers)}"
         with administering(self._url) as run:
             run(statement.format(name))

@@ -7,15 +7,14 @@ import base64
 import logging
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.engine import make_url
+from sqlalchemy import URL, make_url, text
 
 from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import CoinGeckoError
@@ -23,7 +22,7 @@ from market_pipeline.coingecko.retries import RetryPolicy
 from market_pipeline.core.clock import utc_now
 from market_pipeline.pipeline.coin_ids import load_identities
 from market_pipeline.prices.quotes import Quote, Source
-from market_pipeline.settings import SettingsError, load_settings
+from market_pipeline.settings import Plan, SettingsError, load_settings
 from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, Fault
 from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
@@ -42,13 +41,23 @@ STATUSES = [
     (503, None), (520, None),
 ]
 NEED_A_COIN = {"wrong_id", *LISTING_ONLY}
+Errors = list[Exception]
+Serve = Callable[..., str]
+
+
+class ClientAt(Protocol):
+    """What the fixture `client_at` gives."""
+
+    def __call__(
+        self, url: str, plan: Plan = "demo", policy: RetryPolicy | None = None
+    ) -> AbstractContextManager[CoinGeckoClient]: ...
 
 
 @pytest.fixture
-def told(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Any]:
+def told(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Errors]:
     """What errors told; in the end nothing is heard in it, in the log, in the output or in a file."""
     caplog.set_level(logging.DEBUG)
-    errors = []
+    errors: Errors = []
     yield errors
     found = [place for error in errors for place in heard("error", words_of(error))]
     for record in caplog.records:
@@ -61,12 +70,12 @@ def told(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], tm
 
 
 @pytest.fixture
-def client_at(budget_database: Any) -> Any:
+def client_at(budget_database: Database) -> ClientAt:
     """A client with the key, which does not sleep."""
 
     @contextmanager
-    def make(url: Any, plan: str = "demo", policy: Any = None) -> Iterator[Any]:
-        waits = []
+    def make(url: str, plan: Plan = "demo", policy: RetryPolicy | None = None) -> Iterator[CoinGeckoClient]:
+        waits: list[float] = []
         budget = generous_budget(budget_database, waits)
         with CoinGeckoClient(url, plan, KEY, budget, sleep=waits.append, policy=policy) as client:
             yield client
@@ -74,7 +83,7 @@ def client_at(budget_database: Any) -> Any:
     return make
 
 
-def ask_everything(client: Any, told: Any) -> None:
+def ask_everything(client: CoinGeckoClient, told: Errors) -> None:
     """Every request that the client can send; the errors go to `told`."""
     end = utc_now() - timedelta(days=2)
     for ask in (
@@ -93,7 +102,7 @@ def ask_everything(client: Any, told: Any) -> None:
             assert heard("answer", repr(answer)) == []
 
 
-def play(answers: Any) -> Any:
+def play(answers: list[tuple[bytes, ...]]) -> socket.socket:
     """A server that answers the first requests with these bytes, and goes on with the last of them."""
     listener = socket.create_server(("127.0.0.1", 0))
     left = list(answers)
@@ -116,11 +125,11 @@ def play(answers: Any) -> Any:
 
 
 @pytest.fixture
-def server() -> Iterator[Any]:
+def server() -> Iterator[Serve]:
     """`server([part, ...])`: the address of a server that answers every connection with these parts."""
-    listeners = []
+    listeners: list[socket.socket] = []
 
-    def make(*parts: Any) -> Any:
+    def make(*parts: bytes) -> str:
         listeners.append(play([parts]))
         return f"127.0.0.1:{listeners[-1].getsockname()[1]}"
 
@@ -143,7 +152,9 @@ def server() -> Iterator[Any]:
     {"DATABASE_URL": f"postgresql://host/prices?password={PASSWORD_IN_URL}"},
     {"DATABASE_URL": f"{PASSWORD}"},
 ])
-def test_settings_that_cannot_be_used(told: Any, monkeypatch: pytest.MonkeyPatch, environment: Any) -> None:
+def test_settings_that_cannot_be_used(
+    told: Errors, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as caught:
@@ -158,7 +169,9 @@ def test_settings_that_cannot_be_used(told: Any, monkeypatch: pytest.MonkeyPatch
         for kind in sorted(KINDS - {"status"})
     ),
 ], ids=lambda fault: f"{fault.kind}-{fault.status}-{fault.code}")
-def test_every_fault_of_the_server(told: Any, client_at: Any, monkeypatch: pytest.MonkeyPatch, fault: Any) -> None:
+def test_every_fault_of_the_server(
+    told: Errors, client_at: ClientAt, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
     monkeypatch.setattr("market_pipeline.coingecko.client._LIST_TIMEOUT_SECONDS", 0.2)
     with Simulator(MarketModel(), plan="demo", faults=[fault]) as simulator:
         with client_at(simulator.base_url, policy=RetryPolicy(idle=0.2)) as client:
@@ -166,7 +179,7 @@ def test_every_fault_of_the_server(told: Any, client_at: Any, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(("host", "plan"), [("pro", "demo"), ("demo", "pro"), ("keyless", "pro")])
-def test_a_key_at_the_wrong_host(told: Any, client_at: Any, host: Any, plan: Any) -> None:
+def test_a_key_at_the_wrong_host(told: Errors, client_at: ClientAt, host: Plan, plan: Plan) -> None:
     with Simulator(MarketModel(), plan=host) as simulator, client_at(simulator.base_url, plan) as client:
         ask_everything(client, told)
 
@@ -195,13 +208,15 @@ def test_a_key_at_the_wrong_host(told: Any, client_at: Any, host: Any, plan: Any
         )
     ),
 ])
-def test_a_server_that_repeats_the_key_wherever_it_can(told: Any, client_at: Any, server: Any, answer: Any) -> None:
+def test_a_server_that_repeats_the_key_wherever_it_can(
+    told: Errors, client_at: ClientAt, server: Serve, answer: str
+) -> None:
     with client_at(f"http://{server(answer.encode())}") as client:
         ask_everything(client, told)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://no-such-host.invalid/api/v3"])
-def test_nobody_at_the_address(told: Any, client_at: Any, monkeypatch: pytest.MonkeyPatch, url: Any) -> None:
+def test_nobody_at_the_address(told: Errors, client_at: ClientAt, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with client_at(url) as client:
@@ -211,7 +226,7 @@ def test_nobody_at_the_address(told: Any, client_at: Any, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("proxy", ["refuses", "closed", "unreadable"])
 def test_a_proxy_with_credentials(
-    told: Any, client_at: Any, server: Any, monkeypatch: pytest.MonkeyPatch, scheme: Any, proxy: Any
+    told: Errors, client_at: ClientAt, server: Serve, monkeypatch: pytest.MonkeyPatch, scheme: str, proxy: str
 ) -> None:
     """One that refuses them and repeats them, one that is not there, one whose address cannot be read."""
     refusal = f"HTTP/1.1 407 {PASSWORD}\r\nContent-Length: 0\r\nProxy-Authenticate: Basic {PASSWORD}\r\n\r\n"
@@ -224,13 +239,13 @@ def test_a_proxy_with_credentials(
         ask_everything(client, told)
 
 
-def store_a_quote(database: Any) -> None:
+def store_a_quote(database: Database) -> None:
     now = utc_now()
     quote = Quote("BTC", "bitcoin", now, 1.0, Source.LIVE, now)
     upsert(database, raw_prices, columns_of(raw_prices, [quote]))
 
 
-def ways(database: Any) -> Iterator[Any]:
+def ways(database: Database) -> Iterator[Callable[[], object]]:
     yield lambda: check_schema(database)
     yield lambda: migrate(database)
     yield lambda: store_a_quote(database)
@@ -248,7 +263,7 @@ WRONG_PASSWORD = (
 
 
 @pytest.mark.parametrize("where", ["closed port", "no such host", "no such database", "wrong password"])
-def test_a_database_that_cannot_be_reached(told: Any, server: Any, postgres_server: Any, where: Any) -> None:
+def test_a_database_that_cannot_be_reached(told: Errors, server: Serve, postgres_server: URL, where: str) -> None:
     url = make_url(f"postgresql+psycopg2://me:{PASSWORD_IN_URL}@127.0.0.1:9/prices")
     if where == "no such host":
         url = url.set(host="no-such-host.invalid")
@@ -270,7 +285,7 @@ def test_a_database_that_cannot_be_reached(told: Any, server: Any, postgres_serv
     "ALTER TABLE raw_prices ADD CHECK (price > 1)",
     "DROP TABLE raw_prices",
 ])
-def test_a_write_that_the_database_refuses(told: Any, postgres_database: Database, spoil: Any) -> None:
+def test_a_write_that_the_database_refuses(told: Errors, postgres_database: Database, spoil: str) -> None:
     database = Database(postgres_database.url.set(password=PASSWORD))
     with database.writing() as connection:
         connection.execute(text(spoil))
@@ -280,7 +295,7 @@ def test_a_write_that_the_database_refuses(told: Any, postgres_database: Databas
     database.dispose()
 
 
-def test_tables_of_another_version(told: Any, postgres_database: Database) -> None:
+def test_tables_of_another_version(told: Errors, postgres_database: Database) -> None:
     database = Database(postgres_database.url.set(password=PASSWORD))
     for version in ("0000", "9999"):
         with database.writing() as connection:
@@ -292,7 +307,7 @@ def test_tables_of_another_version(told: Any, postgres_database: Database) -> No
 
 
 @pytest.mark.parametrize("secret", [KEY, PASSWORD, PASSWORD_IN_URL, KEY.upper(), f"me:{PASSWORD}", f"x{KEY}"])
-def test_what_sings_is_heard(tmp_path: Path, secret: Any) -> None:
+def test_what_sings_is_heard(tmp_path: Path, secret: str) -> None:
     encoded = base64.b64encode(secret.encode())
     assert heard("plain", f"some {secret} text") != []
     if secret != KEY.upper():

@@ -1,6 +1,7 @@
 """What is bound belongs to one piece of work: no thread, task or generator carries it elsewhere."""
 
 import asyncio
+import logging
 import random
 import threading
 import time
@@ -16,15 +17,16 @@ from market_pipeline.logs import apart, bind, bound, current_trace_id, get_logge
 from market_pipeline.logs.context import current_fields
 
 logger = get_logger("market_pipeline.contexts")
+Line = tuple[str, str | None, dict[str, Any]]
 
 
 @pytest.fixture
-def lines(caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
-    """(message, trace id at the time) of what was logged."""
-    heard = []
+def lines() -> Iterator[list[Line]]:
+    """(message, trace id at the time, fields at the time) of what was logged."""
+    heard: list[Line] = []
 
-    class Hearing(type(caplog.handler)):
-        def emit(self, record: Any) -> None:
+    class Hearing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
             heard.append((record.getMessage(), current_trace_id(), dict(current_fields())))
 
     handler = Hearing()
@@ -35,10 +37,10 @@ def lines(caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
     logger.setLevel("NOTSET")
 
 
-def test_threads_at_the_same_time_carry_their_own(lines: Any) -> None:
+def test_threads_at_the_same_time_carry_their_own(lines: list[Line]) -> None:
     barrier = threading.Barrier(16)
 
-    def work(name: Any) -> None:
+    def work(name: str) -> None:
         barrier.wait(10)
         with bound(trace_id=name, symbol=name):
             for _ in range(50):
@@ -53,8 +55,8 @@ def test_threads_at_the_same_time_carry_their_own(lines: Any) -> None:
     assert [fields for message, _, fields in lines if message.startswith("after")] == [{}] * 16
 
 
-def test_tasks_that_take_turns_carry_their_own_also_into_threads_of_their_own(lines: Any) -> None:
-    async def work(name: Any) -> None:
+def test_tasks_that_take_turns_carry_their_own_also_into_threads_of_their_own(lines: list[Line]) -> None:
+    async def work(name: str) -> None:
         with bound(trace_id=name):
             for _ in range(20):
                 logger.info(name)
@@ -62,7 +64,7 @@ def test_tasks_that_take_turns_carry_their_own_also_into_threads_of_their_own(li
                 await asyncio.to_thread(logger.info, name)
             await asyncio.gather(*(asyncio.create_task(child(name)) for _ in range(3)))
 
-    async def child(name: Any) -> None:
+    async def child(name: str) -> None:
         await asyncio.sleep(0)
         logger.info(name)
 
@@ -83,10 +85,10 @@ def test_blocks_nest_and_end_also_by_an_error() -> None:
     assert dict(current_fields()) == {}
 
 
-def test_a_generator_made_apart_leaks_nothing_between_its_steps(lines: Any) -> None:
+def test_a_generator_made_apart_leaks_nothing_between_its_steps(lines: list[Line]) -> None:
     closed = []
 
-    def steps() -> Iterator[Any]:
+    def steps() -> Iterator[int]:
         with bound(symbol="BTC"):
             try:
                 for number in range(3):
@@ -106,11 +108,11 @@ def test_a_generator_made_apart_leaks_nothing_between_its_steps(lines: Any) -> N
 
 
 @pytest.mark.parametrize("end", ["close", "error", "forget", "elsewhere"])
-def test_a_generator_made_apart_ends_in_order_however_it_ends(end: Any) -> None:
+def test_a_generator_made_apart_ends_in_order_however_it_ends(end: str) -> None:
     """Dagster may drop a generator at a yield, and closes it in another context."""
     seen = []
 
-    def steps() -> Iterator[Any]:
+    def steps() -> Iterator[int]:
         with bound(symbol="BTC"):
             try:
                 yield 1
@@ -132,8 +134,8 @@ def test_a_generator_made_apart_ends_in_order_however_it_ends(end: Any) -> None:
     assert dict(current_fields()) == {}
 
 
-def test_two_generators_made_apart_and_asked_in_turn_keep_apart(lines: Any) -> None:
-    def steps() -> Iterator[Any]:
+def test_two_generators_made_apart_and_asked_in_turn_keep_apart(lines: list[Line]) -> None:
+    def steps() -> Iterator[str | None]:
         for _ in range(5):
             logger.info("step")
             yield current_trace_id()
@@ -144,7 +146,7 @@ def test_two_generators_made_apart_and_asked_in_turn_keep_apart(lines: Any) -> N
 
 
 def test_what_is_bound_for_the_rest_of_a_context_ends_with_it() -> None:
-    def work() -> Any:
+    def work() -> str | None:
         bind(trace_id="mine")
         return current_trace_id()
 

@@ -5,7 +5,6 @@ import json
 import logging
 import traceback
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -27,16 +26,16 @@ class Listening(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told = []
+        self.told: list[str] = []
         self.setFormatter(logging.Formatter("%(message)s"))
 
-    def emit(self, record: Any) -> None:
+    def emit(self, record: logging.LogRecord) -> None:
         kept = {name: value for name, value in vars(record).items() if name != "exc_info"}
         self.told.append(repr(kept) + self.format(record))
 
 
 @pytest.fixture(params=["json", "console"])
-def silent(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
+def silent(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Iterator[Listening]:
     """In the end nothing is heard in what our handler wrote and in what another one got."""
     listening = Listening()
     with restored():
@@ -60,7 +59,7 @@ ALL = [KEY, PASSWORD, PASSWORD_IN_URL, TOKEN, ODD]
 
 
 @pytest.mark.parametrize("secret", ALL)
-def test_in_messages_arguments_and_extras(silent: Any, secret: Any) -> None:
+def test_in_messages_arguments_and_extras(silent: Listening, secret: str) -> None:
     logger.info("plain " + secret)
     logger.info("argument %s and %r", secret, {"a": [secret]})
     logger.info("cut %.3s", secret)
@@ -75,7 +74,7 @@ def test_in_messages_arguments_and_extras(silent: Any, secret: Any) -> None:
 
 
 @pytest.mark.parametrize("secret", ALL)
-def test_in_exceptions_their_causes_notes_and_stacks(silent: Any, secret: Any) -> None:
+def test_in_exceptions_their_causes_notes_and_stacks(silent: Listening, secret: str) -> None:
     def chained() -> None:
         try:
             raise KeyError(secret)
@@ -97,7 +96,7 @@ def test_in_exceptions_their_causes_notes_and_stacks(silent: Any, secret: Any) -
     assert "KeyError" in text_of_it and "during handling" in text_of_it.lower() and "RuntimeError" in text_of_it
 
 
-def test_in_the_lines_of_libraries(silent: Any) -> None:
+def test_in_the_lines_of_libraries(silent: Listening) -> None:
     """They have no filter; our formatter hides what they say."""
     library = logging.getLogger("library")
     library.warning("connecting to %s with %s", f"postgresql://me:{PASSWORD}@h", {"x-cg-pro-api-key": KEY})
@@ -106,10 +105,12 @@ def test_in_the_lines_of_libraries(silent: Any) -> None:
     except ValueError:
         library.exception("failed", extra={"token": TOKEN}, stack_info=True)
     record = logging.LogRecord("library", logging.ERROR, "", 0, "%d", (PASSWORD,), None)
-    root_handler().handle(record)
+    handler = root_handler()
+    assert handler is not None
+    handler.handle(record)
 
 
-def test_in_an_error_of_the_driver(silent: Any) -> None:
+def test_in_an_error_of_the_driver(silent: Listening) -> None:
     """What a database refuses, it quotes."""
     engine = create_engine("sqlite://")
     with engine.connect() as connection:
@@ -121,7 +122,7 @@ def test_in_an_error_of_the_driver(silent: Any) -> None:
     logger.error("at %s", make_url(f"postgresql://me:{PASSWORD_IN_URL}@host/x").render_as_string(hide_password=False))
 
 
-def test_a_line_without_a_secret_keeps_every_word(silent: Any) -> None:
+def test_a_line_without_a_secret_keeps_every_word(silent: Listening) -> None:
     message = "GET /coins/bitcoin/market_chart/range: status 200 in 117 ms (attempt 1)"
     logger.info(message, extra={"endpoint": "/coins/bitcoin"})
     logger.info("and [hidden] stays: %s", KEY)
@@ -137,7 +138,7 @@ def test_secrets_of_an_earlier_configuration_stay_hidden(capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize("secret", ["", "a", "1", "ab", "INFO"])
-def test_a_secret_that_is_no_secret_blots_nothing_out(capsys: pytest.CaptureFixture[str], secret: Any) -> None:
+def test_a_secret_that_is_no_secret_blots_nothing_out(capsys: pytest.CaptureFixture[str], secret: str) -> None:
     with restored():
         log_to_stderr("INFO", "json", [secret])
         logger.info("abc 1 a ab aINFOb", extra={"a": 1, "symbol": "ab", "url": "http://h"})
@@ -147,7 +148,7 @@ def test_a_secret_that_is_no_secret_blots_nothing_out(capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize("secret", ["timestamp", "message", "market_pipeline", "level"])
 def test_a_secret_that_is_a_word_of_every_line_takes_no_field_away(
-    capsys: pytest.CaptureFixture[str], secret: Any
+    capsys: pytest.CaptureFixture[str], secret: str
 ) -> None:
     with restored():
         log_to_stderr("INFO", "json", [secret])

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,15 @@ from market_pipeline_tests.logging_state import restored
 
 PACKAGE = Path(market_pipeline.__file__).parent
 UUID = "03d3b8f4-ec4b-4823-92f8-61b0af95ca1c"
+Written = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
-def text(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
+def text(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
     """Configures for JSON; what went to standard error since."""
-    heard = []
+    heard: list[str] = []
 
-    def read() -> Any:
+    def read() -> str:
         heard.append(capsys.readouterr().err)
         return "".join(heard)
 
@@ -40,13 +41,13 @@ def text(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
 
 
 @pytest.fixture
-def written(text: Any) -> Any:
+def written(text: Callable[[], str]) -> Written:
     """The same, parsed."""
     return lambda: [json.loads(line) for line in text().splitlines()]
 
 
 @pytest.fixture
-def readable(text: Any) -> Any:
+def readable(text: Callable[[], str]) -> Callable[[], str]:
     """Configures for a terminal."""
     log_to_stderr("INFO", "console")
     return text
@@ -55,7 +56,14 @@ def readable(text: Any) -> Any:
 logger = get_logger("market_pipeline.testing")
 
 
-def test_a_line_carries_time_level_logger_message_and_extras(written: Any) -> None:
+def write(record: logging.LogRecord) -> None:
+    """Give the record to our handler alone."""
+    handler = root_handler()
+    assert handler is not None
+    handler.handle(record)
+
+
+def test_a_line_carries_time_level_logger_message_and_extras(written: Written) -> None:
     before = datetime.now(timezone.utc).replace(microsecond=0)
     logger.info("Stored %s rows", 5, extra={"symbol": "BTC", "duration_ms": 1.5})
     (line,) = written()
@@ -68,7 +76,7 @@ def test_a_line_carries_time_level_logger_message_and_extras(written: Any) -> No
     assert "trace_id" not in line
 
 
-def test_what_is_bound_stands_in_every_line_and_extras_win(written: Any) -> None:
+def test_what_is_bound_stands_in_every_line_and_extras_win(written: Written) -> None:
     with bound(trace_id="a", client_ip="::1", symbol="ETH"):
         logger.warning("one")
         with bound(trace_id="b"):
@@ -78,7 +86,7 @@ def test_what_is_bound_stands_in_every_line_and_extras_win(written: Any) -> None
     assert (two["trace_id"], two["client_ip"], two["symbol"]) == ("b", "::1", "BTC")
 
 
-def test_extras_cannot_take_the_place_of_time_level_logger_and_message(written: Any) -> None:
+def test_extras_cannot_take_the_place_of_time_level_logger_and_message(written: Written) -> None:
     with bound(level="bound", timestamp="bound"):
         logger.info("true", extra={"level": "false", "logger": "false", "timestamp": "false"})
     (line,) = written()
@@ -86,7 +94,7 @@ def test_extras_cannot_take_the_place_of_time_level_logger_and_message(written: 
     assert line["timestamp"].endswith("Z")
 
 
-def test_an_exception_and_a_stack_stay_on_their_line(written: Any) -> None:
+def test_an_exception_and_a_stack_stay_on_their_line(written: Written) -> None:
     try:
         try:
             raise KeyError("first")
@@ -101,8 +109,8 @@ def test_an_exception_and_a_stack_stay_on_their_line(written: Any) -> None:
     assert "test_an_exception_and_a_stack" in line["stack_info"]
 
 
-def test_values_of_every_kind_are_json(written: Any) -> None:
-    extra = {"n": np.int64(3), "x": float("inf"), "path": Path("a"), "set": {1}, "bytes": b"\xff", 5: "number"}
+def test_values_of_every_kind_are_json(written: Written) -> None:
+    extra: Any = {"n": np.int64(3), "x": float("inf"), "path": Path("a"), "set": {1}, "bytes": b"\xff", 5: "number"}
     logger.info("odd", extra=extra)
     line = written()[0]
     assert (line["n"], line["x"], line["path"], line["set"], line["bytes"], line["5"]) == (
@@ -110,18 +118,18 @@ def test_values_of_every_kind_are_json(written: Any) -> None:
     )  # fmt: skip
 
 
-class Unspeakable(dict):
-    def __str__(self) -> None:
+class Unspeakable(dict[str, Any]):
+    def _fail(self) -> Any:
         raise ArithmeticError
 
-    __iter__ = items = __str__
+    __str__ = __iter__ = items = _fail
 
 
-def test_arguments_that_do_not_fit_are_told_and_end_nothing(written: Any) -> None:
+def test_arguments_that_do_not_fit_are_told_and_end_nothing(written: Written) -> None:
     logger.info("%d rows of %s", "many")
     logger.info(Unspeakable())
-    root_handler().handle(logging.LogRecord("library", logging.WARNING, "", 0, "%d rows", ("many",), None))
-    root_handler().handle(logging.makeLogRecord({"name": "library", "levelno": 30, "msg": {"message": "a", "b": 1}}))
+    write(logging.LogRecord("library", logging.WARNING, "", 0, "%d rows", ("many",), None))
+    write(logging.makeLogRecord({"name": "library", "levelno": 30, "msg": {"message": "a", "b": 1}}))
     own, object_, library, mapping = [line["message"] for line in written()]
     assert own == "%d rows of %s (its arguments do not fit: TypeError)"
     assert object_.startswith("<Unspeakable that cannot be shown: ArithmeticError>")
@@ -129,7 +137,7 @@ def test_arguments_that_do_not_fit_are_told_and_end_nothing(written: Any) -> Non
     assert mapping == "{'message': 'a', 'b': 1}"
 
 
-def test_what_cannot_be_shown_ends_nothing(written: Any) -> None:
+def test_what_cannot_be_shown_ends_nothing(written: Written) -> None:
     logger.info("own", extra={"field": Unspeakable()})
     with bound(field=Unspeakable(a=1)):
         logger.info("bound")
@@ -139,10 +147,10 @@ def test_what_cannot_be_shown_ends_nothing(written: Any) -> None:
     assert {line["field"] for line in told} == {"<Unspeakable that cannot be shown: ArithmeticError>"}
 
 
-def test_an_error_whose_own_code_fails_is_told_all_the_same(written: Any) -> None:
+def test_an_error_whose_own_code_fails_is_told_all_the_same(written: Written) -> None:
     class Worst(Exception):
         @property
-        def __cause__(self) -> None:
+        def __cause__(self) -> BaseException | None:  # type: ignore[override]  # its own code is what fails
             raise ArithmeticError("secret")
 
     error = Worst()
@@ -150,19 +158,19 @@ def test_an_error_whose_own_code_fails_is_told_all_the_same(written: Any) -> Non
         record = logging.LogRecord(name, logging.ERROR, "", 0, "failed", (), (Worst, error, None))
         # Not through the loggers: pytest's own handler would fail.
         logging.getLogger(name).filter(record)
-        root_handler().handle(record)
+        write(record)
     own, library = written()
     assert own["message"] == library["message"] == "failed"
     assert own["exc_info"] == library["exc_info"]
     assert own["exc_info"].endswith("Worst'> (its traceback cannot be shown: ArithmeticError)")
 
 
-def test_a_record_that_is_none_is_told_without_its_words(written: Any) -> None:
-    root_handler().handle(logging.makeLogRecord({"name": "library", "levelno": 30, "msg": "words", "created": "now"}))
+def test_a_record_that_is_none_is_told_without_its_words(written: Written) -> None:
+    write(logging.makeLogRecord({"name": "library", "levelno": 30, "msg": "words", "created": "now"}))
     assert [line["message"] for line in written()] == ["A line of library cannot be shown: TypeError"]
 
 
-def test_the_level_is_that_of_the_package_and_others_only_warn(written: Any) -> None:
+def test_the_level_is_that_of_the_package_and_others_only_warn(written: Written) -> None:
     log_to_stderr("DEBUG", "json")
     for name in ("market_pipeline.x", "uvicorn.error", "urllib3", "dagster.daemon"):
         other = logging.getLogger(name)
@@ -179,7 +187,7 @@ def test_the_level_is_that_of_the_package_and_others_only_warn(written: Any) -> 
     ]  # fmt: skip
 
 
-def test_configuring_twice_writes_every_line_once_and_the_last_call_counts(written: Any) -> None:
+def test_configuring_twice_writes_every_line_once_and_the_last_call_counts(written: Written) -> None:
     log_to_stderr("INFO", "json")
     log_to_stderr("WARNING", "json")
     logger.info("not this")
@@ -188,7 +196,7 @@ def test_configuring_twice_writes_every_line_once_and_the_last_call_counts(writt
 
 
 def test_a_block_may_let_only_warnings_through_while_other_handlers_hear_all(
-    written: Any, caplog: pytest.LogCaptureFixture
+    written: Written, caplog: pytest.LogCaptureFixture
 ) -> None:
     logging.getLogger("market_pipeline").addHandler(caplog.handler)
     with at_least(logging.WARNING):
@@ -199,7 +207,7 @@ def test_a_block_may_let_only_warnings_through_while_other_handlers_hear_all(
     assert {record.message for record in caplog.records} >= {"quiet", "loud", "after"}
 
 
-def test_the_handlers_that_dagster_has_given_its_loggers_write_our_form_once(written: Any) -> None:
+def test_the_handlers_that_dagster_has_given_its_loggers_write_our_form_once(written: Written) -> None:
     """So it is in a code server: Dagster's command has configured its loggers before it loads our code."""
     own = io.StringIO()
     logging.getLogger("dagster").addHandler(logging.StreamHandler(own))
@@ -210,7 +218,7 @@ def test_the_handlers_that_dagster_has_given_its_loggers_write_our_form_once(wri
     assert (line["logger"], line["level"], line["message"]) == ("dagster.code_server", "ERROR", "gone")
 
 
-def test_warnings_of_libraries_are_lines(written: Any) -> None:
+def test_warnings_of_libraries_are_lines(written: Written) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         # pytest's own way of catching warnings is in force here, so logging is told again.
@@ -222,7 +230,7 @@ def test_warnings_of_libraries_are_lines(written: Any) -> None:
     assert "DeprecationWarning: old way" in line["message"]
 
 
-def test_text_for_a_terminal_is_one_line_with_its_fields_and_the_traceback_below(readable: Any) -> None:
+def test_text_for_a_terminal_is_one_line_with_its_fields_and_the_traceback_below(readable: Callable[[], str]) -> None:
     with bound(trace_id=UUID, run_id=UUID, partition="2026-11-23|BTC"):
         try:
             raise ValueError("boom")
@@ -238,18 +246,20 @@ def test_text_for_a_terminal_is_one_line_with_its_fields_and_the_traceback_below
     assert rows[0] == "    Traceback (most recent call last):" and rows[-1] == "    ValueError: boom"
 
 
-def test_a_message_cannot_forge_a_line_nor_command_the_terminal(readable: Any) -> None:
+def test_a_message_cannot_forge_a_line_nor_command_the_terminal(readable: Callable[[], str]) -> None:
     logger.info("GET /\n2026 INFO market_pipeline forged\x1b[2J\r\u2028", extra={"path": "/\n\x1b", "a\nb": 1})
     assert readable().count("\n") == 1
     assert "\x1b" not in readable() and "\r" not in readable() and "\u2028" not in readable()
     assert r"\n2026 INFO market_pipeline forged\x1b[2J\r\u2028" in readable()
     # Not through its logger: pytest keeps what it hears, and its workers cannot pass half a character on.
     odd = logging.LogRecord("a\nb", logging.WARNING, "", 0, "turned \u202e around, half \ud800", (), None)
-    root_handler().handle(odd)
+    write(odd)
     assert r"a\nb turned \u202e around, half \ud800" in readable() and readable().count("\n") == 2
 
 
-def test_a_line_of_another_process_is_written_as_this_one_writes_its_own(written: Any, text: Any) -> None:
+def test_a_line_of_another_process_is_written_as_this_one_writes_its_own(
+    written: Written, text: Callable[[], str]
+) -> None:
     fields = {"timestamp": "t", "level": "INFO", "logger": "other", "message": "hello", "n": 1}
     write_line(fields)
     assert written() == [fields]
@@ -260,10 +270,10 @@ def test_a_line_of_another_process_is_written_as_this_one_writes_its_own(written
 
 @pytest.mark.parametrize("error", [OSError, ValueError])
 def test_a_standard_error_that_nobody_reads_ends_nothing(
-    written: Any, monkeypatch: pytest.MonkeyPatch, error: Any
+    written: Written, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     class Gone(io.StringIO):
-        def write(self, text: Any) -> None:
+        def write(self, text: str) -> int:
             raise error
 
     for stream in (Gone(), None):
@@ -271,7 +281,7 @@ def test_a_standard_error_that_nobody_reads_ends_nothing(
         logger.error("into the void")
 
 
-def test_the_stream_is_what_standard_error_is_at_the_time(written: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stream_is_what_standard_error_is_at_the_time(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
     logger.info("here")
     other = io.StringIO()
     monkeypatch.setattr("sys.stderr", other)
@@ -279,8 +289,8 @@ def test_the_stream_is_what_standard_error_is_at_the_time(written: Any, monkeypa
     assert json.loads(other.getvalue())["message"] == "there"
 
 
-def test_lines_of_many_threads_do_not_mix(written: Any) -> None:
-    def work(number: Any) -> None:
+def test_lines_of_many_threads_do_not_mix(written: Written) -> None:
+    def work(number: int) -> None:
         for _ in range(50):
             logger.info("%s", "x" * 3000, extra={"n": number})
 
@@ -303,7 +313,7 @@ UNCAUGHT = {
 
 
 @pytest.mark.parametrize("where", UNCAUGHT)
-def test_an_error_that_nobody_caught_is_a_line(where: Any) -> None:
+def test_an_error_that_nobody_caught_is_a_line(where: str) -> None:
     work, level, message = UNCAUGHT[where]
     code = (
         "import threading\nfrom market_pipeline.logs import log_to_stderr\n"
@@ -316,13 +326,14 @@ def test_an_error_that_nobody_caught_is_a_line(where: Any) -> None:
     assert line["message"].startswith(message) and "Kanarienvogel" not in done.stderr
 
 
-def test_hooks_of_others_stay_and_the_usual_ones_become_ours(written: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hooks_of_others_stay_and_the_usual_ones_become_ours(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
     """Notebooks and test runners have hooks of their own."""
     monkeypatch.setattr("sys.excepthook", len)
     monkeypatch.setattr("threading.excepthook", len)
     monkeypatch.setattr("sys.unraisablehook", len)
     log_to_stderr("INFO", "json")
-    assert (sys.excepthook, threading.excepthook, sys.unraisablehook) == (len, len, len)
+    hooks: list[object] = [sys.excepthook, threading.excepthook, sys.unraisablehook]
+    assert hooks == [len, len, len]
     monkeypatch.setattr("sys.excepthook", sys.__excepthook__)
     monkeypatch.setattr("threading.excepthook", threading.__excepthook__)
     monkeypatch.setattr("sys.unraisablehook", sys.__unraisablehook__)
@@ -347,7 +358,6 @@ def test_an_interrupt_that_nobody_caught_is_one_word() -> None:
 def test_every_module_takes_its_logger_from_one_place() -> None:
     """A logger without the filter could show a secret to a handler that is not ours."""
     allowed = {
-        "logs": None,
         # Watches or quiets loggers without writing to them.
         "coingecko/transport.py": 'getLogger("urllib3.connection")',
         "commands/progress.py": "getLogger(ROOT)",

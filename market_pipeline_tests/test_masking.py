@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -22,7 +23,7 @@ ODD = ['Kanarienvogel"quoted"', "Kanarienvogel\\back\\slash", "Kanarienvogel'apo
 
 
 @pytest.mark.parametrize("secret", [KEY, PASSWORD, *ODD])
-def test_a_secret_is_hidden_in_every_spelling(secret: Any) -> None:
+def test_a_secret_is_hidden_in_every_spelling(secret: str) -> None:
     spelt = [
         secret, secret.upper(), quote(secret), quote(secret, safe=""), quote_plus(secret), json.dumps(secret),
         repr(secret),
@@ -40,7 +41,7 @@ def test_a_secret_is_hidden_in_every_spelling(secret: Any) -> None:
 @given(st.text(min_size=8, max_size=40), st.text(max_size=20), st.text(max_size=20))
 @example("0" * 8, "0", "0")
 @example("password=", "", "password=")
-def test_whatever_a_password_consists_of_it_is_hidden(password: Any, before: Any, after: Any) -> None:
+def test_whatever_a_password_consists_of_it_is_hidden(password: str, before: str, after: str) -> None:
     shown = Masker([password]).text(f"{before} {password} {after}")
     assert password not in shown.replace(HIDDEN, "\0") or password in HIDDEN
 
@@ -69,7 +70,7 @@ def test_whatever_a_password_consists_of_it_is_hidden(password: Any, before: Any
     ('{"password": "Kanarien vogel", "a": 1}', f'{{"password": {HIDDEN}, "a": 1}}'),
     ("{'password': 'Kanarienvogel'}", f"{{'password': {HIDDEN}}}"),
 ])
-def test_what_looks_like_a_secret_is_hidden_though_nobody_knows_it(text: Any, shown: Any) -> None:
+def test_what_looks_like_a_secret_is_hidden_though_nobody_knows_it(text: str, shown: str) -> None:
     assert Masker().text(text) == shown
     assert Masker().may_be_in(json.dumps({"message": text})), "the quick look must not pass it by"
 
@@ -86,7 +87,7 @@ def test_what_looks_like_a_secret_is_hidden_though_nobody_knows_it(text: Any, sh
     "9,600 prices of BTC, 2026-11-23|BTC...2026-11-23|DOT",
     "", " ", "a", "ünïcödé ✓",
 ])
-def test_ordinary_text_stays_as_it_is(text: Any) -> None:
+def test_ordinary_text_stays_as_it_is(text: str) -> None:
     assert Masker(["", "a", "1", "abc", PASSWORD, KEY]).text(text) == text
 
 
@@ -104,12 +105,12 @@ def test_of_secrets_within_secrets_the_longest_is_hidden() -> None:
 
 
 class Failing:
-    def __str__(self) -> None:
+    def __str__(self) -> str:
         raise ArithmeticError(PASSWORD)
 
 
-class FailingMap(dict):
-    def __iter__(self) -> None:
+class FailingMap(dict[str, Any]):
+    def __iter__(self) -> Iterator[str]:
         raise LookupError(PASSWORD)
 
 
@@ -133,9 +134,9 @@ def test_values_become_plain_and_without_secrets_at_any_depth() -> None:
 
 
 def test_what_is_too_deep_or_contains_itself_ends_as_text() -> None:
-    endless = []
+    endless: list[Any] = []
     endless.append(endless)
-    deep = PASSWORD
+    deep: Any = PASSWORD
     for _ in range(50):
         deep = [deep]
     assert heard("plain", json.dumps(Masker([PASSWORD]).plain({"a": endless, "b": deep}))) == []
@@ -143,7 +144,7 @@ def test_what_is_too_deep_or_contains_itself_ends_as_text() -> None:
 
 @pytest.mark.parametrize("secret", [KEY, PASSWORD, *ODD])
 @pytest.mark.parametrize("wrap", [str, repr, json.dumps, lambda text: repr(repr(text)), quote_plus])
-def test_a_document_beyond_suspicion_holds_no_secret(secret: Any, wrap: Any) -> None:
+def test_a_document_beyond_suspicion_holds_no_secret(secret: str, wrap: Callable[[str], str]) -> None:
     """The quick look at a finished line must find whatever the thorough one would hide."""
     masker, document = Masker([secret]), {"message": wrap(secret)}
     if masker.plain(document) != document:

@@ -1,7 +1,5 @@
 """The databases that tests take: nobody finds what another test left, nor can reach what was given back."""
 
-from typing import Any
-
 import pytest
 from sqlalchemy import func, select, text
 
@@ -9,16 +7,17 @@ from market_pipeline.core.clock import utc_now
 from market_pipeline.storage.db_errors import DatabaseUnavailable
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.tables import raw_prices
+from market_pipeline_tests.postgres import Databases
 
 
-def write(database: Any) -> None:
+def write(database: Database) -> None:
     row = {"symbol": "BTC", "coin_id": "bitcoin", "timestamp": utc_now(), "price": 1.0, "source": "simple_price",
            "ingested_at": utc_now()}
     with database.writing() as connection:
         connection.execute(raw_prices.insert().values(**row))
 
 
-def test_whoever_keeps_a_database_that_was_given_back_cannot_write_to_it(postgres_databases: Any) -> None:
+def test_whoever_keeps_a_database_that_was_given_back_cannot_write_to_it(postgres_databases: Databases) -> None:
     url = postgres_databases.take()
     kept = Database(url)
     write(kept)
@@ -40,7 +39,7 @@ def test_whoever_keeps_a_database_that_was_given_back_cannot_write_to_it(postgre
     "UPDATE market_pipeline_version SET version_num = '0001'", "REVOKE SELECT ON raw_prices FROM CURRENT_USER",
     "ALTER TABLE raw_prices ALTER price DROP NOT NULL",
 ])
-def test_a_database_that_was_changed_is_not_given_to_anybody_again(postgres_databases: Any, change: Any) -> None:
+def test_a_database_that_was_changed_is_not_given_to_anybody_again(postgres_databases: Databases, change: str) -> None:
     url = postgres_databases.take()
     clean = len(postgres_databases._clean)
     database = Database(url)

@@ -8,7 +8,6 @@ import sys
 import sysconfig
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,11 +22,12 @@ for name in ("dagster.yaml", "workspace.yaml"):
 
 
 def test_package_metadata_and_changelog_tell_the_same_version() -> None:
-    newest = re.search(r"^## (\d+\.\d+\.\d+)", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE).group(1)
-    assert version("market-pipeline") == market_pipeline.__version__ == newest
+    newest = re.search(r"^## (\d+\.\d+\.\d+)", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert version("market-pipeline") == market_pipeline.__version__ == newest[1]
 
 
-def run(command: Any, folder: Any, **environment: Any) -> Any:
+def run(command: list[str], folder: Path, **environment: str) -> str:
     done = subprocess.run(
         command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )

@@ -4,7 +4,6 @@ import random
 from contextlib import suppress
 from datetime import date, datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cronsim import CronSim
@@ -26,7 +25,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_the_defaults_need_no_key_and_store_in_a_file(tmp_path: Path) -> None:
     settings = load_settings()
     assert settings.database.drivername == "sqlite"
-    assert Path(settings.database.database) == tmp_path / "prices.db"
+    assert settings.database.database == str(tmp_path / "prices.db")
     assert settings.coingecko_plan == "keyless"
     assert settings.base_url == "https://api.coingecko.com/api/v3"
     assert settings.catalogue.symbols == ("BTC", "ETH", "SOL", "ADA", "DOT")
@@ -42,7 +41,7 @@ def test_the_environment_wins_over_the_env_file(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
-def test_postgresql_is_always_reached_through_psycopg2(monkeypatch: pytest.MonkeyPatch, scheme: Any) -> None:
+def test_postgresql_is_always_reached_through_psycopg2(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     """A bare postgresql:// means another driver to SQLAlchemy 2.1 as soon as it is installed."""
     monkeypatch.setenv("DATABASE_URL", f"{scheme}://user:canary@host/market")
     settings = load_settings()
@@ -73,7 +72,7 @@ def test_postgresql_is_always_reached_through_psycopg2(monkeypatch: pytest.Monke
     ],
 )
 def test_a_bad_setting_is_named_with_its_value_and_what_is_allowed(
-    monkeypatch: pytest.MonkeyPatch, name: Any, value: Any, allowed: Any
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, allowed: str
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as error:
@@ -83,7 +82,7 @@ def test_a_bad_setting_is_named_with_its_value_and_what_is_allowed(
 
 
 @pytest.mark.parametrize("url", ["https://user:canary@host/api", "https://host/api?x_cg_pro_api_key=canary"])
-def test_an_address_with_credentials_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch, url: Any) -> None:
+def test_an_address_with_credentials_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("COINGECKO_BASE_URL", url)
     with pytest.raises(SettingsError, match=r"COINGECKO_BASE_URL.*without credentials or a query") as error:
         load_settings()
@@ -91,7 +90,7 @@ def test_an_address_with_credentials_is_refused_without_showing_it(monkeypatch: 
 
 
 @pytest.mark.parametrize("url", ["mysql://u:canary@h/x", "sqlite://", "sqlite:///:memory:", "canary"])
-def test_a_bad_database_url_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch, url: Any) -> None:
+def test_a_bad_database_url_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     """In-memory SQLite is refused because every run is a process of its own."""
     monkeypatch.setenv("DATABASE_URL", url)
     with pytest.raises(SettingsError, match="DATABASE_URL") as error:
@@ -101,7 +100,7 @@ def test_a_bad_database_url_is_refused_without_showing_it(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("name", ["password", "passfile", "sslpassword"])
-def test_a_password_stands_where_it_is_hidden_or_nowhere(monkeypatch: pytest.MonkeyPatch, name: Any) -> None:
+def test_a_password_stands_where_it_is_hidden_or_nowhere(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """A URL shown in a message hides the password of its user part, never one in its query."""
     monkeypatch.setenv("DATABASE_URL", f"postgresql:///d?host=/tmp&{name}=canary")
     with pytest.raises(SettingsError, match=f"{name} cannot .* write .* user:password@host") as error:
@@ -119,7 +118,7 @@ def test_a_password_stands_where_it_is_hidden_or_nowhere(monkeypatch: pytest.Mon
     ],
 )
 def test_a_malformed_host_or_port_is_said_without_showing_it(
-    monkeypatch: pytest.MonkeyPatch, url: Any, complaint: Any
+    monkeypatch: pytest.MonkeyPatch, url: str, complaint: str
 ) -> None:
     """An unquoted @ in a password makes its rest the host or the port, which nobody hides."""
     monkeypatch.setenv("DATABASE_URL", url)
@@ -147,7 +146,8 @@ def test_a_key_and_a_plan_must_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match="COINGECKO_PLAN=demo needs COINGECKO_API_KEY"):
         load_settings()
     monkeypatch.setenv("COINGECKO_API_KEY", "CG-canary")
-    assert load_settings().coingecko_api_key.get_secret_value() == "CG-canary"
+    key = load_settings().coingecko_api_key
+    assert key is not None and key.get_secret_value() == "CG-canary"
     monkeypatch.setenv("COINGECKO_PLAN", "keyless")
     with pytest.raises(SettingsError, match="COINGECKO_PLAN is keyless") as error:
         load_settings()
@@ -159,7 +159,7 @@ def test_a_key_and_a_plan_must_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     ("https://api.coingecko.com/api/v3", False), ("https://proxy.example/coingecko", False),
 ])
 def test_prices_from_this_machine_are_stored_as_simulated(
-    monkeypatch: pytest.MonkeyPatch, url: Any, simulated: Any
+    monkeypatch: pytest.MonkeyPatch, url: str, simulated: bool
 ) -> None:
     monkeypatch.setenv("COINGECKO_BASE_URL", url)
     ids = load_settings(None).catalogue.ids
@@ -177,7 +177,7 @@ def test_the_pro_plan_has_a_host_of_its_own_unless_told_otherwise(monkeypatch: p
 @pytest.mark.parametrize("blank", ["", "  "])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_blank_variable_is_an_unset_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: Any, blank: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, blank: str
 ) -> None:
     """In the environment it still wins over the file, so that a key there can be switched off."""
     defaults = load_settings()
@@ -197,7 +197,8 @@ def test_white_space_around_a_value_and_the_case_of_a_word_do_not_matter(monkeyp
         monkeypatch.setenv(name, value)
     settings = load_settings()
     assert (settings.coingecko_plan, settings.log_level) == ("demo", "DEBUG")
-    assert settings.coingecko_api_key.get_secret_value() == "CG-canary"
+    key = settings.coingecko_api_key
+    assert key is not None and key.get_secret_value() == "CG-canary"
     assert settings.history_start == date(2025, 5, 5)
     assert settings.database.database == "/srv/x.db"
 
@@ -217,7 +218,7 @@ def test_an_env_file_of_another_encoding_is_explained(tmp_path: Path) -> None:
         ("MARKET_SYMBOLS='BTC\nLOG_LEVEL INFO\n", "lines 1, 2"),
     ],
 )
-def test_a_line_of_the_env_file_that_cannot_be_read_is_named(tmp_path: Path, text: Any, where: Any) -> None:
+def test_a_line_of_the_env_file_that_cannot_be_read_is_named(tmp_path: Path, text: str, where: str) -> None:
     """python-dotenv would skip it with a warning, and the setting with it."""
     (tmp_path / ".env").write_text(text)
     with pytest.raises(SettingsError, match=rf"\.env, {where}: not NAME=value, or a quote"):
@@ -257,15 +258,15 @@ def test_the_example_file_shows_every_setting_and_loads() -> None:
     assert load_settings(str(example)) == load_settings(None)
 
 
-def cron_field(rng: Any, lowest: Any, highest: Any) -> Any:
+def cron_field(rng: random.Random, lowest: int, highest: int) -> str:
     """A field of a cron expression, which may be nonsense."""
     names = {12: ("jan", "MAR", "jan-apr"), 7: ("mon", "SUN", "mon-fri")}.get(highest, ())
     odd = ("L", "LW", "5L", "1#2", "?", "R", "-1", "") if rng.random() < 0.1 else ()
 
-    def value() -> Any:
+    def value() -> int:
         return rng.choice([lowest, highest, rng.randint(lowest, highest), rng.randint(lowest, highest + 1)])
 
-    def entry() -> Any:
+    def entry() -> str:
         return rng.choice([
             "*", "*", "*", f"*/{rng.randint(0, highest)}", str(value()), f"{value()}-{value()}",
             f"{value()}/{value()}", f"{value()}-{value()}/{rng.randint(1, 4)}", *names, *odd,
@@ -292,5 +293,5 @@ def test_an_accepted_cron_expression_means_the_same_to_dagster() -> None:
 @pytest.mark.parametrize("expression", [
     "* * * * *", "*/5 * * * *", "0,30 * * * *", "2-59/5 * * * *", "0 9-17 * * mon-fri", "0 0 1,15 1-6/2 0",
 ])
-def test_everyday_cron_expressions_are_accepted(expression: Any) -> None:
+def test_everyday_cron_expressions_are_accepted(expression: str) -> None:
     assert check_cron(expression) == expression

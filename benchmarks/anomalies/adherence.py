@@ -38,7 +38,7 @@ class Segment:
     @property
     def by_chance(self) -> bool:
         """Whether independent alarms at the nominal rate give such a number 95 times in 100 (Poisson)."""
-        from scipy.stats import poisson  # type: ignore[import-untyped]
+        from scipy.stats import poisson
 
         below, above = poisson.interval(0.95, self.expected)
         return bool(below <= self.alarms <= above)
@@ -86,7 +86,7 @@ def measure(series: Sequence[Bars]) -> list[Adherence]:
 
 
 def _gaussian_p(minutes: Floats, prices: Floats) -> Floats:
-    from scipy.special import erfc  # type: ignore[import-untyped]
+    from scipy.special import erfc
 
     p: Floats = erfc(ewma_clock_fresh(minutes, prices) / np.sqrt(2))
     return p

@@ -5,6 +5,7 @@ HalfSpaceTrees learns as it goes.
 """
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +17,14 @@ _HISTORY = 1_000  # quotes that the trees learn from before they score
 
 def ecod(minutes: Floats, prices: Floats) -> Floats:
     """Empirical tail probability of the return (Li et al. 2022)."""
-    from pyod.models.ecod import ECOD  # type: ignore[import-untyped]
+    from pyod.models.ecod import ECOD
 
     return _fitted(ECOD(), prices)
 
 
 def isolation_forest(minutes: Floats, prices: Floats) -> Floats:
     """How few random cuts isolate the return (Liu, Ting & Zhou 2008)."""
-    from pyod.models.iforest import IForest  # type: ignore[import-untyped]
+    from pyod.models.iforest import IForest
 
     return _fitted(IForest(random_state=1), prices)
 
@@ -44,9 +45,9 @@ def half_space_trees(minutes: Floats, prices: Floats) -> Floats:
     return scores
 
 
-def _fitted(model: object, prices: Floats) -> Floats:
+def _fitted(model: Any, prices: Floats) -> Floats:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model.fit(returns(prices)[:, None])  # type: ignore[attr-defined]
-    scores: Floats = np.asarray(model.decision_scores_, dtype=np.float64)  # type: ignore[attr-defined]
+        model.fit(returns(prices)[:, None])
+    scores: Floats = np.asarray(model.decision_scores_, dtype=np.float64)
     return scores

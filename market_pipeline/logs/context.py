@@ -3,7 +3,7 @@
 Threads, asyncio tasks and requests have their own contexts, so fields do not leak between them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from types import MappingProxyType
@@ -33,7 +33,7 @@ def bind(**fields: Any) -> None:
     _fields.set({**_fields.get(), **fields})
 
 
-def apart(steps: Iterator[_Step], **fields: Any) -> Iterator[_Step]:
+def apart(steps: Iterator[_Step], **fields: Any) -> Generator[_Step, None, None]:
     """Yield from `steps`, with `fields` bound during each step and not between steps."""
     context = copy_context()
     context.run(bind, **fields)

@@ -25,7 +25,8 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import tables
 from market_pipeline_tests.api.serving import Response
 from market_pipeline_tests.builders import stored_rows, wait_for
-from market_pipeline_tests.defs.conftest import PROJECT, World
+from market_pipeline_tests.defs.conftest import PROJECT
+from market_pipeline_tests.defs.world import World
 
 SETTINGS = load_settings(None)
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 import schemathesis
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # its stubs are not installed
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from schemathesis.engine import events, from_schema
 from starlette.testclient import TestClient

@@ -117,6 +117,7 @@ def test_it_ends_while_it_waits_for_a_source_that_does_not_answer(project: Path,
         process, address = serve(COINGECKO_BASE_URL=source)
         get(address)
         host = urlsplit(address)
+        assert host.port is not None
         with socket.create_connection((host.hostname, host.port)) as client:
             client.sendall(b"POST /collect-once/BTC HTTP/1.1\r\nHost: localhost\r\n\r\n")
             silent.settimeout(60)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
-from dagster_shared.error import SerializableErrorInfo
+from dagster._utils.error import SerializableErrorInfo
 
 from market_pipeline.core.clock import utc_now
 from market_pipeline.dagster_instance.facts import automation_states, heartbeats, job_states, read_facts
