@@ -96,7 +96,8 @@ def test_a_run_of_a_killed_process_is_dead_whichever_process_has_its_number(inst
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
 def test_a_run_that_an_error_left_unended_is_dead(instance: dg.DagsterInstance) -> None:
     """Such as a storage that was locked when the run was to be marked as failed."""
-    owners, runs = (OURS, Owner("theirs")), []
+    owners = (OURS, Owner("theirs"))
+    runs: list[dg.DagsterRun] = []
 
     def execute() -> None:
         with executing_here(instance) as tags:
