@@ -97,7 +97,7 @@ def test_a_run_of_a_killed_process_is_dead_whichever_process_has_its_number(inst
 def test_a_run_that_an_error_left_unended_is_dead(instance: dg.DagsterInstance) -> None:
     """Such as a storage that was locked when the run was to be marked as failed."""
     owners = (OURS, Owner("theirs"))
-    runs: list[dg.DagsterRun] = []
+    runs: list[str] = []
 
     def execute() -> None:
         with executing_here(instance) as tags:
