@@ -36,7 +36,7 @@ def create_app(service: Service, at_end: Callable[[], None] | None = None) -> Fa
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = _READING_THREADS
-        # It takes seconds, which the first collect should not have to wait.
+        # It takes seconds, for which the first collect should not have to wait.
         service.dagster.open_soon()
         yield
         if at_end is not None:

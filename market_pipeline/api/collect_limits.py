@@ -37,7 +37,7 @@ class CollectLimits:
     async def run(self, client: str, call: Callable[[Service], Result]) -> Result:
         """Return the result of `call`, which runs in a thread to its end even if the client leaves.
 
-        An ApiProblem 503 if too many are in progress, 429 if `client` has sent too many.
+        Raises an ApiProblem: 503 if too many are in progress, 429 if `client` has sent too many.
         """
         if self._in_progress >= MAX_IN_PROGRESS:
             detail = f"{MAX_IN_PROGRESS} prices are being collected; try again in a second."

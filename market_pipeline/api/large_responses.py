@@ -1,4 +1,4 @@
-"""Answers in Arrow: threads and connections of their own, and few large ones at once.
+"""Arrow answers: their own threads and connections, and few large ones at once.
 
 Reading them may take long, and a locked database may block them; no other reader may wait for that. An answer of a
 million rows is built whole, because only the whole has a length and an ETag. To bound the memory, a third large one
@@ -47,7 +47,7 @@ class ArrowReads:
     async def run(self, request: Request, read: Callable[[Service, threading.Event], Response]) -> Response:
         """Return the result of `read`; its event is set when the client disconnects, and ends the read.
 
-        An ApiProblem 503 if no thread becomes free within seconds.
+        Raises an ApiProblem 503 if no thread becomes free within seconds.
         """
         borrower, disconnected = object(), threading.Event()
         with anyio.move_on_after(SECONDS_TO_START) as waiting:
@@ -83,7 +83,7 @@ class LargeSlot:
         self._taken = False
 
     def take(self) -> None:
-        """Take a slot until the answer is sent; an ApiProblem 503 if none is free."""
+        """Take a slot until the answer is sent; raise an ApiProblem 503 if none is free."""
         if self._reads.large >= MAX_LARGE:
             detail = (
                 f"{MAX_LARGE} answers of more than {LARGE_FROM:,} rows are in progress; try again in a second, or "

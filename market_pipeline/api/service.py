@@ -42,7 +42,7 @@ class Service:
         object.__setattr__(self, "catalogue", self.settings.catalogue)
 
     def symbol(self, given: str) -> str:
-        """Return `given` in upper case; an ApiProblem 400 with the supported symbols if it is not collected."""
+        """Return `given` in upper case; raise an ApiProblem 400 with the supported symbols if it is not collected."""
         try:
             return self.catalogue.validate_symbol(given)
         except ValueError as error:
@@ -51,7 +51,7 @@ class Service:
             ) from None
 
     def state(self) -> InstallationState:
-        """Return the state of the installation; a StorageError or SQLAlchemyError if the database cannot be read."""
+        """Return the installation's state; raise a StorageError or SQLAlchemyError if the database cannot be read."""
         now, cron = self.clock(), self.settings.collect_cron
         prices = price_facts(self.database, self.catalogue.symbols, cron, now)
         state = InstallationState(prices, None, self.started, next_tick(cron, self.started))

@@ -56,7 +56,7 @@ class ClientLimit:
         return wait
 
     def _delete_expired(self, now: int) -> None:
-        """Delete what has left the window, once in a window of time."""
+        """Delete requests that have left the window, at most once per window."""
         expired = from_microseconds(now) - _WINDOW
         if from_microseconds(self._cleaned_at) > expired:
             return

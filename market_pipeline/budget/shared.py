@@ -17,6 +17,7 @@ from market_pipeline.budget.rules import POLL, SECOND, State
 from market_pipeline.coingecko.errors import BudgetExhausted
 from market_pipeline.coingecko.request_budget import Grant
 from market_pipeline.core.clock import from_microseconds, month_of, to_microseconds
+from market_pipeline.core.wording import counted
 from market_pipeline.logs import get_logger
 from market_pipeline.storage.db_errors import StorageError
 from market_pipeline.storage.engine import Database
@@ -173,8 +174,9 @@ class SharedBudget:
         if state.cool_down_until > now:
             return f"no requests before {_utc(from_microseconds(state.cool_down_until))} ({state.cool_down_reason})"
         ahead = rules.count_ahead(state, name, live)
-        queue = f" and {ahead} requests are ahead in the queue" if ahead else ""
-        return f"the limit of {self._account.name} is {self._limits.requests_per_minute} requests per minute{queue}"
+        queue = f", with {counted(ahead, 'request')} ahead in the queue" if ahead else ""
+        limit = counted(self._limits.requests_per_minute, "request")
+        return f"the limit of {self._account.name} is {limit} per minute{queue}"
 
     def _require_credits(self, state: State, caller: _Caller, now: int) -> None:
         time_now = from_microseconds(now)

@@ -25,7 +25,7 @@ class RequestBudget(Protocol):
     """Grants requests; one grant is one HTTP request."""
 
     def acquire(self, endpoint: str) -> Grant:
-        """Wait until a request to `endpoint` may be sent; BudgetExhausted if that takes too long."""
+        """Wait until a request to `endpoint` may be sent; raise BudgetExhausted if that takes too long."""
         ...
 
     def settle(self, grant: Grant, outcome: str, cool_down: float | None = None, reason: str = "") -> None:

@@ -93,7 +93,7 @@ def cool_down_after(error: CoinGeckoError) -> tuple[float | None, str]:
 
 
 def _is_retried(error: TransientError) -> bool:
-    # A limit may come under status 200.
+    # A rate limit may arrive under status 200.
     return isinstance(error, RateLimited) or error.status is None or error.status in RETRIED_STATUSES
 
 

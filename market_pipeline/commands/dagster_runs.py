@@ -48,7 +48,7 @@ class RunEnd:
 class Runs:
     """Executes jobs over rectangles of partitions, one run at a time."""
 
-    # How often a run of others is looked at, and how long it is waited for: one that hangs must not block a command.
+    # How often another process's run is polled, and for how long: one that hangs must not block a command.
     poll_seconds = 5.0
     patience_seconds = 600.0
 

@@ -1,4 +1,4 @@
-"""Give what is stored of a coin another symbol, or another coin id, and show its partitions under the new name."""
+"""Move the stored rows of a coin to another symbol or coin id, and show its partitions under the new name."""
 
 import click
 import dagster as dg

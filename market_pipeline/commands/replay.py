@@ -1,4 +1,4 @@
-"""Judge refused points again by the rules of this version; prices leave the quarantine and are scored."""
+"""Validate refused points again by the rules of this version; accepted ones leave the quarantine and are scored."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from market_pipeline.storage.schema.migrate import check_schema
 def execute(
     reason: Reason | None, symbol: str | None, first: date | None, last: date | None, *, dry_run: bool, yes: bool
 ) -> int:
-    """Return 0, or 1 if the anomalies of the days concerned could not be computed again."""
+    """Return 0, or 1 if the anomalies of the days concerned could not be recomputed."""
     settings = command_settings()
     click.echo(f"DAGSTER_HOME is {current_home()}.")
     database = database_of(settings)

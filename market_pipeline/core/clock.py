@@ -30,7 +30,7 @@ def iso(moment: datetime) -> str:
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Return microseconds since 1970-01-01 UTC; ValueError if `moment` has no time zone."""
+    """Return microseconds since 1970-01-01 UTC; raise ValueError if `moment` has no time zone."""
     if moment.tzinfo is None:
         raise ValueError(f"timestamp {moment.isoformat()} has no time zone; give an aware UTC datetime")
     return (moment - EPOCH) // MICROSECOND

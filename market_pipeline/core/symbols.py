@@ -81,11 +81,11 @@ class Catalogue:
         return Catalogue(coin.simulated for coin in self)
 
     def coin(self, symbol: str) -> Coin:
-        """Return the coin of `symbol` in any case; ValueError if it is not collected here."""
+        """Return the coin of `symbol` in any case; raise ValueError if it is not collected here."""
         return self._by_symbol[self.validate_symbol(symbol)]
 
     def validate_symbol(self, symbol: str) -> str:
-        """Return `symbol` trimmed and in upper case; ValueError if it is not collected here."""
+        """Return `symbol` trimmed and in upper case; raise ValueError if it is not collected here."""
         normalised = symbol.strip().upper()
         if normalised not in self._by_symbol:
             raise ValueError(

@@ -48,7 +48,7 @@ def default_home(folder: Path) -> Path:
 
 
 def named_home(folder: Path, environment: Mapping[str, str]) -> Path:
-    """Return the home of an installation in `folder`; HomeError if DAGSTER_HOME names no existing folder."""
+    """Return the home of an installation in `folder`; raise HomeError if DAGSTER_HOME names no existing folder."""
     given = environment.get(VARIABLE, "").strip()
     default = default_home(folder)
     if not given:

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from sqlalchemy import Connection, func, select
 
 from market_pipeline.core.symbols import Catalogue, Coin
+from market_pipeline.core.wording import counted
 from market_pipeline.pipeline.missing_days import incomplete_days
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.tables import raw_prices
@@ -30,7 +31,7 @@ class OtherCoin:
 
     def __str__(self) -> str:
         days = f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
-        return f"{self.symbol} also holds {self.prices:,} prices of {self.coin_id} ({days}), which are not used"
+        return f"{self.symbol} also holds {counted(self.prices, 'price')} of {self.coin_id} ({days}), not used"
 
     @property
     def remedy(self) -> str:

@@ -158,7 +158,7 @@ class MarketModel:
         return [(moment, self.price(coin_id, moment)) for moment in moments]
 
     def price(self, coin_id: str, at: datetime) -> float:
-        """Return the price in US dollars at `at`, to ten significant digits; KeyError for another market's coin."""
+        """Return the price in US dollars at `at`, to ten significant digits; raise KeyError for an unknown coin."""
         if coin_id not in self._known:
             raise KeyError(coin_id)
         level, beta, own = self._coin(coin_id)

@@ -61,7 +61,7 @@ class Simulator:
 
     @property
     def port(self) -> int:
-        """The port that is served; RuntimeError outside the `with` block."""
+        """The port that is served; raises RuntimeError outside the `with` block."""
         if self._server is None:
             raise RuntimeError("The simulator is not running; use it inside `with Simulator(...) as ...:`.")
         return self._server.server_port

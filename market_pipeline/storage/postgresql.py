@@ -1,6 +1,6 @@
 """Connections to PostgreSQL: the parameters of both drivers, psycopg2 and ADBC, and a watch for silent servers.
 
-Both drivers are libpq, which reads a DSN in the same way for both. They are not given the URL: SQLAlchemy and
+Both drivers use libpq, which reads a DSN in the same way for both. They are not given the URL: SQLAlchemy and
 libpq read URLs differently (a space as +, several hosts).
 
 A server, or a proxy before it, may accept what is sent and never answer. One thread looks at the calls that wait:

@@ -186,7 +186,7 @@ def test_the_links_of_the_chain_look_different(
     banner, state = page.locator(".banner"), page.locator("#state")
     page.locator('.banner.bad[data-kind="scheduler-dead"]').wait_for(timeout=20_000)
     assert all(words in state.inner_text() for words in ("dead", "25 min ago", "0 of 2 fresh"))
-    shown(page, "None among the prices that came.")
+    shown(page, "None among the prices that arrived.")
     assert page.locator("tr.stale").count() == 2
     beat(instance, timedelta(seconds=20))
     for symbol in ("BTC", "ETH"):
@@ -205,7 +205,7 @@ def test_the_links_of_the_chain_look_different(
     tab.come_back()
     page.locator('.banner.bad[data-kind="check-failed"]').wait_for(timeout=20_000)
     assert all(words in state.inner_text() for words in ("failing", "fresh", "2 of 2 behind", "price 1 h"))
-    shown(page, "None among the prices that came.")
+    shown(page, "None among the prices that arrived.")
 
 
 def test_old_prices_and_none_at_all_are_shown(opened: Opened, database: Database) -> None:

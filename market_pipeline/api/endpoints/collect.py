@@ -58,9 +58,9 @@ async def collect_one(
 ) -> Response:
     """Request the current price of a symbol from CoinGecko, store it, and record it in Dagster.
 
-    The answer is the price as it is stored: one that was stored before has the time at which it was first stored.
-    A refused price goes into the quarantine instead. It takes one request of the shared budget and waits a few
-    seconds for it at most; `Retry-After` of a 429 or 503 says when to try again.
+    The answer is the price as it is stored: one that was stored before has the time at which it was first stored. A
+    refused price goes into the quarantine instead. It takes one request of the shared budget and waits at most a few
+    seconds for it; `Retry-After` of a 429 or 503 says when to try again.
     """
     client = request.client.host if request.client else "unknown"
     return not_cached(await limits.run(client, lambda service: _collect(service, symbol)))

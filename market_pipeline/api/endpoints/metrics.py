@@ -69,7 +69,7 @@ def _encoder(accepted: str) -> tuple[Callable[[Any], bytes], str]:
 
 
 def families(service: Service) -> Iterator[Metric]:
-    """Yield every family as it is now; a StorageError or a SQLAlchemyError if the database cannot be read."""
+    """Yield every family as it is now; raise a StorageError or a SQLAlchemyError if the database cannot be read."""
     build = {
         "version": __version__, "database": service.database.dialect, "plan": service.settings.coingecko_plan,
     }

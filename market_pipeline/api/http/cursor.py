@@ -17,7 +17,7 @@ def encode_price(microseconds: int) -> str:
 
 
 def decode_price(text: str) -> datetime:
-    """Return the time (aware UTC) of the price before the cursor; an ApiProblem 404 if it is no cursor of prices."""
+    """Return the time (aware UTC) of the price before the cursor; raise an ApiProblem 404 if it is not one."""
     try:
         (microseconds,) = _decoded(text)
         return from_microseconds(microseconds)
@@ -31,7 +31,7 @@ def encode_anomaly(cursor: Cursor) -> str:
 
 
 def decode_anomaly(text: str) -> Cursor:
-    """Return the cursor that `text` encodes; an ApiProblem 404 if it is no cursor of anomalies."""
+    """Return the cursor that `text` encodes; raise an ApiProblem 404 if it is no cursor of anomalies."""
     try:
         microseconds, symbol, kind = _decoded(text)
         # Cursors are untrusted, and PostgreSQL refuses some texts.

@@ -50,7 +50,7 @@ CursorText = Annotated[
     str,
     Field(
         pattern="^[A-Za-z0-9_-]+$", max_length=200,
-        description="`next_cursor` of the page before, unchanged: the next page begins behind it.",
+        description="`next_cursor` of the previous page, unchanged: the next page begins after it.",
     ),
 ]
 

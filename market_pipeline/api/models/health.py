@@ -40,7 +40,7 @@ class ConditionDocument(BaseModel):
 
     kind: Kind = Field(description="The kind, for programs.")
     detail: str = Field(description="What is wrong, since when, and what to do.")
-    since: datetime | None = Field(description="When this link last held, UTC; null if that is not known.")
+    since: datetime | None = Field(description="When this link last worked, UTC; null if that is not known.")
 
 
 class SymbolFreshness(BaseModel):

@@ -12,7 +12,7 @@ class PastMonth(BaseModel):
     """How complete the past days of a symbol are, of the last 30 and not before its first point."""
 
     days: int = Field(description="Measured days: those whose history the source has published, at most 30.")
-    complete_days: int = Field(description="How many of them lack no price that the source has.")
+    complete_days: int = Field(description="How many of them have every price that the source has.")
     largest_gap_seconds: float | None = Field(description=f"{_LARGEST_GAP}; null where no day is measured.")
 
 
@@ -54,7 +54,7 @@ class DayDocument(BaseModel):
     expected: int = Field(description="Points that the day's history has at the source: one an hour.")
     largest_gap_seconds: float = Field(description=f"{_LARGEST_GAP}.")
     complete: bool | None = Field(
-        description="Whether it lacks no price that the source has; null while the source still publishes it."
+        description="Whether it has every price that the source has; null while the source still publishes it."
     )
 
 
@@ -67,7 +67,7 @@ class SourceGap(BaseModel):
     found_at: datetime = Field(description="When the source was last queried, UTC.")
     first_found_at: datetime = Field(description="When it first returned no prices, UTC.")
     proven: bool = Field(
-        description="Whether the answer covered the time; if not, the days lack prices that may still come."
+        description="Whether the answer covered the time; if not, the days lack prices that may still arrive."
     )
     ask_again_at: datetime | None = Field(description="When it will be queried again, UTC; null for at once.")
 

@@ -21,7 +21,7 @@ export function showAlarms(list, rows, open) {
 
 /** Summarize the alarms in a sentence; `fresh` is whether prices are current and scored. */
 export function summary(rows, more, fresh) {
-  if (!rows.length) return fresh ? "None: no move was unusual." : "None among the prices that came.";
+  if (!rows.length) return fresh ? "None: no move was unusual." : "None among the prices that arrived.";
   const critical = rows.filter((row) => row.severity === "critical").length;
   const count = more ? `The newest ${rows.length}` : rows.length === 1 ? "1 alarm" : `${rows.length} alarms`;
   return `${count}, ${critical || "none"} critical.`;

@@ -32,7 +32,7 @@ _MADE_FROM = {
     (_PRICE, _TIME): (
         "kind", "horizon_minutes", "score", "threshold", "quotes_used", "stale_minutes", "quality_flags",
         "confirmation", "confirmed_at", "confirmed_price", "episode_first", "episode_peak", "episode_last",
-        # Of the other coins too.
+        # These depend on the other coins too.
         "scope", "market_z", "beta", "residual_z", "market_share", "peers_moved",
     ),
     (_PRICE, _TIME, _DOCUMENT): (

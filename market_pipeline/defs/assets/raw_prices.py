@@ -85,7 +85,7 @@ def build_raw_prices(
         context.add_output_metadata(_run_metadata(collected), output_name=RAW_PRICES)
         yield dg.Output(arrival.quotes, RAW_PRICES)
         yield dg.Output(arrival.refusals, REJECTED_PRICES)
-        # Left are neighbour days, which got a quote without being part of the run.
+        # What remains are neighbouring days, which received a quote without being part of the run.
         _report(context, partitions, RAW_PRICES, prices)
 
     return collect_prices

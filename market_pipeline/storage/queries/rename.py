@@ -1,4 +1,4 @@
-"""File the stored rows of a coin under another symbol or another id: all tables in one transaction.
+"""Move the stored rows of a coin to another symbol or another id: all tables in one transaction.
 
 Where the new name already has a row of the same key, that row stays.
 """
@@ -33,7 +33,7 @@ _BY_COIN: tuple[tuple[Table, tuple[str, ...]], ...] = (
 
 
 def rename(database: Database, old: Coin, new: Coin) -> int:
-    """File everything of `old` under `new` and return the number of prices; WriteFailed if the database refuses it."""
+    """Move all rows of `old` to `new` and return the number of prices; raise WriteFailed if the database refuses it."""
     with database.writing(raw_prices) as connection:
         moved = {table.name: _move(connection, table, key, old, new) for table, key in _BY_COIN}
         connection.execute(update(price_revisions).where(_is(price_revisions, old)).values(**_named(new)))
