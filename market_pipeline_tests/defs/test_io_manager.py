@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import Table, text
 
 from market_pipeline.core.columns import Columns
-from market_pipeline.defs.io_manager import DatabaseIOManager
+from market_pipeline.defs.io_manager import DatabaseIOManager, Scored
 from market_pipeline.defs.partitions import SINGLE_RUN, lead_mapping, partition_key, price_partitions, range_tags
 from market_pipeline.storage.db_errors import SchemaMismatch, WriteFailed
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.queries.scores import scored_until
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.migrate import VERSION_TABLE
 from market_pipeline_tests.builders import anomalies_of, anomaly_row, price_row, prices_of, stored_rows
@@ -199,6 +200,16 @@ def test_a_write_that_the_database_refuses_leaves_everything_as_it_was(database:
     with pytest.raises(WriteFailed, match="raw_prices"):
         io.handle_output(output("raw_prices", "upsert"), bad)
     assert len(stored(tables.raw_prices)) == 4
+
+
+def test_rows_that_are_not_stored_do_not_count_as_scored(io: DatabaseIOManager, sqlite_database: Database) -> None:
+    context, rows = output("price_anomalies", "replace", (0, "BTC")), anomalies((0, "BTC"))
+    newest = {"BTC": rows.datetimes("timestamp")[-1]}
+    with pytest.raises(ValueError, match="outside the partitions"):
+        io.handle_output(context, Scored(anomalies((1, "BTC")), newest))
+    assert scored_until(sqlite_database, ["BTC"]) == {"BTC": None}
+    io.handle_output(context, Scored(rows, newest))
+    assert scored_until(sqlite_database, ["BTC"]) == newest
 
 
 def test_a_reader_without_partitions_is_refused_with_the_remedy(io: DatabaseIOManager) -> None:
