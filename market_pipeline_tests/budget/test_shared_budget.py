@@ -20,7 +20,7 @@ from market_pipeline.coingecko.request_budget import NO_ANSWER, NOT_SENT
 from market_pipeline.core.clock import to_microseconds, utc_now
 from market_pipeline.storage.database_clock import database_clock
 from market_pipeline.storage.db_errors import DatabaseUnavailable, WriteFailed
-from market_pipeline.storage.engine import Database
+from market_pipeline.storage.engine import POOL, Database
 from market_pipeline.storage.schema.operations_tables import request_budgets, request_ledger
 from market_pipeline_tests.builders import check_sentences, wait_for
 
@@ -324,6 +324,20 @@ def test_a_broken_database_loses_no_answer(world: World, caplog: pytest.LogCaptu
     with world.database.writing() as connection:
         connection.execute(text("DROP TABLE request_ledger"))
     world.budget().settle(grant, "200")
+    assert "could not be recorded in the request budget" in caplog.text
+
+
+def test_a_pool_without_a_free_connection_loses_no_answer(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when more threads than connections collect at once."""
+    for name, value in (("pool_size", 1), ("pool_timeout", 0.1)):
+        monkeypatch.setitem(POOL, name, value)
+    world.database = Database(world.database.url)
+    grant = world.budget().acquire(LIVE)
+    with world.database.writing():
+        world.budget().settle(grant, "200")
+    world.database.dispose()
     assert "could not be recorded in the request budget" in caplog.text
 
 
