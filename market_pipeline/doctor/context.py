@@ -13,9 +13,6 @@ from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     import dagster as dg
 
 T = TypeVar("T")
