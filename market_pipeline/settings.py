@@ -104,7 +104,7 @@ class Settings(BaseSettings):
 
     @property
     def base_url(self) -> str:
-        """The API's base URL: as configured, else that of the plan."""
+        """The API's base URL: as configured, else the plan's."""
         return self.coingecko_base_url or (PRO_URL if self.coingecko_plan == "pro" else PUBLIC_URL)
 
     @property

@@ -1,7 +1,7 @@
 """A calibration: hour factors, the volatility level of each coin, and the tails of the scores.
 
-It is learned (in `scores/learning.py`) from quotes before its as-of time only. Stored and immutable, it lets a past day
-be scored again with what was known then.
+It is learned (in `scores/learning.py`) only from quotes before its as-of time. It is stored and immutable, so that a
+past day is scored again with what was known then.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Calibration:
     def joined(parts: Sequence[Calibration]) -> Calibration:
         """Join the parts of several coins (at least one) with the same as-of time.
 
-        The hours and the tails of all coins are those of the first part; parts made together have the same.
+        The hours and the pooled tails are taken from the first part; parts made together share them.
         """
         coins = {symbol: coin for part in parts for symbol, coin in part.coins.items()}
         own = {key: tail for part in parts for key, tail in part.tails.items() if _coin_of(key) != ALL_COINS}

@@ -31,10 +31,10 @@ _NEEDED = ("symbol", "timestamp", "price")
 def score_prices(prices: pd.DataFrame, calibration: Calibration | None = None) -> pd.DataFrame:
     """Score each quote of `prices` (symbol, timestamp, price): one row per row, same order, same index.
 
-    Timestamps are UTC (aware, or naive and taken as UTC, or ISO text); those of each symbol must increase strictly,
-    in any interleaving of symbols. Prices are US dollars. Causal: a row's scores depend on quotes at or before its own
-    time only. Without a calibration the hours are learned from the past within `prices` and the probabilities are
-    those of the prior.
+    Timestamps are UTC (aware, or naive and taken as UTC, or ISO text); those of each symbol must increase strictly, in
+    any interleaving of symbols. Prices are US dollars. Causal: a row's scores depend on quotes at or before its own
+    time only. Without a calibration the hours are learned from the past within `prices` and the probabilities come from
+    the prior.
 
     Columns (docs/anomalies.md has the formulas and their sources):
 

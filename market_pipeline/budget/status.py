@@ -76,7 +76,7 @@ def read_status(
 
 
 def status_numbers(status: BudgetStatus) -> dict[str, int]:
-    """Return the numbers of `status` by name; those of credits only where the plan has a monthly cap."""
+    """Return the numbers of `status` by name, with credits only if the plan has a monthly cap."""
     numbers = {
         "requests_left_this_minute": status.left_this_minute,
         "requests_waiting": status.waiting,

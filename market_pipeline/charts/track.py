@@ -111,8 +111,8 @@ def span_of(start: datetime, end: datetime) -> Span:
 def _usual(intervals: Floats) -> Floats:
     """Return the usual interval around each: the median of those before it or of those after it, the larger one.
 
-    Both, because hourly history and live quotes may meet in one series, and what is usual on the slower side is no
-    silence.
+    Both sides count, because hourly history and live quotes may meet in one series, and the slower side's usual
+    interval is no silence.
     """
     usual = np.full(len(intervals), np.nan)
     if len(intervals) < 2:

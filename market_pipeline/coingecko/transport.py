@@ -39,10 +39,10 @@ LARGEST_BODY = 4 * 1024 * 1024
 class Transport:
     """GET requests below `base_url`, each sent with `headers`. One thread at a time.
 
-    `secret` is removed from every body and from the reasons of failed connections, so that a server that
-    repeats it cannot put it into an error or a stored payload. `requests_sent` counts every attempt,
-    `last_attempt` those of the last call. `last_skew` is by how many seconds our clock was ahead of the
-    server's at the last answer, None if that named no time.
+    `secret` is removed from every body and from the reasons of failed connections, so that a server that repeats it
+    cannot put it into an error or a stored payload. `requests_sent` counts all attempts, `last_attempt` the attempts of
+    the last call. `last_skew` is by how many seconds our clock was ahead of the server's at the last answer, None if
+    that named no time.
     """
 
     def __init__(

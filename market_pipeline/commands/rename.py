@@ -84,7 +84,7 @@ def _require_free(database: Database, old: Coin, new: Coin) -> None:
 
 
 def _require_nothing_else(database: Database, old: Coin) -> None:
-    """Refuse a coin of which nothing is stored while its symbol holds another: that one is meant."""
+    """Refuse a coin without stored rows if its symbol holds another one, which is probably meant."""
     found = stored_ids(database, old.symbol)
     if found:
         raise click.UsageError(

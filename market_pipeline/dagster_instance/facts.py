@@ -19,7 +19,7 @@ _INTERRUPTED = "DagsterExecutionInterruptedError"
 
 
 def read_facts(instance: "dg.DagsterInstance", owner: Owner, collect_cron: str, now: datetime) -> DagsterFacts:
-    """Read what concerns `owner` in `instance`; raises whatever its storage raises."""
+    """Read what concerns `owner` in `instance`; errors of its storage propagate."""
     owner = located(instance, owner)
     return DagsterFacts(
         heartbeats(instance, now), automation_states(instance, owner, automations(collect_cron)),

@@ -85,7 +85,7 @@ class DoctorContext:
 class Diagnosis:
     """One line of the report: what was examined, its status, what was found, and what to do.
 
-    `numbers` repeats for programs what `detail` says. `because_of` names the examination whose result prevented
+    `numbers` holds the numbers of `detail` for programs. `because_of` names the examination whose result prevented
     this one.
     """
 

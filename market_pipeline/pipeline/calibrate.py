@@ -28,8 +28,8 @@ MADE_AGAIN = timedelta(days=32)
 class CalibrationResult:
     """What is stored for the time `as_of` of the requested symbols, and which of them are `new`.
 
-    `calibration` is None where nothing is stored: there are no quotes of any of them. `without_quotes` are the
-    symbols of which nothing is stored because they have none.
+    `calibration` is None where nothing is stored: there are no quotes of any of them. `without_quotes` are the symbols
+    without any quotes, for which nothing is stored.
     """
 
     as_of: datetime
@@ -46,7 +46,7 @@ def next_as_of(now: datetime) -> datetime:
 def uncalibrated(
     database: Database, symbols: Sequence[str], as_of: datetime, detector_version: str
 ) -> list[str]:
-    """Return those of `symbols` without a calibration of `as_of`, though they have quotes to make it from."""
+    """Return those of `symbols` without a calibration of `as_of`, although they have quotes to make it from."""
     stored = stored_documents(database, as_of, detector_version)
     missing = [symbol for symbol in symbols if symbol not in stored]
     return symbols_with_prices(database, missing, _calibrated_from(as_of), as_of)
@@ -55,8 +55,8 @@ def uncalibrated(
 def calibrate_due(database: Database, symbols: Sequence[str], now: datetime) -> CalibrationResult:
     """Return the calibration of the coming midnight, made at `now` (aware) for the symbols that have none.
 
-    After a change of the detectors those of the last days are made again too, each from the quotes before its own
-    as-of time, so that these days are scored again with as much as was known then. Raises ValueError if a stored
+    After a change of the detectors the calibrations of the last days are made again too, each from the quotes before
+    its own as-of time, so that these days are scored again with only what was known then. Raises ValueError if a stored
     calibration cannot be read.
     """
     coming = next_as_of(now)

@@ -41,7 +41,7 @@ CLOCK_SKEW = "clock_skew_seconds"
 
 @dataclass(frozen=True)
 class Arrival:
-    """What a collection brought, before it is stored.
+    """The results of a collection, before they are stored.
 
     `quotes` are rows of `raw_prices`, `refusals` rows of `rejected_prices`. The facts describe each partition of either
     table as it will be once they are stored: the requested days whose symbol did not fail and, in `raw_prices`, also
@@ -89,7 +89,7 @@ def collect(
 
 
 def store(database: Database, arrival: Arrival) -> int:
-    """Store the rows, those of each table in a transaction; return how many are new or changed."""
+    """Store the rows, in one transaction per table; return how many are new or changed."""
     return upsert(database, raw_prices, arrival.quotes) + upsert(database, rejected_prices, arrival.refusals)
 
 

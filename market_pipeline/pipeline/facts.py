@@ -117,7 +117,7 @@ class DagsterFacts:
 class PriceFacts:
     """The prices and scores of each symbol at `now`.
 
-    `newest` is the time of the newest quote of each symbol and `scored` that of the newest scored quote, None if there
+    `newest` is the time of each symbol's newest quote and `scored` the time of its newest scored quote, None if there
     is none. A quote older than `oldest_fresh`, the last tick but one, is stale. `waiting` is the time since which
     quotes newer than the scored one are stored; `refused` are stale symbols of which a quote was refused.
     """

@@ -43,7 +43,7 @@ class GappyDay:
 
 @dataclass(frozen=True)
 class PastDays:
-    """The past days of one symbol, from that of its first stored price on.
+    """The past days of one symbol, from the day of its first stored price on.
 
     `measured` are all of them in order, `missing` those that lack prices which the source may have, `due` those to
     request now, `source_gaps` the stretches for which the source gave no prices. `stored` is whether any price of the
@@ -135,7 +135,7 @@ def gappy_days(
 def days_with_absences(
     database: Database, catalogue: Catalogue, first: date, last: date, now: datetime
 ) -> list[GappyDay]:
-    """Return those of `gappy_days` for which the source gave no prices before: cheap, because such days are few."""
+    """Return those `gappy_days` for which the source returned no prices before: cheap, because such days are few."""
     last = min(last, last_settled_day(now))
     if first > last:
         return []

@@ -31,7 +31,7 @@ LEDGER_CRON = "2 * * * *"
 
 @dataclass(frozen=True)
 class Automation:
-    """A schedule, or a sensor, which has no `cron`; `consequence` is what it means that it does not run."""
+    """A schedule, or a sensor, which has no `cron`; `consequence` is what happens if it does not run."""
 
     name: str
     cron: str | None

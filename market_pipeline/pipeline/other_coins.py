@@ -18,7 +18,7 @@ from market_pipeline.storage.schema.types import UtcTimestamp
 class OtherCoin:
     """Prices of `symbol` stored under `coin_id`, not its `present_id`: how many, and of which UTC days.
 
-    `missing` are those of the days that lack prices of the present coin.
+    `missing` are the days among them that lack prices of the present coin.
     """
 
     symbol: str

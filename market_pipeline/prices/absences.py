@@ -1,4 +1,4 @@
-"""Absences: the source was asked about the past and gave no prices. What that proves, and when to ask again.
+"""Absences: times for which the source returned no prices; what its answer proves, and when to ask again.
 
 Pure. An answer proves an absence if it shows that it covered the time; any other silence proves nothing. Both expire,
 because an answer may be wrong or come before the prices are published.
@@ -26,7 +26,7 @@ _SLIVER = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Absence:
-    """The source was asked for `span` of `coin_id` (the coin of `symbol`) and gave no price.
+    """The source was asked for `span` of `coin_id` (the coin of `symbol`) and returned no price.
 
     `evidence` describes the request and its answer, `found_at` (aware UTC) is when it arrived, `proven` whether it
     covered the time. `first_found_at` (None: `found_at`) and `times_asked` count from the first such answer.
@@ -86,7 +86,7 @@ class Absence:
 class AnswerTimes:
     """The times in an answer for `asked`, which decide what it proves.
 
-    `times` are those of its accepted points, in order, `refused` those that its other points claim (None where
+    `times` are the times of its accepted points, in order, `refused` the times that its other points claim (None where
     unreadable). Its points are at most `spacing` apart, unless some are absent. `until` is the source's clock.
     """
 
@@ -136,7 +136,7 @@ class AnswerTimes:
 def revised(
     known: Sequence[Absence], answered: Sequence[Interval], times: Sequence[datetime], found: Iterable[Absence]
 ) -> list[Absence]:
-    """Return the absences of one coin after a newer answer: those of `known` that stay, and the `found` ones.
+    """Return the absences of one coin after a newer answer: the `known` ones that stay, and the `found` ones.
 
     The answer covers `answered` and its prices are of `times`. A silence that proves nothing does not displace a
     proven absence that still holds.

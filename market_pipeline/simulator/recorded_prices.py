@@ -20,7 +20,7 @@ class RecordedPrices:
 
     The file's last full day plays today (by `clock`, at construction), so that the whole file is history and today has
     live prices. Before the file's first price a coin does not exist yet. After its last price the quotes stay as they
-    are and grow old, as those of a dead source do.
+    are and grow old, as if the source were dead.
 
     `coin_ids` maps the symbols of the file to CoinGecko ids; other symbols are not served. ValueError names the line of
     the file that cannot be used, or what is missing in it.

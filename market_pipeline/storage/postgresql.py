@@ -94,7 +94,7 @@ class Call:
 
 
 def in_own_thread(address: str, work: Callable[[Call], Result], cancelled: threading.Event | None = None) -> Result:
-    """Return what `work` returns: for a driver whose calls cannot be interrupted, so that their thread is left behind.
+    """Return what `work` returns: for a driver whose calls cannot be interrupted; their thread is abandoned.
 
     Raises ServerSilent, or ReadCancelled once `cancelled` is set, while the work still runs.
     """

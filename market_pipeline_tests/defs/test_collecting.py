@@ -250,7 +250,7 @@ def test_an_outage_names_the_symbols_that_failed_and_those_that_were_not_request
     result = world.complete(world.days_ago(1), world.days_ago(1))
     assert len(world.simulator.requests) == 3
     text = failure_text(result)
-    assert text.startswith("No prices for ADA, BTC, SOL: ") and "After that DOT, ETH were not requested." in text
+    assert text.startswith("No prices for ADA, BTC, SOL: ") and "DOT, ETH were not requested after that." in text
 
 
 def test_a_hole_that_begins_before_midnight_marks_yesterday_too(world: World) -> None:

@@ -32,7 +32,7 @@ class Candidate:
     """A flagged quote at position `at`, whose move starts from the quote at `before`.
 
     `until` is the position of the quote that reversed a bad tick, or of the peak of a market event; `p` is
-    calibrated, NaN if unknown, that of a market event at its peak.
+    calibrated, NaN if unknown, and for a market event the value at its peak.
     """
 
     kind: Kind

@@ -2,7 +2,7 @@
 
 Strictly causal. An unchanged quote is never a move. During the warm-up of a symbol only the two-point rule applies.
 
-- user_threshold: abs(price / previous price - 1) >= 5%, whatever else is flagged.
+- user_threshold: abs(price / previous price - 1) >= 5%, independent of the other rules.
 - jump: the calibrated p of the jump score is below the watch level.
 - gap_move: a quote after a gap whose jump or large move would be flagged; it replaces both, and the large moves of
   later quotes that are mostly the move over the gap.

@@ -37,7 +37,7 @@ def calibrate_columns(prices: Columns, as_of: datetime) -> Calibration:
 
 
 def _hours(past: Columns) -> tuple[float, ...]:
-    """Return the factors of all coins pooled: their daily rhythm is that of the same traders."""
+    """Return the factors of all coins pooled: the same traders give them the same daily rhythm."""
     sums = [
         hour_sums(returns_of(PriceSeries(symbol, past["timestamp"][rows], past["price"][rows])))
         for symbol, rows in rows_by_symbol(past["symbol"]).items()

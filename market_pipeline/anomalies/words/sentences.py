@@ -81,8 +81,8 @@ class Rarity:
 class OtherCoins:
     """What other coins did over the same time: simple returns, NaN if unknown.
 
-    `leader` is BTC, or ETH for BTC itself; `median` that of `coins` other coins, and `own_share` the part of the move
-    that they do not account for.
+    `leader` is the return of BTC, or of ETH for BTC itself; `median` is the median return of `coins` other coins, and
+    `own_share` the part of the move that they do not explain.
     """
 
     leader: str

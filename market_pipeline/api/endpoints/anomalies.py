@@ -39,7 +39,7 @@ class PageOfAnomalies(Parameters):
     )
     alarms_only: Flag = Field(
         False,
-        description="Only rows of their own: not those that a market event, a bad tick or a rarer row of the same "
+        description="Only alarms: no rows that a market event, a bad tick or a rarer row of the same "
         "quote represents.",
     )
     cursor: CursorText | None = None
@@ -103,7 +103,7 @@ def _page(request: Request, service: Service, symbols: Sequence[str], page: Page
 
 
 def _one(request: Request, service: Service, id_: str) -> Response:
-    """Answer with one anomaly; that of a symbol which is no longer collected is unknown, as it is in the list."""
+    """Answer with one anomaly; if its symbol is no longer collected, it is unknown, as in the list."""
     row, symbols = anomaly(service.database, id_), service.catalogue.symbols
     if row is None or row.symbol not in symbols:
         raise ApiProblem(404, "unknown-anomaly", f"There is no anomaly with the id {id_}.")

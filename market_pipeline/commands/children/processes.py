@@ -38,7 +38,7 @@ class Stopped(BaseException):
 
 
 class Processes:
-    """A `with` block whose processes, and theirs, are gone when it ends.
+    """A `with` block whose processes, and their children, are gone when it ends.
 
     Ctrl-C in the terminal reaches only this process, which then stops the children in reverse order and waits for
     them; a second Ctrl-C kills them. Windows has no process groups: there only the children themselves are ended.

@@ -109,7 +109,7 @@ def _evaluate(
 
 
 def _older(settings: Settings, database: Database, first: date, last: date, now: datetime) -> list[GappyDay]:
-    """Return the days before `first` whose prices the source could not give and may have now."""
+    """Return the days before `first` whose prices the source did not have earlier and may have now."""
     measured = max(settings.history_start, last - timedelta(days=DAYS_MEASURED - 1))
     return days_with_absences(database, settings.catalogue, measured, first - DAY, now)
 

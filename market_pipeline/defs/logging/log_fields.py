@@ -21,7 +21,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 def logged_step(step: _Function) -> _Function:
     """Decorate an asset's or check's function so that its log lines carry run, asset and partition.
 
-    Between the yields of a generator Dagster does work of its own, whose lines do not carry them.
+    Between the yields of a generator Dagster does its own work, whose lines do not carry them.
     """
     if inspect.isgeneratorfunction(step):
 

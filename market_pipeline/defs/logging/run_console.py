@@ -96,7 +96,7 @@ def _error(event: dg.DagsterEvent) -> Any:
 
 
 def _traceback(event: dg.DagsterEvent, error: Any) -> str | None:
-    """Return the traceback of `error` as Dagster shows it, in that of a step without Dagster's own frames."""
+    """Return the traceback of `error` as Dagster shows it; that of a step omits Dagster's own frames."""
     if error is None:
         return None
     return getattr(event.event_specific_data, "error_display_string", None) or str(error.to_string())

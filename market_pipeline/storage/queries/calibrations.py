@@ -1,8 +1,8 @@
 """The calibrations of the detectors: one document per as-of time, detector version and coin, never changed.
 
-A day is scored with the newest ones whose as-of time is not after the start of that day, so that
-scoring it again later gives the same rows. Installations with different symbols may share a database:
-each reads and writes those of its own coins.
+A day is scored with the newest ones whose as-of time is not after the start of that day, so that scoring it again later
+gives the same rows. Installations with different symbols may share a database: each reads and writes only its own
+coins.
 """
 
 from bisect import bisect_right
@@ -104,7 +104,7 @@ def calibrations_for(
 
 
 def outdated_calibrations(database: Database, since: datetime, detector_version: str) -> dict[datetime, list[str]]:
-    """Return the symbols whose calibrations from `since` (aware) on are all of other versions, by as-of time in order.
+    """Return, by as-of time in order, the symbols whose calibrations from `since` (aware) on are all of other versions.
 
     The detectors have changed since those calibrations.
     """

@@ -14,7 +14,7 @@ from market_pipeline.storage.schema.tables import price_anomalies, raw_prices, r
 
 
 def quotes_by_symbol(database: Database, symbols: Sequence[str], since: datetime, now: datetime) -> dict[str, int]:
-    """Count the stored quotes of each of `symbols` from `since` (aware) on; those of the future do not count."""
+    """Count the stored quotes of each of `symbols` from `since` (aware) on; quotes in the future do not count."""
     between = raw_prices.c.timestamp.between(since, now + FUTURE_TOLERANCE)
     counted = [
         select(literal(symbol), func.count()).where(of_symbol(database, raw_prices, symbol), between)

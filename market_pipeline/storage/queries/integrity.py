@@ -1,4 +1,4 @@
-"""Rows that should not be, and quotes that are missing: what the asset checks report.
+"""Rows that should not exist, and missing quotes: what the asset checks report.
 
 All queries read index ranges, so they cost the same however much is stored.
 """

@@ -1,6 +1,6 @@
 """Prices of one symbol, newest first: a page of them as plain rows, or very many as an Arrow table.
 
-Both follow the key of the table backwards from where they begin, so the cost is that of the rows returned.
+Both follow the table's key backwards from where they begin, so the cost follows the rows returned.
 Quotes that lie in the future are left out, and bad ticks are marked.
 """
 

@@ -1,4 +1,4 @@
-"""Absences: the stretches for which the source gave no prices, stored until the next request for them is due."""
+"""Absences: the stretches for which the source returned no prices, stored until the next request for them is due."""
 
 import logging
 from collections import defaultdict

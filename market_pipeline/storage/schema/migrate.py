@@ -1,4 +1,4 @@
-"""Check that the tables are those of this version, and migrate them.
+"""Check that the tables match this version, and migrate them.
 
 On PostgreSQL the tables belong to the first schema of the search path.
 """
