@@ -146,8 +146,9 @@ _numbers = itertools.count()
 
 
 def generous_budget(database: Database, waits: Sequence[float] = ()) -> SharedBudget:
-    """A thousand requests a minute of an account of its own, in a time that only sleeping moves: the
-    sleeps recorded in `waits`, such as those of the client, and the budget's own.
+    """A thousand requests a minute of an account of its own, in a time that only sleeping moves.
+
+    Those are the sleeps recorded in `waits`, such as those of the client, and the budget's own.
     """
     own: list[float] = []
     return SharedBudget(

@@ -1,5 +1,7 @@
-"""An HTTP client that costs little, so that the server is what is measured: GET and POST without a body over
-connections that stay open, one request at a time each."""
+"""An HTTP client that costs little, so that the server is what is measured.
+
+It sends GET and POST without a body over connections that stay open, one request at a time each.
+"""
 
 import asyncio
 import time

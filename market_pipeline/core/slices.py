@@ -30,6 +30,7 @@ class Slice:
 
     @property
     def days(self) -> list[date]:
+        """Its days, in order."""
         return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
 
 

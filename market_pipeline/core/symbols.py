@@ -45,6 +45,7 @@ class Coin:
 
     @property
     def is_simulated(self) -> bool:
+        """Whether its prices are those of a simulator."""
         return self.coin_id.startswith(_SIMULATED)
 
     @property
@@ -68,6 +69,7 @@ class Catalogue:
 
     @property
     def symbols(self) -> tuple[str, ...]:
+        """The symbols of its coins, in configured order."""
         return tuple(self._by_symbol)
 
     @property

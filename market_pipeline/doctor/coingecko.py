@@ -1,4 +1,4 @@
-"""CoinGecko: does it answer with this key and plan, is the clock right, and is the budget enough for the schedule?"""
+"""CoinGecko: whether it answers with this key and plan, the clock is right, and the budget covers the schedule."""
 
 import time
 from collections.abc import Iterator

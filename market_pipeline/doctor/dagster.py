@@ -1,4 +1,4 @@
-"""Dagster: is its home durable, do daemons report, are schedules on, and how did the last run of each job end?
+"""Dagster: whether its home is durable, daemons report and schedules are on, and how the last run of each job ended.
 
 What is wrong with schedules and runs is decided in `pipeline.conditions`.
 """

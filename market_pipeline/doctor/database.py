@@ -1,4 +1,4 @@
-"""The database: can it be reached, is it migrated, is there disk space, and does its clock agree with ours?"""
+"""The database: whether it can be reached, is migrated, has disk space, and has a clock that agrees with ours."""
 
 import os
 import shutil

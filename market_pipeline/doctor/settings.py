@@ -1,4 +1,4 @@
-"""Settings: are they valid, where does each come from, and is one of them misspelt?"""
+"""Settings: whether they are valid, where each comes from, and whether one is misspelt."""
 
 import difflib
 from collections.abc import Iterator

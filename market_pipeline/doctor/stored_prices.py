@@ -1,4 +1,4 @@
-"""Stored prices: are they fresh, scored and complete, which coin are they of, and what was refused?"""
+"""Stored prices: whether they are fresh, scored and complete, which coin they are of, and what was refused."""
 
 from collections import Counter
 from collections.abc import Iterator

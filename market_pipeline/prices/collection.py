@@ -57,6 +57,7 @@ class Collection:
 
     @property
     def refusals(self) -> tuple[Refusal, ...]:
+        """All refusals, in the order in which they were made."""
         return tuple(self._refusals.values())
 
     @property

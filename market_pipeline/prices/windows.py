@@ -39,10 +39,12 @@ class Repair:
 
     @property
     def days(self) -> int:
+        """How many days it covers."""
         return (self.last - self.first).days + 1
 
     @property
     def partitions(self) -> int:
+        """How many partitions it covers: one of each day and symbol."""
         return self.days * len(self.symbols)
 
     @property

@@ -1,10 +1,10 @@
 """The errors of the database.
 
-    StorageError
-    |-- DatabaseUnavailable   it cannot be reached or opened
-    |-- SchemaMismatch        its tables are not those of this version
-    |-- WriteFailed           it refused a write; nothing of it was stored
-    `-- ReadCancelled         the caller cancelled the read
+StorageError
+|-- DatabaseUnavailable   it cannot be reached or opened
+|-- SchemaMismatch        its tables are not those of this version
+|-- WriteFailed           it refused a write; nothing of it was stored
+`-- ReadCancelled         the caller cancelled the read
 """
 
 

@@ -125,8 +125,9 @@ def test_quotes_are_renewed_about_every_forty_seconds_and_never_from_the_future(
 
 
 def test_ninety_days_of_hours_are_cheap_next_to_the_year_before_them(market: MarketModel) -> None:
-    """Warm, a window must cost milliseconds, or the demo's first fill would crawl. The bound is a
-    ratio to plain arithmetic in the same process, so that a slow machine does not matter.
+    """Warm, a window must cost milliseconds, or the demo's first fill would crawl.
+
+    The bound is a ratio to plain arithmetic in the same process, so that a slow machine does not matter.
     """
     market.points("cardano", NOW - 90 * DAY, NOW, HOUR)
     started = time.process_time()

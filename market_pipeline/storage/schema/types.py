@@ -20,22 +20,25 @@ class UtcTimestamp(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type of the column in this kind of database."""
         if dialect.name == "sqlite":
             return dialect.type_descriptor(BigInteger())
         return dialect.type_descriptor(DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Convert an aware time to what is stored."""
         if value is None:
             return None
         microseconds = to_microseconds(value)
         return microseconds if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Convert what is stored to a time in UTC."""
         if value is None:
             return None
         return from_microseconds(value) if dialect.name == "sqlite" else value.astimezone(timezone.utc)
 
 
-def Name(length: int) -> String:  # noqa: N802  (reads as a type where it is used)
+def Name(length: int) -> String:  # capital: it reads as a type where it is used
     """Return a type for short text compared byte by byte: both databases sort it alike, and PostgreSQL fast."""
     return String(length).with_variant(String(length, collation="C"), "postgresql")
