@@ -387,10 +387,15 @@ def test_a_holder_that_stops_in_the_middle_blocks_nobody_for_long(
     """Such as a process that is suspended, or one on a host that is gone: its connection seems alive."""
     monkeypatch.setattr(records, "HOLDER_SECONDS", 1)
     account = Account("keyless", "h")
-    with pytest.raises(DatabaseUnavailable, match="terminat"), postgres_database.writing() as stopped:
-        records.load_for_update(stopped, account.name)
-        assert SharedBudget(postgres_database, account, Limits(4, None)).acquire(LIVE).waited == 0
-        stopped.execute(select(request_budgets))
+
+    def stop_in_the_middle() -> None:
+        with postgres_database.writing() as stopped:
+            records.load_for_update(stopped, account.name)
+            assert SharedBudget(postgres_database, account, Limits(4, None)).acquire(LIVE).waited == 0
+            stopped.execute(select(request_budgets))
+
+    with pytest.raises(DatabaseUnavailable, match="terminat"):
+        stop_in_the_middle()
 
 
 def test_a_lock_that_cannot_be_acquired_is_an_error_that_says_so(

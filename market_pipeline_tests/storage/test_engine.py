@@ -91,9 +91,13 @@ def test_a_writer_waits_for_another_and_then_writes(database: Database, path: st
 
 
 def test_a_block_that_raises_leaves_nothing_and_a_disposed_database_stays_usable(database: Database) -> None:
-    with pytest.raises(ZeroDivisionError), database.writing() as connection:
-        connection.execute(raw_prices.insert(), price_row())
-        raise ZeroDivisionError
+    def fail() -> None:
+        with database.writing() as connection:
+            connection.execute(raw_prices.insert(), price_row())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert stored_rows(database, raw_prices) == []
     database.dispose()
     database.dispose()
@@ -112,12 +116,17 @@ def test_exclusive_work_waits_for_its_like_and_not_for_other_work(database: Data
         other.dispose()
 
     thread = threading.Thread(target=second)
-    with pytest.raises(KeyboardInterrupt), exclusive(database, "backfill", lambda: None):
-        thread.start()
-        wait_for(waiting.is_set, 5, "the second to wait")
-        with exclusive(database, "another", lambda: waiting.clear()):
-            assert waiting.is_set() and not entered.is_set()
-        raise KeyboardInterrupt
+
+    def first() -> None:
+        with exclusive(database, "backfill", lambda: None):
+            thread.start()
+            wait_for(waiting.is_set, 5, "the second to wait")
+            with exclusive(database, "another", lambda: waiting.clear()):
+                assert waiting.is_set() and not entered.is_set()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        first()
     wait_for(entered.is_set, 5, "the second to enter")
     thread.join()
 

@@ -134,10 +134,15 @@ def test_a_pooled_connection_to_a_silent_server_is_given_up_once(relayed: Relaye
 def test_an_answer_that_was_lost_is_not_waited_for(relayed: Relayed) -> None:
     """The server answers others, and does nothing for the session that waits."""
     relay, database = relayed()
-    with pytest.raises(DatabaseUnavailable, match="cannot be reached"), database.reading() as connection:
-        connection.execute(text("SELECT 1"))
-        relay.deaf.set()
-        connection.execute(text("SELECT 2"))
+
+    def read_while_it_turns_deaf() -> None:
+        with database.reading() as connection:
+            connection.execute(text("SELECT 1"))
+            relay.deaf.set()
+            connection.execute(text("SELECT 2"))
+
+    with pytest.raises(DatabaseUnavailable, match="cannot be reached"):
+        read_while_it_turns_deaf()
     assert len(read_columns(database, raw_prices, DAYS)) == 0
 
 
