@@ -173,7 +173,7 @@ def test_a_server_that_hangs_is_given_up_after_the_timeout(simulator: Simulator,
     simulator.add_fault(Fault(kind="hang", seconds=2, times=None))
     with (
         connect(simulator.base_url, policy=RetryPolicy(idle=0.1)) as client,
-        pytest.raises(ConnectionFailed, match="timed out|ReadTimeout") as caught,
+        pytest.raises(ConnectionFailed, match=r"timed out|ReadTimeout") as caught,
     ):
         client.ping()
     assert client.requests_sent == 4

@@ -27,7 +27,7 @@ def names(database: Database) -> set[str]:
 
 
 def test_an_empty_database_says_how_to_make_the_tables(empty_database: Database) -> None:
-    with pytest.raises(SchemaMismatch, match="no tables .*market-pipeline migrate"):
+    with pytest.raises(SchemaMismatch, match=r"no tables .*market-pipeline migrate"):
         check_schema(empty_database)
     if empty_database.dialect == "sqlite":
         assert not Path(str(empty_database.url.database)).exists(), "a look creates no file"
@@ -53,7 +53,7 @@ def test_an_older_schema_says_how_to_update_it(database: Database) -> None:
 def test_a_newer_schema_says_to_update_the_package_and_is_left_alone(database: Database) -> None:
     run(database, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
     for work in (check_schema, migrate):
-        with pytest.raises(SchemaMismatch, match="9999.*update market_pipeline"):
+        with pytest.raises(SchemaMismatch, match=r"9999.*update market_pipeline"):
             work(database)
 
 
@@ -140,7 +140,7 @@ def test_a_view_still_answers_after_a_table_was_set_aside(sqlite_database: Datab
 
 def test_a_view_that_would_not_answer_stops_the_migration(database: Database) -> None:
     _view_on_old_anomalies(database, "detector")
-    with pytest.raises(SchemaMismatch, match="mine.*; drop .*market-pipeline migrate"):
+    with pytest.raises(SchemaMismatch, match=r"mine.*; drop .*market-pipeline migrate"):
         migrate(database)
     with database.reading() as connection:
         assert connection.execute(text("SELECT * FROM mine")).all() == [("ewma",)]
@@ -170,12 +170,12 @@ def test_a_schema_that_cannot_be_read_is_not_taken_for_an_empty_one(sqlite_datab
     sqlite_database.dispose()
     file = Path(str(sqlite_database.url.database))
     file.write_bytes(file.read_bytes()[:100] + b"\xff" * 5000)
-    with pytest.raises(DatabaseUnavailable, match="malformed|not a database"):
+    with pytest.raises(DatabaseUnavailable, match=r"malformed|not a database"):
         check_schema(sqlite_database)
 
 
 def test_a_revision_that_cannot_be_read_is_not_a_matter_of_migrating(database: Database) -> None:
     run(database, f"DROP TABLE {VERSION_TABLE}")
     run(database, f"CREATE TABLE {VERSION_TABLE} (note TEXT)")
-    with pytest.raises(DatabaseUnavailable, match="cannot be read: .*version_num"):
+    with pytest.raises(DatabaseUnavailable, match=r"cannot be read: .*version_num"):
         check_schema(database)

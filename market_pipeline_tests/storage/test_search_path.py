@@ -48,7 +48,7 @@ def tables_in(database: Database, schema: str) -> set[str]:
 
 @both
 def test_the_tables_of_a_later_schema_are_not_used(schemas: Search, work: Work) -> None:
-    with pytest.raises(SchemaMismatch, match="dev.*public.*search_path%3Ddev"):
+    with pytest.raises(SchemaMismatch, match=r"dev.*public.*search_path%3Ddev"):
         work(schemas("dev,public"))
     assert tables_in(schemas("public"), "dev") == set()
 
@@ -56,7 +56,7 @@ def test_the_tables_of_a_later_schema_are_not_used(schemas: Search, work: Work) 
 @pytest.mark.parametrize("path", ["none,public", '"$user",none,public', '"None"'])
 @both
 def test_a_schema_that_does_not_exist_is_not_passed_over(schemas: Search, work: Work, path: str) -> None:
-    with pytest.raises(SchemaMismatch, match="schema [nN]one .*CREATE SCHEMA"):
+    with pytest.raises(SchemaMismatch, match=r"schema [nN]one .*CREATE SCHEMA"):
         work(schemas(path))
 
 
