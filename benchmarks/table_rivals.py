@@ -84,14 +84,14 @@ class BareDriver:
         statement = f"INSERT INTO raw_prices ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?) " + _ON_CONFLICT.format(
             differs="IS NOT"
         )
-        cursor.executemany(statement, zip(*values))
+        cursor.executemany(statement, zip(*values, strict=True))
 
     def _copy(self, cursor: Any, frame: pd.DataFrame) -> None:
         lines = io.StringIO()
         texts = [
             (_iso(frame[name]) if frame[name].dtype.kind == "M" else frame[name]).tolist() for name in frame
         ]
-        csv.writer(lines).writerows(zip(*texts))
+        csv.writer(lines).writerows(zip(*texts, strict=True))
         lines.seek(0)
         cursor.execute("CREATE TEMP TABLE stage (LIKE raw_prices) ON COMMIT DROP")
         cursor.copy_expert(f"COPY stage ({_COLUMNS}) FROM STDIN CSV", lines)
@@ -105,7 +105,7 @@ class BareDriver:
             cursor = connection.connection.cursor()
             cursor.execute(f"SELECT {_COLUMNS} FROM raw_prices ORDER BY symbol, coin_id, timestamp")
             rows = cursor.fetchall()
-        symbols, coins, times, prices, sources, learnt = zip(*rows)
+        symbols, coins, times, prices, sources, learnt = zip(*rows, strict=True)
         return pd.DataFrame(
             {
                 "symbol": symbols,

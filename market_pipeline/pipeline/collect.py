@@ -161,7 +161,8 @@ def _price_facts(
     if not days:
         return {}
     found = read_columns(database, raw_prices, merge_days(days), columns=["symbol", "timestamp", "price"])
-    stored = dict(zip(zip(found["symbol"], found.datetimes("timestamp")), found["price"].tolist()))
+    times = zip(found["symbol"], found.datetimes("timestamp"), strict=True)
+    stored = dict(zip(times, found["price"].tolist(), strict=True))
     quotes = collected.quotes
     keys = stored.keys() | {(quote.symbol, quote.timestamp) for quote in quotes}
     rows = Counter((timestamp.date(), symbol) for symbol, timestamp in keys)
@@ -186,7 +187,7 @@ def _refusal_facts(
     if not days:
         return {}
     stored = read_columns(database, rejected_prices, merge_days(days), columns=["id", "day", "symbol"])
-    keys = set(zip(stored["id"], stored["day"], stored["symbol"]))
+    keys = set(zip(stored["id"], stored["day"], stored["symbol"], strict=True))
     keys |= {(refusal.id, refusal.day, refusal.symbol) for refusal in collected.refusals}
     rows = Counter((day, symbol) for _, day, symbol in keys)
     refused = Counter((refusal.day, refusal.symbol) for refusal in collected.refusals)

@@ -59,10 +59,12 @@ class PastDays:
 
     @property
     def points(self) -> int:
+        """How many prices are stored on the measured days."""
         return sum(covered.points for covered in self.measured)
 
     @property
     def expected_points(self) -> int:
+        """How many prices complete days would have."""
         return sum(covered.expected for covered in self.measured)
 
     @property
@@ -171,7 +173,7 @@ def _stored_times(database: Database, days: Sequence[DayOfSymbol]) -> dict[DayOf
         return {}
     stored = read_columns(database, raw_prices, merge_days(days), columns=["symbol", "timestamp"])
     times: dict[DayOfSymbol, list[datetime]] = defaultdict(list)
-    for symbol, moment in zip(stored["symbol"], stored.datetimes("timestamp")):
+    for symbol, moment in zip(stored["symbol"], stored.datetimes("timestamp"), strict=True):
         times[moment.date(), symbol].append(moment)
     return times
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 
 from market_pipeline.core.clock import DAY, start_of_day
 
@@ -24,6 +25,7 @@ class Interval:
 
     @property
     def length(self) -> timedelta:
+        """How long it is."""
         return self.end - self.start
 
     def overlaps(self, other: Interval) -> bool:
@@ -58,7 +60,7 @@ def gaps(times: Iterable[datetime], start: datetime, end: datetime, longest: tim
     Those before the first and after the last time count too. `times` may be unordered; those outside are ignored.
     """
     edges = [start, *sorted(time for time in times if start <= time <= end), end]
-    return [Interval(one, next_) for one, next_ in zip(edges, edges[1:]) if next_ - one > longest]
+    return [Interval(one, next_) for one, next_ in pairwise(edges) if next_ - one > longest]
 
 
 def without(intervals: Iterable[Interval], cuts: Iterable[Interval]) -> list[Interval]:

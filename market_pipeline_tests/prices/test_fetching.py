@@ -99,7 +99,7 @@ WHOLE_ANSWERS = ("cut", "cut_middle", "truncated_json", "html")
 
 
 def test_every_bad_current_price_is_refused_with_its_reason_and_the_others_are_quotes(source: Source) -> None:
-    expected = dict(zip(MANY, (BAD_VALUES | BAD_QUOTES).items()))
+    expected = dict(zip(MANY, (BAD_VALUES | BAD_QUOTES).items(), strict=False))
     for symbol, (kind, _) in expected.items():
         source.simulator.add_fault(Fault(kind=kind, coin=f"coin-{symbol.lower()}", keyed_as="dogecoin"))
     collected = source.fetch(*today(*MANY))

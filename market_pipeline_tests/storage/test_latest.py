@@ -53,7 +53,7 @@ def test_anomalies_are_newest_first_from_a_time_on(database: Database) -> None:
         anomaly_row("ADA", 5), anomaly_row("ETH", 9), anomaly_row("DOT", 9),
     )
     found = latest.anomalies_since(database, SYMBOLS, at(5))
-    assert list(zip(found["symbol"], found["kind"])) == [
+    assert list(zip(found["symbol"], found["kind"], strict=True)) == [
         ("ETH", "jump"), ("ADA", "jump"), ("BTC", "jump"), ("BTC", "large_move"),
     ]
     assert found.datetimes("timestamp") == [at(9), at(5), at(5), at(5)]

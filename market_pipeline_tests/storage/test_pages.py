@@ -97,4 +97,4 @@ def test_a_table_holds_the_same_rows_as_the_points(database: Database) -> None:
         assert rows == expected
         as_numbers = [table[name].cast("int64" if "time" in str(table[name].type) else table[name].type).to_pylist()
                       for name in table.column_names]
-        assert [tuple(row) for row in zip(*as_numbers)] == points
+        assert [tuple(row) for row in zip(*as_numbers, strict=True)] == points

@@ -111,7 +111,10 @@ def test_values_come_back_as_they_were_written(database: Database, path: str) ->
     ]
     numbers = [1e-300, 5e-324, 0.1 + 0.2, 1e299]
     tokyo = timezone(timedelta(hours=9))
-    prices = [price_row(timestamp=t.astimezone(tokyo), ingested_at=t, price=p) for t, p in zip(moments, numbers)]
+    prices = [
+        price_row(timestamp=moment.astimezone(tokyo), ingested_at=moment, price=number)
+        for moment, number in zip(moments, numbers, strict=True)
+    ]
     upsert(database, raw_prices, prices_of(*prices))
     refusals = [refusal_row(1, detail=NASTY, payload=NASTY), refusal_row(2, payload="x" * 100_000)]
     upsert(database, rejected_prices, refusals_of(*refusals))

@@ -189,7 +189,7 @@ def _are_bad(times: NDArray[np.int64], prices: NDArray[np.float64], ticks: Seque
     bad = np.zeros(len(times), dtype=bool)
     starts = np.searchsorted(times, [tick.start for tick in ticks])
     ends = np.searchsorted(times, [tick.end for tick in ticks])
-    for tick, start, end in zip(ticks, starts, ends):
+    for tick, start, end in zip(ticks, starts, ends, strict=True):
         if start < len(times) and times[start] == tick.start:
             bad[start] = True
         logs = np.log(prices[start:end])

@@ -57,7 +57,7 @@ def fetch(database: Database, schema: pa.Schema, statements: Sequence[Select[Any
         with _adbc(file) as cursor:
             cursor.execute(f"SELECT * FROM {_ROWS} ORDER BY rowid")
             found = cursor.fetch_arrow_table()
-    return [found.slice(start, count) for start, count in zip(accumulate(counts, initial=1), counts)]
+    return [found.slice(start, count) for start, count in zip(accumulate(counts, initial=1), counts, strict=False)]
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def read_columns(
     with database.reading() as connection:
         for part in slices:
             for rows in connection.execute(_rows_of(database, table, part, readables)).partitions(_ROWS_AT_ONCE):
-                for column, more in zip(values, zip(*rows), strict=True):
+                for column, more in zip(values, zip(*rows, strict=True), strict=True):
                     column.extend(more)
             ends.append(len(values[0]))
     arrays = {name: array_of(table.columns[name], column) for name, column in zip(selected, values, strict=True)}
@@ -91,7 +91,7 @@ def rows_per_day(database: Database, table: Table, slices: Sequence[Slice]) -> C
 
 def columns_from_rows(table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Columns:
     """Convert rows in which times are microseconds since 1970 (see `readable`) to typed columns."""
-    values = list(zip(*rows)) if rows else [()] * len(names)
+    values = list(zip(*rows, strict=True)) if rows else [()] * len(names)
     return Columns({name: array_of(table.columns[name], column) for name, column in zip(names, values, strict=True)})
 
 

@@ -100,7 +100,7 @@ def distinct(table: Table, columns: Columns) -> Columns:
         equal &= (array[1:] == array[:-1]).astype(np.bool_)
     if increasing.all():
         return columns
-    last = {row: number for number, row in enumerate(zip(*(array.tolist() for array in key)))}
+    last = {row: number for number, row in enumerate(zip(*(array.tolist() for array in key), strict=True))}
     return columns.take(np.array([last[row] for row in sorted(last)], dtype=np.intp))
 
 
@@ -108,7 +108,7 @@ def require_inside(table: Table, columns: Columns, slices: Sequence[Slice]) -> N
     """Raise ValueError if a row belongs to none of `slices`: the next replacement would not delete it."""
     days = columns["day"] if "day" in table.columns else columns["timestamp"].astype("datetime64[D]")
     allowed = {(part.symbol, day) for part in slices for day in part.days}
-    outside = [row for row in zip(columns["symbol"].tolist(), days.tolist()) if row not in allowed]
+    outside = [row for row in zip(columns["symbol"].tolist(), days.tolist(), strict=True) if row not in allowed]
     if outside:
         raise ValueError(
             f"{len(outside)} rows for {table.name} lie outside the partitions that are replaced, "
