@@ -15,7 +15,7 @@ import market_pipeline
 
 PROJECT = Path(__file__).parents[1]
 FIND = """
-from market_pipeline.commands.home import shipped_file
+from market_pipeline.dagster_instance.home import shipped_file
 for name in ("dagster.yaml", "workspace.yaml"):
     print(shipped_file(name))
 """
