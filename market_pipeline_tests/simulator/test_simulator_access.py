@@ -17,6 +17,7 @@ from market_pipeline.simulator.access import MinuteLimit, Usage
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
+from market_pipeline_tests.simulator.client import Client, MovableClock
 
 RATE_LIMIT_BODY = (
     '{"status":{"error_code":429,"error_message":"You\'ve exceeded the Rate Limit. Please visit '
@@ -43,7 +44,7 @@ DEMO, PRO = "x-cg-demo-api-key", "x-cg-pro-api-key"
     ],
 )
 def test_each_plan_takes_the_key_of_its_own_kind(
-    serve: Callable[..., Any],
+    serve: Callable[..., Client],
     plan: str,
     headers: dict[str, str],
     query: dict[str, str],
@@ -57,7 +58,7 @@ def test_each_plan_takes_the_key_of_its_own_kind(
 
 
 @pytest.mark.parametrize("headers", [{}, {"User-Agent": ""}, {"User-Agent": " "}])
-def test_a_request_without_a_user_agent_is_refused(client: Any, headers: dict[str, str]) -> None:
+def test_a_request_without_a_user_agent_is_refused(client: Client, headers: dict[str, str]) -> None:
     """Sent by the bare library, since requests puts its own name where there is none."""
     with closing(HTTPConnection("127.0.0.1", client.simulator.port, timeout=5)) as connection:
         connection.request("GET", "/api/v3/ping", headers=headers)
@@ -66,13 +67,15 @@ def test_a_request_without_a_user_agent_is_refused(client: Any, headers: dict[st
         assert "descriptive User-Agent" in json.loads(answer.read())["status"]["error_message"]
 
 
-def test_a_target_that_is_too_long_is_refused_by_the_edge(client: Any) -> None:
+def test_a_target_that_is_too_long_is_refused_by_the_edge(client: Client) -> None:
     answer = client.get("/simple/price", ids="x" * 8000, vs_currencies="usd")
     assert answer.status_code == 414
     assert answer.headers["Content-Type"].startswith("text/html")
 
 
-def test_keyless_429_names_the_seconds_until_a_request_is_free(serve: Callable[..., Any], clock: Any) -> None:
+def test_keyless_429_names_the_seconds_until_a_request_is_free(
+    serve: Callable[..., Client], clock: MovableClock
+) -> None:
     client = serve(requests_per_minute=2)
     assert client.get("/ping").ok
     clock.advance(seconds=20)
@@ -87,7 +90,7 @@ def test_keyless_429_names_the_seconds_until_a_request_is_free(serve: Callable[.
     assert client.get("/ping").ok
 
 
-def test_keyed_429_names_a_whole_minute_and_no_retry_after(serve: Callable[..., Any], clock: Any) -> None:
+def test_keyed_429_names_a_whole_minute_and_no_retry_after(serve: Callable[..., Client], clock: MovableClock) -> None:
     """The clock stands at 12:00:30; a request is free at 12:01:30, reported as the next whole minute."""
     client, key = serve(plan="demo", requests_per_minute=1), {DEMO: "CG-x"}
     client.get("/ping", headers=key)
@@ -99,7 +102,7 @@ def test_keyed_429_names_a_whole_minute_and_no_retry_after(serve: Callable[..., 
     assert refused.headers["x-ratelimit-reset"] == "2026-11-23 12:02:00 +0000"
 
 
-def test_the_limit_slides_and_refusals_do_not_lengthen_it(clock: Any) -> None:
+def test_the_limit_slides_and_refusals_do_not_lengthen_it(clock: MovableClock) -> None:
     limit = MinuteLimit(3)
     for _ in range(3):
         assert limit.admit(clock.now) is None
@@ -116,7 +119,7 @@ def test_a_limit_of_nothing_is_a_mistake(market: MarketModel) -> None:
         Simulator(market, requests_per_minute=0)
 
 
-def test_the_usage_counts_the_answers_of_this_run(serve: Callable[..., Any]) -> None:
+def test_the_usage_counts_the_answers_of_this_run(serve: Callable[..., Client]) -> None:
     """Answers with status 200 cost a credit; errors do not."""
     client = serve(plan="pro", monthly_credits=3, requests_per_minute=40)
     client.get("/ping", headers={PRO: "CG-x"})

@@ -12,9 +12,10 @@ from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline_tests.builders import wait_for
+from market_pipeline_tests.simulator.client import Client, MovableClock
 
 
-def test_faults_are_added_listed_and_cleared_over_the_admin_path(client: Any) -> None:
+def test_faults_are_added_listed_and_cleared_over_the_admin_path(client: Client) -> None:
     url = client.simulator.admin_url + "/faults"
     added = requests.post(url, json={"kind": "status", "status": 503, "times": 2, "path": "/ping"}, timeout=5)
     assert added.status_code == 201
@@ -26,7 +27,7 @@ def test_faults_are_added_listed_and_cleared_over_the_admin_path(client: Any) ->
     assert client.get("/ping").ok
 
 
-def test_a_list_of_faults_is_added_whole_or_not_at_all(client: Any) -> None:
+def test_a_list_of_faults_is_added_whole_or_not_at_all(client: Client) -> None:
     url = client.simulator.admin_url + "/faults"
     assert requests.post(url, json=[{"kind": "cut"}, {"kind": "nonsense"}], timeout=5).status_code == 422
     assert requests.get(url, timeout=5).json() == []
@@ -53,25 +54,25 @@ def test_a_list_of_faults_is_added_whole_or_not_at_all(client: Any) -> None:
         (b'{"kind": "hang", "seconds": NaN}', "seconds nan is not between"),
     ],
 )
-def test_a_bad_fault_gets_a_clear_422(client: Any, body: bytes, message: str) -> None:
+def test_a_bad_fault_gets_a_clear_422(client: Client, body: bytes, message: str) -> None:
     answer = requests.post(client.simulator.admin_url + "/faults", data=body, timeout=5)
     assert answer.status_code == 422
     assert message in answer.json()["error"]
 
 
-def test_an_unknown_admin_path_says_which_there_are(client: Any) -> None:
+def test_an_unknown_admin_path_says_which_there_are(client: Client) -> None:
     answer = requests.post(client.simulator.admin_url + "/requests", timeout=5)
     assert answer.status_code == 404
     assert "GET or DELETE /admin/requests" in answer.json()["error"]
 
 
-def test_a_body_of_unreasonable_size_is_refused_unread(client: Any) -> None:
+def test_a_body_of_unreasonable_size_is_refused_unread(client: Client) -> None:
     with socket.create_connection(("127.0.0.1", client.simulator.port), timeout=5) as connection:
         connection.sendall(b"POST /admin/faults HTTP/1.1\r\nContent-Length: 2000000\r\n\r\n")
         assert b" 413 " in connection.recv(1000)
 
 
-def test_the_log_holds_what_was_asked_and_what_was_answered(client: Any, clock: Any) -> None:
+def test_the_log_holds_what_was_asked_and_what_was_answered(client: Client, clock: MovableClock) -> None:
     client.get("/simple/price", ids="bitcoin,ethereum", vs_currencies="usd")
     client.get("/nowhere")
     requests.get(f"http://127.0.0.1:{client.simulator.port}/elsewhere", timeout=5)
@@ -83,7 +84,7 @@ def test_the_log_holds_what_was_asked_and_what_was_answered(client: Any, clock: 
     assert (third.path, third.status) == ("/elsewhere", 404)
 
 
-def test_keys_are_recorded_by_name_and_never_by_value(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_keys_are_recorded_by_name_and_never_by_value(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "market_pipeline.simulator")
     client.get("/ping", headers={"x-cg-demo-api-key": "CG-secret"}, x_cg_pro_api_key="CG-secret")
     client.get("/ping", headers={"x-cg-demo-api-key": ""})
@@ -93,7 +94,7 @@ def test_keys_are_recorded_by_name_and_never_by_value(client: Any, caplog: pytes
     assert logged.json()[0]["query"] == {"x_cg_pro_api_key": "***"}
 
 
-def test_the_log_is_cleared_over_the_admin_path_and_in_process(client: Any) -> None:
+def test_the_log_is_cleared_over_the_admin_path_and_in_process(client: Client) -> None:
     client.get("/ping")
     assert requests.delete(client.simulator.admin_url + "/requests", timeout=5).status_code == 204
     assert client.simulator.requests == []
@@ -102,7 +103,7 @@ def test_the_log_is_cleared_over_the_admin_path_and_in_process(client: Any) -> N
     assert client.simulator.requests == []
 
 
-def test_every_request_is_one_line_in_the_log(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_request_is_one_line_in_the_log(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "market_pipeline.simulator")
     client.simulator.add_fault(Fault(kind="cut", path="/coins/list"))
     client.get("/simple/price", ids="bitcoin,solana", vs_currencies="usd")
@@ -115,12 +116,12 @@ def test_every_request_is_one_line_in_the_log(client: Any, caplog: pytest.LogCap
     ]
 
 
-def test_only_loopback_is_served_and_only_reads_exist_on_the_api(client: Any) -> None:
+def test_only_loopback_is_served_and_only_reads_exist_on_the_api(client: Client) -> None:
     assert client.simulator.base_url == f"http://127.0.0.1:{client.simulator.port}/api/v3"
     assert requests.post(client.simulator.base_url + "/ping", timeout=5).status_code == 404
 
 
-def test_a_connection_is_kept_and_ends_with_the_simulator(market: MarketModel, clock: Any) -> None:
+def test_a_connection_is_kept_and_ends_with_the_simulator(market: MarketModel, clock: MovableClock) -> None:
     """An open connection must not be answered by a simulator that stopped."""
     with requests.Session() as session:
         with Simulator(market, clock=clock) as simulator:
@@ -131,7 +132,7 @@ def test_a_connection_is_kept_and_ends_with_the_simulator(market: MarketModel, c
             session.get(url, timeout=5)
 
 
-def test_a_restart_on_the_same_port_gives_the_same_prices(serve: Callable[..., Any], clock: Any) -> None:
+def test_a_restart_on_the_same_port_gives_the_same_prices(serve: Callable[..., Client], clock: MovableClock) -> None:
     first = serve(feed=MarketModel(seed=3))
     prices = first.prices("bitcoin", "ethereum")
     history = first.chart("bitcoin", clock.now.replace(hour=0), clock.now)
@@ -150,13 +151,13 @@ def test_outside_its_block_a_simulator_has_no_address(market: MarketModel) -> No
     simulator.__exit__(None, None, None)
 
 
-def test_a_taken_port_is_an_error(client: Any, market: MarketModel) -> None:
+def test_a_taken_port_is_an_error(client: Client, market: MarketModel) -> None:
     with pytest.raises(OSError, match="in use"), Simulator(market, port=client.simulator.port):
         pytest.fail("it serves")
 
 
 def test_what_is_no_http_is_answered_and_logged_without_a_traceback(
-    client: Any, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    client: Client, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_connection(("127.0.0.1", client.simulator.port), timeout=5) as connection:
         connection.sendall(b"nonsense\r\n\r\n")
@@ -166,7 +167,7 @@ def test_what_is_no_http_is_answered_and_logged_without_a_traceback(
     assert "Traceback" not in caplog.text + capfd.readouterr().err
 
 
-def test_a_client_that_goes_away_is_no_failure(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_that_goes_away_is_no_failure(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     """SO_LINGER 0 makes the close a reset, which the handler meets when it writes or next reads."""
     client.simulator.add_fault(Fault(kind="hang", seconds=0.2))
     caplog.set_level(logging.DEBUG, "market_pipeline.simulator")
@@ -180,7 +181,7 @@ def test_a_client_that_goes_away_is_no_failure(client: Any, caplog: pytest.LogCa
 
 
 def test_a_failure_of_the_simulator_itself_is_logged_with_its_traceback(
-    serve: Callable[..., Any], caplog: pytest.LogCaptureFixture
+    serve: Callable[..., Client], caplog: pytest.LogCaptureFixture
 ) -> None:
     class BrokenFeed(MarketModel):
         def price(self, coin_id: str, at: Any) -> float:

@@ -13,6 +13,7 @@ import requests
 from market_pipeline.core.clock import DAY
 from market_pipeline.simulator.faults import KINDS, LISTING_ONLY, Fault
 from market_pipeline_tests.builders import wait_for
+from market_pipeline_tests.simulator.client import Client, MovableClock
 
 HOUR = timedelta(hours=1)
 RANGE = "/coins/bitcoin/market_chart/range"
@@ -43,7 +44,7 @@ STATUSES: list[tuple[int, int | None, str, str]] = [
 ]
 
 
-def test_a_status_comes_with_its_real_body(client: Any) -> None:
+def test_a_status_comes_with_its_real_body(client: Client) -> None:
     for status, code, content_type, excerpt in STATUSES:
         client.simulator.add_fault(Fault(kind="status", status=status, code=code))
         answer = client.get("/simple/price", ids="bitcoin", vs_currencies="usd")
@@ -53,7 +54,7 @@ def test_a_status_comes_with_its_real_body(client: Any) -> None:
     assert client.get("/ping").ok
 
 
-def test_429_comes_with_and_without_retry_after(client: Any) -> None:
+def test_429_comes_with_and_without_retry_after(client: Client) -> None:
     client.simulator.add_fault(Fault(kind="status", status=429))
     client.simulator.add_fault(Fault(kind="status", status=429, retry_after=7))
     client.simulator.add_fault(Fault(kind="status", status=429, retry_after="soon"))
@@ -64,21 +65,21 @@ def test_429_comes_with_and_without_retry_after(client: Any) -> None:
     assert answers[3].headers["x-ratelimit-limit"] == "5"
 
 
-def test_a_hanging_answer_comes_late_and_whole(client: Any) -> None:
+def test_a_hanging_answer_comes_late_and_whole(client: Client) -> None:
     client.simulator.add_fault(Fault(kind="hang", seconds=0.3))
     started = time.monotonic()
     assert client.get("/ping").json() == {"gecko_says": "(V3) To the Moon!"}
     assert time.monotonic() - started >= 0.3
 
 
-def test_a_client_that_waits_less_than_the_hang_times_out(client: Any) -> None:
+def test_a_client_that_waits_less_than_the_hang_times_out(client: Client) -> None:
     client.simulator.add_fault(Fault(kind="hang"))
     with pytest.raises(requests.ReadTimeout):
         client.session.get(client.simulator.base_url + "/ping", timeout=0.2)
     assert [entry.status for entry in client.simulator.requests] == [200]
 
 
-def test_stopping_does_not_wait_for_a_hang(serve: Callable[..., Any]) -> None:
+def test_stopping_does_not_wait_for_a_hang(serve: Callable[..., Client]) -> None:
     client = serve()
     client.simulator.add_fault(Fault(kind="hang", seconds=600))
     done = threading.Event()
@@ -96,7 +97,7 @@ def test_stopping_does_not_wait_for_a_hang(serve: Callable[..., Any]) -> None:
     assert done.wait(10)
 
 
-def test_a_connection_cut_before_the_answer_is_a_connection_error(client: Any) -> None:
+def test_a_connection_cut_before_the_answer_is_a_connection_error(client: Client) -> None:
     client.simulator.add_fault(Fault(kind="cut"))
     with pytest.raises(requests.ConnectionError):
         client.get("/ping")
@@ -104,14 +105,14 @@ def test_a_connection_cut_before_the_answer_is_a_connection_error(client: Any) -
     assert client.get("/ping").ok
 
 
-def test_a_connection_cut_in_the_middle_is_an_incomplete_answer(client: Any) -> None:
+def test_a_connection_cut_in_the_middle_is_an_incomplete_answer(client: Client) -> None:
     client.simulator.add_fault(Fault(kind="cut_middle"))
     with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
         client.get("/ping")
     assert client.get("/ping").ok
 
 
-def test_truncated_json_comes_as_a_complete_answer(client: Any) -> None:
+def test_truncated_json_comes_as_a_complete_answer(client: Client) -> None:
     client.simulator.add_fault(Fault(kind="truncated_json"))
     answer = client.get("/simple/price", ids="bitcoin", vs_currencies="usd")
     assert answer.status_code == 200 and answer.text.startswith('{"bitcoin"')
@@ -119,7 +120,7 @@ def test_truncated_json_comes_as_a_complete_answer(client: Any) -> None:
         answer.json()
 
 
-def test_html_and_an_error_body_and_nothing_come_under_200(client: Any) -> None:
+def test_html_and_an_error_body_and_nothing_come_under_200(client: Client) -> None:
     for kind in ("html", "error_body", "empty_object"):
         client.simulator.add_fault(Fault(kind=kind))
     page, error, nothing = (client.get("/simple/price", ids="bitcoin", vs_currencies="usd") for _ in range(3))
@@ -129,7 +130,7 @@ def test_html_and_an_error_body_and_nothing_come_under_200(client: Any) -> None:
     assert nothing.json() == {}
 
 
-def test_a_bad_price_comes_for_the_coin_named_and_for_no_other(client: Any) -> None:
+def test_a_bad_price_comes_for_the_coin_named_and_for_no_other(client: Client) -> None:
     good = client.prices("ethereum")
     query = {"ids": "bitcoin,ethereum", "vs_currencies": "usd", "precision": "full", "include_last_updated_at": "true"}
     for kind, excerpt in {
@@ -143,7 +144,7 @@ def test_a_bad_price_comes_for_the_coin_named_and_for_no_other(client: Any) -> N
         assert answer.json()["ethereum"] == good["ethereum"]
 
 
-def test_without_a_coin_every_coin_is_corrupted_and_what_is_absent_is_not(client: Any, clock: Any) -> None:
+def test_without_a_coin_every_coin_is_corrupted_and_what_is_absent_is_not(client: Client, clock: MovableClock) -> None:
     client.simulator.add_fault(Fault(kind="null_price"))
     assert {entry["usd"] for entry in client.prices("bitcoin", "ethereum").values()} == {None}
     client.simulator.add_fault(Fault(kind="null_price", coin="nothing"))
@@ -152,14 +153,14 @@ def test_without_a_coin_every_coin_is_corrupted_and_what_is_absent_is_not(client
     assert client.chart("bitcoin", clock.now, clock.now) == []
 
 
-def test_a_missing_coin_is_not_in_the_answer(client: Any) -> None:
+def test_a_missing_coin_is_not_in_the_answer(client: Client) -> None:
     client.simulator.add_fault(Fault(kind="missing_coin", coin="bitcoin"))
     assert set(client.prices("bitcoin", "ethereum")) == {"ethereum"}
     client.simulator.add_fault(Fault(kind="missing_coin"))
     assert client.prices("bitcoin", "ethereum") == {}
 
 
-def test_timestamps_are_future_stale_or_missing(client: Any, clock: Any) -> None:
+def test_timestamps_are_future_stale_or_missing(client: Client, clock: MovableClock) -> None:
     now = int(clock.now.timestamp())
     for fault, expected in (
         (Fault(kind="future_timestamp"), now + 3600),
@@ -171,20 +172,20 @@ def test_timestamps_are_future_stale_or_missing(client: Any, clock: Any) -> None
         assert client.prices("bitcoin")["bitcoin"].get("last_updated_at") == expected
 
 
-def test_an_answer_can_come_under_an_id_that_nobody_asked_for(client: Any) -> None:
+def test_an_answer_can_come_under_an_id_that_nobody_asked_for(client: Client) -> None:
     good = client.prices("solana")["solana"]
     client.simulator.add_fault(Fault(kind="wrong_id", coin="solana", keyed_as="wrapped-solana"))
     assert client.prices("solana") == {"wrapped-solana": good}
 
 
-def test_several_faults_of_values_meet_in_one_answer(client: Any) -> None:
+def test_several_faults_of_values_meet_in_one_answer(client: Client) -> None:
     client.simulator.add_fault(Fault(kind="null_price", coin="bitcoin"))
     client.simulator.add_fault(Fault(kind="negative_price", coin="ethereum"))
     prices = client.prices("bitcoin", "ethereum")
     assert (prices["bitcoin"]["usd"], prices["ethereum"]["usd"]) == (None, -1.0)
 
 
-def test_one_point_of_a_history_has_a_bad_price(client: Any, clock: Any) -> None:
+def test_one_point_of_a_history_has_a_bad_price(client: Client, clock: MovableClock) -> None:
     good = client.chart("bitcoin", clock.now - DAY, clock.now)
     client.simulator.add_fault(Fault(kind="text_price", coin="bitcoin"))
     bad = client.chart("bitcoin", clock.now - DAY, clock.now)
@@ -193,7 +194,7 @@ def test_one_point_of_a_history_has_a_bad_price(client: Any, clock: Any) -> None
     ]
 
 
-def test_a_history_can_be_rearranged(client: Any, clock: Any) -> None:
+def test_a_history_can_be_rearranged(client: Client, clock: MovableClock) -> None:
     start, end = clock.now - 3 * DAY, clock.now - 2 * DAY
     good = client.chart("bitcoin", start, end)
     client.simulator.add_fault(Fault(kind="out_of_order_points"))
@@ -209,25 +210,25 @@ def test_a_history_can_be_rearranged(client: Any, clock: Any) -> None:
     assert client.chart("bitcoin", start, end) == []
 
 
-def test_a_point_of_a_history_can_lack_its_time(client: Any, clock: Any) -> None:
+def test_a_point_of_a_history_can_lack_its_time(client: Client, clock: MovableClock) -> None:
     client.simulator.add_fault(Fault(kind="missing_timestamp"))
     answer = client.get(RANGE, **WINDOW).json()
     assert [point[0] for point in answer["prices"]].count(None) == 1
 
 
-def test_a_fault_is_met_as_often_as_it_says(client: Any) -> None:
+def test_a_fault_is_met_as_often_as_it_says(client: Client) -> None:
     client.simulator.add_fault(Fault(kind="status", times=2))
     assert [client.get("/ping").status_code for _ in range(3)] == [503, 503, 200]
 
 
-def test_a_fault_without_end_lasts_until_it_is_cleared(client: Any) -> None:
+def test_a_fault_without_end_lasts_until_it_is_cleared(client: Client) -> None:
     client.simulator.add_fault(Fault(kind="status", times=None))
     assert [client.get("/ping").status_code for _ in range(5)] == [503] * 5
     client.simulator.clear_faults()
     assert client.get("/ping").ok
 
 
-def test_a_fault_waits_for_a_request_on_its_path_and_for_its_coin(client: Any, clock: Any) -> None:
+def test_a_fault_waits_for_a_request_on_its_path_and_for_its_coin(client: Client, clock: MovableClock) -> None:
     client.simulator.add_fault(Fault(kind="status", path="/coins", coin="solana"))
     assert client.get("/ping").ok
     assert client.prices("solana")
@@ -236,20 +237,20 @@ def test_a_fault_waits_for_a_request_on_its_path_and_for_its_coin(client: Any, c
     assert answer.status_code == 503
 
 
-def test_a_fault_of_quotes_is_not_used_up_by_a_history(client: Any, clock: Any) -> None:
+def test_a_fault_of_quotes_is_not_used_up_by_a_history(client: Client, clock: MovableClock) -> None:
     client.simulator.add_fault(Fault(kind="stale_timestamp", coin="bitcoin"))
     client.simulator.add_fault(Fault(kind="out_of_order_points"))
     client.chart("bitcoin", clock.now - HOUR, clock.now)
     assert clock.now.timestamp() - client.prices("bitcoin")["bitcoin"]["last_updated_at"] > 86_400
 
 
-def test_a_fault_of_values_is_not_used_up_by_an_error(client: Any) -> None:
+def test_a_fault_of_values_is_not_used_up_by_an_error(client: Client) -> None:
     client.simulator.add_fault(Fault(kind="null_price"))
     assert client.get("/simple/price", ids="bitcoin").status_code == 422
     assert client.prices("bitcoin")["bitcoin"]["usd"] is None
 
 
-def test_concurrent_requests_share_a_fault_out_exactly(client: Any) -> None:
+def test_concurrent_requests_share_a_fault_out_exactly(client: Client) -> None:
     client.simulator.add_fault(Fault(kind="status", times=10))
     statuses: list[int] = []
 
@@ -282,7 +283,7 @@ def test_a_fault_that_makes_no_sense_is_refused(settings: dict[str, Any], messag
         Fault(**settings)
 
 
-def test_no_fault_breaks_the_simulator_itself(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_fault_breaks_the_simulator_itself(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever the answer is like, the server logs no failure of its own and serves the next one."""
     prices = {"ids": "bitcoin,ethereum", "vs_currencies": "usd"}
     requested: list[tuple[str, dict[str, str]]] = [("/simple/price", prices), (RANGE, WINDOW), ("/coins/list", {})]
@@ -308,7 +309,7 @@ def test_no_fault_breaks_the_simulator_itself(client: Any, caplog: pytest.LogCap
     ],
 )
 def test_a_coin_can_vanish_be_renamed_be_merged_or_change_its_ticker(
-    client: Any, fault: Fault, listed: dict[str, str]
+    client: Client, fault: Fault, listed: dict[str, str]
 ) -> None:
     others = {"bitcoin": "btc", "ethereum": "eth", "cardano": "ada", "polkadot": "dot"}
     client.simulator.add_fault(fault)
@@ -317,20 +318,20 @@ def test_a_coin_can_vanish_be_renamed_be_merged_or_change_its_ticker(
     assert {coin["id"] for coin in client.get("/coins/list").json()} == {*others, "solana"}
 
 
-def test_such_faults_can_be_there_from_the_start_and_wait_for_the_list(serve: Callable[..., Any]) -> None:
+def test_such_faults_can_be_there_from_the_start_and_wait_for_the_list(serve: Callable[..., Client]) -> None:
     client = serve(faults=[Fault(kind="unlisted_coin", coin="bitcoin", times=None)])
     assert client.prices("bitcoin")["bitcoin"]["usd"] > 0
     for _ in range(2):
         assert "bitcoin" not in {coin["id"] for coin in client.get("/coins/list").json()}
 
 
-def test_the_edge_can_say_one_word(client: Any) -> None:
+def test_the_edge_can_say_one_word(client: Client) -> None:
     client.simulator.add_fault(Fault(kind="throttled"))
     answer = client.get("/ping")
     assert (answer.status_code, answer.text) == (429, "Throttled")
 
 
-def test_a_careless_server_repeats_the_key(serve: Callable[..., Any]) -> None:
+def test_a_careless_server_repeats_the_key(serve: Callable[..., Client]) -> None:
     """So that a test can see whether a client passes it on."""
     client = serve(plan="pro")
     client.simulator.add_fault(Fault(kind="echo"))

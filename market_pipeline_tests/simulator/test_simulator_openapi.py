@@ -9,6 +9,7 @@ import pytest
 
 from market_pipeline.simulator.faults import Fault
 from market_pipeline_tests.openapi import ABSENT, DESCRIPTIONS, Judge
+from market_pipeline_tests.simulator.client import Client
 
 pytestmark = pytest.mark.skipif(not DESCRIPTIONS.exists(), reason=ABSENT)
 
@@ -43,7 +44,7 @@ QUESTIONS: list[tuple[str, dict[str, str]]] = [
 ]
 
 
-def check(client: Any, plan: str, path: str, query: dict[str, str]) -> Any:
+def check(client: Client, plan: str, path: str, query: dict[str, str]) -> Any:
     """Ask, and let the judge look at question and answer; the answer's document."""
     judge, key = Judge(plan), {f"x-cg-{plan}-api-key": "CG-x"}
     assert judge.of_request(path, query, key) == []
@@ -54,7 +55,7 @@ def check(client: Any, plan: str, path: str, query: dict[str, str]) -> Any:
 
 
 @pytest.mark.parametrize("plan", ["demo", "pro"])
-def test_an_answer_is_what_the_official_description_says(serve: Callable[..., Any], plan: str) -> None:
+def test_an_answer_is_what_the_official_description_says(serve: Callable[..., Client], plan: str) -> None:
     client = serve(plan=plan)
     for path, query in QUESTIONS:
         if Judge.endpoint(path) in Judge(plan).description["paths"]:
@@ -63,7 +64,7 @@ def test_an_answer_is_what_the_official_description_says(serve: Callable[..., An
             assert (plan, path) == ("demo", "/key"), "the usage is the only endpoint of one host alone"
 
 
-def test_the_questions_reach_every_spacing_and_no_points_at_all(serve: Callable[..., Any]) -> None:
+def test_the_questions_reach_every_spacing_and_no_points_at_all(serve: Callable[..., Client]) -> None:
     """Or the judge would have seen less than it seems."""
     client, spacings = serve(), set()
     for path, query in QUESTIONS:
@@ -83,13 +84,13 @@ def test_the_questions_reach_every_spacing_and_no_points_at_all(serve: Callable[
         Fault(kind="new_ticker", coin="bitcoin", keyed_as="xbt"),
     ],
 )
-def test_a_list_with_a_coin_gone_is_still_a_list(serve: Callable[..., Any], fault: Fault) -> None:
+def test_a_list_with_a_coin_gone_is_still_a_list(serve: Callable[..., Client], fault: Fault) -> None:
     client = serve(plan="demo", faults=[fault])
     listed = {coin["id"]: coin["symbol"] for coin in check(client, "demo", "/coins/list", {})}
     assert listed.get("bitcoin") != "btc"
 
 
-def test_the_usage_stays_valid_when_the_month_is_used_up(serve: Callable[..., Any]) -> None:
+def test_the_usage_stays_valid_when_the_month_is_used_up(serve: Callable[..., Client]) -> None:
     client = serve(plan="pro", monthly_credits=1)
     for _ in range(3):
         usage = check(client, "pro", "/key", {})
@@ -119,7 +120,7 @@ def test_the_judge_itself_finds_what_is_wrong(path: str, document: Any) -> None:
     ],
 )
 def test_an_error_is_the_recorded_one_to_the_letter(
-    serve: Callable[..., Any],
+    serve: Callable[..., Client],
     recording: str,
     plan: str,
     headers: dict[str, str],
