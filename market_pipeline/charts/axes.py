@@ -55,10 +55,9 @@ def style_time_axis(axes: Axes) -> None:
     """Name at most about nine round UTC times, midnight by its date."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    # Matplotlib's dates are not typed.
-    locator = AutoDateLocator(tz=timezone.utc, minticks=3, maxticks=9)  # type: ignore[no-untyped-call]
+    locator = AutoDateLocator(tz=timezone.utc, minticks=3, maxticks=9)  # type: ignore[no-untyped-call]  # Matplotlib's dates are not typed
     axes.xaxis.set_major_locator(locator)
-    formatter = ConciseDateFormatter(  # type: ignore[no-untyped-call]
+    formatter = ConciseDateFormatter(  # type: ignore[no-untyped-call]  # Matplotlib's dates are not typed
         locator,
         tz=timezone.utc,
         formats=["%Y", "%b %Y", "%-d %b", "%H:%M", "%H:%M", "%H:%M:%S"],

@@ -70,7 +70,7 @@ def test_the_error_code_is_found_wherever_it_is(body: dict[str, Any]) -> None:
 @pytest.mark.parametrize("body", [
     None, [], "x", {"error": "text"}, {"status": 500}, {"error_code": True}, {"error_code": 10**400},
 ])
-def test_a_body_without_an_error_code_has_none(body: Any) -> None:
+def test_a_body_without_an_error_code_has_none(body: object) -> None:
     assert error_code(body) is None
 
 

@@ -17,6 +17,7 @@ from market_pipeline.coingecko.errors import BadAnswer, RequestRefused
 from market_pipeline.coingecko.models import KeyInfo, ListedCoin
 from market_pipeline.coingecko.retries import RetryPolicy
 from market_pipeline.core.clock import utc_now
+from market_pipeline.settings import Plan
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
@@ -80,7 +81,7 @@ def test_a_range_that_ends_before_it_starts_is_not_sent(client: CoinGeckoClient)
 
 
 @pytest.mark.parametrize("plan", ["keyless", "demo", "pro"])
-def test_the_key_is_only_in_the_header_of_its_plan_and_the_program_names_itself(plan: Any, connect: Connect) -> None:
+def test_the_key_is_only_in_the_header_of_its_plan_and_the_program_names_itself(plan: Plan, connect: Connect) -> None:
     key = None if plan == "keyless" else "CG-secret"
     with Simulator(MarketModel(), plan=plan) as simulator, connect(simulator.base_url, plan, key) as client:
         client.ping()

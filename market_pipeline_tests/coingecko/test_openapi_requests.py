@@ -1,12 +1,12 @@
 """Every request that the client can send, as it arrives at a socket, against the official description."""
 
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 import pytest
 
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
+from market_pipeline.settings import Plan
 from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.messages import LoggedRequest
 from market_pipeline.simulator.server import Simulator
@@ -18,7 +18,7 @@ START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 KEY = {"x-cg-demo-api-key": "CG-x"}
 
 
-def all_requests(plan: Any, budget: SharedBudget) -> list[LoggedRequest]:
+def all_requests(plan: Plan, budget: SharedBudget) -> list[LoggedRequest]:
     key = None if plan == "keyless" else "CG-x"
     with (
         Simulator(MarketModel(), plan=plan) as simulator,
@@ -35,7 +35,7 @@ def all_requests(plan: Any, budget: SharedBudget) -> list[LoggedRequest]:
 
 
 @pytest.mark.parametrize("plan", ["keyless", "demo", "pro"])
-def test_every_request_is_one_that_the_description_knows(plan: str, budget: SharedBudget) -> None:
+def test_every_request_is_one_that_the_description_knows(plan: Plan, budget: SharedBudget) -> None:
     judge = Judge(plan)
     sent = all_requests(plan, budget)
     assert {judge.endpoint(each.path) for each in sent} == {

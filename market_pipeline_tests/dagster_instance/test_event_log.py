@@ -1,5 +1,6 @@
 """If this fails, Dagster has changed how its SQLite event log connects: see `dagster_instance/event_log.py`."""
 
+import sqlite3
 from collections import Counter
 from pathlib import Path
 
@@ -23,8 +24,8 @@ def test_a_run_connects_to_each_file_once_and_its_events_are_all_there(
 ) -> None:
     opened: Counter[str] = Counter()
 
-    def count(connection: object, record: object) -> None:
-        file = connection.execute("PRAGMA database_list").fetchone()[2]  # type: ignore[attr-defined]
+    def count(connection: sqlite3.Connection, record: object) -> None:
+        file = connection.execute("PRAGMA database_list").fetchone()[2]
         opened[Path(file).name] += 1
 
     for name in ("_connect", "dispose"):

@@ -25,7 +25,7 @@ HISTORY = {f"history_is_complete_{symbol}" for symbol in ("BTC", "ETH", "SOL", "
 
 
 @pytest.fixture(scope="module")
-def repository() -> Iterator[Any]:
+def repository() -> Iterator[dg.RepositoryDefinition]:
     """What workspace.yaml names, found and loaded by Dagster's own loaders with the default settings."""
     (origin,) = location_origins_from_yaml_paths([str(PROJECT / "workspace.yaml")])
     assert origin.location_name == "market_pipeline"
@@ -38,13 +38,13 @@ def repository() -> Iterator[Any]:
         yield defs.get_repository_def()
 
 
-def spec_of(repository: Any, name: str) -> dg.AssetSpec:
+def spec_of(repository: dg.RepositoryDefinition, name: str) -> dg.AssetSpec:
     key = dg.AssetKey(name)
     spec: dg.AssetSpec = repository.assets_defs_by_key[key].specs_by_key[key]
     return spec
 
 
-def test_the_keys_jobs_schedules_and_checks_are_those_that_others_know(repository: Any) -> None:
+def test_the_keys_jobs_schedules_and_checks_are_those_that_others_know(repository: dg.RepositoryDefinition) -> None:
     assert {key.to_user_string() for key in repository.assets_defs_by_key} == {
         "raw_prices", "rejected_prices", "price_anomalies", "detector_calibration", "market_overview",
         "price_coverage", "request_ledger",
@@ -67,7 +67,9 @@ def test_the_keys_jobs_schedules_and_checks_are_those_that_others_know(repositor
     }
 
 
-def test_two_checks_block_and_each_belongs_to_the_asset_that_is_renewed_as_often_as_it_runs(repository: Any) -> None:
+def test_two_checks_block_and_each_belongs_to_the_asset_that_is_renewed_as_often_as_it_runs(
+    repository: dg.RepositoryDefinition
+) -> None:
     """Dagster takes a check for not evaluated once its asset is materialized again without it."""
     by_asset: dict[str, dict[str, bool]] = {"raw_prices": {}, "price_coverage": {}}
     for checks in repository.asset_checks_defs_by_key.values():
@@ -89,7 +91,9 @@ def test_two_checks_block_and_each_belongs_to_the_asset_that_is_renewed_as_often
         assert checked == {name for asset in ran & by_asset.keys() for name in by_asset[asset]}
 
 
-def test_every_asset_shows_what_it_is_and_every_table_its_columns_with_units(repository: Any) -> None:
+def test_every_asset_shows_what_it_is_and_every_table_its_columns_with_units(
+    repository: dg.RepositoryDefinition
+) -> None:
     known = tables.metadata.tables
     for key, asset in repository.assets_defs_by_key.items():
         spec = asset.specs_by_key[key]
@@ -105,7 +109,7 @@ def test_every_asset_shows_what_it_is_and_every_table_its_columns_with_units(rep
     assert stored == {"raw_prices", "rejected_prices", "price_anomalies", "detector_calibration", "request_ledger"}
 
 
-def test_every_column_of_an_anomaly_shows_what_it_is_made_from(repository: Any) -> None:
+def test_every_column_of_an_anomaly_shows_what_it_is_made_from(repository: dg.RepositoryDefinition) -> None:
     """All but the version of the detectors, which comes from the code."""
     lineage = spec_of(repository, "price_anomalies").metadata["dagster/column_lineage"].deps_by_column
     columns = {column.name for column in tables.price_anomalies.columns}

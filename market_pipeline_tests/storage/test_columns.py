@@ -1,6 +1,6 @@
 """`Columns`: named arrays of one length, from and to DataFrames."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -47,7 +47,9 @@ def test_numbers_of_every_dtype_of_pandas_become_floats(dtype: str, values: list
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
-def test_times_of_any_zone_and_resolution_become_microseconds_utc(unit: Any, zone: str) -> None:
+def test_times_of_any_zone_and_resolution_become_microseconds_utc(
+    unit: Literal["s", "ms", "us", "ns"], zone: str
+) -> None:
     times = pd.Series([START, None], dtype="datetime64[us, UTC]").dt.tz_convert(zone).dt.as_unit(unit)
     columns = Columns.from_frame(pd.DataFrame({"when": times}))
     assert columns["when"].dtype == "datetime64[us]" and np.isnat(columns["when"]).tolist() == [False, True]

@@ -130,7 +130,7 @@ def _result(cursor: Any, statement: Select[Any], call: Call) -> pa.Table:
 
 def _text(statement: Any) -> str:
     """Return the statement with its values inlined: with parameters ADBC would not read by COPY."""
-    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]  # SQLAlchemy has not typed it
     return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
 
