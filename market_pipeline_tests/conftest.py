@@ -15,6 +15,9 @@ from market_pipeline.storage.schema.migrate import migrate
 from market_pipeline.storage.schema.operations_tables import request_budgets, request_ledger
 from market_pipeline_tests.postgres import Databases, administering
 
+# Some environments forbid it; then each of the many processes that tests start would compile the whole package.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
