@@ -73,7 +73,7 @@ def make_series(world: World, number: int, seed: int = 1) -> Series:
     variance = np.diff(np.cumsum(scale)[ends], prepend=0.0)
     path = np.cumsum(np.sqrt(variance) * random.standard_normal(world.length))
     fresh = np.ones(world.length, dtype=np.bool_)
-    quote_noise = np.zeros(world.length)
+    quote_noise: Floats = np.zeros(world.length)
     noise = 0.0
     if world.irregular:
         fresh[1:] = random.random(world.length - 1) >= 0.08
@@ -96,7 +96,7 @@ def pieces(elapsed: Floats) -> tuple[Floats, NDArray[np.int64]]:
 
 def _elapsed(world: World, random: np.random.Generator) -> Floats:
     """Minutes before each quote; 0 before the first."""
-    elapsed = np.full(world.length, world.step)
+    elapsed: Floats = np.full(world.length, world.step)
     if world.irregular:
         elapsed = random.uniform(1, 5, world.length)
         outage = random.random(world.length) < 0.004

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,7 @@ def score_prices(prices: pd.DataFrame, calibration: Calibration | None = None) -
     order = np.argsort(codes, kind="stable")
     rows = np.split(order, np.searchsorted(codes[order], np.arange(1, len(symbols)))) if symbols else []
     groups = dict(zip(symbols, rows, strict=True))
-    scores = score_groups(groups, *_times_and_values(prices), calibration, details=False)
+    scores: dict[str, Any] = score_groups(groups, *_times_and_values(prices), calibration, details=False)
     words = {name: pd.Categorical.from_codes(scores[name], pd.Index(WORDS[name])) for name in WORDS}
     # Copies, so that changing the scores leaves the prices alone.
     given = {name: prices[name].array.copy() for name in _NEEDED}

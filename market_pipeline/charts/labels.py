@@ -115,4 +115,4 @@ def _cost(area: Bbox, spot: Spot, drawn: Floats) -> float:
 def _leader(area: Bbox, spot: Spot) -> Floats:
     """Return points along the thin line from a mark to the first or last letter of its label."""
     end = area.x0 - 2 if area.x0 > spot.x else area.x1 + 2
-    return np.linspace((spot.x, spot.y), (end, (area.y0 + area.y1) / 2), 20)
+    return np.linspace((spot.x, spot.y), (end, (area.y0 + area.y1) / 2), 20, dtype=np.float64)

@@ -17,8 +17,8 @@ from market_pipeline_tests.builders import START, at
 def prices() -> Columns:
     """Ten days of two symbols from seven days before the start on, with a day without quotes."""
     rng = np.random.default_rng(3)
-    minutes = np.arange(-7 * 1440, 3 * 1440, 15)
-    minutes = minutes[(minutes < 1440) | (minutes >= 2880)]
+    every = np.arange(-7 * 1440, 3 * 1440, 15)
+    minutes = every[(every < 1440) | (every >= 2880)]
     times = to_datetime64(START) + (minutes * 60_000_000).astype("timedelta64[us]")
     walks = [100 * np.exp(np.cumsum(0.002 * rng.standard_normal(len(minutes)))) for _ in range(2)]
     return Columns(

@@ -135,7 +135,7 @@ def test_a_view_still_answers_after_a_table_was_set_aside(sqlite_database: Datab
     migrate(sqlite_database)
     check_schema(sqlite_database)
     with sqlite_database.reading() as connection:
-        assert connection.execute(text("SELECT * FROM mine")).all() == [("BTC", -0.06)]
+        assert [tuple(row) for row in connection.execute(text("SELECT * FROM mine"))] == [("BTC", -0.06)]
 
 
 def test_a_view_that_would_not_answer_stops_the_migration(database: Database) -> None:
@@ -143,7 +143,7 @@ def test_a_view_that_would_not_answer_stops_the_migration(database: Database) ->
     with pytest.raises(SchemaMismatch, match=r"mine.*; drop .*market-pipeline migrate"):
         migrate(database)
     with database.reading() as connection:
-        assert connection.execute(text("SELECT * FROM mine")).all() == [("ewma",)]
+        assert [tuple(row) for row in connection.execute(text("SELECT * FROM mine"))] == [("ewma",)]
         assert connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar() == "0002"
     run(database, "DROP VIEW mine")
     migrate(database)

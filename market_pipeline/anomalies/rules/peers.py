@@ -55,8 +55,8 @@ def slow_volatility(table: ScoreTable, positions: Positions) -> Floats:
 
 def present_volatility(table: ScoreTable, positions: Positions) -> Floats:
     """Return the expectation before each quote: log return per square root of a second."""
-    expected: Floats = np.log1p(table["expected_move"][positions])
-    return expected / np.sqrt(table["elapsed_seconds"][positions])
+    volatility: Floats = np.log1p(table["expected_move"][positions]) / np.sqrt(table["elapsed_seconds"][positions])
+    return volatility
 
 
 def moves_between(table: ScoreTable, start: int, end: int, volatility: Volatility) -> Moves:

@@ -130,8 +130,8 @@ def _probabilities(
     symbol: str, scores: Mapping[str, Floats], long: NDArray[np.bool_], calibration: Calibration | None
 ) -> tuple[dict[str, Floats], NDArray[np.bool_]]:
     """Return the calibrated probability of each score, and where that of the jump score is not the prior's."""
-    p = {name: np.ones(len(values)) for name, values in scores.items()}
-    calibrated = np.zeros(len(long), dtype=np.bool_)
+    p: dict[str, Floats] = {name: np.ones(len(values)) for name, values in scores.items()}
+    calibrated: NDArray[np.bool_] = np.zeros(len(long), dtype=np.bool_)
     for interval, rows in (("short", ~long), ("long", long)):
         if not rows.any():
             continue

@@ -128,7 +128,7 @@ def _qualities(database: Database, symbol: str, table: pa.Table) -> pa.Array:
     import pyarrow as pa
 
     times = table["timestamp"].cast(pa.int64()).to_numpy()[::-1]
-    bad = np.zeros(len(table), dtype=bool)
+    bad: NDArray[np.bool_] = np.zeros(len(table), dtype=bool)
     if len(table):
         with database.reading() as connection:
             ticks = _bad_ticks(connection, database, symbol, int(times[0]), int(times[-1]))

@@ -230,4 +230,4 @@ def test_hourly_quotes_far_apart_are_no_market() -> None:
 def series_at(minutes: NDArray[Any], symbol: str) -> PriceSeries:
     start = np.datetime64("2026-11-01T06:00", "us")
     times = start + (minutes * 60e6).astype("timedelta64[us]")
-    return PriceSeries(symbol, times, np.arange(100.0, 100.0 + len(minutes)))
+    return PriceSeries(symbol, times, np.arange(100.0, 100.0 + len(minutes), dtype=np.float64))

@@ -20,7 +20,7 @@ starting = st.floats(0.6, 1.2)
 
 def over_log_volatility(deviation: float) -> tuple[Floats, Floats]:
     """Deviations from the mean of log volatility and the weight of each, by the trapezoidal rule."""
-    grid = np.linspace(-9, 9, 4_001) * deviation
+    grid = np.linspace(-9, 9, 4_001, dtype=np.float64) * deviation
     density = np.exp(-0.5 * (grid / deviation) ** 2)
     return grid, density / density.sum()
 
@@ -94,10 +94,10 @@ def test_scores_beyond_the_grid_are_those_of_its_edge() -> None:
 
 
 def test_scores_grow_with_the_return_and_shrink_with_what_is_not_known() -> None:
-    u = np.linspace(-5, 6, 300)
+    u = np.linspace(-5, 6, 300, dtype=np.float64)
     for variance in (0.01, 0.1, 1.0):
         assert (np.diff(log10_tail(u, np.full(300, variance))) > 0).all()
-    deviation = np.linspace(0, 1.5, 100)
+    deviation = np.linspace(0, 1.5, 100, dtype=np.float64)
     assert (np.diff(log10_tail(np.full(100, math.log(5.0)), deviation**2)) < 0).all()
 
 

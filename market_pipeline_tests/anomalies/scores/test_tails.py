@@ -74,7 +74,7 @@ def test_beyond_the_end_of_a_short_tail_p_is_tiny_but_not_zero() -> None:
 
 
 def test_a_shape_of_almost_zero_is_the_exponential() -> None:
-    scores = np.linspace(0, 30, 100)
+    scores = np.linspace(0, 30, 100, dtype=np.float64)
     exponential, nearly = Tail(1.0, 0.02, 0.0, 0.5, 0), Tail(1.0, 0.02, 1.1e-6, 0.5, 0)
     assert nearly.probability(scores) == pytest.approx(exponential.probability(scores), rel=0.01)
 
