@@ -15,10 +15,13 @@ from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.defs.automation.stale_scores import outdated_days
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, range_tags
 from market_pipeline.pipeline.missing_days import incomplete_days
-from market_pipeline.prices.gaps import last_settled_day
+from market_pipeline.prices.absences import Absence
+from market_pipeline.prices.gaps import Interval, last_settled_day
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.queries.source_gaps import record_absences
 from market_pipeline.storage.schema.tables import raw_prices
+from market_pipeline_tests.builders import price_row, store
 from market_pipeline_tests.defs.world import World, WorldOf
 
 DAY = timedelta(days=1)
@@ -161,6 +164,23 @@ def test_a_day_that_the_source_publishes_late_is_complete_the_next_day_without_a
         repair_all(world)
         assert missing(world) == []
     assert history_requests(world) == 3
+
+
+def test_an_older_day_that_the_source_may_have_by_now_is_requested_too(
+    world_of: WorldOf, sqlite_database: Database
+) -> None:
+    """Other days from before the last thirty are left to `market-pipeline backfill`."""
+    world, settled = world_of(sqlite_database, market_symbols="BTC"), last_settled_day(utc_now())
+    coin, old = world.settings.catalogue.coin("BTC"), settled - 35 * DAY
+    first = start_of_day(settled - 29 * DAY)
+    hours = [price_row(timestamp=first + timedelta(hours=hour), coin_id=coin.coin_id) for hour in range(30 * 24)]
+    store(world.database, raw_prices, *hours)
+    assert not world.evaluate_sensor().run_requests
+    for day, hours_ago in ((old, 4), (old - DAY, 2)):
+        span = Interval(start_of_day(day), start_of_day(day + DAY))
+        absence = Absence("BTC", coin.coin_id, span, "-", utc_now() - timedelta(hours=hours_ago))
+        record_absences(world.database, [(coin, span)], [absence], [])
+    assert requested(world.evaluate_sensor()) == range_tags(old, old, ["BTC"]), "three hours after the first answer"
 
 
 @pytest.mark.parametrize("job", ["complete_days", "score_days"])
