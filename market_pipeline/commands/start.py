@@ -63,7 +63,13 @@ def confirmed(yes: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise click.UsageError("there is no terminal for the confirmation; check the plan and add --yes")
-    if click.confirm("Go on?"):
-        return True
+    try:
+        if click.confirm("Go on?"):
+            return True
+    except click.Abort as error:
+        # Ctrl-D, the end of the input, is a no. Ctrl-C ends the command.
+        if not isinstance(error.__context__, EOFError):
+            raise
+        click.echo()
     click.echo("Nothing was done.")
     return False

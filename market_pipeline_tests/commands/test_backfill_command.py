@@ -81,7 +81,7 @@ def test_it_asks_fills_what_is_missing_and_scores_the_week_after_it(
     assert len(filling.history) == len(set(filling.history)) == 3
 
 
-@pytest.mark.parametrize("answer", ["n", ""])
+@pytest.mark.parametrize("answer", ["n", "", "\x04"])
 def test_it_does_nothing_without_a_yes(
     filling: Filling, capsys: Capture, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
