@@ -47,3 +47,33 @@ def test_a_run_connects_to_each_file_once_and_its_events_are_all_there(
     assert opened[f"{result.run_id}.db"] <= 2, "creating the file takes two at once"
     assert opened["index.db"] <= 1
     assert opened["runs.db"] > 1, "the run storage, which is left as it is, shows that connections are counted"
+
+
+def test_few_connections_stay_open_and_none_after_the_instance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A code server reads the events of many runs."""
+    open_now: set[object] = set()
+
+    def add(connection: object, record: object) -> None:
+        open_now.add(connection)
+
+    def remove(connection: object, record: object) -> None:
+        open_now.discard(connection)
+
+    for name in ("_connect", "dispose"):
+        monkeypatch.setattr(SqliteEventLogStorage, name, getattr(SqliteEventLogStorage, name))
+    with open_instance(tmp_path) as instance:
+        keep_event_log_connections()
+        event.listen(Engine, "connect", add)
+        event.listen(Engine, "close", remove)
+        try:
+            for _ in range(2):
+                for number in range(6):
+                    assert instance.event_log_storage.get_logs_for_run(f"run-{number}") == []
+            assert 0 < len(open_now) <= 4
+            instance.event_log_storage.dispose()
+            assert open_now == set()
+        finally:
+            event.remove(Engine, "connect", add)
+            event.remove(Engine, "close", remove)

@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import threading
+import traceback
 from collections.abc import Callable
 from datetime import date
 from multiprocessing import get_context
@@ -244,6 +245,15 @@ def test_a_refused_write_does_not_repeat_the_password(postgres_database: Databas
     with pytest.raises(StorageError, match="price_is_positive") as caught:
         upsert(database, raw_prices, prices_of(price_row(price=-1.0)))
     assert "canary" not in everything(caught.value)
+    database.dispose()
+
+
+def test_an_error_of_a_query_does_not_repeat_the_password(postgres_database: Database) -> None:
+    database = Database(postgres_database.url.set(password=CANARY))
+    query = text("SELECT CAST(:word AS integer)").bindparams(word=CANARY)
+    with pytest.raises(DatabaseUnavailable, match="invalid input syntax") as caught, database.reading() as connection:
+        connection.execute(query)
+    assert "canary" not in "".join(traceback.format_exception(caught.value))
     database.dispose()
 
 
