@@ -57,7 +57,7 @@ def test_returns_are_those_of_a_loop_over_the_quotes(values: list[float]) -> Non
     times = np.datetime64("2023-06-01", "us") + np.arange(len(values)) * np.timedelta64(61, "s")
     returns = returns_of(PriceSeries("BTC", times, np.array(values)))
     last = -1
-    logs = np.log(np.array(values)) if values else []
+    logs = np.log(np.array(values, dtype=np.float64))
     for index in range(len(values)):
         changed = last < 0 or logs[index] != logs[last]
         assert returns.before[index] == last

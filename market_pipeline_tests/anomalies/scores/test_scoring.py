@@ -30,7 +30,7 @@ def live(seed: int, symbols: Sequence[str] = LARGE, size: int = 60, grid: bool =
     rng = np.random.default_rng(seed)
     rows: list[tuple[float, str, float]] = []
     for symbol in symbols:
-        steps = rng.choice([20.0, 60.0, 300.0, 3_600.0], size, p=[0.1, 0.3, 0.5, 0.1])
+        steps: Floats = rng.choice(np.array([20.0, 60.0, 300.0, 3_600.0]), size, p=[0.1, 0.3, 0.5, 0.1])
         steps += rng.uniform(0, 9, size)
         steps[rng.random(size) < 0.02] += 30_000
         if grid:
