@@ -97,6 +97,8 @@ def test_scoring_an_earlier_day_again_moves_nothing_back(database: Database) -> 
     record_scored(database, {"BTC": at(60), "ETH": at(60)})
     record_scored(database, {"BTC": at(0), "ETH": at(65)})
     assert scored_until(database, SYMBOLS) == {"BTC": at(60), "ETH": at(65), "ADA": None}
+    store(database, raw_prices, price_row(minutes=65))
+    assert unscored_since(database, {"BTC": at(60)}, at(70)).keys() == {"BTC"}
     other = Database(database.url, {"BTC": "bitcoin-cash"})
     assert scored_until(other, ["BTC"]) == {"BTC": None}, "another coin of the same symbol"
     assert unscored_since(other, {"BTC": None}, at(70)) == {}
