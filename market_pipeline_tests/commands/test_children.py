@@ -259,6 +259,14 @@ def test_any_command_can_be_relayed_on_a_server(
         assert rows[0] == "t INFO    l json n=5" and rows[1].endswith(f" INFO    {Path(sys.executable).name} text")
 
 
+def test_a_relayed_command_is_found_beside_this_python(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert relayed.main([Path(sys.executable).name, "-c", "print('text')"]) == 0
+    assert "text" in written()
+    with pytest.raises(SystemExit, match="no command 'dagster-demon'"):
+        relayed.main(["dagster-demon", "run"])
+
+
 def test_a_relayed_command_ends_with_its_supervisor(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "market_pipeline.commands.children.relayed", sys.executable, "-c", READY + SLEEP]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)

@@ -4,6 +4,7 @@ For servers whose supervisor starts Dagster's daemon and webserver one by one. `
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +17,15 @@ from market_pipeline.settings import load_settings
 def main(command: Sequence[str]) -> int:
     """Run `command` until it ends or a signal stops it; return its exit code, 0 after a signal."""
     configure_logging(load_settings())
+    # Dagster's commands lie beside this Python, whether its environment is active or not.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    program = shutil.which(command[0], path=path) if command else None
+    if program is None:
+        sys.exit(f"relayed: no command {command[0]!r}" if command else "relayed: which command? COMMAND [ARGS]...")
     # This process writes the lines in the configured format.
-    environment = {**os.environ, "LOG_FORMAT": "json"}
+    environment = {**os.environ, "LOG_FORMAT": "json", "PATH": path}
     with Processes() as processes:
-        processes.start(command, environment, Path.cwd(), relayed_as=Path(command[0]).name)
+        processes.start([program, *command[1:]], environment, Path.cwd(), relayed_as=Path(command[0]).name)
         return processes.wait_for_any()
     return 0
 
