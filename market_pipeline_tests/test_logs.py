@@ -115,7 +115,7 @@ def test_values_of_every_kind_are_json(written: Written) -> None:
     line = written()[0]
     assert (line["n"], line["x"], line["path"], line["set"], line["bytes"], line["5"]) == (
         3, "inf", "a", [1], "\\xff", "number",
-    )  # fmt: skip
+    )
 
 
 class Unspeakable(dict[str, Any]):
@@ -184,7 +184,7 @@ def test_the_level_is_that_of_the_package_and_others_only_warn(written: Written)
         ("market_pipeline.x", "debug"), ("market_pipeline.x", "warning"),
         ("uvicorn.error", "debug"), ("uvicorn.error", "warning"),
         ("urllib3", "warning"), ("dagster.daemon", "warning"),
-    ]  # fmt: skip
+    ]
 
 
 def test_configuring_twice_writes_every_line_once_and_the_last_call_counts(written: Written) -> None:
@@ -309,7 +309,7 @@ UNCAUGHT = {
         "CRITICAL", "Uncaught error in thread worker",
     ),
     "end": ("class Last: __del__ = fail\nLast()", "ERROR", "Exception ignored in: <function fail at 0x"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("where", UNCAUGHT)
@@ -345,7 +345,7 @@ def test_hooks_of_others_stay_and_the_usual_ones_become_ours(written: Written, m
     assert [(line["level"], line["message"]) for line in written()] == [
         ("CRITICAL", "Uncaught error"), ("WARNING", "Interrupted."),
         ("CRITICAL", "Uncaught error in thread unknown"),
-    ]  # fmt: skip
+    ]
 
 
 def test_an_interrupt_that_nobody_caught_is_one_word() -> None:

@@ -42,7 +42,7 @@ def bayes(series: Series, prices: Floats, seed: int = 1) -> Floats:
         returns, ~taught, scale, keeps, series.noise, shocks,
         np.array(FACTOR_SDS), math.log(MEDIAN_SIGMA), 1 / QUOTES_PER_JUMP, mean_square, PARTICLES,
         nodes, masses / masses.sum(),
-    )  # fmt: skip
+    )
     return scores[ends]
 
 

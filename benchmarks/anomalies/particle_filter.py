@@ -14,7 +14,7 @@ def surprises(
     returns: Floats, stale: NDArray[np.bool_], scale: Floats, keeps: Floats, noise: float,
     shocks: Floats, sds: Floats, level: float, jump_rate: float, jump_square: float, count: int,
     nodes: Floats, masses: Floats,
-) -> Floats:  # fmt: skip
+) -> Floats:
     """Run `count` particles over the pieces of one series and score the log returns that end in them.
 
     `stale` says in which pieces none does: their variance is carried on. `scale` is the squared hour factor
@@ -63,7 +63,7 @@ def surprises(
 def _surprise(
     square: float, variance: Floats, before: Floats, expected: Floats, scale: float,
     shifts: Floats, masses: Floats,
-) -> float:  # fmt: skip
+) -> float:
     """-log10 of the two-sided predictive p-value of a squared return.
 
     For a candidate the last shock to volatility is integrated out for every particle (Rao-Blackwell), as

@@ -33,7 +33,7 @@ def draw(world: World, outcomes: list[Outcome], path: Path) -> None:
         for name, (colour, style) in _LINES.items():
             found = by_name[name].recalls[rate]
             panel.errorbar(JUMP_SIZES, found.recalls, found.errors, label=name, color=colour, linestyle=style,
-                           marker="o", markersize=4, capsize=2, linewidth=2)  # fmt: skip
+                           marker="o", markersize=4, capsize=2, linewidth=2)
         panel.set_title(f"{rate} false alarm{'s' if rate > 1 else ''} per 10,000 quotes")
         panel.set_xlabel("size of the jump, local standard deviations")
         panel.set_ylim(-0.02, 1.02)

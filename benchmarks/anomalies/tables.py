@@ -79,7 +79,7 @@ def adherence(rows: Sequence[Adherence]) -> Iterator[str]:
             f"{min(ratios):.2f} to {max(ratios):.2f}", f"{within} of {len(row.months)}",
             f"{by_chance} of {len(row.months)}",
             f"{farthest.name}: {farthest.alarms} for {farthest.expected:.1f}",
-        ])  # fmt: skip
+        ])
     yield from table(head, cells)
 
 
