@@ -1,4 +1,4 @@
-"""Databases for every test that needs one: real SQLite files and a real PostgreSQL server."""
+"""What tests of several rooms share: real SQLite files, a real PostgreSQL server, a simulated source of prices."""
 
 import os
 import shutil
@@ -14,6 +14,7 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import migrate
 from market_pipeline.storage.schema.operations_tables import request_budgets, request_ledger
 from market_pipeline_tests.postgres import Databases, administering
+from market_pipeline_tests.prices.source import Source
 
 # Some environments forbid it; then each of the many processes that tests start would compile the whole package.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -111,3 +112,18 @@ def database(request: pytest.FixtureRequest) -> Database:
         "sqlite_database" if request.param == "sqlite" else "postgres_database"
     )
     return found
+
+
+@pytest.fixture(scope="session")
+def running_source() -> Iterator[Source]:
+    """One simulated source of prices per process, for the rooms `prices` and `pipeline`."""
+    source = Source()
+    with source.simulator:
+        yield source
+
+
+@pytest.fixture
+def source(running_source: Source) -> Source:
+    """A source as it is at first."""
+    running_source.reset()
+    return running_source
