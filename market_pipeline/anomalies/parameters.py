@@ -136,8 +136,9 @@ class Parameters:
     coin_tail_scores: int = 5_000
     tail_scores: int = 1_500
     tail_days: float = 30.0
-    # Short and long intervals have different tails: the border between 5-minute and hourly returns.
+    # Returns of different cadences have different tails: the borders between 5-minute, hourly and daily returns.
     long_interval: float = 20.0
+    daily_interval: float = 360.0
 
 
 PARAMETERS = Parameters()

@@ -1,4 +1,4 @@
-"""A price series: the validated quotes of one symbol in time order, which the scores read."""
+"""A price series, which the scores read: the validated quotes of one symbol in time order. And its cadence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from market_pipeline.anomalies.parameters import PARAMETERS
+
 Floats = NDArray[np.float64]
+
+# Classes of intervals, shortest first. Scores of different classes have different tails.
+CADENCES = ("5-minute", "hourly", "daily")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,3 +57,15 @@ def rows_by_symbol(symbols: NDArray[Any]) -> dict[str, NDArray[np.intp]]:
     for start, end in zip([0, *ends], ends, strict=False):
         pieces.setdefault(str(symbols[start]), []).append(np.arange(start, end))
     return {symbol: np.concatenate(rows) for symbol, rows in pieces.items()}
+
+
+def cadence_of(minutes: float) -> str:
+    """Return the class of an interval of this many minutes, of `CADENCES`."""
+    return CADENCES[int(cadence_codes(np.array([minutes]))[0])]
+
+
+def cadence_codes(minutes: Floats) -> NDArray[np.int8]:
+    """Return the class of each interval as an index into `CADENCES`."""
+    codes: NDArray[np.int8] = (minutes > PARAMETERS.long_interval).astype(np.int8)
+    codes += minutes > PARAMETERS.daily_interval
+    return codes

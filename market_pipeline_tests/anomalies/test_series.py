@@ -1,9 +1,9 @@
-"""The price series: what it refuses."""
+"""The price series: what it refuses; and the classes of intervals."""
 
 import numpy as np
 import pytest
 
-from market_pipeline.anomalies.series import PriceSeries
+from market_pipeline.anomalies.series import PriceSeries, cadence_of
 from market_pipeline_tests.anomalies.quotes import series
 
 
@@ -31,3 +31,10 @@ def test_a_quote_without_time_is_refused(size: int) -> None:
 def test_columns_of_unequal_length_are_refused() -> None:
     with pytest.raises(ValueError, match="BTC: 0 timestamps for 1 prices"):
         PriceSeries("BTC", np.array([], dtype="datetime64[us]"), np.array([1.0]))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "cadence"), [(5, "5-minute"), (20, "5-minute"), (55, "hourly"), (360, "hourly"), (1440, "daily")]
+)
+def test_intervals_fall_into_three_cadences(minutes: float, cadence: str) -> None:
+    assert cadence_of(minutes) == cadence
