@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from market_pipeline.anomalies.anomaly import Scope
 from market_pipeline.anomalies.calibration import GPD, PRIOR, Calibration
-from market_pipeline.anomalies.parameters import LARGEST_LOG_RETURN, PARAMETERS
+from market_pipeline.anomalies.parameters import LARGEST_LOG_RETURN, LEAST_P, MINUTES_PER_DAY, PARAMETERS
 from market_pipeline.anomalies.scores.coin_moves import CoinMoves, coin_moves
 from market_pipeline.anomalies.scores.horizons import LargeMoves, large_moves
 from market_pipeline.anomalies.scores.loops import load_compiler
 from market_pipeline.anomalies.scores.market import Era, PeerMoves, market_eras, peer_moves
 from market_pipeline.anomalies.scores.residuals import Residuals, residuals
-from market_pipeline.anomalies.scores.returns import QUALITIES, quality_of
+from market_pipeline.anomalies.scores.returns import QUALITIES, Returns, quality_of
 from market_pipeline.anomalies.scores.tails import PRIOR_TAILS
 from market_pipeline.anomalies.series import Floats, PriceSeries, rows_by_symbol
 from market_pipeline.core.columns import Columns
@@ -107,8 +107,10 @@ def _score_coin(
         "expected_move": np.expm1(np.minimum(coin.deviation, LARGEST_LOG_RETURN)),
         "large_move_score": large.score,
         "large_move_p": p["large_move"],
+        "large_move_days": _days_between(returns, p["large_move"]),
         "market_score": large.market,
         "market_p": p["market"],
+        "market_days": _days_between(returns, p["market"]),
         "market_z": peers.z,
         "residual_score": own.score,
         "residual_z": own.z,
@@ -143,6 +145,12 @@ def _probabilities(
     return p, calibrated
 
 
+def _days_between(returns: Returns, p: Floats) -> Floats:
+    """Return once in how many days a quote with these probabilities is expected."""
+    days: Floats = returns.elapsed / MINUTES_PER_DAY / np.maximum(p, LEAST_P)
+    return days
+
+
 def _market_ratio(market_z: Floats, z: Floats) -> Floats:
     """Return how far the market moved for each standard deviation of the coin; NaN where either is unknown."""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -171,6 +179,8 @@ def _details(
         "volatility": coin.annual,
         "hour_factor": np.sqrt(coin.square),
         "large_move_horizon": np.where(large.horizon > 0, large.horizon, returns.elapsed),
+        "market_horizon": np.where(large.market_horizon > 0, large.market_horizon, returns.elapsed),
+        "market_direction": large.market_direction,
         "large_move_before": np.where(large.before >= 0, rows[large.before], -1),
         "beta": own.beta,
         "peers_moved": peers.peers_moved,
