@@ -4,15 +4,18 @@
 and `core` only: no storage, no Dagster, and pandas only inside `frames`.
 """
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from market_pipeline.anomalies.frames import calibrate, detect_anomalies, score_prices
 
-__all__ = ["LEAD_DAYS", "calibrate", "detect_anomalies", "score_prices"]
+__all__ = ["LEAD_DAYS", "MORNING", "calibrate", "detect_anomalies", "score_prices"]
 
 # A day is scored with its own quotes and those of this many days before it.
 LEAD_DAYS = 7
+# And with those of so long after its end: a confirmation takes up to the first quote after four hours.
+MORNING = timedelta(hours=4, minutes=10)
 
 
 def __getattr__(name: str) -> Any:
