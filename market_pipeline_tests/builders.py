@@ -103,6 +103,7 @@ def anomaly_row(symbol: str = "BTC", minutes: float = 0, kind: str = "jump", **c
         "quality_flags": "",
         **{name: when for name in ("episode_first", "episode_peak", "episode_last")},
         "detector_version": "3",
+        "headline": "BTC rose 6.0% in 5 min.",
         "explanation": "BTC rose.",
         **dict.fromkeys(unknown),
         "expected_move": 0.01,

@@ -39,7 +39,7 @@ class Scope(str, Enum):
 
 
 class Severity(str, Enum):
-    """How rare the move is, by its calibrated probability."""
+    """How much the move matters, by how rare and how large it is."""
 
     WATCH = "watch"
     ALERT = "alert"
@@ -64,6 +64,7 @@ class Anomaly:
     event_id: str | None
     scope: str
     severity: str
+    importance: float | None
     direction: str
     detected_at: datetime
     price_before: float
@@ -83,6 +84,7 @@ class Anomaly:
     volatility_percentile: float | None
     hour_factor: float
     market_z: float | None
+    market_move: float | None
     beta: float | None
     residual_z: float | None
     market_share: float | None
@@ -91,6 +93,9 @@ class Anomaly:
     quotes_used: int
     stale_minutes: float
     calibration: str
+    cadence: str | None
+    calibration_days: float | None
+    calibration_excesses: int | None
     calibrated_at: datetime | None
     quality_flags: str
     confirmation: str | None
@@ -100,6 +105,7 @@ class Anomaly:
     episode_peak: datetime
     episode_last: datetime
     detector_version: str
+    headline: str
     explanation: str
 
 
@@ -115,6 +121,11 @@ def is_alarm(row_id: str, event_id: str | None) -> bool:
     of the row that represents them as `event_id`. (The queries in `storage` filter by the same rule in SQL.)
     """
     return event_id is None or event_id == row_id
+
+
+def headline_of(headline: str, explanation: str) -> str:
+    """Return the headline of a row; rows without one were stored before there were any."""
+    return headline or explanation
 
 
 def alarms(anomalies: Iterable[Anomaly]) -> list[Anomaly]:

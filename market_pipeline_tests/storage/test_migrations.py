@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from alembic import command
-from sqlalchemy import column, insert, select, table, text
+from sqlalchemy import column, insert, inspect, select, table, text
 
 from market_pipeline.anomalies.calibration import Calibration, CoinCalibration
 from market_pipeline.anomalies.scores.tails import Tail
@@ -222,3 +222,24 @@ def test_budgets_survive_without_the_clients_among_them(database: Database) -> N
     (row,) = stored_rows(database, request_budgets)
     assert (row["account"], row["granted"], row["credits_used"]) == ("demo@api.example#0", [1], 7)
     assert stored_rows(database, client_requests) == []
+
+
+# Revision 0011: anomalies get a headline and what their calibration rests on.
+
+
+def test_anomalies_without_headline_survive_it_and_the_way_back(database: Database) -> None:
+    new = ("importance", "market_move", "cadence", "calibration_days", "calibration_excesses", "headline")
+    old = {name: value for name, value in anomaly_row(members="BTC,ETH").items() if name not in new}
+    downgrade(database, "0010")
+    before = table("price_anomalies", *(column(name, price_anomalies.c[name].type) for name in old))
+    with database.writing() as connection:
+        connection.execute(insert(before).values(old))
+    migrate(database)
+    check_schema(database)
+    (row,) = stored_rows(database, price_anomalies)
+    assert row == {**old, **dict.fromkeys(new), "headline": ""}
+    downgrade(database, "0010")
+    with database.reading() as connection:
+        assert [dict(each._mapping) for each in connection.execute(select(before))] == [old]
+        names = {each["name"] for each in inspect(connection).get_columns("price_anomalies")}
+    assert names == set(old)

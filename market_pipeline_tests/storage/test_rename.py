@@ -43,7 +43,7 @@ def filled(database: Database) -> Database:
     move = event(members="ETH,BTC", explanation="BTC, BTC.B, BTC-A, WBTC, BTC2.")
     alarms = [
         {**move, "event_id": move["id"]}, event(minutes=5, kind="jump", event_id=move["id"]),
-        event("ETH", 0, "jump", event_id=move["id"], explanation="ETH fell with BTC.", members="ETH,BTC"),
+        event("ETH", 0, "jump", event_id=move["id"], headline="ETH fell with BTC.", members="ETH,BTC"),
     ]
     store(database, price_anomalies, *alarms)
     tail = Tail(2.1, 0.02, 0.2, 0.7, 25_000)
@@ -83,7 +83,7 @@ def test_a_renamed_symbol_takes_everything_along(filled: Database) -> None:
     assert move["id"] == anomaly_id("XBT", to_microseconds(at(0)), "market_move") == move["event_id"]
     assert {row["event_id"] for row in alarms.values()} == {move["id"]}
     assert (move["members"], move["explanation"]) == ("ETH,XBT", "XBT, BTC.B, BTC-A, WBTC, BTC2.")
-    assert alarms["ETH", "jump"]["explanation"] == "ETH fell with XBT."
+    assert alarms["ETH", "jump"]["headline"] == "ETH fell with XBT."
     document = Calibration.from_json(after["detector_calibrations"][0]["document"])
     assert set(document.coins) == {"XBT"} and set(document.tails) == {"XBT jump short", "* jump short"}
     assert rename(filled, BTC, XBT) == 0, "doing it again changes nothing"

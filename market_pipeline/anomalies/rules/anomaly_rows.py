@@ -54,6 +54,7 @@ class RowMaker:
         expected = simple_return(deviation)
         every_days = self._expected_every_days(candidate)
         own_id = id_of(table, candidate.kind, at)
+        explanation = narrate(table, candidate, expected, every_days)
         return Anomaly(
             symbol=table.symbol(at),
             timestamp=table.time(at),
@@ -63,6 +64,7 @@ class RowMaker:
             event_id=own_id if candidate.kind is Kind.MARKET_MOVE else candidate.event_id,
             scope=market.scope.value,
             severity=_severity(candidate.p, self.settings).value,
+            importance=_known(candidate.score),
             direction=self._direction(candidate),
             detected_at=from_microseconds(self._detected(candidate)),
             price_before=table.price(before),
@@ -82,6 +84,7 @@ class RowMaker:
             volatility_percentile=_known(table.number("volatility_percentile", at)),
             hour_factor=table.number("hour_factor", at),
             market_z=_known(market.market_z),
+            market_move=None,
             beta=_known(market.beta),
             residual_z=_known(market.residual_z),
             market_share=_known(market.share),
@@ -90,6 +93,9 @@ class RowMaker:
             quotes_used=int(table.number("quotes_used", at)),
             stale_minutes=table.number("stale_minutes", at),
             calibration=str(table.scores["calibration"][at]),
+            cadence=None,
+            calibration_days=None,
+            calibration_excesses=None,
             calibrated_at=self.calibration.as_of if self.calibration else None,
             quality_flags=",".join(
                 [*(flag for flag in table.quality(at) if flag not in (FIRST, STALE)), *candidate.flags]
@@ -101,7 +107,8 @@ class RowMaker:
             episode_peak=from_microseconds(episode.peak),
             episode_last=from_microseconds(episode.last),
             detector_version=version_of(PARAMETERS, self.settings),
-            explanation=narrate(table, candidate, expected, every_days),
+            headline=explanation.split("; ")[0][:140],
+            explanation=explanation,
         )
 
     def _deviation(self, candidate: Candidate) -> float:

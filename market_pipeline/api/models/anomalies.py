@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from sqlalchemy import Column, Double, Integer
 
-from market_pipeline.anomalies.anomaly import Kind, Scope, Severity
+from market_pipeline.anomalies.anomaly import Kind, Scope, Severity, headline_of
 from market_pipeline.api.http.times import text_of
 from market_pipeline.storage.queries.anomaly_pages import Row
 from market_pipeline.storage.schema.tables import price_anomalies
@@ -23,6 +23,7 @@ _LISTS = {
     "members": "Symbols of a market event, the largest mover first; empty for other kinds.",
     "quality_flags": "Reservations about the quality of the score, e.g. warm_up; empty if none.",
 }
+_HEADLINE = "What happened, how much and when, in at most 140 characters; in older rows the explanation."
 
 
 def _finite(value: float) -> float | None:
@@ -48,9 +49,10 @@ def _form(column: Column[Any]) -> tuple[Any, Callable[[Any], object]]:
     return shown | None, lambda value: None if value is None else convert(value)
 
 
+_DESCRIPTIONS = {**_LISTS, "headline": _HEADLINE}
 _FORMS = {column.name: _form(column) for column in price_anomalies.columns}
 _FIELDS: dict[str, Any] = {
-    column.name: (_FORMS[column.name][0], Field(description=_LISTS.get(column.name, column.comment)))
+    column.name: (_FORMS[column.name][0], Field(description=_DESCRIPTIONS.get(column.name, column.comment)))
     for column in price_anomalies.columns
 }
 AnomalyDocument = create_model("AnomalyDocument", __doc__="One flagged quote.", **_FIELDS)
@@ -93,4 +95,5 @@ def _json(document: object) -> bytes:
 
 
 def _document(row: Row) -> dict[str, object]:
-    return {name: convert(value) for (name, (_, convert)), value in zip(_FORMS.items(), row, strict=True)}
+    document = {name: convert(value) for (name, (_, convert)), value in zip(_FORMS.items(), row, strict=True)}
+    return {**document, "headline": headline_of(row.headline, row.explanation)}

@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from market_pipeline.anomalies.anomaly import Kind, Severity, alarm_mask
+from market_pipeline.anomalies.anomaly import Kind, Severity, alarm_mask, headline_of
 from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.core.columns import Columns, to_datetime64
 from market_pipeline.core.symbols import Catalogue
@@ -33,7 +33,7 @@ SPAN = timedelta(hours=24)
 # History has a point an hour, some a little late.
 _ABOUT = timedelta(hours=2)
 _TABLE_ROWS = 50
-_TABLE_COLUMNS = ("symbol", "kind", "severity", "scope", "move", "explanation")
+_TABLE_COLUMNS = ("symbol", "kind", "severity", "scope", "move")
 
 DRAWN_AT = "chart_drawn_at"
 ALARMS = "chart_alarms"
@@ -131,11 +131,19 @@ def overview_sentence(alarms: Columns, latest: Collection[str], symbols: Sequenc
 def alarm_records(alarms: Columns) -> list[dict[str, Any]]:
     """Return the newest alarms: the minute (UTC), the move in percent, a market event by its members."""
     times = [f"{moment:%Y-%m-%d %H:%M}" for moment in alarms.datetimes("timestamp")[:_TABLE_ROWS]]
+    texts = ("headline", "explanation")
     members, *columns = (alarms[name][:_TABLE_ROWS].tolist() for name in ("members", *_TABLE_COLUMNS))
+    headlines = map(headline_of, *(alarms[name][:_TABLE_ROWS].tolist() for name in texts))
     rows = [dict(zip(_TABLE_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
     return [
-        {"time_utc": time, **row, "symbol": among or row["symbol"], "move": f"{row['move']:+.2%}"}
-        for time, among, row in zip(times, members, rows, strict=True)
+        {
+            "time_utc": time,
+            **row,
+            "symbol": among or row["symbol"],
+            "move": f"{row['move']:+.2%}",
+            "headline": headline,
+        }
+        for time, among, row, headline in zip(times, members, rows, headlines, strict=True)
     ]
 
 

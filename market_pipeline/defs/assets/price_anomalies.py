@@ -27,20 +27,21 @@ _DOCUMENT = "detector_calibration.document"
 # The columns of an anomaly by what they are made from; `detector_version` comes from the code.
 _MADE_FROM = {
     (_SYMBOL,): ("symbol",),
-    (_TIME,): ("timestamp", "timestamp_before", "detected_at", "elapsed_seconds"),
+    (_TIME,): ("timestamp", "timestamp_before", "detected_at", "elapsed_seconds", "cadence"),
     (_PRICE,): ("price_before", "price_after", "move", "direction"),
     (_PRICE, _TIME): (
         "kind", "horizon_minutes", "score", "threshold", "quotes_used", "stale_minutes", "quality_flags",
         "confirmation", "confirmed_at", "confirmed_price", "episode_first", "episode_peak", "episode_last",
         # These depend on the other coins too.
-        "scope", "market_z", "beta", "residual_z", "market_share", "peers_moved",
+        "scope", "market_z", "market_move", "beta", "residual_z", "market_share", "peers_moved",
     ),
     (_PRICE, _TIME, _DOCUMENT): (
-        "severity", "p_raw", "z", "expected_move", "p_calibrated", "expected_every_days", "volatility_annual",
-        "volatility_percentile", "hour_factor", "calibration",
+        "severity", "importance", "p_raw", "z", "expected_move", "p_calibrated", "expected_every_days",
+        "volatility_annual", "volatility_percentile", "hour_factor", "calibration",
+        "calibration_days", "calibration_excesses",
     ),
     (_SYMBOL, _PRICE, _TIME): ("id", "episode_id", "event_id", "members"),
-    (_SYMBOL, _PRICE, _TIME, _DOCUMENT): ("explanation",),
+    (_SYMBOL, _PRICE, _TIME, _DOCUMENT): ("headline", "explanation"),
     ("raw_prices.coin_id",): ("coin_id",),
     ("detector_calibration.as_of",): ("calibrated_at",),
 }

@@ -30,6 +30,8 @@ _BY_COIN: tuple[tuple[Table, tuple[str, ...]], ...] = (
     (detector_calibrations, ("as_of", "detector_version")),
     (scored_through, ()),
 )
+# Texts of anomalies that name symbols.
+_TEXTS = ("members", "headline", "explanation")
 
 
 def rename(database: Database, old: Coin, new: Coin) -> int:
@@ -92,7 +94,7 @@ def _rename_anomalies(connection: Connection, old: Coin, new: Coin) -> None:
     own = _is(price_anomalies, old)
     referring = or_(
         columns.event_id.in_(select(columns.id).where(own)),
-        *(text.contains(old.symbol, autoescape=True) for text in (columns.members, columns.explanation)),
+        *(columns[name].contains(old.symbol, autoescape=True) for name in _TEXTS),
     )
     rows = connection.execute(
         select(price_anomalies).where(or_(own, and_(columns.symbol != old.symbol, referring)))
@@ -109,7 +111,7 @@ def _rename_anomalies(connection: Connection, old: Coin, new: Coin) -> None:
         changed = {
             **_named(coin),
             **{name: ids.get(row[name], row[name]) for name in ("id", "episode_id", "event_id")},
-            **{name: _in_text(row[name], old.symbol, new.symbol) for name in ("members", "explanation")},
+            **{name: _in_text(row[name], old.symbol, new.symbol) for name in _TEXTS},
         }
         changes.append({"before": row["id"], **{f"new_{name}": value for name, value in changed.items()}})
     if changes:

@@ -5,7 +5,7 @@ it, so it carries the unit and the time zone. `info["decides_change"]` names the
 upserted row must differ to be written at all.
 """
 
-from sqlalchemy import CheckConstraint, Column, Date, Double, Index, Integer, MetaData, Table, Text
+from sqlalchemy import CheckConstraint, Column, Date, Double, Index, Integer, MetaData, Table, Text, text
 
 from market_pipeline.core.symbols import UNKNOWN_COIN
 from market_pipeline.prices.quotes import LARGEST_PRICE
@@ -82,7 +82,10 @@ price_anomalies = Table(
         "same quote. A market_move has its own id here; empty for other alarms.",
     ),
     Column("scope", Name(20), nullable=False, comment="market, idiosyncratic, mixed or unknown."),
-    Column("severity", Name(10), nullable=False, comment="watch, alert or critical, by p_calibrated."),
+    Column(
+        "severity", Name(10), nullable=False, comment="watch, alert or critical, by how rare and how large the move is."
+    ),
+    Column("importance", Double, comment="Orders alarms: the higher, the sooner to be read."),
     Column("direction", Name(4), nullable=False, comment="up, down, or none (a stale feed)."),
     Column("detected_at", UtcTimestamp, nullable=False, comment="Time of the first quote that revealed it, UTC."),
     Column("price_before", Double, nullable=False, comment="Price before the move, US dollars."),
@@ -110,6 +113,10 @@ price_anomalies = Table(
         "hour_factor", Double, nullable=False, comment="Usual volatility of this UTC hour over the day's: 1 is usual."
     ),
     Column("market_z", Double, comment="Median move of the other coins in standard deviations, signed."),
+    Column(
+        "market_move", Double,
+        comment="Median simple return of the coins of the event, or of the other coins over the same time.",
+    ),
     Column("beta", Double, comment="Standard deviations that the coin usually moves for one of the market's."),
     Column("residual_z", Double, comment="The move without the market's part, in its own standard deviations."),
     Column("market_share", Double, comment="Share of the move that the market explains, 0 to 1."),
@@ -117,7 +124,15 @@ price_anomalies = Table(
     Column("members", Text, comment="Symbols of a market event, comma separated, the largest mover first."),
     Column("quotes_used", Integer, nullable=False, comment="Changed quotes known before this one."),
     Column("stale_minutes", Double, nullable=False, comment="Minutes since the price last changed."),
-    Column("calibration", Name(10), nullable=False, comment="gpd (from the past) or prior (too little past)."),
+    Column(
+        "calibration", Name(10), nullable=False,
+        comment="What the probability rests on: own, pooled (all coins) or prior; gpd in older rows.",
+    ),
+    Column("cadence", Name(10), comment="Usual interval of the quotes: 5-minute, hourly or daily."),
+    Column("calibration_days", Double, comment="Days of history that the probability rests on."),
+    Column(
+        "calibration_excesses", Integer, comment="Number of high past scores that the probability rests on."
+    ),
     Column("calibrated_at", UtcTimestamp, comment="As-of time of the calibration used, UTC."),
     Column("quality_flags", Text, nullable=False, comment="Comma separated, e.g. warm_up; empty if none."),
     Column("confirmation", Name(10), comment="persisted or reverted, once later quotes decide; empty before."),
@@ -127,7 +142,14 @@ price_anomalies = Table(
     Column("episode_peak", UtcTimestamp, nullable=False, comment="Most unusual quote of the episode, UTC."),
     Column("episode_last", UtcTimestamp, nullable=False, comment="Last flagged quote of the episode, UTC."),
     Column("detector_version", Name(40), nullable=False, comment="Version of the detectors and their parameters."),
-    Column("explanation", Text, nullable=False, comment="One plain sentence."),
+    Column(
+        "headline", Text, nullable=False, server_default=text("''"),
+        comment="What happened, how much and when, in at most 140 characters; empty in older rows.",
+    ),
+    Column(
+        "explanation", Text, nullable=False,
+        comment="What was expected, what the other coins did and what that rests on.",
+    ),
     CheckConstraint("direction IN ('up', 'down', 'none')", name="direction_is_known"),
     CheckConstraint("severity IN ('watch', 'alert', 'critical')", name="severity_is_known"),
     CheckConstraint("scope IN ('market', 'idiosyncratic', 'mixed', 'unknown')", name="scope_is_known"),
@@ -141,7 +163,7 @@ price_anomalies = Table(
     Index("price_anomalies_event", "event_id"),
     sqlite_with_rowid=False,
     comment="Flagged quotes, one row per symbol, time and kind.",
-    info={"decides_change": ["score", "explanation"]},
+    info={"decides_change": ["score", "headline", "explanation"]},
 )
 
 detector_calibrations = Table(
