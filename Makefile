@@ -38,7 +38,7 @@ test: .venv/test.stamp
 bench: .venv/test.stamp
 	$(BIN)/python -m benchmarks
 
-# make bench-anomalies [ONLY="worlds feeds"] [QUICK=1]: the detectors beside others; writes docs/anomaly-benchmark.md
+# make bench-anomalies [ONLY="alarms"] [QUICK=1]: the detectors beside others; writes docs/anomaly-benchmark.md
 bench-anomalies: .venv/bench.stamp
 	$(BIN)/python -m benchmarks.anomalies $(ONLY) $(if $(QUICK),--quick)
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.anomalies [--quick] [SECTION ...]
 
-Sections: worlds, feeds, events, peers, adherence, throughput. With `--quick` or chosen sections the report
+Sections: worlds, feeds, events, peers, adherence, alarms, throughput. With `--quick` or chosen sections the report
 is only printed.
 """
 
@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.anomalies import adherence, events, feeds, market, peers, synthetic, throughput
+from benchmarks.anomalies import adherence, alarms, events, feeds, market, peers, synthetic, throughput
 from benchmarks.anomalies.plot import draw
 from benchmarks.anomalies.prices import load
 from benchmarks.anomalies.report import PICTURE, report
@@ -21,7 +21,7 @@ from benchmarks.anomalies.worlds import IRREGULAR, WORLDS
 
 logger = logging.getLogger(__name__)
 
-SECTIONS = ("worlds", "feeds", "events", "peers", "adherence", "throughput")
+SECTIONS = ("worlds", "feeds", "events", "peers", "adherence", "alarms", "throughput")
 _DOCS = Path(__file__).resolve().parents[2] / "docs"
 _QUICK = 0.1  # share of the quotes of a world
 
@@ -46,6 +46,9 @@ def _on_real_prices(section: str, results: Results, *, quick: bool) -> None:
     bars = load()
     if not bars:
         results.without_prices = True
+        return
+    if section == "alarms":
+        results.alarms = alarms.measure(bars, quick=quick)
         return
     if quick:
         bars = [one for one in bars if one.file == bars[0].file]

@@ -33,12 +33,23 @@ def _at(text: str) -> datetime:
 
 
 EVENTS = (
+    Event("Leverage flush", _at("2021-01-11 03:00"), 60),
+    Event("Sell-off of 22 February", _at("2021-02-22 14:00"), 30),
+    Event("Sunday liquidations", _at("2021-04-18 03:00"), 45),
+    Event("Tesla stops accepting BTC", _at("2021-05-12 22:00")),
+    Event("Liquidation cascade", _at("2021-05-19 12:00"), 80),
+    Event("Second wave of May", _at("2021-05-23 12:30"), 280),
     Event("FTX letter of intent and collapse", _at("2022-11-08 16:00"), 240),
     Event("Binance walks away from FTX", _at("2022-11-09 18:00"), 240),
     Event("US consumer prices", _at("2022-11-10 13:30")),
     Event("Silvergate", _at("2023-03-03 01:15")),
     Event("SEC sues Binance", _at("2023-06-05 15:00")),
     Event("Alt coins crash", _at("2023-06-10 04:15")),
+    Event("ETF doubts", _at("2024-01-03 11:55")),
+    Event("Friday sell-off of April", _at("2024-04-12 18:25")),
+    Event("Iran's drones", _at("2024-04-13 19:55")),
+    Event("Yen carry unwind, first leg", _at("2024-08-05 00:30"), 60),
+    Event("Yen carry unwind, second leg", _at("2024-08-05 06:00"), 40),
 )
 
 

@@ -25,6 +25,7 @@ BUDGETS = (10, 50)  # alarms per 10,000 bars
 SCORES = ("jump_score", "residual_score", "market_z")
 _BARS_PER_JUMP = 60
 _WARM_UP = 600
+_QUOTED = 0.9  # share of the longest series
 _CALM = 2.0  # hindsight standard deviations that no coin's own move may exceed where a jump is put
 
 Panel = dict[str, tuple[Floats, Floats]]
@@ -69,11 +70,13 @@ def measure(series: Sequence[Bars], seed: int = 1) -> Peers:
 
 
 def aligned(bars: Sequence[Bars]) -> Panel:
-    """The bars that all symbols have."""
-    common = bars[0].minutes
-    for one in bars[1:]:
+    """The bars that all symbols have; a coin whose quotes stop early is left out."""
+    longest = max(one.days for one in bars)
+    quoted = [one for one in bars if one.days >= _QUOTED * longest]
+    common = quoted[0].minutes
+    for one in quoted[1:]:
         common = np.intersect1d(common, one.minutes)
-    return {one.symbol: (common, one.prices[np.isin(one.minutes, common)]) for one in bars}
+    return {one.symbol: (common, one.prices[np.isin(one.minutes, common)]) for one in quoted}
 
 
 def _inject(panel: Panel, kind: str, seed: int) -> _Injected:

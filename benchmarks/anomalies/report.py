@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks.anomalies import tables
+from benchmarks.anomalies import alarm_tables, tables
 from benchmarks.anomalies.events import Hits
 from benchmarks.anomalies.feeds import BUDGETS, Found
 from benchmarks.anomalies.results import Results
@@ -57,6 +57,15 @@ holds about nine expected alarms at 1e-3 and two at 2e-4: chance alone takes man
 1.5, hence the column that counts the months whose alarms lie where chance puts 95 of 100. Alarms come in
 clusters and in several coins at once, so the standard error of the ratio is too small."""
 
+_ALARMS = """\
+The detectors as the assets run them: each day is judged with the quotes of its own window and a calibration of what was
+known before it, made anew every week. The files lie years apart, so the past of a file is the files before it, moved up
+to its beginning and scaled to its first prices; days with less than 30 days of past are not judged. Numbers in brackets
+are counts; errors take alarms less than a day apart as one, whatever their coin. "An hour apart" and "a day apart" say
+how rows of one coin are merged into one; "days by" counts days with such a quote, flagged or not. An event is noticed
+by an alarm whose first quote or peak lies in its window or in the hour after it; alarms of all coins within 60 minutes
+are one episode. The events were chosen by size, which favours rules that look at size."""
+
 _SPEED = """\
 CPU seconds on one core, the best of three, after one call that compiles; five coins of 1-minute quotes for
 the package, one coin for the rivals."""
@@ -82,6 +91,8 @@ def report(results: Results) -> Iterator[str]:
         yield from _section("One coin against the market", _PEERS, tables.idiosyncratic(results.peers))
     if results.adherence is not None:
         yield from _section("Alarm budgets out of sample", _ADHERENCE, tables.adherence(results.adherence))
+    if results.alarms is not None:
+        yield from _section("What a person is told", _ALARMS, alarm_tables.alarms(results.alarms))
     if results.speeds is not None:
         yield from _section("Throughput", _SPEED, tables.throughput(results.speeds))
 

@@ -1,0 +1,120 @@
+"""The section `alarms` as Markdown tables."""
+
+from collections.abc import Iterator
+
+from benchmarks.anomalies import alarm_measures, events, peers
+from benchmarks.anomalies.alarm_measures import Ratio
+from benchmarks.anomalies.alarms import P_VALUES, Alarms
+from benchmarks.anomalies.tables import recall, table
+from market_pipeline.anomalies.anomaly import Anomaly, Severity
+
+_JUDGED_DAYS = 1_670  # of the series that the bars were set on
+_SHOWN = 20
+
+
+def alarms(measured: Alarms) -> Iterator[str]:
+    """All tables of the section."""
+    yield f"{measured.days:.0f} days of the market, {measured.coin_days:.0f} coin-days."
+    yield ""
+    yield from _told(measured)
+    yield from _realised(measured)
+    yield from _events(measured)
+    yield from _rows(measured)
+    yield from _own_jumps(measured)
+    yield from _beginnings(measured)
+    yield from _ranking(measured)
+
+
+def _told(measured: Alarms) -> Iterator[str]:
+    names = list(dict.fromkeys(name for name, _ in measured.told))
+    head = ["realised / told: once in or rarer than", *(f"{days:g} days" for days in alarm_measures.TOLD)]
+    rows = [[name, *(_ratio(measured.told[name, days]) for days in alarm_measures.TOLD)] for name in names]
+    yield from table(head, rows)
+
+
+def _realised(measured: Alarms) -> Iterator[str]:
+    files = list(dict.fromkeys(file for _, _, file in measured.realised))
+    rows = [
+        [f"{column} < {nominal:g}", *(_ratio(measured.realised[column, nominal, file]) for file in files)]
+        for column in P_VALUES
+        for nominal in alarm_measures.NOMINAL
+    ]
+    yield from table(["realised / nominal", *(file.removesuffix("_5min.csv.gz") for file in files)], rows)
+
+
+def _events(measured: Alarms) -> Iterator[str]:
+    rows = [
+        [row.title, f"{row.episodes_a_day:.2f}", f"{row.hits} of {row.events}", ", ".join(row.missed) or "none"]
+        for row in measured.noticed
+    ]
+    yield from table(["known events noticed by", "episodes of the market a day", "events", "missed"], rows)
+    hits, possible = measured.pairs
+    head = ["event-coin pairs by large_move_score", *(f"{rate:g} per coin-day" for rate in events.RATES)]
+    yield from table(head, [[f"of {possible}", *map(str, hits)]])
+
+
+def _rows(measured: Alarms) -> Iterator[str]:
+    wrong, market_rows, times = measured.wrong
+    repeated, moves = measured.repeats
+    shown = f" ({', '.join(times[:_SHOWN])})" if times else ""
+    yield f"Market rows with the wrong direction: {wrong} of {market_rows}{shown}."
+    yield f"Jump and large-move alarms that repeat one of two other coins at the same time: {repeated} of {moves}."
+    yield ""
+    rows = []
+    for name, (count, under) in measured.small.items():
+        rows.append([name, str(count), *(f"{each} ({each / max(count, 1):.0%})" for each in under)])
+    yield from table(["moves smaller than", "alarms", *(f"{limit:.1%}" for limit in alarm_measures.SMALL)], rows)
+    kinds = sorted({kind for kind, _ in measured.rates})
+    severities = [severity.value for severity in Severity]
+    cells = [[kind, *(_rate(measured, [kind], [one]) for one in severities), _rate(measured, [kind], severities)]
+             for kind in kinds]
+    cells.append(["all", *(_rate(measured, kinds, [one]) for one in severities), _rate(measured, kinds, severities)])
+    yield from table(["alarms a day", *severities, "all"], cells)
+
+
+def _rate(measured: Alarms, kinds: list[str], severities: list[str]) -> str:
+    return f"{sum(measured.rates.get((kind, one), 0.0) for kind in kinds for one in severities):.3f}"
+
+
+def _own_jumps(measured: Alarms) -> Iterator[str]:
+    if measured.peers is None:
+        return
+    found = measured.peers.recalls["idiosyncratic", "residual_score", 10]
+    head = ["own jumps at 10 per 10,000", *(f"{size:g} sigma" for size in peers.SIZES)]
+    yield from table(head, [["residual_score", *(recall(*pair) for pair in found)]])
+
+
+def _beginnings(measured: Alarms) -> Iterator[str]:
+    beginnings = measured.beginnings
+    rows = [_beginning(one.file.removesuffix("_5min.csv.gz"), one.new, one.with_past) for one in beginnings]
+    new, past = sum(one.new for one in beginnings), sum(one.with_past for one in beginnings)
+    rows.append(_beginning("mean", new / len(rows), past / len(rows)))
+    yield from table(["alarms a day in the first four weeks", "new installation", "with a past", "ratio"], rows)
+
+
+def _beginning(name: str, new: float, past: float) -> list[str]:
+    return [name, f"{new:.2f}", f"{past:.2f}", f"{new / past:.2f}" if past else ""]
+
+
+def _ranking(measured: Alarms) -> Iterator[str]:
+    possible = measured.noticed[0].events
+    rows = []
+    for entries in alarm_measures.FIRST:
+        fewer = round(entries * measured.days / _JUDGED_DAYS)
+        held = [alarm_measures.held(measured.ranked, each) for each in (fewer, entries)]
+        rows.append([f"first {entries}", f"{fewer}: {held[0]} of {possible}", f"{held[1]} of {possible}"])
+    yield from table(["entries by importance", "as many for the days here", "events held"], rows)
+    cells = [
+        [f"{place:g}", _entry(group), "; ".join(hit)] for place, group, hit in measured.ranked[:_SHOWN]
+    ]
+    yield from table(["place", "entry", "known event"], cells)
+
+
+def _entry(group: list[Anomaly]) -> str:
+    top = max(group, key=alarm_measures.importance)
+    headline = getattr(top, "headline", None) or f"{top.symbol} {top.kind} {top.move:+.1%}"
+    return f"{top.timestamp:%Y-%m-%d %H:%M} {top.severity}: {headline}"
+
+
+def _ratio(ratio: Ratio) -> str:
+    return f"{ratio.ratio:.2f} ± {ratio.error:.2f} ({ratio.found})"
