@@ -2,8 +2,8 @@
 
     python -m benchmarks.anomalies [--quick] [SECTION ...]
 
-Sections: worlds, feeds, events, peers, adherence, alarms, throughput. With `--quick` or chosen sections the report
-is only printed.
+Sections: worlds, feeds, events, peers, adherence, alarms, cadences, throughput. With `--quick` or chosen sections the
+report is only printed.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.anomalies import adherence, alarms, events, feeds, market, peers, synthetic, throughput
+from benchmarks.anomalies import adherence, alarms, cadences, events, feeds, market, peers, synthetic, throughput
 from benchmarks.anomalies.plot import draw
 from benchmarks.anomalies.prices import load
 from benchmarks.anomalies.report import PICTURE, report
@@ -21,7 +21,7 @@ from benchmarks.anomalies.worlds import IRREGULAR, WORLDS
 
 logger = logging.getLogger(__name__)
 
-SECTIONS = ("worlds", "feeds", "events", "peers", "adherence", "alarms", "throughput")
+SECTIONS = ("worlds", "feeds", "events", "peers", "adherence", "alarms", "cadences", "throughput")
 _DOCS = Path(__file__).resolve().parents[2] / "docs"
 _QUICK = 0.1  # share of the quotes of a world
 
@@ -34,6 +34,8 @@ def run(sections: list[str], *, quick: bool) -> Results:
         if section == "worlds":
             for world in (one.scaled(_QUICK) if quick else one for one in WORLDS):
                 results.worlds[world.name] = (world, list(synthetic.outcomes(world)))
+        elif section == "cadences":
+            results.cadences = cadences.measure(quick=quick)
         elif section == "throughput":
             results.speeds = list(throughput.measure(40_000 if quick else 400_000))
         else:

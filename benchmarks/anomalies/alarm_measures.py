@@ -145,7 +145,7 @@ def noticed(runs: Sequence[Run], title: str, counts: Callable[[Anomaly], bool]) 
         episodes += len(starts(minute(row.timestamp) for row in rows))
         for event in events_of(run):
             names += 1
-            if any(_inside(row, event) for row in rows):
+            if any(inside(row, event) for row in rows):
                 hits += 1
             else:
                 missed.append(event.name)
@@ -157,7 +157,8 @@ def events_of(run: Run) -> list[Event]:
     return present(np.unique(run.minutes[run.minutes >= judged(run)]))
 
 
-def _inside(row: Anomaly, event: Event) -> bool:
+def inside(row: Anomaly, event: Event) -> bool:
+    """Whether the first quote or the peak of a row lies in the window of an event."""
     first, last = event.window
     return any(first < minute(moment) <= last for moment in (row.timestamp, row.episode_peak))
 
@@ -251,7 +252,7 @@ def ranking(runs: Sequence[Run]) -> list[tuple[float, list[Anomaly], list[str]]]
             else:
                 groups.append([row])
         for group in groups:
-            hit = [event.name for event in events if any(_inside(row, event) for row in group)]
+            hit = [event.name for event in events if any(inside(row, event) for row in group)]
             entries.append((max(map(importance, group)), group, hit))
     entries.sort(key=lambda entry: entry[0], reverse=True)
     return [(float(place), group, hit) for place, (_, group, hit) in enumerate(entries, 1)]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from benchmarks.anomalies import alarm_measures, events, peers
 from benchmarks.anomalies.alarm_measures import Ratio
 from benchmarks.anomalies.alarms import P_VALUES, Alarms
+from benchmarks.anomalies.cadences import Cadences
 from benchmarks.anomalies.tables import recall, table
 from market_pipeline.anomalies.anomaly import Anomaly, Severity
 
@@ -25,11 +26,34 @@ def alarms(measured: Alarms) -> Iterator[str]:
     yield from _ranking(measured)
 
 
-def _told(measured: Alarms) -> Iterator[str]:
-    names = list(dict.fromkeys(name for name, _ in measured.told))
+def cadences(measured: Cadences) -> Iterator[str]:
+    """All tables of the section on simulated markets."""
+    yield f"{measured.years} years of hourly quotes:"
+    yield ""
+    yield from _return_periods(measured.told)
+    rows = [
+        [name, f"{one.large_rows:.3f}", str(one.repeated), f"{one.market_rows:.3f}", f"{one.alarms:.2f}"]
+        for name, one in measured.hourly.items()
+    ]
+    head = ["hourly quotes", "large_move rows a coin-day", "of them within 3 hours of another"]
+    yield from table([*head, "market rows a day", "alarms a day"], rows)
+    head = ["daily closes", *measured.daily]
+    yield from table(head, [["alarms a coin-year", *(f"{rate:.1f}" for rate in measured.daily.values())]])
+    stable = [
+        [name, ", ".join(f"{count} {kind}" for kind, count in sorted(found.items())) or "none"]
+        for name, found in measured.stable.items()
+    ]
+    yield from table(["nine days of a stablecoin", "alarms"], stable)
+
+
+def _return_periods(told: dict[tuple[str, float], Ratio]) -> Iterator[str]:
+    names = list(dict.fromkeys(name for name, _ in told))
     head = ["realised / told: once in or rarer than", *(f"{days:g} days" for days in alarm_measures.TOLD)]
-    rows = [[name, *(_ratio(measured.told[name, days]) for days in alarm_measures.TOLD)] for name in names]
-    yield from table(head, rows)
+    yield from table(head, [[name, *(_ratio(told[name, days]) for days in alarm_measures.TOLD)] for name in names])
+
+
+def _told(measured: Alarms) -> Iterator[str]:
+    yield from _return_periods(measured.told)
 
 
 def _realised(measured: Alarms) -> Iterator[str]:
@@ -49,6 +73,12 @@ def _events(measured: Alarms) -> Iterator[str]:
     ]
     yield from table(["known events noticed by", "episodes of the market a day", "events", "missed"], rows)
     hits, possible = measured.pairs
+    events_here = measured.noticed[0].events
+    rivals = [
+        [row.title, f"{row.episodes_a_day:.2f}", f"{row.events} of {events_here}", f"{row.pairs} of {possible}"]
+        for row in measured.rivals
+    ]
+    yield from table(["alarms", "episodes of the market a day", "events", "event-coin pairs"], rivals)
     head = ["event-coin pairs by large_move_score", *(f"{rate:g} per coin-day" for rate in events.RATES)]
     yield from table(head, [[f"of {possible}", *map(str, hits)]])
 

@@ -1,10 +1,11 @@
 """The alarms of the product over the real prices, measured: `python -m benchmarks.anomalies alarms`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.anomalies import alarm_measures, peers
+from benchmarks.anomalies import alarm_measures, alarm_rivals, peers
 from benchmarks.anomalies.alarm_measures import Noticed, Ratio
+from benchmarks.anomalies.alarm_rivals import Rival
 from benchmarks.anomalies.peers import Peers
 from benchmarks.anomalies.prices import Bars, by_file
 from benchmarks.anomalies.replay import PERIODS, Run, after, chained, run, without_past
@@ -33,6 +34,7 @@ class Alarms:
     told: dict[tuple[str, float], Ratio]  # by what is counted, and days
     realised: dict[tuple[str, float, str], Ratio]  # by p, nominal rate, and file or "all"
     noticed: list[Noticed]
+    rivals: list[Rival]
     pairs: tuple[tuple[int, ...], int]
     wrong: tuple[int, int, list[str]]
     repeats: tuple[int, int]
@@ -58,6 +60,7 @@ def measure(series: Sequence[Bars], *, quick: bool = False) -> Alarms:
         told=_told(runs),
         realised=_realised(runs),
         noticed=_noticed(runs),
+        rivals=_rivals(runs),
         pairs=alarm_measures.pairs(runs),
         wrong=alarm_measures.wrong_directions(runs),
         repeats=alarm_measures.repeats(runs),
@@ -102,14 +105,21 @@ def _realised(runs: Sequence[Run]) -> dict[tuple[str, float, str], Ratio]:
     return answer
 
 
+_GROUPS: dict[str, Callable[[Anomaly], bool]] = {
+    "all alarms": lambda row: True,
+    "market rows": lambda row: row.kind == Kind.MARKET_MOVE.value,
+    "alert and critical": lambda row: row.severity != Severity.WATCH.value,
+    "critical": lambda row: row.severity == Severity.CRITICAL.value,
+}
+
+
 def _noticed(runs: Sequence[Run]) -> list[Noticed]:
-    serious = (Severity.ALERT.value, Severity.CRITICAL.value)
-    return [
-        alarm_measures.noticed(runs, "all alarms", lambda row: True),
-        alarm_measures.noticed(runs, "market rows", lambda row: row.kind == Kind.MARKET_MOVE.value),
-        alarm_measures.noticed(runs, "alert and critical", lambda row: row.severity in serious),
-        alarm_measures.noticed(runs, "critical", lambda row: row.severity == Severity.CRITICAL.value),
-    ]
+    return [alarm_measures.noticed(runs, title, counts) for title, counts in _GROUPS.items()]
+
+
+def _rivals(runs: Sequence[Run]) -> list[Rival]:
+    ours = [alarm_rivals.product(runs, f"{title} (ours)", counts) for title, counts in _GROUPS.items()]
+    return ours + alarm_rivals.measure(runs)
 
 
 def _small(runs: Sequence[Run]) -> dict[str, tuple[int, list[int]]]:

@@ -118,24 +118,32 @@ def run(
     refresh_days: int = 7,
     at_most_days: int | None = None,
     calibrate: Calibrate = calibrate_columns,
+    with_rows: bool = True,
 ) -> Run:
-    """Score and judge the days of the file; a calibration serves `refresh_days` days."""
+    """Score and judge the days of the file; a calibration serves `refresh_days` days.
+
+    Without rows the days of a calibration are scored at once, with a lead that grows by as much.
+    """
     prices = history.columns()
     load_compiler(10**6)
     symbols = [bars.symbol for bars in history.bars]
     days = history.days[:at_most_days]
     rows: dict[str, Anomaly] = {}
     scored: list[Columns] = []
+    known: dict[date, Calibration | None] = {}
     for number in range(0, len(days), refresh_days):
         stretch = days[number : number + refresh_days]
         as_of = start_of_day(stretch[0])
         past = prices.where(prices["timestamp"] < to_datetime64(as_of))
         calibration = calibrate(past, as_of) if len(past) else None
+        known |= dict.fromkeys(stretch, calibration)
         around = prices.between(as_of - (LEAD_DAYS + 3) * DAY, start_of_day(stretch[-1]) + 3 * DAY)
+        if not with_rows:
+            scored.append(_scores_of(around, stretch[0], stretch[-1], calibration))
+            continue
         wanted = [(day, symbol) for day in stretch for symbol in symbols]
-        found = detect_days(around, wanted, dict.fromkeys(stretch, calibration).get)
-        rows |= {row.id: row for row in found}
-        scored += [_scores_of(around, day, calibration) for day in stretch]
+        rows |= {row.id: row for row in detect_days(around, wanted, known.get)}
+        scored += [_scores_of(around, day, day, calibration) for day in stretch]
     times = np.concatenate([part["timestamp"] for part in scored]).astype("datetime64[us]").astype(np.int64)
     names = [name for name in (*SCORES, *PERIODS) if name in scored[0].arrays]
     return Run(
@@ -148,11 +156,11 @@ def run(
     )
 
 
-def _scores_of(prices: Columns, day: date, calibration: Calibration | None) -> Columns:
-    """The scores of one day, from the window that the rules are given."""
-    start = start_of_day(day)
-    window = prices.between(start - LEAD_DAYS * DAY, start + DAY)
+def _scores_of(prices: Columns, first: date, last: date, calibration: Calibration | None) -> Columns:
+    """The scores of some days, from the window that the rules are given."""
+    start = start_of_day(first)
+    window = prices.between(start - LEAD_DAYS * DAY, start_of_day(last) + DAY)
     scores = score_columns(window, calibration, large_since=to_datetime64(start))
-    of_day = scores["timestamp"] >= to_datetime64(start)
+    of_days = scores["timestamp"] >= to_datetime64(start)
     kept = [name for name in ("symbol", "timestamp", *SCORES, *PERIODS) if name in scores.arrays]
-    return Columns({name: scores[name][of_day] for name in kept})
+    return Columns({name: scores[name][of_days] for name in kept})

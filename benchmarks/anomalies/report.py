@@ -66,6 +66,12 @@ how rows of one coin are merged into one; "days by" counts days with such a quot
 by an alarm whose first quote or peak lies in its window or in the hour after it; alarms of all coins within 60 minutes
 are one episode. The events were chosen by size, which favours rules that look at size."""
 
+_CADENCES = """\
+Simulated coins of one market: log-stochastic volatility, tails of two normal distributions. The long world has hourly
+quotes; a year of them is a past before any day is counted. The uneven hours are cut from the same paths as the even
+ones. The daily closes have a year of past. The stablecoin is quoted in thousandths of a dollar beside five other coins,
+with 60 days of past; the depeg is a fall of 4% in two hours."""
+
 _SPEED = """\
 CPU seconds on one core, the best of three, after one call that compiles; five coins of 1-minute quotes for
 the package, one coin for the rivals."""
@@ -93,6 +99,8 @@ def report(results: Results) -> Iterator[str]:
         yield from _section("Alarm budgets out of sample", _ADHERENCE, tables.adherence(results.adherence))
     if results.alarms is not None:
         yield from _section("What a person is told", _ALARMS, alarm_tables.alarms(results.alarms))
+    if results.cadences is not None:
+        yield from _section("Other cadences and coins", _CADENCES, alarm_tables.cadences(results.cadences))
     if results.speeds is not None:
         yield from _section("Throughput", _SPEED, tables.throughput(results.speeds))
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.anomalies.adherence import Adherence
 from benchmarks.anomalies.alarms import Alarms
+from benchmarks.anomalies.cadences import Cadences
 from benchmarks.anomalies.events import Hits
 from benchmarks.anomalies.feeds import Found
 from benchmarks.anomalies.peers import Peers
@@ -21,5 +22,6 @@ class Results:
     peers: Peers | None = None
     adherence: list[Adherence] | None = None
     alarms: Alarms | None = None
+    cadences: Cadences | None = None
     speeds: list[Speed] | None = None
     without_prices: bool = False  # sections on real prices were asked for, and there are none
