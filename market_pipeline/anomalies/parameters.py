@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
-RULES = 4
+RULES = 5
 
 MINUTES_PER_DAY = 1_440.0
 MINUTES_PER_YEAR = 365.0 * MINUTES_PER_DAY
@@ -27,7 +27,8 @@ LARGEST_LOG_RETURN = 700.0
 class DetectionSettings:
     """Limits of detection. Probabilities are calibrated, two-sided and per quote.
 
-    - `user_threshold`: flag a move of at least this simple return between two consecutive quotes.
+    - `user_threshold`: flag a move of at least this simple return between two consecutive quotes, which are at most
+      `user_threshold_minutes` apart: over days it is nothing unusual.
     - `watch_p`, `alert_p`, `critical_p`: the severities; a jump is flagged below `watch_p`.
     - `large_move_p`, `large_move_hourly_p`: flag a large move of a coin or of the market below the first, on quotes
       more than 20 minutes apart below the second. Large moves cluster, so this makes about 0.2 episodes per symbol
@@ -37,11 +38,14 @@ class DetectionSettings:
       whichever is longer.
     - `bad_tick_undone`, `bad_tick_quotes`: a move is a bad tick if one of the next `bad_tick_quotes` changed quotes
       reverses at least this share of it.
+    - `bad_tick_z`, `bad_tick_alone_z`: and if it is this many times as large as expected; the second without other
+      coins that show that the market stood still.
 
     Raises ValueError if the severities are not in order.
     """
 
     user_threshold: float = 0.05
+    user_threshold_minutes: float = 360.0
     watch_p: float = 1e-3
     alert_p: float = 2e-4
     critical_p: float = 2e-5
@@ -50,8 +54,10 @@ class DetectionSettings:
     episode_minutes: float = 60.0
     stale_minutes: float = 15.0
     stale_gaps: float = 5.0
-    bad_tick_undone: float = 0.7
+    bad_tick_undone: float = 0.85
     bad_tick_quotes: int = 2
+    bad_tick_z: float = 8.0
+    bad_tick_alone_z: float = 15.0
 
     def __post_init__(self) -> None:
         if not 0 < self.critical_p < self.alert_p < self.watch_p < 1:

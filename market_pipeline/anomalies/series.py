@@ -13,7 +13,7 @@ from market_pipeline.anomalies.parameters import PARAMETERS
 Floats = NDArray[np.float64]
 
 # Classes of intervals, shortest first. Scores of different classes have different tails.
-CADENCES = ("5-minute", "hourly", "daily")
+CADENCES = FIVE_MINUTE, HOURLY, DAILY = "5-minute", "hourly", "daily"
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import fields
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
@@ -64,5 +64,7 @@ def test_every_row_can_be_stored_and_agrees_with_itself_and_the_two_point_rule_i
     assert flagged == {
         (symbols[index], times[index])
         for index in range(1, len(quotes))
-        if symbols[index] == symbols[index - 1] and abs(values[index] / values[index - 1] - 1) >= 0.05
+        if symbols[index] == symbols[index - 1]
+        and times[index] - times[index - 1] <= timedelta(hours=6)
+        and abs(values[index] / values[index - 1] - 1) >= 0.05
     }

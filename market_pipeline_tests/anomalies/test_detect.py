@@ -99,7 +99,7 @@ def test_links_of_a_day_lead_to_alarms_of_that_day_and_each_row_has_a_sentence(w
         leader = by_id[row.event_id or ""]
         assert leader.timestamp.date() == row.timestamp.date()
         same_quote = (leader.symbol, leader.timestamp) == (row.symbol, row.timestamp)
-        assert leader.kind in ("market_move", "bad_tick") or same_quote
+        assert leader.kind in ("market_move", "bad_tick", "stale_feed") or same_quote
     for row in whole:
         assert row.kind not in ("market_move", "bad_tick") or row not in linked
         assert re.fullmatch(r"(The market|ADA|BTC|ETH|SOL) .+ UTC\).*\.", row.explanation)

@@ -20,7 +20,7 @@ from market_pipeline.anomalies.rules.candidate import Candidate, MarketContext, 
 from market_pipeline.anomalies.rules.episodes import Episode
 from market_pipeline.anomalies.rules.peers import present_volatility, slow_volatility
 from market_pipeline.anomalies.rules.score_table import MINUTE, ScoreTable, simple_return
-from market_pipeline.anomalies.rules.stale_feeds import usual_gap
+from market_pipeline.anomalies.rules.stale_feeds import outage_severity, usual_gap
 from market_pipeline.anomalies.scores.returns import FIRST, STALE
 from market_pipeline.anomalies.words.narration import narrate
 from market_pipeline.core.clock import from_microseconds
@@ -63,7 +63,7 @@ class RowMaker:
             episode_id=episode.id,
             event_id=own_id if candidate.kind is Kind.MARKET_MOVE else candidate.event_id,
             scope=market.scope.value,
-            severity=_severity(candidate.p, self.settings).value,
+            severity=_severity(candidate, self.settings).value,
             importance=_known(candidate.score),
             direction=self._direction(candidate),
             detected_at=from_microseconds(self._detected(candidate)),
@@ -169,8 +169,11 @@ def _confirm(table: ScoreTable, candidate: Candidate) -> tuple[str | None, int |
     return None, None
 
 
-def _severity(p: float, settings: DetectionSettings) -> Severity:
-    """Return the severity by the calibrated probability per quote; watch where that is unknown."""
+def _severity(candidate: Candidate, settings: DetectionSettings) -> Severity:
+    """Return the severity of an outage by its length, of others by the calibrated p; watch where that is unknown."""
+    if candidate.kind is Kind.STALE_FEED:
+        return outage_severity(candidate.score, candidate.threshold)
+    p = candidate.p
     if p < settings.critical_p:
         return Severity.CRITICAL
     return Severity.ALERT if p < settings.alert_p else Severity.WATCH

@@ -2,7 +2,8 @@
 
 Strictly causal. An unchanged quote is never a move. During the warm-up of a symbol only the two-point rule applies.
 
-- user_threshold: abs(price / previous price - 1) >= 5%, independent of the other rules.
+- user_threshold: abs(price / previous price - 1) >= 5%, of quotes at most six hours apart; independent of the other
+  rules. Over a day 5% is an ordinary move of most coins.
 - jump: the calibrated p of the jump score is below the watch level.
 - gap_move: a quote after a gap whose jump or large move would be flagged; it replaces both, and the large moves of
   later quotes that are mostly the move over the gap.
@@ -18,7 +19,7 @@ import numpy as np
 from market_pipeline.anomalies.anomaly import Kind, Scope
 from market_pipeline.anomalies.parameters import PARAMETERS, DetectionSettings
 from market_pipeline.anomalies.rules.candidate import Candidate, score_of
-from market_pipeline.anomalies.rules.score_table import Positions, ScoreTable
+from market_pipeline.anomalies.rules.score_table import MINUTE, Positions, ScoreTable
 from market_pipeline.anomalies.scores.returns import GAP, WARM_UP
 from market_pipeline.anomalies.series import Floats
 
@@ -63,6 +64,7 @@ def _two_point(table: ScoreTable, settings: DetectionSettings) -> Positions:
     price = table["price"]
     with np.errstate(over="ignore"):
         moved = np.abs(price[1:] / price[:-1] - 1) >= settings.user_threshold
+    moved &= np.diff(table.moments) <= settings.user_threshold_minutes * MINUTE
     # The first quote of a symbol follows the last one of another.
     moved[table.starts[1:-1] - 1] = False
     return np.flatnonzero(moved) + 1

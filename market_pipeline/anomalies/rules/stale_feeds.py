@@ -2,38 +2,64 @@
 
 One row for each stretch between two changes of the price, at the first quote that shows it: the quote that ends the
 gap, or the unchanged quote that passes the limit. The limit is 15 minutes or 5 times the median of the symbol's last 48
-gaps, whichever is longer.
+gaps, whichever is longer. The score is the length so far.
 
-Hourly quotes are all that the source has of older days. A gap of up to about an hour beside one of about an hour is
-therefore hourly history, or its seam with the live feed, and no stale feed. An unchanged price must be improbable: for
-a coin with a coarse price it is normal.
+Coins that are silent at the same time have one outage of their feed: the first row represents the others, which carry
+its id as event_id.
+
+Coarser history beside a live feed is no stale feed. The source has only hourly quotes of older days, and a hole that
+was filled later may hold two of them; of other cadences three alike gaps in a row are history. So is a shorter gap at
+the seam between the two. An unchanged price must be improbable; in a coin with a coarse price it brings news and is
+not stale at all.
 """
 
 import math
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 
-from market_pipeline.anomalies.anomaly import Kind
+from market_pipeline.anomalies.anomaly import Kind, Severity
 from market_pipeline.anomalies.parameters import LEAST_P, DetectionSettings
-from market_pipeline.anomalies.rules.candidate import Candidate
+from market_pipeline.anomalies.rules.candidate import Candidate, id_of
 from market_pipeline.anomalies.rules.score_table import MICROSECONDS, MINUTE, ScoreTable
+from market_pipeline.anomalies.series import Floats
 
 _GAPS = 48
 _FEWEST_GAPS = 3
 _CHANGES = 200
-_HOURLY = (50 * MINUTE, 70 * MINUTE)
+# Hourly quotes of the source are so many minutes apart; gaps up to this ratio are alike.
+_HOURLY = (50.0, 80.0)
+_ALIKE = 1.5
 _IMPROBABLE = 1e-6
+# Rows of different coins are one outage if they share at least this part of the longer silence.
+_SHARED = 0.5
+# An outage of this many minutes, and of this many times the limit, is an alert.
+_LONG = 120.0
+_LONG_LIMITS = 2.0
 
 
 def find_stale_feeds(table: ScoreTable, settings: DetectionSettings) -> list[Candidate]:
-    """Return the stale stretches of all symbols, by position."""
+    """Return the stale stretches of all symbols, by position, linked where several coins are silent."""
+    silent = _silent_minutes(table)
+    unchanged = table["stale_minutes"]
+    long = (silent > settings.stale_minutes) | (unchanged > settings.stale_minutes)
     stretches: dict[int, Candidate] = {}
-    for at in _suspects(table, settings):
+    for at in np.flatnonzero(long & (table["before"] >= 0)).tolist():
         start = int(table["before"][at])
-        if start not in stretches and (candidate := _judge(table, at, start, settings)) is not None:
-            stretches[start] = candidate
-    return sorted(stretches.values(), key=lambda candidate: candidate.at)
+        if start not in stretches:
+            candidate = _judge(table, at, start, float(silent[at]), settings)
+            if candidate is not None:
+                stretches[start] = candidate
+        elif unchanged[at] > stretches[start].score and not math.isnan(stretches[start].p_raw):
+            stretches[start] = replace(stretches[start], score=float(unchanged[at]))
+    return _linked(table, list(stretches.values()))
+
+
+def outage_severity(minutes: float, limit: float) -> Severity:
+    """Return the severity of a silence of so many minutes, which is flagged from `limit` minutes on."""
+    return Severity.ALERT if minutes >= max(_LONG, _LONG_LIMITS * limit) else Severity.WATCH
 
 
 def usual_gap(table: ScoreTable, at: int) -> float:
@@ -43,30 +69,32 @@ def usual_gap(table: ScoreTable, at: int) -> float:
     return median(gaps) / MICROSECONDS if len(gaps) >= _FEWEST_GAPS else math.nan
 
 
-def _suspects(table: ScoreTable, settings: DetectionSettings) -> list[int]:
-    """Return the quotes after a gap or an unchanged stretch that could be too long."""
-    gaps = np.diff(table.moments, prepend=table.moments[:1])
-    gaps[table.starts[:-1]] = 0
+def _silent_minutes(table: ScoreTable) -> Floats:
+    """Return the gap before each quote in minutes, 0 where it belongs to coarser history or to a seam beside it."""
+    gaps = np.diff(table.moments, prepend=table.moments[:1]) / MINUTE
+    gaps[table.starts[:-1]] = 0.0
+    before, after = np.append(0.0, gaps[:-1]), np.append(gaps[1:], 0.0)
     hourly = (gaps > _HOURLY[0]) & (gaps < _HOURLY[1])
-    beside = np.zeros_like(hourly)
-    beside[1:] |= hourly[:-1]
-    beside[:-1] |= hourly[1:]
-    history = beside & (gaps < _HOURLY[1])
-    long = (gaps > settings.stale_minutes * MINUTE) & ~history
-    still = (table["stale_minutes"] > settings.stale_minutes) & ~history
-    suspects: list[int] = np.flatnonzero((long | still) & (table["before"] >= 0)).tolist()
-    return suspects
+    run = _alike(before, gaps) & _alike(gaps, after)
+    coarse = hourly & (np.append(False, hourly[:-1]) | np.append(hourly[1:], False))
+    coarse |= run | np.append(False, run[:-1]) | np.append(run[1:], False)
+    neighbour = np.maximum(np.append(0.0, (gaps * coarse)[:-1]), np.append((gaps * coarse)[1:], 0.0))
+    return np.where(coarse | (gaps < _ALIKE * neighbour), 0.0, gaps)
 
 
-def _judge(table: ScoreTable, at: int, start: int, settings: DetectionSettings) -> Candidate | None:
+def _alike(gaps: Floats, others: Floats) -> NDArray[np.bool_]:
+    alike: NDArray[np.bool_] = np.maximum(gaps, others) < _ALIKE * np.minimum(gaps, others)
+    return alike
+
+
+def _judge(table: ScoreTable, at: int, start: int, silent: float, settings: DetectionSettings) -> Candidate | None:
     """Return the stale feed since the changed quote at `start`, as known with the quote at `at`."""
     usual = usual_gap(table, at)
     if math.isnan(usual):
         return None
     limit = max(settings.stale_minutes, settings.stale_gaps * usual / 60)
-    gap = table.seconds(at - 1, at) / 60
-    if gap > limit:
-        return Candidate(Kind.STALE_FEED, at, at - 1, gap, limit)
+    if silent > limit:
+        return Candidate(Kind.STALE_FEED, at, at - 1, silent, limit)
     still = table.number("stale_minutes", at)
     if still <= limit:
         return None
@@ -74,6 +102,32 @@ def _judge(table: ScoreTable, at: int, start: int, settings: DetectionSettings) 
     if not probability < _IMPROBABLE:
         return None
     return Candidate(Kind.STALE_FEED, at, start, still, limit, p_raw=probability)
+
+
+def _linked(table: ScoreTable, rows: list[Candidate]) -> list[Candidate]:
+    """Return `rows` by position; the first row of an outage of several coins names them, the others carry its id."""
+    outages: list[list[Candidate]] = []
+    for row in sorted(rows, key=lambda each: (table.moment(each.at), table.symbol(each.at))):
+        same = [outage for outage in outages if _is_same_outage(table, outage[0], row)]
+        if same:
+            same[-1].append(row)
+        else:
+            outages.append([row])
+    linked = []
+    for first, *others in outages:
+        event = id_of(table, Kind.STALE_FEED, first.at) if others else None
+        coins = tuple(sorted({table.symbol(row.at) for row in (first, *others)}))
+        linked.append(replace(first, event_id=event, members=coins if others else ()))
+        linked += [replace(other, event_id=event) for other in others]
+    return sorted(linked, key=lambda each: each.at)
+
+
+def _is_same_outage(table: ScoreTable, first: Candidate, row: Candidate) -> bool:
+    """Return whether two coins are silent together for at least half of the longer silence."""
+    starts = table.moment(first.before), table.moment(row.before)
+    lengths = first.score * MINUTE, row.score * MINUTE
+    together = min(starts[0] + lengths[0], starts[1] + lengths[1]) - max(starts)
+    return table.code(first.at) != table.code(row.at) and together >= _SHARED * max(lengths)
 
 
 def _unchanged_probability(table: ScoreTable, start: int, at: int) -> float:

@@ -28,7 +28,7 @@ def test_a_print_undone_by_the_next_quote_is_one_bad_tick() -> None:
     [row] = detect_columns(printed([103, 100.05, 100], [1e-6, 1e-6, 0.5]))
     assert (row.kind, row.price_after, row.severity) == ("bad_tick", 103, "critical")
     assert row.timestamp.minute == 50 and row.detected_at.minute == 55
-    assert row.score == pytest.approx(0.986, abs=0.01) and row.threshold == 0.7
+    assert row.score == pytest.approx(0.986, abs=0.01) and row.threshold == 0.85
     assert row.p_calibrated == 1e-6
 
 
@@ -94,8 +94,38 @@ def test_in_the_warm_up_an_undone_two_point_move_is_a_bad_tick() -> None:
     assert kinds(alarms(detect_columns(scores))) == [(0, "bad_tick")]
 
 
-def test_what_the_market_did_as_well_is_no_misprint() -> None:
-    assert kinds(detect_columns(printed([103, 100], [1e-6, 1e-6], scope={10: "market"}))) == [(0, "jump"), (1, "jump")]
+def test_a_day_later_is_no_reversal() -> None:
+    """Nor is the next quote of a live feed after a gap."""
+    for quiet, back in ((86_400, 86_400), (300, 3600)):
+        quotes = series([100, 100.01] * 5 + [103, 100], np.cumsum([0, *[quiet] * 10, back]))
+        deviation = {10: 0.001, 11: 0.001}
+        scores = scores_of(quotes, jump_p={10: 1e-6, 11: 1e-6}, expected_move=deviation)
+        assert "bad_tick" not in [row.kind for row in detect_columns(scores)]
+
+
+def test_alone_it_must_be_so_large_that_no_market_does_it() -> None:
+    """5 minutes of 60% a year are 0.185%."""
+    assert kinds(detect_columns(printed([102.7, 100], [1e-6, 1e-6]))) == [(0, "jump"), (1, "jump")]
+    assert kinds(detect_columns(printed([102.9, 100], [1e-6, 1e-6]))) == [(0, "bad_tick")]
+
+
+@pytest.mark.parametrize(
+    ("peers", "kind"),
+    [
+        ([(100, 100), (100.1, 100), (100, 100.1)], "bad_tick"),
+        ([(101, 100), (100, 100), (100, 100)], "jump"),
+        ([(101, 101), (100, 100), (100, 100)], "bad_tick"),
+        ([(101, 101), (101, 101), (100, 100)], "jump"),
+        ([(100, 99), (100, 99), (100, 100)], "jump"),
+    ],
+)
+def test_a_wick_that_other_coins_share_is_no_misprint(peers: list[tuple[float, float]], kind: str) -> None:
+    """Their quotes come seconds later."""
+    quiet = [100 + 0.01 * (number % 2) for number in range(10)]
+    seconds = np.arange(12) * 300
+    others = [series([*quiet, *pair], seconds + 5 + late, f"P{late}") for late, pair in enumerate(peers)]
+    scores = scores_of(series([*quiet, 102, 100], seconds), *others, jump_p={10: 1e-6, 11: 1e-6})
+    assert next(row.kind for row in detect_columns(scores) if row.symbol == "BTC") == kind
 
 
 def test_two_bad_ticks_in_a_row_are_two() -> None:

@@ -43,6 +43,11 @@ def test_the_two_point_rule_compares_with_the_previous_quote_even_if_that_was_un
     assert row.expected_move == pytest.approx(0.6 * np.sqrt(300 / 365 / 86_400), rel=0.01)
 
 
+def test_over_more_than_six_hours_five_percent_is_no_news() -> None:
+    seconds = np.arange(9) * (6 * 3600 + 1)
+    assert kinds(scores_of(series([100, 106] * 4 + [100], seconds))) == []
+
+
 def test_another_threshold_is_another_rule_and_another_version() -> None:
     settings, scores = DetectionSettings(user_threshold=0.02), scores_of(quotes({4: 103.0}))
     assert kinds(scores, settings) == [(4, "user_threshold")]
@@ -138,13 +143,13 @@ def test_a_coin_that_only_goes_further_than_the_market_is_not_alone() -> None:
 
 
 def test_how_often_it_is_expected_follows_from_p_and_the_usual_spacing_or_the_gap() -> None:
-    """A p of 0.01 for moves over a week is once in two years, not several times a day."""
+    """A p of 0.01 for moves over six hours is once in 25 days, not several times a day."""
     [row] = detect_columns(scores_of(quotes({6: 102.0}), jump_p={6: 1e-4}))
     assert row.expected_every_days == pytest.approx(300 / 86_400 / 1e-4)
-    seconds = [0, 300, 600, 900, 1200, 1200 + 7 * 86_400]
+    seconds = [0, 300, 600, 900, 1200, 1200 + 6 * 3600]
     rows = detect_columns(scores_of(series([100, 101, 100, 101, 100, 106], seconds), jump_p={5: 0.01}))
     [row] = [row for row in rows if row.kind == "user_threshold"]
-    assert row.expected_every_days == pytest.approx(700)
+    assert row.expected_every_days == pytest.approx(25)
 
 
 def test_what_is_not_known_is_none() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from market_pipeline.anomalies.anomaly import Anomaly
+from market_pipeline.anomalies.anomaly import Anomaly, alarms
 from market_pipeline.anomalies.detect import detect_columns
 from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.anomalies.series import PriceSeries
@@ -54,15 +54,21 @@ def test_with_hardly_any_past_nothing_is_usual() -> None:
     assert stale(scores_of(feed([300, 7000, 300]))) == []
 
 
-def test_hourly_history_is_no_stale_feed() -> None:
-    rng = np.random.default_rng(3)
-    assert stale(scores_of(feed(3600 + rng.uniform(-60, 60, 100)))) == []
-
-
 @pytest.mark.parametrize("first", [400, 1800, 3500])
-def test_the_seams_of_hourly_history_and_live_quotes_are_none(first: float) -> None:
-    """The last live quote may be up to an hour before the first one of the history, and the other way."""
-    assert stale(scores_of(feed([300] * 30 + [first] + [3600] * 30 + [first] + [300] * 30))) == []
+@pytest.mark.parametrize("history", [(3300, 4500), (86_000, 86_800), (14_000, 15_000)])
+def test_coarser_history_and_its_seams_with_live_quotes_are_none(first: float, history: tuple[float, float]) -> None:
+    """The last live quote may be up to an interval before the first one of the history, and the other way."""
+    coarse = np.random.default_rng(3).uniform(*history, 30)
+    assert stale(scores_of(feed(coarse))) == []
+    assert stale(scores_of(feed([300] * 30 + [first, *coarse, first] + [300] * 30))) == []
+
+
+def test_a_hole_filled_with_two_hourly_quotes_is_history() -> None:
+    assert stale(scores_of(feed([300] * 30 + [2000, 3700, 3500, 2000] + [300] * 9))) == []
+
+
+def test_two_outages_one_after_the_other_are_no_history() -> None:
+    assert len(stale(scores_of(feed([300] * 30 + [7200, 7500] + [300] * 9)))) == 2
 
 
 @pytest.mark.parametrize("between", [300, 1800])
@@ -84,7 +90,7 @@ def test_missing_hours_of_hourly_history_are_stale_from_five_hours_on() -> None:
 def test_a_price_that_stands_still_is_known_when_the_limit_is_passed() -> None:
     [row] = stale(scores_of(feed([300] * 40, still=[(20, 32)])))
     assert row.timestamp_before.hour * 60 + row.timestamp_before.minute == 100
-    assert (row.score, row.threshold, row.elapsed_seconds) == (30, 25, 1800)
+    assert (row.score, row.threshold, row.elapsed_seconds) == (60, 25, 1800)  # The score is the whole stretch.
     assert row.price_before == row.price_after
     assert row.p_raw is not None and row.p_raw < 1e-6
     assert row.move == 0
@@ -110,3 +116,19 @@ def test_a_coarse_price_stands_still_every_day() -> None:
 
 def test_a_price_that_has_never_moved_is_not_stale() -> None:
     assert stale(scores_of(series([1.0] * 50, np.arange(50) * 300))) == []
+
+
+@pytest.mark.parametrize(("gap", "severity"), [(7000, "watch"), (7300, "alert")])
+def test_an_outage_of_hours_is_an_alert(gap: float, severity: str) -> None:
+    assert [row.severity for row in stale(scores_of(feed([300] * 20 + [gap, 300])))] == [severity]
+
+
+def test_coins_that_are_silent_together_have_one_outage() -> None:
+    seconds = np.cumsum([0, *[300] * 20, 8000, 300])
+    late = np.cumsum([0, *[300] * 25, 1800])
+    coins = [walk(seconds + shift, symbol=name) for shift, name in enumerate(("ETH", "BTC", "ADA"))]
+    rows = stale(scores_of(*coins, walk(late, symbol="SOL")))
+    first, others = next(row for row in rows if row.symbol == "ETH"), {row.symbol: row for row in rows}
+    assert first.members == "ADA,BTC,ETH"
+    assert [others[name].event_id for name in ("ETH", "BTC", "ADA", "SOL")] == [first.id] * 3 + [None]
+    assert {row.symbol for row in alarms(rows)} == {"ETH", "SOL"}
