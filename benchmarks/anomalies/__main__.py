@@ -12,7 +12,18 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.anomalies import adherence, alarms, cadences, events, feeds, market, peers, synthetic, throughput
+from benchmarks.anomalies import (
+    adherence,
+    alarms,
+    cadences,
+    events,
+    feeds,
+    latency,
+    market,
+    peers,
+    synthetic,
+    throughput,
+)
 from benchmarks.anomalies.plot import draw
 from benchmarks.anomalies.prices import load
 from benchmarks.anomalies.report import PICTURE, report
@@ -38,6 +49,7 @@ def run(sections: list[str], *, quick: bool) -> Results:
             results.cadences = cadences.measure(quick=quick)
         elif section == "throughput":
             results.speeds = list(throughput.measure(40_000 if quick else 400_000))
+            results.latencies = list(latency.measure())
         else:
             _on_real_prices(section, results, quick=quick)
         logger.info("%s took %.0f s", section, time.monotonic() - started)

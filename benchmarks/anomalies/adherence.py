@@ -1,6 +1,6 @@
 """Whether a calibrated p means what it says: alarms out of sample against the number it promises.
 
-Every week of the real bars is scored with a calibration from the 90 days before it. Weeks with less than 30
+Every week of the real bars is scored with a calibration of what was known before it. Weeks with less than 30
 days of history before them are left out. Beside it the same count for an EWMA whose score is taken for
 Gaussian.
 """

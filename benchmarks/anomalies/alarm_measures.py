@@ -19,6 +19,7 @@ TOLD = (30.0, 100.0, 365.0)  # days
 NOMINAL = (1e-3, 2e-4)
 SMALL = (0.01, 0.005)
 FIRST = (50, 100, 200)  # entries of a ranking
+BAR_DAYS = 1_670  # of the series that the bars were set on
 LEARNED_DAYS = 30  # of past from which on a day is judged
 _DAY = 1440.0
 _MERGED = 60.0  # minutes between the alarms of one episode

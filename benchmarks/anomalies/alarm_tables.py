@@ -9,7 +9,6 @@ from benchmarks.anomalies.cadences import Cadences
 from benchmarks.anomalies.tables import recall, table
 from market_pipeline.anomalies.anomaly import Anomaly, Severity
 
-_JUDGED_DAYS = 1_670  # of the series that the bars were set on
 _SHOWN = 20
 
 
@@ -130,7 +129,7 @@ def _ranking(measured: Alarms) -> Iterator[str]:
     possible = measured.noticed[0].events
     rows = []
     for entries in alarm_measures.FIRST:
-        fewer = round(entries * measured.days / _JUDGED_DAYS)
+        fewer = round(entries * measured.days / alarm_measures.BAR_DAYS)
         held = [alarm_measures.held(measured.ranked, each) for each in (fewer, entries)]
         rows.append([f"first {entries}", f"{fewer}: {held[0]} of {possible}", f"{held[1]} of {possible}"])
     yield from table(["entries by importance", "as many for the days here", "events held"], rows)

@@ -12,6 +12,7 @@ from benchmarks.anomalies.replay import PERIODS, Run, after, chained, run, witho
 from market_pipeline.anomalies.anomaly import Anomaly, Kind, Severity
 
 P_VALUES = ("jump_p", "residual_p", "large_move_p", "market_p")
+SERIOUS = "alert and critical"
 FIRST_WEEKS = 28  # days
 _QUICK = "2022-11_5min.csv.gz"
 
@@ -108,7 +109,7 @@ def _realised(runs: Sequence[Run]) -> dict[tuple[str, float, str], Ratio]:
 _GROUPS: dict[str, Callable[[Anomaly], bool]] = {
     "all alarms": lambda row: True,
     "market rows": lambda row: row.kind == Kind.MARKET_MOVE.value,
-    "alert and critical": lambda row: row.severity != Severity.WATCH.value,
+    SERIOUS: lambda row: row.severity != Severity.WATCH.value,
     "critical": lambda row: row.severity == Severity.CRITICAL.value,
 }
 

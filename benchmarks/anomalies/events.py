@@ -101,7 +101,7 @@ def present(minutes: Floats) -> list[Event]:
 def by_symbol(series: Sequence[Bars]) -> list[Hits]:
     """Every detector on every symbol, with a threshold per symbol over all its files."""
     rows = []
-    for contender in (*OURS, *RULES, *LIBRARIES[:2]):
+    for contender in (*OURS, *RULES, *(each for each in LIBRARIES if each.at_most is None)):
         rows.append(_hits(contender, series))
     return rows
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _DAY = 1440.0
-HISTORY_DAYS = 90  # that a calibration looks back on, as the daily asset does
+_LEAD_DAYS = 90  # that a stretch is scored together with
 _REFRESH_DAYS = 28
 
 
@@ -27,7 +27,7 @@ def large_move(minutes: Floats, prices: Floats) -> Floats:
 
 
 def jump_calibrated(minutes: Floats, prices: Floats) -> Floats:
-    """`jump_score` with what was known at the time: calibrated on the 90 days before every 4 weeks."""
+    """`jump_score` with what was known at the time: calibrated every 4 weeks."""
     frame = as_frame({"A": (minutes, prices)})
     parts = [part["jump_score"].to_numpy(np.float64) for part in with_past_calibration(frame, _REFRESH_DAYS)]
     scores: Floats = np.nan_to_num(np.concatenate(parts))
@@ -46,9 +46,9 @@ def as_frame(series: Mapping[str, tuple[Floats, Floats]]) -> "pd.DataFrame":
 
 
 def with_past_calibration(
-    frame: "pd.DataFrame", refresh_days: int, lead_days: int = HISTORY_DAYS
+    frame: "pd.DataFrame", refresh_days: int, lead_days: int = _LEAD_DAYS
 ) -> Iterator["pd.DataFrame"]:
-    """The scored rows in stretches of `refresh_days`, each with the calibration of the 90 days before it.
+    """The scored rows in stretches of `refresh_days`, each with the calibration of what was known before it.
 
     A stretch is scored together with the `lead_days` before it; the first has neither.
     """
@@ -60,7 +60,7 @@ def with_past_calibration(
     start, last = times.min(), times.max()
     while start <= last:
         end = start + pd.Timedelta(days=refresh_days)
-        past = frame[(times < start) & (times >= start - pd.Timedelta(days=HISTORY_DAYS))]
+        past = frame[times < start]
         rows = frame[(times < end) & (times >= start - pd.Timedelta(days=lead_days))]
         scored = score_prices(rows.reset_index(drop=True), calibrate(past) if len(past) else None)
         yield scored[scored["timestamp"] >= start]

@@ -14,8 +14,7 @@ _LINES = {
     RULES[0].name: ("#d9822b", "-"),
     RULES[1].name: ("#b5651d", "-."),
     RULES[2].name: ("#7a9e3f", "-"),
-    LIBRARIES[0].name: ("#a23b72", "-"),
-    LIBRARIES[1].name: ("#6f5bb5", "-"),
+    **dict(zip((each.name for each in LIBRARIES[:2]), (("#a23b72", "-"), ("#6f5bb5", "-")), strict=False)),
 }
 
 

@@ -7,6 +7,7 @@ from benchmarks.anomalies.alarms import Alarms
 from benchmarks.anomalies.cadences import Cadences
 from benchmarks.anomalies.events import Hits
 from benchmarks.anomalies.feeds import Found
+from benchmarks.anomalies.latency import Latency
 from benchmarks.anomalies.peers import Peers
 from benchmarks.anomalies.synthetic import Outcome
 from benchmarks.anomalies.throughput import Speed
@@ -24,4 +25,5 @@ class Results:
     alarms: Alarms | None = None
     cadences: Cadences | None = None
     speeds: list[Speed] | None = None
+    latencies: list[Latency] | None = None
     without_prices: bool = False  # sections on real prices were asked for, and there are none

@@ -51,14 +51,14 @@ def modified_z(minutes: Floats, prices: Floats) -> Floats:
 def ewma(minutes: Floats, prices: Floats) -> Floats:
     """Return against an exponentially weighted volatility, decay 0.94 (J.P. Morgan RiskMetrics 1996)."""
     moves = returns(prices)
-    scores: Floats = _ewma(moves, np.ones(len(moves)), _least(moves))
+    scores: Floats = ewma_loop(moves, np.ones(len(moves)), _least(moves))
     return scores
 
 
 def ewma_clock(minutes: Floats, prices: Floats) -> Floats:
     """The same on returns divided by the square root of the elapsed time."""
     moves = returns(prices)
-    scores: Floats = _ewma(moves, _elapsed(minutes), _least(moves))
+    scores: Floats = ewma_loop(moves, _elapsed(minutes), _least(moves))
     return scores
 
 
@@ -93,12 +93,13 @@ def _elapsed(minutes: Floats) -> Floats:
 
 
 def _least(moves: Floats) -> float:
-    """A floor for scales, so that a run of repeated quotes does not divide by zero: 1 % of the typical."""
+    """A floor for scales, so that a run of repeated quotes does not divide by zero: 1% of the typical."""
     return max(0.01 * float(np.std(moves[:1000])), 1e-12)
 
 
 @njit(cache=True)
-def _ewma(moves: Floats, elapsed: Floats, least: float) -> Floats:
+def ewma_loop(moves: Floats, elapsed: Floats, least: float) -> Floats:
+    """The loop of the three rules: sizes of the moves against the weighted mean of their squares."""
     scores = np.zeros(len(moves))
     variance = 0.0
     for i in range(1, len(moves)):

@@ -6,6 +6,7 @@ from benchmarks.anomalies import events, feeds, peers
 from benchmarks.anomalies.adherence import Adherence
 from benchmarks.anomalies.events import Hits
 from benchmarks.anomalies.feeds import Found
+from benchmarks.anomalies.latency import Latency
 from benchmarks.anomalies.peers import Peers
 from benchmarks.anomalies.synthetic import Outcome
 from benchmarks.anomalies.throughput import Speed
@@ -66,7 +67,7 @@ def idiosyncratic(measured: Peers) -> Iterator[str]:
 
 def adherence(rows: Sequence[Adherence]) -> Iterator[str]:
     head = ["detector", "nominal", "rows", "alarms", "expected", "realised / nominal"]
-    head += ["lowest to highest coin", "months within x1.5", "within chance (95 %)", "farthest month"]
+    head += ["lowest to highest coin", "months within x1.5", "within chance (95%)", "farthest month"]
     cells = []
     for row in rows:
         ratios = [coin.ratio for coin in row.coins]
@@ -86,6 +87,11 @@ def adherence(rows: Sequence[Adherence]) -> Iterator[str]:
 def throughput(rows: Sequence[Speed]) -> Iterator[str]:
     cells = [[row.title, f"{row.rows:,}", f"{row.seconds:.3f}", f"{row.millions:.3f}"] for row in rows]
     yield from table(["method", "rows", "CPU seconds", "million rows/s"], cells)
+
+
+def latencies(rows: Sequence[Latency]) -> Iterator[str]:
+    cells = [[row.title, str(row.symbols), f"{row.seconds:.3f}"] for row in rows]
+    yield from table(["one day scored", "symbols", "CPU seconds"], cells)
 
 
 def recall(share: float, error: float) -> str:

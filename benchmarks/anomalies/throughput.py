@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from benchmarks.anomalies import rivals
 from benchmarks.anomalies.contenders import LIBRARIES, RULES
 from benchmarks.anomalies.ours import as_frame
 from benchmarks.anomalies.volatility import Floats
@@ -15,6 +16,7 @@ from benchmarks.anomalies.worlds import REGULAR, World, make_series
 _SYMBOLS = ("BTC", "ETH", "SOL", "ADA", "DOT")
 _AT_MOST = {"PyOD IForest": 200_000, "river HalfSpaceTrees": 20_000}
 _REPEATS = 3
+PLAIN = "EWMA, the compiled loop alone"
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Speed:
 
 
 def measure(rows_per_symbol: int = 400_000) -> Iterator[Speed]:
-    """The package on five symbols first, then each rival on one long series."""
+    """The package on five symbols first, then a plain loop and each rival on one long series."""
     world = World(REGULAR.name, REGULAR.title, len(_SYMBOLS), rows_per_symbol, REGULAR.step)
     panel: dict[str, tuple[Floats, Floats]] = {}
     for number, symbol in enumerate(_SYMBOLS):
@@ -37,6 +39,9 @@ def measure(rows_per_symbol: int = 400_000) -> Iterator[Speed]:
         panel[symbol] = (series.minutes, series.prices)
     yield from _ours(panel)
     minutes, prices = panel["BTC"]
+    moves, ones = rivals.returns(prices), np.ones(len(prices))
+    rivals.ewma_loop(moves[:100], ones[:100], 1e-9)
+    yield Speed(PLAIN, len(prices), _best(partial(rivals.ewma_loop, moves, ones, 1e-9)))
     for contender in (*RULES, *LIBRARIES):
         count = min(_AT_MOST.get(contender.name, rows_per_symbol), rows_per_symbol)
         sample = (minutes[:count], prices[:count])

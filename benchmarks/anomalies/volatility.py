@@ -8,7 +8,7 @@ Floats = NDArray[np.float64]
 
 FACTOR_SDS = (0.41, 0.36, 0.28)
 FACTOR_HALF_LIVES = (20 * 1440.0, 360.0, 20.0)  # minutes
-MEDIAN_SIGMA = 0.60 / np.sqrt(365 * 1440.0)  # 60 % a year, per square root of a minute
+MEDIAN_SIGMA = 0.60 / np.sqrt(365 * 1440.0)  # 60% a year, per square root of a minute
 # The shape of Bitcoin's volatility over the hours of a day (UTC): quiet at 4, busy when New York opens.
 _HOUR_SHAPE = (0.99, 0.95, 0.87, 0.79, 0.74, 0.76, 0.82, 0.88, 0.92, 0.88, 0.86, 0.87,
                0.98, 1.25, 1.49, 1.39, 1.25, 1.12, 1.04, 1.00, 0.97, 0.93, 0.90, 0.95)
