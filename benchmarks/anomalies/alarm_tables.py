@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from benchmarks.anomalies import alarm_measures, events, peers
 from benchmarks.anomalies.alarm_measures import Ratio
-from benchmarks.anomalies.alarms import P_VALUES, Alarms
+from benchmarks.anomalies.alarms import P_VALUES, Alarms, Beginning
 from benchmarks.anomalies.cadences import Cadences
 from benchmarks.anomalies.tables import recall, table
 from market_pipeline.anomalies.anomaly import Anomaly, Severity
@@ -114,15 +114,20 @@ def _own_jumps(measured: Alarms) -> Iterator[str]:
 
 
 def _beginnings(measured: Alarms) -> Iterator[str]:
-    beginnings = measured.beginnings
-    rows = [_beginning(one.file.removesuffix("_5min.csv.gz"), one.new, one.with_past) for one in beginnings]
-    new, past = sum(one.new for one in beginnings), sum(one.with_past for one in beginnings)
-    rows.append(_beginning("mean", new / len(rows), past / len(rows)))
-    yield from table(["alarms a day in the first four weeks", "new installation", "with a past", "ratio"], rows)
-
-
-def _beginning(name: str, new: float, past: float) -> list[str]:
-    return [name, f"{new:.2f}", f"{past:.2f}", f"{new / past:.2f}" if past else ""]
+    every = measured.beginnings
+    means = (sum(column) / len(every) for column in zip(*((b.new, b.hourly, b.with_past) for b in every), strict=True))
+    rows = [
+        [
+            one.file.removesuffix("_5min.csv.gz"),
+            f"{one.new:.2f}",
+            f"{one.hourly:.2f}",
+            f"{one.with_past:.2f}",
+            *(f"{rate / one.with_past:.2f}" if one.with_past else "" for rate in (one.new, one.hourly)),
+        ]
+        for one in (*every, Beginning("mean", *means))
+    ]
+    head = ["alarms a day, first four weeks", "no past (a)", "hourly past (b)", "whole past (c)", "a / c", "b / c"]
+    yield from table(head, rows)
 
 
 def _ranking(measured: Alarms) -> Iterator[str]:

@@ -8,7 +8,7 @@ from benchmarks.anomalies.alarm_measures import Noticed, Ratio
 from benchmarks.anomalies.alarm_rivals import Rival
 from benchmarks.anomalies.peers import Peers
 from benchmarks.anomalies.prices import Bars, by_file
-from benchmarks.anomalies.replay import PERIODS, Run, after, chained, run, without_past
+from benchmarks.anomalies.replay import PERIODS, Run, after, chained, run, with_hourly_past, without_past
 from market_pipeline.anomalies.anomaly import Anomaly, Kind, Severity
 
 P_VALUES = ("jump_p", "residual_p", "large_move_p", "market_p")
@@ -19,10 +19,11 @@ _QUICK = "2022-11_5min.csv.gz"
 
 @dataclass(frozen=True)
 class Beginning:
-    """Alarms a day in the first weeks of a file: of a new installation, and of one with a past."""
+    """Alarms a day in the first weeks of a file: of a new installation, with an hourly past, and with a whole one."""
 
     file: str
     new: float
+    hourly: float
     with_past: float
 
 
@@ -74,12 +75,13 @@ def measure(series: Sequence[Bars], *, quick: bool = False) -> Alarms:
 
 
 def _beginning(number: int, files: Sequence[Sequence[Bars]], runs: Sequence[Run]) -> Beginning:
-    """The first file has the others for a past, moved before it; daily calibrations for the new installation."""
+    """The first file has the others for a past, moved before it; a new installation is calibrated every day."""
     bars, with_past = files[number], runs[number]
     if not with_past.history.past_days and len(files) > 1:
         with_past = run(after(chained(files[1:])[-1], bars), at_most_days=FIRST_WEEKS)
     new = run(without_past(bars), refresh_days=1, at_most_days=FIRST_WEEKS)
-    rates = (alarm_measures.alarms_a_day(each, FIRST_WEEKS) for each in (new, with_past))
+    hourly = run(with_hourly_past(with_past.history), refresh_days=1, at_most_days=FIRST_WEEKS)
+    rates = (alarm_measures.alarms_a_day(each, FIRST_WEEKS) for each in (new, hourly, with_past))
     return Beginning(bars[0].file, *rates)
 
 

@@ -5,7 +5,7 @@ and scaled so that no price jumps at the seam. The days that are judged keep the
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 import numpy as np
@@ -102,6 +102,15 @@ def after(past: History, bars: Sequence[Bars]) -> History:
             joined.append(Bars(mine.file, mine.symbol, minutes, prices))
     everything = sorted([*joined, *own.values()], key=lambda one: one.symbol)
     return History(bars[0].file, tuple(everything), first, length / _MINUTES_PER_DAY)
+
+
+def with_hourly_past(history: History) -> History:
+    """The same with one quote an hour before the file: what a source has of days before a first start."""
+    thinned = []
+    for bars in history.bars:
+        kept = (bars.minutes >= history.first) | (bars.minutes % 60 == 0)
+        thinned.append(Bars(bars.file, bars.symbol, bars.minutes[kept], bars.prices[kept]))
+    return replace(history, bars=tuple(thinned))
 
 
 def chained(files: Sequence[Sequence[Bars]]) -> list[History]:
