@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
-RULES = 5
+RULES = 6
 
 MINUTES_PER_DAY = 1_440.0
 MINUTES_PER_YEAR = 365.0 * MINUTES_PER_DAY
@@ -119,16 +119,20 @@ class Parameters:
     slow_half_life: float = 14 * MINUTES_PER_DAY
     # Returns enter the slow volatility truncated to this many of its standard deviations.
     slow_truncation: float = 4.0
-    beta_half_life: float = 3 * MINUTES_PER_DAY
+    # The memories of the regression on the market: half-lives in minutes, but at least so many quotes.
+    beta_half_life: tuple[float, float] = (3 * MINUTES_PER_DAY, 70.0)
     # Standardised moves enter the regression truncated to this.
     beta_truncation: float = 4.0
     # Prior beta, with the weight of this many squared market moves.
     beta_prior: float = 0.7
     beta_prior_weight: float = 10.0
-    # Variance of the residuals: its memory, its start, and the truncation of what enters it.
-    residual_half_life: float = 180.0
-    residual_variance: float = 0.5
+    # Variance of the residuals: the geometric mean of two memories, its start, the truncation of what enters it, and
+    # how much it grows with the mean square of the peers' moves at the same quote.
+    residual_fast: tuple[float, float] = (30.0, 6.0)
+    residual_slow: tuple[float, float] = (MINUTES_PER_DAY, 35.0)
+    residual_variance: float = 0.2
     residual_truncation: float = 3.0
+    residual_growth: float = 1.0
     # Market move / own move, each in its own standard deviations: at or above the first the scope is market, up to
     # the second idiosyncratic.
     market_ratio: float = 0.4

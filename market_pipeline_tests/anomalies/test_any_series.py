@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from market_pipeline.anomalies.anomaly import Anomaly
 from market_pipeline.anomalies.detect import detect_columns
 from market_pipeline.anomalies.scores.scoring import score_columns
+from market_pipeline.anomalies.words.sentences import LONGEST_HEADLINE
 from market_pipeline.core.columns import Columns
 
 FIRST = np.datetime64(datetime(2023, 6, 3), "us")
@@ -56,8 +57,9 @@ def test_every_row_can_be_stored_and_agrees_with_itself_and_the_two_point_rule_i
         assert row.event_id is None or row.event_id in ids
         if row.kind != "stale_feed":
             assert row.direction == ("up" if row.price_after > row.price_before else "down")
-        assert row.explanation.endswith(".")
-        assert "nan" not in row.explanation and "inf" not in row.explanation
+        assert len(row.headline) <= LONGEST_HEADLINE
+        for text in (row.headline, row.explanation):
+            assert text.endswith(".") and "nan" not in text and "inf" not in text
 
     flagged = {(row.symbol, row.timestamp) for row in rows if row.kind == "user_threshold"}
     symbols, values, times = quotes["symbol"], quotes["price"].tolist(), quotes.datetimes("timestamp")

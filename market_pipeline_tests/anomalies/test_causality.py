@@ -41,7 +41,10 @@ def closed(row: Anomaly, other: Anomaly, end: datetime) -> Anomaly:
     if row.episode_last >= end - HOUR:
         row = replace(row, episode_peak=other.episode_peak, episode_last=other.episode_last)
         if row.kind == "market_move":
-            row = replace(row, members=other.members, severity=other.severity, explanation=other.explanation)
+            row = replace(
+                row, members=other.members, severity=other.severity, headline=other.headline,
+                explanation=other.explanation,
+            )
     return row
 
 

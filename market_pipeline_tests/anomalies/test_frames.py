@@ -28,7 +28,9 @@ def prices() -> pd.DataFrame:
     frames = []
     for number, symbol in enumerate(SYMBOLS):
         minutes = np.arange(size) * 5.0 + (np.arange(size) > 80) * 200
-        moves = rng.standard_normal(size) * 1e-3 * (rng.random(size) > 0.1)
+        fresh = rng.random(size) > 0.1
+        fresh[[99, 100]] = True
+        moves = rng.standard_normal(size) * 1e-3 * fresh
         moves[100] += 0.08 * (symbol == "ETH")
         times = pd.Timestamp("2023-06-01", tz="UTC") + pd.to_timedelta(minutes * 60 + number * 7, unit="s")
         logs = np.cumsum(moves)

@@ -60,7 +60,7 @@ def headline(*rows: Mapping[str, Any], prices: Sequence[float] = (100.0, 110.0),
 
 
 def test_the_headline_has_price_change_volatility_and_alarms() -> None:
-    assert headline() == Headline("$110.00", "+10.0% in 23 h", "volatility 60% a year", ())
+    assert headline() == Headline("$110.00", "+10% in 23 h", "volatility 60% a year", ())
     assert headline(anomaly_row("BTC", 5)).alarms == ("1 alarm",)
     three = [anomaly_row("BTC", 5 * number, episode_id="a") for number in range(3)]
     assert headline(*three, anomaly_row("BTC", 900)).alarms == ("4 alarms in 2 episodes",)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from market_pipeline.anomalies.anomaly import Anomaly, Kind, Scope, Severity
-from market_pipeline.anomalies.calibration import Calibration
+from market_pipeline.anomalies.calibration import GPD, Calibration
 from market_pipeline.anomalies.parameters import PARAMETERS, DetectionSettings, version_of
 from market_pipeline.anomalies.rules.candidate import Candidate, MarketContext, id_of
 from market_pipeline.anomalies.rules.episodes import Episode
@@ -23,6 +23,7 @@ from market_pipeline.anomalies.rules.score_table import MINUTE, ScoreTable, simp
 from market_pipeline.anomalies.rules.stale_feeds import outage_severity, usual_gap
 from market_pipeline.anomalies.scores.returns import FIRST, STALE
 from market_pipeline.anomalies.words.narration import narrate
+from market_pipeline.anomalies.words.rarity import OWN, Rarity
 from market_pipeline.core.clock import from_microseconds
 
 _CONFIRMED = (Kind.JUMP, Kind.LARGE_MOVE, Kind.GAP_MOVE, Kind.MARKET_MOVE)
@@ -54,7 +55,7 @@ class RowMaker:
         expected = simple_return(deviation)
         every_days = self._expected_every_days(candidate)
         own_id = id_of(table, candidate.kind, at)
-        explanation = narrate(table, candidate, expected, every_days)
+        story = narrate(table, candidate, expected, self._rarity(at, every_days))
         return Anomaly(
             symbol=table.symbol(at),
             timestamp=table.time(at),
@@ -107,8 +108,8 @@ class RowMaker:
             episode_peak=from_microseconds(episode.peak),
             episode_last=from_microseconds(episode.last),
             detector_version=version_of(PARAMETERS, self.settings),
-            headline=explanation.split("; ")[0][:140],
-            explanation=explanation,
+            headline=story.headline,
+            explanation=story.explanation,
         )
 
     def _deviation(self, candidate: Candidate) -> float:
@@ -130,6 +131,11 @@ class RowMaker:
         if candidate.kind not in _SLOW:
             seconds = max(seconds, self.table.number("elapsed_seconds", candidate.at))
         return seconds / 86_400.0 / candidate.p if candidate.p > 0 else math.nan
+
+    def _rarity(self, at: int, every_days: float) -> Rarity:
+        """Return the rarity of a move with this return period, and what it rests on."""
+        basis = str(self.table.scores["calibration"][at])
+        return Rarity(every_days, OWN if basis == GPD else basis)
 
     def _horizon(self, candidate: Candidate) -> float:
         if candidate.kind is Kind.LARGE_MOVE:

@@ -20,8 +20,8 @@ from market_pipeline.anomalies.series import Floats
 # By market value; coins not named here rank after them, by symbol.
 _LEADERS = ("BTC", "ETH", "XRP", "BNB", "SOL", "DOGE", "ADA", "TRX", "LINK", "DOT", "LTC", "AVAX")
 _RANK = {symbol: number for number, symbol in enumerate(_LEADERS)}
-# With fewer other coins there is no market.
-FEWEST_PEERS = 2
+# With fewer other coins there is no market: of two coins the median is the mean, which one of them moves alone.
+FEWEST_PEERS = 3
 # A coin has moved from this many of its standard deviations on.
 MOVED = 2.0
 # The maximum age of another coin's last quote: minutes, or a share of the interval if that is more. Hourly quotes of
@@ -79,18 +79,19 @@ def market_eras(paths: Mapping[str, CoinPath]) -> list[Era]:
 
 @dataclass(frozen=True)
 class PeerMoves:
-    """Per quote the median move of the other coins, and how many moved the same way.
+    """Per quote the median and the mean square of the other coins' moves, and how many moved the same way.
 
     NaN and 0 where fewer than `FEWEST_PEERS` had quotes in the interval.
     """
 
     z: Floats
+    square: Floats
     peers_moved: Floats
 
 
 def peer_moves(symbol: str, own: Returns, own_z: Floats, eras: Sequence[Era]) -> PeerMoves:
     """Return what the market coins other than `symbol` did over its intervals; `own_z` gives the direction."""
-    z, moved = np.full(len(own_z), np.nan), np.zeros(len(own_z))
+    z, square, moved = np.full(len(own_z), np.nan), np.full(len(own_z), np.nan), np.zeros(len(own_z))
     borders = [*np.searchsorted(own.minutes, [era.start for era in eras]).tolist(), len(own_z)]
     for era, first, last in zip(eras, borders[:-1], borders[1:], strict=True):
         if first == last:
@@ -98,10 +99,12 @@ def peer_moves(symbol: str, own: Returns, own_z: Floats, eras: Sequence[Era]) ->
         moves = [_moves(own, path, last)[first:] for other, path in era.coins.items() if other != symbol]
         if len(moves) >= FEWEST_PEERS:
             z[first:last] = median(moves, FEWEST_PEERS)
+            square[first:last] = _mean_square(moves)
             direction = np.sign(own_z[first:last])
             with np.errstate(invalid="ignore"):
                 moved[first:last] = sum(move * direction >= MOVED for move in moves)
-    return PeerMoves(z, np.where(np.isnan(z), 0.0, moved))
+    unknown = np.isnan(z)
+    return PeerMoves(z, np.where(unknown, np.nan, square), np.where(unknown, 0.0, moved))
 
 
 def _moves(own: Returns, other: CoinPath, last: int) -> Floats:
@@ -121,6 +124,20 @@ def _moves(own: Returns, other: CoinPath, last: int) -> Floats:
     change = other.log_price[end] - other.log_price[start]
     moves[usable] = change / np.sqrt(other.variance[end] - other.variance[start])
     return moves
+
+
+def _mean_square(columns: Sequence[Floats]) -> Floats:
+    """Return the mean square of each row over the known values of `columns`."""
+    squares = np.zeros(len(columns[0]))
+    for column in columns:
+        squares += column * column
+    squares /= len(columns)
+    unknown = np.flatnonzero(np.isnan(squares))
+    if len(unknown):
+        some = np.array([column[unknown] for column in columns])
+        count = np.isfinite(some).sum(axis=0)
+        squares[unknown] = np.nansum(some * some, axis=0) / np.maximum(count, 1)
+    return squares
 
 
 def median(columns: Sequence[Floats], least: int) -> Floats:

@@ -23,48 +23,65 @@ class Residuals:
     score: Floats
 
 
-def residuals(own_z: Floats, market_z: Floats, minutes: Floats) -> Residuals:
+def residuals(own_z: Floats, market_z: Floats, market_square: Floats, minutes: Floats) -> Residuals:
     """Regress standardised moves on the market's; NaN where the market is unknown.
 
+    Moves of the market do not reach all coins in one proportion, so the residuals are wider when the others move: the
+    variance is a moving average times 1 + `market_square`, the mean square of the others' moves at the same quote.
     `minutes` is the time that each move took; an unchanged quote is no move.
     """
     numbers = (
-        -math.log(2) / PARAMETERS.beta_half_life,
-        -math.log(2) / PARAMETERS.residual_half_life,
+        *_decay(PARAMETERS.beta_half_life),
+        *_decay(PARAMETERS.residual_fast),
+        *_decay(PARAMETERS.residual_slow),
         PARAMETERS.beta_truncation,
         PARAMETERS.beta_prior,
         PARAMETERS.beta_prior_weight,
         PARAMETERS.residual_variance,
         PARAMETERS.residual_truncation**2,
     )
-    beta, residual, scale = run(_regress, (own_z, market_z, minutes), numbers, outputs=3)
+    width = 1.0 + PARAMETERS.residual_growth * market_square
+    beta, residual, scale = run(_regress, (own_z, market_z, width, minutes), numbers, outputs=3)
     known = np.isfinite(market_z)
-    z = np.where(known, residual / scale, np.nan)
+    z = np.divide(residual, scale, out=np.full(len(scale), np.nan), where=known)
     with np.errstate(divide="ignore", invalid="ignore"):
         u = np.log(np.abs(z))
     score = log10_tail(np.where(known, u, -np.inf), np.full(len(z), _SCALE_VARIANCE))
     return Residuals(np.where(known, beta, np.nan), z, np.where(known & (own_z != 0), score, 0.0))
 
 
+def _decay(half_life: tuple[float, float]) -> tuple[float, float]:
+    """Return the rate of a decay per minute, and its floor: what one quote at least leaves."""
+    minutes, quotes = half_life
+    return -math.log(2) / minutes, 0.5 ** (1 / quotes)
+
+
 def _regress(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # lists, or arrays in Numba
-    own, market, minutes = rows
-    beta_rate, scale_rate, truncation, prior, prior_weight, variance, outlier = numbers
+    own, market, width, minutes = rows
+    (
+        beta_rate, beta_floor, fast_rate, fast_floor, slow_rate, slow_floor,
+        truncation, prior, prior_weight, variance, outlier,
+    ) = numbers  # fmt: skip
     betas, residuals_, scales = out
     cross = square = 0.0
+    fast = slow = variance
     last = -1.0
-    decay = weight = 0.0
+    decay = fast_weight = slow_weight = 0.0
     for i in range(len(own)):
         passed = minutes[i]
         if passed != last:
             last = passed
-            decay = math.exp(beta_rate * passed)
-            weight = 1.0 - math.exp(scale_rate * passed)
+            decay = max(math.exp(beta_rate * passed), beta_floor)
+            fast_weight = 1.0 - max(math.exp(fast_rate * passed), fast_floor)
+            slow_weight = 1.0 - max(math.exp(slow_rate * passed), slow_floor)
         beta = (cross + prior * prior_weight) / (square + prior_weight)
         betas[i] = beta
-        scales[i] = math.sqrt(variance)
         f = market[i]
         z = own[i]
-        if f != f or z == 0.0:
+        if f != f:
+            continue
+        scales[i] = math.sqrt(variance * width[i])
+        if z == 0.0:
             continue
         residual = z - beta * f
         residuals_[i] = residual
@@ -72,7 +89,9 @@ def _regress(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # lis
         f = min(max(f, -truncation), truncation)
         cross = cross * decay + z * f
         square = square * decay + f * f
-        residual *= residual
+        residual *= residual / width[i]
         if residual > outlier * variance:
             residual = outlier * variance
-        variance += weight * (residual - variance)
+        fast += fast_weight * (residual - fast)
+        slow += slow_weight * (residual - slow)
+        variance = math.sqrt(fast * slow)

@@ -92,7 +92,7 @@ def _score_coin(
 ) -> dict[str, NDArray[Any]]:
     returns = coin.returns
     peers = peer_moves(symbol, returns, coin.z, market)
-    own = residuals(coin.z, peers.z, returns.elapsed)
+    own = residuals(coin.z, peers.z, peers.square, returns.elapsed)
     # The market's log price in units of this coin's slow volatility.
     known = np.isfinite(peers.z) & returns.changed
     steps = np.where(known, peers.z * (coin.deviation / coin.filtered.slow), 0.0)

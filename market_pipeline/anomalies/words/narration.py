@@ -1,74 +1,114 @@
-"""Choose the sentence of a candidate and read its numbers from the score table."""
+"""Choose the words of a candidate and read their numbers from the score table."""
 
 from __future__ import annotations
 
 import math
 from statistics import median
+from typing import NamedTuple
 
-from market_pipeline.anomalies.anomaly import Kind
-from market_pipeline.anomalies.calibration import GPD
+from market_pipeline.anomalies.anomaly import Kind, Scope
 from market_pipeline.anomalies.rules.candidate import Candidate
-from market_pipeline.anomalies.rules.peers import moves_between, slow_volatility
+from market_pipeline.anomalies.rules.peers import Moves, moves_between, slow_volatility
 from market_pipeline.anomalies.rules.score_table import ScoreTable, simple_return
 from market_pipeline.anomalies.words import sentences
-from market_pipeline.anomalies.words.sentences import Move, OtherCoins, Rarity
+from market_pipeline.anomalies.words.rarity import Rarity
+from market_pipeline.anomalies.words.sentences import Move, OtherCoins
 
 _LEADER, _SECOND = "BTC", "ETH"
 
 
-def narrate(table: ScoreTable, candidate: Candidate, expected_move: float, every_days: float) -> str:
-    """Return the sentence of `candidate`; `expected_move` is one standard deviation over its time, NaN if unknown."""
-    at, before, kind = candidate.at, candidate.before, candidate.kind
-    move = Move(
-        symbol=table.symbol(at),
-        change=table.move(before, at),
-        price_before=table.price(before),
-        price_after=table.price(at),
-        start=table.time(before),
-        end=table.time(at),
-    )
-    rarity = Rarity(every_days, from_history=table.scores["calibration"][at] == GPD)
+class Story(NamedTuple):
+    """The words of a row."""
+
+    headline: str
+    explanation: str
+
+
+def narrate(table: ScoreTable, candidate: Candidate, expected_move: float, rarity: Rarity) -> Story:
+    """Return the words of `candidate`; `expected_move` is one standard deviation over its time, NaN if unknown."""
+    kind, before, at = candidate.kind, candidate.before, candidate.at
+    if kind is Kind.MARKET_MOVE:
+        return _market_story(table, candidate, rarity)
+    move = _move(table, before, _end(candidate), expected_move)
     if kind is Kind.BAD_TICK and candidate.until is not None:
-        back = candidate.until
-        return sentences.bad_tick_sentence(move, candidate.score, table.time(back), table.price(back))
+        back = table.time(candidate.until), table.price(candidate.until)
+        return Story(
+            sentences.bad_tick_headline(move, *back), sentences.bad_tick_explanation(move, candidate.score, *back)
+        )
     if kind is Kind.STALE_FEED:
         if at - before == 1 and math.isnan(candidate.p_raw):
-            return sentences.missing_quotes_sentence(move.symbol, move.start, move.end, candidate.threshold)
-        return sentences.unchanged_sentence(move, at - before + 1, expected_move)
-    if kind is Kind.MARKET_MOVE:
-        members, known = list(candidate.members), len(table.symbols)
-        return sentences.market_sentence(move, members, known, rarity, _peak(table, candidate))
+            times = move.start, move.end
+            return Story(
+                sentences.missing_quotes_headline(move.symbol, *times),
+                sentences.missing_quotes_explanation(*times, candidate.threshold),
+            )
+        quotes = at - before + 1
+        return Story(sentences.unchanged_headline(move, quotes), sentences.unchanged_explanation(move, quotes))
     others = _other_coins(table, candidate)
-    if kind is Kind.LARGE_MOVE:
-        return sentences.large_sentence(move, expected_move, rarity, others)
     if kind is Kind.USER_THRESHOLD:
-        return sentences.threshold_sentence(move, candidate.threshold, rarity, others)
-    by_kind = {Kind.IDIOSYNCRATIC: sentences.own_sentence, Kind.GAP_MOVE: sentences.gap_sentence}
-    return by_kind.get(kind, sentences.move_sentence)(move, rarity, others)
+        headline = sentences.threshold_headline(move, others, candidate.threshold)
+    elif kind is Kind.GAP_MOVE:
+        headline = sentences.gap_headline(move, rarity)
+    else:
+        headline = sentences.move_headline(move, others, rarity)
+    return Story(headline, sentences.move_explanation(move, others, rarity))
+
+
+def _move(table: ScoreTable, before: int, after: int, expected_move: float) -> Move:
+    return Move(
+        symbol=table.symbol(after),
+        change=table.move(before, after),
+        price_before=table.price(before),
+        price_after=table.price(after),
+        start=table.time(before),
+        end=table.time(after),
+        expected=expected_move,
+    )
 
 
 def _other_coins(table: ScoreTable, candidate: Candidate) -> OtherCoins:
     symbol = table.symbol(candidate.at)
     leader = _SECOND if symbol == _LEADER else _LEADER
-    start, end = table.moment(candidate.before), table.moment(candidate.at)
-    moves = moves_between(table, start, end, slow_volatility).log_move.tolist()
+    moves = _moves(table, candidate).log_move.tolist()
     leader_move = moves[table.symbols.index(leader)] if leader in table.symbols else math.nan
     del moves[table.code(candidate.at)]
     known = [move for move in moves if not math.isnan(move)]
+    market = candidate.market
     return OtherCoins(
+        scope=market.scope if market else Scope.UNKNOWN,
         leader=leader,
         leader_move=simple_return(leader_move),
         median=simple_return(median(known)) if known else math.nan,
         coins=len(known),
-        own_share=math.nan if candidate.market is None else 1 - candidate.market.share,
+        share=market.share if market else math.nan,
     )
 
 
-def _peak(table: ScoreTable, candidate: Candidate) -> str:
-    """Say where the coin of a market event stood at the event's peak, if that came later."""
-    if candidate.until is None or table.moments[candidate.until] <= table.moments[candidate.at]:
-        return ""
-    position = int(table.latest(table.moment(candidate.until))[table.code(candidate.at)])
-    change = table.move(candidate.before, position)
-    since = table.time(candidate.before)
-    return sentences.peak_words(table.symbol(candidate.at), change, table.time(candidate.until), since)
+def _market_story(table: ScoreTable, candidate: Candidate, rarity: Rarity) -> Story:
+    """Tell an event by the median move of its coins up to its peak, beside those of its members."""
+    moves = _moves(table, candidate).log_move.tolist()
+    known = [move for move in moves if not math.isnan(move)]
+    own = table.log_move(candidate.before, candidate.at)
+    change = simple_return(median(known)) if known else simple_return(own)
+    row = _move(table, candidate.before, candidate.at, math.nan)
+    move = Move("market", change, row.price_before, row.price_after, row.start, table.time(_end(candidate)))
+    members = [
+        (symbol, simple_return(moved))
+        for symbol in candidate.members
+        if (moved := moves[table.symbols.index(symbol)]) * change > 0
+    ]
+    leader = members[0] if members else ("", math.nan)
+    return Story(
+        sentences.market_headline(move, *leader, rarity),
+        sentences.market_explanation(move, members, len(known), rarity),
+    )
+
+
+def _moves(table: ScoreTable, candidate: Candidate) -> Moves:
+    return moves_between(table, table.moment(candidate.before), table.moment(_end(candidate)), slow_volatility)
+
+
+def _end(candidate: Candidate) -> int:
+    """Return the position of the quote at the peak of the move so far."""
+    is_event = candidate.kind is Kind.MARKET_MOVE
+    return candidate.until if is_event and candidate.until is not None else candidate.at

@@ -1,27 +1,42 @@
-"""The sentence of each kind of row: what happened, how rare it is, and what the other coins did.
+"""The words of each kind of row: a headline (what, how much, when, how rare) and the sentence behind it.
 
-Pure functions of numbers; `narration` reads the numbers. The tests keep one example of each sentence in
-`sentences.txt`.
+A headline has at most `LONGEST_HEADLINE` characters and is read alone, e.g. in a list or on a phone. The explanation
+says what was expected, what the other coins did and what the rarity rests on. What is said of the market follows from
+the row's scope, so that words and scope never contradict each other.
+
+Pure functions of numbers; `narration` reads the numbers. The tests keep examples of each kind in `sentences.txt`.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from market_pipeline.anomalies.anomaly import Scope
 from market_pipeline.anomalies.words.formatting import (
     format_duration,
-    format_frequency,
+    format_end,
     format_interval,
     format_percent,
     format_price,
     format_ratio,
     format_signed,
 )
+from market_pipeline.anomalies.words.rarity import Rarity
+
+LONGEST_HEADLINE = 140
+# Of a coin's own move the market explains less than this.
+_HALF = 0.5
+_NOT_THE_MARKETS = "The market does not explain it"
+_MOST_MEMBERS = 5
 
 
 @dataclass(frozen=True)
 class Move:
-    """A move from one quote to another: a simple return, prices in US dollars, aware times."""
+    """A move from one quote to another: a simple return, prices in US dollars, aware times.
+
+    `expected` is one standard deviation of the return over that time, NaN if unknown.
+    """
 
     symbol: str
     change: float
@@ -29,156 +44,185 @@ class Move:
     price_after: float
     start: datetime
     end: datetime
+    expected: float = math.nan
+
+    @property
+    def duration(self) -> str:
+        """How long it took."""
+        return format_duration((self.end - self.start).total_seconds())
 
     @property
     def verb(self) -> str:
         """`rose` or `fell`."""
-        return "rose" if self.price_after > self.price_before else "fell"
+        return "rose" if self.change > 0 else "fell"
 
     @property
-    def interval(self) -> str:
-        """Its start and end."""
-        return format_interval(self.start, self.end)
+    def over_time(self) -> str:
+        """How long it took and when it ended: `in the 5 min to 04:15 UTC`."""
+        return f"in the {self.duration} to {format_end(self.start, self.end)}"
 
     @property
-    def seconds(self) -> float:
-        """Its duration."""
-        return (self.end - self.start).total_seconds()
-
-    @property
-    def duration(self) -> str:
-        """Its duration as text."""
-        return format_duration(self.seconds)
-
-    def __str__(self) -> str:
-        return f"{self.symbol} {self.verb} {format_percent(self.change)} in {self.duration} ({self.interval})"
-
-
-@dataclass(frozen=True)
-class Rarity:
-    """Once in how many days it is expected (NaN if unknown), and whether that is from the coin's own history."""
-
-    every_days: float
-    from_history: bool
-
-    def of(self, what: str) -> str:
-        """Say how often `what` is expected; empty if unknown."""
-        if math.isnan(self.every_days):
-            return ""
-        basis = (
-            ", based on the last 90 days"
-            if self.from_history
-            else (" (estimated from other coins: less than 30 days of history)")
-        )
-        return f"{what} is expected {format_frequency(self.every_days)}{basis}"
-
-    def of_move(self, move: Move) -> str:
-        """Say how often a move like this is expected; empty if unknown."""
-        return self.of(f"a move this size in {move.duration}{' at this hour' if move.seconds < 1.5 * 3600 else ''}")
+    def facts(self) -> str:
+        """Prices, times and the usual move."""
+        text = f"From {format_price(self.price_before)} to {format_price(self.price_after)}"
+        text += f", {format_interval(self.start, self.end)}"
+        if not self.expected > 0:
+            return f"{text}."
+        ratio = format_ratio(abs(self.change) / self.expected)
+        return f"{text}: {ratio} times the usual {format_percent(self.expected)}."
 
 
 @dataclass(frozen=True)
 class OtherCoins:
     """What other coins did over the same time: simple returns, NaN if unknown.
 
-    `leader` is the return of BTC, or of ETH for BTC itself; `median` is the median return of `coins` other coins, and
-    `own_share` the part of the move that they do not explain.
+    `leader` is BTC, or ETH for BTC itself; `median` is of `coins` other coins, `share` the part of the move that they
+    explain.
     """
 
-    leader: str
-    leader_move: float
-    median: float
-    coins: int
-    own_share: float
+    scope: Scope
+    leader: str = "BTC"
+    leader_move: float = math.nan
+    median: float = math.nan
+    coins: int = 0
+    share: float = math.nan
 
-    def beside(self, symbol: str) -> str:
-        """Say what they did and whose move it was; empty if nothing is known."""
+    @property
+    def are_enough(self) -> bool:
+        """Whether their median speaks for the market."""
+        return self.scope is not Scope.UNKNOWN and not math.isnan(self.median)
+
+    def share_of(self, change: float) -> float:
+        """Return the market's move as a multiple of `change`; NaN if unknown."""
+        return self.median / change if change else math.nan
+
+    def sentence(self, change: float) -> str:
+        """Say what they did during a move of `change` and whose move it was; empty if nothing is known."""
         moves = []
         if not math.isnan(self.leader_move):
-            moves.append(f"{self.leader} moved {format_signed(self.leader_move)}")
+            moves.append(f"{self.leader} {format_signed(self.leader_move)}")
         if not math.isnan(self.median) and self.coins > 1:
-            moves.append(f"the median of the {self.coins} other coins was {format_signed(self.median)}")
-        whose = ""
-        if moves and not math.isnan(self.own_share):
-            whose = f", which accounts for {(1 - self.own_share) * 100:.0f}% of the move"
-            if self.own_share >= 0.5:
-                whose = f", which leaves {self.own_share * 100:.0f}% of the move to {symbol} itself"
-        return " and ".join(moves) + whose
+            moves.append(f"the median of {self.coins} others {format_signed(self.median)}")
+        whose = self._whose()
+        if not moves or (self.scope is Scope.MARKET and self.share_of(change) <= 0):
+            return f"{whose}." if whose else ""
+        return f"{whose or 'At the same time'}: {', '.join(moves)}."
+
+    def _whose(self) -> str:
+        """Return whose move it was, by the scope; a share that says otherwise is left out."""
+        if self.scope is Scope.MARKET:
+            return "The market moved with it"
+        if self.scope is Scope.MIXED:
+            return "The market explains part of it"
+        if self.scope is Scope.UNKNOWN:
+            return ""
+        return f"About {format_percent(1 - self.share)} of it is its own" if self.share < _HALF else _NOT_THE_MARKETS
 
 
-def _sentence(*parts: str) -> str:
-    return "; ".join(part for part in parts if part) + "."
+def _fitted(core: str, *additions: str) -> str:
+    """Join a headline; of additions that do not fit the first ones are dropped."""
+    for first in range(len(additions) + 1):
+        text = core + "".join(additions[first:]) + "."
+        if len(text) <= LONGEST_HEADLINE:
+            break
+    return text
 
 
-def move_sentence(move: Move, rarity: Rarity, others: OtherCoins) -> str:
-    """Describe a jump."""
-    return _sentence(str(move), rarity.of_move(move), others.beside(move.symbol))
+def _rare(rarity: Rarity) -> str:
+    return f"; {rarity}" if str(rarity) else ""
 
 
-def threshold_sentence(move: Move, threshold: float, rarity: Rarity, others: OtherCoins) -> str:
-    """Describe a move of the two-point rule, whose threshold is a simple return."""
-    reached = f"{move}, at or above the {threshold * 100:g}% threshold"
-    return _sentence(reached, rarity.of_move(move), others.beside(move.symbol))
+def _joined(*sentences: str) -> str:
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
-def large_sentence(move: Move, expected: float, rarity: Rarity, others: OtherCoins) -> str:
-    """Describe a large move against the usual one over its time by the volatility of the last weeks."""
-    usual = "more than usual for that time"
-    if expected > 0:
-        ratio = format_ratio(abs(move.change) / expected)
-        usual = f"{ratio} times the usual {format_percent(expected)} for that time"
-    return _sentence(f"{move}, {usual}", rarity.of("a move this large"), others.beside(move.symbol))
+def move_headline(move: Move, others: OtherCoins, rarity: Rarity) -> str:
+    """Tell a move of one coin: a jump, a large move or one against the market."""
+    return _move_headline(move, others, _rare(rarity))
 
 
-def own_sentence(move: Move, rarity: Rarity, others: OtherCoins) -> str:
-    """Describe a move that is unusual only relative to the market."""
-    return _sentence(str(move), others.beside(move.symbol), rarity.of("a move this far from the market's"))
+def threshold_headline(move: Move, others: OtherCoins, threshold: float) -> str:
+    """Tell a move of the two-point rule, whose threshold is a simple return."""
+    return _move_headline(move, others, f", reaching your {threshold * 100:g}% threshold")
 
 
-def gap_sentence(move: Move, rarity: Rarity, others: OtherCoins) -> str:
-    """Describe a move over a gap in the quotes; when in the gap it happened is unknown."""
-    change = f"{move.symbol} {move.verb} {format_percent(move.change)}"
-    over_gap = f"{change} over a gap of {move.duration} without quotes ({move.interval})"
-    return _sentence(over_gap, rarity.of_move(move), others.beside(move.symbol))
+def _move_headline(move: Move, others: OtherCoins, closing: str) -> str:
+    market = format_signed(others.median) if others.are_enough else ""
+    subject, beside = move.symbol, f" (market {market})" if market else ""
+    if others.scope is Scope.MARKET:
+        beside = f", with the market ({market})" if others.share_of(move.change) > 0 else ", with the market"
+    elif others.scope is Scope.IDIOSYNCRATIC:
+        if others.share_of(move.change) >= _HALF:
+            beside = f", beyond the market's {market}"
+        else:
+            subject = f"{move.symbol} alone"
+    return _fitted(f"{subject} {move.verb} {format_percent(move.change)} {move.over_time}", beside, closing)
 
 
-def bad_tick_sentence(move: Move, undone: float, back: datetime, back_price: float) -> str:
-    """Describe a print that the quote at `back` reversed to `back_price`; `undone` is the share of it."""
+def move_explanation(move: Move, others: OtherCoins, rarity: Rarity) -> str:
+    """Explain a move of one coin."""
+    return _joined(move.facts, others.sentence(move.change), rarity.rests_on("its own"))
+
+
+def gap_headline(move: Move, rarity: Rarity) -> str:
+    """Tell a move over a gap in the quotes; when in the gap it happened is unknown."""
+    core = f"{move.symbol} {move.verb} {format_percent(move.change)} over {move.duration} without quotes"
+    return _fitted(f"{core}, to {format_end(move.start, move.end)}", _rare(rarity))
+
+
+def market_headline(move: Move, leader: str, leader_change: float, rarity: Rarity) -> str:
+    """Tell a market event by the median `move` of its coins; `leader` moved most."""
+    core = f"Market {move.verb} {format_percent(move.change)} {move.over_time}"
+    led = f", led by {leader} ({format_signed(leader_change)})" if leader_change * move.change > 0 else ""
+    return _fitted(core, led, _rare(rarity))
+
+
+def market_explanation(move: Move, members: Sequence[tuple[str, float]], coins: int, rarity: Rarity) -> str:
+    """Explain a market event by the moves of its `members`, of `coins` that were quoted."""
+    listed = ", ".join(f"{symbol} {format_signed(change)}" for symbol, change in members[:_MOST_MEMBERS])
+    more = f" and {len(members) - _MOST_MEMBERS} more" if len(members) > _MOST_MEMBERS else ""
+    what = f"{len(members)} of {coins} coins {move.verb}, {format_interval(move.start, move.end)}: {listed}{more}."
+    return _joined(what, rarity.rests_on("the market's"))
+
+
+def bad_tick_headline(move: Move, back: datetime, back_price: float) -> str:
+    """Tell a print that the quote at `back` reversed to `back_price`."""
     side = "above" if move.change > 0 else "below"
+    wait = format_duration((back - move.end).total_seconds())
+    when = format_end(move.end, move.end)
+    core = f"{move.symbol} was quoted {format_percent(move.change)} {side} its last price at {when}"
+    return _fitted(core, f", {wait} later back at {format_price(back_price)}", ": probably a bad print")
+
+
+def bad_tick_explanation(move: Move, reversed_share: float, back: datetime, back_price: float) -> str:
+    """Explain it; `reversed_share` is the part of the move that was reversed."""
     return (
-        f"{move.symbol} was quoted at {format_price(move.price_after)} ({move.interval}), "
-        f"{format_percent(move.change)} {side} the previous quote; "
-        f"{format_duration((back - move.end).total_seconds())} later it was {format_price(back_price)}, reversing "
-        f"{format_percent(min(undone, 1.0))} of the move: probably a bad print."
+        f"{format_price(move.price_before)}, then {format_price(move.price_after)}, then {format_price(back_price)} "
+        f"({format_interval(move.start, back)}): {format_percent(min(reversed_share, 1.0))} of the move was reversed."
     )
 
 
-def missing_quotes_sentence(symbol: str, start: datetime, end: datetime, limit_minutes: float) -> str:
-    """Describe a feed without quotes from `start` to `end`."""
+def missing_quotes_headline(symbol: str, start: datetime, end: datetime) -> str:
+    """Tell a feed without quotes from `start` to `end`."""
+    duration = format_duration((end - start).total_seconds())
+    return _fitted(f"{symbol} had no quotes in the {duration} to {format_end(start, end)}")
+
+
+def missing_quotes_explanation(start: datetime, end: datetime, limit_minutes: float) -> str:
+    """Explain it; a feed counts as stale after `limit_minutes`."""
+    limit = format_duration(limit_minutes * 60)
+    return f"No quotes, {format_interval(start, end)}; after {limit} without a quote its feed counts as stale."
+
+
+def unchanged_headline(move: Move, quotes: int) -> str:
+    """Tell `quotes` quotes with one price."""
+    core = f"{move.symbol} stayed at {format_price(move.price_after)} {move.over_time}"
+    return _fitted(core, f" ({quotes:,} quotes)", ": its feed seems stale")
+
+
+def unchanged_explanation(move: Move, quotes: int) -> str:
+    """Explain it by the usual move over that time."""
     return (
-        f"{symbol} had no quotes for {format_duration((end - start).total_seconds())} ({format_interval(start, end)}), "
-        f"longer than the {format_duration(limit_minutes * 60)} after which its feed counts as stale."
+        f"{quotes:,} quotes of exactly {format_price(move.price_after)}, {format_interval(move.start, move.end)}, "
+        f"although a move of {format_percent(move.expected)} is usual in that time."
     )
-
-
-def unchanged_sentence(move: Move, quotes: int, expected: float) -> str:
-    """Describe `quotes` quotes with one price, over a time in which `expected` is one standard deviation."""
-    return (
-        f"{move.symbol} stayed at exactly {format_price(move.price_after)} for {move.duration} and {quotes} quotes "
-        f"({move.interval}), although a move of {format_percent(expected)} is usual in that time: its feed seems stale."
-    )
-
-
-def market_sentence(move: Move, members: list[str], known: int, rarity: Rarity, peak: str) -> str:
-    """Describe a market event by the coin that moved most; `peak` is of `peak_words`."""
-    names = ", ".join(members[:5]) + (f" and {len(members) - 5} more" if len(members) > 5 else "")
-    what = (
-        f"The market {'rose' if move.change > 0 else 'fell'}: {len(members)} of {known} coins ({names}), "
-        f"{move.symbol} by {format_percent(move.change)} in {move.duration} ({move.interval})"
-    )
-    return _sentence(what, peak, rarity.of("a market move this large"))
-
-
-def peak_words(symbol: str, change: float, at: datetime, since: datetime) -> str:
-    """Say where one coin stood at the peak of an event, which may be on the way back."""
-    return f"most unusual at {at:%H:%M} UTC, with {symbol} at {format_signed(change)} since {since:%H:%M}"

@@ -95,10 +95,10 @@ def test_tails_are_learned_from_thirty_days_and_not_from_fewer(days: float, tail
 
 
 def test_a_coin_has_its_own_tail_from_five_thousand_scores_on() -> None:
-    prices = heavy(40, minutes=10, symbols=("BTC", "ETH", "ADA", "SOL"))
+    prices = heavy(40, minutes=10, symbols=("BTC", "ETH", "ADA", "DOT", "SOL"))
     rare = (prices["symbol"] == "SOL") & (np.arange(len(prices)) % 2 == 0)
     found = calibrate_columns(prices.where(~rare), AS_OF)
-    symbols = ("BTC", "ETH", "ADA", ALL_COINS)
+    symbols = ("BTC", "ETH", "ADA", "DOT", ALL_COINS)
     assert set(found.tails) == {f"{symbol} {score} short" for symbol in symbols for score in SCORES}
     assert found.tails["* jump short"].scores > found.tails["BTC jump short"].scores > 5_000
     # Three days to settle and thirty quotes to warm up do not count.
@@ -107,7 +107,7 @@ def test_a_coin_has_its_own_tail_from_five_thousand_scores_on() -> None:
 
 def test_hourly_quotes_have_tails_of_their_own() -> None:
     """They are pooled over coins: one has too few in ninety days."""
-    found = calibrate_columns(heavy(60, minutes=60, symbols=("BTC", "ETH", "SOL")), AS_OF)
+    found = calibrate_columns(heavy(60, minutes=60, symbols=("BTC", "ETH", "SOL", "ADA")), AS_OF)
     assert set(found.tails) == {f"* {score} long" for score in SCORES}
 
 
@@ -142,11 +142,11 @@ def test_alarms_of_the_days_after_keep_to_their_budget() -> None:
 
     The bands are four binomial deviations and what fifty days of tails leave uncertain.
     """
-    prices = heavy(50, after=30, symbols=("BTC", "ETH", "SOL"), seed=11)
+    prices = heavy(50, after=30, symbols=("BTC", "ETH", "SOL", "ADA"), seed=11)
     scores = score_columns(prices, calibrate_columns(prices, AS_OF))
     later = scores["timestamp"] >= to_datetime64(AS_OF)
     quotes = int(later.sum())
-    assert quotes == 3 * 30 * 288
+    assert quotes == 4 * 30 * 288
     assert (10 ** -scores["jump_score"][later] < 1e-3).mean() > 2e-3
     for name in ("jump_p", "residual_p"):
         for nominal in (1e-2, 1e-3):

@@ -74,7 +74,8 @@ def test_every_loop_gives_the_same_bits_interpreted_and_compiled(both_ways: Both
     market_z = returns * 500 + rng.standard_normal(SIZE)
     market_z[rng.random(SIZE) < 0.2] = np.nan
     own_z = np.where(rng.random(SIZE) < 0.1, 0.0, returns * 1_000)
-    interpreted, compiled = both_ways(lambda: residuals(own_z, market_z, minutes))
+    market_square = market_z * market_z * rng.uniform(0.5, 2, SIZE)
+    interpreted, compiled = both_ways(lambda: residuals(own_z, market_z, market_square, minutes))
     assert same_bits(interpreted, compiled)
     assert np.isfinite(compiled.z[np.isfinite(market_z)]).all()
 
@@ -100,7 +101,7 @@ def test_any_returns_after_any_time_give_the_same_bits(
 
 def test_no_rows_give_no_results_both_ways(both_ways: BothWays[Any]) -> None:
     nothing = np.empty(0)
-    for found in both_ways(lambda: residuals(nothing, nothing, nothing)):
+    for found in both_ways(lambda: residuals(nothing, nothing, nothing, nothing)):
         assert len(found.beta) == len(found.z) == len(found.score) == 0
 
 

@@ -13,7 +13,7 @@ from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.scores.market import Era, PeerMoves, market_eras, median, path_of, peer_moves
 from market_pipeline.anomalies.scores.residuals import Residuals, residuals
 from market_pipeline.anomalies.scores.returns import Returns, returns_of
-from market_pipeline.anomalies.series import PriceSeries
+from market_pipeline.anomalies.series import Floats, PriceSeries
 from market_pipeline_tests.anomalies.quotes import Numbers, series
 
 SIGMA = 0.001  # per square root of a minute
@@ -86,33 +86,37 @@ def test_others_are_read_at_their_last_quotes_before_the_interval_and_in_it() ->
             ETH=([0, 0, 3, 99], [1, 9, 13.9, 18.1]),
             # From minute 10 to 14, both borders belonging to what is known then.
             SOL=([5, 6, 9, 50], [8, 10, 14, 19]),
+            ADA=([0, 9, -9], [10, 11, 20]),
         ),
     )
-    eth, sol = 3 / np.sqrt(12.9), 3 / 2
-    assert found.z[1] == pytest.approx((eth + sol) / 2)
-    # Neither had another quote until minute 18.
+    eth, sol, ada = 3 / np.sqrt(12.9), 3 / 2, 9
+    assert found.z[1] == pytest.approx(sol) and eth < sol < ada
+    assert found.square[1] == pytest.approx((eth**2 + sol**2 + ada**2) / 3)
+    # None had another quote until minute 18.
     assert np.isnan(found.z[2])
 
 
-def test_one_other_coin_is_no_market_and_no_peer() -> None:
-    """The same as if the third coin had never been quoted, which is unknown at that time."""
-    found = seen_by("BTC", coins(BTC=([0, 9], [0, 1]), ETH=([0, 9], [0, 1]), SOL=([0, 9], [2, 3])))
-    assert np.isnan(found.z[1]) and found.peers_moved[1] == 0
+def test_two_other_coins_are_no_market() -> None:
+    """Their median is their mean, which one that jumps alone moves; a third coin is not quoted at that time."""
+    small, jump = ([0, 0.1], [0, 1]), ([0, 30], [0, 1])
+    found = seen_by("BTC", coins(BTC=small, ETH=jump, SOL=small, ADA=([0, 9], [2, 3])))
+    assert np.isnan([found.z[1], found.square[1]]).all() and found.peers_moved[1] == 0
 
 
 def test_unchanged_quotes_of_others_are_no_moves() -> None:
     """A feed that repeats itself must not count as a market that stands still."""
     grid = [0, 4, 8, 12]
-    others = {"ETH": ([0, 0, 0, 6], grid), "SOL": ([0, 2, 4, 6], grid)}
+    others = {"ETH": ([0, 0, 0, 6], grid), "SOL": ([0, 2, 4, 6], grid), "ADA": ([0, 4, 8, 12], grid)}
     found = seen_by("BTC", coins(BTC=([0, 1, 2, 3], grid), **others))
     assert np.isnan(found.z[1:3]).all()
-    # The change took all twelve minutes.
-    assert found.z[3] == pytest.approx((6 / np.sqrt(12) + 1) / 2)
+    # The change took all twelve minutes; the others moved by 1 and 2.
+    assert found.z[3] == pytest.approx(6 / np.sqrt(12))
 
 
 def test_an_unchanged_own_quote_looks_back_to_the_last_changed_one() -> None:
     grid = [0, 4, 8]
-    found = seen_by("BTC", coins(BTC=([0, 0, 1], grid), ETH=([0, 2, 6], grid), SOL=([0, 2, 6], grid)))
+    others: dict[str, tuple[Numbers, Numbers]] = dict.fromkeys(("ETH", "SOL", "ADA"), ([0, 2, 6], grid))
+    found = seen_by("BTC", coins(BTC=([0, 0, 1], grid), **others))
     assert found.z[2] == pytest.approx(6 / np.sqrt(8))
 
 
@@ -129,7 +133,8 @@ def test_one_grid_and_quotes_a_little_apart_give_nearly_the_same() -> None:
 
 
 def residuals_of(own: Numbers, market: Numbers) -> Residuals:
-    return residuals(np.array(own), np.array(market), np.full(len(own), 5.0))
+    """Quotes five minutes apart, with the other coins around the market as a coin with beta 1 would be."""
+    return residuals(np.array(own), np.array(market), np.square(market), np.full(len(own), 5.0))
 
 
 @pytest.mark.parametrize("beta", [0.2, 1.3])
@@ -173,6 +178,28 @@ def test_one_wild_quote_moves_neither_beta_nor_scale_much() -> None:
     assert wild.z[1_001:1_100] == pytest.approx(calm.z[1_001:1_100], rel=0.2, abs=0.3)
 
 
+def test_a_residual_counts_for_less_while_the_others_move() -> None:
+    """Coins follow a fast market in different proportions, which is no move of their own."""
+    calm, wild = np.full(300, 0.5), np.full(300, 0.5)
+    wild[-1] = 8.0
+    own = np.random.default_rng(5).standard_normal(300) * 0.3
+    own[-1] = 4.0
+    still, moving = (
+        residuals(own, np.zeros(300), np.square(others), np.full(300, 5.0)).z[-1] for others in (calm, wild)
+    )
+    assert moving == pytest.approx(still * np.sqrt((1 + 0.5**2) / (1 + 8**2)))
+
+
+@pytest.mark.parametrize("minutes", [60.0, 1_440.0])
+def test_the_scale_of_rare_quotes_does_not_rest_on_the_last_one(minutes: float) -> None:
+    """Half-lives of minutes would leave nothing of the quotes before it."""
+    rng = np.random.default_rng(6)
+    market = rng.standard_normal(2_000)
+    own = 0.8 * market + 0.4 * rng.standard_normal(2_000) * np.sqrt(1 + market**2)
+    found = residuals(own, market, market**2, np.full(2_000, minutes)).z[200:]
+    assert found.std() == pytest.approx(1, abs=0.1) and abs(found).max() < 6
+
+
 def test_where_the_market_is_not_known_nothing_is_left_of_it() -> None:
     found = residuals_of([1.0, 5.0, 0.0, 2.0], [1.0, np.nan, 1.0, 1.0])
     assert np.isnan([found.z[1], found.beta[1]]).all() and found.score[1] == 0
@@ -214,17 +241,14 @@ def test_a_large_coin_that_comes_later_is_in_the_market_only_from_then_on() -> N
 def test_hourly_quotes_far_apart_are_no_market() -> None:
     """A coin quoted at the full hour would be compared with what the others did in the hour before."""
     hours = 60.0 * np.arange(4)
-    coins = {
-        "BTC": path_of(returns_of(series_at(hours, "BTC")), np.full(4, 1e-4)),
-        "ETH": path_of(returns_of(series_at(hours - 50, "ETH")), np.full(4, 1e-4)),
-        "SOL": path_of(returns_of(series_at(hours - 50, "SOL")), np.full(4, 1e-4)),
-    }
-    late = peer_moves("BTC", returns_of(series_at(hours, "BTC")), np.ones(4), market_eras(coins))
-    assert np.isnan(late.z).all()
-    for symbol in ("ETH", "SOL"):
-        coins[symbol] = path_of(returns_of(series_at(hours - 10, symbol)), np.full(4, 1e-4))
-    near = peer_moves("BTC", returns_of(series_at(hours, "BTC")), np.ones(4), market_eras(coins))
-    assert np.isfinite(near.z[1:]).all()
+
+    def market_of_btc(late: float) -> Floats:
+        minutes = {"BTC": hours, **dict.fromkeys(("ETH", "SOL", "ADA"), hours - late)}
+        paths = {symbol: path_of(returns_of(series_at(at, symbol)), np.full(4, 1e-4)) for symbol, at in minutes.items()}
+        return peer_moves("BTC", returns_of(series_at(hours, "BTC")), np.ones(4), market_eras(paths)).z
+
+    assert np.isnan(market_of_btc(50)).all()
+    assert np.isfinite(market_of_btc(10)[1:]).all()
 
 
 def series_at(minutes: NDArray[Any], symbol: str) -> PriceSeries:
