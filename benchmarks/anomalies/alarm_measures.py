@@ -3,6 +3,7 @@
 Errors are standard errors by cluster: alarms less than a day apart, of whatever coin, come from one cause.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -67,7 +68,8 @@ def rows_of(run: Run) -> list[Anomaly]:
     return [row for row in run.rows if minute(row.timestamp) >= judged(run)]
 
 
-def _ratio(times: Floats, expected: float) -> Ratio:
+def ratio_of(times: Floats, expected: float) -> Ratio:
+    """The ratio of the alarms at these minutes to the number expected."""
     ordered = np.sort(times)
     sizes = np.unique(np.cumsum(np.diff(ordered, prepend=-np.inf) > _DAY), return_counts=True)[1]
     return Ratio(len(times), expected, float(max((sizes**2).sum(), 1) ** 0.5) / expected if expected else float("nan"))
@@ -100,7 +102,7 @@ def told_by_rows(runs: Sequence[Run], kind: Kind, days: float, apart: float) -> 
         for symbol in symbols:
             found += starts((minute(row.timestamp) for row in rows if symbol in (None, row.symbol)), apart).tolist()
         expected += (_coin_days(run) if kind is Kind.LARGE_MOVE else days_of([run])) / days
-    return _ratio(np.array(found), expected)
+    return ratio_of(np.array(found), expected)
 
 
 def told_by_scores(runs: Sequence[Run], column: str, days: float) -> Ratio:
@@ -114,7 +116,7 @@ def told_by_scores(runs: Sequence[Run], column: str, days: float) -> Ratio:
         whole = np.unique(np.stack((run.minutes[rare] // _DAY, coins[rare])), axis=1)
         found += (whole[0] * _DAY).tolist()
         expected += (_coin_days(run) if column == PERIODS[0] else days_of([run])) / days
-    return _ratio(np.array(found), expected)
+    return ratio_of(np.array(found), expected)
 
 
 def realised(runs: Sequence[Run], column: str, nominal: float) -> Ratio:
@@ -124,7 +126,7 @@ def realised(runs: Sequence[Run], column: str, nominal: float) -> Ratio:
         late = run.minutes >= judged(run)
         found.append(run.minutes[late & (np.nan_to_num(run.scores[column], nan=1.0) < nominal)])
         quotes += int(late.sum())
-    return _ratio(np.concatenate(found), nominal * quotes)
+    return ratio_of(np.concatenate(found), nominal * quotes)
 
 
 @dataclass(frozen=True)
@@ -233,16 +235,24 @@ def rates(runs: Sequence[Run]) -> dict[tuple[str, str], float]:
     return {key: count / days_of(runs) for key, count in counted.items()}
 
 
-def importance(row: Anomaly) -> tuple[float, ...]:
-    """The order of the alarms: by `importance` where the rows have it, else by severity and p."""
-    value = getattr(row, "importance", None)
-    if value is not None:
-        return (float(value),)
-    return (float(_SEVERITIES.index(row.severity)), -(1.0 if row.p_calibrated is None else row.p_calibrated))
+def importance(row: Anomaly) -> tuple[float, float, float]:
+    """The order of alarms: by `importance` where it is known, else by severity and p."""
+    value = -math.inf if row.importance is None else row.importance
+    p = 1.0 if row.p_calibrated is None else row.p_calibrated
+    return value, float(_SEVERITIES.index(row.severity)), -p
 
 
-def ranking(runs: Sequence[Run]) -> list[tuple[float, list[Anomaly], list[str]]]:
-    """Episodes of the whole market, the most important first: each with its alarms and the known events it hits."""
+@dataclass(frozen=True)
+class Entry:
+    """An episode of the whole market in a ranking: its alarms, the most important first, and the events they notice."""
+
+    file: str
+    rows: tuple[Anomaly, ...]
+    events: tuple[str, ...]
+
+
+def ranking(runs: Sequence[Run]) -> list[Entry]:
+    """The episodes of the market, the most important first."""
     entries = []
     for run in runs:
         events = events_of(run)
@@ -253,15 +263,14 @@ def ranking(runs: Sequence[Run]) -> list[tuple[float, list[Anomaly], list[str]]]
             else:
                 groups.append([row])
         for group in groups:
-            hit = [event.name for event in events if any(inside(row, event) for row in group)]
-            entries.append((max(map(importance, group)), group, hit))
-    entries.sort(key=lambda entry: entry[0], reverse=True)
-    return [(float(place), group, hit) for place, (_, group, hit) in enumerate(entries, 1)]
+            hit = tuple(event.name for event in events if any(inside(row, event) for row in group))
+            entries.append(Entry(run.history.file, tuple(sorted(group, key=importance, reverse=True)), hit))
+    return sorted(entries, key=lambda entry: importance(entry.rows[0]), reverse=True)
 
 
-def held(ranked: Sequence[tuple[float, list[Anomaly], list[str]]], entries: int) -> int:
+def held(ranked: Sequence[Entry], entries: int) -> int:
     """How many known events the first entries hold."""
-    return len({name for _, _, hit in ranked[:entries] for name in hit})
+    return len({name for entry in ranked[:entries] for name in entry.events})
 
 
 def alarms_a_day(run: Run, days: int) -> float:

@@ -1,15 +1,16 @@
 """The section `alarms` as Markdown tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from benchmarks.anomalies import alarm_measures, events, peers
-from benchmarks.anomalies.alarm_measures import Ratio
+from benchmarks.anomalies.alarm_measures import Entry, Ratio
 from benchmarks.anomalies.alarms import P_VALUES, Alarms, Beginning
 from benchmarks.anomalies.cadences import Cadences
 from benchmarks.anomalies.tables import recall, table
 from market_pipeline.anomalies.anomaly import Anomaly, Severity
 
 _SHOWN = 20
+_LISTED = ("2022-11", "2023H1")  # files whose first episodes are listed by themselves
 
 
 def alarms(measured: Alarms) -> Iterator[str]:
@@ -131,23 +132,34 @@ def _beginnings(measured: Alarms) -> Iterator[str]:
 
 
 def _ranking(measured: Alarms) -> Iterator[str]:
-    possible = measured.noticed[0].events
-    rows = []
-    for entries in alarm_measures.FIRST:
-        fewer = round(entries * measured.days / alarm_measures.BAR_DAYS)
-        held = [alarm_measures.held(measured.ranked, each) for each in (fewer, entries)]
-        rows.append([f"first {entries}", f"{fewer}: {held[0]} of {possible}", f"{held[1]} of {possible}"])
-    yield from table(["entries by importance", "as many for the days here", "events held"], rows)
-    cells = [
-        [f"{place:g}", _entry(group), "; ".join(hit)] for place, group, hit in measured.ranked[:_SHOWN]
+    possible, share = measured.noticed[0].events, measured.days / alarm_measures.BAR_DAYS
+    rows = [
+        [f"first {count} of {alarm_measures.BAR_DAYS:,} days", *_held(measured, round(count * share), possible)]
+        for count in alarm_measures.FIRST
     ]
-    yield from table(["place", "entry", "known event"], cells)
+    rows.append(["0.17 a day", *_held(measured, round(0.17 * measured.days), possible)])
+    yield from table(["episodes of the market by importance", "episodes here", "known events in them"], rows)
+    yield from _listing("the whole", measured.ranked)
+    for file in _LISTED:
+        yield from _listing(file, [entry for entry in measured.ranked if entry.file.startswith(file)])
 
 
-def _entry(group: list[Anomaly]) -> str:
-    top = max(group, key=alarm_measures.importance)
-    headline = getattr(top, "headline", None) or f"{top.symbol} {top.kind} {top.move:+.1%}"
-    return f"{top.timestamp:%Y-%m-%d %H:%M} {top.severity}: {headline}"
+def _held(measured: Alarms, entries: int, possible: int) -> tuple[str, str]:
+    return str(entries), f"{alarm_measures.held(measured.ranked, entries)} of {possible}"
+
+
+def _listing(title: str, ranked: Sequence[Entry]) -> Iterator[str]:
+    cells = [
+        [str(place), f"{top.timestamp:%Y-%m-%d %H:%M}", top.severity, _told_of(top), "; ".join(entry.events)]
+        for place, entry in enumerate(ranked[:_SHOWN], 1)
+        for top in [entry.rows[0]]
+    ]
+    if cells:
+        yield from table([f"first of {title}", "time (UTC)", "severity", "headline", "known event"], cells)
+
+
+def _told_of(row: Anomaly) -> str:
+    return row.headline or f"{row.symbol} {row.kind} {row.move:+.1%}"
 
 
 def _ratio(ratio: Ratio) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.anomalies import alarm_measures, alarm_rivals, peers
-from benchmarks.anomalies.alarm_measures import Noticed, Ratio
+from benchmarks.anomalies.alarm_measures import Entry, Noticed, Ratio
 from benchmarks.anomalies.alarm_rivals import Rival
 from benchmarks.anomalies.peers import Peers
 from benchmarks.anomalies.prices import Bars, by_file
@@ -43,7 +43,7 @@ class Alarms:
     small: dict[str, tuple[int, list[int]]]
     rates: dict[tuple[str, str], float]
     beginnings: list[Beginning]
-    ranked: list[tuple[float, list[Anomaly], list[str]]]
+    ranked: list[Entry]
     peers: Peers | None
 
 
