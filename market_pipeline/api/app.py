@@ -10,7 +10,7 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 from market_pipeline import __version__
-from market_pipeline.api.collect_limits import CollectLimits
+from market_pipeline.api.change_limits import ChangeLimits
 from market_pipeline.api.dagster_reports import DagsterHome
 from market_pipeline.api.endpoints import anomalies, budget, collect, health, metrics, page, prices, symbols
 from market_pipeline.api.guards import add_guards
@@ -41,7 +41,7 @@ def create_app(service: Service, at_end: Callable[[], None] | None = None) -> Fa
         yield
         if at_end is not None:
             at_end()
-        app.state.collect_limits.close()
+        app.state.change_limits.close()
         app.state.arrow_reads.close()
         service.database.dispose()
         service.dagster.close()
@@ -58,11 +58,13 @@ def create_app(service: Service, at_end: Callable[[], None] | None = None) -> Fa
         redoc_url=None,
     )
     app.state.service = service
-    app.state.collect_limits = CollectLimits(service)
+    app.state.change_limits = ChangeLimits(service)
     app.state.arrow_reads = ArrowReads(service)
     app.state.state_threads = anyio.CapacityLimiter(STATE_THREADS)
-    for module in (prices, anomalies, symbols, budget, collect, health, metrics, page):
-        app.include_router(module.router)
+    routers = [module.router for module in (prices, anomalies, symbols, budget, collect, health, metrics, page)]
+    for router in routers:
+        app.include_router(router)
+    app.state.routes = [route for router in routers for route in router.routes]
     describe(app)
     handle_errors(app)
     # The middleware added last runs first.

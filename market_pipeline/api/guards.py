@@ -23,14 +23,15 @@ from market_pipeline.settings import Settings
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json", *PAGE_PATHS})
 UNAUTHORIZED = "Send the token of this API (its API_TOKEN) as `Authorization: Bearer <token>`."
 
-MAX_BODY_BYTES = 1024
+# A mark with the longest note, however its characters are escaped.
+MAX_BODY_BYTES = 4096
 MAX_ADDRESS_BYTES = 2048
 # A browser adds the cookies of every other server on this machine.
 MAX_HEADER_BYTES = 32 * 1024
 
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.\-]+)(?::[0-9]*)?")
-# For a body without an announced length; an honest client has sent a small one long before.
+# An honest client has sent a small body long before.
 BODY_SECONDS = 5.0
 
 
@@ -127,54 +128,51 @@ def oversized_head(scope: Scope) -> ApiProblem | None:
 
 
 class BodySize:
-    """ASGI middleware: no endpoint takes a body; one of more than MAX_BODY_BYTES is a 413 and is not read."""
+    """ASGI middleware: a body of more than MAX_BODY_BYTES is a 413 and is not read; others are read at once."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the problem, or pass the request on."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         headers = Headers(scope=scope)
-        if "transfer-encoding" in headers:
-            fits = await _ends_soon(receive)
-            receive = _after_the_body(receive)
-        else:
-            length = headers.get("content-length", "0")
-            fits = length.isdecimal() and len(length) < 10 and int(length) <= MAX_BODY_BYTES
-        if fits:
+        length, chunked = headers.get("content-length", "0"), "transfer-encoding" in headers
+        if scope["type"] != "http" or (length == "0" and not chunked):
             await self._app(scope, receive, send)
             return
-        detail = f"No endpoint takes a body; send none (up to {MAX_BODY_BYTES} bytes are ignored)."
+        small = length.isdecimal() and len(length) < 10 and int(length) <= MAX_BODY_BYTES
+        body = await _read(receive) if chunked or small else None
+        if body is not None:
+            await self._app(scope, _read_already(body, receive), send)
+            return
+        detail = f"A body may have up to {MAX_BODY_BYTES} bytes, which arrive within {BODY_SECONDS:.0f} s."
         # Otherwise the server would read on to find the next request of the connection.
         problem = ApiProblem(413, "body-too-large", detail, {"Connection": "close"})
         await problem_response(Request(scope), problem)(scope, receive, send)
 
 
-async def _ends_soon(receive: Receive) -> bool:
-    """Read a body of unknown length up to the limit; return whether it ended within it, in time."""
+async def _read(receive: Receive) -> bytes | None:
+    """Return the body; None if it does not end within the limit, in time."""
 
-    async def read() -> bool:
-        size, more = 0, True
-        while more and size <= MAX_BODY_BYTES:
+    async def read() -> bytes | None:
+        body, more = b"", True
+        while more and len(body) <= MAX_BODY_BYTES:
             message = await receive()
-            size += len(message.get("body", b""))
+            body += message.get("body", b"")
             more = message.get("more_body", False)
-        return size <= MAX_BODY_BYTES
+        return body if len(body) <= MAX_BODY_BYTES else None
 
     try:
         return await asyncio.wait_for(read(), BODY_SECONDS)
     except asyncio.TimeoutError:
-        return False
+        return None
 
 
-def _after_the_body(receive: Receive) -> Receive:
-    """Give the application an empty body in place of the one that was read, then the messages that follow."""
-    ended: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+def _read_already(body: bytes, receive: Receive) -> Receive:
+    """Give the application the body that was read, then the messages that follow."""
+    read: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def next_message() -> Message:
-        return ended.pop() if ended else await receive()
+        return read.pop() if read else await receive()
 
     return next_message

@@ -1,4 +1,4 @@
-"""The API's limit of POST /collect-once per client: a sliding window, shared by all workers.
+"""The API's limit of changes (collects and marks) per client: a sliding window, shared by all workers.
 
 Nothing is sent to CoinGecko here, so neither the request budget nor the ledger is involved.
 """

@@ -10,6 +10,7 @@ from market_pipeline.anomalies.scores.learning import calibrate_columns
 from market_pipeline.core.clock import DAY, start_of_day
 from market_pipeline.core.slices import Slice
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.queries.anomaly_marks import without_noise
 from market_pipeline.storage.queries.calibrations import (
     outdated_calibrations,
     save_calibrations,
@@ -80,7 +81,8 @@ def _calibrate(
     Return the symbols stored: on a race the first writer wins.
     """
     slices = [Slice(symbol, _calibrated_from(as_of).date(), as_of.date() - DAY) for symbol in symbols]
-    prices = read_many_columns(database, raw_prices, slices, ["symbol", "timestamp", "price"])
+    stored = read_many_columns(database, raw_prices, slices, ["symbol", "timestamp", "price"])
+    prices = without_noise(database, stored)
     calibration = calibrate_columns(prices, as_of)
     documents = {symbol: calibration.of(symbol).to_json() for symbol in missing}
     return save_calibrations(database, as_of, DETECTOR_VERSION, documents, now)

@@ -4,6 +4,7 @@ StorageError
 |-- DatabaseUnavailable   it cannot be reached or opened
 |-- SchemaMismatch        its tables are not those of this version
 |-- WriteFailed           it refused a write; nothing of it was stored
+|   `-- WriteForbidden    this role, or this server, may only read
 `-- ReadCancelled         the caller cancelled the read
 """
 
@@ -30,6 +31,10 @@ class SchemaMismatch(StorageError):
 
 class WriteFailed(StorageError):
     """The database refused a write. Its transaction was rolled back."""
+
+
+class WriteForbidden(WriteFailed):
+    """The role may not write to the table, or the server is a read-only replica."""
 
 
 class ReadCancelled(StorageError):

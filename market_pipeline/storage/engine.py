@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
 
 from market_pipeline.core.symbols import KNOWN_COINS, UNKNOWN_COIN
 from market_pipeline.logs.redaction import Masker
-from market_pipeline.storage.db_errors import DatabaseUnavailable, WriteFailed, sentences
+from market_pipeline.storage.db_errors import DatabaseUnavailable, WriteFailed, WriteForbidden, sentences
 
 # As many connections as SQLAlchemy allows by default, but all of them stay open: by default those above five are
 # closed after each use and opened again.
@@ -33,6 +33,9 @@ _PRAGMAS = (
     # Truncate a WAL that grew behind a long reader; by default SQLite leaves it at its size for reuse.
     "PRAGMA journal_size_limit=67108864",
 )
+
+# SQLSTATEs: insufficient privilege; a transaction that may only read; on a replica, one that asks to write.
+_FORBIDDEN = ("42501", "25006", "0A000")
 
 # The schema name, in statements, of a file attached to a connection.
 EXCHANGE = "exchange"
@@ -76,7 +79,8 @@ class Database:
     def writing(self, table: Table | None = None, attached: Path | None = None) -> Iterator[Connection]:
         """Open one transaction: committed when the block ends, rolled back if it raises.
 
-        With `table` any error of the driver becomes WriteFailed, which names the table and no rows.
+        With `table` any error of the driver becomes WriteFailed, which names the table and no rows, or WriteForbidden
+        where this role or server of PostgreSQL may only read.
         """
         try:
             with self._transaction(self._writers, attached) as connection:
@@ -84,7 +88,9 @@ class Database:
         except DBAPIError as error:
             if table is None:
                 raise
-            raise self.write_failed(table, str(error.orig)) from None
+            forbidden = getattr(error.orig, "pgcode", None) in _FORBIDDEN
+            kind = WriteForbidden if forbidden else WriteFailed
+            raise self.write_failed(table, str(error.orig), kind) from None
 
     def dispose(self) -> None:
         """Close the pooled connections; the Database stays usable."""
@@ -96,10 +102,10 @@ class Database:
         """Mask the password in a driver's `message`, in every spelling in which drivers repeat it."""
         return self._masker.text(message)
 
-    def write_failed(self, table: Table, reason: str) -> WriteFailed:
+    def write_failed(self, table: Table, reason: str, kind: type[WriteFailed] = WriteFailed) -> WriteFailed:
         """Make the error for a write to `table` that the driver refused with the message `reason`."""
         masked = self.without_password(" ".join(reason.split()))
-        return WriteFailed(f"{table.name}: the database refused the rows: {masked}. Nothing was written.")
+        return kind(f"{table.name}: the database refused the rows: {masked}. Nothing was written.")
 
     @cached_property
     def _masker(self) -> Masker:

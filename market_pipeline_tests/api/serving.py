@@ -35,7 +35,7 @@ def asking(app: FastAPI, url: str = LOCAL) -> Iterator[TestClient]:
     The application neither starts nor ends, which would open and close Dagster.
     """
     yield TestClient(app, url, raise_server_exceptions=False)
-    app.state.collect_limits.close()
+    app.state.change_limits.close()
     app.state.arrow_reads.close()
 
 
@@ -57,7 +57,7 @@ def served(app: FastAPI, starts: bool = False) -> Iterator[str]:
         server.should_exit = True
         thread.join(10)
         listener.close()
-        app.state.collect_limits.close()
+        app.state.change_limits.close()
         app.state.arrow_reads.close()
 
 

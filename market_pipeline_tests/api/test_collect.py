@@ -16,7 +16,7 @@ from sqlalchemy import delete, text, update
 from starlette.testclient import TestClient
 
 from market_pipeline.api.app import create_app
-from market_pipeline.api.collect_limits import THREADS
+from market_pipeline.api.change_limits import THREADS
 from market_pipeline.api.service import Service
 from market_pipeline.budget.client_limits import REQUESTS
 from market_pipeline.coingecko.retries import RetryPolicy
@@ -116,7 +116,7 @@ def test_the_limit_of_a_client_counts_in_every_worker(database: Database, api: A
 def test_a_locked_database_lets_no_more_wait_than_there_are_places(
     service_of: Callable[..., Service], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("market_pipeline.api.collect_limits.MAX_IN_PROGRESS", 2)
+    monkeypatch.setattr("market_pipeline.api.change_limits.MAX_IN_PROGRESS", 2)
     with served(create_app(service_of())) as address, ThreadPoolExecutor(3) as pool:
         with database.writing():
             posted = [pool.submit(requests.post, f"{address}/collect-once/BTC", timeout=60) for _ in range(3)]
@@ -139,7 +139,7 @@ def test_collects_that_wait_for_a_lock_delay_no_reader(
             rows_of_budget = request_budgets.c.account.like("keyless%")
             holding.execute(update(request_budgets).where(rows_of_budget).values(waiting=[]))
             posted = [pool.submit(requests.post, f"{address}/collect-once/ETH", timeout=60) for _ in range(THREADS)]
-            wait_for(lambda: app.state.collect_limits.in_progress == THREADS, 20, "the collects")
+            wait_for(lambda: app.state.change_limits.in_progress == THREADS, 20, "the collects")
             read = [requests.get(f"{address}/prices/BTC", timeout=5).status_code for _ in range(5)]
             assert (read, [answer for answer in posted if answer.done()]) == ([200] * 5, [])
         assert [answer.result().status_code for answer in posted] == [200] * THREADS
@@ -159,7 +159,7 @@ def test_clients_that_leave_hold_no_place(
         with socket.create_connection(there) as staying:
             staying.sendall(POST % b"BTC")
             assert staying.recv(100).startswith(b"HTTP/1.1 200")
-        wait_for(lambda: app.state.collect_limits.in_progress == 0, 20, "the end of the collects")
+        wait_for(lambda: app.state.change_limits.in_progress == 0, 20, "the end of the collects")
     assert {row["symbol"] for row in stored_rows(database, tables.raw_prices)} == {"BTC", "SOL"}
 
 

@@ -24,7 +24,7 @@ from market_pipeline_tests.api.serving import served, store_anomaly, store_day
 EXAMPLES = 5
 TOKEN = "a-token-of-the-tests"
 GUIDE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
-METHODS = r"`(?:GET|POST) (/[^`]*)`"
+METHODS = r"`(?:GET|POST|PUT|DELETE) (/[^`]*)`"
 
 
 @pytest.fixture
@@ -65,13 +65,13 @@ def test_every_problem_has_an_example_of_its_form(document: dict[str, Any]) -> N
                 assert str(example["value"]["status"]) == status and kind in TITLES
                 found.add(kind)
     assert found >= {"unsupported-symbol", "no-prices", "unknown-anomaly", "unknown-cursor", "not-acceptable",
-                     "invalid-request", "too-many-at-once"}
+                     "invalid-request", "too-many-at-once", "read-only", "unsupported-media-type"}
 
 
 def test_every_field_is_described_with_its_unit_and_every_example_is_valid(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     for name in ("PricePoint", "AnomalyDocument", "SymbolDocument", "PastMonth", "DayDocument",
-                 "CoverageDocument", "BudgetDocument", "LatestPrice"):
+                 "CoverageDocument", "BudgetDocument", "LatestPrice", "GivenMark", "MarkDocument"):
         for field, schema in schemas[name]["properties"].items():
             described = schema.get("description", "")
             if "date-time" in str(schema):
@@ -83,7 +83,8 @@ def test_every_field_is_described_with_its_unit_and_every_example_is_valid(docum
             if "price" in field and schema.get("type") == "number":
                 assert "US dollar" in described, (name, field)
     seen = {name for name, schema in schemas.items() if "example" in schema}
-    assert seen >= {"PricePage", "LatestPrice", "SymbolList", "CoverageDocument", "BudgetDocument", "Readiness"}
+    assert seen >= {"PricePage", "LatestPrice", "SymbolList", "CoverageDocument", "BudgetDocument", "Readiness",
+                    "GivenMark"}
     for name in seen:
         Draft202012Validator({**schemas[name], "components": {"schemas": schemas}}).validate(schemas[name]["example"])
 

@@ -149,7 +149,7 @@ def test_a_head_has_no_body_on_the_wire(address: str) -> None:
 
 def test_a_large_body_is_refused_before_it_is_sent(address: str, client: TestClient) -> None:
     """The announcement alone is answered, and the connection is closed: nothing waits for the rest."""
-    answer = spoken(address, b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1025\r\n\r\n")
+    answer = spoken(address, b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4097\r\n\r\n")
     assert b" 413 " in answer and b"body-too-large" in answer and b"connection: close" in answer.lower()
     for length in ("99999999999999999999", "1_0", "-1"):
         assert client.post("/healthz", headers={"Content-Length": length}).status_code == 413
@@ -157,7 +157,7 @@ def test_a_large_body_is_refused_before_it_is_sent(address: str, client: TestCli
 
 def test_a_body_of_unknown_length_is_counted(address: str) -> None:
     host = urlsplit(address)
-    for pieces, status in (([b"x" * 600] * 2, 413), ([b"x" * 600], 405), ([], 405)):
+    for pieces, status in (([b"x" * 2100] * 2, 413), ([b"x" * 2100], 405), ([], 405)):
         connection = http.client.HTTPConnection(str(host.hostname), host.port, timeout=20)
         connection.request("POST", "/healthz", iter(pieces), {"Transfer-Encoding": "chunked"}, encode_chunked=True)
         assert connection.getresponse().status == status
@@ -166,8 +166,9 @@ def test_a_body_of_unknown_length_is_counted(address: str) -> None:
 
 def test_a_body_that_does_not_end_is_not_waited_for(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("market_pipeline.api.guards.BODY_SECONDS", 0.2)
-    head = b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
-    assert b" 413 " in spoken(address, head + b"1\r\nx\r\n")
+    head = b"POST /healthz HTTP/1.1\r\nHost: localhost\r\n"
+    for rest in (b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", b"Content-Length: 2\r\n\r\nx"):
+        assert b" 413 " in spoken(address, head + rest)
 
 
 def test_every_answer_has_the_security_headers(service_of: Callable[..., Service]) -> None:

@@ -7,19 +7,21 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import text
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from market_pipeline.api import collect_limits, large_responses
+from market_pipeline.api import change_limits, large_responses
 from market_pipeline.api.app import create_app
 from market_pipeline.api.http.problems import TITLES, shutting_down
 from market_pipeline.api.service import Service
 from market_pipeline.budget.client_limits import ClientLimit
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.server import Simulator
+from market_pipeline.storage.db_errors import WriteForbidden
 from market_pipeline.storage.engine import Database
 from market_pipeline_tests.api.reads.rows import ARROW
 from market_pipeline_tests.api.serving import Response, asking, kind_of
@@ -54,7 +56,9 @@ def test_every_problem_says_what_happened_and_what_to_do(
     for path, headers in READS:
         note(client.get(path, headers=headers))
     note(client.post(post, headers={"Origin": "https://evil.example"}))
-    note(client.post(post, headers={"Content-Length": "1025"}))
+    note(client.post(post, headers={"Content-Length": "4097"}))
+    note(client.put(f"/anomalies/{'0' * 32}/mark", json={"mark": "good", "note": "a\nb"}))
+    note(client.put(f"/anomalies/{'0' * 32}/mark", content="{}"))
     note(api(api_token="a-token-of-the-tests").get("/symbols"))
     for fault in (Fault(kind="negative_price", coin="bitcoin"), Fault(kind="status", status=404)):
         simulator.add_fault(fault)
@@ -63,9 +67,10 @@ def test_every_problem_says_what_happened_and_what_to_do(
     while (answer := spent.post(post)).status_code == 200:
         pass
     note(answer)
-    monkeypatch.setattr(ClientLimit, "admit", lambda self, client: 6.2)
-    note(client.post(post))
-    monkeypatch.setattr(collect_limits, "MAX_IN_PROGRESS", 0)
+    for outcome in (WriteForbidden("inside"), 6.2):
+        monkeypatch.setattr(ClientLimit, "admit", Mock(side_effect=[outcome]))
+        note(client.post(post))
+    monkeypatch.setattr(change_limits, "MAX_IN_PROGRESS", 0)
     note(client.post(post))
     app: Any = client.app
     app.state.arrow_reads.large = large_responses.MAX_LARGE

@@ -1,27 +1,42 @@
-"""Flagged quotes, newest first, and one of them with its explanation."""
+"""Flagged quotes, newest first, one of them with its explanation, and the marks that people give them."""
 
 import re
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 
 from market_pipeline.anomalies.anomaly import Kind, Scope, Severity
+from market_pipeline.api.change_limits import ChangeLimits
 from market_pipeline.api.http import cursor
 from market_pipeline.api.http.negotiation import JSON
-from market_pipeline.api.http.problems import ApiProblem, problems
+from market_pipeline.api.http.problems import READ_ONLY, ApiProblem, problems
 from market_pipeline.api.http.query import CursorText, Flag, Parameters, Whole, each_once
-from market_pipeline.api.http.responses import cached, next_page
+from market_pipeline.api.http.responses import cached, next_page, not_cached
 from market_pipeline.api.http.times import Moment
-from market_pipeline.api.models.anomalies import AnomalyPage, OneAnomaly, one_as_json, page_as_json
-from market_pipeline.api.service import UNSUPPORTED, Service, ServiceOf
+from market_pipeline.api.models.anomalies import (
+    AnomalyPage,
+    GivenMark,
+    MarkDocument,
+    OneAnomaly,
+    one_as_json,
+    page_as_json,
+)
+from market_pipeline.api.service import UNSUPPORTED, Service, ServiceOf, from_state
+from market_pipeline.core.clock import iso
+from market_pipeline.logs import get_logger
+from market_pipeline.storage.queries.anomaly_marks import delete_mark, save_mark
 from market_pipeline.storage.queries.anomaly_pages import AnomalyFilter, anomalies_page, anomaly, event_members
+
+logger = get_logger(__name__)
 
 router = APIRouter(tags=["anomalies"], dependencies=[Depends(each_once)])
 
 _ID = re.compile("[0-9a-f]{32}", re.ASCII)
 _UNKNOWN_CURSOR = (404, "There is no page after the cursor 'abc'.")
+_UNKNOWN = (404, "There is no anomaly with the id 0123456789abcdef0123456789abcdef.")
+_NO_JSON = f"Send the mark as {JSON}, as Content-Type says."
 _INVALID = (422, "query.limit: Input should be less than or equal to 1000")
 
 
@@ -32,6 +47,9 @@ class PageOfAnomalies(Parameters):
     kind: Kind | None = Field(None, description="Only this kind.")
     severity: Severity | None = Field(None, description="Only this severity.")
     scope: Scope | None = Field(None, description="Only this scope.")
+    mark: Literal["real", "noise", "expected", "none"] | None = Field(
+        None, description="Only rows with this mark; none: only those without a mark."
+    )
     since: Moment | None = Field(
         None,
         description="Quotes from this time on: RFC 3339 with an offset or Z, or a day (its midnight UTC).",
@@ -48,7 +66,7 @@ class PageOfAnomalies(Parameters):
     def filter(self) -> AnomalyFilter:
         """The filter of the query."""
         kind, severity, scope = (each and each.value for each in (self.kind, self.severity, self.scope))
-        return AnomalyFilter(self.since, kind, severity, scope, self.alarms_only)
+        return AnomalyFilter(self.since, kind, severity, scope, self.mark, self.alarms_only)
 
 
 @router.get(
@@ -68,7 +86,7 @@ def anomalies(request: Request, page: Annotated[PageOfAnomalies, Query()], servi
     response_model=AnomalyPage | OneAnomaly,
     responses=problems(
         unsupported_symbol=UNSUPPORTED,
-        unknown_anomaly=(404, "There is no anomaly with the id 0123456789abcdef0123456789abcdef."),
+        unknown_anomaly=_UNKNOWN,
         unknown_cursor=_UNKNOWN_CURSOR,
         invalid_request=_INVALID,
     ),
@@ -106,6 +124,70 @@ def _one(request: Request, service: Service, id_: str) -> Response:
     """Answer with one anomaly; if its symbol is no longer collected, it is unknown, as in the list."""
     row, symbols = anomaly(service.database, id_), service.catalogue.symbols
     if row is None or row.symbol not in symbols:
-        raise ApiProblem(404, "unknown-anomaly", f"There is no anomaly with the id {id_}.")
+        raise _unknown(id_)
     members = [member for member in event_members(service.database, id_) if member.symbol in symbols]
     return cached(request, one_as_json(row, members), JSON)
+
+
+async def _json_body(request: Request) -> None:
+    """Refuse other formats: a form of another site can send those without asking the browser's permission."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != JSON:
+        raise ApiProblem(415, "unsupported-media-type", _NO_JSON)
+
+
+AnomalyId = Annotated[
+    str, Path(pattern="^[0-9a-f]{32}$", description="The id of an anomaly: 32 hexadecimal digits in lower case.")
+]
+LimitsOf = Annotated[ChangeLimits, from_state("change_limits")]
+_CHANGE = problems(
+    read_only=(403, READ_ONLY),
+    unknown_anomaly=_UNKNOWN,
+    too_many_requests=(429, "One client may send 100 changes in 60 s; try again in 7 s."),
+    database_error=(500, "The database failed; the log has the reason under the trace id."),
+    too_many_at_once=(503, "40 changes are in progress; try again in a second."),
+    invalid_request=(422, "body.mark: Input should be 'real', 'noise' or 'expected'"),
+)
+
+
+@router.put(
+    "/anomalies/{id}/mark",
+    summary="Mark an anomaly as real, noise or expected",
+    response_model=MarkDocument,
+    dependencies=[Depends(_json_body)],
+    responses=_CHANGE
+    | problems(unsupported_media_type=(415, _NO_JSON), invalid_request=(400, "There was an error parsing the body")),
+)
+async def put_mark(request: Request, id: AnomalyId, given: GivenMark, limits: LimitsOf) -> Response:
+    """Store what a person says of an anomaly; the last mark counts, and scoring its day again does not remove it.
+
+    `noise` on a bad tick, a stale feed, or a jump whose price leapt back keeps those quotes out of later calibrations.
+    """
+
+    def save(service: Service) -> dict[str, object]:
+        stored = save_mark(service.database, id, given.mark, given.note, service.clock())
+        if stored is None:
+            raise _unknown(id)
+        logger.info("Marked as %s: %s of %s", stored.mark.value, stored.kind, iso(stored.timestamp))
+        return {"id": id, "mark": stored.mark.value, "note": stored.note, "marked_at": iso(stored.marked_at)}
+
+    return not_cached(await limits.run(request, save))
+
+
+@router.delete(
+    "/anomalies/{id}/mark", summary="Remove the mark of an anomaly", status_code=204, responses=_CHANGE
+)
+async def remove_mark(request: Request, id: AnomalyId, limits: LimitsOf) -> Response:
+    """Remove the mark of an anomaly, if it has one."""
+
+    def delete(service: Service) -> None:
+        if not delete_mark(service.database, id):
+            raise _unknown(id)
+        logger.info("Mark of %s removed", id)
+
+    await limits.run(request, delete)
+    return Response(status_code=204)
+
+
+def _unknown(id_: str) -> ApiProblem:
+    return ApiProblem(404, "unknown-anomaly", f"There is no anomaly with the id {id_}.")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 
-from market_pipeline.api.collect_limits import CollectLimits
+from market_pipeline.api.change_limits import ChangeLimits
 from market_pipeline.api.endpoints.prices import point_document
 from market_pipeline.api.http.problems import ApiProblem, problems
 from market_pipeline.api.http.query import SymbolInPath
@@ -46,15 +46,15 @@ class CollectedPrice(LatestPrice):
         unsupported_symbol=UNSUPPORTED,
         invalid_request=(422, "path.symbol: Input should be a valid string"),
         quote_refused=(422, "The price -1.0 is negative. It is stored in the quarantine. Try again in a minute."),
-        too_many_requests=(429, "One client may send 100 requests in 60 s; try again in 7 s."),
+        too_many_requests=(429, "One client may send 100 changes in 60 s; try again in 7 s."),
         database_error=(500, "The database failed; the log has the reason under the trace id."),
         source_unavailable=(503, "No price of BTC: the server or its edge failed."),
         budget_exhausted=(503, "No price of BTC: its turn would come in 42 s and 5 s is the longest wait."),
-        too_many_at_once=(503, "40 prices are being collected; try again in a second."),
+        too_many_at_once=(503, "40 changes are in progress; try again in a second."),
     ),
 )
 async def collect_one(
-    request: Request, symbol: SymbolInPath, limits: Annotated[CollectLimits, from_state("collect_limits")]
+    request: Request, symbol: SymbolInPath, limits: Annotated[ChangeLimits, from_state("change_limits")]
 ) -> Response:
     """Request the current price of a symbol from CoinGecko, store it, and record it in Dagster.
 
@@ -62,8 +62,7 @@ async def collect_one(
     refused price goes into the quarantine instead. It takes one request of the shared budget and waits at most a few
     seconds for it; `Retry-After` of a 429 or 503 says when to try again.
     """
-    client = request.client.host if request.client else "unknown"
-    return not_cached(await limits.run(client, lambda service: _collect(service, symbol)))
+    return not_cached(await limits.run(request, lambda service: _collect(service, symbol)))
 
 
 def _collect(service: Service, given: str) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Errors as RFC 9457 problem documents, and which problem document each exception becomes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -13,9 +13,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from market_pipeline.logs import current_trace_id, get_logger
-from market_pipeline.storage.db_errors import StorageError
+from market_pipeline.storage.db_errors import StorageError, WriteForbidden
 
 logger = get_logger(__name__)
 
@@ -30,6 +31,7 @@ TITLES = {
     "budget-exhausted": "The request budget is used up for now",
     "too-many-requests": "This client has sent too many requests",
     "too-many-at-once": "Too many requests of this kind are in progress",
+    "read-only": "This API may only read its database",
     "database-error": "The database failed",
     "internal-error": "Unexpected error",
     "not-ready": "Not ready to serve",
@@ -40,6 +42,7 @@ TITLES = {
     "unauthorized": "A token is required",
     "foreign-site": "Pages of other sites may not do this",
     "unknown-host": "This host name is not served",
+    "unsupported-media-type": "The body has another format than JSON",
     "body-too-large": "The body is too large",
     "address-too-long": "The address is too long",
     "headers-too-large": "The headers are too large",
@@ -47,6 +50,10 @@ TITLES = {
     "not-found": "There is nothing at this address",
     "method-not-allowed": "This address does not allow that method",
 }
+READ_ONLY = (
+    "The role of this API in its database may only read, so nothing was changed; the log names the table under the "
+    "trace id. Let an administrator grant INSERT, UPDATE and DELETE on it, or use an API that may write."
+)
 _ROUTING_KINDS = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
 
 
@@ -113,6 +120,7 @@ def handle_errors(app: FastAPI) -> None:
     app.exception_handler(ApiProblem)(problem_response)
     app.exception_handler(HTTPException)(_routing_error)
     app.exception_handler(RequestValidationError)(_invalid_request)
+    app.exception_handler(WriteForbidden)(_read_only)
     app.exception_handler(StorageError)(_database_error)
     app.exception_handler(SQLAlchemyError)(_database_error)
 
@@ -121,10 +129,17 @@ def _routing_error(request: Request, error: HTTPException) -> Response:
     kind = _ROUTING_KINDS.get(error.status_code, "invalid-request")
     detail = f"{error.detail}: {request.method} {request.scope['path']}. GET /openapi.json lists every endpoint."
     headers = dict(error.headers or {})
-    if "GET" in headers.get("Allow", "").split(", "):
-        # Routes do not know of HEAD, which `HeadAsGet` serves.
-        headers["Allow"] = headers["Allow"].replace("GET", "GET, HEAD")
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed(request))
     return problem_response(request, ApiProblem(error.status_code, kind, detail, headers))
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return the methods of all routes of this path: Starlette names those of the first one only."""
+    routes: Sequence[Any] = request.app.state.routes
+    found = {name for one in routes if one.matches(request.scope)[0] is not Match.NONE for name in one.methods}
+    # Routes do not know of HEAD, which `HeadAsGet` serves.
+    return sorted(found | {"HEAD"} if "GET" in found else found)
 
 
 def _invalid_request(request: Request, error: RequestValidationError) -> Response:
@@ -134,6 +149,11 @@ def _invalid_request(request: Request, error: RequestValidationError) -> Respons
     ]
     detail = "; ".join(f"{problem['where']}: {problem['what']}" for problem in found)
     return problem_response(request, ApiProblem(422, "invalid-request", detail, errors=found))
+
+
+def _read_only(request: Request, error: Exception) -> Response:
+    logger.warning("A change was refused: %s", error)
+    return problem_response(request, ApiProblem(403, "read-only", READ_ONLY))
 
 
 def _database_error(request: Request, error: Exception) -> Response:

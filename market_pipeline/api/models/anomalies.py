@@ -4,19 +4,21 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, create_model
+from pydantic_core import PydanticCustomError
 from sqlalchemy import Column, Double, Integer
 
 from market_pipeline.anomalies.anomaly import Kind, Scope, Severity, headline_of
+from market_pipeline.anomalies.marks import LONGEST_NOTE, NOTE_PATTERN, Mark, parse_note
 from market_pipeline.api.http.times import text_of
-from market_pipeline.storage.queries.anomaly_pages import Row
-from market_pipeline.storage.schema.tables import price_anomalies
+from market_pipeline.storage.queries.anomaly_pages import COLUMNS, MARK_COLUMNS, Row
 from market_pipeline.storage.schema.types import UtcTimestamp
 
 _CHOICES: dict[str, Any] = {
     "kind": Kind, "scope": Scope, "severity": Severity, "direction": Literal["up", "down", "none"],
+    "mark": Mark,
 }
 # Comma-separated text in the table.
 _LISTS = {
@@ -44,16 +46,16 @@ def _form(column: Column[Any]) -> tuple[Any, Callable[[Any], object]]:
     for stored, type_, function in forms:
         if isinstance(column.type, stored):
             shown, convert = type_, function
-    if not column.nullable:
+    if not column.nullable and column not in MARK_COLUMNS:
         return shown, convert
     return shown | None, lambda value: None if value is None else convert(value)
 
 
 _DESCRIPTIONS = {**_LISTS, "headline": _HEADLINE}
-_FORMS = {column.name: _form(column) for column in price_anomalies.columns}
+_FORMS = {column.name: _form(column) for column in COLUMNS}
 _FIELDS: dict[str, Any] = {
     column.name: (_FORMS[column.name][0], Field(description=_DESCRIPTIONS.get(column.name, column.comment)))
-    for column in price_anomalies.columns
+    for column in COLUMNS
 }
 AnomalyDocument = create_model("AnomalyDocument", __doc__="One flagged quote.", **_FIELDS)
 
@@ -78,6 +80,40 @@ class OneAnomaly(BaseModel):
         description="The rows that this one represents, newest first: the moves of a market event, the legs of "
         "a bad tick, lesser rows of the same quote."
     )
+
+
+def _note(given: str | None) -> str | None:
+    try:
+        return None if given is None else parse_note(given)
+    except ValueError as error:
+        raise PydanticCustomError("note", "{why}", {"why": str(error)}) from None
+
+
+_NOTE_SCHEMA = {"anyOf": [{"type": "string", "maxLength": LONGEST_NOTE, "pattern": NOTE_PATTERN}, {"type": "null"}]}
+
+
+class GivenMark(BaseModel):
+    """What a person says of an anomaly."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"mark": "noise", "note": "The exchange had a glitch."}}
+    )
+
+    mark: Mark = Field(
+        description="real; noise: not worth an alarm, or a mistake of the source; expected: known beforehand."
+    )
+    note: Annotated[str | None, AfterValidator(_note), WithJsonSchema(_NOTE_SCHEMA)] = Field(
+        None, description="Why, for those who read it later: one line of text without control characters."
+    )
+
+
+class MarkDocument(BaseModel):
+    """The mark of an anomaly as it is stored."""
+
+    id: str = Field(description="Id of the anomaly.")
+    mark: Mark = Field(description="real, noise or expected.")
+    note: str | None = Field(description="The note; null if there is none.")
+    marked_at: datetime = Field(description="When it was first marked so, UTC.")
 
 
 def page_as_json(rows: Sequence[Row], next_cursor: str | None) -> bytes:

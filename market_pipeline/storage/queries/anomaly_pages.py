@@ -17,14 +17,20 @@ from market_pipeline.core.clock import from_microseconds, to_microseconds
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.filters import is_alarm, of_symbol
 from market_pipeline.storage.rows.read import readable
-from market_pipeline.storage.schema.tables import price_anomalies
+from market_pipeline.storage.schema.tables import anomaly_marks, price_anomalies
 
 MOST_SCANNED = 20_000
 
-# The values of the table's columns, by place and by name, the times as microseconds since 1970 UTC.
+# What an answer has of an anomaly: the columns of its table, and those of its mark, which are None without one.
+MARK_COLUMNS = tuple(anomaly_marks.c[name] for name in ("mark", "note", "marked_at"))
+COLUMNS = (*price_anomalies.columns, *MARK_COLUMNS)
+# The values of `COLUMNS`, by place and by name, the times as microseconds since 1970 UTC.
 Row = SqlRow[Any]
+# As a filter: rows without a mark.
+UNMARKED = "none"
 
 _KEY = price_anomalies.c
+_MARKS = anomaly_marks.c
 _ORDER = _KEY.timestamp.desc(), _KEY.kind
 
 
@@ -40,13 +46,14 @@ class Cursor(NamedTuple):
 class AnomalyFilter:
     """Which rows to return: from `since` (aware UTC) on and with these values, where they are not None.
 
-    `alarms_only` leaves out rows that another row represents.
+    `mark` may be `UNMARKED`. `alarms_only` leaves out rows that another row represents.
     """
 
     since: datetime | None = None
     kind: str | None = None
     severity: str | None = None
     scope: str | None = None
+    mark: str | None = None
     alarms_only: bool = False
 
     @property
@@ -54,6 +61,8 @@ class AnomalyFilter:
         """The conditions except for the time."""
         wanted = [(_KEY.kind, self.kind), (_KEY.severity, self.severity), (_KEY.scope, self.scope)]
         conditions = [column == value for column, value in wanted if value is not None]
+        if self.mark is not None:
+            conditions.append(_MARKS.mark.is_(None) if self.mark == UNMARKED else _MARKS.mark == self.mark)
         return [*conditions, is_alarm()] if self.alarms_only else conditions
 
 
@@ -111,7 +120,9 @@ def _is_present(database: Database, row: Row) -> bool:
 
 @cache
 def _rows(dialect: str) -> Select[Any]:
-    return select(*(readable(column, dialect) for column in price_anomalies.columns))
+    its_mark = and_(_MARKS.anomaly_id == _KEY.id, _MARKS.coin_id == _KEY.coin_id)
+    columns = (readable(column, dialect) for column in COLUMNS)
+    return select(*columns).select_from(price_anomalies.outerjoin(anomaly_marks, its_mark))
 
 
 def _horizon(

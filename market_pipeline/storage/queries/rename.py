@@ -21,7 +21,13 @@ from market_pipeline.storage.schema.operations_tables import (
     scored_through,
     source_gaps,
 )
-from market_pipeline.storage.schema.tables import detector_calibrations, price_anomalies, raw_prices, rejected_prices
+from market_pipeline.storage.schema.tables import (
+    anomaly_marks,
+    detector_calibrations,
+    price_anomalies,
+    raw_prices,
+    rejected_prices,
+)
 
 # Tables whose key is the coin and these columns.
 _BY_COIN: tuple[tuple[Table, tuple[str, ...]], ...] = (
@@ -29,6 +35,7 @@ _BY_COIN: tuple[tuple[Table, tuple[str, ...]], ...] = (
     (source_gaps, ("gap_start",)),
     (detector_calibrations, ("as_of", "detector_version")),
     (scored_through, ()),
+    (anomaly_marks, ("timestamp", "kind")),
 )
 # Texts of anomalies that name symbols.
 _TEXTS = ("members", "headline", "explanation")
@@ -48,6 +55,7 @@ def rename(database: Database, old: Coin, new: Coin) -> int:
         else:
             _rename_refusals(connection, old, new)
             _rename_anomalies(connection, old, new)
+            _rename_ids_of_marks(connection, new)
             _rename_in_calibrations(connection, old, new)
     return moved[raw_prices.name]
 
@@ -125,6 +133,18 @@ def _drop_taken(connection: Connection, old: Coin, new: Coin) -> None:
         other.c.symbol == new.symbol, *(other.c[name] == price_anomalies.c[name] for name in ("timestamp", "kind"))
     )
     connection.execute(delete(price_anomalies).where(_is(price_anomalies, old), taken))
+
+
+def _rename_ids_of_marks(connection: Connection, new: Coin) -> None:
+    """Give marks the ids that follow from the new symbol."""
+    columns = anomaly_marks.c
+    for row in connection.execute(select(columns.anomaly_id, columns.timestamp, columns.kind).where(
+        _is(anomaly_marks, new)
+    )).all():
+        id_ = anomaly_id(new.symbol, to_microseconds(row.timestamp), row.kind)
+        if id_ != row.anomaly_id:
+            own = columns.anomaly_id == row.anomaly_id, columns.coin_id == new.coin_id
+            connection.execute(update(anomaly_marks).where(*own).values(anomaly_id=id_))
 
 
 def _rename_in_calibrations(connection: Connection, old: Coin, new: Coin) -> None:

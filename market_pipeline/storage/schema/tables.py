@@ -187,3 +187,27 @@ detector_calibrations = Table(
     comment="Calibrations: hour factors and score tails, one row per as-of time and coin; never changed once stored.",
     info={"decides_change": []},
 )
+
+anomaly_marks = Table(
+    "anomaly_marks",
+    metadata,
+    Column(
+        "anomaly_id", Name(32), primary_key=True,
+        comment="Id of the anomaly: digest of symbol, timestamp and kind, so that a mark survives rescoring.",
+    ),
+    Column("coin_id", Name(100), primary_key=True, comment="CoinGecko's id of the coin, e.g. bitcoin."),
+    Column("symbol", Name(20), nullable=False, comment="Upper-case symbol, e.g. BTC."),
+    Column("timestamp", UtcTimestamp, nullable=False, comment="Time of the flagged quote, UTC."),
+    Column("kind", Name(20), nullable=False, comment="What was flagged: jump, large_move, ..."),
+    Column("timestamp_before", UtcTimestamp, nullable=False, comment="Time of the price before the move, UTC."),
+    Column("price_before", Double, nullable=False, comment="Price before the move when it was marked, US dollars."),
+    Column("price_after", Double, nullable=False, comment="Price after the move when it was marked, US dollars."),
+    Column("mark", Name(10), nullable=False, comment="real, noise or expected: what a person says of the anomaly."),
+    Column("note", Text, comment="The person's note; empty if none."),
+    Column("marked_at", UtcTimestamp, nullable=False, comment="When it was marked so, UTC."),
+    CheckConstraint("mark IN ('real', 'noise', 'expected')", name="mark_is_known"),
+    sqlite_with_rowid=False,
+    comment="Marks that people gave to anomalies; the last one counts.",
+    # The same mark again changes nothing: `marked_at` stays the first time.
+    info={"decides_change": ["mark", "note"]},
+)

@@ -95,11 +95,12 @@ def test_every_column_has_its_form_and_unknown_values_are_null(database: Databas
         anomaly_row("BTC", 0) | dict.fromkeys(unknown) | {"quality_flags": ""},
     )
     full, bare = client.get("/anomalies").json()["anomalies"]
-    assert list(full) == [column.name for column in price_anomalies.columns]
+    mark = dict.fromkeys(("mark", "note", "marked_at"))
+    assert list(full) == [*(column.name for column in price_anomalies.columns), *mark]
     expected = {name: iso(value) if isinstance(value, datetime) else value for name, value in stored.items()}
-    assert full == expected | {"members": ["BTC", "ETH", "SOL"], "quality_flags": ["warm_up", "few_quotes"]}
+    assert full == expected | mark | {"members": ["BTC", "ETH", "SOL"], "quality_flags": ["warm_up", "few_quotes"]}
     assert isinstance(full["peers_moved"], int)
-    assert {name for name, value in bare.items() if value is None} == unknown - {"members"}
+    assert {name for name, value in bare.items() if value is None} == unknown - {"members"} | mark.keys()
     assert bare["members"] == bare["quality_flags"] == []
 
 

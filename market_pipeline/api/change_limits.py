@@ -1,6 +1,7 @@
-"""Rate and concurrency limits for POST /collect-once, and its thread pool.
+"""Rate and concurrency limits for requests that change something, and their thread pool.
 
-Collecting waits for the budget and for CoinGecko. With threads and connections of its own it never delays a reader.
+Collecting waits for the budget and for CoinGecko, marking for other writers. With threads and connections of their own
+they never delay a reader.
 """
 
 import math
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import anyio
+from fastapi import Request
 
 from market_pipeline.api.http.problems import ApiProblem
 from market_pipeline.api.service import Service
@@ -20,7 +22,7 @@ MAX_IN_PROGRESS = 2 * THREADS
 Result = TypeVar("Result")
 
 
-class CollectLimits:
+class ChangeLimits:
     """The limits in one process; for use in its event loop."""
 
     def __init__(self, service: Service) -> None:
@@ -34,13 +36,14 @@ class CollectLimits:
         """How many requests have a thread or wait for one."""
         return self._in_progress
 
-    async def run(self, client: str, call: Callable[[Service], Result]) -> Result:
+    async def run(self, request: Request, call: Callable[[Service], Result]) -> Result:
         """Return the result of `call`, which runs in a thread to its end even if the client leaves.
 
-        Raises an ApiProblem: 503 if too many are in progress, 429 if `client` has sent too many.
+        Raises an ApiProblem: 503 if too many are in progress, 429 if the client has sent too many.
         """
+        client = request.client.host if request.client else "unknown"
         if self._in_progress >= MAX_IN_PROGRESS:
-            detail = f"{MAX_IN_PROGRESS} prices are being collected; try again in a second."
+            detail = f"{MAX_IN_PROGRESS} changes are in progress; try again in a second."
             raise ApiProblem(503, "too-many-at-once", detail, {"Retry-After": "1"})
         self._in_progress += 1
         try:
@@ -58,7 +61,7 @@ class CollectLimits:
             seconds = math.ceil(wait)
             raise ApiProblem(
                 429, "too-many-requests",
-                f"One client may send {REQUESTS} requests in {WINDOW_SECONDS} s; try again in {seconds} s.",
+                f"One client may send {REQUESTS} changes in {WINDOW_SECONDS} s; try again in {seconds} s.",
                 {"Retry-After": str(seconds)},
             )
         return call(self._service)
