@@ -138,3 +138,11 @@ def alarm_mask(rows: Columns) -> NDArray[np.bool_]:
     import numpy as np
 
     return np.array([is_alarm(*ids) for ids in zip(rows["id"], rows["event_id"], strict=True)], dtype=np.bool_)
+
+
+def by_importance(rows: Columns) -> Columns:
+    """Return rows of `price_anomalies`, the most important first, then the newest; rows without one come last."""
+    import numpy as np
+
+    importance = np.nan_to_num(rows["importance"].astype(np.float64), nan=-np.inf)
+    return rows.take(np.lexsort((rows["kind"], rows["symbol"], -rows["timestamp"].astype(np.int64), -importance)))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from market_pipeline.anomalies.anomaly import alarm_mask, by_importance, headline_of
 from market_pipeline.charts.canvas import to_png, to_svg
 from market_pipeline.charts.symbol_chart import draw_chart
 from market_pipeline.charts.theme import THEMES
@@ -21,6 +22,8 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.coverage import first_days
 from market_pipeline.storage.queries.latest import latest_quotes
 from market_pipeline.storage.schema.migrate import check_schema
+
+_MOST_ALARMS = 5
 
 
 def execute(symbol: str, start: date | datetime, end: date | datetime, out: Path, theme: str) -> int:
@@ -39,7 +42,22 @@ def execute(symbol: str, start: date | datetime, end: date | datetime, out: Path
     canvas = draw_chart(scores, anomalies, symbol, begin, end, THEMES[theme])
     _write_whole(out, to_svg(canvas) if out.suffix.lower() == ".svg" else to_png(canvas))
     click.echo(f"{out}: {symbol}, {counted(len(scores), 'quote')}.")
+    for line in alarm_lines(anomalies, symbol):
+        click.echo(line)
     return 0
+
+
+def alarm_lines(anomalies: Columns, symbol: str) -> list[str]:
+    """Return the headlines of the most important alarms that concern `symbol`, and how many more there are."""
+    alarms = by_importance(anomalies.where(alarm_mask(anomalies)))
+    texts = (alarms[name] for name in ("symbol", "members", "severity", "headline", "explanation"))
+    lines = [
+        f"{at:%Y-%m-%d %H:%M} {severity}: {headline_of(headline, explanation)}"
+        for at, own, members, severity, headline, explanation in zip(alarms.datetimes("timestamp"), *texts, strict=True)
+        if symbol in (own, *(members or "").split(","))
+    ]
+    more = [f"{counted(len(lines) - _MOST_ALARMS, 'more alarm')}."] if len(lines) > _MOST_ALARMS else []
+    return lines[:_MOST_ALARMS] + more
 
 
 def _scores(database: Database, coin: Coin, start: datetime, end: datetime) -> tuple[datetime, Columns]:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from datetime import datetime, timedelta
 from typing import Any
 
 from market_pipeline.anomalies.anomaly import Anomaly, Kind, Severity, alarms
@@ -35,10 +36,22 @@ def anomaly_rows(database: Database, anomalies: Iterable[Anomaly]) -> Columns:
     return columns_of(price_anomalies, records)
 
 
+def new_alarms(anomalies: Iterable[Anomaly], newest: Mapping[str, datetime], now: datetime) -> list[Anomaly]:
+    """Return the alarms revealed by the `newest` quotes of their symbols, if those are of the last hour.
+
+    So each is new once, however often its day is scored while it lasts.
+    """
+    fresh = {symbol: at for symbol, at in newest.items() if at > now - timedelta(hours=1)}
+    return [row for row in alarms(anomalies) if row.symbol in fresh and row.detected_at >= fresh[row.symbol]]
+
+
 def anomaly_facts(
     anomalies: Iterable[Anomaly], days: Iterable[DayOfSymbol]
 ) -> Mapping[DayOfSymbol, dict[str, Any]]:
-    """Count for each of `days` the rows, the alarms (no members of an event), and those of each severity and kind."""
+    """Count for each of `days` the rows, the alarms (no members of an event), and those of each severity and kind.
+
+    With the headline of the most important alarm.
+    """
     of_day: dict[DayOfSymbol, list[Anomaly]] = {day: [] for day in days}
     for anomaly in anomalies:
         of_day[anomaly.timestamp.date(), anomaly.symbol].append(anomaly)
@@ -49,9 +62,11 @@ def _facts(rows: Sequence[Anomaly]) -> dict[str, Any]:
     severities = {f"severity_{severity.value}": 0 for severity in Severity}
     severities |= Counter(f"severity_{Severity(row.severity).value}" for row in rows)
     kinds = Counter(f"kind_{Kind(row.kind).value}" for row in rows)
+    important = max(alarms(rows), key=lambda row: row.importance or 0.0, default=None)
     return {
         "rows": len(rows),
         "alarms": len(alarms(rows)),
+        **({"headline": important.headline} if important else {}),
         **severities,
         **dict(sorted(kinds.items())),
         "detector_version": DETECTOR_VERSION,

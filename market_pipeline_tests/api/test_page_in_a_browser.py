@@ -67,9 +67,9 @@ def test_it_shows_what_is_in_the_database_and_requests_nothing_elsewhere(
     beat(instance, timedelta(seconds=20))
     newest = store_day(database, "BTC", 67_187.336, 60_000.0)
     store_day(database, "ETH", 0.00001, 0.00002)
-    flagged = store_anomaly(database, "BTC", newest - HOUR, severity="critical", scope="idiosyncratic", move=0.0512,
-                            explanation="BTC rose 5.1% in 5 min.")
-    store_anomaly(database, "ETH", newest - 2 * HOUR, "market_move", members="ETH,BTC", direction="down", move=-0.03)
+    flagged = store_anomaly(database, "BTC", newest - HOUR, severity="critical", scope="idiosyncratic", importance=2.5,
+                            headline="BTC alone rose 5.1%.", explanation="About 90% of it is its own.")
+    store_anomaly(database, "ETH", newest - 2 * HOUR, "market_move", members="ETH,BTC", importance=7.0)
     store_anomaly(database, "BTC", newest - 3 * HOUR, explanation="A member.", event_id=flagged)
     store_anomaly(database, "BTC", newest - 30 * HOUR, explanation="before yesterday")
     save_identities(
@@ -87,13 +87,16 @@ def test_it_shows_what_is_in_the_database_and_requests_nothing_elsewhere(
     assert re.fullmatch(r"\d of \d days complete", past)
     assert cells(page, "ETH")[:2] == ["0.00001000", "▼ \u221250.00%"]
     first, second = page.get_by_role("listitem").all()
-    assert all(words in first.inner_text() for words in ("critical", "this coin alone", "5.1% in 5 min", "+5.12%"))
-    assert "Market move" in second.inner_text() and "ETH, BTC" in second.inner_text()
+    assert "Market move" in first.inner_text() and "ETH, BTC" in first.inner_text(), "the most important first"
+    assert all(words in second.inner_text() for words in ("critical", "this coin alone", "BTC alone rose 5.1%."))
+    assert "its own" not in second.inner_text()
+    second.get_by_text("BTC alone rose").click()
+    assert "About 90% of it is its own." in second.inner_text()
     links = {link.get_attribute("href") for link in page.get_by_role("link").all()}
     for asset, at in (("raw_prices", newest), ("price_anomalies", newest - HOUR)):
         assert f"http://127.0.0.1:3000/assets/{asset}?view=partitions&partition={at.date()}%7CBTC" in links
     with tab.context.expect_page() as other:
-        first.get_by_role("link", name="JSON").click()
+        second.get_by_role("link", name="JSON").click()
     other.value.wait_for_load_state()
     assert other.value.url == f"{tab.address}/anomalies/{flagged}"
     assert '"severity":"critical"' in other.value.inner_text("body").replace(" ", "")
@@ -121,8 +124,8 @@ def test_the_line_of_a_day_is_broken_where_no_prices_came(opened: Opened, databa
 def test_it_refreshes_in_place_and_reads_everything_again_from_time_to_time(opened: Opened, database: Database) -> None:
     """Only what is new is requested each minute; corrected prices show in the end."""
     newest = store_day(database, "BTC", 100.0)
-    for hours, explanation in ((1, "A moment only."), (2, "One that stays.")):
-        store_anomaly(database, "BTC", newest - hours * HOUR, explanation=explanation)
+    for hours, headline in ((1, "A moment only."), (2, "One that stays.")):
+        store_anomaly(database, "BTC", newest - hours * HOUR, headline=headline)
     tab = opened()
     tab.page.clock.install()
     page = tab.open()
@@ -130,7 +133,7 @@ def test_it_refreshes_in_place_and_reads_everything_again_from_time_to_time(open
     row = page.get_by_role("rowheader", name="BTC").element_handle()
     store_quotes(database, "BTC", [utc_now() - timedelta(seconds=5)], 123.0)
     with database.writing() as connection:
-        connection.execute(delete(price_anomalies).where(price_anomalies.c.explanation == "A moment only."))
+        connection.execute(delete(price_anomalies).where(price_anomalies.c.headline == "A moment only."))
         connection.execute(raw_prices.update().where(raw_prices.c.timestamp < newest).values(price=80.0))
     before = len(tab.requested)
     page.clock.fast_forward(61_000)
@@ -267,7 +270,7 @@ def test_stored_markup_stays_text(opened: Opened, database: Database) -> None:
     """A writer of rows, or a source that sends markup, gets nothing to run in a reader's browser."""
     evil = "<img src=x onerror=alert(1)>"
     newest = store_day(database, "BTC", 10.0)
-    for hours, column in enumerate(("explanation", "kind", "members")):
+    for hours, column in enumerate(("headline", "kind", "members")):
         store_anomaly(database, "BTC", newest - hours * HOUR, **{column: evil})
     tab = opened()
     dialogs: list[str] = []
@@ -288,7 +291,7 @@ def test_it_fits_a_phone_and_a_keyboard(opened: Opened, database: Database) -> N
     tab = opened({"viewport": {"width": 360, "height": 700}}, coingecko_base_url="https://pro-api.coingecko.com/api/v3")
     store_day(database, "BTC", 1.2e-7, 1e-7)
     newest = store_day(database, "ETH", 9.1e11, 9e11)
-    store_anomaly(database, "ETH", newest - HOUR, explanation="no-break" * 60, members="")
+    store_anomaly(database, "ETH", newest - HOUR, headline="no-break" * 17, members="")
     page = tab.open()
     shown(page, "1 alarm")
     assert not page.locator("#source").is_visible()
@@ -296,11 +299,11 @@ def test_it_fits_a_phone_and_a_keyboard(opened: Opened, database: Database) -> N
     assert cells(page, "ETH")[0] == "910,000,000,000.00"
     assert page.get_by_role("columnheader").count() == 6, "a table for screen readers, whatever it looks like"
     reached = []
-    for _ in range(6):
+    for _ in range(7):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.textContent"))
     assert reached == [
-        "BTC in the Dagster UI", "ETH in the Dagster UI", "This anomaly as JSON",
+        "BTC in the Dagster UI", "ETH in the Dagster UI", "alert " + "no-break" * 17, "This anomaly as JSON",
         "This anomaly's day in the Dagster UI", "OpenAPI document", "metrics",
     ]
 

@@ -1,5 +1,6 @@
 """`market-pipeline chart`: a picture in a file, written whole or not at all."""
 
+import re
 import resource
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta, timezone
@@ -13,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from market_pipeline.anomalies.detect import detect_days
-from market_pipeline.commands.chart import span_of
+from market_pipeline.commands.chart import alarm_lines, span_of
 from market_pipeline.commands.main import main
 from market_pipeline.core.columns import Columns
 from market_pipeline.pipeline.score import anomaly_rows
@@ -21,7 +22,7 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.migrate import migrate
 from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
-from market_pipeline_tests.builders import coin_id
+from market_pipeline_tests.builders import anomalies_of, anomaly_row, coin_id
 
 DAY_OF_JUMP = date(2026, 5, 12)
 NOON = datetime(2026, 5, 12, 12, tzinfo=timezone.utc)
@@ -71,9 +72,22 @@ def test_a_day_with_its_flagged_moves_is_drawn(folder: Path, capsys: Capture) ->
     assert chart(out="chart.svg") == 0
     words = words_in(folder / "chart.svg")
     assert {"SOL", "large move", "US dollars, 2026-05-12 00:00 to 2026-05-13 00:00 UTC"} <= set(words)
-    assert any(text.startswith("-") and text.endswith(" in 15 min") for text in words)
-    assert capsys.readouterr().out == "chart.svg: SOL, 96 quotes.\n"
+    assert any(text.startswith("\N{MINUS SIGN}") and text.endswith(" in 15 min") for text in words)
+    written, *lines = capsys.readouterr().out.splitlines()
+    assert written == "chart.svg: SOL, 96 quotes."
+    assert any(re.match(r"2026-05-12 12:00 (watch|alert|critical): SOL (alone )?fell 20% ", line) for line in lines)
     assert set(folder.iterdir()) - before == {folder / "chart.svg"}
+
+
+def test_the_most_important_alarms_of_the_coin_are_listed() -> None:
+    """Those of market events among them, members' rows not."""
+    event = anomaly_row("ADA", 9, "market_move", id="e", event_id="e", members="ADA,SOL", importance=2.0)
+    rows = [anomaly_row("SOL", n, importance=0.1 * n, headline=f"SOL {n}.") for n in range(6)]
+    others = [anomaly_row("BTC", 9), anomaly_row("SOL", 9, id="m", event_id="e", importance=3.0)]
+    assert alarm_lines(anomalies_of(event, *rows, *others), "SOL") == [
+        "2024-03-01 00:09 alert: BTC rose 6.0% in 5 min.",
+        *(f"2024-03-01 00:0{n} alert: SOL {n}." for n in (5, 4, 3, 2)), "2 more alarms.",
+    ]
 
 
 @pytest.mark.parametrize(("theme", "paper"), [("light", (255, 255, 255)), ("dark", (0x14, 0x19, 0x1F))])

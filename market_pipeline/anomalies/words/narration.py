@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from statistics import median
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from market_pipeline.anomalies.rules.peers import Moves, moves_between, slow_vol
 from market_pipeline.anomalies.rules.score_table import ScoreTable, simple_return
 from market_pipeline.anomalies.words import sentences
 from market_pipeline.anomalies.words.rarity import Rarity
-from market_pipeline.anomalies.words.sentences import Move, OtherCoins
+from market_pipeline.anomalies.words.sentences import Move, OtherCoins, Silence
 
 _LEADER, _SECOND = "BTC", "ETH"
 
@@ -26,24 +27,17 @@ class Story(NamedTuple):
 
 def narrate(table: ScoreTable, candidate: Candidate, expected_move: float, rarity: Rarity) -> Story:
     """Return the words of `candidate`; `expected_move` is one standard deviation over its time, NaN if unknown."""
-    kind, before, at = candidate.kind, candidate.before, candidate.at
+    kind = candidate.kind
     if kind is Kind.MARKET_MOVE:
         return _market_story(table, candidate, rarity)
-    move = _move(table, before, _end(candidate), expected_move)
+    move = _move(table, candidate.before, _end(candidate), expected_move)
     if kind is Kind.BAD_TICK and candidate.until is not None:
         back = table.time(candidate.until), table.price(candidate.until)
         return Story(
             sentences.bad_tick_headline(move, *back), sentences.bad_tick_explanation(move, candidate.score, *back)
         )
     if kind is Kind.STALE_FEED:
-        if at - before == 1 and math.isnan(candidate.p_raw):
-            times = move.start, move.end
-            return Story(
-                sentences.missing_quotes_headline(move.symbol, *times),
-                sentences.missing_quotes_explanation(*times, candidate.threshold),
-            )
-        quotes = at - before + 1
-        return Story(sentences.unchanged_headline(move, quotes), sentences.unchanged_explanation(move, quotes))
+        return _silence_story(candidate, move)
     others = _other_coins(table, candidate)
     if kind is Kind.USER_THRESHOLD:
         headline = sentences.threshold_headline(move, others, candidate.threshold)
@@ -52,6 +46,19 @@ def narrate(table: ScoreTable, candidate: Candidate, expected_move: float, rarit
     else:
         headline = sentences.move_headline(move, others, rarity)
     return Story(headline, sentences.move_explanation(move, others, rarity))
+
+
+def _silence_story(candidate: Candidate, move: Move) -> Story:
+    """Tell a stale feed by the whole silence so far, of which `move` is the part up to the flagged quote."""
+    end = move.start + timedelta(minutes=candidate.score)
+    silence = Silence(candidate.members or (move.symbol,), move.start, end, candidate.threshold)
+    if math.isnan(candidate.p_raw):
+        return Story(sentences.missing_quotes_headline(silence), sentences.missing_quotes_explanation(silence))
+    flagged_after = (move.end - move.start).total_seconds()
+    return Story(
+        sentences.unchanged_headline(silence, move.price_after),
+        sentences.unchanged_explanation(silence, move.price_after, flagged_after, move.expected),
+    )
 
 
 def _move(table: ScoreTable, before: int, after: int, expected_move: float) -> Move:

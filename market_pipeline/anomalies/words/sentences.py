@@ -23,12 +23,12 @@ from market_pipeline.anomalies.words.formatting import (
     format_signed,
 )
 from market_pipeline.anomalies.words.rarity import Rarity
+from market_pipeline.core.wording import some
 
 LONGEST_HEADLINE = 140
 # Of a coin's own move the market explains less than this.
 _HALF = 0.5
 _NOT_THE_MARKETS = "The market does not explain it"
-_MOST_MEMBERS = 5
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Move:
     @property
     def over_time(self) -> str:
         """How long it took and when it ended: `in the 5 min to 04:15 UTC`."""
-        return f"in the {self.duration} to {format_end(self.start, self.end)}"
+        return _over_time(self.start, self.end)
 
     @property
     def facts(self) -> str:
@@ -117,6 +117,45 @@ class OtherCoins:
         if self.scope is Scope.UNKNOWN:
             return ""
         return f"About {format_percent(1 - self.share)} of it is its own" if self.share < _HALF else _NOT_THE_MARKETS
+
+
+@dataclass(frozen=True)
+class Silence:
+    """A time (aware) without news of some coins, the first of which it is told; flagged from `limit_minutes` on."""
+
+    symbols: Sequence[str]
+    start: datetime
+    end: datetime
+    limit_minutes: float
+
+    @property
+    def who(self) -> str:
+        """The coin, or how many of them."""
+        return self.symbols[0] if len(self.symbols) == 1 else f"{len(self.symbols)} coins"
+
+    @property
+    def names(self) -> str:
+        """The coins, or the first of them."""
+        return some(self.symbols)
+
+    @property
+    def over_time(self) -> str:
+        """How long it was and when it ended: `in the 45 min to 04:55 UTC`."""
+        return _over_time(self.start, self.end)
+
+    @property
+    def interval(self) -> str:
+        """Its start and end."""
+        return format_interval(self.start, self.end)
+
+    @property
+    def limit(self) -> str:
+        """The limit as text."""
+        return format_duration(60 * self.limit_minutes)
+
+
+def _over_time(start: datetime, end: datetime) -> str:
+    return f"in the {format_duration((end - start).total_seconds())} to {format_end(start, end)}"
 
 
 def _fitted(core: str, *additions: str) -> str:
@@ -179,9 +218,8 @@ def market_headline(move: Move, leader: str, leader_change: float, rarity: Rarit
 
 def market_explanation(move: Move, members: Sequence[tuple[str, float]], coins: int, rarity: Rarity) -> str:
     """Explain a market event by the moves of its `members`, of `coins` that were quoted."""
-    listed = ", ".join(f"{symbol} {format_signed(change)}" for symbol, change in members[:_MOST_MEMBERS])
-    more = f" and {len(members) - _MOST_MEMBERS} more" if len(members) > _MOST_MEMBERS else ""
-    what = f"{len(members)} of {coins} coins {move.verb}, {format_interval(move.start, move.end)}: {listed}{more}."
+    listed = some(f"{symbol} {format_signed(change)}" for symbol, change in members)
+    what = f"{len(members)} of {coins} coins {move.verb}, {format_interval(move.start, move.end)}: {listed}."
     return _joined(what, rarity.rests_on("the market's"))
 
 
@@ -202,27 +240,26 @@ def bad_tick_explanation(move: Move, reversed_share: float, back: datetime, back
     )
 
 
-def missing_quotes_headline(symbol: str, start: datetime, end: datetime) -> str:
-    """Tell a feed without quotes from `start` to `end`."""
-    duration = format_duration((end - start).total_seconds())
-    return _fitted(f"{symbol} had no quotes in the {duration} to {format_end(start, end)}")
+def missing_quotes_headline(silence: Silence) -> str:
+    """Tell a feed without quotes."""
+    return _fitted(f"{silence.who} had no quotes {silence.over_time}")
 
 
-def missing_quotes_explanation(start: datetime, end: datetime, limit_minutes: float) -> str:
-    """Explain it; a feed counts as stale after `limit_minutes`."""
-    limit = format_duration(limit_minutes * 60)
-    return f"No quotes, {format_interval(start, end)}; after {limit} without a quote its feed counts as stale."
+def missing_quotes_explanation(silence: Silence) -> str:
+    """Explain it by the limit."""
+    return f"{silence.names}: no quotes, {silence.interval}; after {silence.limit} without one a feed counts as stale."
 
 
-def unchanged_headline(move: Move, quotes: int) -> str:
-    """Tell `quotes` quotes with one price."""
-    core = f"{move.symbol} stayed at {format_price(move.price_after)} {move.over_time}"
-    return _fitted(core, f" ({quotes:,} quotes)", ": its feed seems stale")
+def unchanged_headline(silence: Silence, price: float) -> str:
+    """Tell a feed whose quotes repeat one price."""
+    stayed = "stayed unchanged" if len(silence.symbols) > 1 else f"stayed at {format_price(price)}"
+    return _fitted(f"{silence.who} {stayed} {silence.over_time}", ": stale feed")
 
 
-def unchanged_explanation(move: Move, quotes: int) -> str:
-    """Explain it by the usual move over that time."""
+def unchanged_explanation(silence: Silence, price: float, flagged_after: float, expected: float) -> str:
+    """Explain it: flagged after so many seconds, in which `expected` is one standard deviation of the return."""
+    usual = f", in which {format_percent(expected)} is usual" if expected > 0 else ""
     return (
-        f"{quotes:,} quotes of exactly {format_price(move.price_after)}, {format_interval(move.start, move.end)}, "
-        f"although a move of {format_percent(move.expected)} is usual in that time."
+        f"{silence.names}: no change, {silence.symbols[0]} at exactly {format_price(price)}, {silence.interval}; "
+        f"flagged after {format_duration(flagged_after)}{usual}."
     )

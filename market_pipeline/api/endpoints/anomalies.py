@@ -1,4 +1,4 @@
-"""Flagged quotes, newest first, one of them with its explanation, and the marks that people give them."""
+"""Flagged quotes, newest or most important first, one of them, and the marks that people give them."""
 
 import re
 from collections.abc import Sequence
@@ -27,7 +27,14 @@ from market_pipeline.api.service import UNSUPPORTED, Service, ServiceOf, from_st
 from market_pipeline.core.clock import iso
 from market_pipeline.logs import get_logger
 from market_pipeline.storage.queries.anomaly_marks import delete_mark, save_mark
-from market_pipeline.storage.queries.anomaly_pages import AnomalyFilter, anomalies_page, anomaly, event_members
+from market_pipeline.storage.queries.anomaly_pages import (
+    AnomalyFilter,
+    Row,
+    anomalies_page,
+    anomaly,
+    event_members,
+    important_page,
+)
 
 logger = get_logger(__name__)
 
@@ -60,6 +67,9 @@ class PageOfAnomalies(Parameters):
         description="Only alarms: no rows that a market event, a bad tick or a rarer row of the same "
         "quote represents.",
     )
+    sort: Literal["time", "importance"] = Field(
+        "time", description="Newest first, or most important first; rows without an importance come last."
+    )
     cursor: CursorText | None = None
 
     @property
@@ -71,12 +81,15 @@ class PageOfAnomalies(Parameters):
 
 @router.get(
     "/anomalies",
-    summary="Anomalies of all symbols, newest first",
+    summary="Anomalies of all symbols",
     response_model=AnomalyPage,
     responses=problems(unknown_cursor=_UNKNOWN_CURSOR, invalid_request=_INVALID),
 )
 def anomalies(request: Request, page: Annotated[PageOfAnomalies, Query()], service: ServiceOf) -> Response:
-    """List flagged quotes of the symbols that are collected here, newest first, then by symbol and kind."""
+    """List flagged quotes of the symbols that are collected here.
+
+    They are sorted by time, newest first, then by symbol and kind; with sort=importance the most important come first.
+    """
     return _page(request, service, service.catalogue.symbols, page)
 
 
@@ -104,9 +117,9 @@ def anomalies_of(
     page: Annotated[PageOfAnomalies, Query()],
     service: ServiceOf,
 ) -> Response:
-    """List the flagged quotes of a symbol, newest first, or return one anomaly by its id.
+    """List the flagged quotes of a symbol, sorted as those of all symbols, or return one anomaly by its id.
 
-    One anomaly comes with its explanation and the rows that it represents; the parameters have no effect then.
+    One anomaly comes with the rows that it represents; the parameters have no effect then.
     """
     if _ID.fullmatch(symbol_or_id):
         return _one(request, service, symbol_or_id)
@@ -114,10 +127,21 @@ def anomalies_of(
 
 
 def _page(request: Request, service: Service, symbols: Sequence[str], page: PageOfAnomalies) -> Response:
+    found = _by_importance if page.sort == "importance" else _by_time
+    rows, next_cursor = found(service, symbols, page)
+    return cached(request, page_as_json(rows, next_cursor), JSON, next_page(request, cursor=next_cursor))
+
+
+def _by_time(service: Service, symbols: Sequence[str], page: PageOfAnomalies) -> tuple[list[Row], str | None]:
     after = None if page.cursor is None else cursor.decode_anomaly(page.cursor)
     found = anomalies_page(service.database, symbols, page.filter, after, page.limit)
-    next_cursor = None if found.end is None else cursor.encode_anomaly(found.end)
-    return cached(request, page_as_json(found.rows, next_cursor), JSON, next_page(request, cursor=next_cursor))
+    return found.rows, None if found.end is None else cursor.encode_anomaly(found.end)
+
+
+def _by_importance(service: Service, symbols: Sequence[str], page: PageOfAnomalies) -> tuple[list[Row], str | None]:
+    after = None if page.cursor is None else cursor.decode_importance(page.cursor)
+    rows, end = important_page(service.database, symbols, page.filter, after, page.limit)
+    return rows, None if end is None else cursor.encode_importance(end)
 
 
 def _one(request: Request, service: Service, id_: str) -> Response:

@@ -2,13 +2,14 @@
 
 import base64
 import json
+import math
 from datetime import datetime
 from typing import Any
 
 from market_pipeline.anomalies.anomaly import Kind
 from market_pipeline.api.http.problems import ApiProblem
 from market_pipeline.core.clock import from_microseconds, to_microseconds
-from market_pipeline.storage.queries.anomaly_pages import Cursor
+from market_pipeline.storage.queries.anomaly_pages import Cursor, ImportanceCursor
 
 
 def encode_price(microseconds: int) -> str:
@@ -33,13 +34,32 @@ def encode_anomaly(cursor: Cursor) -> str:
 def decode_anomaly(text: str) -> Cursor:
     """Return the cursor that `text` encodes; raise an ApiProblem 404 if it is no cursor of anomalies."""
     try:
-        microseconds, symbol, kind = _decoded(text)
-        # Cursors are untrusted, and PostgreSQL refuses some texts.
-        if not (symbol.isascii() and symbol.isprintable()):
-            raise ValueError(symbol)
-        return Cursor(from_microseconds(microseconds), symbol, Kind(kind).value)
+        return _anomaly(*_decoded(text))
     except (ValueError, TypeError, AttributeError, OverflowError):
         raise _unknown(text) from None
+
+
+def encode_importance(cursor: ImportanceCursor) -> str:
+    """Return `cursor` as text."""
+    return _encoded(cursor.importance, to_microseconds(cursor.timestamp), cursor.symbol, cursor.kind)
+
+
+def decode_importance(text: str) -> ImportanceCursor:
+    """Return the cursor that `text` encodes; raise an ApiProblem 404 if it is no cursor of the order by importance."""
+    try:
+        importance, *key = _decoded(text)
+        if importance is not None and not math.isfinite(importance):
+            raise ValueError(importance)
+        return ImportanceCursor(importance, *_anomaly(*key))
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        raise _unknown(text) from None
+
+
+def _anomaly(microseconds: int, symbol: str, kind: str) -> Cursor:
+    # Cursors are untrusted, and PostgreSQL refuses some texts.
+    if not (symbol.isascii() and symbol.isprintable()):
+        raise ValueError(symbol)
+    return Cursor(from_microseconds(microseconds), symbol, Kind(kind).value)
 
 
 def _encoded(*key: object) -> str:

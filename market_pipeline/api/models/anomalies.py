@@ -61,7 +61,7 @@ AnomalyDocument = create_model("AnomalyDocument", __doc__="One flagged quote.", 
 
 
 class AnomalyPage(BaseModel):
-    """Flagged quotes, newest first."""
+    """Flagged quotes in the order that was requested."""
 
     anomalies: list[AnomalyDocument]
     next_cursor: str | None = Field(

@@ -1,4 +1,4 @@
-// The alarms of the last day, newest first: what, how rare, why, and links to more.
+// The alarms of the last day, the most important first: their headlines, on demand why, and links to more.
 
 import { partition } from "./dagster.js";
 import { element, keyed, link, mark, setText } from "./dom.js";
@@ -23,37 +23,34 @@ export function showAlarms(list, rows, open) {
 export function summary(rows, more, fresh) {
   if (!rows.length) return fresh ? "None: no move was unusual." : "None among the prices that arrived.";
   const critical = rows.filter((row) => row.severity === "critical").length;
-  const count = more ? `The newest ${rows.length}` : rows.length === 1 ? "1 alarm" : `${rows.length} alarms`;
+  const count = more ? `The ${rows.length} most important` : rows.length === 1 ? "1 alarm" : `${rows.length} alarms`;
   return `${count}, ${critical || "none"} critical.`;
 }
 
 function create(row, open) {
   const time = element("time");
   const severity = element("span", { class: "severity" });
-  const kind = element("strong");
-  const symbol = element("span", { class: "symbol" });
-  const move = element("span", { class: "number" });
-  const scope = element("span", { class: "faint" });
+  const headline = element("strong", { dir: "auto" });
   const explanation = element("p", { dir: "auto" });
+  const kind = element("span");
+  const symbol = element("span");
   const document = link(`anomalies/${encodeURIComponent(row.id)}`, "JSON", `This anomaly as JSON`);
   const lineage = link("", "Dagster", `This anomaly's day in the Dagster UI`);
   document.addEventListener("click", (event) => {
     if (open(row.id)) event.preventDefault();
   });
   const item = element("li", {},
-    element("p", { class: "what" }, severity, kind, symbol, move, scope),
-    explanation,
-    element("p", { class: "more faint" }, time, document, lineage));
+    element("details", {}, element("summary", {}, severity, " ", headline), explanation),
+    element("p", { class: "more faint" }, time, kind, symbol, document, lineage));
   item.update = (given) => {
     words.age(time, Date.parse(given.timestamp), (at) => `${words.clock(at)} UTC, ${words.ago(at)}`);
     setText(severity, given.severity);
     mark(severity, "data-severity", given.severity);
-    mark(item, "data-kind", given.kind);
-    setText(kind, KINDS[given.kind] ?? given.kind);
-    setText(symbol, given.members.length ? given.members.join(", ") : given.symbol);
-    setText(move, given.direction === "none" ? "" : words.percent(given.move));
-    setText(scope, SCOPES[given.scope] ?? given.scope);
+    mark(item, "data-severity", given.severity);
+    setText(headline, given.headline);
     setText(explanation, given.explanation);
+    setText(kind, `${KINDS[given.kind] ?? given.kind}, ${SCOPES[given.scope] ?? given.scope}`);
+    setText(symbol, given.members.length ? given.members.join(", ") : given.symbol);
     lineage.href = partition("price_anomalies", given.symbol, Date.parse(given.timestamp));
   };
   return item;

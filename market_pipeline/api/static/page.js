@@ -25,7 +25,7 @@ async function fetched() {
   const since = new Date(now() - SPAN_MS).toISOString();
   const [settings, { symbols }, budget, alarms] = await Promise.all([
     fetchDocument("page-settings.json"), fetchDocument("symbols"), fetchDocument("budget"),
-    fetchDocument(`anomalies?alarms_only=true&since=${since}&limit=${MAX_ALARMS}`),
+    fetchDocument(`anomalies?alarms_only=true&sort=importance&since=${since}&limit=${MAX_ALARMS}`),
   ]);
   const rows = await Promise.all(symbols.map(async ({ symbol, coin_id, name, last, last_30_days: past }) => {
     const points = await series(symbol);

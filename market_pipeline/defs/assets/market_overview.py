@@ -13,7 +13,8 @@ from typing import Any
 
 import dagster as dg
 
-from market_pipeline.anomalies.anomaly import Kind, Severity, alarm_mask, headline_of
+from market_pipeline.anomalies.anomaly import Kind, Severity, alarm_mask, by_importance, headline_of
+from market_pipeline.anomalies.words.formatting import format_signed
 from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.core.columns import Columns, to_datetime64
 from market_pipeline.core.symbols import Catalogue
@@ -33,7 +34,7 @@ SPAN = timedelta(hours=24)
 # History has a point an hour, some a little late.
 _ABOUT = timedelta(hours=2)
 _TABLE_ROWS = 50
-_TABLE_COLUMNS = ("symbol", "kind", "severity", "scope", "move")
+_TABLE_COLUMNS = ("severity", "headline", "explanation", "symbol", "kind", "scope", "move")
 
 DRAWN_AT = "chart_drawn_at"
 ALARMS = "chart_alarms"
@@ -77,7 +78,7 @@ def overview_metadata(database: Database, coins: Catalogue, now: datetime, last:
     """Return the metadata of one materialization at `now` (aware UTC); `last` is that of the previous one."""
     symbols = coins.symbols
     anomalies = anomalies_since(database, symbols, now - SPAN)
-    alarms = anomalies.where(alarm_mask(anomalies))
+    alarms = by_importance(anomalies.where(alarm_mask(anomalies)))
     latest = latest_quotes(database, symbols, now)
     names = coin_names(database)
     return {
@@ -119,31 +120,31 @@ def overview_numbers(
 
 
 def overview_sentence(alarms: Columns, latest: Collection[str], symbols: Sequence[str], now: datetime) -> str:
-    """Return how many anomalies there were, and which symbols have no quotes."""
+    """Return how many anomalies there were, the first of `alarms`, and which symbols have no quotes."""
     without = [symbol for symbol in symbols if symbol not in latest]
     critical = int((alarms["severity"] == Severity.CRITICAL.value).sum())
     when = iso(now.replace(microsecond=0))
     number = counted(len(alarms), "anomaly", "anomalies")
     text = f"{number}, {critical} of them critical, in the 24 hours before {when}."
+    if len(alarms):
+        text += f" {headline_of(alarms['headline'][0], alarms['explanation'][0])}"
     return f"{text} No quotes yet: {', '.join(without)}." if without else text
 
 
 def alarm_records(alarms: Columns) -> list[dict[str, Any]]:
-    """Return the newest alarms: the minute (UTC), the move in percent, a market event by its members."""
+    """Return the first alarms: the minute (UTC), the move in percent, a market event by its members."""
     times = [f"{moment:%Y-%m-%d %H:%M}" for moment in alarms.datetimes("timestamp")[:_TABLE_ROWS]]
-    texts = ("headline", "explanation")
     members, *columns = (alarms[name][:_TABLE_ROWS].tolist() for name in ("members", *_TABLE_COLUMNS))
-    headlines = map(headline_of, *(alarms[name][:_TABLE_ROWS].tolist() for name in texts))
     rows = [dict(zip(_TABLE_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
     return [
         {
             "time_utc": time,
             **row,
+            "headline": headline_of(row["headline"], row["explanation"]),
             "symbol": among or row["symbol"],
-            "move": f"{row['move']:+.2%}",
-            "headline": headline,
+            "move": format_signed(row["move"]),
         }
-        for time, among, row, headline in zip(times, members, rows, headlines, strict=True)
+        for time, among, row in zip(times, members, rows, strict=True)
     ]
 
 

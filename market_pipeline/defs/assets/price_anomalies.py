@@ -15,10 +15,13 @@ from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, table_meta
 from market_pipeline.defs.io_manager import Scored
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.defs.partitions import SINGLE_RUN, days_of, lead_mapping, partition_key
-from market_pipeline.pipeline.score import anomaly_facts, anomaly_rows, score_days
+from market_pipeline.logs import get_logger
+from market_pipeline.pipeline.score import anomaly_facts, anomaly_rows, new_alarms, score_days
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.scores import newest_scored
 from market_pipeline.storage.schema import tables
+
+logger = get_logger(__name__)
 
 PRICE_ANOMALIES = "price_anomalies"
 
@@ -82,7 +85,11 @@ def build_price_anomalies(partitions: dg.MultiPartitionsDefinition, kinds: set[s
         anomalies = score_days(database, raw_prices, days)
         for day, facts in anomaly_facts(anomalies, days).items():
             context.add_asset_metadata(as_metadata(facts), partition_key=partition_key(*day))
-        scored = Scored(anomaly_rows(database, anomalies), newest_scored(raw_prices, days, utc_now()))
+        newest = newest_scored(raw_prices, days, utc_now())
+        for alarm in new_alarms(anomalies, newest, utc_now()):
+            fields = {"symbol": alarm.symbol, "kind": alarm.kind, "severity": alarm.severity, "anomaly_id": alarm.id}
+            logger.info("%s: %s", alarm.severity, alarm.headline, extra=fields)
+        scored = Scored(anomaly_rows(database, anomalies), newest)
         # New with every run, and naming the detectors: a code version cannot be read for many partitions at once.
         version = dg.DataVersion(f"{DETECTOR_VERSION} {context.run.run_id}")
         with warnings.catch_warnings():

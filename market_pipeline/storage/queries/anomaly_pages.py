@@ -1,7 +1,7 @@
-"""Anomalies of many symbols, newest first, a page at a time; one of them, and the members of an event.
+"""Anomalies of many symbols, newest or most important first, a page at a time; one of them, and an event's members.
 
-The order is by time, newest first, then by symbol and kind. Each symbol is a range of the table's key;
-where a filter has no index, at most `MOST_SCANNED` rows are scanned for one page.
+By time, newest first, then by symbol and kind, each symbol is a range of the table's key; where a filter has no index,
+at most `MOST_SCANNED` rows are scanned for one page. By importance all rows of the time filter are scanned.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, tuple_
 from sqlalchemy import Row as SqlRow
 
 from market_pipeline.core.clock import from_microseconds, to_microseconds
@@ -37,6 +37,15 @@ _ORDER = _KEY.timestamp.desc(), _KEY.kind
 class Cursor(NamedTuple):
     """The position in the order of a row with this key; the time is aware UTC."""
 
+    timestamp: datetime
+    symbol: str
+    kind: str
+
+
+class ImportanceCursor(NamedTuple):
+    """The position in the order by importance of a row with this key; rows without one come last."""
+
+    importance: float | None
     timestamp: datetime
     symbol: str
     kind: str
@@ -96,6 +105,38 @@ def anomalies_page(
     if len(found) > limit:
         return Page(found[:limit], _cursor(found[limit - 1]))
     return Page(found, horizon)
+
+
+def important_page(
+    database: Database, symbols: Sequence[str], wanted: AnomalyFilter, after: ImportanceCursor | None, limit: int
+) -> tuple[list[Row], ImportanceCursor | None]:
+    """Return at most `limit` of the `wanted` rows of `symbols`, the most important first, and where the next begins.
+
+    Rows of equal importance are in the order of time.
+    """
+    coins = [(symbol, database.coin_id(symbol)) for symbol in symbols]
+    where = [tuple_(_KEY.symbol, _KEY.coin_id).in_(coins), *wanted.conditions]
+    if wanted.since is not None:
+        where.append(_KEY.timestamp >= wanted.since)
+    if after is not None:
+        where.append(_less_important(after))
+    order = _KEY.importance.desc().nulls_last(), _KEY.timestamp.desc(), _KEY.symbol, _KEY.kind
+    with database.reading() as connection:
+        statement = _rows(database.dialect).where(*where).order_by(*order).limit(limit + 1)
+        rows = list(connection.execute(statement).all())
+    if len(rows) <= limit:
+        return rows, None
+    last = rows[limit - 1]
+    return rows[:limit], ImportanceCursor(last.importance, *_cursor(last))
+
+
+def _less_important(after: ImportanceCursor) -> ColumnElement[bool]:
+    same_time = or_(_KEY.symbol > after.symbol, and_(_KEY.symbol == after.symbol, _KEY.kind > after.kind))
+    later = or_(_KEY.timestamp < after.timestamp, and_(_KEY.timestamp == after.timestamp, same_time))
+    if after.importance is None:
+        return and_(_KEY.importance.is_(None), later)
+    equal = and_(_KEY.importance == after.importance, later)
+    return or_(_KEY.importance < after.importance, _KEY.importance.is_(None), equal)
 
 
 def anomaly(database: Database, id_: str) -> Row | None:

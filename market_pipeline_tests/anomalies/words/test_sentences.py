@@ -14,7 +14,7 @@ import pytest
 from market_pipeline.anomalies.anomaly import Scope
 from market_pipeline.anomalies.words import formatting, sentences
 from market_pipeline.anomalies.words.rarity import OWN, POOLED, PRIOR, Rarity, rarity_words
-from market_pipeline.anomalies.words.sentences import LONGEST_HEADLINE, Move, OtherCoins
+from market_pipeline.anomalies.words.sentences import LONGEST_HEADLINE, Move, OtherCoins, Silence
 from market_pipeline_tests.builders import check_sentences
 
 FILE = Path(__file__).with_name("sentences.txt")
@@ -51,14 +51,15 @@ def bad_tick(moved: Move, share: float, back: datetime, price: float) -> Pair:
     )
 
 
-def unchanged(moved: Move, quotes: int) -> Pair:
-    return sentences.unchanged_headline(moved, quotes), sentences.unchanged_explanation(moved, quotes)
+def unchanged(price: float, end: datetime, expected: float, *symbols: str) -> Pair:
+    silence = Silence(symbols, AT, end, 15)
+    explanation = sentences.unchanged_explanation(silence, price, 1_500, expected)
+    return sentences.unchanged_headline(silence, price), explanation
 
 
-def missing(symbol: str, end: datetime) -> Pair:
-    return (
-        sentences.missing_quotes_headline(symbol, AT, end), sentences.missing_quotes_explanation(AT, end, 25)
-    )
+def missing(end: datetime, *symbols: str) -> Pair:
+    silence = Silence(symbols, AT, end, 25)
+    return sentences.missing_quotes_headline(silence), sentences.missing_quotes_explanation(silence)
 
 
 def moves() -> Iterator[tuple[str, Pair]]:
@@ -98,8 +99,10 @@ def events() -> Iterator[tuple[str, Pair]]:
 def feeds() -> Iterator[tuple[str, Pair]]:
     yield "bad tick below", bad_tick(move(), 0.97, LATER, 18.24)
     yield "bad tick above", bad_tick(move(0.152), 1.1, LATER, 18.24)
-    yield "stale feed, no quotes", missing("SOL", AT + timedelta(minutes=45))
-    yield "stale feed, unchanged", unchanged(move(0.0, 40, expected=0.006), 9)
+    yield "stale feed, no quotes", missing(AT + timedelta(minutes=45), "SOL")
+    yield "stale feed of all coins", missing(AT + timedelta(hours=3), "ADA", "BTC", "ETH", "SOL")
+    yield "stale feed, unchanged", unchanged(18.32, AT + timedelta(minutes=40), 0.006, "SOL")
+    yield "stale feed, several unchanged", unchanged(18.32, AT + timedelta(hours=2), nan, "SOL", "DOT")
 
 
 def extremes() -> Iterator[tuple[str, Pair]]:
@@ -117,8 +120,8 @@ def extremes() -> Iterator[tuple[str, Pair]]:
     many = [(f"{LONG[:-2]}{number}", 25.0 + number) for number in range(10, 70)]
     yield "many members", market(wild, many, 250, rare)
     yield "bad tick of a tiny price", bad_tick(tiny, 0.7, end + timedelta(days=400), 1.2345e-5)
-    yield "long silence", missing(LONG, end)
-    yield "long rest", unchanged(tiny, 123_456)
+    yield "long silence", missing(end, *(name for name, _ in many))
+    yield "long rest", unchanged(1.2345e-9, end, 1e-9, LONG)
 
 
 def test_each_kind_has_its_headline_and_its_explanation() -> None:

@@ -31,7 +31,10 @@ def many(database: Database) -> list[Row]:
     rng = random.Random(5)
     keys = {(rng.choice(SYMBOLS), rng.randrange(40), rng.choice(list(Kind)).value) for _ in range(115)}
     rows = [
-        anomaly_row(*key, severity=rng.choice(["watch", "alert", "critical"]), scope=rng.choice(["market", "mixed"]))
+        anomaly_row(
+            *key, severity=rng.choice(["watch", "alert", "critical"]), scope=rng.choice(["market", "mixed"]),
+            importance=rng.choice([None, 0.1, 2.5, 1 / 3]),
+        )
         for key in sorted(keys)
     ]
     for row in rows:
@@ -67,6 +70,22 @@ def test_all_pages_give_what_is_chosen_once_the_newest_first(
             assert [one for page in pages for one in ids(page)] == expected, query
             assert all(len(ids(page)) <= limit for page in pages)
     assert ids(client.get("/anomalies")) == [row["id"] for row in many[:100]]
+
+
+@both_databases
+def test_all_pages_by_importance_give_what_is_chosen_once(
+    database: Database, client: TestClient, many: list[Row]
+) -> None:
+    """Rows of equal importance keep the order of time, and those without one come last."""
+    ranked = sorted(many, key=lambda row: -1.0 if row["importance"] is None else row["importance"], reverse=True)
+    for query, wanted in CHOICES:
+        for path, symbols in (("/anomalies", SYMBOLS), ("/anomalies/eth", ("ETH",))):
+            pages = walk(client, f"{path}?{query}&sort=importance")
+            expected = [row["id"] for row in ranked if wanted(row) and row["symbol"] in symbols]
+            assert [one for page in pages for one in ids(page)] == expected, query
+    by_time = client.get("/anomalies?limit=5").json()["next_cursor"]
+    other = client.get(f"/anomalies?sort=importance&cursor={by_time}")
+    assert (other.status_code, kind_of(other)) == (404, "unknown-cursor")
 
 
 def test_pages_stay_the_same_while_newer_rows_arrive(client: TestClient, database: Database, many: list[Row]) -> None:
