@@ -102,7 +102,7 @@ def test_links_of_a_day_lead_to_alarms_of_that_day_and_each_row_has_a_sentence(w
         assert leader.kind in ("market_move", "bad_tick", "stale_feed") or same_quote
     for row in whole:
         assert row.kind not in ("market_move", "bad_tick") or row not in linked
-        assert re.fullmatch(r"(Market|ADA|BTC|ETH|SOL) .+ UTC\b.*\.", row.headline)
+        assert re.fullmatch(r"(Market|\d coins|(ADA|BTC|ETH|SOL)( and \w+)?) .+ UTC\b.*\.", row.headline)
 
 
 def test_a_day_is_scored_with_the_calibration_known_at_its_start(quotes: Columns) -> None:

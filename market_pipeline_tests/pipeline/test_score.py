@@ -2,6 +2,7 @@
 
 from dataclasses import fields, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from market_pipeline_tests.builders import START, anomaly_row, at
 HOUR = timedelta(hours=1)
 
 
-def alarm(minutes: float, importance: float | None = None, **changes: object) -> Anomaly:
+def alarm(minutes: float, importance: float | None = None, **changes: Any) -> Anomaly:
     row = anomaly_row("BTC", minutes, importance=importance, headline=f"Alarm {minutes}.", **changes)
     return Anomaly(**{field.name: row[field.name] for field in fields(Anomaly)})
 

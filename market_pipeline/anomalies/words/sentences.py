@@ -28,6 +28,7 @@ from market_pipeline.core.wording import some
 LONGEST_HEADLINE = 140
 # Of a coin's own move the market explains less than this.
 _HALF = 0.5
+_MOST_NAMED = 3
 _NOT_THE_MARKETS = "The market does not explain it"
 
 
@@ -130,8 +131,11 @@ class Silence:
 
     @property
     def who(self) -> str:
-        """The coin, or how many of them."""
-        return self.symbols[0] if len(self.symbols) == 1 else f"{len(self.symbols)} coins"
+        """Up to three coins by name, or how many of them."""
+        *most, last = self.symbols
+        if len(most) >= _MOST_NAMED:
+            return f"{len(self.symbols)} coins"
+        return f"{', '.join(most)} and {last}" if most else last
 
     @property
     def names(self) -> str:
