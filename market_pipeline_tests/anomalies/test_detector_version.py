@@ -23,7 +23,7 @@ from market_pipeline.anomalies.parameters import (
 
 # These change no row, or the version follows them.
 FREE = {"COMPILED_FROM", "DEFAULT_SETTINGS", "DETECTOR_VERSION", "PARAMETERS", "RULES", "TYPE_CHECKING"}
-PINNED = (6, "9b366eb9b299")
+PINNED = (6, "5ba8bffaee1a")
 
 
 def numbers(value: Any) -> Any:
