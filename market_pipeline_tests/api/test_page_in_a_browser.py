@@ -12,17 +12,20 @@ import pytest
 from playwright.sync_api import Browser, Dialog, Page, Route
 from sqlalchemy import delete, text, update
 
+from market_pipeline.anomalies.marks import Mark
 from market_pipeline.api.app import create_app
 from market_pipeline.api.service import Service
 from market_pipeline.coingecko.identity import Identity
 from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.pipeline.coin_ids import save_identities
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.queries.anomaly_marks import save_mark
 from market_pipeline.storage.queries.scores import record_scored
 from market_pipeline.storage.schema.operations_tables import scored_through
-from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
+from market_pipeline.storage.schema.tables import anomaly_marks, price_anomalies, raw_prices
 from market_pipeline_tests.api.browser import Tab
 from market_pipeline_tests.api.serving import served, store_anomaly, store_day, store_quotes
+from market_pipeline_tests.builders import stored_rows
 from market_pipeline_tests.dagster_records import beat, stopped_by_check
 
 pytestmark = pytest.mark.slow
@@ -299,13 +302,80 @@ def test_it_fits_a_phone_and_a_keyboard(opened: Opened, database: Database) -> N
     assert cells(page, "ETH")[0] == "910,000,000,000.00"
     assert page.get_by_role("columnheader").count() == 6, "a table for screen readers, whatever it looks like"
     reached = []
-    for _ in range(7):
+    for _ in range(10):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.textContent"))
     assert reached == [
         "BTC in the Dagster UI", "ETH in the Dagster UI", "alert " + "no-break" * 17, "This anomaly as JSON",
-        "This anomaly's day in the Dagster UI", "OpenAPI document", "metrics",
+        "This anomaly's day in the Dagster UI", "Real", "Noise", "Expected", "OpenAPI document", "metrics",
     ]
+
+
+def test_an_alarm_is_marked_by_keyboard_and_the_mark_stays(opened: Opened, database: Database) -> None:
+    newest = store_day(database, "BTC", 10.0)
+    marked, other = (store_anomaly(database, "BTC", newest - hours * HOUR) for hours in (1, 2))
+    tab = opened({"viewport": {"width": 360, "height": 700}, "has_touch": True, "is_mobile": True})
+    page = tab.open()
+    first = page.get_by_role("listitem").first
+    note = first.get_by_label("Note on this alarm")
+    noise, real = (first.get_by_role("button", name=name) for name in ("Noise", "Real"))
+    noise.wait_for()
+    box = noise.bounding_box()
+    assert not note.is_visible() and box is not None and box["height"] >= 44, "for a finger"
+    noise.focus()
+    page.keyboard.press("Enter")
+    pressed = first.locator('[aria-pressed="true"]')
+    pressed.wait_for()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.type("Ein <b>Fehler</b> \U0001f41f")
+    with page.expect_response("**/mark"):
+        page.keyboard.press("Enter")
+    (row,) = stored_rows(database, anomaly_marks)
+    assert (row["anomaly_id"], row["mark"], row["note"]) == (marked, "noise", "Ein <b>Fehler</b> \U0001f41f")
+    page.reload()
+    pressed.wait_for()
+    assert pressed.inner_text() == "Noise" and note.input_value() == "Ein <b>Fehler</b> \U0001f41f"
+    assert page.locator('[aria-pressed="true"]').count() == 1, "the other alarm has none"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    note.fill("another")
+    with page.expect_response(lambda answer: answer.request.post_data_json == {"mark": "real", "note": "another"}):
+        real.click()
+    save_mark(database, other, Mark.EXPECTED, "by a program", utc_now())
+    tab.come_back()
+    page.get_by_role("listitem").last.locator('[aria-pressed="true"]').wait_for()
+    with page.expect_response(lambda answer: answer.status == 204):
+        real.click()
+    assert [row["anomaly_id"] for row in stored_rows(database, anomaly_marks)] == [other]
+    assert first.locator('[aria-pressed="true"]').count() == 0 and tab.complaints == []
+
+
+def test_a_mark_that_is_not_saved_says_why_and_is_not_shown(opened: Opened, database: Database) -> None:
+    newest = store_day(database, "BTC", 10.0)
+    store_anomaly(database, "BTC", newest - HOUR)
+    tab = opened(api_token=TOKEN)
+    tab.page.add_init_script(f"sessionStorage.setItem('market_pipeline.token', '{TOKEN}')")
+    page = tab.open()
+    noise, problem = page.get_by_role("button", name="Noise"), page.locator(".problem")
+    noise.wait_for()
+    refusal = {"detail": "The role may only read.", "trace_id": "abc"}
+    for answer, why in (
+        (lambda route: route.fulfill(status=403, json=refusal), "Not saved: The role may only read. (trace id abc)"),
+        (lambda route: route.abort(), "Not saved: the API cannot be reached. Try again."),
+    ):
+        page.route("**/mark", answer)
+        noise.click()
+        problem.get_by_text(why).wait_for()
+        assert noise.get_attribute("aria-pressed") == "false"
+        page.unroute("**/mark")
+    with page.expect_response("**/mark"):
+        noise.click()
+    problem.wait_for(state="hidden")
+    assert noise.get_attribute("aria-pressed") == "true"
+    page.evaluate("sessionStorage.setItem('market_pipeline.token', 'not-the-token')")
+    noise.click()
+    page.get_by_label("API_TOKEN").wait_for()
+    assert len(stored_rows(database, anomaly_marks)) == 1
 
 
 def test_the_time_of_the_server_counts_and_false_prices_are_not_shown(opened: Opened, database: Database) -> None:

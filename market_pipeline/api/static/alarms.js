@@ -1,7 +1,8 @@
-// The alarms of the last day, the most important first: their headlines, on demand why, and links to more.
+// The alarms of the last day, the most important first: headlines, on demand why, links to more, and their marks.
 
 import { partition } from "./dagster.js";
 import { element, keyed, link, mark, setText } from "./dom.js";
+import { marking } from "./marks.js";
 import * as words from "./words.js";
 
 const KINDS = {
@@ -14,9 +15,12 @@ const SCOPES = {
   unknown: "market unknown",
 };
 
-/** Show `rows` of /anomalies; `open(id)` shows the document of one, or returns false if its link can. */
-export function showAlarms(list, rows, open) {
-  keyed(list, rows, (row) => row.id, (row) => create(row, open));
+/**
+ * Show `rows` of /anomalies, requested at the time `asOf`; `open(id)` shows the document of one, or returns false if its
+ * link can; `again()` reads everything again.
+ */
+export function showAlarms(list, rows, asOf, open, again) {
+  keyed(list, rows.map((row) => ({ ...row, asOf })), (row) => row.id, (row) => create(row, open, again));
 }
 
 /** Summarize the alarms in a sentence; `fresh` is whether prices are current and scored. */
@@ -27,7 +31,7 @@ export function summary(rows, more, fresh) {
   return `${count}, ${critical || "none"} critical.`;
 }
 
-function create(row, open) {
+function create(row, open, again) {
   const time = element("time");
   const severity = element("span", { class: "severity" });
   const headline = element("strong", { dir: "auto" });
@@ -36,12 +40,14 @@ function create(row, open) {
   const symbol = element("span");
   const document = link(`anomalies/${encodeURIComponent(row.id)}`, "JSON", `This anomaly as JSON`);
   const lineage = link("", "Dagster", `This anomaly's day in the Dagster UI`);
+  const marks = marking(row.id, again);
   document.addEventListener("click", (event) => {
     if (open(row.id)) event.preventDefault();
   });
   const item = element("li", {},
     element("details", {}, element("summary", {}, severity, " ", headline), explanation),
-    element("p", { class: "more faint" }, time, kind, symbol, document, lineage));
+    element("p", { class: "more faint" }, time, kind, symbol, document, lineage),
+    marks);
   item.update = (given) => {
     words.age(time, Date.parse(given.timestamp), (at) => `${words.clock(at)} UTC, ${words.ago(at)}`);
     setText(severity, given.severity);
@@ -51,6 +57,7 @@ function create(row, open) {
     setText(explanation, given.explanation);
     setText(kind, `${KINDS[given.kind] ?? given.kind}, ${SCOPES[given.scope] ?? given.scope}`);
     setText(symbol, given.members.length ? given.members.join(", ") : given.symbol);
+    marks.update(given, given.asOf);
     lineage.href = partition("price_anomalies", given.symbol, Date.parse(given.timestamp));
   };
   return item;

@@ -30,11 +30,23 @@ export const token = {
 };
 
 /** Fetch the document at `path`, which is relative: a proxy may add a prefix. */
-export async function fetchDocument(path) {
+export function fetchDocument(path) {
+  return inTurn(() => sendRequest(path, {}));
+}
+
+/** Send `document` (or nothing) to `path`; return the document of the answer, null if it has none. */
+export function sendDocument(method, path, document) {
+  const body = document === undefined ? {} : {
+    headers: { "Content-Type": "application/json" }, body: JSON.stringify(document),
+  };
+  return inTurn(() => sendRequest(path, { method, ...body }));
+}
+
+async function inTurn(request) {
   if (free) free -= 1;
   else await new Promise((resolve) => waiting.push(resolve));
   try {
-    return await sendRequest(path);
+    return await request();
   } finally {
     const next = waiting.shift();
     if (next) next();
@@ -42,12 +54,12 @@ export async function fetchDocument(path) {
   }
 }
 
-async function sendRequest(path) {
-  const headers = { Accept: "application/json" };
+async function sendRequest(path, options) {
+  const headers = { Accept: "application/json", ...options.headers };
   if (token.get()) headers.Authorization = `Bearer ${token.get()}`;
   let answer, text;
   try {
-    answer = await fetch(path, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    answer = await fetch(path, { ...options, headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
     text = await answer.text();
   } catch {
     throw new Unreachable(path);
@@ -56,6 +68,7 @@ async function sendRequest(path) {
   // The header has whole seconds: ignore differences below two.
   if (Number.isFinite(date)) ahead = Math.abs(date - Date.now()) < 2000 ? 0 : date - Date.now();
   if (answer.status === 401) throw new Unauthorized();
+  if (answer.status === 204) return null;
   const document = parsed(text);
   if (document === null) throw new Unreachable(path);
   if (!answer.ok) throw new Refused(message(document) ?? `${path}: ${answer.status}`);

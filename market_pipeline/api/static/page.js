@@ -22,6 +22,7 @@ let known = null;
 let inProgress = null;
 
 async function fetched() {
+  const asOf = performance.now();
   const since = new Date(now() - SPAN_MS).toISOString();
   const [settings, { symbols }, budget, alarms] = await Promise.all([
     fetchDocument("page-settings.json"), fetchDocument("symbols"), fetchDocument("budget"),
@@ -35,7 +36,7 @@ async function fetched() {
       alarms: alarms.anomalies.filter((row) => concerns(row, symbol)).map((row) => Date.parse(row.timestamp)),
     };
   }));
-  return { settings, budget, alarms, rows };
+  return { settings, budget, alarms, rows, asOf };
 }
 
 function concerns(row, symbol) {
@@ -43,7 +44,7 @@ function concerns(row, symbol) {
 }
 
 /** Show what was fetched; `ready` is null while the state is unknown. */
-function show({ settings, budget, alarms, rows }, ready) {
+function show({ settings, budget, alarms, rows, asOf }, ready) {
   const stale = new Set(ready?.symbols.filter(({ fresh }) => !fresh).map(({ symbol }) => symbol));
   setUi(settings.dagster_ui_url);
   at("source").hidden = !settings.other_source;
@@ -53,7 +54,7 @@ function show({ settings, budget, alarms, rows }, ready) {
   if (ready) showConditions(at("banners"), ready.conditions);
   showState(at("state"), ready, budget);
   showSymbols(at("symbols"), rows.map((row) => ({ ...row, stale: stale.has(row.symbol) })));
-  showAlarms(at("alarms"), alarms.anomalies, opened);
+  showAlarms(at("alarms"), alarms.anomalies, asOf, opened, again);
   const fresh = ready !== null && ready.symbols.every((symbol) => symbol.fresh && symbol.scores_fresh);
   setText(at("alarms-summary"), summary(alarms.anomalies, alarms.next_cursor !== null, fresh));
   at("key").hidden = !rows.some(({ points }) => points.length);
