@@ -107,10 +107,14 @@ def _candidates(
 
 
 def _is_refuted(candidate: Candidate) -> bool:
-    """Return whether quotes just after a move show that it is the market's, not the coin's own as its scores say."""
+    """Return whether an idiosyncratic move is not known to be the coin's own, as of the quotes just after it.
+
+    The first coin of a collection sees no others, so its residual is its whole move.
+    """
     if candidate.kind is not Kind.IDIOSYNCRATIC or candidate.market is None:
         return False
-    return candidate.market.seen > 0 and candidate.market.scope is not Scope.IDIOSYNCRATIC
+    scope, seen_later = candidate.market.scope, candidate.market.seen > 0
+    return scope is Scope.UNKNOWN or (seen_later and scope is not Scope.IDIOSYNCRATIC)
 
 
 def _order(anomaly: Anomaly) -> tuple[str, object, str]:

@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
-RULES = 6
+RULES = 7
 
 MINUTES_PER_DAY = 1_440.0
 MINUTES_PER_YEAR = 365.0 * MINUTES_PER_DAY
@@ -133,10 +133,10 @@ class Parameters:
     residual_variance: float = 0.2
     residual_truncation: float = 3.0
     residual_growth: float = 1.0
-    # Market move / own move, each in its own standard deviations: at or above the first the scope is market, up to
-    # the second idiosyncratic.
-    market_ratio: float = 0.4
-    idiosyncratic_ratio: float = 0.3
+    # The market's share of a move is its median move / the coin's, each in its own standard deviations. The scope is
+    # market from the first share on, idiosyncratic up to the second.
+    market_share: float = 0.45
+    idiosyncratic_share: float = 0.3
     # At most this many coins make up the market.
     market_coins: int = 8
     calibration_days: int = 90

@@ -66,6 +66,12 @@ def test_a_row_of_leaving_the_market_goes_when_the_market_follows() -> None:
     assert detect_columns(crash(kind="residual_p")) == []
 
 
+def test_a_move_that_no_other_coin_was_quoted_beside_is_not_called_a_coins_own() -> None:
+    scores = crash(last=20, kind="residual_p")
+    scores["scope"][20] = "unknown"
+    assert detect_columns(scores) == []
+
+
 def test_an_event_of_asynchronous_quotes_is_one_row() -> None:
     scores = crash()
     firsts = np.flatnonzero(scores["before"] < 0)

@@ -160,7 +160,7 @@ def _compared(table: ScoreTable, own: float, beta: float, moves: Moves, others: 
         market,
         beta,
         residual_z=own - beta * market,
-        share=min(max(beta * ratio, 0.0), 1.0),
+        share=min(max(ratio, 0.0), 1.0),
         peers_moved=sum(move * math.copysign(1, own) >= MOVED for move in standard),
         seen=int(table.moments[moves.after[others]].max()),
     )
@@ -168,6 +168,6 @@ def _compared(table: ScoreTable, own: float, beta: float, moves: Moves, others: 
 
 def scope_of(ratio: float) -> Scope:
     """Return the scope by how far the market moved per standard deviation of the coin, as in the scores."""
-    if ratio >= PARAMETERS.market_ratio:
+    if ratio >= PARAMETERS.market_share:
         return Scope.MARKET
-    return Scope.IDIOSYNCRATIC if ratio <= PARAMETERS.idiosyncratic_ratio else Scope.MIXED
+    return Scope.IDIOSYNCRATIC if ratio <= PARAMETERS.idiosyncratic_share else Scope.MIXED

@@ -85,11 +85,11 @@ def _usable(scores: Columns, rows: NDArray[np.intp]) -> dict[tuple[str, str], Fl
     settled = np.array([not {FIRST, STALE, WARM_UP} & set(text.split(",")) for text in qualities])
     good = settled[inverse] & (times >= times[0] + _SETTLING)
     long = scores["elapsed_seconds"][rows] > 60 * PARAMETERS.long_interval
-    market = np.isfinite(scores["market_z"][rows])
+    peers = np.isfinite(scores["residual_z"][rows])
     usable = {}
     for name in SCORES:
         values = scores[f"{name}_score"][rows]
-        known = good & market if name in ("market", "residual") else good
+        known = good & peers if name in ("market", "residual") else good
         usable[name, "short"] = values[known & ~long]
         usable[name, "long"] = values[known & long]
     return usable

@@ -24,11 +24,11 @@ _RANK = {symbol: number for number, symbol in enumerate(_LEADERS)}
 FEWEST_PEERS = 3
 # A coin has moved from this many of its standard deviations on.
 MOVED = 2.0
-# The maximum age of another coin's last quote: minutes, or a share of the interval if that is more. Hourly quotes of
-# different coins may be far apart. Live quotes of one collection are seconds apart; the first of them cannot see the
-# others yet, so detection compares it again (`rules/peers.py`).
-_LATEST = 5.0
-_SHARE = 0.5
+# Another coin's move counts if it has at least this much in common with the interval: the minutes shared by both, over
+# the geometric mean of their lengths, which is the correlation of two such pieces of one random walk. Live quotes of
+# one collection are seconds apart; the first of them cannot see the others yet, so detection compares it again
+# (`rules/peers.py`).
+_LEAST_OVERLAP = 0.5
 
 
 @dataclass(frozen=True)
@@ -79,65 +79,83 @@ def market_eras(paths: Mapping[str, CoinPath]) -> list[Era]:
 
 @dataclass(frozen=True)
 class PeerMoves:
-    """Per quote the median and the mean square of the other coins' moves, and how many moved the same way.
+    """Per quote what the other coins did over its interval.
 
-    NaN and 0 where fewer than `FEWEST_PEERS` had quotes in the interval.
+    `middle` is the median move of those that were quoted, however few, `square` their mean square and `overlap` what
+    their moves have in common with the interval: all 0 where none was quoted, NaN until `FEWEST_PEERS` have begun.
+    `z` is the median where at least `FEWEST_PEERS` were quoted, else NaN; `peers_moved` of them moved the same way.
     """
 
     z: Floats
-    square: Floats
     peers_moved: Floats
+    middle: Floats
+    square: Floats
+    overlap: Floats
 
 
 def peer_moves(symbol: str, own: Returns, own_z: Floats, eras: Sequence[Era]) -> PeerMoves:
     """Return what the market coins other than `symbol` did over its intervals; `own_z` gives the direction."""
-    z, square, moved = np.full(len(own_z), np.nan), np.full(len(own_z), np.nan), np.zeros(len(own_z))
+    z, middle, square, overlap = (np.full(len(own_z), np.nan) for _ in range(4))
+    moved = np.zeros(len(own_z))
     borders = [*np.searchsorted(own.minutes, [era.start for era in eras]).tolist(), len(own_z)]
     for era, first, last in zip(eras, borders[:-1], borders[1:], strict=True):
-        if first == last:
+        others = [path for other, path in era.coins.items() if other != symbol]
+        if len(others) >= FEWEST_PEERS:
+            # There is no market before enough coins have begun.
+            begun = sorted(path.minutes[0] for path in others)[FEWEST_PEERS - 1]
+            first = max(first, int(np.searchsorted(own.minutes, begun)))
+        if first >= last or len(others) < FEWEST_PEERS:
             continue
-        moves = [_moves(own, path, last)[first:] for other, path in era.coins.items() if other != symbol]
-        if len(moves) >= FEWEST_PEERS:
-            z[first:last] = median(moves, FEWEST_PEERS)
-            square[first:last] = _mean_square(moves)
-            direction = np.sign(own_z[first:last])
-            with np.errstate(invalid="ignore"):
-                moved[first:last] = sum(move * direction >= MOVED for move in moves)
-    unknown = np.isnan(z)
-    return PeerMoves(z, np.where(unknown, np.nan, square), np.where(unknown, 0.0, moved))
+        pieces = [_moves(own, path, last) for path in others]
+        moves = [piece[0][first:] for piece in pieces]
+        known, square[first:last] = _count_and_mean_square(moves)
+        middle[first:last] = np.where(known > 0, median(moves, 1), 0.0)
+        overlap[first:last] = sum(piece[1][first:] for piece in pieces) / np.maximum(known, 1)
+        enough = known >= FEWEST_PEERS
+        z[first:last] = np.where(enough, middle[first:last], np.nan)
+        direction = np.sign(own_z[first:last])
+        with np.errstate(invalid="ignore"):
+            moved[first:last] = np.where(enough, sum(move * direction >= MOVED for move in moves), 0.0)
+    return PeerMoves(z, moved, middle, square, overlap)
 
 
-def _moves(own: Returns, other: CoinPath, last: int) -> Floats:
-    """Return the other coin's standardised moves over the first `last` intervals of `own`; NaN without a quote."""
-    moves = np.full(last, np.nan)
+def _moves(own: Returns, other: CoinPath, last: int) -> tuple[Floats, Floats]:
+    """Return the other coin's standardised moves over the first `last` intervals of `own`, and their overlap with them.
+
+    NaN and 0 where it was not quoted.
+    """
+    moves, overlap = np.full(last, np.nan), np.zeros(last)
     minutes, before = own.minutes[:last], own.before[:last]
     if own.changed.all() and np.array_equal(minutes, other.minutes):
         moves[1:] = np.diff(other.log_price) / np.sqrt(np.diff(other.variance))
-        return moves
+        overlap[1:] = 1.0
+        return moves, overlap
     end = np.searchsorted(other.minutes, minutes, "right") - 1
     start = end[before]
     usable = np.flatnonzero((before >= 0) & (start >= 0) & (end > start))
-    # A move that lies mostly before the interval is not a move over it.
-    late = minutes[usable] - other.minutes[end[usable]]
-    usable = usable[late <= np.maximum(_LATEST, _SHARE * (minutes[usable] - minutes[before[usable]]))]
-    end, start = end[usable], start[usable]
+    end, start, begin = end[usable], start[usable], minutes[before[usable]]
+    lengths = (minutes[usable] - begin) * (other.minutes[end] - other.minutes[start])
+    common = (other.minutes[end] - begin) / np.sqrt(lengths)
+    enough = common >= _LEAST_OVERLAP
+    usable, end, start = usable[enough], end[enough], start[enough]
     change = other.log_price[end] - other.log_price[start]
     moves[usable] = change / np.sqrt(other.variance[end] - other.variance[start])
-    return moves
+    overlap[usable] = common[enough]
+    return moves, overlap
 
 
-def _mean_square(columns: Sequence[Floats]) -> Floats:
-    """Return the mean square of each row over the known values of `columns`."""
-    squares = np.zeros(len(columns[0]))
+def _count_and_mean_square(columns: Sequence[Floats]) -> tuple[Floats, Floats]:
+    """Return how many of each row over `columns` are known, and the mean of their squares, 0 without any."""
+    count, squares = np.full(len(columns[0]), float(len(columns))), np.zeros(len(columns[0]))
     for column in columns:
         squares += column * column
     squares /= len(columns)
     unknown = np.flatnonzero(np.isnan(squares))
     if len(unknown):
         some = np.array([column[unknown] for column in columns])
-        count = np.isfinite(some).sum(axis=0)
-        squares[unknown] = np.nansum(some * some, axis=0) / np.maximum(count, 1)
-    return squares
+        count[unknown] = np.isfinite(some).sum(axis=0)
+        squares[unknown] = np.nansum(some * some, axis=0) / np.maximum(count[unknown], 1)
+    return count, squares
 
 
 def median(columns: Sequence[Floats], least: int) -> Floats:

@@ -7,6 +7,7 @@ import numpy as np
 
 from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.scores.loops import run
+from market_pipeline.anomalies.scores.market import PeerMoves
 from market_pipeline.anomalies.scores.predictive import log10_tail
 from market_pipeline.anomalies.series import Floats
 
@@ -23,11 +24,12 @@ class Residuals:
     score: Floats
 
 
-def residuals(own_z: Floats, market_z: Floats, market_square: Floats, minutes: Floats) -> Residuals:
-    """Regress standardised moves on the market's; NaN where the market is unknown.
+def residuals(own_z: Floats, peers: PeerMoves, minutes: Floats) -> Residuals:
+    """Regress standardised moves on the market's; NaN where there are too few other coins for a market.
 
-    Moves of the market do not reach all coins in one proportion, so the residuals are wider when the others move: the
-    variance is a moving average times 1 + `market_square`, the mean square of the others' moves at the same quote.
+    Moves of the market do not reach all coins in one proportion, so residuals are wider when the others move: their
+    variance is a moving average times 1 + the mean square of the others' moves. What the market did in the part of an
+    interval for which the others have no quotes yet is unknown: its variance is added.
     `minutes` is the time that each move took; an unchanged quote is no move.
     """
     numbers = (
@@ -40,9 +42,11 @@ def residuals(own_z: Floats, market_z: Floats, market_square: Floats, minutes: F
         PARAMETERS.residual_variance,
         PARAMETERS.residual_truncation**2,
     )
-    width = 1.0 + PARAMETERS.residual_growth * market_square
-    beta, residual, scale = run(_regress, (own_z, market_z, width, minutes), numbers, outputs=3)
-    known = np.isfinite(market_z)
+    market = peers.middle * peers.overlap
+    width = 1.0 + PARAMETERS.residual_growth * peers.square
+    unseen = 1.0 - np.minimum(peers.overlap, 1.0) ** 2
+    beta, residual, scale = run(_regress, (own_z, market, width, unseen, minutes), numbers, outputs=3)
+    known = np.isfinite(market)
     z = np.divide(residual, scale, out=np.full(len(scale), np.nan), where=known)
     with np.errstate(divide="ignore", invalid="ignore"):
         u = np.log(np.abs(z))
@@ -57,7 +61,7 @@ def _decay(half_life: tuple[float, float]) -> tuple[float, float]:
 
 
 def _regress(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # lists, or arrays in Numba
-    own, market, width, minutes = rows
+    own, market, width, unseen, minutes = rows
     (
         beta_rate, beta_floor, fast_rate, fast_floor, slow_rate, slow_floor,
         truncation, prior, prior_weight, variance, outlier,
@@ -80,7 +84,8 @@ def _regress(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # lis
         z = own[i]
         if f != f:
             continue
-        scales[i] = math.sqrt(variance * width[i])
+        expected = variance * width[i] + beta * beta * unseen[i]
+        scales[i] = math.sqrt(expected)
         if z == 0.0:
             continue
         residual = z - beta * f
@@ -89,7 +94,7 @@ def _regress(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # lis
         f = min(max(f, -truncation), truncation)
         cross = cross * decay + z * f
         square = square * decay + f * f
-        residual *= residual / width[i]
+        residual *= residual * variance / expected
         if residual > outlier * variance:
             residual = outlier * variance
         fast += fast_weight * (residual - fast)

@@ -92,7 +92,7 @@ def _score_coin(
 ) -> dict[str, NDArray[Any]]:
     returns = coin.returns
     peers = peer_moves(symbol, returns, coin.z, market)
-    own = residuals(coin.z, peers.z, peers.square, returns.elapsed)
+    own = residuals(coin.z, peers, returns.elapsed)
     # The market's log price in units of this coin's slow volatility.
     known = np.isfinite(peers.z) & returns.changed
     steps = np.where(known, peers.z * (coin.deviation / coin.filtered.slow), 0.0)
@@ -124,7 +124,7 @@ def _score_coin(
         unknown = np.full(len(coin.z), np.nan)
         percentiles = calibration.volatility_percentiles(symbol, coin.annual) if calibration else unknown
         scores["volatility_percentile"] = percentiles
-        scores["market_share"] = np.clip(own.beta * ratio, 0.0, 1.0)
+        scores["market_share"] = np.clip(ratio, 0.0, 1.0)
     return scores
 
 
@@ -161,7 +161,7 @@ def _market_ratio(market_z: Floats, z: Floats) -> Floats:
 def _scope_codes(ratio: Floats) -> NDArray[np.int8]:
     """Return indices into the scopes of `WORDS`; `scope_of` in `rules/peers.py` is the same rule for one move."""
     with np.errstate(invalid="ignore"):
-        below = (ratio < PARAMETERS.market_ratio).astype(np.int8) + (ratio <= PARAMETERS.idiosyncratic_ratio)
+        below = (ratio < PARAMETERS.market_share).astype(np.int8) + (ratio <= PARAMETERS.idiosyncratic_share)
         codes: NDArray[np.int8] = (ratio == ratio) * (1 + below)
     return codes
 

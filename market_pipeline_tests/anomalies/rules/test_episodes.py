@@ -17,7 +17,8 @@ def jumps(p: Mapping[int, Any], size: int = 60, kind: str = "jump_p", gap: float
     prices = 100 + 0.01 * (np.arange(size) % 3)
     for row in p:
         prices[row:] *= 1.02
-    return scores_of(series(prices, np.arange(size) * gap), **{kind: p})
+    scope = dict.fromkeys(p, "idiosyncratic")
+    return scores_of(series(prices, np.arange(size) * gap), **{kind: p}, scope=scope)
 
 
 def test_flagged_quotes_within_an_hour_are_one_episode() -> None:

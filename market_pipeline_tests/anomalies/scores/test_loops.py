@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from market_pipeline.anomalies.scores import loops
 from market_pipeline.anomalies.scores.horizons import large_moves
+from market_pipeline.anomalies.scores.market import PeerMoves
 from market_pipeline.anomalies.scores.residuals import residuals
 from market_pipeline.anomalies.scores.returns import returns_of
 from market_pipeline.anomalies.scores.volatility_filter import filter_volatility
@@ -74,8 +75,9 @@ def test_every_loop_gives_the_same_bits_interpreted_and_compiled(both_ways: Both
     market_z = returns * 500 + rng.standard_normal(SIZE)
     market_z[rng.random(SIZE) < 0.2] = np.nan
     own_z = np.where(rng.random(SIZE) < 0.1, 0.0, returns * 1_000)
-    market_square = market_z * market_z * rng.uniform(0.5, 2, SIZE)
-    interpreted, compiled = both_ways(lambda: residuals(own_z, market_z, market_square, minutes))
+    square = market_z * market_z * rng.uniform(0.5, 2, SIZE)
+    peers = PeerMoves(market_z, np.zeros(SIZE), market_z, square, rng.choice([0.0, 0.7, 1.0], SIZE))
+    interpreted, compiled = both_ways(lambda: residuals(own_z, peers, minutes))
     assert same_bits(interpreted, compiled)
     assert np.isfinite(compiled.z[np.isfinite(market_z)]).all()
 
@@ -101,7 +103,7 @@ def test_any_returns_after_any_time_give_the_same_bits(
 
 def test_no_rows_give_no_results_both_ways(both_ways: BothWays[Any]) -> None:
     nothing = np.empty(0)
-    for found in both_ways(lambda: residuals(nothing, nothing, nothing, nothing)):
+    for found in both_ways(lambda: residuals(nothing, PeerMoves(*[nothing] * 5), nothing)):
         assert len(found.beta) == len(found.z) == len(found.score) == 0
 
 

@@ -90,10 +90,12 @@ def test_others_are_read_at_their_last_quotes_before_the_interval_and_in_it() ->
         ),
     )
     eth, sol, ada = 3 / np.sqrt(12.9), 3 / 2, 9
-    assert found.z[1] == pytest.approx(sol) and eth < sol < ada
+    assert found.z[1] == found.middle[1] == pytest.approx(sol) and eth < sol < ada
     assert found.square[1] == pytest.approx((eth**2 + sol**2 + ada**2) / 3)
+    shared = [3.9 / np.sqrt(12.9 * 4), 4 / 4, 1 / np.sqrt(1 * 4)]
+    assert found.overlap[1] == pytest.approx(np.mean(shared))
     # None had another quote until minute 18.
-    assert np.isnan(found.z[2])
+    assert np.isnan(found.z[2]) and found.middle[2] == found.overlap[2] == 0
 
 
 def test_two_other_coins_are_no_market() -> None:
@@ -134,7 +136,14 @@ def test_one_grid_and_quotes_a_little_apart_give_nearly_the_same() -> None:
 
 def residuals_of(own: Numbers, market: Numbers) -> Residuals:
     """Quotes five minutes apart, with the other coins around the market as a coin with beta 1 would be."""
-    return residuals(np.array(own), np.array(market), np.square(market), np.full(len(own), 5.0))
+    return residuals(np.array(own), peers_at(market), np.full(len(own), 5.0))
+
+
+def peers_at(market: Numbers, square: Numbers | None = None, overlap: float = 1.0) -> PeerMoves:
+    """Other coins whose median is known."""
+    middle = np.array(market)
+    squares = middle**2 if square is None else np.array(square)
+    return PeerMoves(middle, np.zeros(len(middle)), middle, squares, np.full(len(middle), overlap))
 
 
 @pytest.mark.parametrize("beta", [0.2, 1.3])
@@ -185,7 +194,7 @@ def test_a_residual_counts_for_less_while_the_others_move() -> None:
     own = np.random.default_rng(5).standard_normal(300) * 0.3
     own[-1] = 4.0
     still, moving = (
-        residuals(own, np.zeros(300), np.square(others), np.full(300, 5.0)).z[-1] for others in (calm, wild)
+        residuals(own, peers_at(np.zeros(300), others**2), np.full(300, 5.0)).z[-1] for others in (calm, wild)
     )
     assert moving == pytest.approx(still * np.sqrt((1 + 0.5**2) / (1 + 8**2)))
 
@@ -196,8 +205,20 @@ def test_the_scale_of_rare_quotes_does_not_rest_on_the_last_one(minutes: float) 
     rng = np.random.default_rng(6)
     market = rng.standard_normal(2_000)
     own = 0.8 * market + 0.4 * rng.standard_normal(2_000) * np.sqrt(1 + market**2)
-    found = residuals(own, market, market**2, np.full(2_000, minutes)).z[200:]
+    found = residuals(own, peers_at(market), np.full(2_000, minutes)).z[200:]
     assert found.std() == pytest.approx(1, abs=0.1) and abs(found).max() < 6
+
+
+def test_the_market_that_is_not_seen_yet_widens_a_residual() -> None:
+    """The first coin of a collection sees no other: its move may be the market's."""
+    nothing = np.zeros(2)
+    seen, unseen, half = (
+        residuals(np.full(2, 3.0), peers_at(nothing, overlap=overlap), np.full(2, 5.0)).z[0] for overlap in (1, 0, 0.6)
+    )
+    variance, beta = PARAMETERS.residual_variance, PARAMETERS.beta_prior
+    assert seen == pytest.approx(3 / np.sqrt(variance))
+    assert unseen == pytest.approx(3 / np.sqrt(variance + beta**2))
+    assert half == pytest.approx(3 / np.sqrt(variance + beta**2 * (1 - 0.6**2)))
 
 
 def test_where_the_market_is_not_known_nothing_is_left_of_it() -> None:

@@ -270,8 +270,8 @@ def test_a_move_shared_in_part_is_mixed() -> None:
         market[300], noise[300] = 0.0, 12.0 if symbol == "BTC" else 3.5
     scores = score_columns(table(market, own))
     share = scores["market_z"][300] / scores["z"][300]
-    assert PARAMETERS.idiosyncratic_ratio < share < PARAMETERS.market_ratio
-    assert scores["scope"][300] == "mixed"
+    assert PARAMETERS.idiosyncratic_share < share < PARAMETERS.market_share
+    assert scores["scope"][300] == "mixed" and scores["market_share"][300] == share
 
 
 def test_the_markets_own_large_moves_are_seen_by_every_coin() -> None:
