@@ -135,9 +135,10 @@ class BodySize:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the problem, or pass the request on."""
-        headers = Headers(scope=scope)
+        # The scope of the server's start and end has no headers.
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
         length, chunked = headers.get("content-length", "0"), "transfer-encoding" in headers
-        if scope["type"] != "http" or (length == "0" and not chunked):
+        if length == "0" and not chunked:
             await self._app(scope, receive, send)
             return
         small = length.isdecimal() and len(length) < 10 and int(length) <= MAX_BODY_BYTES

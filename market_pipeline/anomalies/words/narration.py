@@ -104,6 +104,8 @@ def _market_story(table: ScoreTable, candidate: Candidate, rarity: Rarity) -> St
         for symbol in candidate.members
         if (moved := moves[table.symbols.index(symbol)]) * change > 0
     ]
+    # The members column has them by standard deviations; to a person the largest fall leads.
+    members.sort(key=lambda member: -abs(member[1]))
     leader = members[0] if members else ("", math.nan)
     return Story(
         sentences.market_headline(move, *leader, rarity),

@@ -28,6 +28,7 @@ from market_pipeline.core.wording import some
 LONGEST_HEADLINE = 140
 # Of a coin's own move the market explains less than this.
 _HALF = 0.5
+_NONE = 0.05
 _MOST_NAMED = 3
 _NOT_THE_MARKETS = "The market does not explain it"
 
@@ -117,6 +118,8 @@ class OtherCoins:
             return "The market explains part of it"
         if self.scope is Scope.UNKNOWN:
             return ""
+        if self.share <= _NONE:
+            return "Nearly all of it is its own"
         return f"About {format_percent(1 - self.share)} of it is its own" if self.share < _HALF else _NOT_THE_MARKETS
 
 
