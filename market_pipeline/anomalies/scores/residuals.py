@@ -78,8 +78,7 @@ def _regress(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # lis
             decay = max(math.exp(beta_rate * passed), beta_floor)
             fast_weight = 1.0 - max(math.exp(fast_rate * passed), fast_floor)
             slow_weight = 1.0 - max(math.exp(slow_rate * passed), slow_floor)
-        beta = (cross + prior * prior_weight) / (square + prior_weight)
-        betas[i] = beta
+        betas[i] = beta = (cross + prior * prior_weight) / (square + prior_weight)
         f = market[i]
         z = own[i]
         if f != f:
@@ -88,10 +87,11 @@ def _regress(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # lis
         scales[i] = math.sqrt(expected)
         if z == 0.0:
             continue
-        residual = z - beta * f
-        residuals_[i] = residual
-        z = min(max(z, -truncation), truncation)
-        f = min(max(f, -truncation), truncation)
+        residuals_[i] = residual = z - beta * f
+        if not -truncation < z < truncation:
+            z = truncation if z > 0.0 else -truncation
+        if not -truncation < f < truncation:
+            f = truncation if f > 0.0 else -truncation
         cross = cross * decay + z * f
         square = square * decay + f * f
         residual *= residual * variance / expected
