@@ -144,5 +144,12 @@ def by_importance(rows: Columns) -> Columns:
     """Return rows of `price_anomalies`, the most important first, then the newest; rows without one come last."""
     import numpy as np
 
-    importance = np.nan_to_num(rows["importance"].astype(np.float64), nan=-np.inf)
-    return rows.take(np.lexsort((rows["kind"], rows["symbol"], -rows["timestamp"].astype(np.int64), -importance)))
+    newest = -rows["timestamp"].astype(np.int64)
+    return rows.take(np.lexsort((rows["kind"], rows["symbol"], newest, -importances(rows))))
+
+
+def importances(rows: Columns) -> NDArray[np.float64]:
+    """Return the importance of rows of `price_anomalies`, minus infinity where there is none."""
+    import numpy as np
+
+    return np.nan_to_num(rows["importance"].astype(np.float64), nan=-np.inf)

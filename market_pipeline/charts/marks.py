@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from market_pipeline.anomalies.anomaly import Kind, Severity, alarm_mask
+from market_pipeline.anomalies.anomaly import Kind, Severity, alarm_mask, importances
+from market_pipeline.anomalies.words.formatting import format_signed
 from market_pipeline.charts.canvas import points
 from market_pipeline.charts.track import Span, days_of
 from market_pipeline.core.columns import Columns
@@ -70,7 +72,7 @@ def marks_and_dots(rows: Columns) -> tuple[Columns, Columns]:
     such as the members' rows of a market event. Market events themselves are neither.
     """
     rows = rows.where(rows["kind"] != Kind.MARKET_MOVE.value)
-    order = np.lexsort((days_of(rows["timestamp"]), -rows["score"], -_ranks(rows)))
+    order = np.lexsort((days_of(rows["timestamp"]), -rows["score"], -importances(rows), -_ranks(rows)))
     alarm, marks, seen = alarm_mask(rows), [], set()
     for index in order:
         episode = (rows["kind"][index], rows["episode_id"][index])
@@ -133,12 +135,15 @@ class EventShade:
     severity: str
     members: tuple[str, ...]
     direction: str
+    move: float
 
     @property
     def name(self) -> str:
         """What is written above it."""
-        verb = {"up": "rise", "down": "fall"}.get(self.direction, "move")
-        return f"Market {verb}, {len(self.members)} coins, {self.severity}"
+        move = {"up": "rise", "down": "fall"}.get(self.direction, "move")
+        if math.isfinite(self.move):
+            move = format_signed(self.move)
+        return f"Market {move}, {len(self.members)} coins, {self.severity}"
 
 
 def event_shades(rows: Columns, span: Span = (-np.inf, np.inf)) -> list[EventShade]:
@@ -149,13 +154,14 @@ def event_shades(rows: Columns, span: Span = (-np.inf, np.inf)) -> list[EventSha
     """
     rows = rows.where(rows["kind"] == Kind.MARKET_MOVE.value)
     firsts, lasts = days_of(rows["episode_first"]), days_of(rows["episode_last"])
+    severities, moves = rows["severity"], rows["market_move"].astype(np.float64)
     events: dict[str, EventShade] = {}
     for index in np.lexsort((firsts, -_ranks(rows))):
         first, last = float(firsts[index]), float(lasts[index])
         members = tuple(str(rows["members"][index] or "").replace(" ", "").split(","))
         known = events.setdefault(
             rows["episode_id"][index],
-            EventShade(first, last, str(rows["severity"][index]), members, str(rows["direction"][index])),
+            EventShade(first, last, severities[index], members, rows["direction"][index], float(moves[index])),
         )
         events[rows["episode_id"][index]] = replace(
             known,

@@ -69,8 +69,11 @@ def stored_anomalies(
 ) -> Columns:
     """Return the flagged rows of `symbol` from `start` up to but not including `end` (aware UTC).
 
-    And the market moves of all `symbols` that may reach into that time: an event ends on the day on which it began.
+    And the market moves of all `symbols` that reach into that time: they may have begun on the day before.
     """
-    rows = read_columns(database, price_anomalies, [Slice(each, start.date(), end.date()) for each in symbols])
-    inside = (rows["timestamp"] >= to_datetime64(start)) & (rows["timestamp"] < to_datetime64(end))
-    return rows.where((inside & (rows["symbol"] == symbol)) | (rows["kind"] == Kind.MARKET_MOVE.value))
+    slices = [Slice(each, (start - DAY).date(), end.date()) for each in symbols]
+    rows = read_columns(database, price_anomalies, slices)
+    event = rows["kind"] == Kind.MARKET_MOVE.value
+    reach = np.where(event, rows["episode_last"], rows["timestamp"])
+    inside = (reach >= to_datetime64(start)) & (rows["timestamp"] < to_datetime64(end))
+    return rows.where(inside & (event | (rows["symbol"] == symbol)))

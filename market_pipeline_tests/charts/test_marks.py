@@ -42,12 +42,12 @@ def test_an_event_that_goes_on_after_midnight_is_one() -> None:
     """The rows of one episode shade its whole time, and the most severe one names it."""
     rows = [
         event(1400, 1439, members="BTC,ETH,SOL", episode_id="a", severity="watch"),
-        event(1440, 1500, members="SOL,ADA", episode_id="a", severity="critical", direction="up"),
+        event(1440, 1500, members="SOL,ADA", episode_id="a", severity="critical", market_move=0.063),
         event(100, 130, members="DOT,ADA,ETH"),
     ]
     early, late = event_shades(anomalies_of(*rows))
     assert early.name == "Market fall, 3 coins, alert"
-    assert late.name == "Market rise, 4 coins, critical"
+    assert late.name == "Market +6.3%, 4 coins, critical"
     assert (late.first, late.last) == pytest.approx((early.first + 1300 / 1440, early.first + 1400 / 1440))
     assert event_shades(anomalies_of(*rows), (late.last - 1e-3, late.last + 1)) == [late]
     assert event_shades(anomalies_of()) == []

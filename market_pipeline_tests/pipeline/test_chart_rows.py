@@ -9,8 +9,10 @@ import pytest
 
 from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.core.columns import Columns, to_datetime64
-from market_pipeline.pipeline.chart_rows import lead_start, scored_span
-from market_pipeline_tests.builders import START, at
+from market_pipeline.pipeline.chart_rows import lead_start, scored_span, stored_anomalies
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema.tables import price_anomalies
+from market_pipeline_tests.builders import START, anomaly_row, at, store
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +69,15 @@ def test_detecting_deciding_and_drawing_import_nothing_heavy_at_the_top() -> Non
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_market_event_of_the_day_before_is_drawn_while_it_lasts(sqlite_database: Database) -> None:
+    """Of other coins and of what was over before nothing is drawn."""
+    rows = [
+        anomaly_row("ETH", -5, "market_move", episode_last=at(30)),
+        anomaly_row("ETH", -600, "market_move", episode_last=at(-500)),
+        anomaly_row("ETH", 10), anomaly_row("BTC", -5), anomaly_row("BTC", 10), anomaly_row("BTC", 60),
+    ]
+    store(sqlite_database, price_anomalies, *rows)
+    drawn = stored_anomalies(sqlite_database, "BTC", ["BTC", "ETH"], at(0), at(60))
+    assert set(drawn["id"]) == {rows[0]["id"], rows[4]["id"]}
