@@ -38,17 +38,17 @@ class Rarity:
         known_days = _PRIOR_DAYS if self.basis == PRIOR or self.days is None else self.days
         return rarity_words(self.every_days, known_days, self.memory_days, self.last_day)
 
-    def rests_on(self, whose: str) -> str:
-        """Return the sentence on the history that it rests on, that of `whose` quotes; empty if it is unknown."""
+    @property
+    def foundation(self) -> str:
+        """The sentence on the history that it rests on; empty if it is unknown."""
         if math.isnan(self.every_days):
             return ""
         if self.basis == PRIOR:
-            return "Its rarity is estimated from public series of other coins: too little history of its own."
+            return "Its rarity is estimated from public prices of other years: too little history here."
+        whose = "all coins'" if self.basis == POOLED else "its own"
         quotes = f"{self.cadence} quotes" if self.cadence else "quotes"
         days = f"{self.days:,.0f} days of " if self.days else ""
         high = f" ({self.excesses:,} high scores)" if self.excesses else ""
-        if self.basis == POOLED:
-            return f"Its rarity rests on {days}{quotes} of all coins{high}: too little history of its own."
         return f"Its rarity rests on {days}{whose} {quotes}{high}."
 
 

@@ -207,7 +207,7 @@ def _move_headline(move: Move, others: OtherCoins, closing: str) -> str:
 
 def move_explanation(move: Move, others: OtherCoins, rarity: Rarity) -> str:
     """Explain a move of one coin."""
-    return _joined(move.facts, others.sentence(move.change), rarity.rests_on("its own"))
+    return _joined(move.facts, others.sentence(move.change), rarity.foundation)
 
 
 def gap_headline(move: Move, rarity: Rarity) -> str:
@@ -227,7 +227,7 @@ def market_explanation(move: Move, members: Sequence[tuple[str, float]], coins: 
     """Explain a market event by the moves of its `members`, of `coins` that were quoted."""
     listed = some(f"{symbol} {format_signed(change)}" for symbol, change in members)
     what = f"{len(members)} of {coins} coins {move.verb}, {format_interval(move.start, move.end)}: {listed}."
-    return _joined(what, rarity.rests_on("the market's"))
+    return _joined(what, rarity.foundation)
 
 
 def bad_tick_headline(move: Move, back: datetime, back_price: float) -> str:

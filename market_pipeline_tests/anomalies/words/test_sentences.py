@@ -90,8 +90,9 @@ def moves() -> Iterator[tuple[str, Pair]]:
 def events() -> Iterator[tuple[str, Pair]]:
     falls = [("ADA", -0.12), ("SOL", -0.1), ("ETH", -0.081), ("BTC", -0.06), ("DOT", -0.055)]
     fall = move(-0.081, 40)
-    yield "market move", market(fall, falls, 5, SINCE)
-    yield "market move, within memory", market(fall, falls[:3], 4, Rarity(100.0, OWN, 412.0, 60, "5-minute"))
+    pooled = Rarity(100.0, POOLED, 412.0, 60, "5-minute")
+    yield "market move", market(fall, falls, 5, replace(SINCE, basis=POOLED))
+    yield "market move, within memory", market(fall, falls[:3], 4, pooled)
     yield "market move, prior", market(fall, falls[:3], 4, Rarity(100.0, PRIOR))
     yield "market move over midnight", market(move(0.081, 1500), [("XRP", 0.2), ("ADA", 0.09)], 8, UNKNOWN)
 
