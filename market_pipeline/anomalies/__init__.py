@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from market_pipeline.anomalies.frames import calibrate, detect_anomalies, score_prices
 
-__all__ = ["LEAD_DAYS", "MORNING", "calibrate", "detect_anomalies", "score_prices"]
+__all__ = ["LEAD_DAYS", "MORNING", "PAST_DAYS", "calibrate", "detect_anomalies", "score_prices"]
 
 # A day is scored with its own quotes and those of this many days before it.
 LEAD_DAYS = 7
-# And with those of so long after its end: a confirmation takes up to the first quote after four hours.
+# Its rows depend on one day more: the scoring of the day before tells what went on over midnight.
+PAST_DAYS = LEAD_DAYS + 1
+# A day is also scored with the quotes of so long after its end: a confirmation takes up to the first one after four
+# hours.
 MORNING = timedelta(hours=4, minutes=10)
 
 

@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
-RULES = 7
+RULES = 8
 
 MINUTES_PER_DAY = 1_440.0
 MINUTES_PER_YEAR = 365.0 * MINUTES_PER_DAY
@@ -29,11 +29,12 @@ class DetectionSettings:
 
     - `user_threshold`: flag a move of at least this simple return between two consecutive quotes, which are at most
       `user_threshold_minutes` apart: over days it is nothing unusual.
-    - `watch_p`, `alert_p`, `critical_p`: the severities; a jump is flagged below `watch_p`.
-    - `large_move_p`, `large_move_hourly_p`: flag a large move of a coin or of the market below the first, on quotes
-      more than 20 minutes apart below the second. Large moves cluster, so this makes about 0.2 episodes per symbol
-      and day.
-    - `episode_minutes`: flagged quotes at most this far apart are one episode, one market event.
+    - `watch_p`: flag a jump, or a move of a coin's own, below this probability.
+    - `large_move_days`, `market_move_days`: flag a large move of a coin, or of the market, that is expected at most
+      once in so many days.
+    - `materiality`: do not flag a move smaller than this many times the floor of its coin and duration; 0 flags all.
+    - `alert_importance`, `critical_importance`: the severities, by the importance of a row.
+    - `episode_minutes`: flagged quotes at most this far apart, or 1.5 usual intervals, are one episode or event.
     - `stale_minutes`, `stale_gaps`: a feed is stale after this many minutes and this many times its usual spacing,
       whichever is longer.
     - `bad_tick_undone`, `bad_tick_quotes`: a move is a bad tick if one of the next `bad_tick_quotes` changed quotes
@@ -47,10 +48,11 @@ class DetectionSettings:
     user_threshold: float = 0.05
     user_threshold_minutes: float = 360.0
     watch_p: float = 1e-3
-    alert_p: float = 2e-4
-    critical_p: float = 2e-5
-    large_move_p: float = 2e-3
-    large_move_hourly_p: float = 1e-2
+    large_move_days: float = 2.0
+    market_move_days: float = 2.0
+    materiality: float = 1.0
+    alert_importance: float = 4.0
+    critical_importance: float = 7.0
     episode_minutes: float = 60.0
     stale_minutes: float = 15.0
     stale_gaps: float = 5.0
@@ -60,10 +62,10 @@ class DetectionSettings:
     bad_tick_alone_z: float = 15.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.critical_p < self.alert_p < self.watch_p < 1:
+        if not self.alert_importance < self.critical_importance:
             raise ValueError(
-                "severities must be ordered 0 < critical_p < alert_p < watch_p < 1, but are "
-                f"{self.critical_p}, {self.alert_p}, {self.watch_p}"
+                "severities must be ordered alert_importance < critical_importance, but are "
+                f"{self.alert_importance}, {self.critical_importance}"
             )
 
 

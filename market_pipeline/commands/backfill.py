@@ -13,7 +13,7 @@ from datetime import date, timedelta
 
 import click
 
-from market_pipeline.anomalies import LEAD_DAYS
+from market_pipeline.anomalies import PAST_DAYS
 from market_pipeline.budget.status import budget_status
 from market_pipeline.coingecko.client import reach_of
 from market_pipeline.commands.backfill_plan import Plan, Span, oldest_day, reachable_span
@@ -161,7 +161,7 @@ def _score(work: Backfill, runs: Runs) -> str | None:
 
     All coins are included: each is a part of the market of the others.
     """
-    last = min(work.span.last + timedelta(days=LEAD_DAYS), utc_now().date() - DAY)
+    last = min(work.span.last + timedelta(days=PAST_DAYS), utc_now().date() - DAY)
     length = (last - work.span.first).days + 1
     symbols = work.settings.catalogue.symbols
     days = [(work.span.first + timedelta(days=n), symbol) for n in range(length) for symbol in symbols]

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import click
 
-from market_pipeline.anomalies import LEAD_DAYS
+from market_pipeline.anomalies import PAST_DAYS
 from market_pipeline.commands.dagster_runs import recorded_runs
 from market_pipeline.commands.start import command_settings, confirmed, database_of
 from market_pipeline.core.clock import utc_now
@@ -67,7 +67,7 @@ def _score(settings: Settings, database: Database, verdicts: Verdicts) -> int:
         for _, quote in verdicts.accepted
         if Coin(quote.symbol, quote.coin_id) in coins
     }
-    days = {day + timedelta(days=n) for day in moved for n in range(LEAD_DAYS + 1)}
+    days = {day + timedelta(days=n) for day in moved for n in range(PAST_DAYS + 1)}
     # A price of one coin is a part of the market of the others.
     concerned = [(day, symbol) for day in days if _has_partition(settings, day) for symbol in symbols]
     repairs = plan_repairs(concerned, symbols)

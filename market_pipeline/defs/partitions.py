@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from market_pipeline.anomalies import LEAD_DAYS
+from market_pipeline.anomalies import PAST_DAYS
 from market_pipeline.core.clock import start_of_day
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.logs import get_logger
@@ -48,8 +48,8 @@ def price_partitions(history_start: date, symbols: Sequence[str]) -> dg.MultiPar
 
 
 def lead_mapping() -> dg.MultiPartitionMapping:
-    """Map a day of a symbol to that day and the `LEAD_DAYS` before it of all symbols, which make the market."""
-    days = dg.TimeWindowPartitionMapping(start_offset=-LEAD_DAYS, allow_nonexistent_upstream_partitions=True)
+    """Map a day of a symbol to that day and the `PAST_DAYS` before it of all symbols, which make the market."""
+    days = dg.TimeWindowPartitionMapping(start_offset=-PAST_DAYS, allow_nonexistent_upstream_partitions=True)
     return dg.MultiPartitionMapping(
         {
             DAY: dg.DimensionPartitionMapping(DAY, days),

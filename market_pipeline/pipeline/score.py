@@ -9,6 +9,7 @@ from typing import Any
 from market_pipeline.anomalies.anomaly import Anomaly, Kind, Severity, alarms
 from market_pipeline.anomalies.detect import detect_days
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
+from market_pipeline.core.clock import DAY
 from market_pipeline.core.columns import Columns
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.storage.engine import Database
@@ -22,7 +23,8 @@ def score_days(database: Database, prices: Columns, days: Sequence[DayOfSymbol])
 
     Raises ValueError if a stored calibration cannot be read.
     """
-    known = calibrations_for(database, {day for day, _ in days}, DETECTOR_VERSION)
+    wanted = {day - n * DAY for day, _ in days for n in (0, 1)}
+    known = calibrations_for(database, wanted, DETECTOR_VERSION)
     return detect_days(prices, days, known.get)
 
 

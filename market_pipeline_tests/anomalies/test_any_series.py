@@ -52,7 +52,10 @@ def test_every_row_can_be_stored_and_agrees_with_itself_and_the_two_point_rule_i
     for row in rows:
         assert all(math.isfinite(value) for name in NUMBERS if (value := getattr(row, name)) is not None)
         assert row.score >= row.threshold
-        assert row.elapsed_seconds == (row.timestamp - row.timestamp_before).total_seconds() > 0
+        # From its start to the quote, or to the peak of its episode.
+        end = row.timestamp_before + timedelta(seconds=row.elapsed_seconds)
+        assert row.timestamp_before < row.timestamp <= end
+        assert end == row.timestamp or row.event_id in (None, row.id) or row.kind == "large_move"
         assert row.episode_first <= row.episode_last and row.detected_at >= row.timestamp
         assert row.event_id is None or row.event_id in ids
         if row.kind != "stale_feed":

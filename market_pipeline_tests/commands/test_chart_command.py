@@ -72,7 +72,7 @@ def test_a_day_with_its_flagged_moves_is_drawn(folder: Path, capsys: Capture) ->
     assert chart(out="chart.svg") == 0
     words = words_in(folder / "chart.svg")
     assert {"SOL", "large move", "US dollars, 2026-05-12 00:00 to 2026-05-13 00:00 UTC"} <= set(words)
-    assert any(text.startswith("\N{MINUS SIGN}") and text.endswith(" in 15 min") for text in words)
+    assert any(text.startswith("\N{MINUS SIGN}") and " in " in text and text.endswith(" min") for text in words)
     written, *lines = capsys.readouterr().out.splitlines()
     assert written == "chart.svg: SOL, 96 quotes."
     assert any(re.match(r"2026-05-12 12:00 (watch|alert|critical): SOL (alone )?fell 20% ", line) for line in lines)

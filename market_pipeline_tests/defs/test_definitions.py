@@ -154,7 +154,7 @@ def test_a_day_has_partitions_from_its_midnight_in_utc_on_whatever_the_zone_of_t
         assert partitions.get_partition_keys(moment)[-2:] == [f"2026-11-{day}|BTC", f"2026-11-{day}|ETH"]
 
 
-def test_a_day_reads_seven_days_before_it_of_all_symbols_and_never_beyond_the_start(world: World) -> None:
+def test_a_day_reads_eight_days_before_it_of_all_symbols_and_never_beyond_the_start(world: World) -> None:
     asset = world.defs.resolve_assets_def("price_anomalies")
     mapping, partitions = asset.get_partition_mapping(dg.AssetKey("raw_prices")), asset.partitions_def
     assert mapping is not None and partitions is not None
@@ -167,7 +167,7 @@ def test_a_day_reads_seven_days_before_it_of_all_symbols_and_never_beyond_the_st
     def of_all(days: list[date]) -> set[str]:
         return {str(partition_key(day, symbol)) for day in days for symbol in world.symbols}
 
-    assert upstream(world.today) == of_all([world.days_ago(n) for n in range(8)])
+    assert upstream(world.today) == of_all([world.days_ago(n) for n in range(9)])
     assert upstream(world.settings.history_start) == of_all([world.settings.history_start])
 
 

@@ -92,10 +92,10 @@ def test_a_failure_is_forgiven_once_a_tick_succeeds_unless_the_tick_before_that_
     assert (without_outage([failed], ended) == []) is forgiven
 
 
-def test_a_day_is_outdated_if_prices_came_later_of_any_symbol_on_it_or_in_the_week_before() -> None:
-    days = [(DAY + timedelta(days=n), "BTC") for n in range(9)]
+def test_a_day_is_outdated_if_prices_came_later_of_any_symbol_on_it_or_in_the_eight_days_before() -> None:
+    days = [(DAY + timedelta(days=n), "BTC") for n in range(10)]
     collected = dict.fromkeys(days, 1) | {(DAY, "ETH"): 5}
     scored = dict.fromkeys(days, 2)
-    assert outdated(collected, scored, days) == days[:8]
-    assert outdated(collected, {}, days[8:]) == days[8:], "never scored"
+    assert outdated(collected, scored, days) == days[:9]
+    assert outdated(collected, {}, days[9:]) == days[9:], "never scored"
     assert outdated({}, {}, days) == [], "what was never collected has nothing to score"

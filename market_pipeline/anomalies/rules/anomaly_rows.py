@@ -1,8 +1,9 @@
 """From a candidate to the stored row: every column of `Anomaly`, with severity and confirmation.
 
-Confirmation tells whether a move still held an hour later. The first quote an hour after it decides: `persisted` if at
-least half of the move is left, `reverted` if less than 30% is left. In between, the next quotes decide by the same
-limits; the first one after 4 hours decides by the half alone. Without later quotes the verdict stays open.
+Confirmation tells whether a move still held an hour after its peak, or at the next quote where these are rarer. That
+quote decides: `persisted` if at least half of the move is left, `reverted` if less than 30% is left. In between, the
+next quotes decide by the same limits; the first one after 4 hours decides by the half alone. Without later quotes the
+verdict stays open.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from market_pipeline.anomalies.parameters import PARAMETERS, DetectionSettings, 
 from market_pipeline.anomalies.rules.candidate import Candidate, MarketContext, id_of
 from market_pipeline.anomalies.rules.episodes import Episode
 from market_pipeline.anomalies.rules.peers import present_volatility, slow_volatility
-from market_pipeline.anomalies.rules.score_table import MINUTE, ScoreTable, simple_return
-from market_pipeline.anomalies.rules.stale_feeds import outage_severity, usual_gap
+from market_pipeline.anomalies.rules.score_table import MICROSECONDS, MINUTE, ScoreTable, simple_return
+from market_pipeline.anomalies.rules.severity import Materiality, importance_of, outage_severity, severity_of
 from market_pipeline.anomalies.scores.returns import FIRST, STALE
+from market_pipeline.anomalies.series import cadence_of
 from market_pipeline.anomalies.words.narration import narrate
 from market_pipeline.anomalies.words.rarity import OWN, Rarity
 from market_pipeline.core.clock import from_microseconds
@@ -30,6 +32,7 @@ _CONFIRMED = (Kind.JUMP, Kind.LARGE_MOVE, Kind.GAP_MOVE, Kind.MARKET_MOVE)
 # An hour, less how early an hourly quote may come.
 _FIRST_LOOK = 58 * MINUTE
 _LAST_LOOK = 240 * MINUTE
+_EARLY = 0.9
 _HALF = 0.5
 _LITTLE = 0.3
 # Kinds that compare with the volatility of weeks rather than with the present one.
@@ -43,17 +46,20 @@ class RowMaker:
     table: ScoreTable
     calibration: Calibration | None
     settings: DetectionSettings
-    episodes: Mapping[tuple[Kind, int], Episode]
+    materiality: Materiality
+    alarms: Mapping[tuple[Kind, int], Episode]
+    events: Mapping[str, Episode]
 
     def row(self, candidate: Candidate) -> Anomaly:
         """Return the row of `candidate`."""
-        table, at, before = self.table, candidate.at, candidate.before
+        table, at, before, end = self.table, candidate.at, candidate.before, candidate.end
         market = candidate.market or MarketContext(Scope.UNKNOWN)
-        episode = self.episodes[candidate.kind, at]
+        episode = self.events.get(candidate.event_id or "") or self.alarms.get((candidate.kind, at))
+        importance = self._importance(candidate)
         verdict, confirmed_by = _confirm(table, candidate)
         deviation = self._deviation(candidate)
         expected = simple_return(deviation)
-        every_days = self._expected_every_days(candidate)
+        every_days = candidate.days
         own_id = id_of(table, candidate.kind, at)
         story = narrate(table, candidate, expected, self._rarity(at, every_days))
         return Anomaly(
@@ -61,18 +67,18 @@ class RowMaker:
             timestamp=table.time(at),
             kind=candidate.kind.value,
             id=own_id,
-            episode_id=episode.id,
+            episode_id=episode.id if episode else own_id,
             event_id=own_id if candidate.kind is Kind.MARKET_MOVE else candidate.event_id,
             scope=market.scope.value,
-            severity=_severity(candidate, self.settings).value,
-            importance=_known(candidate.score),
+            severity=self._severity(candidate, importance).value,
+            importance=importance,
             direction=self._direction(candidate),
             detected_at=from_microseconds(self._detected(candidate)),
             price_before=table.price(before),
             timestamp_before=table.time(before),
-            price_after=table.price(at),
-            move=table.move(before, at),
-            elapsed_seconds=table.seconds(before, at),
+            price_after=table.price(end),
+            move=table.move(before, end),
+            elapsed_seconds=table.seconds(before, end),
             horizon_minutes=self._horizon(candidate),
             expected_move=_known(expected),
             score=candidate.score,
@@ -85,7 +91,7 @@ class RowMaker:
             volatility_percentile=_known(table.number("volatility_percentile", at)),
             hour_factor=table.number("hour_factor", at),
             market_z=_known(market.market_z),
-            market_move=None,
+            market_move=_known(market.market_move),
             beta=_known(market.beta),
             residual_z=_known(market.residual_z),
             market_share=_known(market.share),
@@ -94,7 +100,7 @@ class RowMaker:
             quotes_used=int(table.number("quotes_used", at)),
             stale_minutes=table.number("stale_minutes", at),
             calibration=str(table.scores["calibration"][at]),
-            cadence=None,
+            cadence=self._cadence(at),
             calibration_days=None,
             calibration_excesses=None,
             calibrated_at=self.calibration.as_of if self.calibration else None,
@@ -104,33 +110,45 @@ class RowMaker:
             confirmation=verdict,
             confirmed_at=None if confirmed_by is None else table.time(confirmed_by),
             confirmed_price=None if confirmed_by is None else table.price(confirmed_by),
-            episode_first=from_microseconds(episode.first),
-            episode_peak=from_microseconds(episode.peak),
-            episode_last=from_microseconds(episode.last),
+            episode_first=from_microseconds(min(episode.first, table.moment(at)) if episode else table.moment(at)),
+            episode_peak=from_microseconds(episode.peak if episode else table.moment(end)),
+            episode_last=from_microseconds(max(episode.last, table.moment(end)) if episode else table.moment(end)),
             detector_version=version_of(PARAMETERS, self.settings),
             headline=story.headline,
             explanation=story.explanation,
         )
 
+    def _importance(self, candidate: Candidate) -> float:
+        """Return the rank of the row; a feed problem ranks below every move."""
+        if candidate.kind in (Kind.BAD_TICK, Kind.STALE_FEED):
+            return 0.0
+        table, before, end = self.table, candidate.before, candidate.end
+        minutes = table.seconds(before, end) / 60
+        move, floor = table.move(before, end), self.materiality.floor(end, minutes)
+        market_wide = candidate.kind is Kind.MARKET_MOVE and candidate.market is not None
+        if market_wide and candidate.market is not None:
+            move, floor = candidate.market.market_move, self.materiality.market_floor(table.moment(end), minutes)
+        return importance_of(candidate.days, abs(move) / floor if floor > 0 else 1.0, market_wide=market_wide)
+
+    def _severity(self, candidate: Candidate, importance: float) -> Severity:
+        if candidate.kind is Kind.STALE_FEED:
+            return outage_severity(candidate.score, candidate.threshold)
+        return severity_of(importance, self.settings)
+
+    def _cadence(self, at: int) -> str | None:
+        usual = self.table.usual_gap(at)
+        return None if math.isnan(usual) else cadence_of(usual / 60)
+
     def _deviation(self, candidate: Candidate) -> float:
         """Return one standard deviation of the log return over the time of the move; NaN if unknown."""
-        volatility = slow_volatility if candidate.kind in _SLOW else present_volatility
+        slow = candidate.kind in _SLOW or candidate.end != candidate.at
         with np.errstate(invalid="ignore", divide="ignore"):
+            volatility = slow_volatility if slow else present_volatility
             rate = float(volatility(self.table, np.array([candidate.at]))[0])
         # As in the scores, at least the shortest interval.
-        seconds = max(self.table.seconds(candidate.before, candidate.at), 60 * PARAMETERS.shortest_interval)
+        seconds = max(self.table.seconds(candidate.before, candidate.end), 60 * PARAMETERS.shortest_interval)
         deviation = rate * math.sqrt(seconds)
         return deviation if math.isfinite(deviation) else math.nan
-
-    def _expected_every_days(self, candidate: Candidate) -> float:
-        """Return once in how many days a quote with this probability is expected; NaN if unknown.
-
-        That is the usual spacing of quotes, or the gap that a move goes over where that is longer, divided by p.
-        """
-        seconds = usual_gap(self.table, candidate.at)
-        if candidate.kind not in _SLOW:
-            seconds = max(seconds, self.table.number("elapsed_seconds", candidate.at))
-        return seconds / 86_400.0 / candidate.p if candidate.p > 0 else math.nan
 
     def _rarity(self, at: int, every_days: float) -> Rarity:
         """Return the rarity of a move with this return period, and what it rests on."""
@@ -138,19 +156,22 @@ class RowMaker:
         return Rarity(every_days, OWN if basis == GPD else basis)
 
     def _horizon(self, candidate: Candidate) -> float:
-        if candidate.kind is Kind.LARGE_MOVE:
+        if candidate.kind is Kind.LARGE_MOVE and candidate.end == candidate.at:
             return self.table.number("large_move_horizon", candidate.at)
-        return self.table.seconds(candidate.before, candidate.at) / 60
+        return self.table.seconds(candidate.before, candidate.end) / 60
 
     def _z(self, candidate: Candidate, deviation: float) -> float | None:
         if candidate.kind is Kind.STALE_FEED or not deviation > 0:
             return None
-        return _known(self.table.log_move(candidate.before, candidate.at) / deviation)
+        return _known(self.table.log_move(candidate.before, candidate.end) / deviation)
 
     def _direction(self, candidate: Candidate) -> str:
         if candidate.kind is Kind.STALE_FEED:
             return "none"
-        return "up" if self.table.price(candidate.at) > self.table.price(candidate.before) else "down"
+        rise = self.table.price(candidate.end) - self.table.price(candidate.before)
+        if candidate.kind is Kind.MARKET_MOVE and candidate.market is not None:
+            rise = candidate.market.market_move
+        return "up" if rise > 0 else "down"
 
     def _detected(self, candidate: Candidate) -> int:
         """Return the time of the latest quote that was needed."""
@@ -164,25 +185,19 @@ def _confirm(table: ScoreTable, candidate: Candidate) -> tuple[str | None, int |
     """Return the verdict of later quotes and the position of the one that decided; None, None while open."""
     if candidate.kind not in _CONFIRMED:
         return None, None
-    moment = table.moment(candidate.at)
-    move = table.log_move(candidate.before, candidate.at)
-    for position in range(table.first_from(candidate.at, moment + _FIRST_LOOK), table.end_of(candidate.at)):
-        left = table.log_move(candidate.before, position) / move
+    end = candidate.end
+    moment = table.moment(end)
+    move = table.log_move(candidate.before, end)
+    usual = table.usual_gap(end)
+    # As early as the next quote may come.
+    look = _FIRST_LOOK if math.isnan(usual) else max(_FIRST_LOOK, int(_EARLY * usual * MICROSECONDS))
+    for position in range(table.first_from(end, moment + look), table.end_of(end)):
+        left = table.log_move(candidate.before, position) / move if move else 0.0
         if left >= _HALF:
             return "persisted", position
         if left < _LITTLE or table.moment(position) >= moment + _LAST_LOOK:
             return "reverted", position
     return None, None
-
-
-def _severity(candidate: Candidate, settings: DetectionSettings) -> Severity:
-    """Return the severity of an outage by its length, of others by the calibrated p; watch where that is unknown."""
-    if candidate.kind is Kind.STALE_FEED:
-        return outage_severity(candidate.score, candidate.threshold)
-    p = candidate.p
-    if p < settings.critical_p:
-        return Severity.CRITICAL
-    return Severity.ALERT if p < settings.alert_p else Severity.WATCH
 
 
 def _known(value: float) -> float | None:

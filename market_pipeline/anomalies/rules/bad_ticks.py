@@ -13,8 +13,7 @@ part of the move. On five coins and 786 days of them no wick passes all three.
 
 It replaces its jump, its way back and the large moves from or to the bad print. The two-point rule is the user's and
 keeps the rows of both legs, as evidence: with the quality flag `bad_tick` and the bad tick's id as event_id, so that
-they are not counted as alarms (a leg on the next day, which is another partition, has the flag only). Until the
-reversal is known the row is a jump.
+they are not counted as alarms. Until the reversal is known the row is a jump.
 """
 
 import math
@@ -28,8 +27,7 @@ from market_pipeline.anomalies.anomaly import Kind
 from market_pipeline.anomalies.parameters import DetectionSettings
 from market_pipeline.anomalies.rules.candidate import Candidate, id_of
 from market_pipeline.anomalies.rules.peers import moves_between, present_volatility
-from market_pipeline.anomalies.rules.score_table import MINUTE, ScoreTable, same_day
-from market_pipeline.anomalies.rules.stale_feeds import usual_gap
+from market_pipeline.anomalies.rules.score_table import MINUTE, ScoreTable
 from market_pipeline.anomalies.scores.market import FEWEST_PEERS, MOVED
 from market_pipeline.anomalies.series import DAILY, cadence_of
 
@@ -82,7 +80,7 @@ def _bad_tick(table: ScoreTable, candidate: Candidate, settings: DetectionSettin
 
 def _patience(table: ScoreTable, at: int) -> int:
     """Return how long after a print a quote still reverses it, microseconds; 0 on daily quotes."""
-    usual = usual_gap(table, at) / 60
+    usual = table.usual_gap(at) / 60
     if math.isnan(usual):
         return _QUICK
     return 0 if cadence_of(usual) == DAILY else max(_QUICK, int(_QUICK_GAPS * usual * MINUTE))
@@ -126,6 +124,5 @@ def _as_evidence(table: ScoreTable, candidate: Candidate, print_of: dict[int, in
     start = print_of.get(candidate.at)
     if start is None:
         return candidate
-    shared = same_day(table.moment(start), table.moment(candidate.at))
-    event = id_of(table, Kind.BAD_TICK, start) if shared else None
+    event = id_of(table, Kind.BAD_TICK, start)
     return replace(candidate, flags=(*candidate.flags, Kind.BAD_TICK.value), event_id=event)

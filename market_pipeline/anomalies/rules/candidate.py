@@ -15,7 +15,9 @@ from market_pipeline.anomalies.rules.score_table import ScoreTable
 class MarketContext:
     """How the market moved with a flagged quote; NaN where unknown.
 
-    `seen` is the time (microseconds since 1970) of the last quote of another coin that was used.
+    `market_move` is the median simple return of the other coins (of all coins for a market event) and `coins` how many
+    coins were quoted over that time, this one included. `seen` is the time (microseconds since 1970) of the last quote
+    of another coin that was used.
     """
 
     scope: Scope
@@ -24,6 +26,8 @@ class MarketContext:
     residual_z: float = math.nan
     share: float = math.nan
     peers_moved: int | None = None
+    market_move: float = math.nan
+    coins: int = 0
     seen: int = 0
 
 
@@ -31,8 +35,9 @@ class MarketContext:
 class Candidate:
     """A flagged quote at position `at`, whose move starts from the quote at `before`.
 
-    `until` is the position of the quote that reversed a bad tick, or of the peak of a market event; `p` is
-    calibrated, NaN if unknown, and for a market event the value at its peak.
+    `peak` is the position of the furthest quote of an episode so far, from its first quote `at` on. `until` is the
+    position of the quote that reversed a bad tick. `p` is calibrated and `days` the return period, both NaN if unknown
+    and those of the rarest quote of an episode.
     """
 
     kind: Kind
@@ -42,11 +47,18 @@ class Candidate:
     threshold: float
     p: float = math.nan
     p_raw: float = math.nan
+    days: float = math.nan
+    peak: int | None = None
     until: int | None = None
     flags: tuple[str, ...] = ()
     market: MarketContext | None = None
     event_id: str | None = None
     members: tuple[str, ...] = ()
+
+    @property
+    def end(self) -> int:
+        """The position at which the move ends: the peak, or the flagged quote."""
+        return self.at if self.peak is None else self.peak
 
 
 def score_of(p: float) -> float:

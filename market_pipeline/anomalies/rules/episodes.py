@@ -1,82 +1,180 @@
-"""Episodes: flagged quotes of one symbol and kind at most 60 minutes apart, and which large moves repeat one."""
+"""Episodes: flagged moves that are one move to a person, along the price of a coin or the path of the market.
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+A trigger is a flagged quote with the time at which the flagged move began. A trigger belongs to the open episode of its
+direction unless it is a move of its own:
 
-from market_pipeline.anomalies.anomaly import Kind
-from market_pipeline.anomalies.parameters import DetectionSettings
-from market_pipeline.anomalies.rules.candidate import Candidate, id_of
-from market_pipeline.anomalies.rules.score_table import MINUTE, ScoreTable, day_of
+- at least half of the episode's move was undone, and then as much was lost (or won) again;
+- the move at least doubled within the last width (60 minutes or 1.5 usual intervals), after more than that;
+- the episode has not grown by a tenth for longer than a width, and the flagged move began after the peak, or at least
+  half of it came then.
+
+So the hours after a crash, in which every quote is far from the price of four hours before, begin nothing new.
+
+An episode that crosses midnight belongs to the day of its first trigger, whose scoring decides: the next day gets it by
+`carried` and neither begins nor extends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from market_pipeline.anomalies.rules.score_table import Positions
+from market_pipeline.anomalies.series import Floats
+
+_HALF = 0.5
+# An episode goes on while its move grows by this factor.
+_GROWTH = 1.1
+
+
+class Path(Protocol):
+    """Prices over time, of a coin or of the market."""
+
+    def since(self, start: int, end: int) -> tuple[Positions, Floats]:
+        """Return the times from `start` to `end` (microseconds), and the log moves from `start` to each."""
+        ...
 
 
 @dataclass(frozen=True)
-class Span:
-    """The quotes that a candidate represents, in microseconds; more than one only for market events."""
+class Trigger:
+    """A flagged quote at position `at`: its time, when its move began (microseconds), its direction (1 or -1).
 
-    first: int
-    last: int
-    peak: int
+    `width` is how far apart neighbours may be, `days` the return period, `score` and `threshold` are those of the row.
+    """
+
+    at: int
+    moment: int
+    start: int
+    direction: int
+    width: int
+    days: float
+    score: float
+    threshold: float
+    p: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class Episode:
-    """The id of the first row, and the times of the first, most unusual and last quote."""
+    """A move from `start` to `peak`, first flagged at `first`; `size` is its log move at the peak, above zero.
+
+    It is open until a width after `grown`, when it was last larger than before by a tenth (`grown_size`).
+    `settled` is whether it is the same whatever happened on the day before; `closed` whether it is yesterday's.
+    """
 
     id: str
+    direction: int
+    start: int
     first: int
     peak: int
     last: int
+    size: float
+    settled: bool
+    grown: int
+    grown_size: float
+    triggers: list[Trigger] = field(default_factory=list)
+    closed: bool = False
+
+    @property
+    def rarest(self) -> Trigger:
+        """The trigger with the longest return period, of equals the first."""
+        return max(self.triggers, key=lambda trigger: trigger.days)
+
+    def join(self, trigger: Trigger, move: float) -> None:
+        """Add a trigger at which the signed log move since the start is `move`, unless it shows nothing new."""
+        if self.closed:
+            return
+        if move >= _GROWTH * self.grown_size:
+            self.grown, self.grown_size = trigger.moment, move
+        if self.is_open(trigger):
+            self.triggers.append(trigger)
+            self.last = trigger.moment
+            if move > self.size:
+                self.size, self.peak = move, trigger.moment
+
+    def is_open(self, trigger: Trigger) -> bool:
+        """Return whether a trigger comes soon after the move last grew by more than a little."""
+        return trigger.moment - self.grown <= trigger.width
 
 
-def find_episodes(
-    table: ScoreTable, candidates: Iterable[Candidate], events: Mapping[int, Span], settings: DetectionSettings
-) -> dict[tuple[Kind, int], Episode]:
-    """Return the episode of each candidate, by its kind and position.
+Begin = Callable[[Trigger, int], "str | None"]
+Carried = Callable[[int], "Episode | None"]
 
-    A market move belongs to no one symbol and lasts as long as its event: `events` has the span of each by position.
+
+@dataclass(frozen=True)
+class Border:
+    """The midnight at which a scored day begins, and the time up to which the day before saw it (microseconds)."""
+
+    since: int
+    morning: int
+
+    def is_behind(self, trigger: Trigger) -> bool:
+        """Return whether a trigger may continue an episode of the day before."""
+        return trigger.start < self.since or trigger.moment - self.since <= trigger.width
+
+    def is_far(self, trigger: Trigger) -> bool:
+        """Return whether nothing of the day before can reach a trigger."""
+        return trigger.start >= self.morning and trigger.moment - self.morning > trigger.width
+
+
+def follow(
+    triggers: Iterable[Trigger], path: Path, border: Border, begin: Begin, carried: Carried
+) -> list[Episode | None]:
+    """Return the episode of each of `triggers`, in time order; None for one that neither begins nor joins one.
+
+    `begin` returns the id of an episode that begins with a trigger at a time, None to refuse it. `carried` returns
+    yesterday's last episode of a direction.
     """
-    chains: dict[tuple[str, Kind], list[list[tuple[Candidate, Span]]]] = {}
-    width = settings.episode_minutes * MINUTE
-    for candidate in sorted(candidates, key=lambda each: table.moment(each.at)):
-        moment = table.moment(candidate.at)
-        is_market = candidate.kind is Kind.MARKET_MOVE
-        span = events[candidate.at] if is_market else Span(moment, moment, moment)
-        chain = chains.setdefault(("" if is_market else table.symbol(candidate.at), candidate.kind), [])
-        if chain and span.first - chain[-1][-1][1].last <= width:
-            chain[-1].append((candidate, span))
-        else:
-            chain.append([(candidate, span)])
-    return {
-        (candidate.kind, candidate.at): episode
-        for chain in chains.values()
-        for members in chain
-        for episode in [_episode(table, members)]
-        for candidate, _ in members
-    }
+    owners: list[Episode | None] = []
+    current: dict[int, Episode | None] = {}
+    settled: dict[int, bool] = {}
+    previous: dict[int, int] = {}
+    for trigger in triggers:
+        way = trigger.direction
+        if way not in current and border.is_behind(trigger):
+            current[way] = carried(way)
+        episode = current.get(way)
+        before, previous[way] = previous.get(way), trigger.moment
+        quiet = before is None or (trigger.start >= before and trigger.moment - before > trigger.width)
+        settled[way] = settled.get(way, False) or (quiet and border.is_far(trigger))
+        start, move = _start(path, episode, trigger)
+        name = None if start is None else begin(trigger, start)
+        if start is not None and name is not None:
+            moved = float(path.since(start, trigger.moment)[1][-1]) * way
+            moment = trigger.moment
+            episode = Episode(name, way, start, moment, moment, moment, moved, settled[way], moment, moved, [trigger])
+            current[way] = episode
+        elif episode is not None:
+            episode.join(trigger, move)
+        owners.append(episode)
+    return owners
 
 
-def _episode(table: ScoreTable, members: list[tuple[Candidate, Span]]) -> Episode:
-    """Build an episode; its peak is the highest score, of equals the first."""
-    first, peak, last = members[0], max(members, key=lambda member: member[0].score), members[-1]
-    return Episode(id_of(table, first[0].kind, first[0].at), first[1].first, peak[1].peak, last[1].last)
+def _start(path: Path, episode: Episode | None, trigger: Trigger) -> tuple[int | None, float]:
+    """Return when the move of a trigger began if it is not the episode's, and the signed move since its start."""
+    way = trigger.direction
+    if episode is None:
+        return _turn(path, trigger.start, trigger), 0.0
+    moments, moves = path.since(episode.start, trigger.moment)
+    signed = moves * way
+    now, peak = float(signed[-1]), int(np.searchsorted(moments, episode.peak, side="right")) - 1
+    low = peak + int(np.argmin(signed[peak:]))
+    if signed[low] <= _HALF * episode.size and now - signed[low] >= _HALF * episode.size:
+        return int(moments[low]), now
+    if episode.is_open(trigger):
+        recent = int(np.searchsorted(moments, trigger.moment - trigger.width, side="right"))
+        if 0 < recent and trigger.moment - episode.first > trigger.width and now >= 2 * signed[:recent].max():
+            return int(moments[recent - 1 + int(np.argmin(signed[recent - 1 :]))]), now
+        return None, now
+    whole = float(path.since(trigger.start, trigger.moment)[1][-1]) * way
+    if trigger.start >= episode.peak or now - signed[peak] >= _HALF * whole:
+        return _turn(path, max(trigger.start, episode.peak), trigger), now
+    return None, now
 
 
-def only_growing(
-    table: ScoreTable, candidates: Iterable[Candidate], episodes: Mapping[tuple[Kind, int], Episode]
-) -> Iterator[Candidate]:
-    """Drop large moves that are no larger than an earlier one of their episode.
-
-    For hours after a crash every quote is far from the price of one or four hours before; all of them extend the
-    episode, but only growth is flagged. Rises and falls are separate, and so is each UTC day, because a day's rows must
-    not depend on another day's. `candidates` of each symbol are in time order.
-    """
-    highest: dict[tuple[str, bool, int], float] = {}
-    for candidate in candidates:
-        if candidate.kind is Kind.LARGE_MOVE:
-            rises = table.log_move(candidate.before, candidate.at) > 0
-            episode = episodes[candidate.kind, candidate.at].id
-            key = (episode, rises, day_of(table.moment(candidate.at)))
-            if candidate.score <= highest.get(key, 0.0):
-                continue
-            highest[key] = candidate.score
-        yield candidate
+def _turn(path: Path, since: int, trigger: Trigger) -> int:
+    """Return the time at which the path was furthest from where it is at a trigger, from `since` on."""
+    moments, moves = path.since(since, trigger.moment)
+    return int(moments[int(np.argmin(moves * trigger.direction))])

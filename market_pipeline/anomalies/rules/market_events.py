@@ -1,146 +1,194 @@
 """Market events: the market as a whole moved. One row with its members linked, not an alarm per coin.
 
-A quote whose calibrated market p is below the level of large moves triggers an event if at least three coins are known
-and at least 60% of them moved the same way. Triggers at most 60 minutes apart are one event. Its row belongs to the
-coin that had moved most when it began, so that its id is stable while it lasts. An event ends at midnight UTC and
-begins again there, in the same episode, because a day's rows must not refer to another day's.
+A trigger is a quote at which the market's move is rare enough, or a time at which three or more coins jump the same way
+with the market. An event begins with a trigger if at least three coins are known, at least 60% of them moved the same
+way, and their median move is material. `episodes` decides which triggers are one event.
+
+The row belongs to the coin that had moved most when the event began, so that its id is stable; its numbers are those of
+the whole event so far: from its start to its peak, as rare as its rarest trigger.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
 import numpy as np
 
 from market_pipeline.anomalies.anomaly import Kind, Scope
-from market_pipeline.anomalies.parameters import PARAMETERS, DetectionSettings
-from market_pipeline.anomalies.rules.candidate import Candidate, MarketContext, score_of
-from market_pipeline.anomalies.rules.episodes import Span
-from market_pipeline.anomalies.rules.flags import large_move_levels
-from market_pipeline.anomalies.rules.peers import Moves, moves_between, slow_volatility
-from market_pipeline.anomalies.rules.score_table import MICROSECONDS, MINUTE, Positions, ScoreTable, same_day
+from market_pipeline.anomalies.parameters import DetectionSettings
+from market_pipeline.anomalies.rules.candidate import Candidate, MarketContext, id_of
+from market_pipeline.anomalies.rules.episodes import Border, Carried, Episode, Trigger, follow
+from market_pipeline.anomalies.rules.paths import MarketPath
+from market_pipeline.anomalies.rules.peers import (
+    LATER,
+    Moves,
+    moves_between,
+    slow_volatility,
+)
+from market_pipeline.anomalies.rules.score_table import MINUTE, Positions, ScoreTable, simple_return
+from market_pipeline.anomalies.rules.severity import Materiality
 from market_pipeline.anomalies.scores.market import MOVED
 from market_pipeline.anomalies.scores.returns import WARM_UP
-from market_pipeline.anomalies.series import Floats
+from market_pipeline.core.clock import MICROSECONDS_PER_DAY
 
 _FEWEST_COINS = 3
 _SAME_WAY = 0.6
-# Members' rows may precede the event by the length of its first move, up to this.
-_LONGEST_LEAD = 60 * MINUTE
 
 
 @dataclass
 class MarketEvent:
-    """An event: its row, and the time span of its triggers in microseconds; `peak` is a position.
+    """An event and its row; `moves` are the members' standardised moves, signed, the largest of each."""
 
-    `moves` are the members' standardised moves, signed, the largest of each.
-    """
-
+    episode: Episode
     candidate: Candidate
-    direction: int
-    first: int
-    last: int
-    lead: int
-    peak: int
     moves: dict[str, float] = field(default_factory=dict)
 
-    def span(self, table: ScoreTable) -> Span:
-        """Return the times of the first, last and most unusual trigger."""
-        return Span(self.first, self.last, table.moment(self.peak))
+
+@dataclass
+class _Beginning:
+    """The coin whose row an event is, and the moves when it began."""
+
+    leader: int
+    moves: Moves
+    seen: int
 
 
-def find_market_events(table: ScoreTable, settings: DetectionSettings) -> list[MarketEvent]:
-    """Return the events in time order."""
-    events: list[MarketEvent] = []
-    if len(table.symbols) < _FEWEST_COINS:
-        return events
-    width = int(settings.episode_minutes * MINUTE)
-    for at in _triggers(table, settings):
-        moment = table.moment(at)
-        event = events[-1] if events else None
-        if event and moment - event.last <= width and same_day(moment, event.last):
-            event.last = moment
-            if table["market_p"][at] < table["market_p"][event.peak]:
-                event.peak = at
-        elif (begun := _begin(table, at, event, settings)) is not None:
-            events.append(begun)
-    return [_completed(table, event) for event in events]
+@dataclass
+class EventFinder:
+    """Finds the events of one table; `jumps` are the flagged jumps with their market context."""
 
+    table: ScoreTable
+    jumps: Sequence[Candidate]
+    settings: DetectionSettings
+    materiality: Materiality
+    border: Border
+    begun: dict[str, _Beginning] = field(default_factory=dict)
 
-def _triggers(table: ScoreTable, settings: DetectionSettings) -> list[int]:
-    """Return the quotes at which the market's move is flagged, in time order over all symbols."""
-    low = table["market_p"] < large_move_levels(table, settings)
-    flagged: Positions = np.flatnonzero(low & (table["before"] >= 0))
-    in_time = flagged[np.argsort(table.moments[flagged], kind="stable")]
-    return [at for at in in_time.tolist() if WARM_UP not in table.quality(at)]
+    def find(self, carried: Carried) -> list[MarketEvent]:
+        """Return the events that begin in the table's day, in time order."""
+        if len(self.table.symbols) < _FEWEST_COINS:
+            return []
+        triggers = sorted([*self._slow(), *self._sudden()], key=lambda trigger: trigger.moment)
+        owners = follow(triggers, MarketPath(self.table), self.border, self._begin, carried)
+        episodes = {owner.id: owner for owner in owners if owner is not None and owner.id in self.begun}
+        return [self._event(episode) for episode in episodes.values()]
 
+    def _slow(self) -> list[Trigger]:
+        """Return the times at which the market's move is rare enough, each with its rarest quote."""
+        table, level = self.table, self.settings.market_move_days
+        flagged = (table["market_days"] >= level) & (table["market_direction"] != 0) & (table["before"] >= 0)
+        positions: Positions = np.flatnonzero(flagged & (table.moments >= self.border.since))
+        triggers: dict[int, Trigger] = {}
+        for at in positions[np.argsort(-table["market_days"][positions], kind="stable")].tolist():
+            moment = table.moment(at)
+            if moment in triggers or WARM_UP in table.quality(at):
+                continue
+            start = moment - max(int(table.number("market_horizon", at) * MINUTE), MINUTE)
+            triggers[moment] = self._trigger(at, start, table.number("market_days", at))
+        return list(triggers.values())
 
-def _begin(table: ScoreTable, at: int, previous: MarketEvent | None, settings: DetectionSettings) -> MarketEvent | None:
-    """Return the event that begins with the quote at `at`, if enough coins moved the same way."""
-    moves, lead = _largest_moves(table, at)
-    known = moves.known()
-    middle = median(known or [0.0])
-    direction = 1 if middle > 0 else -1
-    same = np.nan_to_num(moves.standard * direction) >= MOVED
-    moment = table.moment(at)
-    # The leader was quoted just now: a coin whose quotes stopped may have moved most earlier, and may have led the
-    # previous event.
-    since = moment - _interval(table, at)
-    if previous is not None:
-        since = max(since, table.moment(previous.candidate.at) + 1)
-    leader = _leader(table, (since, moment), moves, np.where(same, moves.standard * direction, 0.0))
-    if np.count_nonzero(same) < max(_FEWEST_COINS, _SAME_WAY * len(known)) or leader is None:
+    def _trigger(self, at: int, start: int, days: float) -> Trigger:
+        table, settings = self.table, self.settings
+        return Trigger(
+            at=at,
+            moment=table.moment(at),
+            start=start,
+            direction=int(table.number("market_direction", at)),
+            width=table.width(at, settings.episode_minutes),
+            days=days,
+            score=float(np.log10(days)),
+            threshold=float(np.log10(settings.market_move_days)),
+            p=table.number("market_p", at),
+        )
+
+    def _sudden(self) -> list[Trigger]:
+        """Return the jumps with which a third coin or a later one follows others within a collection."""
+        table = self.table
+        recent: list[tuple[int, int, Candidate]] = []
+        triggers = []
+        for jump in sorted(self.jumps, key=lambda each: table.moment(each.at)):
+            if jump.market is None or jump.market.scope is not Scope.MARKET:
+                continue
+            moment = table.moment(jump.at)
+            way = 1 if table.log_move(jump.before, jump.at) > 0 else -1
+            recent = [each for each in recent if moment - each[0] <= LATER] + [(moment, way, jump)]
+            same = [each for _, sign, each in recent if sign == way]
+            if len({table.code(each.at) for each in same}) >= _FEWEST_COINS:
+                start = min(table.moment(each.before) for each in same)
+                middle = sorted(same, key=lambda each: each.days)[len(same) // 2]
+                triggers.append(
+                    replace(
+                        self._trigger(jump.at, start, max(table.number("market_days", jump.at), 1e-9)),
+                        direction=way,
+                        score=middle.score,
+                        threshold=middle.threshold,
+                        p=middle.p,
+                    )
+                )
+        return triggers
+
+    def _begin(self, trigger: Trigger, start: int) -> str | None:
+        """Return the id of the event that begins with a trigger, if enough coins moved the same way, and enough."""
+        table, way, moment = self.table, trigger.direction, trigger.moment
+        moves = self._moves(start, moment)
+        known = np.isfinite(moves.standard)
+        same = np.nan_to_num(moves.standard * way) >= MOVED
+        enough = max(_FEWEST_COINS, _SAME_WAY * np.count_nonzero(known))
+        if np.count_nonzero(same) < enough or not self._is_material(moves, start, moment, way):
+            return None
+        leader = self._leader(moves, np.where(same, moves.standard * way, 0.0), moment)
+        if leader is None:
+            return None
+        seen = max(int(table.moments[moves.after[same]].max()), moment)
+        name = id_of(table, Kind.MARKET_MOVE, int(moves.after[leader]))
+        self.begun[name] = _Beginning(leader, moves, seen)
+        return name
+
+    def _moves(self, start: int, end: int) -> Moves:
+        """Return the coins' moves in the volatility of the last weeks."""
+        return moves_between(self.table, start, end, slow_volatility)
+
+    def _is_material(self, moves: Moves, start: int, end: int, way: int) -> bool:
+        middle = float(np.median(moves.log_move[np.isfinite(moves.log_move)]))
+        return simple_return(middle) * way >= self.materiality.market_floor(end, (end - start) / MINUTE)
+
+    def _leader(self, moves: Moves, sizes: np.ndarray, moment: int) -> int | None:
+        """Return the number of the coin that moved most among those quoted just now, on the trigger's day."""
+        table = self.table
+        day = moment // MICROSECONDS_PER_DAY
+        taken = {int(each.moves.after[each.leader]) for each in self.begun.values()}
+        for code in np.argsort(-sizes, kind="stable").tolist():
+            at = int(moves.after[code])
+            quoted = table.moment(at)
+            if sizes[code] > 0 and at not in taken and quoted // MICROSECONDS_PER_DAY == day:
+                return int(code)
         return None
-    own, before = int(moves.after[leader]), int(moves.before[leader])
-    p, level = table.number("market_p", at), float(large_move_levels(table, settings)[at])
-    seen = max(int(table.moments[moves.after[same]].max()), moment)
-    market = MarketContext(Scope.MARKET, middle, peers_moved=int(np.count_nonzero(same)) - 1, seen=seen)
-    candidate = Candidate(Kind.MARKET_MOVE, own, before, score_of(p), score_of(level), p, market=market)
-    event = MarketEvent(candidate, direction, moment, moment, min(lead, _LONGEST_LEAD), at)
-    _add_members(table, event, moves)
-    return event
 
-
-def _leader(table: ScoreTable, span: tuple[int, int], moves: Moves, sizes: Floats) -> int | None:
-    """Return the number of the coin that moved most, by `sizes`, among those quoted since the start of `span`.
-
-    Its quote must lie in the day of the span's end, as nearest quotes may lie beyond midnight.
-    """
-    for code in np.argsort(-sizes, kind="stable").tolist():
-        quoted = int(table.moments[moves.after[code]])
-        if sizes[code] > 0 and quoted >= span[0] and same_day(quoted, span[1]):
-            return int(code)
-    return None
-
-
-def _interval(table: ScoreTable, at: int) -> int:
-    """Return the time since the last changed quote, microseconds."""
-    return max(int(table.number("elapsed_seconds", at) * MICROSECONDS), MINUTE)
-
-
-def _largest_moves(table: ScoreTable, at: int) -> tuple[Moves, int]:
-    """Return the coins' moves up to the quote at `at` over the horizon at which their median is largest, and that."""
-    end = table.moment(at)
-    widths = [_interval(table, at), *(int(horizon * MINUTE) for horizon in PARAMETERS.horizons)]
-    choices = [(moves_between(table, end - width, end, slow_volatility), width) for width in widths]
-
-    def size(choice: tuple[Moves, int]) -> float:
-        known = choice[0].known()
-        return abs(median(known)) if len(known) >= _FEWEST_COINS else -1.0
-
-    return max(choices, key=size)
-
-
-def _add_members(table: ScoreTable, event: MarketEvent, moves: Moves) -> None:
-    for symbol, move in zip(table.symbols, moves.standard.tolist(), strict=True):
-        if abs(move) >= MOVED and move * event.direction > abs(event.moves.get(symbol, 0.0)):
-            event.moves[symbol] = move
-
-
-def _completed(table: ScoreTable, event: MarketEvent) -> MarketEvent:
-    """Return the event with the members of its peak, and as rare as that."""
-    if event.peak != event.candidate.at:
-        _add_members(table, event, _largest_moves(table, event.peak)[0])
-    members = tuple(sorted(event.moves, key=lambda symbol: (-abs(event.moves[symbol]), symbol)))
-    p = table.number("market_p", event.peak)
-    event.candidate = replace(event.candidate, members=members, score=score_of(p), p=p, until=event.peak)
-    return event
+    def _event(self, episode: Episode) -> MarketEvent:
+        """Return the event with its row as known with the last quote of the table."""
+        table, beginning = self.table, self.begun[episode.id]
+        first, whole = beginning.moves, self._moves(episode.start, episode.peak)
+        sizes: dict[str, float] = {}
+        for moves in (first, whole):
+            for symbol, move in zip(table.symbols, (moves.standard * episode.direction).tolist(), strict=True):
+                if move >= MOVED:
+                    sizes[symbol] = max(sizes.get(symbol, 0.0), move)
+        members = tuple(sorted(sizes, key=lambda symbol: (-sizes[symbol], symbol)))
+        known = whole.log_move[np.isfinite(whole.log_move)].tolist()
+        standard = whole.known() or first.known()
+        at, before = int(first.after[beginning.leader]), int(first.before[beginning.leader])
+        peak = max(int(whole.after[beginning.leader]), at)
+        rarest = episode.rarest
+        market = MarketContext(
+            Scope.MARKET,
+            median(standard),
+            peers_moved=len(members) - 1,
+            market_move=simple_return(median(known)) if known else float("nan"),
+            coins=len(known),
+            seen=beginning.seen,
+        )
+        candidate = Candidate(
+            Kind.MARKET_MOVE, at, before, rarest.score, rarest.threshold, rarest.p,
+            days=rarest.days, peak=peak, market=market, event_id=episode.id, members=members,
+        )
+        return MarketEvent(episode, candidate, sizes)

@@ -7,7 +7,7 @@ the only mover in every move of the market. A row detected with a later quote sa
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from market_pipeline.anomalies.anomaly import Kind, Scope
 from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.rules.candidate import Candidate, MarketContext
-from market_pipeline.anomalies.rules.score_table import MICROSECONDS, MINUTE, Positions, ScoreTable
+from market_pipeline.anomalies.rules.score_table import MICROSECONDS, MINUTE, Positions, ScoreTable, simple_return
 from market_pipeline.anomalies.scores.market import FEWEST_PEERS, MOVED
 from market_pipeline.anomalies.series import Floats
 
 Volatility = Callable[[ScoreTable, Positions], Floats]
 
 # One collection requests all coins at once; their quotes' times differ by up to about this much.
-_LATER = 2 * MINUTE
+LATER = 2 * MINUTE
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +46,9 @@ class Moves:
 
 
 def slow_volatility(table: ScoreTable, positions: Positions) -> Floats:
-    """Return the divisor of each quote's large-move score: log return per square root of a second."""
-    before = table.scores["large_move_before"][positions]
-    seconds = _seconds(table, before, positions)
-    volatility = np.abs(_log_moves(table, before, positions)) / np.sqrt(seconds)
-    return np.where(before >= 0, volatility / table["large_move_score"][positions], np.nan)
+    """Return the volatility of the last weeks: log return per square root of a second."""
+    volatility: Floats = table["slow_volatility"][positions] / math.sqrt(60.0)
+    return volatility
 
 
 def present_volatility(table: ScoreTable, positions: Positions) -> Floats:
@@ -74,9 +72,10 @@ def moves_between(table: ScoreTable, start: int, end: int, volatility: Volatilit
 def _moves_between(table: ScoreTable, start: int, end: int, volatility: Volatility) -> Moves:
     before, after = _nearest(table, start), _nearest(table, end)
     # A quote older than half of the interval does not show the price at its ends.
-    oldest = max((end - start) // 2, _LATER)
+    oldest = max((end - start) // 2, LATER)
     known = (before >= 0) & (after > before)
     known &= (start - table.moments[before] <= oldest) & (end - table.moments[after] <= oldest)
+    known &= table.is_live(after, end)
     log_move = np.where(known, _log_moves(table, before, after), np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         standard = log_move / (volatility(table, after) * np.sqrt(_seconds(table, before, after)))
@@ -84,13 +83,13 @@ def _moves_between(table: ScoreTable, start: int, end: int, volatility: Volatili
 
 
 def _nearest(table: ScoreTable, moment: int) -> Positions:
-    """Return for each symbol the quote nearest to `moment`, at most `_LATER` after it; -1 where there is none."""
+    """Return for each symbol the quote nearest to `moment`, at most `LATER` after it; -1 where there is none."""
     last = table.latest(moment)
     following = np.where(last >= 0, last + 1, table.starts[:-1])
     exists = following < table.starts[1:]
     following = np.where(exists, following, 0)
     wait = table.moments[following] - moment
-    nearer = exists & (wait <= _LATER) & ((last < 0) | (wait < moment - table.moments[last]))
+    nearer = exists & (wait <= LATER) & ((last < 0) | (wait < moment - table.moments[last]))
     nearest: Positions = np.where(nearer, following, last)
     return nearest
 
@@ -110,23 +109,31 @@ def market_context(table: ScoreTable, candidate: Candidate) -> MarketContext:
     """Return how the market moved with a candidate.
 
     For a move between two quotes that is in its scores, unless a quote of another coin came up to two minutes later
-    and nearer in time; a large move is compared with the others' moves over its own time.
+    and nearer in time; a large move, or one that went on, is compared with the others' moves over its own time.
     """
-    at = candidate.at
-    if candidate.kind is Kind.LARGE_MOVE:
-        moves = moves_between(table, table.moment(candidate.before), table.moment(at), slow_volatility)
-        rise = table.price(at) - table.price(candidate.before)
-        own = math.copysign(table.number("large_move_score", at), rise)
-        return _compared(table, own, 1.0, moves, _others(table, at, moves))
+    at, end = candidate.at, candidate.end
+    if candidate.kind is Kind.LARGE_MOVE or end != at:
+        moves = moves_between(table, table.moment(candidate.before), table.moment(end), slow_volatility)
+        own = table.log_move(candidate.before, end) / float(
+            slow_volatility(table, np.array([end]))[0] * math.sqrt(max(table.seconds(candidate.before, end), 60.0))
+        )
+        return _compared(table, own if math.isfinite(own) else 0.0, 1.0, moves, _others(table, at, moves))
     scored = _from_scores(table, at)
-    end = table.moment(at)
-    moves = moves_between(table, table.moment(int(table["before"][at])), end, present_volatility)
+    moment = table.moment(at)
+    moves = moves_between(table, table.moment(int(table["before"][at])), moment, present_volatility)
     others = _others(table, at, moves)
-    if not (table.moments[moves.after[others]] > end).any():
-        return scored
-    beta = 1.0 if math.isnan(scored.beta) else scored.beta
-    refreshed = _compared(table, table.number("z", at), beta, moves, others)
-    return refreshed if refreshed.scope is not Scope.UNKNOWN else scored
+    if (table.moments[moves.after[others]] > moment).any():
+        beta = 1.0 if math.isnan(scored.beta) else scored.beta
+        refreshed = _compared(table, table.number("z", at), beta, moves, others)
+        if refreshed.scope is not Scope.UNKNOWN:
+            return refreshed
+    return replace(scored, market_move=_median_return(moves, others), coins=1 + int(np.count_nonzero(others)))
+
+
+def _median_return(moves: Moves, others: NDArray[np.bool_]) -> float:
+    """Return the median simple return of some coins; NaN without any."""
+    known = moves.log_move[others].tolist()
+    return simple_return(median(known)) if known else math.nan
 
 
 def _from_scores(table: ScoreTable, at: int) -> MarketContext:
@@ -151,8 +158,9 @@ def _others(table: ScoreTable, at: int, moves: Moves) -> NDArray[np.bool_]:
 def _compared(table: ScoreTable, own: float, beta: float, moves: Moves, others: NDArray[np.bool_]) -> MarketContext:
     """Compare a move of `own` standard deviations with the median of the others'."""
     standard = moves.standard[others].tolist()
+    median_return, coins = _median_return(moves, others), 1 + len(standard)
     if len(standard) < FEWEST_PEERS or not own:
-        return MarketContext(Scope.UNKNOWN)
+        return MarketContext(Scope.UNKNOWN, market_move=median_return, coins=coins)
     market = median(standard)
     ratio = market / own
     return MarketContext(
@@ -163,6 +171,8 @@ def _compared(table: ScoreTable, own: float, beta: float, moves: Moves, others: 
         share=min(max(ratio, 0.0), 1.0),
         peers_moved=sum(move * math.copysign(1, own) >= MOVED for move in standard),
         seen=int(table.moments[moves.after[others]].max()),
+        market_move=median_return,
+        coins=coins,
     )
 
 

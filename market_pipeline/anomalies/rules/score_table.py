@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,13 @@ Positions = NDArray[np.int64]
 
 MICROSECONDS = 1_000_000
 MINUTE = 60 * MICROSECONDS
-_DAY = 1_440 * MINUTE
+# The usual interval is the median of so many, of at least so many.
+_GAPS = 48
+_FEWEST_GAPS = 3
+# Quotes this many usual intervals apart are neighbours: hourly ones lie up to 75 minutes apart.
+_NEIGHBOURS = 1.5
+# A coin without a quote for longer (minutes, or a neighbour's distance) is not quoted at present.
+_LIVE = 15.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +111,25 @@ class ScoreTable:
         first, end = int(self.starts[code]), int(self.starts[code + 1])
         return first + int(np.searchsorted(self.moments[first:end], moment))
 
+    def usual_gap(self, position: int) -> float:
+        """Return the median of the last 48 gaps before a quote, seconds; NaN if fewer than three are known."""
+        first = max(int(self.starts[self.code(position)]), position - _GAPS - 1)
+        gaps = np.diff(self.moments[first:position]).tolist()
+        return median(gaps) / MICROSECONDS if len(gaps) >= _FEWEST_GAPS else math.nan
+
+    def width(self, position: int, minutes: float) -> int:
+        """Return `minutes`, or 1.5 usual intervals before a quote if that is longer, in microseconds."""
+        usual = self.usual_gap(position)
+        return int(max(minutes * MINUTE, 0.0 if math.isnan(usual) else _NEIGHBOURS * usual * MICROSECONDS))
+
+    def is_live(self, positions: Positions, moment: int) -> NDArray[np.bool_]:
+        """Return for quotes at or before `moment` whether the next one is not overdue by then; one quote a coin."""
+        ages: Positions = moment - self.moments[positions]
+        late = np.flatnonzero(ages > _LIVE * MINUTE)
+        live = np.ones(len(positions), dtype=np.bool_)
+        live[late] = [ages[row] <= self.width(int(positions[row]), _LIVE) for row in late]
+        return live
+
     def latest(self, moment: int) -> Positions:
         """Return the last quote of each symbol at or before `moment`, -1 where there is none."""
         keys, origin, width = self._keys
@@ -146,12 +172,3 @@ def simple_return(log_return: float) -> float:
     """Return exp(log_return) - 1, finite."""
     return math.expm1(min(log_return, LARGEST_LOG_RETURN))
 
-
-def day_of(moment: int) -> int:
-    """Return the number of the UTC day of a time, from 1970."""
-    return moment // _DAY
-
-
-def same_day(moment: int, other: int) -> bool:
-    """Return whether both times are in one UTC day."""
-    return day_of(moment) == day_of(other)

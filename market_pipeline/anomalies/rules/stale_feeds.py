@@ -15,19 +15,16 @@ not stale at all.
 
 import math
 from dataclasses import replace
-from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
-from market_pipeline.anomalies.anomaly import Kind, Severity
+from market_pipeline.anomalies.anomaly import Kind
 from market_pipeline.anomalies.parameters import LEAST_P, DetectionSettings
 from market_pipeline.anomalies.rules.candidate import Candidate, id_of
-from market_pipeline.anomalies.rules.score_table import MICROSECONDS, MINUTE, ScoreTable
+from market_pipeline.anomalies.rules.score_table import MINUTE, ScoreTable
 from market_pipeline.anomalies.series import Floats
 
-_GAPS = 48
-_FEWEST_GAPS = 3
 _CHANGES = 200
 # Hourly quotes of the source are so many minutes apart; gaps up to this ratio are alike.
 _HOURLY = (50.0, 80.0)
@@ -35,9 +32,6 @@ _ALIKE = 1.5
 _IMPROBABLE = 1e-6
 # Rows of different coins are one outage if they share at least this part of the longer silence.
 _SHARED = 0.5
-# An outage of this many minutes, and of this many times the limit, is an alert.
-_LONG = 120.0
-_LONG_LIMITS = 2.0
 
 
 def find_stale_feeds(table: ScoreTable, settings: DetectionSettings) -> list[Candidate]:
@@ -55,18 +49,6 @@ def find_stale_feeds(table: ScoreTable, settings: DetectionSettings) -> list[Can
         elif unchanged[at] > stretches[start].score and not math.isnan(stretches[start].p_raw):
             stretches[start] = replace(stretches[start], score=float(unchanged[at]))
     return _linked(table, list(stretches.values()))
-
-
-def outage_severity(minutes: float, limit: float) -> Severity:
-    """Return the severity of a silence of so many minutes, which is flagged from `limit` minutes on."""
-    return Severity.ALERT if minutes >= max(_LONG, _LONG_LIMITS * limit) else Severity.WATCH
-
-
-def usual_gap(table: ScoreTable, at: int) -> float:
-    """Return the median of the last 48 gaps before the quote at `at`, seconds; NaN if fewer than three are known."""
-    first = max(int(table.starts[table.code(at)]), at - _GAPS - 1)
-    gaps = np.diff(table.moments[first:at]).tolist()
-    return median(gaps) / MICROSECONDS if len(gaps) >= _FEWEST_GAPS else math.nan
 
 
 def _silent_minutes(table: ScoreTable) -> Floats:
@@ -89,7 +71,7 @@ def _alike(gaps: Floats, others: Floats) -> NDArray[np.bool_]:
 
 def _judge(table: ScoreTable, at: int, start: int, silent: float, settings: DetectionSettings) -> Candidate | None:
     """Return the stale feed since the changed quote at `start`, as known with the quote at `at`."""
-    usual = usual_gap(table, at)
+    usual = table.usual_gap(at)
     if math.isnan(usual):
         return None
     limit = max(settings.stale_minutes, settings.stale_gaps * usual / 60)

@@ -177,6 +177,7 @@ def _details(
         "stale_minutes": np.where(returns.changed, 0.0, returns.elapsed),
         "quotes_used": returns.number.astype(np.float64),
         "volatility": coin.annual,
+        "slow_volatility": coin.filtered.slow,
         "hour_factor": np.sqrt(coin.square),
         "large_move_horizon": np.where(large.horizon > 0, large.horizon, returns.elapsed),
         "market_horizon": np.where(large.market_horizon > 0, large.market_horizon, returns.elapsed),

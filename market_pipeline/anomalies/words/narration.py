@@ -30,7 +30,7 @@ def narrate(table: ScoreTable, candidate: Candidate, expected_move: float, rarit
     kind = candidate.kind
     if kind is Kind.MARKET_MOVE:
         return _market_story(table, candidate, rarity)
-    move = _move(table, candidate.before, _end(candidate), expected_move)
+    move = _move(table, candidate.before, candidate.end, expected_move)
     if kind is Kind.BAD_TICK and candidate.until is not None:
         back = table.time(candidate.until), table.price(candidate.until)
         return Story(
@@ -95,10 +95,9 @@ def _market_story(table: ScoreTable, candidate: Candidate, rarity: Rarity) -> St
     """Tell an event by the median move of its coins up to its peak, beside those of its members."""
     moves = _moves(table, candidate).log_move.tolist()
     known = [move for move in moves if not math.isnan(move)]
-    own = table.log_move(candidate.before, candidate.at)
-    change = simple_return(median(known)) if known else simple_return(own)
+    change = candidate.market.market_move if candidate.market else math.nan
     row = _move(table, candidate.before, candidate.at, math.nan)
-    move = Move("market", change, row.price_before, row.price_after, row.start, table.time(_end(candidate)))
+    move = Move("market", change, row.price_before, row.price_after, row.start, table.time(candidate.end))
     members = [
         (symbol, simple_return(moved))
         for symbol in candidate.members
@@ -114,10 +113,5 @@ def _market_story(table: ScoreTable, candidate: Candidate, rarity: Rarity) -> St
 
 
 def _moves(table: ScoreTable, candidate: Candidate) -> Moves:
-    return moves_between(table, table.moment(candidate.before), table.moment(_end(candidate)), slow_volatility)
+    return moves_between(table, table.moment(candidate.before), table.moment(candidate.end), slow_volatility)
 
-
-def _end(candidate: Candidate) -> int:
-    """Return the position of the quote at the peak of the move so far."""
-    is_event = candidate.kind is Kind.MARKET_MOVE
-    return candidate.until if is_event and candidate.until is not None else candidate.at

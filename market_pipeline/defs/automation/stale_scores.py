@@ -1,6 +1,6 @@
 """Days whose anomalies have to be recomputed: prices that they depend on came later, or the detectors changed.
 
-A day depends on the prices of all symbols on that day and the `LEAD_DAYS` before it: filling an old gap of one coin
+A day depends on the prices of all symbols on that day and the `PAST_DAYS` before it: filling an old gap of one coin
 changes the scores of the others for a week.
 """
 
@@ -9,7 +9,7 @@ from datetime import date
 
 import dagster as dg
 
-from market_pipeline.anomalies import LEAD_DAYS
+from market_pipeline.anomalies import PAST_DAYS
 from market_pipeline.core.clock import DAY
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.dagster_instance.nonpublic import data_versions, latest_storage_ids
@@ -30,7 +30,7 @@ def outdated_days(
     `symbols` are all that exist. With `any_detectors`, scores of other detectors than these count as well.
     """
     wanted = sorted(days)
-    window = {day - n * DAY for day, _ in wanted for n in range(LEAD_DAYS + 1)}
+    window = {day - n * DAY for day, _ in wanted for n in range(PAST_DAYS + 1)}
     collected = _latest(instance, RAW_PRICES, ((day, symbol) for day in window for symbol in symbols))
     scored = _latest(instance, PRICE_ANOMALIES, wanted)
     return outdated(collected, scored if any_detectors else _by_these(instance, scored), wanted)
@@ -50,7 +50,7 @@ def outdated(
         (day, symbol)
         for day, symbol in days
         if (day, symbol) in collected
-        and scored.get((day, symbol), 0) < max(newest.get(day - n * DAY, 0) for n in range(LEAD_DAYS + 1))
+        and scored.get((day, symbol), 0) < max(newest.get(day - n * DAY, 0) for n in range(PAST_DAYS + 1))
     ]
 
 

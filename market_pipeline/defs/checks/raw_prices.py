@@ -11,7 +11,7 @@ from functools import cached_property
 
 import dagster as dg
 
-from market_pipeline.anomalies import LEAD_DAYS
+from market_pipeline.anomalies import PAST_DAYS
 from market_pipeline.core.clock import DAY, utc_now
 from market_pipeline.core.slices import DayOfSymbol, Slice, merge_days
 from market_pipeline.core.wording import some
@@ -104,7 +104,7 @@ class CheckedRun:
     @cached_property
     def slices_to_score(self) -> list[Slice]:
         """All that the anomalies are about to read: the days before those of the run, of all symbols."""
-        window = {day - n * DAY for day, _ in self.days for n in range(LEAD_DAYS + 1)}
+        window = {day - n * DAY for day, _ in self.days for n in range(PAST_DAYS + 1)}
         return merge_days((day, symbol) for day in window for symbol in self.symbols)
 
     def refused(self, check: str) -> integrity.Offenders:

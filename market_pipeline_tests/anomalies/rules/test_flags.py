@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from market_pipeline.anomalies.anomaly import alarms
 from market_pipeline.anomalies.detect import detect_columns
 from market_pipeline.anomalies.parameters import DEFAULT_SETTINGS, DetectionSettings
 from market_pipeline.anomalies.series import PriceSeries
@@ -60,22 +61,28 @@ def test_the_last_quote_of_one_coin_is_not_compared_with_the_first_of_the_next()
     assert detect_columns(scores_of(quotes(), series([5.0, 5.01], [0, 300], "ADA"))) == []
 
 
-@pytest.mark.parametrize(
-    ("p", "severity"),
-    [(9e-4, "watch"), (2e-4, "watch"), (1.9e-4, "alert"), (1.9e-5, "critical"), (0.0, "critical"), (1e-3, None)],
-)
-def test_a_jump_is_flagged_below_the_watch_level_and_is_as_severe_as_it_is_rare(p: float, severity: str | None) -> None:
+@pytest.mark.parametrize(("p", "flagged"), [(9e-4, True), (0.0, True), (1e-3, False)])
+def test_a_jump_is_flagged_below_the_watch_level(p: float, flagged: bool) -> None:
     rows = detect_columns(scores_of(quotes({4: 102.0}), jump_p={4: p}, jump_score={4: 7.0}))
-    expected = [] if severity is None else [("jump", severity, p)]
-    assert [(row.kind, row.severity, row.p_calibrated) for row in rows] == expected
+    assert [(row.kind, row.p_calibrated) for row in rows] == ([("jump", p)] if flagged else [])
     for row in rows:
         assert row.p_raw == pytest.approx(1e-7)
         assert row.score >= row.threshold == pytest.approx(3.0)
 
 
+@pytest.mark.parametrize("score", ["jump_p", "residual_p"])
+def test_a_move_below_the_floor_is_not_flagged(score: str) -> None:
+    """However rare: 0.3% in 5 minutes is nobody's alarm. The limit is one number."""
+    scores = scores_of(quotes({4: 100.3}), scope={4: "idiosyncratic"}, **{score: {4: 1e-9}})
+    assert kinds(scores) == []
+    assert len(kinds(scores, DetectionSettings(materiality=0.0))) == 1
+    large = scores_of(quotes({4: 100.3}), large_move_days={4: 1e3})
+    assert kinds(large) == [] != kinds(large, DetectionSettings(materiality=0.1))
+
+
 def test_in_the_warm_up_only_the_two_point_rule_applies() -> None:
-    low = {name: {4: 1e-9} for name in ("jump_p", "large_move_p", "residual_p")}
-    [row] = detect_columns(scores_of(quotes({4: 110.0}), quality={4: "warm_up"}, **low))
+    low = {name: {4: 1e-9} for name in ("jump_p", "residual_p")}
+    [row] = detect_columns(scores_of(quotes({4: 110.0}), quality={4: "warm_up"}, large_move_days={4: 1e3}, **low))
     assert (row.kind, row.severity, row.p_calibrated) == ("user_threshold", "watch", None)
     assert row.quality_flags == "warm_up"
 
@@ -83,47 +90,37 @@ def test_in_the_warm_up_only_the_two_point_rule_applies() -> None:
 def test_an_unchanged_quote_is_no_move() -> None:
     """The market may have moved on; this coin has nothing new."""
     still = series([100, 101, 101, 101], [0, 300, 600, 900])
-    assert kinds(scores_of(still, jump_p={2: 1e-9}, large_move_p={3: 1e-9}, residual_p={3: 1e-9})) == []
+    assert kinds(scores_of(still, jump_p={2: 1e-9}, large_move_days={3: 1e3}, residual_p={3: 1e-9})) == []
 
 
 def test_a_quote_may_be_both_surprising_and_large() -> None:
-    scores = scores_of(quotes({4: 102.0}), jump_p={4: 1e-4}, large_move_p={4: 1e-3})
+    scores = scores_of(quotes({4: 102.0}), jump_p={4: 1e-4}, large_move_days={4: 20.0})
     assert kinds(scores) == [(4, "jump"), (4, "large_move")]
 
 
 def test_a_large_move_is_that_over_its_own_horizon() -> None:
-    values = {"large_move_before": 1, "large_move_horizon": 15.0, "large_move_score": 9.0, "large_move_p": 1e-3}
+    values = {"large_move_before": 1, "large_move_horizon": 15.0, "large_move_days": 20.0}
     scores = scores_of(quotes({4: 101.0, 6: 103.0}), **{name: {6: value} for name, value in values.items()})
     [row] = detect_columns(scores)
-    assert (row.timestamp_before.minute, row.elapsed_seconds, row.horizon_minutes) == (5, 1500, 15.0)
-    assert row.z == pytest.approx(9.0)
-    assert np.log1p(row.expected_move or 0) == pytest.approx(np.log1p(row.move) / 9)
+    assert (row.timestamp_before.minute, row.elapsed_seconds, row.expected_every_days) == (15, 900, 20.0)
+    assert row.z == pytest.approx(np.log1p(row.move) / np.log1p(row.expected_move or 0))
     assert row.p_raw is None
 
 
-@pytest.mark.parametrize(("gap", "level"), [(300, 2e-3), (3600, 1e-2)])
-def test_large_moves_of_hourly_quotes_have_a_level_of_their_own(gap: float, level: float) -> None:
-    """Twelve times fewer quotes may be flagged more often each."""
-    hourly = series(100 + 0.01 * (np.arange(8) % 3), np.arange(8) * gap)
-    assert detect_columns(scores_of(hourly, large_move_p={4: level})) == []
-    [row] = detect_columns(scores_of(hourly, large_move_p={4: level * 0.99}))
-    assert row.threshold == pytest.approx(-np.log10(level))
-
-
-@pytest.mark.parametrize(("jump", "severity"), [(1e-5, "critical"), (0.5, "alert")])
-def test_over_a_gap_there_is_one_row_in_place_of_jump_and_large_move(jump: float, severity: str) -> None:
-    """Also where the large move alone is flagged: then its p counts, and no raw one is known."""
-    scores = scores_of(quotes({4: 102.0}), jump_p={4: jump}, large_move_p={4: 1e-4}, quality={4: "gap"})
+@pytest.mark.parametrize("jump", [1e-5, 0.5])
+def test_over_a_gap_there_is_one_row_in_place_of_jump_and_large_move(jump: float) -> None:
+    """Also where the large move alone is flagged: then its period counts, and no raw p is known."""
+    scores = scores_of(quotes({4: 102.0}), jump_p={4: jump}, large_move_days={4: 20.0}, quality={4: "gap"})
     [row] = detect_columns(scores)
-    assert (row.kind, row.severity, row.quality_flags) == ("gap_move", severity, "gap")
-    assert (row.p_raw is None) == (jump == 0.5)
+    assert (row.kind, row.quality_flags) == ("gap_move", "gap")
+    assert (row.p_raw is None) == (jump == 0.5) == (row.expected_every_days == 20.0)
 
 
-@pytest.mark.parametrize(("later", "rows"), [(102.2, ["gap_move"]), (104.5, ["gap_move", "large_move"])])
-def test_a_later_large_move_that_is_mostly_the_gap_is_not_flagged_again(later: float, rows: list[str]) -> None:
+def test_a_later_large_move_that_is_mostly_the_gap_is_evidence_of_it() -> None:
     gap: dict[str, dict[int, Any]] = {"jump_p": {4: 1e-5}, "quality": {4: "gap"}}
-    scores = scores_of(quotes({4: 102.0, 6: later}), **gap, large_move_p={6: 1e-3}, large_move_before={6: 1})
-    assert [kind for _, kind in kinds(scores)] == rows
+    large: dict[str, dict[int, Any]] = {"large_move_days": {6: 20.0}, "large_move_before": {6: 1}}
+    [row] = alarms(detect_columns(scores_of(quotes({4: 102.0, 6: 102.2}), **gap, **large)))
+    assert (row.kind, row.price_after) == ("gap_move", 102.2)
 
 
 def test_a_coin_that_leaves_the_market_is_idiosyncratic() -> None:
@@ -131,7 +128,7 @@ def test_a_coin_that_leaves_the_market_is_idiosyncratic() -> None:
     own: dict[str, dict[int, Any]] = {"residual_p": {4: 1e-4}, "residual_score": {4: 6.0}}
     own |= {name: {4: value} for name, value in values.items()}
     [row] = detect_columns(scores_of(quotes({4: 101.0}), **own))
-    assert (row.kind, row.severity, row.peers_moved) == ("idiosyncratic", "alert", 0)
+    assert (row.kind, row.peers_moved) == ("idiosyncratic", 0)
     assert {name: getattr(row, name) for name in values} == values
     assert row.p_raw == pytest.approx(1e-6)
     [jump] = detect_columns(scores_of(quotes({4: 102.0}), jump_p={4: 1e-5}, **own))
@@ -161,7 +158,7 @@ def test_what_is_not_known_is_none() -> None:
 
 def test_symbols_may_be_interleaved() -> None:
     """A table in time order over all coins gives the rows of a table coin by coin."""
-    large: dict[str, dict[int, Any]] = {"large_move_p": {20: 1e-4}, "large_move_before": {20: 14}}
+    large: dict[str, dict[int, Any]] = {"large_move_days": {20: 20.0}, "large_move_before": {20: 14}}
     scores = scores_of(quotes({4: 102.0}), quotes({7: 98.0}, "ETH"), jump_p={4: 1e-4, 19: 1e-5}, **large)
     order = np.argsort(scores["timestamp"], kind="stable")
     place = np.append(np.argsort(order), -1)
@@ -174,4 +171,4 @@ def test_symbols_may_be_interleaved() -> None:
 
 def test_severities_out_of_order_are_refused() -> None:
     with pytest.raises(ValueError, match="severities must be ordered"):
-        DetectionSettings(watch_p=1e-5)
+        DetectionSettings(alert_importance=9.0)

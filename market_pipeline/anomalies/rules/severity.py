@@ -1,0 +1,71 @@
+"""How much a flagged move matters: how rare and how large it is, and whether the market or one coin moved.
+
+The size of a move is a multiple of the floor: the return over the same time below which a move of this coin is not
+worth an alarm. `importance` orders alarms; the severity follows from it.
+"""
+
+import math
+from dataclasses import dataclass
+from statistics import median
+
+from market_pipeline.anomalies.anomaly import Severity
+from market_pipeline.anomalies.calibration import Calibration
+from market_pipeline.anomalies.parameters import MINUTES_PER_DAY, DetectionSettings
+from market_pipeline.anomalies.rules.score_table import ScoreTable
+
+# Return periods are ordered up to this many days: beyond it nothing is known of how much rarer a move is.
+_LONGEST = 3_650.0
+_MARKET = 2.0
+# An outage of this many minutes, and of this many times the limit, is an alert.
+_LONG = 120.0
+_LONG_LIMITS = 2.0
+
+
+@dataclass(frozen=True)
+class Materiality:
+    """The least move of a coin, as a simple return, that is worth an alarm."""
+
+    table: ScoreTable
+    calibration: Calibration | None
+    settings: DetectionSettings
+
+    def floor(self, at: int, minutes: float) -> float:
+        """Return the floor of the coin at a position for a move over so many minutes; 0 without materiality."""
+        if not self.settings.materiality:
+            return 0.0
+        # PROVISIONAL
+        scale = float(self.table.number("slow_volatility", at))
+        if self.calibration and self.table.symbol(at) in self.calibration.coins:
+            scale = math.exp(self.calibration.coins[self.table.symbol(at)].level)
+        minutes = max(minutes, 1.0)
+        peaks = max(math.sqrt(2 * math.log(max(MINUTES_PER_DAY / minutes, 1.0001))), 1.0)
+        return self.settings.materiality * 1.2 * scale * math.sqrt(minutes) * peaks
+
+    def market_floor(self, moment: int, minutes: float) -> float:
+        """Return the floor of the market: the median of those of its coins at a time."""
+        latest = self.table.latest(moment)
+        floors = [self.floor(at, minutes) for at in latest.tolist() if at >= 0]
+        return median(floors)
+
+    def is_material(self, before: int, at: int) -> bool:
+        """Return whether the move between two quotes reaches the floor."""
+        return abs(self.table.move(before, at)) >= self.floor(at, self.table.seconds(before, at) / 60)
+
+
+def importance_of(days: float, size: float, *, market_wide: bool) -> float:
+    """Return the rank of a move expected once in `days` (NaN if unknown) that is `size` floors large."""
+    rarity = math.log10(min(max(days, 1.0), _LONGEST)) if days > 0 else 0.0
+    value = rarity + math.log2(max(size, 1.0))
+    return _MARKET * value if market_wide else value
+
+
+def severity_of(importance: float, settings: DetectionSettings) -> Severity:
+    """Return the severity of a rank."""
+    if importance >= settings.critical_importance:
+        return Severity.CRITICAL
+    return Severity.ALERT if importance >= settings.alert_importance else Severity.WATCH
+
+
+def outage_severity(minutes: float, limit: float) -> Severity:
+    """Return the severity of a silence of so many minutes, which is flagged from `limit` minutes on."""
+    return Severity.ALERT if minutes >= max(_LONG, _LONG_LIMITS * limit) else Severity.WATCH
