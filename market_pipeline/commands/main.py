@@ -212,6 +212,25 @@ def chart(symbol: str, start: date | datetime, end: date | datetime, out: Path, 
     return execute(symbol, start, end, out, theme)
 
 
+@commands.command(
+    epilog="\b\nExamples:\n"
+    "  market-pipeline mark 0123456789abcdef0123456789abcdef noise --note \"The exchange had a glitch.\"\n"
+    "  market-pipeline mark 0123456789abcdef0123456789abcdef none"
+)
+@click.argument("anomaly_id", metavar="ID")
+@click.argument("given", metavar="MARK", type=click.Choice(["real", "noise", "expected", "none"]))
+@click.option("--note", default="", metavar="TEXT", help="Why: one line of at most 300 characters.")
+def mark(anomaly_id: str, given: str, note: str) -> int:
+    """Mark an anomaly as real, noise or expected.
+
+    ID is the id of the anomaly, as the API shows it. MARK is real, noise, expected, or none to remove the mark. Noise
+    on a feed problem keeps its quotes out of later calibrations.
+    """
+    from market_pipeline.commands.mark import execute
+
+    return execute(anomaly_id, given, note)
+
+
 @commands.command()
 def migrate() -> None:
     """Create or update the tables of DATABASE_URL."""

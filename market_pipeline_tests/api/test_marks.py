@@ -58,7 +58,8 @@ def test_a_mark_is_stored_shown_filtered_by_and_removed(
     assert mark(client, id_, {"mark": "noise", "note": first["note"]}).json() == first, "the same again"
     assert mark(client, id_, {"mark": "real", "note": " "}).json()["note"] is None
     for wanted, count in (("real", 1), ("noise", 0), ("expected", 0), ("none", 1)):
-        assert len(client.get(f"/anomalies?mark={wanted}").json()["anomalies"]) == count
+        for sort in ("time", "importance"):
+            assert len(client.get(f"/anomalies?mark={wanted}&sort={sort}").json()["anomalies"]) == count
     assert client.get("/anomalies?mark=maybe").status_code == 422
     for _ in range(2):
         answer = client.delete(f"/anomalies/{id_}/mark")

@@ -11,13 +11,13 @@ from sqlalchemy.engine import make_url
 from market_pipeline.commands.main import main
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import migrate
-from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
-from market_pipeline_tests.builders import check_sentences, price_row, refusal_row, store
+from market_pipeline.storage.schema.tables import price_anomalies, raw_prices, rejected_prices
+from market_pipeline_tests.builders import anomaly_row, check_sentences, price_row, refusal_row, store
 
 FILE = Path(__file__).with_name("sentences.txt")
 DAY = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 
-COMMANDS = ("run", "demo", "serve", "backfill", "replay", "rename", "chart", "migrate", "doctor")
+COMMANDS = ("run", "demo", "serve", "backfill", "replay", "rename", "chart", "mark", "migrate", "doctor")
 REFUSED = """
 run --port 0
 demo --port http
@@ -59,6 +59,10 @@ chart BTC --from 2026-11-20T10:01 --to 2026-11-20T10:14Z --out a.svg
 chart BTC --from 2026-11-20 --to 2026-11-20 --out a.gif
 chart BTC --from 2026-11-20 --to 2026-11-20 --out nowhere/a.png
 chart BTC --from 2026-11-20 --to 2026-11-20 --out folder.svg
+mark 00000000000000000000000000000000 real
+mark BTC none
+mark 00000000000000000000000000000000 wrong
+mark 00000000000000000000000000000000 real --note 'a\tb'
 DAGSTER_HOME=/nowhere/at/all run --port 3917
 DAGSTER_HOME=some/where serve --port 8917
 DAGSTER_HOME=/dev/null replay
@@ -76,6 +80,8 @@ backfill --from 2026-11-01 --to 2026-11-21 --symbols BTC,ETH --dry-run
 replay --dry-run
 rename ETH=wrong ETH=ethereum --yes
 rename ETH=wrong ETH=ethereum --yes
+mark 11111111111111111111111111111111 expected --note "A listing."
+mark 11111111111111111111111111111111 none
 """
 
 
@@ -98,6 +104,7 @@ def folder(inside: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                     source="market_chart" if payload.startswith("[") else "simple_price")
         for number, (reason, payload) in enumerate(points)
     ))
+    store(database, price_anomalies, anomaly_row("BTC", timestamp=DAY, id="1" * 32))
     database.dispose()
     return inside
 

@@ -7,13 +7,16 @@ import pytest
 import time_machine
 
 from market_pipeline.anomalies.calibration import Calibration
+from market_pipeline.anomalies.marks import Mark
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import start_of_day, utc_now
 from market_pipeline.dagster_instance.ownership import owner_of
 from market_pipeline.defs.automation.calibration_schedule import completed_on, waiting_for
 from market_pipeline.pipeline.calibrate import next_as_of
+from market_pipeline.storage.queries.anomaly_marks import save_mark
 from market_pipeline.storage.queries.calibrations import calibrations_for, save_calibrations, stored_documents
 from market_pipeline.storage.schema import tables
+from market_pipeline_tests.builders import anomaly_row, store
 from market_pipeline_tests.defs.world import World, WorldOf
 
 NOON = datetime(2026, 5, 20, 12, tzinfo=timezone.utc)
@@ -62,6 +65,29 @@ def test_it_is_made_once_from_all_symbols_and_never_changed(pair: World, world_o
     assert other.complete(other.days_ago(2), other.days_ago(1), ["SOL"]).success
     assert calibrate(other)["stored"] is True
     assert [row["symbol"] for row in stored(other)] == ["BTC", "ETH", "SOL"], "there is no quote of ADA"
+
+
+def test_it_leaves_out_marked_noise_and_counts_the_marks(pair: World) -> None:
+    assert pair.complete(pair.days_ago(2), pair.days_ago(1)).success
+    quotes = [row for row in pair.prices() if row["symbol"] == "BTC"]
+    before, after = quotes[10], quotes[11]
+    at = before["timestamp"] + (after["timestamp"] - before["timestamp"]) / 2
+    pair.insert(symbol="BTC", timestamp=at, price=2 * before["price"])
+    coin, move = {"coin_id": before["coin_id"]}, {"price_before": before["price"], "price_after": 2 * before["price"]}
+    marked = anomaly_row("BTC", timestamp=at, kind="bad_tick", **coin, **move)
+    others = [anomaly_row("BTC", timestamp=at, kind=kind, **coin) for kind in ("jump", "large_move")]
+    store(pair.database, tables.price_anomalies, marked, *others)
+    flagged = pair.rows(tables.price_anomalies)
+    for row, mark in zip((marked, *others), (Mark.NOISE, Mark.REAL, Mark.EXPECTED), strict=True):
+        assert save_mark(pair.database, row["id"], mark, None, utc_now())
+    shown = calibrate(pair)
+    assert shown["quotes_BTC"] == len(quotes), "all but the print"
+    assert [record.data for record in shown["marks"].records] == [
+        {"kind": "bad_tick", "real": 0, "noise": 1, "expected": 0, "precision": 0.0},
+        {"kind": "jump", "real": 1, "noise": 0, "expected": 0, "precision": 1.0},
+        {"kind": "large_move", "real": 0, "noise": 0, "expected": 1, "precision": None},
+    ]
+    assert pair.rows(tables.price_anomalies) == flagged and len(pair.prices()) > len(quotes)
 
 
 def test_the_rows_of_today_do_not_change_when_it_comes_and_those_of_tomorrow_use_it(pair: World) -> None:

@@ -5,12 +5,14 @@ the present day, and every later day is scored with what was known when it began
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
 
 from market_pipeline.anomalies.calibration import ALL_COINS, Calibration
+from market_pipeline.anomalies.marks import MarkCounts
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION, MINUTES_PER_YEAR
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.symbols import Catalogue
@@ -20,6 +22,7 @@ from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_ta
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.pipeline.calibrate import CalibrationResult, calibrate_due
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.queries.anomaly_marks import mark_counts
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.migrate import check_schema
 
@@ -51,7 +54,8 @@ def build_detector_calibration(catalogue: Catalogue, kinds: set[str]) -> dg.Asse
     ) -> dg.MaterializeResult[None]:
         check_schema(database)
         made = calibrate_due(database, catalogue.symbols, utc_now())
-        return dg.MaterializeResult(metadata=calibration_metadata(made), data_version=_NOTHING_CHANGED)
+        metadata = calibration_metadata(made) | {"marks": records_table(_marks(mark_counts(database)))}
+        return dg.MaterializeResult(metadata=metadata, data_version=_NOTHING_CHANGED)
 
     return detector_calibration
 
@@ -79,6 +83,14 @@ def calibration_metadata(made: CalibrationResult) -> dict[str, Any]:
         ),
         "tails": records_table(_tails(calibration)),
     }
+
+
+def _marks(counts: Sequence[MarkCounts]) -> list[Mapping[str, Any]]:
+    """Return what people say of the anomalies of each kind; precision is real / (real + noise)."""
+    return [
+        {**asdict(of_kind), "precision": None if of_kind.precision is None else round(of_kind.precision, 3)}
+        for of_kind in counts
+    ]
 
 
 def _sentence(made: CalibrationResult, calibration: Calibration) -> str:

@@ -13,11 +13,14 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, se
 from market_pipeline.anomalies.marks import LONGEST_NOISE, Mark, MarkCounts, MarkedNoise, noise_mask
 from market_pipeline.core.clock import from_microseconds
 from market_pipeline.core.columns import Columns
+from market_pipeline.logs import get_logger
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.filters import of_configured_coins
 from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.rows.write import insert
 from market_pipeline.storage.schema.tables import anomaly_marks, price_anomalies
+
+logger = get_logger(__name__)
 
 _MARKS = anomaly_marks.c
 # What a mark records of the anomaly.
@@ -88,7 +91,11 @@ def without_noise(database: Database, prices: Columns) -> Columns:
     )
     with database.reading() as connection:
         marks = [MarkedNoise(*row) for row in connection.execute(marked)]
-    return prices.where(~noise_mask(prices, marks)) if marks else prices
+    if not marks:
+        return prices
+    noise = noise_mask(prices, marks)
+    logger.info("%d of %d quotes are left out: they belong to anomalies marked as noise", noise.sum(), len(prices))
+    return prices.where(~noise)
 
 
 def _is_anomaly(database: Database, id_: str) -> ColumnElement[bool]:
