@@ -10,6 +10,7 @@ inside. Nothing after the end of the interval is used.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -38,6 +39,13 @@ class CoinPath:
     minutes: Floats
     log_price: Floats
     variance: Floats
+
+    @cached_property
+    def moves(self) -> Floats:
+        """The standardised move from each quote to the next, NaN at the first."""
+        moves = np.full(len(self.minutes), np.nan)
+        moves[1:] = np.diff(self.log_price) / np.sqrt(np.diff(self.variance))
+        return moves
 
 
 def path_of(returns: Returns, step_variance: Floats) -> CoinPath:
@@ -106,30 +114,30 @@ def peer_moves(symbol: str, own: Returns, own_z: Floats, eras: Sequence[Era]) ->
             first = max(first, int(np.searchsorted(own.minutes, begun)))
         if first >= last or len(others) < FEWEST_PEERS:
             continue
-        pieces = [_moves(own, path, last) for path in others]
-        moves = [piece[0][first:] for piece in pieces]
-        known, square[first:last] = _count_and_mean_square(moves)
-        middle[first:last] = np.where(known > 0, median(moves, 1), 0.0)
-        overlap[first:last] = sum(piece[1][first:] for piece in pieces) / np.maximum(known, 1)
-        enough = known >= FEWEST_PEERS
-        z[first:last] = np.where(enough, middle[first:last], np.nan)
-        direction = np.sign(own_z[first:last])
+        rows = slice(first, last)
+        moves, overlaps = zip(*(_moves(own, path, rows) for path in others), strict=True)
+        count, square[rows] = _count_and_mean_square(moves)
+        middle[rows] = median(moves, 1)
+        overlap[rows] = _mean_overlap(overlaps, count)
+        direction = np.sign(own_z[rows])
         with np.errstate(invalid="ignore"):
-            moved[first:last] = np.where(enough, sum(move * direction >= MOVED for move in moves), 0.0)
+            moved[rows] = sum(move * direction >= MOVED for move in moves)
+        few = first + np.flatnonzero(count < FEWEST_PEERS)
+        z[rows], z[few], moved[few] = middle[rows], np.nan, 0.0
+        middle[few[count[few - first] == 0]] = 0.0
     return PeerMoves(z, moved, middle, square, overlap)
 
 
-def _moves(own: Returns, other: CoinPath, last: int) -> tuple[Floats, Floats]:
-    """Return the other coin's standardised moves over the first `last` intervals of `own`, and their overlap with them.
+def _moves(own: Returns, other: CoinPath, rows: slice) -> tuple[Floats, Floats | None]:
+    """Return the other coin's standardised moves over these intervals of `own`, and what they have in common with them.
 
-    NaN and 0 where it was not quoted.
+    NaN and 0 where it was not quoted; None if it has the same quotes, and so everything in common.
     """
-    moves, overlap = np.full(last, np.nan), np.zeros(last)
+    last: int = rows.stop
     minutes, before = own.minutes[:last], own.before[:last]
-    if own.changed.all() and np.array_equal(minutes, other.minutes):
-        moves[1:] = np.diff(other.log_price) / np.sqrt(np.diff(other.variance))
-        overlap[1:] = 1.0
-        return moves, overlap
+    if own.changed.all() and np.array_equal(minutes, other.minutes[:last]):
+        return other.moves[rows], None
+    moves, overlap = np.full(last, np.nan), np.zeros(last)
     end = np.searchsorted(other.minutes, minutes, "right") - 1
     start = end[before]
     usable = np.flatnonzero((before >= 0) & (start >= 0) & (end > start))
@@ -141,7 +149,7 @@ def _moves(own: Returns, other: CoinPath, last: int) -> tuple[Floats, Floats]:
     change = other.log_price[end] - other.log_price[start]
     moves[usable] = change / np.sqrt(other.variance[end] - other.variance[start])
     overlap[usable] = common[enough]
-    return moves, overlap
+    return moves[rows], overlap[rows]
 
 
 def _count_and_mean_square(columns: Sequence[Floats]) -> tuple[Floats, Floats]:
@@ -156,6 +164,16 @@ def _count_and_mean_square(columns: Sequence[Floats]) -> tuple[Floats, Floats]:
         count[unknown] = np.isfinite(some).sum(axis=0)
         squares[unknown] = np.nansum(some * some, axis=0) / np.maximum(count[unknown], 1)
     return count, squares
+
+
+def _mean_overlap(overlaps: Sequence[Floats | None], count: Floats) -> Floats:
+    """Return the mean over the coins that are known, of which there are `count`."""
+    apart = [overlap for overlap in overlaps if overlap is not None]
+    same = float(len(overlaps) - len(apart))
+    if not apart:
+        return np.minimum(count, 1.0)
+    mean: Floats = (sum(apart) + np.minimum(same, count)) / np.maximum(count, 1.0)
+    return mean
 
 
 def median(columns: Sequence[Floats], least: int) -> Floats:

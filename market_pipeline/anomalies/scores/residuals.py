@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.scores.loops import run
 from market_pipeline.anomalies.scores.market import PeerMoves
-from market_pipeline.anomalies.scores.predictive import log10_tail
+from market_pipeline.anomalies.scores.predictive import GRID, log10_tail
 from market_pipeline.anomalies.series import Floats
 
 # Uncertainty of a residual's scale, as the variance of its logarithm.
@@ -48,10 +49,27 @@ def residuals(own_z: Floats, peers: PeerMoves, minutes: Floats) -> Residuals:
     beta, residual, scale = run(_regress, (own_z, market, width, unseen, minutes), numbers, outputs=3)
     known = np.isfinite(market)
     z = np.divide(residual, scale, out=np.full(len(scale), np.nan), where=known)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        u = np.log(np.abs(z))
-    score = log10_tail(np.where(known, u, -np.inf), np.full(len(z), _SCALE_VARIANCE))
-    return Residuals(np.where(known, beta, np.nan), z, np.where(known & (own_z != 0), score, 0.0))
+    moved = known & (own_z != 0)
+    with np.errstate(divide="ignore"):
+        score = _scores(np.log(np.abs(np.where(moved, z, 1.0))))
+    return Residuals(np.where(known, beta, np.nan), z, np.where(moved, score, 0.0))
+
+
+def _scores(log_sizes: Floats) -> Floats:
+    """Return -log10 p of residuals whose sizes have these logarithms, interpolated."""
+    x = np.clip((log_sizes - GRID.lowest) / GRID.step, 0.0, GRID.columns - 1.001)
+    column = x.astype(np.intp)
+    x -= column
+    table = _log_scores()
+    lower = table[column]
+    scores: Floats = np.exp(lower + x * (table[column + 1] - lower))
+    return scores
+
+
+@lru_cache
+def _log_scores() -> Floats:
+    sizes: Floats = GRID.lowest + GRID.step * np.arange(GRID.columns, dtype=np.float64)
+    return np.log(log10_tail(sizes, np.full(GRID.columns, _SCALE_VARIANCE)))
 
 
 def _decay(half_life: tuple[float, float]) -> tuple[float, float]:
