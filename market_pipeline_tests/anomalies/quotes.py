@@ -53,7 +53,7 @@ def scores_of(*many: PriceSeries, **values: Mapping[int, Any]) -> Columns:
     parts = [returns_of(each) for each in many]
     joined = {
         name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("log_return", "elapsed", "changed", "number")
+        for name in ("log_return", "elapsed", "fresh", "number")
     }
     firsts = np.cumsum([0, *(len(each) for each in many)])[:-1]
     before = np.concatenate(
@@ -67,8 +67,9 @@ def scores_of(*many: PriceSeries, **values: Mapping[int, Any]) -> Columns:
         "before": before,
         "log_return": joined["log_return"],
         "elapsed_seconds": seconds,
-        "stale_minutes": np.where(joined["changed"], 0.0, joined["elapsed"]),
+        "stale_minutes": np.where(joined["fresh"], 0.0, joined["elapsed"]),
         "quotes_used": joined["number"].astype(float),
+        "coarse_step": np.zeros(size),
         "jump_score": np.full(size, 0.1),
         "expected_move": np.expm1(deviation),
         "z": z,

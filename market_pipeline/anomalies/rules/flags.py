@@ -1,7 +1,8 @@
 """Flag quotes as moves: the rules that look at one row of scores.
 
 Strictly causal. An unchanged quote is never a move. During the warm-up of a symbol only the two-point rule applies.
-A move below the materiality floor is not flagged, except by the two-point rule, which is the user's own.
+A move below the materiality floor, or of one coarse price step, is not flagged, except by the two-point rule, which is
+the user's own.
 
 - user_threshold: abs(price / previous price - 1) >= 5%, of quotes at most six hours apart; independent of the other
   rules. Over a day 5% is an ordinary move of most coins.

@@ -16,6 +16,8 @@ from market_pipeline.anomalies.rules.score_table import ScoreTable
 # Return periods are ordered up to this many days: beyond it nothing is known of how much rarer a move is.
 _LONGEST = 3_650.0
 _MARKET = 2.0
+# In a coin with coarse prices a single step may be the rounding of a move of nothing.
+_STEPS = 1.5
 # An outage of this many minutes, and of this many times the limit, is an alert.
 _LONG = 120.0
 _LONG_LIMITS = 2.0
@@ -48,7 +50,9 @@ class Materiality:
         return median(floors)
 
     def is_material(self, before: int, at: int) -> bool:
-        """Return whether the move between two quotes reaches the floor."""
+        """Return whether the move between two quotes reaches the floor and is more than one coarse price step."""
+        if abs(self.table.log_move(before, at)) < _STEPS * self.table.number("coarse_step", at):
+            return False
         return abs(self.table.move(before, at)) >= self.floor(at, self.table.seconds(before, at) / 60)
 
 

@@ -26,6 +26,8 @@ from market_pipeline.anomalies.rules.score_table import MINUTE, ScoreTable
 from market_pipeline.anomalies.series import Floats
 
 _CHANGES = 200
+# From fewer the price step is not known.
+_FEWEST_CHANGES = 16
 # Hourly quotes of the source are so many minutes apart; gaps up to this ratio are alike.
 _HOURLY = (50.0, 80.0)
 _ALIKE = 1.5
@@ -117,12 +119,12 @@ def _unchanged_probability(table: ScoreTable, start: int, at: int) -> float:
 
     A price uniform in an interval of width w is in it again after a normal step of deviation s with probability
     erf(a / sqrt 2) - sqrt(2 / pi) / a (1 - exp(-a^2 / 2)), a = w / s; w is the price step and each quote is a step. NaN
-    if nothing is known.
+    if too few changes are known.
     """
     first = max(int(table.starts[table.code(start)]), start - _CHANGES)
     steps = np.abs(np.diff(table["price"][first : start + 1]))
     steps = steps[steps > 0]
-    if not len(steps):
+    if len(steps) < _FEWEST_CHANGES:
         return math.nan
     width = float(steps.min()) / table.price(start)
     spread = math.log1p(table.number("expected_move", at))

@@ -45,19 +45,20 @@ def coin_moves(series: PriceSeries, calibration: Calibration | None) -> CoinMove
     log_scale = 0.5 * np.log(square * returns.elapsed)
     with np.errstate(divide="ignore"):
         log_size = np.log(np.abs(returns.log_return))
-    log_size[~(returns.changed & (returns.before >= 0))] = np.nan
-    filtered = filter_volatility(log_size, log_scale, returns.step, *_level(series.symbol, calibration))
-    # The mean of sigma^2 when log sigma is normal.
-    per_minute = np.exp(filtered.mean + filtered.variance)
-    deviation = per_minute * np.sqrt(square * returns.elapsed)
+    log_size[~(returns.fresh & (returns.before >= 0))] = np.nan
+    level = _level(series.symbol, calibration)
+    filtered = filter_volatility(log_size, log_scale, returns.coarse_step, returns.step, *level)
+    steps = filtered.volatility**2 * square * returns.step
+    # What rounding adds to the variance of a return.
+    steps += np.where(returns.fresh, filtered.deviation**2 - filtered.volatility**2 * square * returns.elapsed, 0.0)
     return CoinMoves(
         returns=returns,
         square=square,
         filtered=filtered,
-        per_minute=per_minute,
-        deviation=deviation,
-        z=returns.log_return / deviation,
-        path=path_of(returns, per_minute * per_minute * square * returns.step),
+        per_minute=filtered.volatility,
+        deviation=filtered.deviation,
+        z=returns.log_return / filtered.deviation,
+        path=path_of(returns, steps),
     )
 
 

@@ -35,7 +35,8 @@ class HourSums:
 
 def hour_sums(returns: Returns) -> HourSums:
     """Sum the log sizes of the returns of one symbol by UTC day and hour; a return belongs to the day it ends in."""
-    usable = returns.changed & (returns.elapsed <= _LONGEST)
+    # The size of a single step tells nothing of the hour.
+    usable = returns.fresh & (returns.coarse_step == 0) & (returns.elapsed <= _LONGEST)
     usable[:1] = False
     day, hour = days_and_hours(returns)
     first = int(day[0]) if len(day) else 0

@@ -51,9 +51,9 @@ class CoinPath:
 def path_of(returns: Returns, step_variance: Floats) -> CoinPath:
     """Return the path of a coin; `step_variance` is the expected variance of the log return since the last quote."""
     variance = np.cumsum(step_variance)
-    if returns.changed.all():
+    if returns.fresh.all():
         return CoinPath(returns.minutes, returns.log_price, variance)
-    changed = returns.changed
+    changed = returns.fresh
     return CoinPath(returns.minutes[changed], returns.log_price[changed], variance[changed])
 
 
@@ -135,7 +135,7 @@ def _moves(own: Returns, other: CoinPath, rows: slice) -> tuple[Floats, Floats |
     """
     last: int = rows.stop
     minutes, before = own.minutes[:last], own.before[:last]
-    if own.changed.all() and np.array_equal(minutes, other.minutes[:last]):
+    if own.fresh.all() and np.array_equal(minutes, other.minutes[:last]):
         return other.moves[rows], None
     moves, overlap = np.full(last, np.nan), np.zeros(last)
     end = np.searchsorted(other.minutes, minutes, "right") - 1

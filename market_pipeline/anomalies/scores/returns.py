@@ -1,7 +1,9 @@
-"""Returns between changed quotes, the time they took, and the quality of each quote.
+"""Returns between fresh quotes, the time they took, the price step, and the quality of each quote.
 
-An unchanged quote means that the source had nothing new, not that the price stood still: as a zero return it would
-make the next real move look enormous. Its time is carried over to the next changed quote.
+An unchanged quote usually means that the source had nothing new, not that the price stood still: as a zero return it
+would make the next real move look enormous. Its time is carried over to the next changed quote. In a coin whose price
+step is coarser than its moves, such as a stablecoin quoted in thousandths, most quotes are unchanged because the price
+stood still within the step. There an unchanged quote is news, too.
 """
 
 from dataclasses import dataclass
@@ -9,31 +11,44 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from market_pipeline.anomalies.parameters import PARAMETERS
+from market_pipeline.anomalies.parameters import MINUTES_PER_DAY, PARAMETERS
 from market_pipeline.anomalies.series import Floats, PriceSeries
 
 Indices = NDArray[np.intp]
 
 _MICROSECONDS_PER_MINUTE = 60e6
+# The price step is the smallest change of this many changes, and of as many before them.
+_STEP_CHANGES = 128
+# A coin is coarse if at least half of this many changes were a single step. That is so where the step is about half of
+# a standard deviation of the returns or more.
+_COARSE_CHANGES = 64
+_COARSE_SHARE = 0.5
+_SINGLE = 1.5
+# With fewer changes than this the step is not known. A price that has fewer after a day hardly ever moves: its step is
+# taken to be this share of it.
+_FEWEST_CHANGES = 16
+_UNKNOWN_STEP = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class Returns:
-    """One entry per quote. `before` is the changed quote that a return starts from, -1 for the first quote.
+    """One entry per quote. `before` is the fresh quote that a return starts from, -1 for the first quote.
 
     `minutes` is the clock (since 1970, UTC), `step` the minutes since the previous quote, `elapsed` those since
-    `before`, at least the shortest meaningful interval; an unchanged quote has `log_return` 0 and `changed` false.
-    `number` counts the earlier changed quotes.
+    `before`, at least the shortest meaningful interval; a quote that is not `fresh` has `log_return` 0. `number` counts
+    the earlier fresh quotes. `coarse_step` is the price step as a share of the price where that is coarse, else 0;
+    there unchanged quotes are fresh.
     """
 
     minutes: Floats
     log_price: Floats
-    changed: NDArray[np.bool_]
+    fresh: NDArray[np.bool_]
     before: Indices
     log_return: Floats
     elapsed: Floats
     step: Floats
     number: Indices
+    coarse_step: Floats
 
 
 def returns_of(series: PriceSeries) -> Returns:
@@ -44,8 +59,10 @@ def returns_of(series: PriceSeries) -> Returns:
     changed = np.ones(size, dtype=np.bool_)
     # Compare logarithms: a change in the last bit of a price may vanish in them, and a return of 0 has no log size.
     changed[1:] = log_price[1:] != log_price[:-1]
-    # The newest changed index, shifted by one quote.
-    newest = np.maximum.accumulate(np.where(changed, np.arange(size), 0)) if size else np.empty(0, np.intp)
+    coarse_step = _coarse_steps(series.prices, minutes, changed)
+    fresh = changed | (coarse_step > 0)
+    # The newest fresh index, shifted by one quote.
+    newest = np.maximum.accumulate(np.where(fresh, np.arange(size), 0)) if size else np.empty(0, np.intp)
     before = np.concatenate([np.full(min(size, 1), -1, dtype=np.intp), newest[:-1]])
     log_return = np.zeros(size)
     log_return[1:] = log_price[1:] - log_price[before[1:]]
@@ -53,8 +70,39 @@ def returns_of(series: PriceSeries) -> Returns:
     elapsed[1:] = np.maximum(minutes[1:] - minutes[before[1:]], PARAMETERS.shortest_interval)
     step = np.zeros(size)
     step[1:] = np.diff(minutes)
-    number: Indices = np.cumsum(changed) - changed
-    return Returns(minutes, log_price, changed, before, log_return, elapsed, step, number)
+    number: Indices = np.cumsum(fresh) - fresh
+    return Returns(minutes, log_price, fresh, before, log_return, elapsed, step, number, coarse_step)
+
+
+def _coarse_steps(prices: Floats, minutes: Floats, changed: NDArray[np.bool_]) -> Floats:
+    """Return the price step as a share of the price where that is coarse, as far as earlier quotes show, else 0."""
+    if len(prices) < 2:
+        return np.zeros(len(prices))
+    at = np.flatnonzero(changed[1:]) + 1
+    sizes = np.abs(prices[at] - prices[at - 1])
+    smallest = _running_minimum(sizes)
+    # As small as the smallest before, neither more nor less.
+    single = (sizes[1:] < _SINGLE * smallest[:-1]) & (_SINGLE * sizes[1:] > smallest[:-1])
+    singles = np.concatenate([[0, 0], np.cumsum(single)])[: len(at) + 1]
+    counts = np.arange(len(at) + 1)
+    recent = np.minimum(counts, _COARSE_CHANGES)
+    coarse = singles - singles[counts - recent] >= _COARSE_SHARE * recent
+    # The number of changes before each quote.
+    known = np.maximum(np.cumsum(changed) - 1 - changed, 0)
+    with np.errstate(over="ignore"):
+        coarse_step = np.where(coarse[known], np.concatenate([[0.0], smallest])[known] / prices, 0.0)
+    still = np.where(minutes - minutes[0] >= MINUTES_PER_DAY, _UNKNOWN_STEP, 0.0)
+    return np.where(known < _FEWEST_CHANGES, still, np.minimum(coarse_step, 1.0))
+
+
+def _running_minimum(values: Floats) -> Floats:
+    """Return the minimum of each value and those before it, at least the last `_STEP_CHANGES` of them."""
+    blocks = np.full(-(-len(values) // _STEP_CHANGES) * _STEP_CHANGES, np.inf)
+    blocks[: len(values)] = values
+    lowest = np.minimum.accumulate(blocks.reshape(-1, _STEP_CHANGES), axis=1)
+    lowest[1:] = np.minimum(lowest[1:], lowest[:-1, -1:])
+    minimum: Floats = lowest.ravel()[: len(values)]
+    return minimum
 
 
 FIRST, STALE, WARM_UP, GAP = "first", "stale", "warm_up", "gap"
@@ -69,7 +117,7 @@ def quality_of(returns: Returns) -> NDArray[np.int8]:
     """Return indices into `QUALITIES`: first quote, stale (unchanged), warm_up (unsettled filter), after a gap."""
     codes: NDArray[np.intp] = (
         (returns.before < 0) * 1
-        + ~returns.changed * 2
+        + ~returns.fresh * 2
         + (returns.number < PARAMETERS.warm_up_quotes) * 4
         + after_gap(returns) * 8
     )
@@ -88,7 +136,7 @@ def after_gap(returns: Returns) -> NDArray[np.bool_]:
         windows = [step[1 + back : len(step) - recent + back] for back in range(recent)]
         longest[recent + 1 :] = np.maximum.reduce(windows)
     gap: NDArray[np.bool_] = (step > PARAMETERS.gap_ratio * longest) & (step > PARAMETERS.gap_minutes)
-    if gap.any() and not returns.changed.all():
+    if gap.any() and not returns.fresh.all():
         opened = np.maximum.accumulate(np.where(gap, np.arange(len(gap)), -1))
         gap = (opened >= 0) & (opened > returns.before)
     return gap

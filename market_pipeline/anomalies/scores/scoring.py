@@ -94,7 +94,7 @@ def _score_coin(
     peers = peer_moves(symbol, returns, coin.z, market)
     own = residuals(coin.z, peers, returns.elapsed)
     # The market's log price in units of this coin's slow volatility.
-    known = np.isfinite(peers.z) & returns.changed
+    known = np.isfinite(peers.z) & returns.fresh
     steps = np.where(known, peers.z * (coin.deviation / coin.filtered.slow), 0.0)
     large = large_moves(returns, coin.filtered.slow, np.cumsum(steps), first_large)
     by_name = {"jump": coin.filtered.score, "large_move": large.score, "residual": own.score, "market": large.market}
@@ -173,8 +173,9 @@ def _details(
     return {
         "before": np.where(returns.before >= 0, rows[returns.before], -1),
         "log_return": returns.log_return,
+        "coarse_step": returns.coarse_step,
         "elapsed_seconds": np.where(returns.before >= 0, returns.elapsed * 60.0, 0.0),
-        "stale_minutes": np.where(returns.changed, 0.0, returns.elapsed),
+        "stale_minutes": np.where(returns.fresh, 0.0, returns.elapsed),
         "quotes_used": returns.number.astype(np.float64),
         "volatility": coin.annual,
         "slow_volatility": coin.filtered.slow,

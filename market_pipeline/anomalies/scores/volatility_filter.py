@@ -6,6 +6,9 @@
 Each component is predicted exactly over the elapsed time; a return then updates their sum by its posterior moments
 (tabulated, see `predictive`), distributed by the Kalman gain. Log stochastic volatility: Harvey, Ruiz & Shephard 1994;
 Kim, Shephard & Chib 1998.
+
+In a coin whose price step is as coarse as its returns, a return is a number of steps and its likelihood that of the
+rounding: no step at all tells as much as one. Rounding is not taken for diffusion.
 """
 
 import math
@@ -15,37 +18,51 @@ import numpy as np
 
 from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.scores.loops import run
-from market_pipeline.anomalies.scores.predictive import GRID, filter_tables
+from market_pipeline.anomalies.scores.predictive import GRID, MOST_STEPS, ROUNDED, filter_tables, rounded_tables
 from market_pipeline.anomalies.series import Floats
 
 _LN2 = math.log(2)
+# A single step in this many minutes is at most 2.4 deviations of the slow scale, however rare steps are.
+_STEP_MINUTES = 15.0
+# The variance of the difference of two roundings, in squared steps; below this deviation in steps the mean square of a
+# return is that of single steps, sqrt(2 / pi) times the deviation.
+_ROUNDING = 1 / 6
+_SINGLE_STEPS = 0.45
 
 
 @dataclass(frozen=True)
 class Filtered:
     """What is known before each quote, and how surprising the quote is.
 
-    `mean` and `variance` of log volatility and `slow`, a truncated exponentially weighted scale with a long memory,
-    are per square root of a minute, without the hour factor. `score` is -log10 of the two-sided probability of the
-    return; 0 for an unchanged quote.
+    `mean` and `variance` of log volatility, the expected `volatility` and `slow`, a truncated exponentially weighted
+    scale with a long memory, are per square root of a minute, without the hour factor. `deviation` is the standard
+    deviation of the return, with that and the rounding; `score` is -log10 of the two-sided probability of the return,
+    0 for an unchanged quote.
     """
 
     mean: Floats
     variance: Floats
+    volatility: Floats
+    deviation: Floats
     slow: Floats
     score: Floats
 
 
 def filter_volatility(
-    log_size: Floats, log_scale: Floats, minutes: Floats, level: float, level_deviation: float
+    log_size: Floats, log_scale: Floats, coarse_step: Floats, minutes: Floats, level: float, level_deviation: float
 ) -> Filtered:
     """Filter the quotes of one symbol, in time order.
 
-    `log_size` is log(abs(r)) of the return since the last changed quote, NaN where there is none; `log_scale` is
-    log(f * sqrt(D)) of the same interval; `minutes` the time since the previous quote. `level` is the log volatility
-    expected beforehand, with standard deviation `level_deviation`.
+    `log_size` is log(abs(r)) of the return since the last fresh quote, NaN where there is none; `log_scale` is
+    log(f * sqrt(D)) of the same interval; `coarse_step` the price step, 0 where returns are not coarse; `minutes` the
+    time since the previous quote. `level` is the log volatility expected beforehand, with standard deviation
+    `level_deviation`.
     """
     settings = PARAMETERS.filter
+    coarse = bool(coarse_step.any())
+    relative, steps = log_size - log_scale, np.full(len(coarse_step), -1.0)
+    if coarse:
+        relative, steps = _rounded(log_size, log_scale, coarse_step)
     numbers = (
         level,
         level_deviation**2,
@@ -56,24 +73,53 @@ def filter_volatility(
         -_LN2 / settings.fast.half_life,
         # As arguments, because Numba's cache on disk would keep the values of module constants.
         *astuple(GRID),
+        *astuple(ROUNDED),
     )
-    rows = (log_size, log_scale, minutes)
-    mean, variance, score = run(_filter, rows, numbers, outputs=3, tables=filter_tables())
+    tables = rounded_tables() if coarse else filter_tables()
+    mean, variance, score = run(_filter, (relative, steps, minutes), numbers, outputs=3, tables=tables)
+    # The mean of sigma^2 when log sigma is normal.
+    volatility = np.exp(mean + variance)
+    scale = np.exp(log_scale)
+    rounding = _rounding(volatility * scale, coarse_step) if coarse else np.zeros(len(coarse_step))
     numbers = (level, level_deviation**2, -_LN2 / PARAMETERS.slow_half_life, PARAMETERS.slow_truncation**2)
-    [slow] = run(_slow_square, rows, numbers, outputs=1)
-    return Filtered(mean, variance, np.sqrt(slow), score)
+    squares = (np.exp(2 * log_size) - rounding) / scale**2
+    least = _ROUNDING / _STEP_MINUTES * coarse_step**2
+    [slow] = run(_slow_square, (squares, least, minutes), numbers, outputs=1)
+    return Filtered(mean, variance, volatility, np.sqrt(volatility**2 * scale**2 + rounding), np.sqrt(slow), score)
+
+
+def _rounded(log_size: Floats, log_scale: Floats, coarse_step: Floats) -> tuple[Floats, Floats]:
+    """Return the log sizes in units of the scale, and the numbers of steps.
+
+    Where a return is of at most `MOST_STEPS` steps, the log of one step takes the place of its size; elsewhere the
+    number is -1.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_step = np.log(coarse_step)
+        steps = np.rint(np.exp(log_size - log_step))
+    steps[(log_size > -np.inf) & (steps == 0)] = 1
+    few = steps <= MOST_STEPS
+    return np.where(few, log_step, log_size) - log_scale, np.where(few, steps, -1.0)
+
+
+def _rounding(deviation: Floats, coarse_step: Floats) -> Floats:
+    """Return the variance that rounding adds to a return of this deviation."""
+    single = deviation < _SINGLE_STEPS * coarse_step
+    return np.where(single, math.sqrt(2 / math.pi) * deviation * coarse_step - deviation**2, _ROUNDING * coarse_step**2)
 
 
 def _filter(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # lists, or arrays in Numba
-    log_sizes, log_scales, minutes = rows
-    m0, p00, stationary_1, stationary_2, wander, rate_1, rate_2, lowest, step, width, deviation_step, height = numbers
-    columns, last_column, last_row = int(width), width - 1.001, height - 1.001
+    sizes, steps, minutes = rows
+    m0, p00, stationary_1, stationary_2, wander, rate_1, rate_2 = numbers[:7]
+    lowest, step, width, deviation_step, height = numbers[7:12]
+    rounded_lowest, rounded_step, rounded_width, rounded_deviation_step, rounded_height = numbers[12:]
+    grid, rounded_grid = int(width * height), int(rounded_width * rounded_height)
     shifts, shares, tails = tables
     means, variances, scores = out
     m1 = m2 = p01 = p02 = p12 = a = b = 0.0
     p11, p22 = stationary_1, stationary_2
     last = -1.0
-    for i in range(len(log_sizes)):
+    for i in range(len(sizes)):
         passed = minutes[i]
         if passed != last:
             last = passed
@@ -89,15 +135,22 @@ def _filter(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # list
         variance = g0 + g1 + g2
         means[i] = mean
         variances[i] = variance
-        size = log_sizes[i]
+        size = sizes[i]
         if size != size:
             continue
         # Look up, bilinear; beyond the edges of the tables the nearest entry.
-        x = min(max((size - log_scales[i] - mean - lowest) / step, 0.0), last_column)
-        w = min(math.sqrt(variance) / deviation_step, last_row)
+        deviation = math.sqrt(variance)
+        if steps[i] < 0.0:
+            x = min(max((size - mean - lowest) / step, 0.0), width - 1.001)
+            w = min(deviation / deviation_step, height - 1.001)
+            at, columns = 0, int(width)
+        else:
+            x = min(max((mean - size - rounded_lowest) / rounded_step, 0.0), rounded_width - 1.001)
+            w = min(deviation / rounded_deviation_step, rounded_height - 1.001)
+            at, columns = grid + int(steps[i]) * rounded_grid, int(rounded_width)
         column, row = int(x), int(w)
         x, w = x - column, w - row
-        at = row * columns + column
+        at += row * columns + column
         below = at + columns
         c00, c01, c10, c11 = (1.0 - x) * (1.0 - w), x * (1.0 - w), (1.0 - x) * w, x * w
         shift = c00 * shifts[at] + c01 * shifts[at + 1] + c10 * shifts[below] + c11 * shifts[below + 1]
@@ -113,20 +166,22 @@ def _filter(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # list
 
 
 def _slow_square(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # lists, or arrays in Numba
-    log_sizes, log_scales, minutes = rows
+    squares, least_slows, minutes = rows
     level, level_variance, rate, truncation = numbers
     [slows] = out
     slow = math.exp(2.0 * (level + level_variance))
     known = weight = since = 0.0
     last = -1.0
-    for i in range(len(log_sizes)):
+    for i in range(len(squares)):
         since += minutes[i]
+        least = least_slows[i]
+        if slow < least:
+            slow = least
         slows[i] = slow
-        size = log_sizes[i]
-        if size != size:
-            # The time over unchanged quotes is that of the next changed one.
+        square = squares[i]
+        if square != square:
+            # The time over unchanged quotes is that of the next fresh one.
             continue
-        square = math.exp(2.0 * (size - log_scales[i]))
         if known > 0.0 and square > truncation * slow:
             square = truncation * slow
         if since != last:
@@ -136,3 +191,5 @@ def _slow_square(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  #
         known += weight * (1.0 - known)
         if known > 0.0:
             slow += weight / known * (square - slow)
+            if slow < least:
+                slow = least

@@ -101,7 +101,7 @@ def test_one_stretch_is_one_row() -> None:
     gaps = [300] * 26 + [3000] + [300] * 14
     assert len(stale(scores_of(feed(gaps, still=[(20, 30)])))) == 1
     assert len(stale(scores_of(feed(gaps, still=[(24, 30)])))) == 1
-    assert len(stale(scores_of(feed([300] * 40, still=[(10, 20), (25, 34)])))) == 2
+    assert len(stale(scores_of(feed([300] * 40, still=[(17, 25), (29, 38)])))) == 2
 
 
 def test_a_coarse_price_stands_still_every_day() -> None:

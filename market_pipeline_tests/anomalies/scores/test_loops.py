@@ -68,7 +68,10 @@ def rough_rows(seed: int) -> tuple[Floats, Floats, Floats, Floats]:
 def test_every_loop_gives_the_same_bits_interpreted_and_compiled(both_ways: BothWays[Any], seed: int) -> None:
     sizes, scales, minutes, returns = rough_rows(seed)
     rng = np.random.default_rng(seed)
-    interpreted, compiled = both_ways(lambda: filter_volatility(sizes, scales, minutes, -7.0, 1.0))
+    # Partly with a coarse price step, and prices that stand still in it.
+    coarse_step = np.where(np.arange(SIZE) < SIZE // 2, 0.0, 1e-3)
+    sizes[(coarse_step > 0) & (rng.random(SIZE) < 0.3)] = -np.inf
+    interpreted, compiled = both_ways(lambda: filter_volatility(sizes, scales, coarse_step, minutes, -7.0, 1.0))
     assert same_bits(interpreted, compiled)
     assert np.isfinite(compiled.mean).all() and (compiled.variance > 0).all()
 
@@ -96,7 +99,7 @@ def test_any_returns_after_any_time_give_the_same_bits(
 ) -> None:
     sizes, minutes = np.array(rows).T
     scales = np.zeros(len(rows))
-    interpreted, compiled = both_ways(lambda: filter_volatility(sizes, scales, minutes, -7.0, 1.0))
+    interpreted, compiled = both_ways(lambda: filter_volatility(sizes, scales, scales, minutes, -7.0, 1.0))
     assert same_bits(interpreted, compiled)
     assert (compiled.variance > 0).all() and np.isfinite(compiled.mean).all()
 

@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market_pipeline.anomalies.parameters import PARAMETERS
-from market_pipeline.anomalies.scores.predictive import GRID, filter_tables, gauss_hermite, log10_tail, log_erfc
+from market_pipeline.anomalies.scores.predictive import (
+    GRID,
+    MOST_STEPS,
+    ROUNDED,
+    filter_tables,
+    gauss_hermite,
+    log10_tail,
+    log_erfc,
+    rounded_tables,
+)
 from market_pipeline.anomalies.series import Floats
 
 # Returns from a hundredth of a standard deviation to twenty; the filter starts at a standard deviation of
@@ -118,3 +127,40 @@ def test_the_logarithm_of_the_error_function_is_right_far_into_the_tail() -> Non
     z = np.concatenate([np.linspace(0, 5, 101), np.linspace(6, 26, 41)])
     exact = np.array([math.log(math.erfc(each)) for each in z])
     assert log_erfc(z) == pytest.approx(exact, abs=2e-7)
+
+
+def of_steps(steps: int, a: float) -> float:
+    """The probability of at least so many steps, with the first price anywhere within its step."""
+    starts = (np.arange(2_000) + 0.5) / 2_000
+    return float(np.mean([math.erfc((steps - start) / (a * math.sqrt(2))) for start in starts])) if steps else 1.0
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 5])
+@pytest.mark.parametrize("log_a", [-1.5, -0.25, 1.0])
+def test_tables_of_rounded_returns_are_those_of_integration(steps: int, log_a: float) -> None:
+    deviation = 0.4
+    grid, weights = over_log_volatility(deviation)
+    grid, weights = grid[::40], weights[::40] / weights[::40].sum()
+    q, scale = PARAMETERS.filter.outliers, PARAMETERS.filter.outlier_scale
+
+    def exactly(a: float) -> float:
+        return of_steps(steps, a) - of_steps(steps + 1, a)
+
+    likelihood = np.array([(1 - q) * exactly(a) + q * exactly(scale * a) for a in np.exp(log_a + grid)])
+    posterior = weights * likelihood / (weights * likelihood).sum()
+    mean = (posterior * grid).sum()
+    row, column = round(deviation / ROUNDED.deviation_step), round((log_a - ROUNDED.lowest) / ROUNDED.step)
+    sizes = GRID.rows * GRID.columns, ROUNDED.rows * ROUNDED.columns
+    shift, share, tail = (
+        table[sizes[0] + steps * sizes[1] + row * ROUNDED.columns + column] for table in rounded_tables()
+    )
+    assert shift == pytest.approx(mean, abs=0.01)
+    assert deviation * math.sqrt(share) == pytest.approx(math.sqrt((posterior * (grid - mean) ** 2).sum()), abs=0.01)
+    p = (weights * [of_steps(steps, a) for a in np.exp(log_a + grid)]).sum()
+    assert math.exp(tail) == pytest.approx(-math.log10(p), rel=0.02, abs=1e-9)
+
+
+def test_all_tables_of_rounded_returns_are_finite() -> None:
+    """However improbable so many steps are."""
+    assert all(np.isfinite(table).all() for table in rounded_tables())
+    assert len(rounded_tables()[0]) == GRID.rows * GRID.columns + (MOST_STEPS + 1) * ROUNDED.rows * ROUNDED.columns

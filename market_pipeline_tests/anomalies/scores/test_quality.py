@@ -7,13 +7,14 @@ from market_pipeline.anomalies.scores.returns import QUALITIES, Returns, after_g
 from market_pipeline_tests.anomalies.quotes import Numbers, series
 
 SETTLED = 40
+LAST = 100 + np.sin(SETTLED - 1)
 
 
 def ended(steps: Numbers, prices: Numbers | None = None, regular: int = 5) -> Returns:
     """Returns of forty quotes five minutes apart and then these steps (minutes) and prices."""
     minutes = np.concatenate([np.arange(SETTLED) * regular, np.zeros(len(steps))]).astype(float)
     minutes[SETTLED:] = minutes[SETTLED - 1] + np.cumsum(steps)
-    values = 100 + np.arange(len(minutes)) % 7.0
+    values = 100 + np.sin(np.arange(len(minutes)))
     if prices is not None:
         values[SETTLED:] = prices
     return returns_of(series(values, minutes * 60))
@@ -55,7 +56,7 @@ def test_the_quote_after_the_gap_is_like_any_other() -> None:
 
 def test_the_first_move_after_a_gap_carries_it_even_if_quotes_repeat_before() -> None:
     """Its return began before the gap."""
-    returns = ended([60, 5, 5, 5], [100 + (SETTLED - 1) % 7, 100 + (SETTLED - 1) % 7, 120, 121])
+    returns = ended([60, 5, 5, 5], [LAST, LAST, 120, 121])
     assert words(returns)[-4:] == ["stale,gap", "stale,gap", "gap", ""]
 
 

@@ -16,13 +16,19 @@ STEP = 5.0
 
 
 def filtered(
-    returns: Numbers, minutes: Numbers, level: float = LEVEL, deviation: float = 1.0, elapsed: Numbers | None = None
+    returns: Numbers,
+    minutes: Numbers,
+    level: float = LEVEL,
+    deviation: float = 1.0,
+    elapsed: Numbers | None = None,
+    coarse_step: float = 0.0,
 ) -> Filtered:
     """Filters returns over steps in minutes; a NaN among the returns is an unchanged quote."""
     minutes = np.array(minutes, dtype=np.float64)
     elapsed = minutes if elapsed is None else np.array(elapsed, dtype=np.float64)
-    sizes = np.log(np.abs(np.array(returns, dtype=np.float64)))
-    return filter_volatility(sizes, 0.5 * np.log(elapsed), minutes, level, deviation)
+    with np.errstate(divide="ignore"):
+        sizes = np.log(np.abs(np.array(returns, dtype=np.float64)))
+    return filter_volatility(sizes, 0.5 * np.log(elapsed), np.full(len(sizes), coarse_step), minutes, level, deviation)
 
 
 def normal(size: int, seed: int = 1) -> Floats:
@@ -168,15 +174,39 @@ def test_in_its_own_world_its_probabilities_are_true(seed: int) -> None:
     assert off.mean() == pytest.approx(1, abs=0.06)
 
 
+@pytest.mark.parametrize("coarseness", [0.7, 2.0, 5.0])
+def test_rounding_is_not_taken_for_diffusion(coarseness: float) -> None:
+    """A price step of several standard deviations: volatility is learned from how often the price moves."""
+    log_volatility, _, returns = own_model(40_000, 3)
+    coarse_step = coarseness * math.exp(LEVEL) * math.sqrt(STEP)
+    path = np.round(np.concatenate([[0.0], np.cumsum(returns)]) / coarse_step)
+    found = filtered(coarse_step * np.diff(path), [STEP] * len(returns), coarse_step=coarse_step)
+    off = (log_volatility - found.mean)[1_000:]
+    assert abs(off.mean()) < 0.1
+    assert (off**2 / found.variance[1_000:]).mean() == pytest.approx(1, abs=0.25)
+    known = np.sqrt((np.diff(path) ** 2).mean()) * coarse_step
+    assert np.sqrt((found.deviation**2).mean()) == pytest.approx(known, rel=0.1)
+    assert found.slow[-1] == pytest.approx(filtered(returns, [STEP] * len(returns)).slow[-1], rel=0.15)
+    assert (10**-found.score < 0.001).mean() < 0.003
+
+
+def test_a_price_that_stands_still_has_a_least_volatility() -> None:
+    """However long it stands still, the first step is no large move, and two steps are a surprise."""
+    still = np.zeros(20_000)
+    scores = {steps: filtered([*still, steps * 1e-3], [STEP] * 20_001, coarse_step=1e-3) for steps in (1, 2)}
+    assert 1e-3 / (scores[1].slow[-1] * math.sqrt(15)) < 2.5
+    assert scores[1].score[-1] < 2.5 < 5 < scores[2].score[-1]
+
+
 def test_unchanged_quotes_do_not_lengthen_the_memory_of_the_slow_volatility() -> None:
     """Half of the quotes stale is half of the moves, not half of the time."""
     rng = np.random.default_rng(3)
     moves = 1e-3 * np.where(np.arange(4_000) < 2_000, 1.0, 3.0) * rng.standard_normal(4_000)
     log_size, ten = np.log(np.abs(moves)), np.full(4_000, 10.0)
-    plain = filter_volatility(log_size, 0.5 * np.log(ten), ten, -7.0, 1.0)
+    plain = filter_volatility(log_size, 0.5 * np.log(ten), np.zeros(4_000), ten, -7.0, 1.0)
     # The same moves with an unchanged quote in the middle of each.
     doubled = np.full(8_000, np.nan)
     doubled[1::2] = log_size
     five = np.full(8_000, 5.0)
-    stale = filter_volatility(doubled, np.full(8_000, 0.5 * np.log(10.0)), five, -7.0, 1.0)
+    stale = filter_volatility(doubled, np.full(8_000, 0.5 * np.log(10.0)), np.zeros(8_000), five, -7.0, 1.0)
     assert stale.slow[1::2] == pytest.approx(plain.slow, rel=1e-9)
