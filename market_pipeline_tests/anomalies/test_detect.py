@@ -16,6 +16,7 @@ from market_pipeline.anomalies.detect import detect_columns, detect_days
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.anomalies.scores.learning import calibrate_columns
 from market_pipeline.anomalies.scores.scoring import score_columns
+from market_pipeline.anomalies.words.formatting import format_percent, format_signed
 from market_pipeline.core.clock import DAY as DAY_LONG
 from market_pipeline.core.clock import start_of_day
 from market_pipeline.core.columns import Columns
@@ -107,6 +108,21 @@ def test_every_link_leads_to_an_alarm_and_each_row_has_a_sentence(whole: list[An
     for row in whole:
         assert row.kind not in ("market_move", "bad_tick") or row not in linked
         assert re.fullmatch(r"(Market|\d coins|(ADA|BTC|ETH|SOL)( and \w+)?) .+ UTC\b.*\.", row.headline)
+
+
+def test_the_words_of_a_row_agree_with_its_columns(whole: list[Anomaly]) -> None:
+    """Direction, size, the market's move and whose move it was."""
+    told = [row for row in whole if row.kind not in ("bad_tick", "stale_feed")]
+    assert {row.scope for row in told} >= {"market", "idiosyncratic", "mixed"}
+    for row in told:
+        words = f"{row.headline} {row.explanation}"
+        size = row.market_move if row.kind == "market_move" else row.move
+        assert f" {'rose' if row.direction == 'up' else 'fell'} {format_percent(size or 0.0)} " in row.headline
+        assert row.scope != "market" or not re.search("its own:|alone|not explain", words), words
+        assert row.scope == "market" or not re.search("with the market|The market moved with it", words), words
+        assert row.scope == "idiosyncratic" or " alone " not in row.headline
+        for market in re.findall(r"market \(?([+\N{MINUS SIGN}][^)]+)\)", row.headline):
+            assert row.market_move is not None and market == format_signed(row.market_move)
 
 
 def test_a_day_is_scored_with_the_calibration_known_at_its_start(quotes: Columns) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import timedelta
-from statistics import median
 from typing import NamedTuple
 
 from market_pipeline.anomalies.anomaly import Kind, Scope
-from market_pipeline.anomalies.rules.candidate import Candidate
-from market_pipeline.anomalies.rules.peers import Moves, moves_between, slow_volatility
+from market_pipeline.anomalies.rules.candidate import Candidate, MarketContext
+from market_pipeline.anomalies.rules.peers import moves_between, slow_volatility
 from market_pipeline.anomalies.rules.score_table import ScoreTable, simple_return
 from market_pipeline.anomalies.words import sentences
 from market_pipeline.anomalies.words.rarity import Rarity
@@ -76,42 +76,35 @@ def _move(table: ScoreTable, before: int, after: int, expected_move: float) -> M
 def _other_coins(table: ScoreTable, candidate: Candidate) -> OtherCoins:
     symbol = table.symbol(candidate.at)
     leader = _SECOND if symbol == _LEADER else _LEADER
-    moves = _moves(table, candidate).log_move.tolist()
-    leader_move = moves[table.symbols.index(leader)] if leader in table.symbols else math.nan
-    del moves[table.code(candidate.at)]
-    known = [move for move in moves if not math.isnan(move)]
-    market = candidate.market
+    market = candidate.market or MarketContext(Scope.UNKNOWN)
     return OtherCoins(
-        scope=market.scope if market else Scope.UNKNOWN,
+        scope=market.scope,
         leader=leader,
-        leader_move=simple_return(leader_move),
-        median=simple_return(median(known)) if known else math.nan,
-        coins=len(known),
-        share=market.share if market else math.nan,
+        leader_move=_returns(table, candidate).get(leader, math.nan),
+        median=market.market_move,
+        coins=market.coins - 1,
+        share=market.share,
     )
 
 
 def _market_story(table: ScoreTable, candidate: Candidate, rarity: Rarity) -> Story:
     """Tell an event by the median move of its coins up to its peak, beside those of its members."""
-    moves = _moves(table, candidate).log_move.tolist()
-    known = [move for move in moves if not math.isnan(move)]
-    change = candidate.market.market_move if candidate.market else math.nan
-    row = _move(table, candidate.before, candidate.at, math.nan)
-    move = Move("market", change, row.price_before, row.price_after, row.start, table.time(candidate.end))
-    members = [
-        (symbol, simple_return(moved))
-        for symbol in candidate.members
-        if (moved := moves[table.symbols.index(symbol)]) * change > 0
-    ]
+    market = candidate.market or MarketContext(Scope.MARKET)
+    move = replace(_move(table, candidate.before, candidate.end, math.nan), change=market.market_move)
+    returns = _returns(table, candidate)
+    members = [(symbol, returns[symbol]) for symbol in candidate.members if returns.get(symbol, 0.0) * move.change > 0]
     # The members column has them by standard deviations; to a person the largest fall leads.
     members.sort(key=lambda member: -abs(member[1]))
     leader = members[0] if members else ("", math.nan)
     return Story(
         sentences.market_headline(move, *leader, rarity),
-        sentences.market_explanation(move, members, len(known), rarity),
+        sentences.market_explanation(move, members, market.coins, rarity),
     )
 
 
-def _moves(table: ScoreTable, candidate: Candidate) -> Moves:
-    return moves_between(table, table.moment(candidate.before), table.moment(candidate.end), slow_volatility)
-
+def _returns(table: ScoreTable, candidate: Candidate) -> dict[str, float]:
+    """Return the simple return of each coin over the time of the move, where it is known."""
+    start, end = table.moment(candidate.before), table.moment(candidate.end)
+    moves = moves_between(table, start, end, slow_volatility).log_move.tolist()
+    pairs = zip(table.symbols, moves, strict=True)
+    return {symbol: simple_return(move) for symbol, move in pairs if not math.isnan(move)}

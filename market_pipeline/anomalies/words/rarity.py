@@ -23,7 +23,7 @@ class Rarity:
     `basis` is own, pooled or prior. `days` and `excesses` are the length of that history and how many high scores it
     has, `cadence` the usual interval of its quotes (5-minute, hourly or daily); None if unknown. `memory_days` is for
     how long the highest score of each day is remembered, 0 where none is, and `last_day` the last of those days with a
-    score at least as high, None if there is none.
+    score at least as high, None if there is none. `day` is that of the move.
     """
 
     every_days: float
@@ -33,10 +33,11 @@ class Rarity:
     cadence: str | None = None
     memory_days: float = 0.0
     last_day: date | None = None
+    day: date | None = None
 
     def __str__(self) -> str:
         known_days = _PRIOR_DAYS if self.basis == PRIOR or self.days is None else self.days
-        return rarity_words(self.every_days, known_days, self.memory_days, self.last_day)
+        return rarity_words(self.every_days, known_days, self.memory_days, self.last_day, self.day)
 
     @property
     def foundation(self) -> str:
@@ -53,12 +54,16 @@ class Rarity:
 
 
 def rarity_words(
-    period_days: float, known_days: float, memory_days: float = 0.0, last_day: date | None = None
+    period_days: float,
+    known_days: float,
+    memory_days: float = 0.0,
+    last_day: date | None = None,
+    day: date | None = None,
 ) -> str:
     """Say how rare a move is that is expected once in `period_days`; empty if that is NaN or nothing can be said.
 
     The period rests on `known_days` of history, and the highest score of each of the last `memory_days` is remembered:
-    `last_day` is the last one on which it was as high, None if there is none.
+    `last_day` is the last one on which it was as high, None if there is none; `day` is that of the move.
     """
     known_days = max(known_days, memory_days)
     if math.isnan(period_days) or known_days < _LEAST_DAYS:
@@ -67,6 +72,8 @@ def rarity_words(
         return "several times a day"
     if period_days <= known_days:
         return f"about {format_frequency(period_days)}"
+    if last_day is not None and last_day == day:
+        return "after a rarer one on that day"
     if last_day is not None:
         return f"rarer than anything since {format_day(last_day)}"
     if memory_days == known_days:

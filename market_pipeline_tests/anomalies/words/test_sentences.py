@@ -150,6 +150,7 @@ def test_each_kind_has_its_headline_and_its_explanation() -> None:
         (1e9, 1_500, 1_500, None, "rarer than anything in the last 1,500 days"),
         (1e9, 786, 412, None, "rarer than once in 2 years"),
         (1e9, 412, 412, date(2024, 8, 5), "rarer than anything since 5 Aug 2024"),
+        (1e9, 412, 412, date(2024, 11, 5), "after a rarer one on that day"),
         (1e9, 1.5, 1, None, ""),
         (nan, 412, 412, date(2024, 8, 5), ""),
     ],
@@ -157,7 +158,7 @@ def test_each_kind_has_its_headline_and_its_explanation() -> None:
 def test_no_period_is_longer_than_the_history_behind_it(
     period: float, known: float, memory: float, last: date | None, text: str
 ) -> None:
-    assert rarity_words(period, known, memory, last) == text
+    assert rarity_words(period, known, memory, last, date(2024, 11, 5)) == text
 
 
 @pytest.mark.parametrize(
