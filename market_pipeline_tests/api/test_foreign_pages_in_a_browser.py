@@ -10,15 +10,21 @@ from playwright.sync_api import Page
 
 from market_pipeline.api.app import create_app
 from market_pipeline.api.service import Service
+from market_pipeline.core.clock import utc_now
 from market_pipeline.simulator.server import Simulator
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema.tables import anomaly_marks
 from market_pipeline_tests.api.browser import chromium
-from market_pipeline_tests.api.serving import served
-from market_pipeline_tests.builders import wait_for
+from market_pipeline_tests.api.serving import served, store_anomaly, store_quotes
+from market_pipeline_tests.builders import stored_rows, wait_for
 
 pytestmark = pytest.mark.slow
 
 POST = """address => fetch(`${address}/collect-once/BTC`, {method: 'POST', mode: 'no-cors'})
     .then(answer => answer.status, () => 'refused')"""
+MARK = """([address, id, method]) => fetch(`${address}/anomalies/${id}/mark`, {
+    method, headers: {'Content-Type': 'application/json'}, body: '{"mark": "noise"}',
+}).then(answer => answer.status, () => 'refused')"""
 READ = "address => fetch(`${address}/symbols`).then(answer => answer.status, () => 'refused')"
 
 
@@ -65,6 +71,18 @@ def test_another_site_cannot_make_it_collect(
     page.goto(address)
     assert page.evaluate(POST, address) == 200, "its own page may"
     assert len(simulator.requests) == 1
+
+
+def test_another_site_can_neither_mark_nor_unmark(page: Page, address: str, elsewhere: str, database: Database) -> None:
+    newest = store_quotes(database, "BTC", [utc_now()], 10.0)
+    id_ = store_anomaly(database, "BTC", newest)
+    page.goto(elsewhere)
+    assert page.evaluate(MARK, [address, id_, "PUT"]) == "refused"
+    page.goto(address)
+    assert page.evaluate(MARK, [address, id_, "PUT"]) == 200, "its own page may"
+    page.goto(elsewhere)
+    assert page.evaluate(MARK, [address, id_, "DELETE"]) == "refused"
+    assert [row["mark"] for row in stored_rows(database, anomaly_marks)] == ["noise"]
 
 
 def test_another_site_cannot_read_it(page: Page, address: str, elsewhere: str) -> None:
