@@ -186,8 +186,7 @@ class Detection:
         moves = self._coins.large_moves(own, lambda code, way: self._carried("large", code, way))
         moves = [replace(each, market=market_context(table, each)) for each in moves]
         moves = [each for each in moves if not _is_refuted(each)]
-        jumps = [each for each in moves if each.kind is Kind.JUMP]
-        finder = EventFinder(table, jumps, self.settings, self._materiality, self.border)
+        finder = EventFinder(table, moves, self.settings, self._materiality, self.border)
         events = finder.find(self._carried_event)
         own_events = [event for event in events if event.episode.first < self.end]
         linked = link_members(table, moves, [*self._open_events(moves), *own_events], self.settings)

@@ -1,7 +1,8 @@
 """Members: the rows of single coins that a market event accounts for. They carry its id as `event_id`.
 
-A row is a member if at least half of its move happened during the event (from its start to a width after its peak), and
-the market accounts for it. What a coin does alone, against the event or far beyond it, is an alarm of its own.
+A row is a member if the market accounts for its move, and at least half of it happened during the event (from its start
+to a width after it last grew), or part of it where it went with the market all the time. What a coin does alone,
+against the event or far beyond it, is an alarm of its own.
 """
 
 from collections.abc import Iterable
@@ -43,7 +44,10 @@ def _is_member(table: ScoreTable, candidate: Candidate, event: MarketEvent, sett
         explained = goes_with and not own
     else:
         explained = scope is Scope.MARKET or (scope is Scope.UNKNOWN and goes_with)
-    return explained and _share(table, candidate, event, settings) >= _HALF
+    if not explained:
+        return False
+    share = _share(table, candidate, event, settings)
+    return share >= _HALF or (share > 0 and goes_with and scope is Scope.MARKET)
 
 
 def _goes_with(table: ScoreTable, candidate: Candidate, event: MarketEvent) -> bool:

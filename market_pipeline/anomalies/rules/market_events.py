@@ -1,8 +1,9 @@
 """Market events: the market as a whole moved. One row with its members linked, not an alarm per coin.
 
-A trigger is a quote at which the market's move is rare enough, or a time at which three or more coins jump the same way
-with the market. An event begins with a trigger if at least three coins are known, at least 60% of them moved the same
-way, and their median move is material. `episodes` decides which triggers are one event.
+A trigger is a quote at which the market's move is rare enough, or at which flagged moves of two coins at one time, or
+of three within an hour, go the same way with the market. An event begins with a trigger if at least three coins, and at
+least 60% of those that are known, moved the same way, and their median move is material. `episodes` decides which
+triggers are one event.
 
 The row belongs to the coin that had moved most when the event began, so that its id is stable; its numbers are those of
 the whole event so far: from its start to its peak, as rare as its rarest trigger.
@@ -19,12 +20,7 @@ from market_pipeline.anomalies.parameters import DetectionSettings
 from market_pipeline.anomalies.rules.candidate import Candidate, MarketContext, id_of
 from market_pipeline.anomalies.rules.episodes import Border, Carried, Episode, Trigger, follow
 from market_pipeline.anomalies.rules.paths import MarketPath
-from market_pipeline.anomalies.rules.peers import (
-    LATER,
-    Moves,
-    moves_between,
-    slow_volatility,
-)
+from market_pipeline.anomalies.rules.peers import LATER, Moves, market_context, moves_between, slow_volatility
 from market_pipeline.anomalies.rules.score_table import MINUTE, Positions, ScoreTable, simple_return
 from market_pipeline.anomalies.rules.severity import Materiality
 from market_pipeline.anomalies.scores.market import MOVED
@@ -33,6 +29,10 @@ from market_pipeline.core.clock import MICROSECONDS_PER_DAY
 
 _FEWEST_COINS = 3
 _SAME_WAY = 0.6
+# So many coins flagged at one time are the market's move, if enough others moved with them.
+_TOGETHER = 2
+_SHARED = (Kind.JUMP, Kind.LARGE_MOVE)
+_LEAST_DAYS = 1e-9
 
 
 @dataclass
@@ -55,10 +55,10 @@ class _Beginning:
 
 @dataclass
 class EventFinder:
-    """Finds the events of one table; `jumps` are the flagged jumps with their market context."""
+    """Finds the events of one table; `moves` are the flagged moves of coins with their market context."""
 
     table: ScoreTable
-    jumps: Sequence[Candidate]
+    moves: Sequence[Candidate]
     settings: DetectionSettings
     materiality: Materiality
     border: Border
@@ -68,7 +68,7 @@ class EventFinder:
         """Return the events that begin in the table's day, in time order."""
         if len(self.table.symbols) < _FEWEST_COINS:
             return []
-        triggers = sorted([*self._slow(), *self._sudden()], key=lambda trigger: trigger.moment)
+        triggers = sorted([*self._slow(), *self._shared()], key=lambda trigger: trigger.moment)
         owners = follow(triggers, MarketPath(self.table), self.border, self._begin, carried)
         episodes = {owner.id: owner for owner in owners if owner is not None and owner.id in self.begun}
         return [self._event(episode) for episode in episodes.values()]
@@ -101,31 +101,40 @@ class EventFinder:
             p=table.number("market_p", at),
         )
 
-    def _sudden(self) -> list[Trigger]:
-        """Return the jumps with which a third coin or a later one follows others within a collection."""
+    def _shared(self) -> list[Trigger]:
+        """Return the quotes with which a flagged move of one coin follows those of others with the market."""
         table = self.table
         recent: list[tuple[int, int, Candidate]] = []
         triggers = []
-        for jump in sorted(self.jumps, key=lambda each: table.moment(each.at)):
-            if jump.market is None or jump.market.scope is not Scope.MARKET:
+        for move in sorted(self.moves, key=lambda each: table.moment(each.at)):
+            if move.kind not in _SHARED or self._first_scope(move) not in (Scope.MARKET, Scope.MIXED):
                 continue
-            moment = table.moment(jump.at)
-            way = 1 if table.log_move(jump.before, jump.at) > 0 else -1
-            recent = [each for each in recent if moment - each[0] <= LATER] + [(moment, way, jump)]
-            same = [each for _, sign, each in recent if sign == way]
-            if len({table.code(each.at) for each in same}) >= _FEWEST_COINS:
-                start = min(table.moment(each.before) for each in same)
-                middle = sorted(same, key=lambda each: each.days)[len(same) // 2]
-                triggers.append(
-                    replace(
-                        self._trigger(jump.at, start, max(table.number("market_days", jump.at), 1e-9)),
-                        direction=way,
-                        score=middle.score,
-                        threshold=middle.threshold,
-                        p=middle.p,
-                    )
-                )
+            moment, width = table.moment(move.at), table.width(move.at, self.settings.episode_minutes)
+            way = 1 if table.log_move(move.before, move.at) > 0 else -1
+            recent = [each for each in recent if moment - each[0] <= width] + [(moment, way, move)]
+            same = [(at, each) for at, sign, each in recent if sign == way]
+            together = [each for at, each in same if moment - at <= LATER]
+            if self._coins(together) >= _TOGETHER or self._coins([each for _, each in same]) >= _FEWEST_COINS:
+                triggers.append(self._shared_trigger(way, together, [each for _, each in same]))
         return triggers
+
+    def _first_scope(self, move: Candidate) -> Scope:
+        """Return the scope that a move had when it was first flagged: later quotes must not undo an event."""
+        if move.end != move.at:
+            return market_context(self.table, replace(move, peak=None)).scope
+        return move.market.scope if move.market else Scope.UNKNOWN
+
+    def _coins(self, moves: Sequence[Candidate]) -> int:
+        return len({self.table.code(each.at) for each in moves})
+
+    def _shared_trigger(self, way: int, together: list[Candidate], same: list[Candidate]) -> Trigger:
+        """Return the trigger of moves at one time, or in one hour, with the score of the middle one."""
+        table = self.table
+        moves = together if self._coins(together) >= _TOGETHER else same
+        last, middle = moves[-1], sorted(moves, key=lambda each: each.score - each.threshold)[len(moves) // 2]
+        start = sorted(table.moment(each.before) for each in moves)[len(moves) // 2]
+        trigger = self._trigger(last.at, start, max(table.number("market_days", last.at), _LEAST_DAYS))
+        return replace(trigger, direction=way, score=middle.score, threshold=middle.threshold, p=middle.p)
 
     def _begin(self, trigger: Trigger, start: int) -> str | None:
         """Return the id of the event that begins with a trigger, if enough coins moved the same way, and enough."""

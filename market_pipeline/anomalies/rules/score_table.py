@@ -6,9 +6,11 @@ A position is a row of this table. Quotes of one symbol have neighbouring positi
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -63,7 +65,12 @@ class ScoreTable:
 
     def code(self, position: int) -> int:
         """Return the number of the symbol at `position`."""
-        return int(np.searchsorted(self.starts, position, side="right")) - 1
+        return bisect_right(self._starts, position) - 1
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        starts: list[int] = self.starts.tolist()
+        return starts
 
     def symbol(self, position: int) -> str:
         """Return the symbol at `position`."""
@@ -113,9 +120,14 @@ class ScoreTable:
 
     def usual_gap(self, position: int) -> float:
         """Return the median of the last 48 gaps before a quote, seconds; NaN if fewer than three are known."""
-        first = max(int(self.starts[self.code(position)]), position - _GAPS - 1)
-        gaps = np.diff(self.moments[first:position]).tolist()
-        return median(gaps) / MICROSECONDS if len(gaps) >= _FEWEST_GAPS else math.nan
+        key = ("usual_gap", position)
+        if key not in self.cache:
+            first = max(int(self.starts[self.code(position)]), position - _GAPS - 1)
+            moments = self.moments[first:position].tolist()
+            gaps = [later - earlier for earlier, later in pairwise(moments)]
+            self.cache[key] = median(gaps) / MICROSECONDS if len(gaps) >= _FEWEST_GAPS else math.nan
+        usual: float = self.cache[key]
+        return usual
 
     def width(self, position: int, minutes: float) -> int:
         """Return `minutes`, or 1.5 usual intervals before a quote if that is longer, in microseconds."""

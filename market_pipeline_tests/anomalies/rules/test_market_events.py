@@ -90,12 +90,30 @@ def test_most_coins_must_have_moved_the_same_way_and_enough(falls: Sequence[floa
     assert len(events(market({20: down(*falls)}, {20: (-1, 5)}))) == count
 
 
-@pytest.mark.parametrize("number", [2, 3])
-def test_coins_that_jump_together_are_an_event_though_the_market_score_is_low(number: int) -> None:
-    rows = detect_columns(market({20: down(*FALL)}, {}, **jumps_at(20, range(number))))
-    assert [row.kind for row in alarms(rows)] == (["market_move"] if number == 3 else ["jump", "jump"])
+@pytest.mark.parametrize(
+    ("falls", "jumping", "alarm"),
+    [(FALL, 3, "market_move"), (FALL, 2, "market_move"), (FALL, 1, "jump"), ((0.02, 0.02, 0.0, 0.0), 2, "jump")],
+    ids=["three", "two, and others moved", "one", "two, and others stood"],
+)
+def test_coins_that_jump_together_are_an_event_though_the_market_score_is_low(
+    falls: Sequence[float], jumping: int, alarm: str
+) -> None:
+    rows = detect_columns(market({20: down(*falls)}, {}, **jumps_at(20, range(jumping))))
+    assert {row.kind for row in alarms(rows)} == {alarm}
     for row in rows:
         assert row.score >= row.threshold and row.direction == "down"
+
+
+def test_three_coins_flagged_with_the_market_within_an_hour_are_an_event() -> None:
+    """So are large moves that each coin reaches at its own time."""
+    values: dict[str, dict[int, Any]] = {"large_move_days": {}, "large_move_before": {}}
+    for number, row in ((0, 21), (1, 25), (2, 30)):
+        values["large_move_days"][number * SIZE + row] = 20.0
+        values["large_move_before"][number * SIZE + row] = number * SIZE + row - 8
+    steps: Steps = dict.fromkeys(range(16, 31), -0.003)
+    rows = detect_columns(market(steps, {}, **values))
+    [event] = alarms(rows)
+    assert (event.kind, event.members, len(rows)) == ("market_move", "ADA,BTC,ETH,SOL", 4)
 
 
 def test_a_second_leg_of_the_other_sign_is_an_event_of_its_own_within_the_hour() -> None:
