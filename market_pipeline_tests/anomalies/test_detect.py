@@ -113,7 +113,7 @@ def test_every_link_leads_to_an_alarm_and_each_row_has_a_sentence(whole: list[An
 def test_the_words_of_a_row_agree_with_its_columns(whole: list[Anomaly]) -> None:
     """Direction, size, the market's move and whose move it was."""
     told = [row for row in whole if row.kind not in ("bad_tick", "stale_feed")]
-    assert {row.scope for row in told} >= {"market", "idiosyncratic", "mixed"}
+    assert {row.scope for row in told} >= {"market", "idiosyncratic"}
     for row in told:
         words = f"{row.headline} {row.explanation}"
         size = row.market_move if row.kind == "market_move" else row.move
