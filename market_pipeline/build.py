@@ -55,7 +55,7 @@ def _definitions(
     return dg.Definitions(
         assets=[
             build_raw_prices(partitions, catalogue, kinds, settings.collect_cron),
-            build_detector_calibration(catalogue, kinds),
+            build_detector_calibration(settings, kinds),
             build_price_anomalies(partitions, kinds),
             build_market_overview(catalogue),
             build_price_coverage(catalogue, settings.history_start),

@@ -9,26 +9,27 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import click
 
 from market_pipeline.anomalies import PAST_DAYS
 from market_pipeline.budget.status import budget_status
 from market_pipeline.coingecko.client import reach_of
-from market_pipeline.commands.backfill_plan import Plan, Span, oldest_day, reachable_span
+from market_pipeline.commands.backfill_plan import Plan, Span, reachable_span
 from market_pipeline.commands.dagster_runs import Runs, recorded_runs
 from market_pipeline.commands.progress import RunProgress
 from market_pipeline.commands.start import command_settings, confirmed, database_of
 from market_pipeline.core.clock import DAY, utc_now
+from market_pipeline.core.slices import Slice
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.core.wording import counted
 from market_pipeline.dagster_instance.home import current_home
 from market_pipeline.defs.automation.stale_scores import outdated_days
 from market_pipeline.logs import get_logger
-from market_pipeline.pipeline.missing_days import GappyDay, absences_of, gappy_days
+from market_pipeline.pipeline.missing_days import GappyDay, absences_of, gappy_days, oldest_day
 from market_pipeline.pipeline.names import COMPLETE_DAYS, SCORE_DAYS
-from market_pipeline.prices.windows import Repair, plan_repairs
+from market_pipeline.prices.windows import Repair, plan_repairs, plan_scores
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.exclusive import exclusive
@@ -161,12 +162,13 @@ def _score(work: Backfill, runs: Runs) -> str | None:
 
     All coins are included: each is a part of the market of the others.
     """
-    last = min(work.span.last + timedelta(days=PAST_DAYS), utc_now().date() - DAY)
-    length = (last - work.span.first).days + 1
-    symbols = work.settings.catalogue.symbols
-    days = [(work.span.first + timedelta(days=n), symbol) for n in range(length) for symbol in symbols]
+    now, symbols = utc_now(), work.settings.catalogue.symbols
+    # The morning after a day belongs to it.
+    first = max(work.span.first - DAY, work.settings.history_start)
+    last = min(work.span.last + PAST_DAYS * DAY, now.date() - DAY)
+    days = [(day, symbol) for symbol in symbols for day in Slice("", first, last).days]
     with work.alone():
-        for part in work.repairs(outdated_days(runs.instance, days, symbols)):
+        for part in plan_scores(outdated_days(runs.instance, work.database, days, symbols, now), symbols):
             end = runs.execute(SCORE_DAYS, part)
             if not end.success:
                 return f"the anomalies of {part} could not be computed: {end.reason}"

@@ -10,6 +10,7 @@ import click
 from market_pipeline.budget.status import BudgetStatus
 from market_pipeline.core.clock import DAY
 from market_pipeline.core.wording import counted
+from market_pipeline.pipeline.missing_days import oldest_day
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.prices.windows import Repair
 
@@ -64,11 +65,6 @@ def _before_partitions(first: date, history_start: date, oldest: date | None) ->
     if oldest < history_start:
         begin = setting.format(oldest) + f" from {oldest} on"
     return f"{problem}, and CoinGecko serves this plan no prices from before {oldest}; {begin}, or use a paid plan"
-
-
-def oldest_day(reach: timedelta | None, now: datetime) -> date | None:
-    """Return the oldest day that a plan with this `reach` serves from its first minute on, None without a limit."""
-    return None if reach is None else (now - reach).date() + DAY
 
 
 @dataclass(frozen=True)

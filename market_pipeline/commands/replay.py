@@ -60,14 +60,14 @@ def _lines(verdicts: Verdicts) -> Iterator[str]:
 
 
 def _score(settings: Settings, database: Database, verdicts: Verdicts) -> int:
-    """Compute the anomalies of the days that the moved points belong to or lead up to."""
+    """Compute the anomalies of the days that the moved points belong to, lead up to or follow."""
     symbols, coins = settings.catalogue.symbols, set(settings.catalogue)
     moved = {
         quote.timestamp.date()
         for _, quote in verdicts.accepted
         if Coin(quote.symbol, quote.coin_id) in coins
     }
-    days = {day + timedelta(days=n) for day in moved for n in range(PAST_DAYS + 1)}
+    days = {day + timedelta(days=n) for day in moved for n in range(-1, PAST_DAYS + 1)}
     # A price of one coin is a part of the market of the others.
     concerned = [(day, symbol) for day in days if _has_partition(settings, day) for symbol in symbols]
     repairs = plan_repairs(concerned, symbols)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Union
 import dagster as dg
 from sqlalchemy import Table
 
+from market_pipeline.core.clock import DAY
 from market_pipeline.core.columns import Columns
 from market_pipeline.core.slices import Slice, merge_days
 from market_pipeline.defs.logging.log_fields import io_fields
@@ -46,7 +47,8 @@ class DatabaseIOManager(dg.IOManager):
     """Stores `Columns` (or `Scored` ones) or DataFrames of exactly the table's columns; times must be aware.
 
     An input annotated `Columns` is read without importing pandas; any other becomes a DataFrame with aware UTC
-    timestamps. Input metadata `columns` names the columns to read.
+    timestamps. Input metadata `columns` names the columns to read, `days_after` how many more days after the input's
+    partitions.
     """
 
     def __init__(self, database: Database) -> None:
@@ -100,8 +102,10 @@ class DatabaseIOManager(dg.IOManager):
                 "with deps and query what it needs"
             )
         database, started = self._database, time.perf_counter()
-        slices = _slices(context.asset_partition_keys)
-        columns: Sequence[str] | None = (context.definition_metadata or {}).get("columns")
+        metadata = context.definition_metadata or {}
+        more = metadata.get("days_after", 0) * DAY
+        slices = [Slice(one.symbol, one.first, one.last + more) for one in _slices(context.asset_partition_keys)]
+        columns: Sequence[str] | None = metadata.get("columns")
         if context.dagster_type.typing_type is Columns:
             rows: Rows = read_columns(database, table, slices, columns)
         else:

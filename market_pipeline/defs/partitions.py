@@ -48,7 +48,10 @@ def price_partitions(history_start: date, symbols: Sequence[str]) -> dg.MultiPar
 
 
 def lead_mapping() -> dg.MultiPartitionMapping:
-    """Map a day of a symbol to that day and the `PAST_DAYS` before it of all symbols, which make the market."""
+    """Map a day of a symbol to that day and the `PAST_DAYS` before it of all symbols, which make the market.
+
+    The morning after the day is read too, but not mapped: every tick of a day would mark the day before as outdated.
+    """
     days = dg.TimeWindowPartitionMapping(start_offset=-PAST_DAYS, allow_nonexistent_upstream_partitions=True)
     return dg.MultiPartitionMapping(
         {

@@ -6,18 +6,30 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import chain
 
+from market_pipeline.coingecko.client import reach_of
 from market_pipeline.core.clock import DAY, start_of_day
 from market_pipeline.core.slices import DayOfSymbol, Slice, merge_days
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import LONGEST_GAP, Interval, day_interval, gaps, last_settled_day, without
+from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.queries.coverage import DayCoverage, day_coverage, first_days
+from market_pipeline.storage.queries.coverage import (
+    EXPECTED_POINTS,
+    DayCoverage,
+    day_coverage,
+    first_arrivals,
+    first_days,
+)
 from market_pipeline.storage.queries.source_gaps import stored_absences
 from market_pipeline.storage.rows.read import read_columns
 from market_pipeline.storage.schema.tables import raw_prices
 
 DAYS_MEASURED = 90
+# Gaps in these last days are requested without a person; of older days only those without any price.
+DAYS_REPAIRED = 30
+# The anomalies of so many past days are computed without a person, as soon as prices or detectors make it necessary.
+DAYS_SCORED = 90
 
 
 @dataclass(frozen=True)
@@ -105,18 +117,52 @@ def past_days(
     ]
 
 
+def oldest_day(reach: timedelta | None, now: datetime) -> date | None:
+    """Return the oldest day that a plan with this `reach` serves from its first minute on, None without a limit."""
+    return None if reach is None else (now - reach).date() + DAY
+
+
+def repaired_span(settings: Settings, now: datetime) -> tuple[date, date]:
+    """Return the first and the last day that are requested without a person at `now` (aware UTC)."""
+    oldest = oldest_day(reach_of(settings.coingecko_plan), now)
+    return max(settings.history_start, oldest or settings.history_start), last_settled_day(now)
+
+
+def days_to_repair(database: Database, settings: Settings, now: datetime) -> list[GappyDay]:
+    """Return the days since `HISTORY_START` that lack prices, those to request now and those that wait.
+
+    Days of the last `DAYS_REPAIRED` lack prices if they have a gap, older ones if they have no price at all. Measuring
+    the gaps of a year would read all of its prices.
+    """
+    catalogue, (first, last) = settings.catalogue, repaired_span(settings, now)
+    recent = max(first, last - (DAYS_REPAIRED - 1) * DAY)
+    older = [
+        *empty_days(database, catalogue, first, recent - DAY, now),
+        *days_with_absences(
+            database, catalogue, max(first, last - (DAYS_MEASURED - 1) * DAY), recent - DAY, now
+        ),
+    ]
+    unique = {(gap.day, gap.symbol): gap for gap in older}
+    return [*gappy_days(database, catalogue, recent, last, now), *unique.values()]
+
+
+def empty_days(
+    database: Database, catalogue: Catalogue, first: date, last: date, now: datetime
+) -> list[GappyDay]:
+    """Return the days of `first`..`last` without a single price: cheap, because prices need not be read."""
+    if first > last:
+        return []
+    stored = first_arrivals(database, catalogue.symbols, first, last)
+    days = [(day, symbol) for symbol in catalogue.symbols for day in Slice(symbol, first, last).days]
+    empty = [DayCoverage(symbol, day, 0, EXPECTED_POINTS, DAY) for day, symbol in days if (day, symbol) not in stored]
+    return find_gaps(database, catalogue, empty, now)
+
+
 def incomplete_days(
     database: Database, catalogue: Catalogue, first: date, last: date, now: datetime
 ) -> list[DayOfSymbol]:
     """Return the `gappy_days` that are not explained."""
     return [(gap.day, gap.symbol) for gap in gappy_days(database, catalogue, first, last, now) if not gap.explained]
-
-
-def due_days(
-    database: Database, catalogue: Catalogue, first: date, last: date, now: datetime
-) -> list[DayOfSymbol]:
-    """Return the `gappy_days` to request at `now`."""
-    return [(gap.day, gap.symbol) for gap in gappy_days(database, catalogue, first, last, now) if gap.due]
 
 
 def gappy_days(

@@ -10,8 +10,9 @@ from market_pipeline.core.slices import DayOfSymbol, Slice
 # CoinGecko answers a longer range with one price a day instead of one an hour.
 LONGEST_WINDOW_DAYS = 90
 
-# Dagster stores some events for every partition of a run, which takes most of a long run's time.
-LARGEST_RUN = 200
+# Dagster stores some events for every partition of a run, which takes most of a long run's time. A window of five
+# symbols fits: on a first start it is one run.
+LARGEST_RUN = 450
 
 
 def windows(days: Iterable[DayOfSymbol], longest: int = LONGEST_WINDOW_DAYS) -> list[Slice]:
@@ -79,6 +80,15 @@ def plan_repairs(
         for last, first in sorted(sharing, reverse=True)
         for start, end in _neighbours(sharing[last, first], largest // ((last - first).days + 1))
     ]
+
+
+def plan_scores(days: Iterable[DayOfSymbol], symbols_in_order: Sequence[str]) -> list[Repair]:
+    """Return the runs that score `days`, the newest days first.
+
+    Few days of all symbols rather than many days of few: a day is scored with the prices of all of them.
+    """
+    longest = max(1, LARGEST_RUN // max(1, len(symbols_in_order)))
+    return plan_repairs(days, symbols_in_order, longest, max(LARGEST_RUN, len(symbols_in_order)))
 
 
 def _neighbours(positions: Iterable[int], most: int) -> Iterator[tuple[int, int]]:

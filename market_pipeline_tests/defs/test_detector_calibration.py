@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from sqlalchemy import delete
 
 from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.marks import Mark
@@ -12,11 +13,12 @@ from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import start_of_day, utc_now
 from market_pipeline.dagster_instance.ownership import owner_of
 from market_pipeline.defs.automation.calibration_schedule import completed_on, waiting_for
-from market_pipeline.pipeline.calibrate import next_as_of
+from market_pipeline.pipeline.calibrate import due_calibrations, next_as_of
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.anomaly_marks import save_mark
 from market_pipeline.storage.queries.calibrations import calibrations_for, save_calibrations, stored_documents
 from market_pipeline.storage.schema import tables
-from market_pipeline_tests.builders import anomaly_row, store
+from market_pipeline_tests.builders import anomaly_row, price_row, store
 from market_pipeline_tests.defs.world import World, WorldOf
 
 NOON = datetime(2026, 5, 20, 12, tzinfo=timezone.utc)
@@ -45,12 +47,15 @@ def test_without_a_quote_nothing_is_stored_and_the_asset_shows_that(pair: World)
 def test_it_is_made_once_from_all_symbols_and_never_changed(pair: World, world_of: WorldOf) -> None:
     assert pair.complete(pair.days_ago(2), pair.days_ago(1)).success
     shown = calibrate(pair)
-    tomorrow = start_of_day(pair.days_ago(-1))
+    today, tomorrow = start_of_day(pair.today), start_of_day(pair.days_ago(-1))
     rows = stored(pair)
-    assert [(row["symbol"], row["coin_id"]) for row in rows] == list(pair.settings.catalogue.ids.items())
+    coins = list(pair.settings.catalogue.ids.items())
+    assert [(row["as_of"], row["symbol"], row["coin_id"]) for row in rows] == [
+        (as_of, *coin) for as_of in (today, tomorrow) for coin in coins
+    ], "and that of the present day, which has none"
     for row in rows:
         calibration = Calibration.from_json(row["document"])
-        assert row["as_of"] == calibration.as_of == tomorrow
+        assert row["as_of"] == calibration.as_of
         assert row["detector_version"] == calibration.detector_version == DETECTOR_VERSION
         assert set(calibration.coins) == {row["symbol"]}
     assert shown["stored"] is True and shown["as_of"] == tomorrow.timestamp()
@@ -64,7 +69,7 @@ def test_it_is_made_once_from_all_symbols_and_never_changed(pair: World, world_o
     other = world_of(pair.database, history_start=start, market_symbols="ETH,SOL,ADA")
     assert other.complete(other.days_ago(2), other.days_ago(1), ["SOL"]).success
     assert calibrate(other)["stored"] is True
-    assert [row["symbol"] for row in stored(other)] == ["BTC", "ETH", "SOL"], "there is no quote of ADA"
+    assert [row["symbol"] for row in stored(other)] == ["BTC", "ETH", "SOL"] * 2, "there is no quote of ADA"
 
 
 def test_it_leaves_out_marked_noise_and_counts_the_marks(pair: World) -> None:
@@ -90,14 +95,21 @@ def test_it_leaves_out_marked_noise_and_counts_the_marks(pair: World) -> None:
     assert pair.rows(tables.price_anomalies) == flagged and len(pair.prices()) > len(quotes)
 
 
-def test_the_rows_of_today_do_not_change_when_it_comes_and_those_of_tomorrow_use_it(pair: World) -> None:
-    """A day is scored with what was known when it began."""
+def test_the_present_day_has_one_of_its_own_and_that_of_the_coming_midnight_changes_none_of_its_rows(
+    pair: World,
+) -> None:
+    """A day is scored with what was known when it began, or could have been."""
     assert pair.complete(pair.days_ago(3), pair.days_ago(1)).success
     pair.insert(symbol="BTC", timestamp=start_of_day(pair.today) + timedelta(microseconds=1), price=1.0)
+    calibrate(pair)
     pair.tick()
     before = pair.rows(tables.price_anomalies)
-    assert any(row["timestamp"].date() == pair.today for row in before)
-    calibrate(pair)
+    of_today = [row["calibrated_at"] for row in before if row["timestamp"].date() == pair.today]
+    assert of_today and set(of_today) == {start_of_day(pair.today)}
+    coming = delete(tables.detector_calibrations).where(tables.detector_calibrations.c.as_of > start_of_day(pair.today))
+    with pair.database.writing() as connection:
+        connection.execute(coming)
+    assert calibrate(pair)["stored"] is True
     pair.tick()
     assert [row for row in pair.rows(tables.price_anomalies) if row in before] == before
     tomorrow = datetime.combine(pair.today + timedelta(days=1), time(0, 30), tzinfo=timezone.utc)
@@ -107,7 +119,6 @@ def test_the_rows_of_today_do_not_change_when_it_comes_and_those_of_tomorrow_use
     begins = start_of_day(tomorrow.date())
     later = [row for row in pair.rows(tables.price_anomalies) if row["timestamp"] >= begins]
     assert later and {row["calibrated_at"] for row in later} == {begins}
-    assert {row["calibrated_at"] for row in before} == {None}
 
 
 def test_the_days_of_a_range_are_scored_each_with_its_own_calibration(pair: World) -> None:
@@ -150,33 +161,57 @@ def test_a_first_start_waits_for_the_history_and_then_calibrates(pair: World) ->
 
 @pytest.mark.parametrize(("missing", "completed", "waits"), [(1, False, True), (1, True, False), (0, False, False)])
 def test_what_the_source_does_not_have_is_not_waited_for_all_day(missing: int, completed: bool, waits: bool) -> None:
-    assert bool(waiting_for([(NOON.date(), "BTC")] * missing, completed)) is waits
+    assert bool(waiting_for(missing, completed)) is waits
 
 
-def test_after_a_change_of_the_detectors_the_last_days_are_calibrated_again_before_they_are_scored(
+def test_it_is_made_again_when_older_prices_have_arrived_and_of_past_weeks_once_all_have(pair: World) -> None:
+    """From the newest days of a first start at once; nothing is scored with it but the present day."""
+    today, last = start_of_day(pair.today), pair.days_ago(1)
+    assert pair.complete(last, last).success
+    due = due_calibrations(pair.database, pair.symbols, utc_now(), missing=True)
+    assert due.none_known and due.at_once and set(due.symbols) == {today, today + timedelta(days=1)}
+    few = calibrate(pair)["quotes_BTC"]
+    assert not due_calibrations(pair.database, pair.symbols, utc_now(), missing=True).symbols
+    assert pair.complete(pair.settings.history_start, last).success
+    assert due_calibrations(pair.database, pair.symbols, utc_now(), missing=False).at_once
+    assert calibrate(pair)["quotes_BTC"] > few
+    past = calibrations_for(pair.database, [pair.today], DETECTOR_VERSION)[pair.today]
+    assert past.coins["BTC"].quotes == sum(
+        price["symbol"] == "BTC" and price["timestamp"] < today for price in pair.prices()
+    )
+    assert not due_calibrations(pair.database, pair.symbols, utc_now(), missing=False).symbols
+
+
+@pytest.mark.parametrize(("missing", "hours", "weeks"), [(False, 0, 3), (True, 23, 0), (True, 24, 3)])
+def test_one_a_week_is_made_up_for_the_past_days_to_be_scored(
+    sqlite_database: Database, missing: bool, hours: int, weeks: int
+) -> None:
+    """Of Mondays, from prices before them; while prices may still arrive a day at most passes after the first."""
+    wednesday = NOON
+    of_days = [start_of_day((wednesday - timedelta(days=ago)).date()) for ago in range(1, 20)]
+    store(sqlite_database, tables.raw_prices, *(price_row(timestamp=at, ingested_at=at) for at in of_days))
+    today = start_of_day(wednesday.date())
+    documents = {"BTC": Calibration(today, (1.0,) * 24).to_json()}
+    save_calibrations(sqlite_database, today, DETECTOR_VERSION, documents, wednesday - timedelta(hours=hours))
+    due = due_calibrations(sqlite_database, ["BTC"], wednesday, missing=missing)
+    coming = today + timedelta(days=1)
+    mondays = [today - timedelta(days=days) for days in (16, 9, 2)]
+    assert list(due.symbols) == [*mondays[3 - weeks :], coming] and due.at_once is (weeks > 0)
+
+
+def test_after_a_change_of_the_detectors_days_are_calibrated_again_before_they_are_scored(
     pair: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise they would be scored again as if nothing had been known then."""
     assert pair.complete(pair.settings.history_start, pair.days_ago(1)).success
-    of_yesterday = start_of_day(pair.days_ago(1))
-    documents = dict.fromkeys(pair.symbols, Calibration(of_yesterday, (1.0,) * 24).to_json())
-    save_calibrations(pair.database, of_yesterday, DETECTOR_VERSION, documents, NOON)
     calibrate(pair)
     for module in (
         "defs.automation.calibration_schedule", "pipeline.calibrate", "defs.automation.repair_sensor",
-        "defs.assets.price_anomalies", "pipeline.score",
+        "defs.automation.stale_scores", "defs.assets.price_anomalies", "pipeline.score",
     ):
         monkeypatch.setattr(f"market_pipeline.{module}.DETECTOR_VERSION", "next")
-    waiting = pair.evaluate_sensor()
-    assert "The detectors have changed" in waiting.skip_message
-    assert pair.evaluate_schedule("calibration_schedule").run_requests
+    assert pair.evaluate_sensor().run_requests[0].job_name == "calibrate_detectors"
     calibrate(pair)
-    made = [(row["as_of"], row["symbol"]) for row in stored(pair) if row["detector_version"] == "next"]
-    times = of_yesterday, start_of_day(pair.days_ago(-1))
-    assert made == [(as_of, symbol) for as_of in times for symbol in pair.symbols]
-    found = calibrations_for(pair.database, [of_yesterday.date()], "next")[of_yesterday.date()]
-    before = [price for price in pair.prices() if price["timestamp"] < of_yesterday]
-    assert sum(coin.quotes for coin in found.coins.values()) == len(before)
-    assert "is stored" in pair.evaluate_schedule("calibration_schedule").skip_message
-    (request,) = pair.evaluate_sensor(waiting.cursor).run_requests
-    assert request.job_name == "score_days"
+    made = {row["as_of"] for row in stored(pair) if row["detector_version"] == "next"}
+    assert made == {row["as_of"] for row in stored(pair) if row["detector_version"] == DETECTOR_VERSION}
+    assert pair.evaluate_sensor().run_requests[0].job_name == "score_days"

@@ -10,13 +10,17 @@ import pytest
 from market_pipeline.budget.status import BudgetStatus
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.defs.automation.repair_decision import PastRun, Situation, next_run, without_outage
-from market_pipeline.defs.automation.stale_scores import outdated
+from market_pipeline.defs.automation.stale_scores import look_is_due, outdated, recalibrated
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, range_tags
+from market_pipeline.pipeline.calibrate import DueCalibrations
 
 SYMBOLS = ("BTC", "ETH", "DOT")
 NOW = datetime(2026, 5, 20, 12, tzinfo=timezone.utc)
 DAY = NOW.date() - timedelta(days=2)
 MISSING = [(DAY, symbol) for symbol in SYMBOLS]
+NOT_DUE = DueCalibrations({})
+FIRST_ONES = DueCalibrations({NOW: SYMBOLS}, none_known=True, at_once=True)
+LATER_ONES = DueCalibrations({NOW: SYMBOLS}, at_once=True)
 
 
 def a_budget(left: int | None = None, reserve: int = 0) -> BudgetStatus:
@@ -26,9 +30,9 @@ def a_budget(left: int | None = None, reserve: int = 0) -> BudgetStatus:
 
 def decide(
     missing: Sequence[DayOfSymbol] = (), outdated: Sequence[DayOfSymbol] = (), past: Sequence[PastRun] = (),
-    budget: BudgetStatus | None = None,
+    budget: BudgetStatus | None = None, calibrations: DueCalibrations = NOT_DUE,
 ) -> Any:
-    return next_run(Situation(NOW, missing, outdated, past, budget or a_budget()), SYMBOLS)
+    return next_run(Situation(NOW, missing, outdated, calibrations, past, budget or a_budget()), SYMBOLS)
 
 
 def a_run(
@@ -54,6 +58,31 @@ def test_the_same_days_are_tried_again_an_hour_after_a_failure_and_three_after_a
     request = decide(MISSING, past=[run])
     assert isinstance(request, dg.RunRequest) is tried
     assert not tried or request.tags == range_tags(DAY, DAY, SYMBOLS)
+
+
+def test_a_first_start_calibrates_once_the_newest_days_are_there_and_again_with_all() -> None:
+    """The older days and the scores follow; a failed calibration delays neither."""
+    older = [(DAY - timedelta(days=n), symbol) for n in range(90, 200) for symbol in SYMBOLS]
+    newest = [(DAY - timedelta(days=n), symbol) for n in range(90) for symbol in SYMBOLS]
+    first = decide([*newest, *older], calibrations=FIRST_ONES)
+    assert first.tags == range_tags(DAY - timedelta(days=89), DAY, SYMBOLS)
+    assert [key.path[-1] for key in first.asset_selection] == ["raw_prices", "rejected_prices", "price_coverage"]
+    assert decide(older, calibrations=FIRST_ONES).job_name == "calibrate_detectors"
+    assert decide(older, calibrations=LATER_ONES).job_name == "complete_days"
+    assert decide(outdated=newest, calibrations=LATER_ONES).job_name == "calibrate_detectors"
+    failed = PastRun("0123456789", "calibrate_detectors", "", "", False, NOW - timedelta(minutes=59))
+    assert decide(older, calibrations=FIRST_ONES, past=[failed]).job_name == "complete_days"
+    scores = decide(outdated=newest, calibrations=LATER_ONES, past=[failed])
+    assert scores.job_name == "score_days" and scores.asset_selection is None
+    assert scores.tags == range_tags(DAY - timedelta(days=89), DAY, SYMBOLS)
+    assert decide(MISSING, calibrations=NOT_DUE).asset_selection is None, "few days are scored by the same run"
+
+
+def test_days_that_fail_again_and_again_do_not_keep_others_waiting() -> None:
+    older = DAY - timedelta(days=100)
+    failed = a_run(DAY, DAY, ("BTC",), timedelta(minutes=61), False)
+    request = decide([(DAY, "BTC"), (older, "ETH")], past=[failed])
+    assert request.tags == range_tags(older, older, ("ETH",))
 
 
 def test_an_answer_without_prices_does_not_block_older_days() -> None:
@@ -99,3 +128,26 @@ def test_a_day_is_outdated_if_prices_came_later_of_any_symbol_on_it_or_in_the_ei
     assert outdated(collected, scored, days) == days[:9]
     assert outdated(collected, {}, days[9:]) == days[9:], "never scored"
     assert outdated({}, {}, days) == [], "what was never collected has nothing to score"
+
+
+@pytest.mark.parametrize(
+    ("scored", "now", "due"),
+    [
+        (-0.1, 0.1, True), (0.1, 0.2, False), (0.1, 4.2, False), (0.1, 4.3, True), (-9, 4.3, True), (4.2, 4.3, False),
+        (4.1, 50, True), (30, 50, False),
+    ],
+)
+def test_a_day_is_scored_again_when_the_next_has_begun_and_when_its_morning_is_over(
+    scored: float, now: float, due: bool
+) -> None:
+    """Hours from the end of the day; a machine that was off looks once."""
+    end = datetime(DAY.year, DAY.month, DAY.day + 1, tzinfo=timezone.utc)
+    assert look_is_due(DAY, end + timedelta(hours=scored), end + timedelta(hours=now)) is due
+
+
+def test_a_day_is_outdated_if_its_calibration_was_made_after_its_scores() -> None:
+    """It is the newest one that was known when the day began."""
+    day, hour = datetime(DAY.year, DAY.month, DAY.day, tzinfo=timezone.utc), timedelta(hours=1)
+    scored: dict[DayOfSymbol, datetime] = {(DAY, "BTC"): NOW, (DAY, "ETH"): NOW + 2 * hour}
+    assert recalibrated(scored, {day - 24 * hour: NOW + 3 * hour, day: NOW + hour}) == {(DAY, "BTC")}
+    assert recalibrated(scored, {day + hour: NOW + 3 * hour}) == set()

@@ -11,12 +11,13 @@ from sqlalchemy import and_, delete
 from sqlalchemy.engine import make_url
 
 from market_pipeline.core.clock import start_of_day, utc_now
-from market_pipeline.core.slices import DayOfSymbol
+from market_pipeline.core.slices import DayOfSymbol, Slice
 from market_pipeline.defs.automation.stale_scores import outdated_days
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, range_tags
-from market_pipeline.pipeline.missing_days import incomplete_days
+from market_pipeline.pipeline.missing_days import days_to_repair, incomplete_days
 from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import Interval, last_settled_day
+from market_pipeline.prices.windows import plan_repairs
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.source_gaps import record_absences
@@ -43,7 +44,7 @@ def requested(evaluation: Any) -> dict[str, str]:
 def execute(world: World, evaluation: Any) -> dg.ExecuteInProcessResult:
     """The run that an evaluation requested, executed here instead of by the daemon."""
     (request,) = evaluation.run_requests
-    return world.execute(request.job_name, request.tags)
+    return world.execute(request.job_name, request.tags, request.asset_selection)
 
 
 def repair_all(world: World) -> list[str]:
@@ -76,18 +77,31 @@ def forget(world: World, symbol: str, day: date) -> None:
         connection.execute(delete(raw_prices).where(of_day))
 
 
-def test_a_first_start_requests_thirty_days_of_all_symbols_in_one_run(world: World) -> None:
+def test_a_first_start_requests_all_days_within_reach_the_newest_ninety_first(
+    world_of: WorldOf, sqlite_database: Database
+) -> None:
+    """One request for 90 days of a symbol; without a paid plan CoinGecko serves 365 days."""
+    now, settled = utc_now(), last_settled_day(utc_now())
+    long_ago = now.date() - 400 * DAY
+    world = world_of(
+        sqlite_database, history_start=long_ago, coingecko_plan="keyless", coingecko_api_key=None,
+        coingecko_monthly_credits=None,
+    )
     evaluation = world.evaluate_sensor()
-    settled = last_settled_day(utc_now())
     assert evaluation.run_requests[0].job_name == "complete_days"
-    assert requested(evaluation) == range_tags(settled - 29 * DAY, settled, world.symbols)
+    assert requested(evaluation) == range_tags(settled - 89 * DAY, settled, world.symbols)
+    days = {(one.day, one.symbol) for one in days_to_repair(world.database, world.settings, now)}
+    oldest = now.date() - 364 * DAY
+    assert days == {(day, symbol) for symbol in world.symbols for day in Slice(symbol, oldest, settled).days}
+    assert sum(repair.requests for repair in plan_repairs(days, world.symbols)) == 25
 
 
 def test_after_its_run_nothing_is_left_and_the_next_check_is_within_the_hour_or_after_a_corrected_id(
     sensed: World, world_of: WorldOf
 ) -> None:
     """One request a symbol; the cursor records that there was nothing to do."""
-    assert repair_all(sensed) == ["complete_days"]
+    jobs = repair_all(sensed)
+    assert jobs[:2] == ["complete_days", "calibrate_detectors"] and set(jobs[2:]) <= {"score_days"}
     assert history_requests(sensed) == len(sensed.symbols) and missing(sensed) == []
     cursor = sensed.evaluate_sensor().cursor
     again = sensed.evaluate_sensor(cursor)
@@ -117,10 +131,11 @@ def test_missed_nights_are_filled_newest_days_first_and_the_week_after_is_scored
         assert requested(evaluation) == range_tags(day, day, [symbol])
         assert execute(sensed, evaluation).success
     jobs = repair_all(sensed)
-    assert jobs and set(jobs) == {"score_days"}
+    assert set(jobs) == {"calibrate_detectors", "score_days"}, "older prices arrived: the present day knows them too"
     assert history_requests(sensed) == 2, "scores are computed from what is stored"
     days = [(hole + n * DAY, symbol) for n in range(4) for symbol in sensed.symbols]
-    assert outdated_days(sensed.instance, days, sensed.symbols) == [] and missing(sensed) == []
+    assert outdated_days(sensed.instance, sensed.database, days, sensed.symbols, utc_now()) == []
+    assert missing(sensed) == []
 
 
 def test_a_source_that_fails_is_tried_again_an_hour_later_or_with_the_end_of_an_outage(sensed: World) -> None:
@@ -136,9 +151,10 @@ def test_a_source_that_fails_is_tried_again_an_hour_later_or_with_the_end_of_an_
     sensed.simulator.add_fault(Fault(kind="status", status=400, code=10012, times=None, path="/coins/ethereum"))
     assert not execute(sensed, again).success
     assert sensed.tick().success
-    scores = sensed.evaluate_sensor()
-    assert scores.run_requests[0].job_name == "score_days", "what came of the others has no anomalies yet"
-    assert execute(sensed, scores).success
+    for job in ("calibrate_detectors", "score_days"):
+        meanwhile = sensed.evaluate_sensor()
+        assert meanwhile.run_requests[0].job_name == job, "what came of the others has no anomalies yet"
+        assert execute(sensed, meanwhile).success
     assert "The next try is at" in sensed.evaluate_sensor().skip_message
     assert {symbol for _, symbol in missing(sensed)} == {"ETH"}
 
@@ -169,13 +185,14 @@ def test_a_day_that_the_source_publishes_late_is_complete_the_next_day_without_a
 def test_an_older_day_that_the_source_may_have_by_now_is_requested_too(
     world_of: WorldOf, sqlite_database: Database
 ) -> None:
-    """Other days from before the last thirty are left to `market-pipeline backfill`."""
+    """Other days with gaps from before the last thirty are left to `market-pipeline backfill`."""
     world, settled = world_of(sqlite_database, market_symbols="BTC"), last_settled_day(utc_now())
-    coin, old = world.settings.catalogue.coin("BTC"), settled - 35 * DAY
-    first = start_of_day(settled - 29 * DAY)
-    hours = [price_row(timestamp=first + timedelta(hours=hour), coin_id=coin.coin_id) for hour in range(30 * 24)]
-    store(world.database, raw_prices, *hours)
-    assert not world.evaluate_sensor().run_requests
+    coin, old, first = world.settings.catalogue.coin("BTC"), settled - 35 * DAY, world.settings.history_start
+    hours = [start_of_day(first) + timedelta(hours=hour) for hour in range(((settled - first).days + 1) * 24)]
+    gap = start_of_day(settled - 31 * DAY)
+    missing = [at for at in hours if at.date() in (old, old - DAY) or gap < at < gap + timedelta(hours=9)]
+    rows = [price_row(timestamp=at, coin_id=coin.coin_id) for at in hours if at not in missing]
+    store(world.database, raw_prices, *rows)
     for day, hours_ago in ((old, 4), (old - DAY, 2)):
         span = Interval(start_of_day(day), start_of_day(day + DAY))
         absence = Absence("BTC", coin.coin_id, span, "-", utc_now() - timedelta(hours=hours_ago))
@@ -202,7 +219,8 @@ def test_days_scored_by_earlier_detectors_are_scored_again(sensed: World, monkey
     settled = last_settled_day(utc_now())
     cursor = sensed.evaluate_sensor().cursor
     monkeypatch.setattr("market_pipeline.defs.assets.price_anomalies.DETECTOR_VERSION", "next")
-    monkeypatch.setattr("market_pipeline.defs.automation.repair_sensor.DETECTOR_VERSION", "next")
+    for module in ("repair_sensor", "stale_scores"):
+        monkeypatch.setattr(f"market_pipeline.defs.automation.{module}.DETECTOR_VERSION", "next")
     evaluation = sensed.evaluate_sensor(cursor)
     assert evaluation.run_requests[0].job_name == "score_days"
     assert requested(evaluation) == range_tags(sensed.settings.history_start, settled, sensed.symbols)

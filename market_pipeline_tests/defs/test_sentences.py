@@ -28,7 +28,7 @@ from market_pipeline.defs.automation.schedules import skip_reason
 from market_pipeline.defs.checks.history import history_check_names, history_results, one_coin_result
 from market_pipeline.defs.checks.raw_prices import CheckedRun, check_run
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, range_tags
-from market_pipeline.pipeline.calibrate import CalibrationResult
+from market_pipeline.pipeline.calibrate import CalibrationResult, DueCalibrations
 from market_pipeline.pipeline.missing_days import PastDays
 from market_pipeline.pipeline.names import FRESH, FUTURE, NEGATIVE, QUOTED, REJECTED
 from market_pipeline.prices.absences import Absence
@@ -54,6 +54,7 @@ NOW = datetime(2026, 5, 20, 12, 3, tzinfo=timezone.utc)
 TODAY, HOUR = NOW.date(), timedelta(hours=1)
 SYMBOLS = ("BTC", "ETH", "SOL")
 COINS = parse_catalogue(",".join(SYMBOLS))
+NOT_DUE = DueCalibrations({})
 
 
 def decisions() -> Iterator[str]:
@@ -67,16 +68,16 @@ def decisions() -> Iterator[str]:
         return [PastRun("0123456789", job, tags[RANGE_START], tags[RANGE_END], success, NOW - timedelta(minutes=5))]
 
     for situation in (
-        Situation(NOW, missing, [], past(False), free),
-        Situation(NOW, missing, [], past(True), free),
-        Situation(NOW, missing, [], [], spent),
-        Situation(NOW, [], missing, past(False, "score_days"), free),
+        Situation(NOW, missing, [], NOT_DUE, past(False), free),
+        Situation(NOW, missing, [], NOT_DUE, past(True), free),
+        Situation(NOW, missing, [], NOT_DUE, [], spent),
+        Situation(NOW, [], missing, NOT_DUE, past(False, "score_days"), free),
     ):
         request: Any = next_run(situation, SYMBOLS)
         yield str(request.skip_message)
     run = dg.DagsterRun("tick", run_id="0123456789", status=dg.DagsterRunStatus.STARTED)
     yield str(skip_reason("tick", [run]))
-    yield str(waiting_for(missing, completed=False))
+    yield str(waiting_for(len(missing), completed=False))
 
 
 def price_checks(database: Database) -> Iterator[str]:

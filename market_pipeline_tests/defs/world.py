@@ -45,9 +45,13 @@ class World:
         """One run of `job` over a range of days and symbols, as the schedules request it."""
         return self.execute(job, range_tags(first, last, symbols or self.symbols))
 
-    def execute(self, job: str, tags: dict[str, str] | None = None) -> dg.ExecuteInProcessResult:
-        definition = self.defs.resolve_job_def(job)
-        return definition.execute_in_process(instance=self.instance, tags=tags, raise_on_error=False)
+    def execute(
+        self, job: str, tags: dict[str, str] | None = None, assets: Sequence[dg.AssetKey] | None = None
+    ) -> dg.ExecuteInProcessResult:
+        """One run of `job`, of all its assets or of these."""
+        return self.defs.resolve_job_def(job).execute_in_process(
+            instance=self.instance, tags=tags, asset_selection=assets, raise_on_error=False
+        )
 
     def tick(self) -> dg.ExecuteInProcessResult:
         return self.run("tick", self.today, self.today)

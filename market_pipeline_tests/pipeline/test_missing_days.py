@@ -9,7 +9,7 @@ from sqlalchemy import column, insert, select, table
 
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.core.symbols import Catalogue, Coin, parse_catalogue
-from market_pipeline.pipeline.missing_days import days_with_absences, due_days, gappy_days, incomplete_days
+from market_pipeline.pipeline.missing_days import days_with_absences, empty_days, gappy_days, incomplete_days
 from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import Interval
 from market_pipeline.storage.engine import Database
@@ -129,8 +129,24 @@ def test_a_silence_is_due_again_when_it_expires_and_until_then_only_a_proven_one
     for hours, due in ((0, False), (2.9, False), (3, True)):
         query = (database, ONE, FIRST, FIRST, asked + hours * HOUR)
         assert incomplete_days(*query) == ([(FIRST, "BTC")] if incomplete or due else [])
-        assert due_days(*query) == ([(FIRST, "BTC")] if due else [])
-        assert [gap.due for gap in days_with_absences(*query)] == [due]
+        for find in (gappy_days, days_with_absences):
+            assert [(gap.day, gap.symbol, gap.due) for gap in find(*query)] == [(FIRST, "BTC", due)]
+
+
+def test_a_day_without_a_single_price_is_due_unless_the_source_had_none_a_short_time_ago(
+    database: Database, store: Store
+) -> None:
+    store("BTC", 23, 48)
+    store("ETH", *range(72))
+    query = (database, TWO, FIRST, FIRST + 3 * DAY, NOW)
+    assert [(gap.day, gap.symbol) for gap in empty_days(*query) if gap.due] == [
+        (FIRST + 3 * DAY, "ETH"), (FIRST + DAY, "BTC"), (FIRST + 3 * DAY, "BTC"),
+    ]
+    record(database, 24, 48, absence(24, 48, NOW - HOUR, False))
+    assert [(gap.day, gap.due) for gap in empty_days(*query) if gap.symbol == "BTC"] == [
+        (FIRST + DAY, False), (FIRST + 3 * DAY, True),
+    ]
+    assert empty_days(database, TWO, FIRST + DAY, FIRST, NOW) == []
 
 
 def test_a_silence_that_a_tick_found_today_is_due_once_the_day_is_over(

@@ -1,4 +1,4 @@
-"""Calibrations never change once stored, and are found by the day that they score."""
+"""Calibrations of past days never change once stored, and are found by the day that they score."""
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta, timezone
@@ -9,8 +9,8 @@ from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.storage.db_errors import WriteFailed
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.calibrations import (
+    calibration_times,
     calibrations_for,
-    outdated_calibrations,
     save_calibrations,
     stored_documents,
     symbols_with_prices,
@@ -57,6 +57,10 @@ def test_a_stored_calibration_is_never_changed(database: Database, save: Save) -
     assert save(0, 3, version="4")
     assert stored_documents(database, START, "3")["BTC"] == document(1)
     assert stored_documents(database, at(1), "3") == {}
+    documents = dict.fromkeys(("BTC", "ETH"), document(4))
+    assert save_calibrations(database, START, "3", documents, at(9), replacing=True) == ("BTC", "ETH")
+    assert stored_documents(database, START, "3") == {**documents, "ADA": document(2)}
+    assert calibration_times(database, START, "3") == {START: at(9)}
 
 
 def test_a_day_is_scored_with_the_newest_calibration_known_when_it_began(database: Database, save: Save) -> None:
@@ -89,14 +93,13 @@ def test_installations_that_share_a_database_have_calibrations_of_their_own(data
     other.dispose()
 
 
-def test_symbols_that_only_other_versions_have_calibrated_are_outdated(database: Database, save: Save) -> None:
-    for number in (-3, 0, 1, 2):
-        save(number, 1, version="2", symbols=("ADA", "BTC"))
-        save(number, 1, version="1", symbols=("GONE",))
-    save(1, 2, version="3")
-    save(2, 2, version="3", symbols=("ADA", "BTC"))
-    assert outdated_calibrations(database, at(-60), "3") == {at(0): ["ADA", "BTC"], at(1440): ["ADA"]}
-    assert outdated_calibrations(database, at(-60), "2") == {}
+def test_the_times_are_those_of_the_version_and_the_configured_coins(database: Database, save: Save) -> None:
+    for number in (2, -1, 0, 1):
+        save(number, 1, symbols=("ADA", "BTC"))
+    save(3, 1, version="2")
+    save(4, 1, symbols=("GONE",))
+    made = {at(number * 1440): at(number * 1440 - 60) for number in (0, 1, 2)}
+    assert list(calibration_times(database, START, "3").items()) == list(made.items())
 
 
 def test_if_one_document_is_refused_none_is_stored(database: Database) -> None:

@@ -10,7 +10,7 @@ import pytest
 from market_pipeline.core.slices import Slice
 from market_pipeline.prices.gaps import day_interval, gaps
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.queries.coverage import day_coverage, first_days
+from market_pipeline.storage.queries.coverage import day_coverage, first_arrivals, first_days, newest_arrivals
 from market_pipeline.storage.queries.silences import recent_silences
 from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline_tests.builders import START, at, price_row, store
@@ -100,3 +100,18 @@ def test_the_queries_walk_the_index_in_one_statement(
     (plan,) = found
     steps = [step for step in plan if "raw_prices" in step]
     assert steps and all(step.startswith("SEARCH raw_prices") for step in steps), plan
+
+
+def test_the_arrival_of_a_day_is_that_of_its_first_price_and_that_of_a_span_its_last(database: Database) -> None:
+    rows = [("BTC", 0, 50), ("BTC", MINUTES - 1, 40), ("BTC", 2 * MINUTES, 60), ("ETH", 5, 70), ("XRP", 3, 90)]
+    store(
+        database, raw_prices, *(price_row(symbol, minute, ingested_at=at(came)) for symbol, minute, came in rows)
+    )
+    foreign = price_row("ETH", 1, coin_id="another", ingested_at=at(1))
+    store(database, raw_prices, foreign)
+    found = first_arrivals(database, ["BTC", "ETH"], FIRST, FIRST + 2 * DAY)
+    assert found == {(FIRST, "BTC"): at(50), (FIRST + 2 * DAY, "BTC"): at(60), (FIRST, "ETH"): at(70)}
+    assert first_arrivals(database, ["BTC"], FIRST, FIRST - DAY) == first_arrivals(database, [], FIRST, FIRST) == {}
+    spans = [(at(0), at(5)), (at(5), at(60)), (at(60), at(MINUTES)), (at(MINUTES), at(MINUTES + 9))]
+    newest = {at(0): at(50), at(5): at(70), at(60): at(40)}
+    assert newest_arrivals(database, ["BTC", "ETH"], spans) == newest

@@ -1,7 +1,8 @@
 """The asset `detector_calibration`: the usual behaviour of each coin, learned once a day from the last 90 days.
 
 A calibration made during a day is for the next one: its as-of time is the coming midnight. So it changes no row of
-the present day, and every later day is scored with what was known when it began.
+the present day, and every later day is scored with what was known when it began. Where days have none, as on a first
+start, it is made up for from the quotes before them (`pipeline/calibrate.py`).
 """
 
 import math
@@ -15,12 +16,13 @@ from market_pipeline.anomalies.calibration import ALL_COINS, Calibration
 from market_pipeline.anomalies.marks import MarkCounts
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION, MINUTES_PER_YEAR
 from market_pipeline.core.clock import utc_now
-from market_pipeline.core.symbols import Catalogue
 from market_pipeline.core.wording import counted
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table, table_metadata
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.pipeline.calibrate import CalibrationResult, calibrate_due
+from market_pipeline.pipeline.missing_days import days_to_repair
+from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.anomaly_marks import mark_counts
 from market_pipeline.storage.schema import tables
@@ -33,14 +35,15 @@ DETECTOR_CALIBRATION = "detector_calibration"
 _NOTHING_CHANGED = dg.DataVersion("INITIAL")
 
 
-def build_detector_calibration(catalogue: Catalogue, kinds: set[str]) -> dg.AssetsDefinition:
-    """Define the unpartitioned calibration from the prices of all coins in `catalogue`."""
+def build_detector_calibration(settings: Settings, kinds: set[str]) -> dg.AssetsDefinition:
+    """Define the unpartitioned calibration from the prices of all coins of `settings`."""
 
     @dg.asset(
         name=DETECTOR_CALIBRATION,
         description="The usual behaviour: how volatile each hour of the day and each coin is, and how often which "
         "score occurred, learned from the last 90 days of all symbols. Made once a day for the days from the coming "
-        "midnight on, stored with that as-of time and never changed, so that scoring a day again gives the same rows.",
+        "midnight on, and stored with that as-of time; for days without one it is made up for from the quotes before "
+        "them. That of a past day never changes, so that scoring the day again gives the same rows.",
         deps=[RAW_PRICES],
         code_version=DETECTOR_VERSION,
         metadata=table_metadata(tables.detector_calibrations, write_mode="insert"),
@@ -53,7 +56,9 @@ def build_detector_calibration(catalogue: Catalogue, kinds: set[str]) -> dg.Asse
         context: dg.AssetExecutionContext, database: dg.ResourceParam[Database]
     ) -> dg.MaterializeResult[None]:
         check_schema(database)
-        made = calibrate_due(database, catalogue.symbols, utc_now())
+        now = utc_now()
+        missing = any(day.due for day in days_to_repair(database, settings, now))
+        made = calibrate_due(database, settings.catalogue.symbols, now, missing=missing)
         metadata = calibration_metadata(made) | {"marks": records_table(_marks(mark_counts(database)))}
         return dg.MaterializeResult(metadata=metadata, data_version=_NOTHING_CHANGED)
 

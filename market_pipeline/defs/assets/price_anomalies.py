@@ -1,6 +1,7 @@
 """The asset `price_anomalies`: the flagged quotes of each day, scored with the days before it."""
 
 import warnings
+from datetime import datetime
 
 import dagster as dg
 
@@ -56,15 +57,16 @@ def build_price_anomalies(partitions: dg.MultiPartitionsDefinition, kinds: set[s
     @dg.asset(
         name=PRICE_ANOMALIES,
         description="Flagged quotes of each day: jumps, large moves, moves of the whole market, bad ticks, stale "
-        f"feeds. A day is scored with its own quotes and those of the {LEAD_DAYS} days before it, of all symbols, and "
-        "with the calibration that was known when it began: computing it again, alone or in a range, gives the same "
-        "rows. Each row states what moved, by how much, what was expected, how rare that is, and whether the market "
-        "moved too.",
+        f"feeds. A day is scored with its own quotes, those of the {LEAD_DAYS} days before it and of the morning after "
+        "it, of all symbols, and with the calibration that was known when it began: computing it again, alone or in a "
+        "range, gives the same rows. Each row states what moved, by how much, what was expected, how rare that is, and "
+        "whether the market moved too.",
         partitions_def=partitions,
         backfill_policy=SINGLE_RUN,
         ins={
             RAW_PRICES: dg.AssetIn(
-                partition_mapping=lead_mapping(), metadata={"columns": ["symbol", "timestamp", "price"]}
+                partition_mapping=lead_mapping(),
+                metadata={"columns": ["symbol", "timestamp", "price"], "days_after": 1},
             )
         },
         deps=[DETECTOR_CALIBRATION],
@@ -81,17 +83,18 @@ def build_price_anomalies(partitions: dg.MultiPartitionsDefinition, kinds: set[s
     def price_anomalies(
         context: dg.AssetExecutionContext, raw_prices: Columns, database: dg.ResourceParam[Database]
     ) -> dg.Output[Scored]:
-        days = days_of(context.partition_keys)
+        days, now = days_of(context.partition_keys), utc_now()
         anomalies = score_days(database, raw_prices, days)
         for day, facts in anomaly_facts(anomalies, days).items():
             context.add_asset_metadata(as_metadata(facts), partition_key=partition_key(*day))
-        newest = newest_scored(raw_prices, days, utc_now())
-        for alarm in new_alarms(anomalies, newest, utc_now()):
+        newest = newest_scored(raw_prices, days, now)
+        for alarm in new_alarms(anomalies, newest, now):
             fields = {"symbol": alarm.symbol, "kind": alarm.kind, "severity": alarm.severity, "anomaly_id": alarm.id}
             logger.info("%s: %s", alarm.severity, alarm.headline, extra=fields)
         scored = Scored(anomaly_rows(database, anomalies), newest)
-        # New with every run, and naming the detectors: a code version cannot be read for many partitions at once.
-        version = dg.DataVersion(f"{DETECTOR_VERSION} {context.run.run_id}")
+        # New with every run, and naming detectors and time: of all that Dagster stores of a materialization, only
+        # its tags can be read for many partitions at once.
+        version = dg.DataVersion(f"{DETECTOR_VERSION} {now.isoformat()} {context.run.run_id}")
         with warnings.catch_warnings():
             # The parameter is beta in Dagster 1.13, which is pinned.
             warnings.simplefilter("ignore", dg.BetaWarning)
@@ -100,9 +103,11 @@ def build_price_anomalies(partitions: dg.MultiPartitionsDefinition, kinds: set[s
     return price_anomalies
 
 
-def is_of_these_detectors(data_version: str) -> bool:
-    """Return whether a materialization of this data version was made by the present detectors and parameters."""
-    return data_version.startswith(f"{DETECTOR_VERSION} ")
+def scored_at(data_version: str) -> datetime | None:
+    """Return when a materialization of this data version was scored; None if by other detectors or parameters."""
+    detectors, _, rest = data_version.partition(" ")
+    time, _, run_id = rest.partition(" ")
+    return datetime.fromisoformat(time) if detectors == DETECTOR_VERSION and run_id else None
 
 
 def _lineage() -> dg.TableColumnLineage:

@@ -1,29 +1,26 @@
 """The schedule of the daily calibration of the detectors: once a day, as soon as history is complete.
 
 It is evaluated every hour, because a computer may be off at any hour of the day. Once the calibration is stored an
-evaluation costs one query.
+evaluation costs one query. The repair sensor starts the same job where days have no calibration at all.
 """
 
-from collections.abc import Collection
 from datetime import date, datetime, timezone
 
 import dagster as dg
 
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import utc_now
-from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.core.wording import counted
 from market_pipeline.dagster_instance.ownership import Owner, own_runs
 from market_pipeline.dagster_instance.runs_in_flight import end_dead_runs, runs_in_flight
-from market_pipeline.defs.automation.repair_decision import repaired_span
 from market_pipeline.defs.logging.log_fields import logged_evaluation
-from market_pipeline.pipeline.calibrate import MADE_AGAIN, next_as_of, uncalibrated
-from market_pipeline.pipeline.missing_days import due_days
+from market_pipeline.pipeline.calibrate import next_as_of, uncalibrated
+from market_pipeline.pipeline.missing_days import days_to_repair
 from market_pipeline.pipeline.names import CALIBRATE_DETECTORS, CALIBRATION_CRON, CALIBRATION_SCHEDULE, COMPLETE_DAYS
 from market_pipeline.settings import Settings
 from market_pipeline.storage.db_errors import StorageError
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.queries.calibrations import outdated_calibrations, stored_documents
+from market_pipeline.storage.queries.calibrations import stored_documents
 from market_pipeline.storage.schema.migrate import check_schema
 
 _AGAIN = "the next evaluation is in an hour."
@@ -61,8 +58,7 @@ def _skip_reason(
     as_of = next_as_of(now)
     symbols = settings.catalogue.symbols
     stored = stored_documents(database, as_of, DETECTOR_VERSION)
-    due = uncalibrated(database, symbols, as_of, DETECTOR_VERSION)
-    if stored and not due and not outdated_calibrations(database, now - MADE_AGAIN, DETECTOR_VERSION):
+    if stored and not uncalibrated(database, symbols, as_of):
         without = [symbol for symbol in symbols if symbol not in stored]
         exception = f", except for {', '.join(without)}: no quotes in the last 90 days" if without else ""
         return f"The calibration for the days from {as_of.date()} on is stored{exception}."
@@ -71,18 +67,18 @@ def _skip_reason(
     for job in jobs:
         for run in runs_in_flight(instance, owner, job):
             return f"Run {run.run_id[:8]} of {job} is {run.status.value.lower()}; {_AGAIN}"
-    missing = due_days(database, settings.catalogue, *repaired_span(settings, now), now)
-    return waiting_for(missing, completed_on(now.date(), instance, owner))
+    missing = [day for day in days_to_repair(database, settings, now) if day.due]
+    return waiting_for(len(missing), completed_on(now.date(), instance, owner))
 
 
-def waiting_for(missing: Collection[DayOfSymbol], completed: bool) -> str | None:
+def waiting_for(missing: int, completed: bool) -> str | None:
     """Return why to wait while days of symbols are `missing`, unless a run `completed` all that is available today.
 
-    On a first start the history arrives within minutes, and a calibration from the few prices before that could
-    never be replaced. Prices that the source does not have are not waited for.
+    On a first start the history arrives within minutes, and the sensor calibrates as soon as it is there. Prices that
+    the source does not have are not waited for.
     """
     if missing and not completed:
-        return f"Waiting for the prices of {counted(len(missing), 'partition')} that may still arrive; {_AGAIN}"
+        return f"Waiting for the prices of {counted(missing, 'partition')} that may still arrive; {_AGAIN}"
     return None
 
 

@@ -1,24 +1,33 @@
-"""Which run the repair sensor starts next, or why it starts none. Pure functions."""
+"""Which run the repair sensor starts next, or why it starts none. Pure functions.
+
+On a first start: the newest 90 days of all symbols, the first calibration, the older days, the calibrations of the past
+weeks, and the scores of the past days.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 import dagster as dg
 
+from market_pipeline.anomalies import LEAD_DAYS
 from market_pipeline.budget.status import BudgetStatus
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.core.wording import counted
+from market_pipeline.defs.assets.price_coverage import PRICE_COVERAGE
+from market_pipeline.defs.assets.raw_prices import RAW_PRICES, REJECTED_PRICES
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, range_tags
-from market_pipeline.pipeline.names import COMPLETE_DAYS, SCORE_DAYS
+from market_pipeline.pipeline.calibrate import DueCalibrations
+from market_pipeline.pipeline.names import CALIBRATE_DETECTORS, COMPLETE_DAYS, SCORE_DAYS
 from market_pipeline.prices.gaps import last_settled_day
-from market_pipeline.prices.windows import Repair, plan_repairs
-from market_pipeline.settings import Settings
+from market_pipeline.prices.windows import LONGEST_WINDOW_DAYS, Repair, plan_repairs, plan_scores
 
-REPAIRED_DAYS = 30
+# Days beyond these are scored in runs of their own, once all prices and calibrations that they depend on are stored.
+_SCORED_AT_ONCE = LEAD_DAYS
+_ONLY_PRICES = [dg.AssetKey(name) for name in (RAW_PRICES, REJECTED_PRICES, PRICE_COVERAGE)]
 # The cause of a failure seldom passes within a minute.
 AFTER_FAILURE = timedelta(hours=1)
-# A run that changed nothing is not repeated at once; prices that its answers lacked have their own waiting times.
+# A request that changed nothing is not repeated at once; prices that its answers lacked have their own waiting times.
 AFTER_SUCCESS = timedelta(hours=3)
 
 
@@ -42,28 +51,23 @@ class PastRun:
     @property
     def again_at(self) -> datetime:
         """When the same partitions may be tried again."""
-        return self.ended + (AFTER_SUCCESS if self.success else AFTER_FAILURE)
+        return self.ended + (AFTER_SUCCESS if self.success and self.job == COMPLETE_DAYS else AFTER_FAILURE)
 
 
 @dataclass(frozen=True)
 class Situation:
     """Everything that the decision depends on.
 
-    `missing` are the days of symbols whose prices are to be requested now, `outdated` those whose anomalies were
-    computed before the prices came, `past` the runs that ended in the last hours, newest first.
+    `missing` are the days of symbols whose prices are to be requested now, `outdated` those whose anomalies have to be
+    computed again, `past` the runs that ended in the last hours, newest first.
     """
 
     now: datetime
     missing: Sequence[DayOfSymbol]
     outdated: Sequence[DayOfSymbol]
+    calibrations: DueCalibrations
     past: Sequence[PastRun]
     budget: BudgetStatus
-
-
-def repaired_span(settings: Settings, now: datetime) -> tuple[date, date]:
-    """Return the first and the last day that are repaired at `now` (aware UTC)."""
-    last = last_settled_day(now)
-    return max(settings.history_start, last - timedelta(days=REPAIRED_DAYS - 1)), last
 
 
 def without_outage(past: Sequence[PastRun], ticks: Sequence[PastRun]) -> list[PastRun]:
@@ -86,16 +90,32 @@ def _outage_is_over(failed_at: datetime, ticks: Sequence[PastRun]) -> bool:
 def next_run(situation: Situation, symbols: Sequence[str]) -> dg.RunRequest | dg.SkipReason:
     """Return the run to start now, or the reason for none; `symbols` are all, in configured order."""
     repair = _next_repair(situation, symbols)
+    if _calibrates_before(repair, situation):
+        return dg.RunRequest(job_name=CALIBRATE_DETECTORS)
     if isinstance(repair, Repair):
         return _request(COMPLETE_DAYS, repair)
-    scores = _not_lately(SCORE_DAYS, plan_repairs(situation.outdated, symbols), situation)
+    scores = _not_lately(SCORE_DAYS, plan_scores(situation.outdated, symbols), situation)
     return _request(SCORE_DAYS, scores[0]) if scores else dg.SkipReason(repair)
+
+
+def _calibrates_before(repair: Repair | str, situation: Situation) -> bool:
+    """Return whether to calibrate before `repair`.
+
+    The first time as soon as the newest days are there, then when all are. A failure is not repeated at once.
+    """
+    newest = next((run for run in situation.past if run.job == CALIBRATE_DETECTORS), None)
+    if not situation.calibrations.at_once or (newest and not newest.success and newest.again_at > situation.now):
+        return False
+    if not isinstance(repair, Repair):
+        return True
+    newest_days = last_settled_day(situation.now) - timedelta(days=LONGEST_WINDOW_DAYS - 1)
+    return situation.calibrations.none_known and repair.last < newest_days
 
 
 def _next_repair(situation: Situation, symbols: Sequence[str]) -> Repair | str:
     repairs = plan_repairs(situation.missing, symbols)
     if not repairs:
-        return "Nothing is missing; the anomalies of some days could not be recomputed just now."
+        return "No prices are missing; what could not be calibrated or scored is tried again an hour later."
     missing = f"Prices are missing in {counted(len(situation.missing), 'partition')}"
     newest = next((run for run in situation.past if run.job == COMPLETE_DAYS), None)
     if newest and not newest.success and newest.again_at > situation.now:
@@ -114,8 +134,11 @@ def _next_repair(situation: Situation, symbols: Sequence[str]) -> Repair | str:
 
 def _not_lately(job: str, repairs: Sequence[Repair], situation: Situation) -> list[Repair]:
     """Return those that no run of `job` has tried too recently."""
-    tried = {(run.start, run.end) for run in situation.past if run.job == job and run.again_at > situation.now}
-    return [repair for repair in repairs if _range(repair) not in tried]
+    of_job = [run for run in situation.past if run.job == job]
+    tried = {(run.start, run.end) for run in of_job if run.again_at > situation.now}
+    failed = {(run.start, run.end) for run in of_job if not run.success}
+    # One that fails again and again must not keep the others waiting.
+    return sorted((repair for repair in repairs if _range(repair) not in tried), key=lambda one: _range(one) in failed)
 
 
 def _again_at(repairs: Sequence[Repair], situation: Situation) -> datetime:
@@ -139,7 +162,9 @@ def _affordable(repair: Repair, budget: BudgetStatus, missing: str) -> Repair | 
 
 
 def _request(job: str, part: Repair) -> dg.RunRequest:
-    return dg.RunRequest(job_name=job, tags=range_tags(part.first, part.last, part.symbols))
+    only_prices = job == COMPLETE_DAYS and part.days > _SCORED_AT_ONCE
+    tags = range_tags(part.first, part.last, part.symbols)
+    return dg.RunRequest(job_name=job, tags=tags, asset_selection=_ONLY_PRICES if only_prices else None)
 
 
 def _range(part: Repair) -> tuple[str, str]:

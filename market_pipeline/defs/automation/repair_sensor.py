@@ -1,7 +1,8 @@
-"""The sensor that completes history: 30 days on a first start, the gap after an outage.
+"""The sensor that completes history: all since `HISTORY_START` on a first start, the gap after an outage.
 
-It checks what the stored prices lack and starts one run at a time, newest days first; then it starts a run that
-recomputes the anomalies that depend on those prices. `repair_decision` decides which run is next.
+It checks what the stored prices lack and starts one run at a time, newest days first; then runs that calibrate the
+detectors where days have no calibration, and that recompute the anomalies that depend on what has arrived.
+`repair_decision` decides which run is next.
 """
 
 from collections.abc import Sequence
@@ -13,46 +14,43 @@ import dagster as dg
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.budget.status import budget_status
 from market_pipeline.core.clock import DAY, iso, utc_now
-from market_pipeline.core.slices import DayOfSymbol, Slice
+from market_pipeline.core.slices import Slice
 from market_pipeline.core.wording import counted
 from market_pipeline.dagster_instance.ownership import Owner
 from market_pipeline.dagster_instance.runs_in_flight import end_dead_runs, runs_in_flight
 from market_pipeline.defs.automation.repair_decision import (
     AFTER_SUCCESS,
-    REPAIRED_DAYS,
     PastRun,
     Situation,
     next_run,
-    repaired_span,
     without_outage,
 )
-from market_pipeline.defs.automation.stale_scores import outdated_days
+from market_pipeline.defs.automation.stale_scores import morning_is_over, outdated_days, was_collected
 from market_pipeline.defs.logging.log_fields import logged_evaluation
-from market_pipeline.pipeline.calibrate import MADE_AGAIN
-from market_pipeline.pipeline.missing_days import DAYS_MEASURED, GappyDay, days_with_absences, gappy_days
-from market_pipeline.pipeline.names import COMPLETE_DAYS, REPAIR_SENSOR, SCORE_DAYS, TICK
+from market_pipeline.pipeline.calibrate import due_calibrations
+from market_pipeline.pipeline.missing_days import DAYS_SCORED, GappyDay, days_to_repair, repaired_span
+from market_pipeline.pipeline.names import CALIBRATE_DETECTORS, COMPLETE_DAYS, REPAIR_SENSOR, SCORE_DAYS, TICK
 from market_pipeline.settings import Settings
 from market_pipeline.storage.db_errors import StorageError
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.queries.calibrations import outdated_calibrations
 from market_pipeline.storage.schema.migrate import check_schema
 
-_JOBS = (COMPLETE_DAYS, SCORE_DAYS)
+_JOBS = (COMPLETE_DAYS, CALIBRATE_DETECTORS, SCORE_DAYS)
 _CHECK_ANYWAY = timedelta(hours=1)
 
 
 def build_repair_sensor(
     settings: Settings, database: Database, owner: Owner, jobs: Sequence[Any]
 ) -> dg.SensorDefinition:
-    """Define the sensor, running as soon as the code location is loaded; it starts two of `jobs`."""
+    """Define the sensor, running as soon as the code location is loaded; it starts three of `jobs`."""
 
     @dg.sensor(
         name=REPAIR_SENSOR,
         jobs=[job for job in jobs if job.name in _JOBS],
-        minimum_interval_seconds=60,
+        minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Completes the last {REPAIRED_DAYS} days wherever prices are missing, one run at a time, within "
-        "the request budget.",
+        description="Requests the prices that are missing since HISTORY_START, newest days first, one run at a time "
+        "within the request budget; then calibrates and scores the days that need it.",
     )
     @logged_evaluation
     def repair_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
@@ -76,42 +74,33 @@ def _evaluate(
 ) -> dg.RunRequest | dg.SkipReason:
     """Return the next run, or why there is none; the cursor records when there was nothing to do."""
     first, last = repaired_span(settings, now)
+    symbols, today = settings.catalogue.symbols, now.date()
     past = _ended_runs(context.instance, owner, _JOBS, now)
+    # Yesterday is scored again when today's first prices are stored and when its morning is over.
+    morning = today, was_collected(context.instance, today, symbols), morning_is_over(today, now)
     # The days of a coin whose id was corrected are missing at once.
-    state = f"{first} {last} {DETECTOR_VERSION} {settings.market_symbols} {past[0].run_id if past else ''}"
+    parts = (first, last, DETECTOR_VERSION, settings.market_symbols, past[0].run_id if past else "", *morning)
+    state = " ".join(map(str, parts))
     if _was_quiet(context.cursor, state, now):
         return dg.SkipReason(
             f"There was nothing to do from {first} to {last}, and no run has ended since; the next check is within "
             "the hour."
         )
     check_schema(database)
-    gaps = gappy_days(database, settings.catalogue, first, last, now)
-    missing = [(one.day, one.symbol) for one in [*gaps, *_older(settings, database, first, last, now)] if one.due]
-    # After a change of the detectors the days that had a calibration are calibrated again first.
-    calibrated = not outdated_calibrations(database, now - MADE_AGAIN, DETECTOR_VERSION)
-    symbols = settings.catalogue.symbols
-    outdated = outdated_days(
-        context.instance, _every_day(symbols, first, last), symbols, any_detectors=not calibrated
-    )
-    if not missing and not outdated:
-        if not calibrated:
-            # Not recorded in the cursor: scores are recomputed as soon as the calibrations are stored.
-            return dg.SkipReason(
-                f"{_quiet(gaps, first, last)} The detectors have changed; calibration_schedule makes their "
-                "calibrations within the hour, then the scores of earlier detectors are recomputed."
-            )
+    gaps = days_to_repair(database, settings, now)
+    missing = [(one.day, one.symbol) for one in gaps if one.due]
+    calibrations = due_calibrations(database, symbols, now, missing=bool(missing))
+    scored = Slice("", max(first, today - DAYS_SCORED * DAY), today - DAY)
+    days = [(day, symbol) for symbol in symbols for day in scored.days]
+    outdated = outdated_days(context.instance, database, days, symbols, now)
+    if not missing and not outdated and not calibrations.at_once:
         if all(one.ask_again_at and one.ask_again_at > now + _CHECK_ANYWAY for one in gaps):
             context.update_cursor(f"{state}|{iso(now)}")
         return dg.SkipReason(_quiet(gaps, first, last))
     if not all(run.success for run in past):
         past = without_outage(past, _ended_runs(context.instance, owner, (TICK,), now))
-    return next_run(Situation(now, missing, outdated, past, budget_status(settings, database, now)), symbols)
-
-
-def _older(settings: Settings, database: Database, first: date, last: date, now: datetime) -> list[GappyDay]:
-    """Return the days before `first` whose prices the source did not have earlier and may have now."""
-    measured = max(settings.history_start, last - timedelta(days=DAYS_MEASURED - 1))
-    return days_with_absences(database, settings.catalogue, measured, first - DAY, now)
+    budget = budget_status(settings, database, now)
+    return next_run(Situation(now, missing, outdated, calibrations, past, budget), symbols)
 
 
 def _quiet(gaps: Sequence[GappyDay], first: date, last: date) -> str:
@@ -130,10 +119,6 @@ def _was_quiet(cursor: str | None, state: str, now: datetime) -> bool:
     """Return whether there was nothing to do in the same `state` less than an hour before `now`."""
     seen, _, when = (cursor or "").rpartition("|")
     return seen == state and now - datetime.fromisoformat(when.replace("Z", "+00:00")) < _CHECK_ANYWAY
-
-
-def _every_day(symbols: Sequence[str], first: date, last: date) -> list[DayOfSymbol]:
-    return [(day, symbol) for symbol in symbols for day in Slice(symbol, first, last).days]
 
 
 def _ended_runs(

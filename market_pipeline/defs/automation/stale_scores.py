@@ -1,39 +1,64 @@
-"""Days whose anomalies have to be recomputed: prices that they depend on came later, or the detectors changed.
+"""Days whose anomalies have to be recomputed: their prices or their calibration came later, or the detectors changed.
 
-A day depends on the prices of all symbols on that day and the `PAST_DAYS` before it: filling an old gap of one coin
-changes the scores of the others for a week.
+A day depends on the prices of all symbols on that day, the `PAST_DAYS` before it and the morning after it: filling an
+old gap of one coin changes the scores of the others for a week. The morning arrives tick by tick, so a day is scored
+again by the first of them, once more when the morning is over, and whenever prices of that morning come later.
 """
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime, timedelta
 
 import dagster as dg
 
-from market_pipeline.anomalies import PAST_DAYS
-from market_pipeline.core.clock import DAY
+from market_pipeline.anomalies import MORNING, PAST_DAYS
+from market_pipeline.anomalies.parameters import DETECTOR_VERSION
+from market_pipeline.core.clock import DAY, start_of_day
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.dagster_instance.nonpublic import data_versions, latest_storage_ids
-from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES, is_of_these_detectors
+from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES, scored_at
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.partitions import days_of, partition_key
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.queries.calibrations import calibration_times
+from market_pipeline.storage.queries.coverage import newest_arrivals
+
+# Calibrations older than this at the start of a day have been known for long.
+_KNOWN_FOR = 100 * DAY
+# A tick stores the last quotes of the morning within so long.
+_STORED_AFTER = timedelta(minutes=5)
 
 
 def outdated_days(
     instance: dg.DagsterInstance,
+    database: Database,
     days: Iterable[DayOfSymbol],
     symbols: Sequence[str],
-    *,
-    any_detectors: bool = False,
+    now: datetime,
 ) -> list[DayOfSymbol]:
-    """Return those of `days` whose anomalies have to be recomputed, according to the events in `instance`.
+    """Return those of `days` whose anomalies have to be recomputed at `now` (aware UTC).
 
-    `symbols` are all that exist. With `any_detectors`, scores of other detectors than these count as well.
+    According to the events in `instance` and the times in `database`. `symbols` are all that exist.
     """
     wanted = sorted(days)
-    window = {day - n * DAY for day, _ in wanted for n in range(PAST_DAYS + 1)}
+    window = {day - n * DAY for day, _ in wanted for n in range(-1, PAST_DAYS + 1)}
     collected = _latest(instance, RAW_PRICES, ((day, symbol) for day in window for symbol in symbols))
     scored = _latest(instance, PRICE_ANOMALIES, wanted)
-    return outdated(collected, scored if any_detectors else _by_these(instance, scored), wanted)
+    times = _scored_at(instance, scored)
+    # Scores of other detectors count as none.
+    scored = {day: scored[day] for day in times}
+    found = {*outdated(collected, scored, wanted)}
+    if times:
+        oldest = start_of_day(min(day for day, _ in times)) - _KNOWN_FOR
+        found |= recalibrated(times, calibration_times(database, oldest, DETECTOR_VERSION))
+    found |= _with_later_morning(database, collected, scored, times, symbols, now)
+    return [day for day in wanted if day in found]
+
+
+def was_collected(instance: dg.DagsterInstance, day: date, symbols: Sequence[str]) -> bool:
+    """Return whether prices of `day` have been collected, of any of `symbols`."""
+    return bool(_latest(instance, RAW_PRICES, [(day, symbol) for symbol in symbols]))
 
 
 def outdated(
@@ -43,22 +68,74 @@ def outdated(
 
     The mappings hold a number that grows with time. A day that was never collected has no scores.
     """
-    newest: dict[date, int] = {}
-    for (day, _), number in collected.items():
-        newest[day] = max(number, newest.get(day, 0))
+    newest = _newest(collected)
     return [
         (day, symbol)
         for day, symbol in days
         if (day, symbol) in collected
-        and scored.get((day, symbol), 0) < max(newest.get(day - n * DAY, 0) for n in range(PAST_DAYS + 1))
+        and scored.get((day, symbol), 0) < max(newest[day - n * DAY] for n in range(PAST_DAYS + 1))
     ]
 
 
-def _by_these(instance: dg.DagsterInstance, scored: Mapping[DayOfSymbol, int]) -> dict[DayOfSymbol, int]:
-    """Return those of `scored` that the present detectors scored."""
-    keys = {day: str(partition_key(*day)) for day in scored}
-    versions = data_versions(instance, PRICE_ANOMALIES, keys.values())
-    return {day: scored[day] for day, key in keys.items() if is_of_these_detectors(versions.get(key, ""))}
+def recalibrated(times: Mapping[DayOfSymbol, datetime], made: Mapping[datetime, datetime]) -> set[DayOfSymbol]:
+    """Return the days scored at `times` before their calibration was made.
+
+    `made` are the times at which calibrations were made, by as-of time in order. A day is scored with the newest one
+    that was known when it began.
+    """
+    as_ofs = list(made)
+    numbers = {one: bisect_right(as_ofs, start_of_day(one[0])) - 1 for one in times}
+    return {one for one, number in numbers.items() if number >= 0 and times[one] < made[as_ofs[number]]}
+
+
+def morning_is_over(day: date, now: datetime) -> bool:
+    """Return whether the prices of the morning of `day` are stored, if ticks brought them."""
+    return now >= start_of_day(day) + MORNING + _STORED_AFTER
+
+
+def look_is_due(day: date, scored: datetime, now: datetime) -> bool:
+    """Return whether `day`, scored at `scored`, is to be scored again with the morning after it, as far as it is known.
+
+    Once when that has begun and once when it is over.
+    """
+    end = start_of_day(day) + DAY
+    return scored < (end + MORNING if morning_is_over(day + DAY, now) else end)
+
+
+def _with_later_morning(
+    database: Database,
+    collected: Mapping[DayOfSymbol, int],
+    scored: Mapping[DayOfSymbol, int],
+    times: Mapping[DayOfSymbol, datetime],
+    symbols: Sequence[str],
+    now: datetime,
+) -> set[DayOfSymbol]:
+    """Return the `scored` days that have prices of the morning after them which came after they were scored."""
+    newest = _newest(collected)
+    followed = {one for one in scored if newest[one[0] + DAY]}
+    found = {one for one in followed if look_is_due(one[0], times[one], now)}
+    # The ticks of the next day count as well until it is over, but bring nothing of its morning.
+    doubtful = {
+        one for one in followed - found if scored[one] < newest[one[0] + DAY] and one[0] + DAY < now.date()
+    }
+    ends = sorted({start_of_day(day) + DAY for day, _ in doubtful})
+    arrived = newest_arrivals(database, symbols, [(end, end + MORNING) for end in ends])
+    return found | {one for one in doubtful if times[one] < arrived.get(start_of_day(one[0]) + DAY, times[one])}
+
+
+def _newest(collected: Mapping[DayOfSymbol, int]) -> Mapping[date, int]:
+    """Return the newest number of each day; 0 of any other."""
+    newest: dict[date, int] = defaultdict(int)
+    for (day, _), number in collected.items():
+        newest[day] = max(number, newest[day])
+    return newest
+
+
+def _scored_at(instance: dg.DagsterInstance, scored: Iterable[DayOfSymbol]) -> dict[DayOfSymbol, datetime]:
+    """Return when each of `scored` was scored, if by the present detectors."""
+    keys = {str(partition_key(*day)): day for day in scored}
+    versions = data_versions(instance, PRICE_ANOMALIES, keys)
+    return {keys[key]: at for key, version in versions.items() if (at := scored_at(version))}
 
 
 def _latest(instance: dg.DagsterInstance, asset: str, days: Iterable[DayOfSymbol]) -> dict[DayOfSymbol, int]:

@@ -103,8 +103,8 @@ class CheckedRun:
 
     @cached_property
     def slices_to_score(self) -> list[Slice]:
-        """All that the anomalies are about to read: the days before those of the run, of all symbols."""
-        window = {day - n * DAY for day, _ in self.days for n in range(PAST_DAYS + 1)}
+        """All that the anomalies are about to read: the days around those of the run, of all symbols."""
+        window = {day - n * DAY for day, _ in self.days for n in range(-1, PAST_DAYS + 1)}
         return merge_days((day, symbol) for day in window for symbol in self.symbols)
 
     def refused(self, check: str) -> integrity.Offenders:

@@ -1,4 +1,4 @@
-"""The calibrations of the detectors: one document per as-of time, detector version and coin, never changed.
+"""The calibrations of the detectors: one document per as-of time, detector version and coin.
 
 A day is scored with the newest ones whose as-of time is not after the start of that day, so that scoring it again later
 gives the same rows. Installations with different symbols may share a database: each reads and writes only its own
@@ -12,7 +12,7 @@ from datetime import date, datetime
 from importlib import import_module
 from typing import Any
 
-from sqlalchemy import Select, exists, func, literal, select
+from sqlalchemy import Select, func, literal, select
 
 from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.core.clock import start_of_day
@@ -30,11 +30,13 @@ def save_calibrations(
     detector_version: str,
     documents: Mapping[str, str],
     calibrated_at: datetime,
+    *,
+    replacing: bool = False,
 ) -> tuple[str, ...]:
     """Store the document of each symbol that has none for this `as_of` (aware) and version; return those symbols.
 
-    The first writer wins: days may have been scored with its calibration. Raises WriteFailed if the database
-    refuses a document; nothing is stored then.
+    The first writer wins: days may have been scored with its calibration. With `replacing` the last one does. Raises
+    WriteFailed if the database refuses a document; nothing is stored then.
     """
     common = {"as_of": as_of, "detector_version": detector_version, "calibrated_at": calibrated_at}
     rows = [
@@ -45,9 +47,14 @@ def save_calibrations(
         return ()
     # Only the dialect in use: importing that of PostgreSQL costs a twentieth of a tick on SQLite.
     insert: Any = import_module(f"sqlalchemy.dialects.{database.dialect}").insert
-    statement = insert(detector_calibrations).values(rows).on_conflict_do_nothing().returning(_COLUMNS.symbol)
+    statement = insert(detector_calibrations).values(rows)
+    if replacing:
+        new = {name: statement.excluded[name] for name in ("document", "calibrated_at")}
+        statement = statement.on_conflict_do_update(index_elements=detector_calibrations.primary_key, set_=new)
+    else:
+        statement = statement.on_conflict_do_nothing()
     with database.writing(detector_calibrations) as connection:
-        stored = set(connection.execute(statement).scalars())
+        stored = set(connection.execute(statement.returning(_COLUMNS.symbol)).scalars())
     return tuple(symbol for symbol in documents if symbol in stored)
 
 
@@ -103,29 +110,19 @@ def calibrations_for(
     return {day: known[number] for day, number in numbers.items() if number >= 0}
 
 
-def outdated_calibrations(database: Database, since: datetime, detector_version: str) -> dict[datetime, list[str]]:
-    """Return, by as-of time in order, the symbols whose calibrations from `since` (aware) on are all of other versions.
-
-    The detectors have changed since those calibrations.
-    """
-    own = detector_calibrations.alias()
-    made = exists().where(
-        own.c.detector_version == detector_version,
-        *(own.c[name] == _COLUMNS[name] for name in ("as_of", "symbol", "coin_id")),
-    )
-    others = (
-        select(_COLUMNS.as_of, _COLUMNS.symbol)
-        .distinct()
+def calibration_times(database: Database, since: datetime, detector_version: str) -> dict[datetime, datetime]:
+    """Return when the calibration of each as-of time from `since` (aware) on was made, in order of as-of times."""
+    made = (
+        select(_COLUMNS.as_of, func.max(_COLUMNS.calibrated_at, type_=UtcTimestamp()))
         .where(
-            _COLUMNS.as_of >= since, _COLUMNS.detector_version != detector_version, ~made,
+            _COLUMNS.as_of >= since, _COLUMNS.detector_version == detector_version,
             of_configured_coins(database, detector_calibrations),
         )
+        .group_by(_COLUMNS.as_of)
+        .order_by(_COLUMNS.as_of)
     )
-    found: dict[datetime, list[str]] = defaultdict(list)
     with database.reading() as connection:
-        for as_of, symbol in connection.execute(others.order_by(_COLUMNS.as_of, _COLUMNS.symbol)):
-            found[as_of].append(symbol)
-    return dict(found)
+        return {as_of: made_at for as_of, made_at in connection.execute(made)}
 
 
 def _between(database: Database, first: date, last: date, detector_version: str) -> Select[Any]:

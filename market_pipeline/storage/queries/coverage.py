@@ -5,14 +5,27 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, case, func, literal, literal_column, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    Text,
+    case,
+    column,
+    func,
+    literal,
+    literal_column,
+    select,
+    values,
+)
 
-from market_pipeline.core.clock import DAY, MICROSECONDS_PER_DAY, number_of_day
-from market_pipeline.core.slices import Slice
+from market_pipeline.core.clock import DAY, MICROSECONDS_PER_DAY, number_of_day, start_of_day
+from market_pipeline.core.slices import DayOfSymbol, Slice
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.filters import in_slice, of_symbol, united
 from market_pipeline.storage.rows.read import readable
 from market_pipeline.storage.schema.tables import raw_prices
+from market_pipeline.storage.schema.types import UtcTimestamp
 
 # History has one point an hour; ticks add to them.
 EXPECTED_POINTS = 24
@@ -49,6 +62,52 @@ def day_coverage(database: Database, slices: Sequence[Slice]) -> list[DayCoverag
                 gap = _largest_gap(number, *edges) if points else DAY
                 covered.append(DayCoverage(part.symbol, day, points, EXPECTED_POINTS, gap))
     return covered
+
+
+def first_arrivals(
+    database: Database, symbols: Sequence[str], first: date, last: date
+) -> dict[DayOfSymbol, datetime]:
+    """Return when the first price of each day of `first`..`last` was stored; a day without a price is left out.
+
+    One query of one index lookup for each day and symbol: its cost does not grow with the prices of a day.
+    """
+    spans = [(start_of_day(day), start_of_day(day) + DAY) for day in Slice("", first, last).days]
+    ingested_at, timestamp = raw_prices.c.ingested_at, raw_prices.c.timestamp
+    rows = _of_spans(database, symbols, spans, select(ingested_at).order_by(timestamp).limit(1))
+    return {(begins.date(), symbol): stored_at for begins, symbol, stored_at in rows}
+
+
+def newest_arrivals(
+    database: Database, symbols: Sequence[str], spans: Sequence[tuple[datetime, datetime]]
+) -> dict[datetime, datetime]:
+    """Return, by the begin of each of `spans`, when the last of its prices of any symbol was stored."""
+    newest: dict[datetime, datetime] = {}
+    latest = select(func.max(raw_prices.c.ingested_at, type_=UtcTimestamp()))
+    for begins, _, stored_at in _of_spans(database, symbols, spans, latest):
+        newest[begins] = max(stored_at, newest.get(begins, stored_at))
+    return newest
+
+
+def _of_spans(
+    database: Database, symbols: Sequence[str], spans: Sequence[tuple[datetime, datetime]], wanted: Select[Any]
+) -> list[tuple[datetime, str, datetime]]:
+    """Return (begin, symbol, what `wanted` selects there) for each span and symbol where that is not null."""
+    if not spans or not symbols:
+        return []
+    times = values(column("begins", UtcTimestamp()), column("ends", UtcTimestamp()), name="times").data(spans)
+    coins = values(column("symbol", Text()), column("coin_id", Text()), name="coins").data(
+        [(symbol, database.coin_id(symbol)) for symbol in symbols]
+    )
+    every, each = times.cte(), coins.cte()
+    time, coin, prices = every.c, each.c, raw_prices.c
+    found = wanted.where(
+        prices.symbol == coin.symbol, prices.coin_id == coin.coin_id,
+        prices.timestamp >= time.begins, prices.timestamp < time.ends,
+    )
+    with database.reading() as connection:
+        wanted_of_all = select(time.begins, coin.symbol, found.scalar_subquery()).join_from(every, each, literal(True))
+        rows = connection.execute(wanted_of_all)
+        return [(begins, symbol, at) for begins, symbol, at in rows if at is not None]
 
 
 def first_times(database: Database, symbols: Sequence[str]) -> dict[str, datetime]:
