@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     coingecko_requests_per_minute: Annotated[int, Field(ge=1, le=10_000)] | None = None
     coingecko_monthly_credits: Annotated[int, Field(ge=1)] | None = None
     market_symbols: Annotated[str, AfterValidator(check_symbols)] = "BTC,ETH,SOL,ADA,DOT"
-    history_start: Annotated[date, AfterValidator(check_history_start)] = date(2026, 1, 1)
+    history_start: Annotated[date, AfterValidator(check_history_start)] = date(2025, 12, 1)
     collect_cron: Annotated[str, AfterValidator(check_cron)] = "*/5 * * * *"
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _Upper] = "INFO"
     log_format: Annotated[Literal["json", "console"], _Lower] = "json"

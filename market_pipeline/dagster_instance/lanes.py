@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from market_pipeline.dagster_instance.event_log import keep_event_log_connections
+
 LANE = "market_pipeline/lane"
 LIVE = "live"
 BACKGROUND = "background"
@@ -20,6 +22,11 @@ _PARENT = "dagster/parent_run_id"
 
 class LanedRunCoordinator(dg.QueuedRunCoordinator):
     """Dagster's queue, with a lane for each run."""
+
+    def register_instance(self, instance: dg.DagsterInstance) -> None:
+        """Take the instance of a process; the daemon's stores an event for each partition of a run that it creates."""
+        super().register_instance(instance)
+        keep_event_log_connections()
 
     def submit_run(self, context: dg.SubmitRunContext) -> dg.DagsterRun:
         """Queue the run in its lane."""

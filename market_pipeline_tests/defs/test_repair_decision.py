@@ -35,6 +35,10 @@ def decide(
     return next_run(Situation(NOW, missing, outdated, calibrations, past, budget or a_budget()), SYMBOLS)
 
 
+def names(assets: Sequence[dg.AssetKey]) -> list[str]:
+    return [key.path[-1] for key in assets]
+
+
 def a_run(
     first: date, last: date, symbols: Sequence[str], ago: timedelta, success: bool, job: str = "complete_days"
 ) -> PastRun:
@@ -66,8 +70,9 @@ def test_a_first_start_calibrates_once_the_newest_days_are_there_and_again_with_
     newest = [(DAY - timedelta(days=n), symbol) for n in range(90) for symbol in SYMBOLS]
     first = decide([*newest, *older], calibrations=FIRST_ONES)
     assert first.tags == range_tags(DAY - timedelta(days=89), DAY, SYMBOLS)
-    assert [key.path[-1] for key in first.asset_selection] == ["raw_prices", "rejected_prices", "price_coverage"]
+    assert names(first.asset_selection) == ["raw_prices", "rejected_prices"]
     assert decide(older, calibrations=FIRST_ONES).job_name == "calibrate_detectors"
+    assert names(decide(older[:180]).asset_selection) == ["raw_prices", "rejected_prices", "price_coverage"]
     assert decide(older, calibrations=LATER_ONES).job_name == "complete_days"
     assert decide(outdated=newest, calibrations=LATER_ONES).job_name == "calibrate_detectors"
     failed = PastRun("0123456789", "calibrate_detectors", "", "", False, NOW - timedelta(minutes=59))

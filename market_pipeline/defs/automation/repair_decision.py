@@ -24,7 +24,7 @@ from market_pipeline.prices.windows import LONGEST_WINDOW_DAYS, Repair, plan_rep
 
 # Days beyond these are scored in runs of their own, once all prices and calibrations that they depend on are stored.
 _SCORED_AT_ONCE = LEAD_DAYS
-_ONLY_PRICES = [dg.AssetKey(name) for name in (RAW_PRICES, REJECTED_PRICES, PRICE_COVERAGE)]
+_ONLY_PRICES = [dg.AssetKey(RAW_PRICES), dg.AssetKey(REJECTED_PRICES)]
 # The cause of a failure seldom passes within a minute.
 AFTER_FAILURE = timedelta(hours=1)
 # A request that changed nothing is not repeated at once; prices that its answers lacked have their own waiting times.
@@ -93,9 +93,9 @@ def next_run(situation: Situation, symbols: Sequence[str]) -> dg.RunRequest | dg
     if _calibrates_before(repair, situation):
         return dg.RunRequest(job_name=CALIBRATE_DETECTORS)
     if isinstance(repair, Repair):
-        return _request(COMPLETE_DAYS, repair)
+        return dg.RunRequest(job_name=COMPLETE_DAYS, tags=_tags(repair), asset_selection=_assets(repair, situation))
     scores = _not_lately(SCORE_DAYS, plan_scores(situation.outdated, symbols), situation)
-    return _request(SCORE_DAYS, scores[0]) if scores else dg.SkipReason(repair)
+    return dg.RunRequest(job_name=SCORE_DAYS, tags=_tags(scores[0])) if scores else dg.SkipReason(repair)
 
 
 def _calibrates_before(repair: Repair | str, situation: Situation) -> bool:
@@ -161,12 +161,21 @@ def _affordable(repair: Repair, budget: BudgetStatus, missing: str) -> Repair | 
     return replace(repair, symbols=repair.symbols[:free])
 
 
-def _request(job: str, part: Repair) -> dg.RunRequest:
-    only_prices = job == COMPLETE_DAYS and part.days > _SCORED_AT_ONCE
-    tags = range_tags(part.first, part.last, part.symbols)
-    return dg.RunRequest(job_name=job, tags=tags, asset_selection=_ONLY_PRICES if only_prices else None)
+def _assets(repair: Repair, situation: Situation) -> list[dg.AssetKey] | None:
+    """Return the assets of a run that completes days: all (None) for few days, else only prices.
+
+    With the last of the missing days also the coverage, whose checks may send a request.
+    """
+    if repair.days <= _SCORED_AT_ONCE:
+        return None
+    is_last = all(repair.first <= day <= repair.last and symbol in repair.symbols for day, symbol in situation.missing)
+    return [*_ONLY_PRICES, dg.AssetKey(PRICE_COVERAGE)] if is_last else _ONLY_PRICES
+
+
+def _tags(part: Repair) -> dict[str, str]:
+    return range_tags(part.first, part.last, part.symbols)
 
 
 def _range(part: Repair) -> tuple[str, str]:
-    tags = range_tags(part.first, part.last, part.symbols)
+    tags = _tags(part)
     return tags[RANGE_START], tags[RANGE_END]
