@@ -1,7 +1,8 @@
 """Connections to Dagster's event log in SQLite that stay open between events.
 
 Dagster 1.13 creates an engine, opens a connection and compiles its statements anew for every event: about half of the
-CPU time of a tick, and of creating a run of many partitions. Engines are kept per storage, as many as a run needs: one for its own file, one for the index.
+CPU time of a tick, and of creating a run of many partitions. Engines are kept per storage, as many as a run needs: one
+for its own file, one for the index.
 """
 
 import sys

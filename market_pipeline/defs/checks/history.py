@@ -149,7 +149,8 @@ def _sentence(past: PastDays) -> str:
     again = " --again" if waiting else ""
     return (
         f"{symbol} lacks prices on {len(missing)} of {counted(days, 'past day')}, {missing[0]} to {missing[-1]}. "
-        f"{no_answer}The repair sensor, if it is on, requests days of the last 30 and older ones without any price; for others, or at once: "
+        f"{no_answer}The repair sensor, if it is on, requests days of the last 30 and older ones without any price; "
+        "for others, or at once: "
         f"market-pipeline backfill --from {missing[0]} --to {missing[-1]} --symbols {symbol}{again}."
     )
 
