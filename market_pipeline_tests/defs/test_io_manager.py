@@ -118,19 +118,23 @@ def test_a_replacement_touches_exactly_the_partitions_of_the_run(database: Datab
     assert stored(tables.price_anomalies) == [row for row in before if (row[0], row[1].date()) not in gone]
 
 
-def test_the_run_of_a_range_passes_eight_days_of_all_symbols_on(sqlite_database: Database, stored: Stored) -> None:
+def test_the_run_of_a_range_passes_the_days_around_it_of_all_symbols_on(sqlite_database: Database, stored: Stored) -> None:
     """Both assets, a real run: the mapping of the anomalies, and a replacement of exactly the run's days."""
     seen: list[Columns] = []
 
     @dg.asset(partitions_def=PARTITIONS, backfill_policy=SINGLE_RUN, metadata={"write_mode": "upsert"})
     def raw_prices() -> pd.DataFrame:
-        return frame(*((n, s) for s in SYMBOLS for n in range(10)))
+        return frame(*((n, s) for s in SYMBOLS for n in range(12)))
 
     @dg.asset(
         partitions_def=PARTITIONS,
         backfill_policy=SINGLE_RUN,
         metadata={"write_mode": "replace"},
-        ins={"raw_prices": dg.AssetIn(partition_mapping=lead_mapping(), metadata={"columns": ["timestamp", "symbol"]})},
+        ins={
+            "raw_prices": dg.AssetIn(
+                partition_mapping=lead_mapping(), metadata={"columns": ["timestamp", "symbol"], "days_after": 1}
+            )
+        },
     )
     def price_anomalies(raw_prices: Columns) -> Columns:
         seen.append(raw_prices)
@@ -145,7 +149,7 @@ def test_the_run_of_a_range_passes_eight_days_of_all_symbols_on(sqlite_database:
         ).success
     assert list(seen[0].arrays) == ["timestamp", "symbol"]
     assert set(seen[0]["symbol"]) == set(SYMBOLS), "those of the others are the market"
-    assert {moment.date() for moment in seen[0].datetimes("timestamp")} == {day(n) for n in range(2, 10)}
+    assert {moment.date() for moment in seen[0].datetimes("timestamp")} == {day(n) for n in range(1, 11)}
     assert stored(tables.price_anomalies) == times((9, "ADA"), (9, "BTC"))
 
 

@@ -151,8 +151,10 @@ def test_a_day_is_scored_again_when_the_next_has_begun_and_when_its_morning_is_o
 
 
 def test_a_day_is_outdated_if_its_calibration_was_made_after_its_scores() -> None:
-    """It is the newest one that was known when the day began."""
+    """It is the newest one that was known when the day began; what went on over midnight depends on that before."""
     day, hour = datetime(DAY.year, DAY.month, DAY.day, tzinfo=timezone.utc), timedelta(hours=1)
     scored: dict[DayOfSymbol, datetime] = {(DAY, "BTC"): NOW, (DAY, "ETH"): NOW + 2 * hour}
-    assert recalibrated(scored, {day - 24 * hour: NOW + 3 * hour, day: NOW + hour}) == {(DAY, "BTC")}
-    assert recalibrated(scored, {day + hour: NOW + 3 * hour}) == set()
+    made = {day - 48 * hour: NOW + 3 * hour, day - 24 * hour: NOW, day: NOW + hour}
+    assert recalibrated(scored, made) == {(DAY, "BTC")}
+    assert recalibrated(scored, {day - hour: NOW, day + hour: NOW + 3 * hour}) == set()
+    assert recalibrated(scored, {day - 24 * hour: NOW + 3 * hour, day: NOW}) == set(scored)

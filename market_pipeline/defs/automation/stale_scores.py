@@ -78,14 +78,20 @@ def outdated(
 
 
 def recalibrated(times: Mapping[DayOfSymbol, datetime], made: Mapping[datetime, datetime]) -> set[DayOfSymbol]:
-    """Return the days scored at `times` before their calibration was made.
+    """Return the days scored at `times` before their calibration was made, or that of the day before.
 
     `made` are the times at which calibrations were made, by as-of time in order. A day is scored with the newest one
     that was known when it began.
     """
     as_ofs = list(made)
-    numbers = {one: bisect_right(as_ofs, start_of_day(one[0])) - 1 for one in times}
-    return {one for one, number in numbers.items() if number >= 0 and times[one] < made[as_ofs[number]]}
+
+    def made_at(day: date) -> datetime | None:
+        number = bisect_right(as_ofs, start_of_day(day)) - 1
+        return made[as_ofs[number]] if number >= 0 else None
+
+    return {
+        one for one, at in times.items() if any(later and at < later for later in map(made_at, (one[0], one[0] - DAY)))
+    }
 
 
 def morning_is_over(day: date, now: datetime) -> bool:
