@@ -118,7 +118,7 @@ def test_a_replacement_touches_exactly_the_partitions_of_the_run(database: Datab
     assert stored(tables.price_anomalies) == [row for row in before if (row[0], row[1].date()) not in gone]
 
 
-def test_the_run_of_a_range_passes_the_days_around_it_of_all_symbols_on(sqlite_database: Database, stored: Stored) -> None:
+def test_the_run_of_a_range_passes_the_days_around_it_on(sqlite_database: Database, stored: Stored) -> None:
     """Both assets, a real run: the mapping of the anomalies, and a replacement of exactly the run's days."""
     seen: list[Columns] = []
 
