@@ -48,7 +48,8 @@ detector is set per coin to give the stated number of episodes (alarms at most 6
 chosen by size, which favours rules that measure size."""
 
 _PEERS = """\
-Jumps in one coin alone, and equal jumps in all coins, injected into calm 5-minute bars at which all coins are quoted.
+Jumps in one coin alone, and equal jumps in all coins, injected into calm 5-minute bars at which all coins are quoted;
+jumps in one coin also with each coin quoted up to two minutes after its bar, at a price between two bars.
 Sizes are in hindsight standard deviations, budgets in alarms per 10,000 bars before injection."""
 
 _ADHERENCE = """\

@@ -115,6 +115,14 @@ def test_unchanged_quotes_of_others_are_no_moves() -> None:
     assert found.z[3] == pytest.approx(6 / np.sqrt(12))
 
 
+def test_a_coin_whose_quotes_stop_is_no_peer() -> None:
+    grid = [0, 4, 8, 12]
+    others = {symbol: ([0, 2, 4, 9], grid) for symbol in ("ETH", "SOL", "DOT")}
+    found = seen_by("BTC", coins(BTC=([0, 1, 2, 9], grid), ADA=([0, 7], grid[:2]), **others))
+    assert found.square[1] == pytest.approx((3 * 1**2 + 3.5**2) / 4)
+    assert found.square[3] == pytest.approx(2.5**2) and found.peers_moved.tolist() == [0, 1, 0, 3]
+
+
 def test_an_unchanged_own_quote_looks_back_to_the_last_changed_one() -> None:
     grid = [0, 4, 8]
     others: dict[str, tuple[Numbers, Numbers]] = dict.fromkeys(("ETH", "SOL", "ADA"), ([0, 2, 6], grid))
