@@ -42,7 +42,8 @@ class Path(Protocol):
 class Trigger:
     """A flagged quote at position `at`: its time, when its move began (microseconds), its direction (1 or -1).
 
-    `width` is how far apart neighbours may be, `days` the return period, `score` and `threshold` are those of the row.
+    `width` is how far apart neighbours may be, `days` the return period, `score` and `threshold` are those of the row;
+    `coins` is how many coins were flagged, if it stands for their moves.
     """
 
     at: int
@@ -54,6 +55,7 @@ class Trigger:
     score: float
     threshold: float
     p: float
+    coins: int = 0
 
 
 @dataclass
@@ -162,7 +164,7 @@ def _start(path: Path, episode: Episode | None, trigger: Trigger) -> tuple[int |
     now, peak = float(signed[-1]), int(np.searchsorted(moments, episode.peak, side="right")) - 1
     low = peak + int(np.argmin(signed[peak:]))
     if signed[low] <= _HALF * episode.size and now - signed[low] >= _HALF * episode.size:
-        return int(moments[low]), now
+        return _turn(path, max(trigger.start, episode.peak), trigger), now
     if episode.is_open(trigger):
         recent = int(np.searchsorted(moments, trigger.moment - trigger.width, side="right"))
         if 0 < recent and trigger.moment - episode.first > trigger.width and now >= 2 * signed[:recent].max():

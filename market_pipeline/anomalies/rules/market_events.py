@@ -134,7 +134,8 @@ class EventFinder:
         last, middle = moves[-1], sorted(moves, key=lambda each: each.score - each.threshold)[len(moves) // 2]
         start = sorted(table.moment(each.before) for each in moves)[len(moves) // 2]
         trigger = self._trigger(last.at, start, max(table.number("market_days", last.at), _LEAST_DAYS))
-        return replace(trigger, direction=way, score=middle.score, threshold=middle.threshold, p=middle.p)
+        coins = self._coins(moves)
+        return replace(trigger, direction=way, score=middle.score, threshold=middle.threshold, p=middle.p, coins=coins)
 
     def _begin(self, trigger: Trigger, start: int) -> str | None:
         """Return the id of the event that begins with a trigger, if enough coins moved the same way, and enough."""
@@ -143,7 +144,9 @@ class EventFinder:
         known = np.isfinite(moves.standard)
         same = np.nan_to_num(moves.standard * way) >= MOVED
         enough = max(_FEWEST_COINS, _SAME_WAY * np.count_nonzero(known))
-        if np.count_nonzero(same) < enough or not self._is_material(moves, start, moment, way):
+        # Each flagged coin has passed its own floor.
+        material = trigger.coins >= _FEWEST_COINS or self._is_material(moves, start, moment, way)
+        if np.count_nonzero(same) < enough or not material:
             return None
         leader = self._leader(moves, np.where(same, moves.standard * way, 0.0), moment)
         if leader is None:
