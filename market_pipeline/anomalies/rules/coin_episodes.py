@@ -14,6 +14,7 @@ from market_pipeline.anomalies.parameters import DetectionSettings
 from market_pipeline.anomalies.rules.candidate import Candidate, id_of
 from market_pipeline.anomalies.rules.episodes import Border, Episode, Trigger, follow
 from market_pipeline.anomalies.rules.paths import CoinPath
+from market_pipeline.anomalies.rules.peers import market_context
 from market_pipeline.anomalies.rules.score_table import Positions, ScoreTable
 from market_pipeline.anomalies.rules.severity import Materiality
 
@@ -100,7 +101,7 @@ class CoinEpisodes:
             if at != candidate.at:
                 continue
             if owner is None or owner.id == id_of(self.table, candidate.kind, candidate.at):
-                row = candidate if owner is None else self._whole(candidate, owner)
+                row = candidate if owner is None else self._whole_alarm(candidate, owner)
             else:
                 row = replace(candidate, event_id=owner.id)
             if owner is not None:
@@ -135,6 +136,13 @@ class CoinEpisodes:
         if candidate.kind is Kind.USER_THRESHOLD:
             return changed
         return replace(changed, score=rarest.score, threshold=rarest.threshold)
+
+    def _whole_alarm(self, candidate: Candidate, episode: Episode) -> Candidate:
+        """Return the row of an alarm, compared with what the market did over all of its move."""
+        row = self._whole(candidate, episode)
+        if (row.before, row.end) == (candidate.before, candidate.end):
+            return row
+        return replace(row, market=market_context(self.table, row))
 
     def _position(self, at: int, moment: int) -> int:
         """Return the quote of the coin at `at` that was the last one at a time."""

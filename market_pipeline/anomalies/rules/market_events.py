@@ -144,9 +144,10 @@ class EventFinder:
         known = np.isfinite(moves.standard)
         same = np.nan_to_num(moves.standard * way) >= MOVED
         enough = max(_FEWEST_COINS, _SAME_WAY * np.count_nonzero(known))
-        # Each flagged coin has passed its own floor.
-        material = trigger.coins >= _FEWEST_COINS or self._is_material(moves, start, moment, way)
-        if np.count_nonzero(same) < enough or not material:
+        if np.count_nonzero(same) < enough:
+            return None
+        # Where enough coins are flagged, each has passed its own floor.
+        if trigger.coins < _FEWEST_COINS and not self._is_material(moves, start, moment, way):
             return None
         leader = self._leader(moves, np.where(same, moves.standard * way, 0.0), moment)
         if leader is None:
