@@ -21,7 +21,7 @@ _MICROSECONDS_PER_MINUTE = 60e6
 _STEP_CHANGES = 128
 # A coin is coarse if at least half of this many changes were a single step. That is so where the step is about half of
 # a standard deviation of the returns or more.
-_COARSE_CHANGES = 64
+_COARSE_CHANGES = 32
 _COARSE_SHARE = 0.5
 _SINGLE = 1.5
 # With fewer changes than this the step is not known. A price that has fewer after a day hardly ever moves: its step is

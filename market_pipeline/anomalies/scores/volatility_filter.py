@@ -24,6 +24,10 @@ from market_pipeline.anomalies.series import Floats
 _LN2 = math.log(2)
 # A single step in this many minutes is at most 2.4 deviations of the slow scale, however rare steps are.
 _STEP_MINUTES = 15.0
+# Where prices cease to be coarse and in the next quotes the variance is this many times the slow one (a stablecoin lost
+# its peg), the slow scale starts again: it would take weeks to follow.
+_BROKEN = 36.0
+_WATCHED = 64
 # The variance of the difference of two roundings, in squared steps; below this deviation in steps the mean square of a
 # return is that of single steps, sqrt(2 / pi) times the deviation.
 _ROUNDING = 1 / 6
@@ -81,10 +85,11 @@ def filter_volatility(
     volatility = np.exp(mean + variance)
     scale = np.exp(log_scale)
     rounding = _rounding(volatility * scale, coarse_step) if coarse else np.zeros(len(coarse_step))
-    numbers = (level, level_deviation**2, -_LN2 / PARAMETERS.slow_half_life, PARAMETERS.slow_truncation**2)
+    rate, truncation = -_LN2 / PARAMETERS.slow_half_life, PARAMETERS.slow_truncation**2
+    numbers = (level, level_deviation**2, rate, truncation, _BROKEN, _WATCHED)
     squares = (np.exp(2 * log_size) - rounding) / scale**2
     least = _ROUNDING / _STEP_MINUTES * coarse_step**2
-    [slow] = run(_slow_square, (squares, least, minutes), numbers, outputs=1)
+    [slow] = run(_slow_square, (squares, least, np.exp(2 * mean), minutes), numbers, outputs=1)
     return Filtered(mean, variance, volatility, np.sqrt(volatility**2 * scale**2 + rounding), np.sqrt(slow), score)
 
 
@@ -166,17 +171,23 @@ def _filter(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # list
 
 
 def _slow_square(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # lists, or arrays in Numba
-    squares, least_slows, minutes = rows
-    level, level_variance, rate, truncation = numbers
+    squares, least_slows, presents, minutes = rows
+    level, level_variance, rate, truncation, broken, watch = numbers
     [slows] = out
     slow = math.exp(2.0 * (level + level_variance))
-    known = weight = since = 0.0
+    known = weight = since = watched = 0.0
     last = -1.0
     for i in range(len(squares)):
         since += minutes[i]
         least = least_slows[i]
-        if slow < least:
-            slow = least
+        if least > 0.0:
+            watched = watch
+            if slow < least:
+                slow = least
+        elif watched > 0.0:
+            watched -= 1.0
+            if presents[i] > broken * slow:
+                slow = presents[i]
         slows[i] = slow
         square = squares[i]
         if square != square:

@@ -21,14 +21,15 @@ def filtered(
     level: float = LEVEL,
     deviation: float = 1.0,
     elapsed: Numbers | None = None,
-    coarse_step: float = 0.0,
+    coarse_step: float | Floats = 0.0,
 ) -> Filtered:
     """Filters returns over steps in minutes; a NaN among the returns is an unchanged quote."""
     minutes = np.array(minutes, dtype=np.float64)
     elapsed = minutes if elapsed is None else np.array(elapsed, dtype=np.float64)
     with np.errstate(divide="ignore"):
         sizes = np.log(np.abs(np.array(returns, dtype=np.float64)))
-    return filter_volatility(sizes, 0.5 * np.log(elapsed), np.full(len(sizes), coarse_step), minutes, level, deviation)
+    steps = np.zeros(len(sizes)) + coarse_step
+    return filter_volatility(sizes, 0.5 * np.log(elapsed), steps, minutes, level, deviation)
 
 
 def normal(size: int, seed: int = 1) -> Floats:
@@ -196,6 +197,16 @@ def test_a_price_that_stands_still_has_a_least_volatility() -> None:
     scores = {steps: filtered([*still, steps * 1e-3], [STEP] * 20_001, coarse_step=1e-3) for steps in (1, 2)}
     assert 1e-3 / (scores[1].slow[-1] * math.sqrt(15)) < 2.5
     assert scores[1].score[-1] < 2.5 < 5 < scores[2].score[-1]
+
+
+def test_the_slow_scale_starts_again_where_a_peg_is_lost() -> None:
+    """It would take weeks to follow, and each quote of them would be a large move."""
+    step = 0.2 * math.exp(LEVEL) * math.sqrt(STEP)
+    returns = np.concatenate([np.zeros(2_000), step * np.round(normal(90) / step)])
+    coarse = np.where(np.arange(2_090) < 2_020, step, 0.0)
+    slow = filtered(returns, [STEP] * 2_090, coarse_step=coarse).slow
+    assert slow[2_019] / math.exp(LEVEL) < 0.1
+    assert 0.3 < slow[-1] / math.exp(LEVEL) < 1
 
 
 def test_unchanged_quotes_do_not_lengthen_the_memory_of_the_slow_volatility() -> None:
