@@ -141,13 +141,19 @@ class Parameters:
     idiosyncratic_share: float = 0.3
     # At most this many coins make up the market.
     market_coins: int = 8
+    # Hours, levels and the tails of single returns are learned from this many days; the highest scores of days and the
+    # long volatility are remembered for up to `memory_days`, the latter with a half-life in days.
     calibration_days: int = 90
-    # A tail is fitted beyond this quantile, from at least this many scores of one coin, or of all coins together, over
-    # at least this many days.
+    memory_days: int = 730
+    long_half_life: float = 365.0
+    # Tails are fitted beyond these quantiles, of quotes and of days.
     tail_quantile: float = 0.98
-    coin_tail_scores: int = 5_000
-    tail_scores: int = 1_500
-    tail_days: float = 30.0
+    peak_quantile: float = 0.8
+    # What a prior tail counts for: days where a tail counts days, excesses where it counts quotes.
+    prior_days: float = 365.0
+    prior_excesses: float = 100.0
+    # No smaller move is worth an alarm.
+    least_move: float = 0.005
     # Returns of different cadences have different tails: the borders between 5-minute, hourly and daily returns.
     long_interval: float = 20.0
     daily_interval: float = 360.0

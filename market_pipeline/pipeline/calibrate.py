@@ -11,21 +11,29 @@ from datetime import datetime, timedelta
 
 from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION, PARAMETERS
-from market_pipeline.anomalies.scores.learning import calibrate_columns
+from market_pipeline.anomalies.scores.learning import calibrate_with_peaks
 from market_pipeline.core.clock import DAY, start_of_day
-from market_pipeline.core.slices import DayOfSymbol, Slice
-from market_pipeline.pipeline.missing_days import DAYS_SCORED
+    first = _calibrated_from(as_of).date()
+    earlier = peaks_before(database, symbols, first)
+    calibration, peaks = calibrate_with_peaks(read_prices(database, symbols, first, as_of.date()), as_of, earlier)
+    save_recent_peaks(database, peaks, as_of)
+    documents = {symbol: calibration.of(symbol).to_json() for symbol in due}
+    is_final = as_of < start_of_day(now.date())
+    return save_calibrations(database, as_of, DETECTOR_VERSION, documents, now, replacing=not is_final)
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.queries.anomaly_marks import without_noise
 from market_pipeline.storage.queries.calibrations import (
     calibration_times,
     save_calibrations,
     stored_documents,
     symbols_with_prices,
 )
-from market_pipeline.storage.queries.coverage import first_arrivals
-from market_pipeline.storage.rows.read import read_many_columns
-from market_pipeline.storage.schema.tables import raw_prices
+    first = _calibrated_from(as_of).date()
+    earlier = peaks_before(database, symbols, first)
+    calibration, peaks = calibrate_with_peaks(read_prices(database, symbols, first, as_of.date()), as_of, earlier)
+    save_recent_peaks(database, peaks, as_of)
+    documents = {symbol: calibration.of(symbol).to_json() for symbol in due}
+    is_final = as_of < start_of_day(now.date())
+    return save_calibrations(database, as_of, DETECTOR_VERSION, documents, now, replacing=not is_final)
 
 _WEEK = 7 * DAY
 
@@ -145,10 +153,10 @@ def _calibrate(
 
     Return the symbols stored. Of a past day the first writer wins, as the day may have been scored with it.
     """
-    slices = [Slice(symbol, _calibrated_from(as_of).date(), as_of.date() - DAY) for symbol in symbols]
-    stored = read_many_columns(database, raw_prices, slices, ["symbol", "timestamp", "price"])
-    prices = without_noise(database, stored)
-    calibration = calibrate_columns(prices, as_of)
+    first = _calibrated_from(as_of).date()
+    earlier = peaks_before(database, symbols, first)
+    calibration, peaks = calibrate_with_peaks(read_prices(database, symbols, first, as_of.date()), as_of, earlier)
+    save_recent_peaks(database, peaks, as_of)
     documents = {symbol: calibration.of(symbol).to_json() for symbol in due}
     is_final = as_of < start_of_day(now.date())
     return save_calibrations(database, as_of, DETECTOR_VERSION, documents, now, replacing=not is_final)

@@ -174,7 +174,7 @@ def test_the_hosts_of_the_budgets_distinguish_simulated_prices(
 def test_calibrations_are_split_by_coin_and_mean_the_same(without_coins: Database) -> None:
     """A day that is scored again gets the same rows."""
     tail = Tail(2.1, 0.02, 0.2, 0.7, 25_000)
-    coin = CoinCalibration(-7.1, (0.5,) * 21, 25_920, 89.99)
+    coin = CoinCalibration(-7.1, (0.5,) * 21, 25_920, 89.99, None, 1e-3)
     whole = Calibration(
         START, (1.5,) * 24, {"BTC": coin, "GONE": coin}, {"* jump short": tail, "BTC jump short": tail}
     )

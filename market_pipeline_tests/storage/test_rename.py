@@ -48,7 +48,7 @@ def filled(database: Database) -> Database:
     store(database, price_anomalies, *alarms)
     tail = Tail(2.1, 0.02, 0.2, 0.7, 25_000)
     calibration = Calibration(
-        START, (1.0,) * 24, {"BTC": CoinCalibration(-7.1, (0.5,) * 21, 9, 9.0)},
+        START, (1.0,) * 24, {"BTC": CoinCalibration(-7.1, (0.5,) * 21, 9, 9.0, None, 1e-3)},
         {"BTC jump short": tail, "* jump short": tail},
     )
     calibrations.save_calibrations(database, START, "3", {"BTC": calibration.to_json()}, START)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from market_pipeline.anomalies.anomaly import Anomaly, Kind, Scope, Severity
-from market_pipeline.anomalies.calibration import GPD, Calibration
+from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.parameters import PARAMETERS, DetectionSettings, version_of
 from market_pipeline.anomalies.rules.candidate import Candidate, MarketContext, id_of
 from market_pipeline.anomalies.rules.episodes import Episode
@@ -25,7 +25,7 @@ from market_pipeline.anomalies.rules.severity import Materiality, importance_of,
 from market_pipeline.anomalies.scores.returns import FIRST, STALE
 from market_pipeline.anomalies.series import cadence_of
 from market_pipeline.anomalies.words.narration import narrate
-from market_pipeline.anomalies.words.rarity import OWN, Rarity
+from market_pipeline.anomalies.words.rarity import Rarity
 from market_pipeline.core.clock import from_microseconds
 
 _CONFIRMED = (Kind.JUMP, Kind.LARGE_MOVE, Kind.GAP_MOVE, Kind.MARKET_MOVE)
@@ -153,7 +153,7 @@ class RowMaker:
     def _rarity(self, at: int, every_days: float) -> Rarity:
         """Return the rarity of a move with this return period, and what it rests on."""
         basis = str(self.table.scores["calibration"][at])
-        return Rarity(every_days, OWN if basis == GPD else basis)
+        return Rarity(every_days, basis)
 
     def _horizon(self, candidate: Candidate) -> float:
         if candidate.kind is Kind.LARGE_MOVE and candidate.end == candidate.at:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from market_pipeline.anomalies.calibration import Calibration
+from market_pipeline.anomalies.calibration import Calibration, CoinCalibration
 from market_pipeline.anomalies.parameters import MINUTES_PER_YEAR, PARAMETERS
 from market_pipeline.anomalies.scores import hours
 from market_pipeline.anomalies.scores.market import CoinPath, path_of
@@ -46,8 +46,9 @@ def coin_moves(series: PriceSeries, calibration: Calibration | None) -> CoinMove
     with np.errstate(divide="ignore"):
         log_size = np.log(np.abs(returns.log_return))
     log_size[~(returns.fresh & (returns.before >= 0))] = np.nan
-    level = _level(series.symbol, calibration)
-    filtered = filter_volatility(log_size, log_scale, returns.coarse_step, returns.step, *level)
+    known = calibration.coins.get(series.symbol) if calibration is not None else None
+    level, slow = _level(known), known.slow if known else None
+    filtered = filter_volatility(log_size, log_scale, returns.coarse_step, returns.step, *level, slow)
     steps = filtered.volatility**2 * square * returns.step
     # What rounding adds to the variance of a return.
     steps += np.where(returns.fresh, filtered.deviation**2 - filtered.volatility**2 * square * returns.elapsed, 0.0)
@@ -71,9 +72,9 @@ def _mean_squares(returns: Returns, calibration: Calibration | None) -> Floats:
     return hours.mean_squares(returns, hours.running_factors(sums), sums.first_day)
 
 
-def _level(symbol: str, calibration: Calibration | None) -> tuple[float, float]:
+def _level(known: CoinCalibration | None) -> tuple[float, float]:
     """Return the log volatility expected before the first quote, and its standard deviation."""
     settings = PARAMETERS.filter
-    if calibration is not None and symbol in calibration.coins:
-        return calibration.coins[symbol].level, settings.calibrated_level_deviation
+    if known is not None:
+        return known.level, settings.calibrated_level_deviation
     return math.log(settings.annual_volatility / math.sqrt(MINUTES_PER_YEAR)), settings.level_deviation

@@ -10,23 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market_pipeline.anomalies.anomaly import Scope
-from market_pipeline.anomalies.calibration import GPD, PRIOR, Calibration
-from market_pipeline.anomalies.parameters import LARGEST_LOG_RETURN, LEAST_P, MINUTES_PER_DAY, PARAMETERS
+from market_pipeline.anomalies.calibration import Calibration, tail_of
+from market_pipeline.anomalies.parameters import LARGEST_LOG_RETURN, PARAMETERS
 from market_pipeline.anomalies.scores.coin_moves import CoinMoves, coin_moves
-from market_pipeline.anomalies.scores.horizons import LargeMoves, large_moves
+from market_pipeline.anomalies.scores.horizons import LargeMoves, ScaledMoves, large_moves, scaled_moves
 from market_pipeline.anomalies.scores.loops import load_compiler
 from market_pipeline.anomalies.scores.market import Era, PeerMoves, market_eras, peer_moves
 from market_pipeline.anomalies.scores.residuals import Residuals, residuals
-from market_pipeline.anomalies.scores.returns import QUALITIES, Returns, quality_of
-from market_pipeline.anomalies.scores.tails import PRIOR_TAILS
-from market_pipeline.anomalies.series import Floats, PriceSeries, rows_by_symbol
+from market_pipeline.anomalies.scores.returns import QUALITIES, quality_of
+from market_pipeline.anomalies.scores.tails import BASES, PEAKS, share_of_quotes
+from market_pipeline.anomalies.series import CADENCES, Floats, PriceSeries, cadence_codes, rows_by_symbol
 from market_pipeline.core.columns import Columns
 
 # Text columns are codes until the end: a million strings cost more than their scores.
 WORDS = {
     "scope": tuple(scope.value for scope in (Scope.UNKNOWN, Scope.MARKET, Scope.MIXED, Scope.IDIOSYNCRATIC)),
     "quality": QUALITIES,
-    "calibration": (PRIOR, GPD),
+    "calibration": BASES,
 }
 
 
@@ -36,8 +36,9 @@ def score_columns(
     """Return `prices` (symbol, timestamp, price) with the scores of each row, in the same order.
 
     The rows of each symbol must be in time order, in any interleaving. `before` and `large_move_before` are row
-    numbers of this table. Large moves of the coin and the market are sought from `large_since` (UTC) on, by default
-    everywhere. Raises ValueError if times do not increase strictly or a price is not a finite number above zero.
+    numbers of this table. Large moves of the coin and the market are sought from the quote before `large_since` (UTC)
+    on, by default everywhere. Raises ValueError if times do not increase strictly or a price is not a finite number
+    above zero.
     """
     groups = rows_by_symbol(prices["symbol"])
     times, values = prices["timestamp"], prices["price"]
@@ -61,18 +62,24 @@ def score_groups(
     With `details` also the columns that only rows of `price_anomalies` need.
     """
     load_compiler(len(prices))
-    moves = {
+    coins = {
         symbol: coin_moves(PriceSeries(symbol, timestamps[rows], prices[rows]), calibration)
         for symbol, rows in groups.items()
     }
-    market = market_eras({symbol: coin.path for symbol, coin in moves.items()})
+    market = market_eras({symbol: coin.path for symbol, coin in coins.items()})
+    # From the quote before: it is what the other coins see of this one at first.
+    first = {
+        symbol: 0 if large_since is None else max(int(np.searchsorted(timestamps[rows], large_since)) - 1, 0)
+        for symbol, rows in groups.items()
+    }
+    scaled = {symbol: _scaled(symbol, coin, calibration, first[symbol]) for symbol, coin in coins.items()}
     out: dict[str, NDArray[Any]] = {}
     for symbol, rows in groups.items():
         # Contiguous rows are copied several times as fast as scattered ones.
         contiguous = len(rows) == rows[-1] - rows[0] + 1
         place = slice(rows[0], rows[-1] + 1) if contiguous else rows
-        first = 0 if large_since is None else int(np.searchsorted(timestamps[rows], large_since))
-        scores = _score_coin(symbol, moves[symbol], market, rows, calibration, first, details=details)
+        large = large_moves(symbol, coins[symbol].returns, scaled, market)
+        scores = _score_coin(symbol, coins[symbol], market, large, rows, calibration, details=details)
         for name, values in scores.items():
             if name not in out:
                 out[name] = np.empty(len(prices), dtype=values.dtype)
@@ -84,21 +91,17 @@ def _score_coin(
     symbol: str,
     coin: CoinMoves,
     market: Sequence[Era],
+    large: LargeMoves,
     rows: NDArray[np.intp],
     calibration: Calibration | None,
-    first_large: int = 0,
     *,
     details: bool,
 ) -> dict[str, NDArray[Any]]:
     returns = coin.returns
     peers = peer_moves(symbol, returns, coin.z, market)
     own = residuals(coin.z, peers, returns.elapsed)
-    # The market's log price in units of this coin's slow volatility.
-    known = np.isfinite(peers.z) & returns.fresh
-    steps = np.where(known, peers.z * (coin.deviation / coin.filtered.slow), 0.0)
-    large = large_moves(returns, coin.filtered.slow, np.cumsum(steps), first_large)
     by_name = {"jump": coin.filtered.score, "large_move": large.score, "residual": own.score, "market": large.market}
-    p, calibrated = _probabilities(symbol, by_name, returns.elapsed > PARAMETERS.long_interval, calibration)
+    p, basis = _probabilities(symbol, by_name, cadence_codes(returns.elapsed), calibration)
     ratio = _market_ratio(peers.z, coin.z)
     scores: dict[str, NDArray[Any]] = {
         "jump_score": coin.filtered.score,
@@ -107,17 +110,17 @@ def _score_coin(
         "expected_move": np.expm1(np.minimum(coin.deviation, LARGEST_LOG_RETURN)),
         "large_move_score": large.score,
         "large_move_p": p["large_move"],
-        "large_move_days": _days_between(returns, p["large_move"]),
+        "large_move_days": p["large_move_days"],
         "market_score": large.market,
         "market_p": p["market"],
-        "market_days": _days_between(returns, p["market"]),
+        "market_days": p["market_days"],
         "market_z": peers.z,
         "residual_score": own.score,
         "residual_z": own.z,
         "residual_p": p["residual"],
         "scope": _scope_codes(ratio),
         "quality": quality_of(returns),
-        "calibration": calibrated.astype(np.int8),
+        "calibration": basis,
     }
     if details:
         scores.update(_details(coin, peers, own, large, rows))
@@ -128,27 +131,31 @@ def _score_coin(
     return scores
 
 
+def _scaled(symbol: str, coin: CoinMoves, calibration: Calibration | None, first: int) -> ScaledMoves:
+    long = calibration.long_volatility(symbol) if calibration else None
+    return scaled_moves(coin.returns, coin.filtered.slow, long, first)
+
+
 def _probabilities(
-    symbol: str, scores: Mapping[str, Floats], long: NDArray[np.bool_], calibration: Calibration | None
-) -> tuple[dict[str, Floats], NDArray[np.bool_]]:
-    """Return the calibrated probability of each score, and where that of the jump score is not the prior's."""
-    p: dict[str, Floats] = {name: np.ones(len(values)) for name, values in scores.items()}
-    calibrated: NDArray[np.bool_] = np.zeros(len(long), dtype=np.bool_)
-    for interval, rows in (("short", ~long), ("long", long)):
-        if not rows.any():
-            continue
+    symbol: str, scores: Mapping[str, Floats], cadences: NDArray[np.int8], calibration: Calibration | None
+) -> tuple[dict[str, Floats], NDArray[np.int8]]:
+    """Return the probability of each score, the days between such large moves, and what the jump's rests on."""
+    size = len(cadences)
+    p = {name: np.ones(size) for name in (*scores, "large_move_days", "market_days")}
+    basis = np.zeros(size, dtype=np.int8)
+    for code in np.unique(cadences).tolist():
+        cadence = CADENCES[code]
+        rows: Any = slice(None) if (cadences == code).all() else cadences == code
         for name, values in scores.items():
-            tail = calibration.tail(symbol, name, interval) if calibration else None
-            p[name][rows] = (tail or PRIOR_TAILS[name, interval]).probability(values[rows])
+            tail = tail_of(calibration, symbol, name, cadence)
+            chance = tail.probability(values[rows])
+            if name in PEAKS:
+                p[f"{name}_days"][rows] = 1 / chance
+                chance = share_of_quotes(chance, cadence)
+            p[name][rows] = chance
             if name == "jump":
-                calibrated[rows] = tail is not None
-    return p, calibrated
-
-
-def _days_between(returns: Returns, p: Floats) -> Floats:
-    """Return once in how many days a quote with these probabilities is expected."""
-    days: Floats = returns.elapsed / MINUTES_PER_DAY / np.maximum(p, LEAST_P)
-    return days
+                basis[rows] = BASES.index(tail.basis)
+    return p, basis
 
 
 def _market_ratio(market_z: Floats, z: Floats) -> Floats:
@@ -184,6 +191,7 @@ def _details(
         "market_horizon": np.where(large.market_horizon > 0, large.market_horizon, returns.elapsed),
         "market_direction": large.market_direction,
         "large_move_before": np.where(large.before >= 0, rows[large.before], -1),
+        "slow_volatility": coin.filtered.slow,
         "beta": own.beta,
         "peers_moved": peers.peers_moved,
     }
@@ -191,4 +199,6 @@ def _details(
 
 def _no_rows(details: bool) -> dict[str, NDArray[Any]]:
     empty = PriceSeries("", np.empty(0, "datetime64[us]"), np.empty(0))
-    return _score_coin("", coin_moves(empty, None), [], np.empty(0, np.intp), None, details=details)
+    coin = coin_moves(empty, None)
+    large = large_moves("", coin.returns, {"": _scaled("", coin, None, 0)}, [])
+    return _score_coin("", coin, [], large, np.empty(0, np.intp), None, details=details)

@@ -4,6 +4,13 @@ Beyond a high quantile u the excesses follow a generalised Pareto distribution (
 probability-weighted moments (Hosking & Wallis 1987), as in Siffer et al., KDD 2017:
 
     P(score > s) = share * (1 + shape * (s - u) / scale) ** (-1 / shape)
+
+Scores of single returns (jump, residual) are nearly independent of each other: their tails count quotes. Those of large
+moves (large_move, market) overlap for hours: their tails count days by their highest score, so that 1 / P is a return
+period in days.
+
+One coin's past is short and the tail of a short past is unsteady. So a tail is mixed: the coin's own with that of all
+coins, and that with a prior, each by how much it rests on (`MixedTail`).
 """
 
 import math
@@ -14,19 +21,35 @@ import numpy as np
 from market_pipeline.anomalies.parameters import LEAST_P, PARAMETERS
 from market_pipeline.anomalies.series import Floats
 
+SCORES = ("jump", "large_move", "residual", "market")
+# The scores whose tails count days.
+PEAKS = ("large_move", "market")
+# What a probability mostly rests on: the coin's own past, that of all coins, or the prior.
+OWN, POOLED, PRIOR = BASES = ("own", "pooled", "prior")
+
 # Fitted shapes are clipped to this range: a few excesses say little about the far tail.
-_LIGHTEST, _HEAVIEST = -0.3, 0.6
+_LIGHTEST, _HEAVIEST = -0.1, 0.6
+_FEWEST_EXCESSES = 10
 
 
 @dataclass(frozen=True)
 class Tail:
-    """`share` of the scores lay above `threshold`; the excesses have this `shape` and `scale`."""
+    """`share` of the scores lay above `threshold`; the excesses have this `shape` and `scale`.
+
+    It was fitted to `scores` scores of `days` days; a prior has none.
+    """
 
     threshold: float
     share: float
     shape: float
     scale: float
-    scores: int
+    scores: int = 0
+    days: float = 0.0
+
+    @property
+    def excesses(self) -> int:
+        """How many scores lay above the threshold."""
+        return round(self.share * self.scores)
 
     def probability(self, scores: Floats) -> Floats:
         """Return the probability of a score at least as large; below the threshold log-linear."""
@@ -41,37 +64,106 @@ class Tail:
         return p
 
 
-def fit(scores: Floats, least: int) -> Tail | None:
-    """Fit the tail of at least `least` scores; None if there are fewer or they do not vary.
+@dataclass(frozen=True)
+class MixedTail:
+    """A mixture of tails with `weights` that add up to 1; `basis` is what it mostly rests on, one of `BASES`.
+
+    `days` and `excesses` are those of the basis.
+    """
+
+    tails: tuple[Tail, ...]
+    weights: tuple[float, ...]
+    basis: str
+    days: float
+    excesses: int
+
+    def probability(self, scores: Floats) -> Floats:
+        """Return the probability of a score at least as large; below all thresholds log-linear."""
+        lowest = min(tail.threshold for tail in self.tails)
+        share = float(self._mixed(np.array([lowest]))[0])
+        p: Floats = np.exp(scores * (math.log(share) / lowest))
+        beyond = np.flatnonzero(scores > lowest)
+        p[beyond] = self._mixed(scores[beyond])
+        return p
+
+    def _mixed(self, scores: Floats) -> Floats:
+        mixed: Floats = np.zeros(len(scores))
+        for tail, weight in zip(self.tails, self.weights, strict=True):
+            mixed += weight * tail.probability(scores)
+        return mixed
+
+
+def fit(scores: Floats, quantile: float, days: float) -> Tail | None:
+    """Fit the tail beyond `quantile` of scores of so many days; None if there are too few or they do not vary.
 
     By probability-weighted moments, which stay unbiased where ordinary moments of heavy tails do not.
     """
-    if len(scores) < least:
+    if len(scores) * (1 - quantile) < _FEWEST_EXCESSES:
         return None
-    threshold = float(np.quantile(scores, PARAMETERS.tail_quantile))
+    threshold = float(np.quantile(scores, quantile))
     excess = np.sort(scores[scores > threshold]) - threshold
-    if threshold <= 0 or len(excess) < 2 or excess[-1] <= 0:
+    if threshold <= 0 or len(excess) < _FEWEST_EXCESSES or excess[-1] <= 0:
         return None
     mean = float(excess.mean())
     above = 1 - (np.arange(1, len(excess) + 1) - 0.35) / len(excess)
     weighted = float((excess * above).mean())
     shape = min(max(2 - mean / (mean - 2 * weighted), _LIGHTEST), _HEAVIEST)
     # This scale preserves the mean where the shape was clipped.
-    return Tail(threshold, len(excess) / len(scores), shape, mean * (1 - shape), len(scores))
+    return Tail(threshold, len(excess) / len(scores), shape, mean * (1 - shape), len(scores), days)
 
 
-SCORES = ("jump", "large_move", "residual", "market")
+def mix(own: Tail | None, pooled: Tail | None, score: str, cadence: str) -> MixedTail:
+    """Mix what is known of one score at one cadence with the prior."""
+    of_own, of_pooled = _weight(own, score), _weight(pooled, score)
+    parts = (
+        (own, of_own, OWN),
+        (pooled, (1 - of_own) * of_pooled, POOLED),
+        (PRIOR_TAILS[score, cadence], (1 - of_own) * (1 - of_pooled), PRIOR),
+    )
+    known = [(tail, weight, basis) for tail, weight, basis in parts if tail is not None and weight > 0]
+    main, _, basis = max(known, key=lambda part: part[1])
+    tails, weights = tuple(part[0] for part in known), tuple(part[1] for part in known)
+    return MixedTail(tails, weights, basis, main.days, main.excesses)
 
-# Where too little history is known: from 5-minute and hourly prices of BTC, ETH, SOL, ADA and DOT, early 2023, a little
-# heavier than fitted (docs/decisions/0008); residuals as fitted to 2020-12 to 2024-11, as their tails hardly differ
-# between coins and years (0028).
-PRIOR_TAILS = {
-    ("jump", "short"): Tail(1.8, 0.02, 0.25, 0.7, 0),
-    ("jump", "long"): Tail(2.0, 0.02, 0.2, 0.7, 0),
-    ("large_move", "short"): Tail(6.0, 0.02, 0.3, 2.0, 0),
-    ("large_move", "long"): Tail(5.5, 0.02, 0.3, 1.8, 0),
-    ("residual", "short"): Tail(1.84, 0.02, 0.21, 0.61, 0),
-    ("residual", "long"): Tail(1.98, 0.02, 0.24, 0.76, 0),
-    ("market", "short"): Tail(5.0, 0.02, 0.3, 1.6, 0),
-    ("market", "long"): Tail(4.8, 0.02, 0.25, 1.4, 0),
+
+def _weight(tail: Tail | None, score: str) -> float:
+    """Return the weight of a tail against what it is mixed with."""
+    if tail is None:
+        return 0.0
+    if score in PEAKS:
+        # Coins move together: days count, not scores.
+        return tail.days / (tail.days + PARAMETERS.prior_days)
+    return tail.excesses / (tail.excesses + PARAMETERS.prior_excesses)
+
+
+def share_of_quotes(chance: Floats, cadence: str) -> Floats:
+    """Return the share of quotes with a score that a day reaches with this probability.
+
+    A day that reaches it stays beyond it for a share `least + more * chance` of its quotes where that is rare: measured
+    on prices of BTC, ETH, SOL, ADA and DOT (docs/decisions/0024). What every day reaches every quote does.
+    """
+    least, more = _TIME_BEYOND[cadence]
+    p: Floats = chance * (least + more * chance + (1 - least - more) * chance**8)
+    return p
+
+
+_TIME_BEYOND: dict[str, tuple[float, float]] = {
+    "5-minute": (0.0085, 0.064), "hourly": (0.083, 0.28), "daily": (1.0, 0.0),
+}
+
+# From 5-minute prices of BTC, ETH, SOL, ADA and DOT, December 2020 to December 2025, and the same thinned to hours and
+# days: docs/decisions/0024.
+PRIOR_TAILS: dict[tuple[str, str], Tail] = {
+    ("jump", "5-minute"): Tail(1.64, 0.02, 0.23, 0.488),
+    ("jump", "hourly"): Tail(1.71, 0.02, 0.15, 0.493),
+    ("jump", "daily"): Tail(1.48, 0.02, 0.11, 0.382),
+    ("large_move", "5-minute"): Tail(5.93, 0.2, 0.42, 2.55),
+    ("large_move", "hourly"): Tail(3.03, 0.2, 0.28, 1.16),
+    ("large_move", "daily"): Tail(1.06, 0.2, 0.11, 0.61),
+    ("residual", "5-minute"): Tail(1.81, 0.02, 0.2, 0.586),
+    ("residual", "hourly"): Tail(1.96, 0.02, 0.24, 0.735),
+    ("residual", "daily"): Tail(1.95, 0.02, 0.07, 0.881),
+    ("market", "5-minute"): Tail(5.47, 0.2, 0.38, 2.42),
+    ("market", "hourly"): Tail(2.81, 0.2, 0.22, 1.18),
+    ("market", "daily"): Tail(1.06, 0.2, 0.17, 0.574),
 }

@@ -53,14 +53,15 @@ class Filtered:
 
 
 def filter_volatility(
-    log_size: Floats, log_scale: Floats, coarse_step: Floats, minutes: Floats, level: float, level_deviation: float
+    log_size: Floats, log_scale: Floats, coarse_step: Floats, minutes: Floats, level: float, level_deviation: float,
+    slow: float | None = None,
 ) -> Filtered:
     """Filter the quotes of one symbol, in time order.
 
     `log_size` is log(abs(r)) of the return since the last fresh quote, NaN where there is none; `log_scale` is
     log(f * sqrt(D)) of the same interval; `coarse_step` the price step, 0 where returns are not coarse; `minutes` the
     time since the previous quote. `level` is the log volatility expected beforehand, with standard deviation
-    `level_deviation`.
+    `level_deviation`, and `slow` the slow volatility where it is known; else it is learned from the first quotes.
     """
     settings = PARAMETERS.filter
     coarse = bool(coarse_step.any())
@@ -85,12 +86,14 @@ def filter_volatility(
     volatility = np.exp(mean + variance)
     scale = np.exp(log_scale)
     rounding = _rounding(volatility * scale, coarse_step) if coarse else np.zeros(len(coarse_step))
+    start = math.exp(2.0 * (level + level_deviation**2)) if slow is None else slow * slow
+    known = 0.0 if slow is None else 1.0
     rate, truncation = -_LN2 / PARAMETERS.slow_half_life, PARAMETERS.slow_truncation**2
-    numbers = (level, level_deviation**2, rate, truncation, _BROKEN, _WATCHED)
+    numbers = (start, known, rate, truncation, _BROKEN, _WATCHED)
     squares = (np.exp(2 * log_size) - rounding) / scale**2
     least = _ROUNDING / _STEP_MINUTES * coarse_step**2
-    [slow] = run(_slow_square, (squares, least, np.exp(2 * mean), minutes), numbers, outputs=1)
-    return Filtered(mean, variance, volatility, np.sqrt(volatility**2 * scale**2 + rounding), np.sqrt(slow), score)
+    [slows] = run(_slow_square, (squares, least, np.exp(2 * mean), minutes), numbers, outputs=1)
+    return Filtered(mean, variance, volatility, np.sqrt(volatility**2 * scale**2 + rounding), np.sqrt(slows), score)
 
 
 def _rounded(log_size: Floats, log_scale: Floats, coarse_step: Floats) -> tuple[Floats, Floats]:
@@ -172,10 +175,9 @@ def _filter(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # list
 
 def _slow_square(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # lists, or arrays in Numba
     squares, least_slows, presents, minutes = rows
-    level, level_variance, rate, truncation, broken, watch = numbers
+    slow, known, rate, truncation, broken, watch = numbers
     [slows] = out
-    slow = math.exp(2.0 * (level + level_variance))
-    known = weight = since = watched = 0.0
+    weight = since = watched = 0.0
     last = -1.0
     for i in range(len(squares)):
         since += minutes[i]

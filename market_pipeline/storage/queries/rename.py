@@ -23,6 +23,7 @@ from market_pipeline.storage.schema.operations_tables import (
 )
 from market_pipeline.storage.schema.tables import (
     anomaly_marks,
+    daily_peaks,
     detector_calibrations,
     price_anomalies,
     raw_prices,
@@ -34,6 +35,7 @@ _BY_COIN: tuple[tuple[Table, tuple[str, ...]], ...] = (
     (raw_prices, ("timestamp",)),
     (source_gaps, ("gap_start",)),
     (detector_calibrations, ("as_of", "detector_version")),
+    (daily_peaks, ("day", "detector_version")),
     (scored_through, ()),
     (anomaly_marks, ("timestamp", "kind")),
 )
@@ -157,6 +159,9 @@ def _rename_in_calibrations(connection: Connection, old: Coin, new: Coin) -> Non
         document["tails"] = {
             f"{new.symbol} {key.removeprefix(f'{old.symbol} ')}" if key.startswith(f"{old.symbol} ") else key: tail
             for key, tail in document["tails"].items()
+        }
+        document["largest"] = {
+            new.symbol if name == old.symbol else name: days for name, days in document.get("largest", {}).items()
         }
         where = [column == row._mapping[column.name] for column in keys]
         connection.execute(update(detector_calibrations).where(*where).values(document=json.dumps(document)))

@@ -188,6 +188,25 @@ detector_calibrations = Table(
     info={"decides_change": []},
 )
 
+daily_peaks = Table(
+    "daily_peaks",
+    metadata,
+    Column("symbol", Name(20), primary_key=True, comment="Upper-case symbol, e.g. BTC."),
+    Column("coin_id", Name(100), primary_key=True, comment="CoinGecko's id of the coin, e.g. bitcoin."),
+    Column("day", Date, primary_key=True, comment="UTC day."),
+    Column("detector_version", Name(40), primary_key=True, comment="Version of the detectors that scored the day."),
+    Column("cadence", Integer, nullable=False, comment="Usual interval: 0 up to 20 minutes, 1 hourly, 2 daily."),
+    Column(
+        "slow_volatility", Double, nullable=False,
+        comment="Volatility of the last weeks at the end of the day, log return per square root of a minute.",
+    ),
+    Column("large_move", Double, nullable=False, comment="Highest score of the coin's large moves."),
+    Column("market", Double, nullable=False, comment="Highest score of the market's moves; 0 where unknown."),
+    sqlite_with_rowid=False,
+    comment="Highest scores of each day: the memory of calibrations.",
+    info={"decides_change": []},
+)
+
 anomaly_marks = Table(
     "anomaly_marks",
     metadata,

@@ -6,15 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market_pipeline.anomalies.parameters import PARAMETERS
-from market_pipeline.anomalies.scores.horizons import large_moves
+from market_pipeline.anomalies.scores.horizons import LargeMoves, large_moves, scaled_moves
+from market_pipeline.anomalies.scores.market import Era, path_of
 from market_pipeline.anomalies.scores.returns import Returns, returns_of
 from market_pipeline.anomalies.series import Floats, PriceSeries
-from market_pipeline_tests.anomalies.quotes import series
+from market_pipeline_tests.anomalies.quotes import Numbers, series
 
 START = np.datetime64("2023-06-01", "us")
 steps = st.sampled_from([1, 30, 60, 300, 899, 900, 901, 3_600, 14_400, 86_400, 200_000])
 gaps = steps | st.integers(1, 7_200)
 prices = st.sampled_from([100.0, 101.0, 99.0]) | st.floats(50, 200)
+SHARE = 0.86  # of a coin's own move where no market is known
 
 
 @st.composite
@@ -25,45 +27,63 @@ def any_returns(draw: st.DrawFn) -> Returns:
     return returns_of(PriceSeries("BTC", times, np.array(values)))
 
 
-def pairwise(returns: Returns, path: Floats, index: int) -> tuple[float, set[tuple[int, float]]]:
-    """The largest squared move per minute until a quote, and the start and horizon of each that large."""
-    minutes = returns.minutes
+def of_market(*coins: Returns, slow: float = 1.0, long: float | None = None) -> list[LargeMoves]:
+    """The large moves of each coin of a market."""
+    names = "ABCDEFGHI"[: len(coins)]
+    scaled = {
+        name: scaled_moves(coin, np.full(len(coin.minutes), slow), long)
+        for name, coin in zip(names, coins, strict=True)
+    }
+    paths = {name: path_of(coin, np.ones(len(coin.minutes))) for name, coin in zip(names, coins, strict=True)}
+    eras = [Era(float("-inf"), paths)]
+    return [large_moves(name, coin, scaled, eras) for name, coin in zip(names, coins, strict=True)]
+
+
+def slide(seconds: Numbers, per_step: float = -0.0005) -> Returns:
+    return returns_of(series(100 * np.exp(per_step * np.arange(len(seconds))), seconds))
+
+
+def pairwise(returns: Returns, slow: Floats, index: int) -> tuple[float, set[tuple[int, float]]]:
+    """The largest move up to a quote, and the start and horizon of each that large."""
+    minutes, path = returns.minutes, returns.log_price
     starts = [(int(returns.before[index]), 0.0)]
     for horizon in PARAMETERS.horizons:
         known = [other for other in range(index + 1) if minutes[other] <= minutes[index] - horizon]
         starts.append((known[-1] if known else -1, horizon))
-    squares = {
-        (start, horizon): (path[index] - path[start]) ** 2 / max(minutes[index] - minutes[start], 1.0)
+    moves = {
+        (start, horizon): abs(path[index] - path[start])
+        / (np.sqrt(max(minutes[index] - minutes[start], 5.0)) * slow[index])
         for start, horizon in starts
         if start >= 0
     }
-    largest = max(squares.values(), default=0.0)
-    return largest, {key for key, square in squares.items() if square == largest}
+    largest = max(moves.values(), default=0.0)
+    return largest, {key for key, move in moves.items() if move == largest}
 
 
 @settings(max_examples=50, deadline=None)
 @given(any_returns(), st.integers(0, 10))
 def test_moves_are_the_largest_over_all_horizons(returns: Returns, seed: int) -> None:
     size = len(returns.minutes)
-    rng = np.random.default_rng(seed)
-    slow, market = np.exp(rng.standard_normal(size)), np.cumsum(rng.standard_normal(size))
-    found = large_moves(returns, slow, market)
+    slow = np.exp(np.random.default_rng(seed).standard_normal(size))
+    found = large_moves("BTC", returns, {"BTC": scaled_moves(returns, slow, None)}, [])
     for index in range(size):
-        largest, where = pairwise(returns, returns.log_price, index)
-        assert found.score[index] == pytest.approx(np.sqrt(largest) / slow[index], rel=1e-12)
+        largest, where = pairwise(returns, slow, index)
+        assert found.score[index] == pytest.approx(SHARE * largest, rel=1e-12)
         if largest > 0:
             assert (found.before[index], found.horizon[index]) in where
         else:
             assert found.before[index] == -1
-        assert found.market[index] == pytest.approx(np.sqrt(pairwise(returns, market, index)[0]), rel=1e-12)
+    assert not found.market.any() and not found.market_direction.any()
 
 
 @settings(max_examples=20, deadline=None)
 @given(any_returns(), st.integers(0, 40))
 def test_looking_later_finds_the_same_from_there_on(returns: Returns, first: int) -> None:
     first = min(first, len(returns.minutes))
-    slow, market = np.ones(len(returns.minutes)), 3 * returns.log_price
-    whole, late = large_moves(returns, slow, market), large_moves(returns, slow, market, first)
+    slow = np.ones(len(returns.minutes))
+    whole, late = (
+        large_moves("BTC", returns, {"BTC": scaled_moves(returns, slow, None, since)}, []) for since in (0, first)
+    )
     for name in ("score", "before", "horizon", "market"):
         assert np.array_equal(getattr(late, name)[first:], getattr(whole, name)[first:])
     assert (late.score[:first] == 0).all() and (late.before[:first] == -1).all()
@@ -71,16 +91,41 @@ def test_looking_later_finds_the_same_from_there_on(returns: Returns, first: int
 
 def test_a_slow_slide_is_large_though_none_of_its_steps_is() -> None:
     """Four hours downhill, each five minutes by less than half a standard deviation."""
-    returns = returns_of(series(100 * np.exp(-0.0005 * np.arange(48)), np.arange(48) * 300))
-    found = large_moves(returns, np.full(48, 0.0005), np.zeros(48))
-    assert found.score[1] == pytest.approx(1 / np.sqrt(5))
+    [found] = of_market(slide(np.arange(48) * 300), slow=0.0005)
+    assert found.score[1] == pytest.approx(SHARE / np.sqrt(5))
     # An hour of it is twelve steps, and four hours are not there yet.
-    assert (found.score[47], found.horizon[47]) == (pytest.approx(12 / np.sqrt(60)), 60.0)
+    assert (found.score[47], found.horizon[47]) == (pytest.approx(SHARE * 12 / np.sqrt(60)), 60.0)
+
+
+def test_half_of_the_volatility_scaling_is_that_of_a_year() -> None:
+    """The same move in a wild month counts less than in a calm one, but not by as much as the volatility differs."""
+    returns = slide(np.arange(48) * 300)
+    [calm], [wild] = (of_market(returns, slow=slow, long=0.001) for slow in (0.0005, 0.002))
+    assert calm.score[47] / wild.score[47] == pytest.approx(2)
+
+
+def test_the_market_is_the_median_of_the_coins_and_has_a_direction() -> None:
+    seconds = np.arange(48) * 300
+    falls, falls_more, rises = slide(seconds), slide(seconds, -0.002), slide(seconds, 0.0005)
+    found = of_market(falls, falls_more, rises, slow=0.0005)
+    for coin, own in zip(found, (1, 4, 1), strict=True):
+        one = 12 / np.sqrt(60)
+        assert coin.market[47] == pytest.approx(one)
+        assert (coin.market_direction[47], coin.market_horizon[47]) == (-1, 60)
+        assert coin.score[47] == pytest.approx(np.sqrt((own**2 + 1) / 2) * one)
+
+
+def test_a_coin_whose_quotes_stopped_leaves_the_market() -> None:
+    seconds = np.arange(48) * 300
+    stopped = slide(seconds[:20])
+    found = of_market(slide(seconds), slide(seconds), stopped)[0]
+    # Its last quote counts for 15 minutes.
+    assert found.market_direction[22] == -1 and found.market_direction[23] == 0
+    assert found.market[23] == 0
 
 
 def test_the_move_starts_at_the_last_quote_before_the_horizon() -> None:
     prices = [100, 100.1, 100.2, 110, 110.1]
-    returns = returns_of(series(prices, [0, 300, 600, 1_260, 1_500]))
-    found = large_moves(returns, np.full(5, 1e-3), np.zeros(5))
+    [found] = of_market(returns_of(series(prices, [0, 300, 600, 1_260, 1_500])), slow=1e-3)
     # 1,500 s less 15 minutes is 600 s exactly.
     assert (found.before[4], found.horizon[4]) == (2, 15.0)

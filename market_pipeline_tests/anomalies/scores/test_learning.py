@@ -6,9 +6,9 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import pytest
 
-from market_pipeline.anomalies.calibration import ALL_COINS, GPD, Calibration
+from market_pipeline.anomalies.calibration import ALL_COINS, Calibration
 from market_pipeline.anomalies.parameters import MINUTES_PER_YEAR, PARAMETERS
-from market_pipeline.anomalies.scores.learning import calibrate_columns
+from market_pipeline.anomalies.scores.learning import calibrate_columns, calibrate_with_peaks
 from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.anomalies.scores.tails import SCORES
 from market_pipeline.core.columns import Columns, to_datetime64
@@ -41,14 +41,17 @@ def before(prices: Columns, moment: datetime) -> Columns:
     return prices.where(prices["timestamp"] < to_datetime64(moment))
 
 
-def test_only_the_ninety_days_before_are_known() -> None:
-    prices = heavy(95, after=5, minutes=60, symbols=("BTC", "ETH", "SOL"))
-    start = to_datetime64(AS_OF - timedelta(days=PARAMETERS.calibration_days))
+def test_only_the_days_of_its_memory_are_known() -> None:
+    """Hours, levels and the tails of single returns are those of 90 days, the rest of two years."""
+    prices = heavy(735, after=5, minutes=240, symbols=("BTC", "ETH", "SOL"))
+    start = to_datetime64(AS_OF - timedelta(days=PARAMETERS.memory_days))
     times = prices["timestamp"]
     inside = prices.where((times >= start) & (times < to_datetime64(AS_OF)))
-    assert PARAMETERS.calibration_days == 90 and len(inside) == 3 * 90 * 24 < len(prices)
+    assert PARAMETERS.memory_days == 730 and len(inside) == 3 * 730 * 6 < len(prices)
     found = calibrate_columns(prices, AS_OF)
     assert found == calibrate_columns(inside, AS_OF)
+    assert found.coins["BTC"].quotes == 90 * 6
+    assert found.largest["BTC"].since == (AS_OF - timedelta(days=725)).date()
     assert found.as_of == AS_OF
     assert found != calibrate_columns(prices, AS_OF - timedelta(hours=1))
     elsewhere = AS_OF.astimezone(timezone(timedelta(hours=9)))
@@ -84,31 +87,44 @@ def test_hours_are_learned_from_all_coins_together() -> None:
     assert (hours**2).mean() == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("days", "tails"), [(25, False), (29.9, True), (40, True)])
-def test_tails_are_learned_from_thirty_days_and_not_from_fewer(days: float, tails: bool) -> None:
-    """The days between the first and the last quote of thirty days are a little fewer than thirty."""
-    prices = heavy(days, minutes=10)
-    found = calibrate_columns(prices, AS_OF)
-    assert ("* jump short" in found.tails) == tails
-    scores = score_columns(prices, found)
-    assert set(scores["calibration"]) == ({GPD} if tails else {"prior"})
-
-
-def test_a_coin_has_its_own_tail_from_five_thousand_scores_on() -> None:
+def test_tails_are_of_each_coin_and_of_all_at_each_cadence() -> None:
     prices = heavy(40, minutes=10, symbols=("BTC", "ETH", "ADA", "DOT", "SOL"))
     rare = (prices["symbol"] == "SOL") & (np.arange(len(prices)) % 2 == 0)
     found = calibrate_columns(prices.where(~rare), AS_OF)
-    symbols = ("BTC", "ETH", "ADA", "DOT", ALL_COINS)
-    assert set(found.tails) == {f"{symbol} {score} short" for symbol in symbols for score in SCORES}
-    assert found.tails["* jump short"].scores > found.tails["BTC jump short"].scores > 5_000
+    keys = {f"{symbol} {score} 5-minute" for symbol in found.coins for score in ("jump", "residual")}
+    # 37 days have too few high ones for a tail of the market.
+    assert set(found.tails) == keys | {f"{ALL_COINS} {score} 5-minute" for score in SCORES if score != "market"}
     # Three days to settle and thirty quotes to warm up do not count.
-    assert found.tails["BTC jump short"].scores == 37 * 144
+    own, pooled = found.tails["BTC jump 5-minute"], found.tails["* jump 5-minute"]
+    assert (own.scores, own.days, pooled.scores) == (37 * 144, 37, 37 * (4 * 144 + 72))
+    days = found.tails["* large_move 5-minute"]
+    assert (days.scores, days.days) == (5 * 37, 37)
+    scores = score_columns(prices, found)
+    assert set(scores["calibration"][scores["symbol"] == "BTC"]) == {"own"}
 
 
-def test_hourly_quotes_have_tails_of_their_own() -> None:
-    """They are pooled over coins: one has too few in ninety days."""
-    found = calibrate_columns(heavy(60, minutes=60, symbols=("BTC", "ETH", "SOL", "ADA")), AS_OF)
-    assert set(found.tails) == {f"* {score} long" for score in SCORES}
+def test_the_peaks_of_earlier_days_count_like_their_quotes() -> None:
+    """A calibration that reads 90 days and remembers the rest has the tails of one that reads everything."""
+    prices = heavy(200, minutes=60, symbols=("BTC", "ETH", "SOL"))
+    start = to_datetime64(AS_OF - timedelta(days=90))
+    _, peaks = calibrate_with_peaks(prices.where(prices["timestamp"] < start), AS_OF - timedelta(days=90))
+    recent = prices.where(prices["timestamp"] >= start)
+    whole, remembered = calibrate_columns(prices, AS_OF), calibrate_columns(recent, AS_OF, peaks)
+    # The days in which the slow volatility settles are missing.
+    assert whole.tails["* large_move hourly"].days == 197 and remembered.tails["* large_move hourly"].days == 194
+    for coin in ("BTC", "ETH", "SOL"):
+        assert remembered.coins[coin].long == pytest.approx(whole.coins[coin].long, rel=0.05)
+        assert remembered.largest[coin].since == whole.largest[coin].since
+    assert calibrate_columns(recent, AS_OF).tails["* large_move hourly"].days == 87
+
+
+def test_a_crash_is_among_the_largest_days() -> None:
+    prices = heavy(60, minutes=10, symbols=("BTC", "ETH", "SOL"))
+    crashed = prices["price"] * np.where(prices["timestamp"] >= to_datetime64(AS_OF - timedelta(days=20.4)), 0.7, 1.0)
+    found = calibrate_columns(Columns({**prices.arrays, "price": crashed}), AS_OF)
+    day = (AS_OF - timedelta(days=20.4)).date()
+    for symbol in ("BTC", "ETH", "SOL", ALL_COINS):
+        assert found.largest[symbol].days[0][0] == day
 
 
 def test_unchanged_quotes_do_not_count_in_tails() -> None:
@@ -118,12 +134,12 @@ def test_unchanged_quotes_do_not_count_in_tails() -> None:
     prices = 100 * np.exp(np.cumsum(rng.standard_normal(len(seconds)) * 1e-3))
     prices[1::2] = prices[::2]
     found = calibrate_columns(as_columns(series(prices, seconds)), AS_OF)
-    assert found.tails["* jump short"].scores == 37 * 72
+    assert found.tails["* jump 5-minute"].scores == 37 * 72
 
 
 def test_without_quotes_hours_are_even_and_there_is_nothing_else() -> None:
     nothing = Calibration(AS_OF, (1.0,) * 24)
-    too_late, too_early = heavy(0, after=1), before(heavy(100), AS_OF - timedelta(days=91))
+    too_late, too_early = heavy(0, after=1), before(heavy(740), AS_OF - timedelta(days=731))
     for prices in (too_late, too_early, before(too_late, AS_OF)):
         assert calibrate_columns(prices, AS_OF) == nothing
 
