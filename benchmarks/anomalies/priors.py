@@ -19,7 +19,7 @@ from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.scores.daily_peaks import daily_peaks
 from market_pipeline.anomalies.scores.learning import calibrate_columns
 from market_pipeline.anomalies.scores.scoring import score_columns
-from market_pipeline.anomalies.scores.tails import PEAKS, SCORES, Tail
+from market_pipeline.anomalies.scores.tails import DAILY_BEND, PEAKS, SCORES, Tail
 from market_pipeline.anomalies.scores.tails import fit as fit_tail
 from market_pipeline.anomalies.series import CADENCES, rows_by_symbol
 from market_pipeline.core.columns import Columns
@@ -64,7 +64,7 @@ def fit(files: Sequence[Sequence[Bars]]) -> Priors:
         for score in SCORES:
             counted = peaks if score in PEAKS else pieces
             quantile = PARAMETERS.peak_quantile if score in PEAKS else PARAMETERS.tail_quantile
-            tail = fit_tail(np.concatenate(counted[score]), quantile, 0.0)
+            tail = fit_tail(np.concatenate(counted[score]), quantile, 0.0, DAILY_BEND if score in PEAKS else 1.0)
             if tail is not None:
                 tails[score, cadence] = tail
         beyond[cadence] = _time_beyond(np.concatenate(peaks["large_move"]), np.concatenate(pieces["large_move"]))

@@ -15,7 +15,7 @@ from market_pipeline.anomalies.scores.daily_peaks import NOT_COUNTED, daily_peak
 from market_pipeline.anomalies.scores.hours import HOURS, factors, hour_sums
 from market_pipeline.anomalies.scores.returns import FIRST, STALE, WARM_UP, returns_of
 from market_pipeline.anomalies.scores.scoring import score_columns
-from market_pipeline.anomalies.scores.tails import Tail, fit
+from market_pipeline.anomalies.scores.tails import DAILY_BEND, Tail, fit
 from market_pipeline.anomalies.series import CADENCES, Floats, PriceSeries, cadence_codes, rows_by_symbol
 from market_pipeline.core.columns import Columns, to_datetime64
 
@@ -160,7 +160,7 @@ def _tails_of_days(peaks: Columns) -> dict[str, Tail]:
         market = np.zeros(len(days))
         np.maximum.at(market, inverse, of_cadence["market"])
         for score, values in (("large_move", of_cadence["large_move"]), ("market", market[market > 0])):
-            tail = fit(values, PARAMETERS.peak_quantile, float(len(days)))
+            tail = fit(values, PARAMETERS.peak_quantile, float(len(days)), DAILY_BEND)
             if tail is not None:
                 tails[tail_key(ALL_COINS, score, cadence)] = tail
     return tails

@@ -191,7 +191,6 @@ def _details(
         "market_horizon": np.where(large.market_horizon > 0, large.market_horizon, returns.elapsed),
         "market_direction": large.market_direction,
         "large_move_before": np.where(large.before >= 0, rows[large.before], -1),
-        "slow_volatility": coin.filtered.slow,
         "beta": own.beta,
         "peers_moved": peers.peers_moved,
     }

@@ -30,13 +30,16 @@ OWN, POOLED, PRIOR = BASES = ("own", "pooled", "prior")
 # Fitted shapes are clipped to this range: a few excesses say little about the far tail.
 _LIGHTEST, _HEAVIEST = -0.1, 0.6
 _FEWEST_EXCESSES = 10
+# The bend of the tails that count days: highest scores are rarely low.
+DAILY_BEND = 1.7
 
 
 @dataclass(frozen=True)
 class Tail:
     """`share` of the scores lay above `threshold`; the excesses have this `shape` and `scale`.
 
-    It was fitted to `scores` scores of `days` days; a prior has none.
+    Below the threshold the probability is share ** ((score / threshold) ** bend). The tail was fitted to `scores`
+    scores of `days` days; a prior has none.
     """
 
     threshold: float
@@ -45,6 +48,7 @@ class Tail:
     scale: float
     scores: int = 0
     days: float = 0.0
+    bend: float = 1.0
 
     @property
     def excesses(self) -> int:
@@ -52,8 +56,8 @@ class Tail:
         return round(self.share * self.scores)
 
     def probability(self, scores: Floats) -> Floats:
-        """Return the probability of a score at least as large; below the threshold log-linear."""
-        p: Floats = np.exp(scores * (math.log(self.share) / self.threshold))
+        """Return the probability of a score at least as large."""
+        p = _below(scores, self.threshold, self.share, self.bend)
         beyond = np.flatnonzero(scores > self.threshold)
         excess = (scores[beyond] - self.threshold) / self.scale
         if abs(self.shape) < 1e-6:
@@ -78,10 +82,10 @@ class MixedTail:
     excesses: int
 
     def probability(self, scores: Floats) -> Floats:
-        """Return the probability of a score at least as large; below all thresholds log-linear."""
+        """Return the probability of a score at least as large."""
         lowest = min(tail.threshold for tail in self.tails)
         share = float(self._mixed(np.array([lowest]))[0])
-        p: Floats = np.exp(scores * (math.log(share) / lowest))
+        p = _below(scores, lowest, share, self.tails[0].bend)
         beyond = np.flatnonzero(scores > lowest)
         p[beyond] = self._mixed(scores[beyond])
         return p
@@ -93,7 +97,16 @@ class MixedTail:
         return mixed
 
 
-def fit(scores: Floats, quantile: float, days: float) -> Tail | None:
+def _below(scores: Floats, threshold: float, share: float, bend: float) -> Floats:
+    """Return the probability of scores up to the threshold."""
+    ratio: Floats = scores / threshold
+    if bend != 1.0:
+        ratio **= bend
+    p: Floats = np.exp(ratio * math.log(share))
+    return p
+
+
+def fit(scores: Floats, quantile: float, days: float, bend: float = 1.0) -> Tail | None:
     """Fit the tail beyond `quantile` of scores of so many days; None if there are too few or they do not vary.
 
     By probability-weighted moments, which stay unbiased where ordinary moments of heavy tails do not.
@@ -109,7 +122,7 @@ def fit(scores: Floats, quantile: float, days: float) -> Tail | None:
     weighted = float((excess * above).mean())
     shape = min(max(2 - mean / (mean - 2 * weighted), _LIGHTEST), _HEAVIEST)
     # This scale preserves the mean where the shape was clipped.
-    return Tail(threshold, len(excess) / len(scores), shape, mean * (1 - shape), len(scores), days)
+    return Tail(threshold, len(excess) / len(scores), shape, mean * (1 - shape), len(scores), days, bend)
 
 
 def mix(own: Tail | None, pooled: Tail | None, score: str, cadence: str) -> MixedTail:
@@ -157,13 +170,13 @@ PRIOR_TAILS: dict[tuple[str, str], Tail] = {
     ("jump", "5-minute"): Tail(1.64, 0.02, 0.23, 0.488),
     ("jump", "hourly"): Tail(1.71, 0.02, 0.15, 0.493),
     ("jump", "daily"): Tail(1.48, 0.02, 0.11, 0.382),
-    ("large_move", "5-minute"): Tail(5.93, 0.2, 0.42, 2.55),
-    ("large_move", "hourly"): Tail(3.03, 0.2, 0.28, 1.16),
-    ("large_move", "daily"): Tail(1.06, 0.2, 0.11, 0.61),
+    ("large_move", "5-minute"): Tail(5.93, 0.2, 0.42, 2.55, bend=DAILY_BEND),
+    ("large_move", "hourly"): Tail(3.03, 0.2, 0.28, 1.16, bend=DAILY_BEND),
+    ("large_move", "daily"): Tail(1.06, 0.2, 0.11, 0.61, bend=DAILY_BEND),
     ("residual", "5-minute"): Tail(1.81, 0.02, 0.2, 0.586),
     ("residual", "hourly"): Tail(1.96, 0.02, 0.24, 0.735),
     ("residual", "daily"): Tail(1.95, 0.02, 0.07, 0.881),
-    ("market", "5-minute"): Tail(5.47, 0.2, 0.38, 2.42),
-    ("market", "hourly"): Tail(2.81, 0.2, 0.22, 1.18),
-    ("market", "daily"): Tail(1.06, 0.2, 0.17, 0.574),
+    ("market", "5-minute"): Tail(5.47, 0.2, 0.38, 2.42, bend=DAILY_BEND),
+    ("market", "hourly"): Tail(2.81, 0.2, 0.22, 1.18, bend=DAILY_BEND),
+    ("market", "daily"): Tail(1.06, 0.2, 0.17, 0.574, bend=DAILY_BEND),
 }
