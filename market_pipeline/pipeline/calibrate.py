@@ -13,13 +13,9 @@ from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION, PARAMETERS
 from market_pipeline.anomalies.scores.learning import calibrate_with_peaks
 from market_pipeline.core.clock import DAY, start_of_day
-    first = _calibrated_from(as_of).date()
-    earlier = peaks_before(database, symbols, first)
-    calibration, peaks = calibrate_with_peaks(read_prices(database, symbols, first, as_of.date()), as_of, earlier)
-    save_recent_peaks(database, peaks, as_of)
-    documents = {symbol: calibration.of(symbol).to_json() for symbol in due}
-    is_final = as_of < start_of_day(now.date())
-    return save_calibrations(database, as_of, DETECTOR_VERSION, documents, now, replacing=not is_final)
+from market_pipeline.core.slices import DayOfSymbol
+from market_pipeline.pipeline.missing_days import DAYS_SCORED
+from market_pipeline.pipeline.peaks import peaks_before, read_prices, save_recent_peaks
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.calibrations import (
     calibration_times,
@@ -27,13 +23,7 @@ from market_pipeline.storage.queries.calibrations import (
     stored_documents,
     symbols_with_prices,
 )
-    first = _calibrated_from(as_of).date()
-    earlier = peaks_before(database, symbols, first)
-    calibration, peaks = calibrate_with_peaks(read_prices(database, symbols, first, as_of.date()), as_of, earlier)
-    save_recent_peaks(database, peaks, as_of)
-    documents = {symbol: calibration.of(symbol).to_json() for symbol in due}
-    is_final = as_of < start_of_day(now.date())
-    return save_calibrations(database, as_of, DETECTOR_VERSION, documents, now, replacing=not is_final)
+from market_pipeline.storage.queries.coverage import first_arrivals
 
 _WEEK = 7 * DAY
 

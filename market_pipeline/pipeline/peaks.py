@@ -52,8 +52,14 @@ def peaks_before(database: Database, symbols: Sequence[str], end: date) -> Colum
 
 
 def save_recent_peaks(database: Database, peaks: Columns, as_of: datetime) -> None:
-    """Store the peaks of the days that ended at least a day before `as_of`: the last one may not be over yet."""
-    save_peaks(database, peaks.where(peaks["day"] < np.datetime64(as_of.date() - DAY)), DETECTOR_VERSION)
+    """Store the peaks of the days that ended at least a day before `as_of`: the last one may not be over yet.
+
+    The first days are scored with few quotes before them; their peaks are known better from earlier calibrations.
+    """
+    if len(peaks):
+        settled = peaks["day"] >= peaks["day"].min() + np.timedelta64(_LEAD)
+        over = peaks["day"] < np.datetime64(as_of.date() - DAY)
+        save_peaks(database, peaks.where(settled & over), DETECTOR_VERSION)
 
 
 def _stretches(first: date, end: date) -> Iterator[tuple[date, date]]:
