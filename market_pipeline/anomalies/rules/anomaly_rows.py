@@ -20,12 +20,12 @@ from market_pipeline.anomalies.parameters import PARAMETERS, DetectionSettings, 
 from market_pipeline.anomalies.rules.candidate import Candidate, MarketContext, id_of
 from market_pipeline.anomalies.rules.episodes import Episode
 from market_pipeline.anomalies.rules.peers import present_volatility, slow_volatility
+from market_pipeline.anomalies.rules.rarities import rarity_of
 from market_pipeline.anomalies.rules.score_table import MICROSECONDS, MINUTE, ScoreTable, simple_return
 from market_pipeline.anomalies.rules.severity import Materiality, importance_of, outage_severity, severity_of
 from market_pipeline.anomalies.scores.returns import FIRST, STALE
 from market_pipeline.anomalies.series import cadence_of
 from market_pipeline.anomalies.words.narration import narrate
-from market_pipeline.anomalies.words.rarity import Rarity
 from market_pipeline.core.clock import from_microseconds
 
 _CONFIRMED = (Kind.JUMP, Kind.LARGE_MOVE, Kind.GAP_MOVE, Kind.MARKET_MOVE)
@@ -59,9 +59,9 @@ class RowMaker:
         verdict, confirmed_by = _confirm(table, candidate)
         deviation = self._deviation(candidate)
         expected = simple_return(deviation)
-        every_days = candidate.days
         own_id = id_of(table, candidate.kind, at)
-        story = narrate(table, candidate, expected, self._rarity(at, every_days))
+        rarity = rarity_of(table, self.calibration, candidate)
+        story = narrate(table, candidate, expected, rarity)
         return Anomaly(
             symbol=table.symbol(at),
             timestamp=table.time(at),
@@ -86,7 +86,7 @@ class RowMaker:
             z=self._z(candidate, deviation),
             p_raw=_known(candidate.p_raw),
             p_calibrated=_known(candidate.p),
-            expected_every_days=_known(every_days),
+            expected_every_days=_known(candidate.days),
             volatility_annual=_known(table.number("volatility", at)),
             volatility_percentile=_known(table.number("volatility_percentile", at)),
             hour_factor=table.number("hour_factor", at),
@@ -99,10 +99,10 @@ class RowMaker:
             members=",".join(candidate.members) or None,
             quotes_used=int(table.number("quotes_used", at)),
             stale_minutes=table.number("stale_minutes", at),
-            calibration=str(table.scores["calibration"][at]),
-            cadence=self._cadence(at),
-            calibration_days=None,
-            calibration_excesses=None,
+            calibration=rarity.basis,
+            cadence=rarity.cadence or self._cadence(at),
+            calibration_days=rarity.days,
+            calibration_excesses=rarity.excesses,
             calibrated_at=self.calibration.as_of if self.calibration else None,
             quality_flags=",".join(
                 [*(flag for flag in table.quality(at) if flag not in (FIRST, STALE)), *candidate.flags]
@@ -149,11 +149,6 @@ class RowMaker:
         seconds = max(self.table.seconds(candidate.before, candidate.end), 60 * PARAMETERS.shortest_interval)
         deviation = rate * math.sqrt(seconds)
         return deviation if math.isfinite(deviation) else math.nan
-
-    def _rarity(self, at: int, every_days: float) -> Rarity:
-        """Return the rarity of a move with this return period, and what it rests on."""
-        basis = str(self.table.scores["calibration"][at])
-        return Rarity(every_days, basis)
 
     def _horizon(self, candidate: Candidate) -> float:
         if candidate.kind is Kind.LARGE_MOVE and candidate.end == candidate.at:
