@@ -14,6 +14,8 @@ OWN, POOLED, PRIOR = "own", "pooled", "prior"
 # A prior is an average of other coins and years: it cannot tell a move of a year from one of ten.
 _PRIOR_DAYS = 365.0
 _LEAST_DAYS = 2.0
+# Of fewer days it is no news that nothing in them was as rare.
+_MEMORABLE_DAYS = 30.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Rarity:
         if math.isnan(self.every_days):
             return ""
         if self.basis == PRIOR:
-            return "Its rarity is estimated from public prices of other years: too little history here."
+            return "Its rarity rests mostly on public prices of other years: too little history here."
         whose = "all coins'" if self.basis == POOLED else "its own"
         quotes = f"{self.cadence} quotes" if self.cadence else "quotes"
         days = f"{self.days:,.0f} days of " if self.days else ""
@@ -76,6 +78,6 @@ def rarity_words(
         return "after a rarer one on that day"
     if last_day is not None:
         return f"rarer than anything since {format_day(last_day)}"
-    if memory_days == known_days:
+    if memory_days >= _MEMORABLE_DAYS:
         return f"rarer than anything in the last {memory_days:,.0f} days"
     return f"rarer than {format_frequency(known_days)}"
