@@ -34,6 +34,8 @@ _ALIKE = 1.5
 _IMPROBABLE = 1e-6
 # Rows of different coins are one outage if they share at least this part of the longer silence.
 _SHARED = 0.5
+# A row is compared with so many of the latest outages.
+_OPEN = 100
 
 
 def find_stale_feeds(table: ScoreTable, settings: DetectionSettings) -> list[Candidate]:
@@ -92,7 +94,7 @@ def _linked(table: ScoreTable, rows: list[Candidate]) -> list[Candidate]:
     """Return `rows` by position; the first row of an outage of several coins names them, the others carry its id."""
     outages: list[list[Candidate]] = []
     for row in sorted(rows, key=lambda each: (table.moment(each.at), table.symbol(each.at))):
-        same = [outage for outage in outages if _is_same_outage(table, outage[0], row)]
+        same = [outage for outage in outages[-_OPEN:] if _is_same_outage(table, outage[0], row)]
         if same:
             same[-1].append(row)
         else:
