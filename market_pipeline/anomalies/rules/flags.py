@@ -11,8 +11,9 @@ the user's own.
 - idiosyncratic: the residual's calibrated p is below the watch level, the market does not account for the move (a coin
   that merely goes further than the others does not count), and the quote is neither jump nor gap_move, whose rows
   carry the residual themselves.
-- large_move: a move this large is expected at most once in a number of days. It answers a different question from the
-  jump's, so both may flag one quote. `coin_episodes` makes one row of the flagged quotes of an episode.
+- large_move: a move this large is expected at most once in a number of days, and in 30 usual intervals, so that daily
+  quotes do not fill with it. It answers a different question from the jump's, so both may flag one quote.
+  `coin_episodes` makes one row of the flagged quotes of an episode.
 """
 
 import math
@@ -27,6 +28,7 @@ from market_pipeline.anomalies.rules.severity import Materiality
 from market_pipeline.anomalies.scores.returns import GAP, WARM_UP
 
 _SECONDS_PER_DAY = 86_400.0
+_LARGE_INTERVALS = 30
 
 
 def flag_moves(
@@ -37,6 +39,7 @@ def flag_moves(
     changed = known & (table["stale_minutes"] == 0)
     jumps = changed & (table["jump_p"] < settings.watch_p)
     large = changed & (table["large_move_days"] >= settings.large_move_days)
+    large[large] = [_is_rare(table, at) for at in np.flatnonzero(large).tolist()]
     own = changed & ~jumps & (table["residual_p"] < settings.watch_p)
     own[own] = table.scores["scope"][own] != Scope.MARKET.value
     candidates = [_user_threshold(table, at, settings) for at in _two_point(table, settings, since).tolist()]
@@ -54,6 +57,11 @@ def flag_moves(
             found += [_idiosyncratic(table, at, settings)] if own[at] else []
         candidates += [each for each in found if materiality.is_material(each.before, at)]
     return sorted(candidates, key=lambda each: (each.at, each.kind.value))
+
+
+def _is_rare(table: ScoreTable, at: int) -> bool:
+    """Return whether a large move is expected at most once in so many usual intervals; true if these are unknown."""
+    return not table.number("large_move_days", at) * _SECONDS_PER_DAY < _LARGE_INTERVALS * table.usual_gap(at)
 
 
 def _two_point(table: ScoreTable, settings: DetectionSettings, since: int) -> Positions:
