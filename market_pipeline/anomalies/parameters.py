@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
-RULES = 13
+RULES = 14
 
 MINUTES_PER_DAY = 1_440.0
 MINUTES_PER_YEAR = 365.0 * MINUTES_PER_DAY
@@ -107,8 +107,10 @@ class Parameters:
     filter: FilterParameters = FilterParameters()
     # Sources refresh about once a minute; below that a difference is rounding rather than diffusion.
     shortest_interval: float = 1.0
-    # With fewer changed quotes than this the filter has not settled.
+    # With fewer fresh quotes than this the filter has not settled; the second where a calibration knows the coin. A
+    # day is scored with the week before it, which has eight daily quotes.
     warm_up_quotes: int = 30
+    known_warm_up_quotes: int = 5
     # An interval is a gap if it is this many times as long as each of the last few, and at least this long.
     gap_ratio: float = 3.0
     gap_intervals: int = 3

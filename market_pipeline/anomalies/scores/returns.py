@@ -113,12 +113,16 @@ QUALITIES = tuple(
 )
 
 
-def quality_of(returns: Returns) -> NDArray[np.int8]:
-    """Return indices into `QUALITIES`: first quote, stale (unchanged), warm_up (unsettled filter), after a gap."""
+def quality_of(returns: Returns, *, is_known: bool) -> NDArray[np.int8]:
+    """Return indices into `QUALITIES`: first quote, stale (unchanged), warm_up (unsettled filter), after a gap.
+
+    The filter settles sooner where the volatility of the coin is known beforehand.
+    """
+    warm_up = PARAMETERS.known_warm_up_quotes if is_known else PARAMETERS.warm_up_quotes
     codes: NDArray[np.intp] = (
         (returns.before < 0) * 1
         + ~returns.fresh * 2
-        + (returns.number < PARAMETERS.warm_up_quotes) * 4
+        + (returns.number < warm_up) * 4
         + after_gap(returns) * 8
     )
     return codes.astype(np.int8)

@@ -119,7 +119,7 @@ def _score_coin(
         "residual_z": own.z,
         "residual_p": p["residual"],
         "scope": _scope_codes(ratio),
-        "quality": quality_of(returns),
+        "quality": quality_of(returns, is_known=calibration is not None and symbol in calibration.coins),
         "calibration": basis,
     }
     if details:

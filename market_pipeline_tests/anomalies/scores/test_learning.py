@@ -51,7 +51,7 @@ def test_only_the_days_of_its_memory_are_known() -> None:
     found = calibrate_columns(prices, AS_OF)
     assert found == calibrate_columns(inside, AS_OF)
     assert found.coins["BTC"].quotes == 90 * 6
-    assert found.largest["BTC"].since == (AS_OF - timedelta(days=725)).date()
+    assert found.largest["BTC"].since == (AS_OF - timedelta(days=727)).date()
     assert found.as_of == AS_OF
     assert found != calibrate_columns(prices, AS_OF - timedelta(hours=1))
     elsewhere = AS_OF.astimezone(timezone(timedelta(hours=9)))

@@ -20,8 +20,8 @@ def ended(steps: Numbers, prices: Numbers | None = None, regular: int = 5) -> Re
     return returns_of(series(values, minutes * 60))
 
 
-def words(returns: Returns) -> list[str]:
-    return [QUALITIES[code] for code in quality_of(returns)]
+def words(returns: Returns, *, is_known: bool = False) -> list[str]:
+    return [QUALITIES[code] for code in quality_of(returns, is_known=is_known)]
 
 
 def test_the_first_thirty_changed_quotes_warm_up() -> None:
@@ -29,6 +29,7 @@ def test_the_first_thirty_changed_quotes_warm_up() -> None:
     assert found[0] == "first,warm_up"
     assert found[1:30] == ["warm_up"] * 29
     assert found[30:] == [""] * 10
+    assert words(ended([]), is_known=True)[:7] == ["first,warm_up", *["warm_up"] * 4, "", ""]
 
 
 def test_unchanged_quotes_are_stale_and_do_not_warm_up() -> None:
