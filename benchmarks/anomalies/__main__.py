@@ -2,8 +2,8 @@
 
     python -m benchmarks.anomalies [--quick] [SECTION ...]
 
-Sections: worlds, feeds, events, peers, adherence, alarms, cadences, throughput. With `--quick` or chosen sections the
-report is only printed.
+Sections: worlds, feeds, events, peers, adherence, alarms, unseen, cadences, throughput. With `--quick` or chosen
+sections the report is only printed.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from benchmarks.anomalies import (
     peers,
     synthetic,
     throughput,
+    unseen,
 )
 from benchmarks.anomalies.plot import draw
 from benchmarks.anomalies.prices import load
@@ -32,7 +33,7 @@ from benchmarks.anomalies.worlds import IRREGULAR, WORLDS
 
 logger = logging.getLogger(__name__)
 
-SECTIONS = ("worlds", "feeds", "events", "peers", "adherence", "alarms", "cadences", "throughput")
+SECTIONS = ("worlds", "feeds", "events", "peers", "adherence", "alarms", "unseen", "cadences", "throughput")
 _DOCS = Path(__file__).resolve().parents[2] / "docs"
 _QUICK = 0.1  # share of the quotes of a world
 
@@ -63,6 +64,9 @@ def _on_real_prices(section: str, results: Results, *, quick: bool) -> None:
         return
     if section == "alarms":
         results.alarms = alarms.measure(bars, quick=quick)
+        return
+    if section == "unseen":
+        results.unseen = unseen.measure(bars)
         return
     if quick:
         bars = [one for one in bars if one.file == bars[0].file]

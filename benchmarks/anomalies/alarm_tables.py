@@ -7,6 +7,7 @@ from benchmarks.anomalies.alarm_measures import Entry, Ratio
 from benchmarks.anomalies.alarms import P_VALUES, Alarms, Beginning
 from benchmarks.anomalies.cadences import Cadences
 from benchmarks.anomalies.tables import recall, table
+from benchmarks.anomalies.unseen import Unseen
 from market_pipeline.anomalies.anomaly import Anomaly, Severity
 
 _SHOWN = 20
@@ -17,13 +18,20 @@ def alarms(measured: Alarms) -> Iterator[str]:
     """All tables of the section."""
     yield f"{measured.days:.0f} days of the market, {measured.coin_days:.0f} coin-days."
     yield ""
-    yield from _told(measured)
-    yield from _realised(measured)
+    yield from _return_periods(measured.told)
+    yield from _realised(measured.realised)
     yield from _events(measured)
     yield from _rows(measured)
     yield from _own_jumps(measured)
-    yield from _beginnings(measured)
+    yield from _beginnings(measured.beginnings)
     yield from _ranking(measured)
+
+
+def unseen(measured: Unseen) -> Iterator[str]:
+    """What depends on the priors, with those of the other files."""
+    yield from _return_periods(measured.told)
+    yield from _realised(measured.realised)
+    yield from _beginnings(measured.beginnings)
 
 
 def cadences(measured: Cadences) -> Iterator[str]:
@@ -52,14 +60,10 @@ def _return_periods(told: dict[tuple[str, float], Ratio]) -> Iterator[str]:
     yield from table(head, [[name, *(_ratio(told[name, days]) for days in alarm_measures.TOLD)] for name in names])
 
 
-def _told(measured: Alarms) -> Iterator[str]:
-    yield from _return_periods(measured.told)
-
-
-def _realised(measured: Alarms) -> Iterator[str]:
-    files = list(dict.fromkeys(file for _, _, file in measured.realised))
+def _realised(realised: dict[tuple[str, float, str], Ratio]) -> Iterator[str]:
+    files = list(dict.fromkeys(file for _, _, file in realised))
     rows = [
-        [f"{column} < {nominal:g}", *(_ratio(measured.realised[column, nominal, file]) for file in files)]
+        [f"{column} < {nominal:g}", *(_ratio(realised[column, nominal, file]) for file in files)]
         for column in P_VALUES
         for nominal in alarm_measures.NOMINAL
     ]
@@ -114,8 +118,7 @@ def _own_jumps(measured: Alarms) -> Iterator[str]:
     yield from table(head, [["residual_score", *(recall(*pair) for pair in found)]])
 
 
-def _beginnings(measured: Alarms) -> Iterator[str]:
-    every = measured.beginnings
+def _beginnings(every: Sequence[Beginning]) -> Iterator[str]:
     means = (sum(column) / len(every) for column in zip(*((b.new, b.hourly, b.with_past) for b in every), strict=True))
     rows = [
         [

@@ -55,12 +55,12 @@ def measure(series: Sequence[Bars], *, quick: bool = False) -> Alarms:
         kept = [number for number, history in enumerate(histories) if history.file == _QUICK] or [0]
         histories, files = [histories[n] for n in kept], [files[n] for n in kept]
     runs = [run(history) for history in histories]
-    beginnings = [_beginning(number, files, runs) for number in range(len(files))]
+    beginnings = [beginning(number, files, runs) for number in range(len(files))]
     return Alarms(
         days=alarm_measures.days_of(runs),
         coin_days=sum(one.coin_days for one in runs),
-        told=_told(runs),
-        realised=_realised(runs),
+        told=told_by(runs),
+        realised=realised_by(runs),
         noticed=_noticed(runs),
         rivals=_rivals(runs),
         pairs=alarm_measures.pairs(runs),
@@ -74,7 +74,7 @@ def measure(series: Sequence[Bars], *, quick: bool = False) -> Alarms:
     )
 
 
-def _beginning(number: int, files: Sequence[Sequence[Bars]], runs: Sequence[Run]) -> Beginning:
+def beginning(number: int, files: Sequence[Sequence[Bars]], runs: Sequence[Run]) -> Beginning:
     """The first file has the others for a past, moved before it; a new installation is calibrated every day."""
     bars, with_past = files[number], runs[number]
     if not with_past.history.past_days and len(files) > 1:
@@ -85,7 +85,8 @@ def _beginning(number: int, files: Sequence[Sequence[Bars]], runs: Sequence[Run]
     return Beginning(bars[0].file, *rates)
 
 
-def _told(runs: Sequence[Run]) -> dict[tuple[str, float], Ratio]:
+def told_by(runs: Sequence[Run]) -> dict[tuple[str, float], Ratio]:
+    """What is told to be rare against what came, by what is counted, and days."""
     told = {}
     for days in alarm_measures.TOLD:
         for kind in (Kind.LARGE_MOVE, Kind.MARKET_MOVE):
@@ -94,11 +95,12 @@ def _told(runs: Sequence[Run]) -> dict[tuple[str, float], Ratio]:
                 told[what, days] = alarm_measures.told_by_rows(runs, kind, days, apart)
         for column in PERIODS:
             if column in runs[0].scores:
-                told[f"days by {column}", days] = alarm_measures.told_by_scores(runs, column, days)
+                told[column, days] = alarm_measures.told_by_scores(runs, column, days)
     return told
 
 
-def _realised(runs: Sequence[Run]) -> dict[tuple[str, float, str], Ratio]:
+def realised_by(runs: Sequence[Run]) -> dict[tuple[str, float, str], Ratio]:
+    """Quotes below a nominal p against that share, by p, nominal rate, and file or "all"."""
     answer = {}
     for column in P_VALUES:
         for nominal in alarm_measures.NOMINAL:

@@ -17,7 +17,9 @@ from market_pipeline.anomalies import LEAD_DAYS
 from market_pipeline.anomalies.anomaly import Anomaly
 from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.detect import detect_days
-from market_pipeline.anomalies.scores.learning import calibrate_columns
+from market_pipeline.anomalies.parameters import PARAMETERS
+from market_pipeline.anomalies.scores.daily_peaks import joined
+from market_pipeline.anomalies.scores.learning import calibrate_with_peaks
 from market_pipeline.anomalies.scores.loops import load_compiler
 from market_pipeline.anomalies.scores.scoring import score_columns
 from market_pipeline.core.clock import DAY, from_microseconds, start_of_day
@@ -29,7 +31,50 @@ _COMPLETE = 0.9  # share of a file's days that a coin must be quoted to become a
 SCORES = ("jump_p", "residual_p", "large_move_p", "market_p", "large_move_score", "market_score")
 PERIODS = ("large_move_days", "market_days")
 
+# Makes the calibration of a time from the quotes before it.
 Calibrate = Callable[[Columns, datetime], Calibration]
+# As in the daily asset: days are scored in stretches, with some before them.
+_STRETCH, _LEAD = timedelta(days=90), timedelta(days=14)
+
+
+class Memory:
+    """Calibrates as the daily asset does: from the quotes of its window and the daily peaks of the days before that."""
+
+    def __init__(self) -> None:
+        self._peaks = joined([])
+        self._seen: set[date] = set()
+
+    def __call__(self, prices: Columns, as_of: datetime) -> Calibration:
+        """Calibrate from the quotes before `as_of`, a midnight."""
+        first = as_of - timedelta(days=PARAMETERS.calibration_days)
+        oldest = max(as_of - timedelta(days=PARAMETERS.memory_days), _start(prices))
+        start = oldest
+        while start < first and start.date() in self._seen:
+            start += DAY
+        while start < first:
+            stop = min(start + _STRETCH, first)
+            self._remember(calibrate_with_peaks(prices.between(start - _LEAD, stop), stop)[1], start, stop)
+            start = stop
+        days = self._peaks["day"]
+        earlier = self._peaks.where((days >= np.datetime64(oldest.date())) & (days < np.datetime64(first.date())))
+        calibration, peaks = calibrate_with_peaks(prices.between(first, as_of), as_of, earlier)
+        self._remember(peaks, max(first, _start(prices)) + _LEAD, as_of - DAY)
+        return calibration
+
+    def _remember(self, peaks: Columns, start: datetime, stop: datetime) -> None:
+        """Keep the peaks of these days, in place of those that are known."""
+        first, last = np.datetime64(start.date()), np.datetime64(stop.date())
+        known, new = self._peaks["day"], peaks["day"]
+        self._peaks = joined([
+            self._peaks.where((known < first) | (known >= last)), peaks.where((new >= first) & (new < last))
+        ])
+        self._seen |= {(start + number * DAY).date() for number in range((stop - start).days)}
+
+
+def _start(prices: Columns) -> datetime:
+    """The midnight before the first quote."""
+    day: date = prices["timestamp"].min().astype("datetime64[D]").item()
+    return start_of_day(day)
 
 
 @dataclass(frozen=True)
@@ -92,15 +137,14 @@ def after(past: History, bars: Sequence[Bars]) -> History:
     first = min(float(one.minutes[0]) for one in bars)
     days = np.floor((first - past.end) / _MINUTES_PER_DAY)
     length = past.end - min(float(one.minutes[0]) for one in past.bars)
-    joined = []
+    spliced = []
     for before in past.bars:
         if before.symbol in own and before.days >= _COMPLETE * length / _MINUTES_PER_DAY:
             mine = own.pop(before.symbol)
             shifted = before.minutes + days * _MINUTES_PER_DAY
             scaled = before.prices * (mine.prices[0] / before.prices[-1])
-            minutes, prices = np.concatenate((shifted, mine.minutes)), np.concatenate((scaled, mine.prices))
-            joined.append(Bars(mine.file, mine.symbol, minutes, prices))
-    everything = sorted([*joined, *own.values()], key=lambda one: one.symbol)
+            spliced.append(_appended(Bars(before.file, before.symbol, shifted, scaled), mine))
+    everything = sorted([*spliced, *own.values()], key=lambda one: one.symbol)
     return History(bars[0].file, tuple(everything), first, length / _MINUTES_PER_DAY)
 
 
@@ -111,6 +155,24 @@ def with_hourly_past(history: History) -> History:
         kept = (bars.minutes >= history.first) | (bars.minutes % 60 == 0)
         thinned.append(Bars(bars.file, bars.symbol, bars.minutes[kept], bars.prices[kept]))
     return replace(history, bars=tuple(thinned))
+
+
+def continuous(files: Sequence[Sequence[Bars]]) -> list[History]:
+    """Each file after all those before it, at their true times."""
+    histories: list[History] = []
+    quoted = 0.0
+    for bars in files:
+        past = {one.symbol: one for one in histories[-1].bars} if histories else {}
+        whole = tuple(_appended(past[one.symbol], one) if one.symbol in past else one for one in bars)
+        first = min(float(one.minutes[0]) for one in bars)
+        histories.append(History(bars[0].file, whole, first, quoted))
+        quoted += (histories[-1].end - first) / _MINUTES_PER_DAY
+    return histories
+
+
+def _appended(past: Bars, later: Bars) -> Bars:
+    minutes = np.concatenate((past.minutes, later.minutes))
+    return Bars(later.file, later.symbol, minutes, np.concatenate((past.prices, later.prices)))
 
 
 def chained(files: Sequence[Sequence[Bars]]) -> list[History]:
@@ -126,14 +188,14 @@ def run(
     *,
     refresh_days: int = 7,
     at_most_days: int | None = None,
-    calibrate: Calibrate = calibrate_columns,
+    calibrate: Calibrate | None = None,
     with_rows: bool = True,
 ) -> Run:
     """Score and judge the days of the file; a calibration serves `refresh_days` days.
 
     Without rows the days of a calibration are scored at once, with a lead that grows by as much.
     """
-    prices = history.columns()
+    prices, calibrate = history.columns(), calibrate or Memory()
     load_compiler(10**6)
     symbols = [bars.symbol for bars in history.bars]
     days = history.days[:at_most_days]
@@ -143,7 +205,7 @@ def run(
     for number in range(0, len(days), refresh_days):
         stretch = days[number : number + refresh_days]
         as_of = start_of_day(stretch[0])
-        past = prices.where(prices["timestamp"] < to_datetime64(as_of))
+        past = prices.between(as_of - timedelta(days=PARAMETERS.memory_days), as_of)
         calibration = calibrate(past, as_of) if len(past) else None
         known |= dict.fromkeys(stretch, calibration)
         around = prices.between(as_of - (LEAD_DAYS + 3) * DAY, start_of_day(stretch[-1]) + 3 * DAY)

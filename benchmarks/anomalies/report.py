@@ -70,6 +70,10 @@ the days that have a quote with such a return period, flagged or not. An alarm n
 its peak lies in the event's window or in the hour after it. Alarms of all coins at most 60 minutes apart are one
 episode of the market."""
 
+_UNSEEN = """\
+As above, but the priors of each file's detectors (tails, floors) are fitted on the other three files only. The other
+constants of the detectors are as shipped."""
+
 _CADENCES = """\
 Five simulated coins of one market: log-stochastic volatility, returns from a mixture of two normal distributions. The
 long world has hourly quotes, and a year of past before the first day that counts. The uneven hours are cut from the
@@ -105,6 +109,8 @@ def report(results: Results) -> Iterator[str]:
         yield from _section("Alarm budgets out of sample", _ADHERENCE, tables.adherence(results.adherence))
     if results.alarms is not None:
         yield from _section("Alarms", _ALARMS, alarm_tables.alarms(results.alarms))
+    if results.unseen is not None:
+        yield from _section("Alarms with priors of the other files", _UNSEEN, alarm_tables.unseen(results.unseen))
     if results.cadences is not None:
         yield from _section("Other cadences and coins", _CADENCES, alarm_tables.cadences(results.cadences))
     if results.speeds is not None:

@@ -11,6 +11,7 @@ from benchmarks.anomalies.latency import Latency
 from benchmarks.anomalies.peers import Peers
 from benchmarks.anomalies.synthetic import Outcome
 from benchmarks.anomalies.throughput import Speed
+from benchmarks.anomalies.unseen import Unseen
 from benchmarks.anomalies.worlds import World
 
 
@@ -23,6 +24,7 @@ class Results:
     peers: Peers | None = None
     adherence: list[Adherence] | None = None
     alarms: Alarms | None = None
+    unseen: Unseen | None = None
     cadences: Cadences | None = None
     speeds: list[Speed] | None = None
     latencies: list[Latency] | None = None

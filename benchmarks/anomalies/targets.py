@@ -7,6 +7,7 @@ from benchmarks.anomalies import alarm_measures, events, feeds, peers
 from benchmarks.anomalies.alarms import SERIOUS, Alarms
 from benchmarks.anomalies.cadences import Cadences
 from benchmarks.anomalies.contenders import OURS
+from benchmarks.anomalies.replay import PERIODS
 from benchmarks.anomalies.results import Results
 from benchmarks.anomalies.scoring import Recall
 from benchmarks.anomalies.synthetic import BAYES
@@ -53,6 +54,11 @@ def targets(results: Results) -> Iterator[Target]:
     yield from _events(results)
     if results.alarms is not None:
         yield from _alarms(results.alarms)
+    if results.unseen is not None:
+        for (what, days), ratio in results.unseen.told.items():
+            if what in PERIODS:
+                title = f"priors of the other files, realised / told, {what}, once in {days:g} days or rarer"
+                yield Target(title, ratio.ratio, 0.8, ratio.error, most=1.25)
     if results.cadences is not None:
         yield from _cadences(results.cadences)
     yield from _speeds(results)
