@@ -40,7 +40,7 @@ def fitted_on(files: Sequence[Sequence[Bars]]) -> Iterator[None]:
     found = fit(files)
     with (
         patch.dict(tails.PRIOR_TAILS, found.tails),
-        patch.dict(tails._TIME_BEYOND, found.time_beyond),
-        patch.object(calibration, "_WEEKLY", found.weekly),
+        patch.dict(tails.TIME_BEYOND, found.time_beyond),
+        patch.object(calibration, "WEEKLY", found.weekly),
     ):
         yield

@@ -159,13 +159,13 @@ def floor(calibration: Calibration | None, symbol: str, minutes: float) -> float
     known = calibration.long_volatility(symbol) if calibration else None
     volatility = known or PARAMETERS.filter.annual_volatility / math.sqrt(MINUTES_PER_YEAR)
     length = min(max(minutes, _HORIZONS[0]), _HORIZONS[-1])
-    multiple = float(np.interp(math.log(length), np.log(_HORIZONS), _WEEKLY))
+    multiple = float(np.interp(math.log(length), np.log(_HORIZONS), WEEKLY))
     return max(multiple * volatility * math.sqrt(max(minutes, _HORIZONS[0])), PARAMETERS.least_move)
 
 
 _HORIZONS = (5.0, 15.0, 60.0, 240.0, 1440.0)
 # The once-a-week size of moves over these minutes, in standard deviations over that time.
-_WEEKLY = (7.3, 6.4, 5.0, 3.7, 2.5)
+WEEKLY = (7.3, 6.4, 5.0, 3.7, 2.5)
 
 
 def tail_key(symbol: str, score: str, cadence: str) -> str:

@@ -42,8 +42,9 @@ def score_prices(prices: pd.DataFrame, calibration: Calibration | None = None) -
       (log-stochastic-volatility filter in clock time); `jump_p`: its calibrated probability; `z`: the return in
       predictive standard deviations;
     - `expected_move`: one standard deviation over the same interval, as a return;
-    - `large_move_score`: the largest move over the last return, 15 min, 1 h, 4 h and 24 h, each over slow volatility
-      and the square root of time; `market_score`: the same of the market;
+    - `large_move_score`: the largest move of the coin and of the market over the last return, 15 min, 1 h, 4 h and
+      24 h, in units of volatility; `market_score`: that of the market alone; `large_move_days`, `market_days`: once in
+      how many days such a score is reached;
     - `market_z`: median of the other coins' moves over the interval, in their standard deviations; `residual_z`,
       `residual_score`: the residual of a regression on it, and its -log10 p;
     - `scope`: market, idiosyncratic, mixed, or unknown with fewer than three coins;
@@ -80,9 +81,9 @@ def detect_anomalies(
 
 
 def calibrate(prices: pd.DataFrame, as_of: datetime | None = None) -> Calibration:
-    """Calibrate from the quotes of the 90 days before `as_of` (aware; by default just after the last quote).
+    """Calibrate from the quotes before `as_of` (aware; by default just after the last quote), of up to two years.
 
-    `prices` as for `score_prices`. Raises ValueError like it, and if none of the quotes lies in those days.
+    `prices` as for `score_prices`. Raises ValueError like it, and if none of the quotes is of the last 90 days.
     """
     columns = _columns_of(prices)
     if as_of is None:

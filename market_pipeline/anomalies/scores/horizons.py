@@ -26,6 +26,9 @@ _SHORTEST = 5.0
 # Another coin's moves count as present up to this age of its last quote: minutes, or multiples of the own interval.
 _LATEST = 15.0
 _INTERVALS = 1.5
+# The long volatility counts as at least this part of the slow one: a coin that has become another one, such as a
+# stablecoin that lost its peg, is not measured by its past.
+_WILDEST = 3.0
 # With fewer coins, the own one included, there is no market.
 _FEWEST_COINS = 3
 # Without a market a coin's own moves stand for both; the market's are this share of the coin's at equal rarity.
@@ -69,7 +72,8 @@ def scaled_moves(returns: Returns, slow: Floats, long: float | None, first: int 
     starts = [returns.before[first:]]
     starts += [each[first:].astype(np.intp) for each in run(_starts, [clock], numbers, len(PARAMETERS.horizons))]
     now, here = clock[first:], path[first:]
-    scale = slow[first:] if long is None else np.sqrt(slow[first:] * long)
+    lately = slow[first:]
+    scale = lately if long is None else np.sqrt(lately * np.maximum(long, lately / _WILDEST))
     moves = []
     for start in starts:
         with np.errstate(invalid="ignore"):

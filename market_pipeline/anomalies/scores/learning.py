@@ -139,7 +139,9 @@ def _usable(scores: Columns, rows: NDArray[np.intp]) -> dict[tuple[str, str], tu
     times = scores["timestamp"][rows]
     qualities, inverse = np.unique(scores["quality"][rows], return_inverse=True)
     settled = np.array([not {FIRST, STALE, WARM_UP} & set(text.split(",")) for text in qualities])
-    good = settled[inverse] & (times >= times[0] + _SETTLING)
+    # The scores of single steps of a coarse price are lumps, from which no tail can be fitted.
+    coarse = scores["coarse_step"][rows] > 0
+    good = settled[inverse] & ~coarse & (times >= times[0] + _SETTLING)
     codes = cadence_codes(scores["elapsed_seconds"][rows] / 60)
     peers = np.isfinite(scores["residual_z"][rows])
     usable = {}

@@ -155,12 +155,12 @@ def share_of_quotes(chance: Floats, cadence: str) -> Floats:
     A day that reaches it stays beyond it for a share `least + more * chance` of its quotes where that is rare: measured
     on prices of BTC, ETH, SOL, ADA and DOT (docs/decisions/0024). What every day reaches every quote does.
     """
-    least, more = _TIME_BEYOND[cadence]
+    least, more = TIME_BEYOND[cadence]
     p: Floats = chance * (least + more * chance + (1 - least - more) * chance**8)
     return p
 
 
-_TIME_BEYOND: dict[str, tuple[float, float]] = {
+TIME_BEYOND: dict[str, tuple[float, float]] = {
     "5-minute": (0.0085, 0.064), "hourly": (0.083, 0.28), "daily": (1.0, 0.0),
 }
 

@@ -1,4 +1,4 @@
-"""The asset `detector_calibration`: the usual behaviour of each coin, learned once a day from the last 90 days.
+"""The asset `detector_calibration`: the usual behaviour of each coin, learned once a day from the days before.
 
 A calibration made during a day is for the next one: its as-of time is the coming midnight. So it changes no row of
 the present day, and every later day is scored with what was known when it began. Where days have none, as on a first
@@ -12,9 +12,11 @@ from typing import Any
 
 import dagster as dg
 
-from market_pipeline.anomalies.calibration import ALL_COINS, Calibration
+from market_pipeline.anomalies.calibration import ALL_COINS, Calibration, tail_of
 from market_pipeline.anomalies.marks import MarkCounts
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION, MINUTES_PER_YEAR
+from market_pipeline.anomalies.scores.tails import OWN, PEAKS, POOLED, PRIOR
+from market_pipeline.anomalies.series import CADENCES
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.wording import counted
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
@@ -41,7 +43,8 @@ def build_detector_calibration(settings: Settings, kinds: set[str]) -> dg.Assets
     @dg.asset(
         name=DETECTOR_CALIBRATION,
         description="The usual behaviour: how volatile each hour of the day and each coin is, and how often which "
-        "score occurred, learned from the last 90 days of all symbols. Made once a day for the days from the coming "
+        "score occurred, learned from the last 90 days of all symbols and from the highest scores of the days of up "
+        "to two years. Made once a day for the days from the coming "
         "midnight on, and stored with that as-of time; for days without one it is made up for from the quotes before "
         "them. That of a past day never changes, so that scoring the day again gives the same rows.",
         deps=[RAW_PRICES],
@@ -64,6 +67,8 @@ def build_detector_calibration(settings: Settings, kinds: set[str]) -> dg.Assets
 
     return detector_calibration
 
+
+_BASES = {OWN: "its own", POOLED: "that of all symbols"}
 
 _NOTHING = (
     "Nothing was stored: there are no quotes of the last 90 days to calibrate from. Until then the prior judges the "
@@ -133,27 +138,33 @@ def _coins(calibration: Calibration) -> list[Mapping[str, Any]]:
 
 
 def _tails_of(calibration: Calibration, symbol: str) -> str:
-    """Return which tails judge the scores of a coin."""
-    for name, words in ((symbol, "its own (gpd)"), (ALL_COINS, "that of all symbols (gpd)")):
-        if any(key.startswith(f"{name} ") for key in calibration.tails):
-            return words
-    return "the prior"
+    """Return what the probabilities of a coin's jumps mostly rest on, at each cadence where that is not the prior."""
+    tails = ((cadence, tail_of(calibration, symbol, "jump", cadence)) for cadence in CADENCES)
+    known = [
+        f"{_BASES[tail.basis]} of {tail.days:,.0f} days of {cadence} quotes"
+        for cadence, tail in tails
+        if tail.basis != PRIOR
+    ]
+    return " and ".join(known) or "the prior"
 
 
 def _tails(calibration: Calibration) -> list[Mapping[str, Any]]:
     rows: list[Mapping[str, Any]] = []
     for key, tail in calibration.tails.items():
-        symbol, score, interval = key.rsplit(" ", 2)
+        symbol, score, cadence = key.rsplit(" ", 2)
         rows.append(
             {
                 "symbol": "all" if symbol == ALL_COINS else symbol,
                 "score": score,
-                "interval": interval,
+                "cadence": cadence,
+                "counts": "days" if score in PEAKS else "quotes",
+                "days": round(tail.days),
                 "threshold": round(tail.threshold, 3),
                 "share_above": round(tail.share, 5),
                 "shape": round(tail.shape, 3),
                 "scale": round(tail.scale, 3),
                 "scores": tail.scores,
+                "excesses": tail.excesses,
             }
         )
     return rows
