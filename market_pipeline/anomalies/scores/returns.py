@@ -76,23 +76,30 @@ def returns_of(series: PriceSeries) -> Returns:
 
 def _coarse_steps(prices: Floats, minutes: Floats, changed: NDArray[np.bool_]) -> Floats:
     """Return the price step as a share of the price where that is coarse, as far as earlier quotes show, else 0."""
-    if len(prices) < 2:
-        return np.zeros(len(prices))
+    steps = np.zeros(len(prices))
     at = np.flatnonzero(changed[1:]) + 1
-    sizes = np.abs(prices[at] - prices[at - 1])
+    young = slice(0, at[_FEWEST_CHANGES - 1] + 1 if len(at) >= _FEWEST_CHANGES else len(prices))
+    steps[young][minutes[young] - minutes[:1] >= MINUTES_PER_DAY] = _UNKNOWN_STEP
+    if young.stop == len(prices):
+        return steps
+    sizes = np.abs(np.diff(prices) if len(at) == len(prices) - 1 else prices[at] - prices[at - 1])
     smallest = _running_minimum(sizes)
     # As small as the smallest before, neither more nor less.
     single = (sizes[1:] < _SINGLE * smallest[:-1]) & (_SINGLE * sizes[1:] > smallest[:-1])
-    singles = np.concatenate([[0, 0], np.cumsum(single)])[: len(at) + 1]
-    counts = np.arange(len(at) + 1)
-    recent = np.minimum(counts, _COARSE_CHANGES)
-    coarse = singles - singles[counts - recent] >= _COARSE_SHARE * recent
-    # The number of changes before each quote.
-    known = np.maximum(np.cumsum(changed) - 1 - changed, 0)
-    with np.errstate(over="ignore"):
-        coarse_step = np.where(coarse[known], np.concatenate([[0.0], smallest])[known] / prices, 0.0)
-    still = np.where(minutes - minutes[0] >= MINUTES_PER_DAY, _UNKNOWN_STEP, 0.0)
-    return np.where(known < _FEWEST_CHANGES, still, np.minimum(coarse_step, 1.0))
+    singles = np.zeros(len(at) + 1, dtype=np.int32)
+    np.cumsum(single, out=singles[2:])
+    recent = np.minimum(np.arange(_COARSE_CHANGES), len(at))
+    coarse = np.concatenate([
+        singles[recent] >= _COARSE_SHARE * recent,
+        singles[_COARSE_CHANGES:] - singles[:-_COARSE_CHANGES] >= _COARSE_SHARE * _COARSE_CHANGES,
+    ])
+    if coarse[_FEWEST_CHANGES:].any():
+        # The number of changes before each quote.
+        known = (np.cumsum(changed) - 1 - changed)[young.stop :]
+        with np.errstate(over="ignore"):
+            coarse_steps = np.where(coarse[known], smallest[known - 1] / prices[young.stop :], 0.0)
+        steps[young.stop :] = np.minimum(coarse_steps, 1.0)
+    return steps
 
 
 def _running_minimum(values: Floats) -> Floats:
