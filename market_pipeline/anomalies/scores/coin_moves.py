@@ -51,7 +51,9 @@ def coin_moves(series: PriceSeries, calibration: Calibration | None) -> CoinMove
     filtered = filter_volatility(log_size, log_scale, returns.coarse_step, returns.step, *level, slow)
     steps = filtered.volatility**2 * square * returns.step
     # What rounding adds to the variance of a return.
-    steps += np.where(returns.fresh, filtered.deviation**2 - filtered.volatility**2 * square * returns.elapsed, 0.0)
+    coarse = np.flatnonzero(returns.coarse_step)
+    diffusion = filtered.volatility[coarse] ** 2 * square[coarse] * returns.elapsed[coarse]
+    steps[coarse] += np.where(returns.fresh[coarse], filtered.deviation[coarse] ** 2 - diffusion, 0.0)
     return CoinMoves(
         returns=returns,
         square=square,

@@ -118,7 +118,7 @@ def peer_moves(symbol: str, own: Returns, own_z: Floats, eras: Sequence[Era]) ->
         moves, overlaps = zip(*(_moves(own, path, rows) for path in others), strict=True)
         count, square[rows] = _count_and_mean_square(moves)
         middle[rows] = median(moves, 1)
-        overlap[rows] = _mean_overlap(overlaps, count)
+        overlap[rows] = _mean_overlap(moves, overlaps, count)
         direction = np.sign(own_z[rows])
         with np.errstate(invalid="ignore"):
             moved[rows] = sum(move * direction >= MOVED for move in moves)
@@ -160,19 +160,23 @@ def _count_and_mean_square(columns: Sequence[Floats]) -> tuple[Floats, Floats]:
     squares /= len(columns)
     unknown = np.flatnonzero(np.isnan(squares))
     if len(unknown):
-        some = np.array([column[unknown] for column in columns])
-        count[unknown] = np.isfinite(some).sum(axis=0)
-        squares[unknown] = np.nansum(some * some, axis=0) / np.maximum(count[unknown], 1)
+        # One column after the other: NumPy adds few rows in another order than many.
+        known, total = np.zeros(len(unknown)), np.zeros(len(unknown))
+        for column in columns:
+            known += np.isfinite(column[unknown])
+            total += np.nan_to_num(column[unknown]) ** 2
+        count[unknown], squares[unknown] = known, total / np.maximum(known, 1)
     return count, squares
 
 
-def _mean_overlap(overlaps: Sequence[Floats | None], count: Floats) -> Floats:
+def _mean_overlap(moves: Sequence[Floats], overlaps: Sequence[Floats | None], count: Floats) -> Floats:
     """Return the mean over the coins that are known, of which there are `count`."""
-    apart = [overlap for overlap in overlaps if overlap is not None]
-    same = float(len(overlaps) - len(apart))
-    if not apart:
+    if all(overlap is None for overlap in overlaps):
         return np.minimum(count, 1.0)
-    mean: Floats = (sum(apart) + np.minimum(same, count)) / np.maximum(count, 1.0)
+    total = np.zeros(len(count))
+    for move, overlap in zip(moves, overlaps, strict=True):
+        total += np.isfinite(move) if overlap is None else overlap
+    mean: Floats = total / np.maximum(count, 1.0)
     return mean
 
 

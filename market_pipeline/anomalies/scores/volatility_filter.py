@@ -85,15 +85,20 @@ def filter_volatility(
     # The mean of sigma^2 when log sigma is normal.
     volatility = np.exp(mean + variance)
     scale = np.exp(log_scale)
-    rounding = _rounding(volatility * scale, coarse_step) if coarse else np.zeros(len(coarse_step))
+    deviation = volatility * scale
+    squares, least = np.exp(2 * (log_size - log_scale)), coarse_step
+    if coarse:
+        rows = np.flatnonzero(coarse_step)
+        rounding = _rounding(deviation[rows], coarse_step[rows])
+        deviation[rows] = np.sqrt(deviation[rows] ** 2 + rounding)
+        squares[rows] -= rounding / scale[rows] ** 2
+        least = _ROUNDING / _STEP_MINUTES * coarse_step**2
     start = math.exp(2.0 * (level + level_deviation**2)) if slow is None else slow * slow
     known = 0.0 if slow is None else 1.0
     rate, truncation = -_LN2 / PARAMETERS.slow_half_life, PARAMETERS.slow_truncation**2
     numbers = (start, known, rate, truncation, _BROKEN, _WATCHED)
-    squares = (np.exp(2 * log_size) - rounding) / scale**2
-    least = _ROUNDING / _STEP_MINUTES * coarse_step**2
     [slows] = run(_slow_square, (squares, least, np.exp(2 * mean), minutes), numbers, outputs=1)
-    return Filtered(mean, variance, volatility, np.sqrt(volatility**2 * scale**2 + rounding), np.sqrt(slows), score)
+    return Filtered(mean, variance, volatility, deviation, np.sqrt(slows), score)
 
 
 def _rounded(log_size: Floats, log_scale: Floats, coarse_step: Floats) -> tuple[Floats, Floats]:
