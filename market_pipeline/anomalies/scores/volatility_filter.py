@@ -25,7 +25,7 @@ _LN2 = math.log(2)
 # A single step in this many minutes is at most 2.4 deviations of the slow scale, however rare steps are.
 _STEP_MINUTES = 15.0
 # Where prices cease to be coarse and in the next quotes the variance is this many times the slow one (a stablecoin lost
-# its peg), the slow scale starts again: it would take weeks to follow.
+# its peg), the slow scale starts again and follows it for these quotes: it would take weeks.
 _BROKEN = 36.0
 _WATCHED = 64
 # The variance of the difference of two roundings, in squared steps; below this deviation in steps the mean square of a
@@ -182,19 +182,19 @@ def _slow_square(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  #
     squares, least_slows, presents, minutes = rows
     slow, known, rate, truncation, broken, watch = numbers
     [slows] = out
-    weight = since = watched = 0.0
+    weight = since = watched = limit = 0.0
     last = -1.0
     for i in range(len(squares)):
         since += minutes[i]
         least = least_slows[i]
         if least > 0.0:
-            watched = watch
+            watched, limit = watch, broken
             if slow < least:
                 slow = least
         elif watched > 0.0:
             watched -= 1.0
-            if presents[i] > broken * slow:
-                slow = presents[i]
+            if presents[i] > limit * slow:
+                slow, limit = presents[i], 1.0
         slows[i] = slow
         square = squares[i]
         if square != square:
