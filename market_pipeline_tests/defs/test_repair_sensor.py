@@ -10,6 +10,8 @@ import time_machine
 from sqlalchemy import and_, delete
 from sqlalchemy.engine import make_url
 
+from market_pipeline.anomalies.calibration import Calibration
+from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import start_of_day, utc_now
 from market_pipeline.core.slices import DayOfSymbol, Slice
 from market_pipeline.defs.automation.stale_scores import outdated_days
@@ -20,6 +22,7 @@ from market_pipeline.prices.gaps import Interval, last_settled_day
 from market_pipeline.prices.windows import plan_repairs
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.queries.calibrations import save_calibrations
 from market_pipeline.storage.queries.source_gaps import record_absences
 from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline_tests.builders import price_row, store
@@ -214,15 +217,45 @@ def test_a_database_without_tables_is_reported_with_the_remedy(world_of: WorldOf
     assert "run `market-pipeline migrate`" in world.evaluate_schedule("calibration_schedule").skip_message
 
 
-def test_days_scored_by_earlier_detectors_are_scored_again(sensed: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    repair_all(sensed)
-    settled = last_settled_day(utc_now())
-    cursor = sensed.evaluate_sensor().cursor
-    monkeypatch.setattr("market_pipeline.defs.assets.price_anomalies.DETECTOR_VERSION", "next")
-    for module in ("repair_sensor", "stale_scores"):
-        monkeypatch.setattr(f"market_pipeline.defs.automation.{module}.DETECTOR_VERSION", "next")
-    evaluation = sensed.evaluate_sensor(cursor)
-    assert evaluation.run_requests[0].job_name == "score_days"
-    assert requested(evaluation) == range_tags(sensed.settings.history_start, settled, sensed.symbols)
-    assert execute(sensed, evaluation).success
-    assert not sensed.evaluate_sensor(cursor).run_requests
+def test_yesterday_is_scored_again_when_a_day_begins_when_its_morning_is_over_and_if_its_prices_come_later(
+    world_of: WorldOf, sqlite_database: Database
+) -> None:
+    """Without a request, and in between not at all."""
+    today = start_of_day(utc_now().date())
+    day = today.date() - DAY
+    # Its ticks fill no holes.
+    world = world_of(sqlite_database, history_start=day, market_symbols="BTC,ETH", collect_cron="0 0 * * *")
+
+    def automatic(after_midnight: timedelta) -> list[tuple[str, str]]:
+        """The jobs that the sensor starts at this time, each with its first partition."""
+        started = []
+        with time_machine.travel(today + after_midnight):
+            while (evaluation := world.evaluate_sensor()).run_requests and len(started) < 9:
+                (request,) = evaluation.run_requests
+                started.append((request.job_name, request.tags.get(RANGE_START, "")))
+                assert execute(world, evaluation).success
+        return started
+
+    def run(job: str, after_midnight: timedelta) -> None:
+        with time_machine.travel(today + after_midnight):
+            now = utc_now().date() - (DAY if job == "complete_days" else timedelta(0))
+            assert world.run(job, now, now).success
+
+    minute, look = timedelta(minutes=1), [("score_days", f"{day}|BTC")]
+    documents = dict.fromkeys(world.symbols, Calibration(today, (1.0,) * 24).to_json())
+    save_calibrations(world.database, today, DETECTOR_VERSION, documents, today - 9 * minute)
+    run("tick", -5 * minute)
+    assert automatic(2 * minute) == [], "the day has begun without a price"
+    run("tick", 5 * minute)
+    assert automatic(6 * minute) == look
+    run("complete_days", 45 * minute)
+    assert automatic(46 * minute) == []
+    run("tick", 250 * minute)
+    assert automatic(254 * minute) == []
+    assert automatic(256 * minute) == look
+    run("tick", 600 * minute)
+    assert automatic(601 * minute) == []
+    assert automatic(DAY + 2 * minute) == [], "the prices after the morning changed nothing"
+    run("complete_days", DAY + 45 * minute)
+    assert automatic(DAY + 46 * minute) == look
+    assert automatic(DAY + 47 * minute) == []
