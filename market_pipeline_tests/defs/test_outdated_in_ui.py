@@ -8,8 +8,10 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from market_pipeline.build import build_defs
+from market_pipeline.core.clock import DAY, utc_now
 from market_pipeline.defs.partitions import partition_key
-from market_pipeline_tests.defs.world import World
+from market_pipeline.storage.engine import Database
+from market_pipeline_tests.defs.world import World, WorldOf
 
 KEY = dg.AssetKey("price_anomalies")
 FRESH: tuple[StaleStatus, set[str]] = (StaleStatus.FRESH, set())
@@ -38,13 +40,19 @@ def test_a_change_of_the_detectors_marks_every_partition_of_a_range(
     assert [status(pair, *partition) for partition in partitions] == [FRESH] * 4
 
 
-def test_new_prices_of_another_symbol_mark_the_day_and_calibrations_do_not(pair: World) -> None:
-    """Neither the first calibration nor those that follow change what the past is scored with."""
+def test_new_prices_of_another_symbol_mark_the_day_and_calibrations_and_ticks_of_the_next_day_do_not(
+    world_of: WorldOf, sqlite_database: Database
+) -> None:
+    """Calibrations do not change what the past is scored with; the sensor looks at the morning after a day by itself."""
+    start = utc_now().date() - 4 * DAY
+    pair = world_of(sqlite_database, history_start=start, market_symbols="BTC,ETH", collect_cron="0 0 * * *")
     day = pair.days_ago(1)
     assert pair.complete(day, day).success
     for _ in range(2):
         assert pair.execute("calibrate_detectors").success
         assert status(pair, day, "BTC") == FRESH
+    assert pair.tick().success
+    assert status(pair, day, "BTC") == FRESH
     assert pair.run("score_days", day, day).success
     assert pair.execute("calibrate_detectors").success
     assert status(pair, day, "BTC") == FRESH

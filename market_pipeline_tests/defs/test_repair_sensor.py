@@ -228,7 +228,7 @@ def test_yesterday_is_scored_again_when_a_day_begins_when_its_morning_is_over_an
 
     def automatic(after_midnight: timedelta) -> list[tuple[str, str]]:
         """The jobs that the sensor starts at this time, each with its first partition."""
-        started = []
+        started: list[tuple[str, str]] = []
         with time_machine.travel(today + after_midnight):
             while (evaluation := world.evaluate_sensor()).run_requests and len(started) < 9:
                 (request,) = evaluation.run_requests
