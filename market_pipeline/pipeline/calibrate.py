@@ -23,7 +23,7 @@ from market_pipeline.storage.queries.calibrations import (
     stored_documents,
     symbols_with_prices,
 )
-from market_pipeline.storage.queries.coverage import first_arrivals
+from market_pipeline.storage.queries.coverage import first_arrivals, first_days
 
 _WEEK = 7 * DAY
 
@@ -72,7 +72,10 @@ def due_calibrations(
     today, coming = start_of_day(now.date()), next_as_of(now)
     weeks = _weeks(today)
     made = calibration_times(database, weeks[0] - _WEEK, DETECTOR_VERSION)
-    arrivals = first_arrivals(database, symbols, _calibrated_from(weeks[0]).date(), (today - DAY).date())
+    begins = min(first_days(database, symbols).values(), default=today.date())
+    arrivals = first_arrivals(
+        database, symbols, max(begins, _remembered_from(weeks[0]).date()), (today - DAY).date()
+    )
     waits = missing and not any(at <= now - DAY for at in made.values())
     wanted = {as_of for as_of in (*([] if waits else weeks), today) if not _has_any(made, as_of)}
     wanted |= {as_of for as_of in (today, coming) if as_of in made and _came_later(arrivals, made[as_of], as_of, now)}
@@ -125,7 +128,7 @@ def _came_later(arrivals: Mapping[DayOfSymbol, datetime], made_at: datetime, as_
 
     Yesterday is completed every night.
     """
-    first, yesterday = _calibrated_from(as_of).date(), now.date() - DAY
+    first, yesterday = _remembered_from(as_of).date(), now.date() - DAY
     return any(first <= day < yesterday and made_at < at <= now for (day, _), at in arrivals.items())
 
 
@@ -155,3 +158,8 @@ def _calibrate(
 def _calibrated_from(as_of: datetime) -> datetime:
     """Return the time of the first quote that a calibration of `as_of` may use."""
     return as_of - timedelta(days=PARAMETERS.calibration_days)
+
+
+def _remembered_from(as_of: datetime) -> datetime:
+    """Return the time of the first quote whose day may enter a calibration of `as_of`."""
+    return as_of - timedelta(days=PARAMETERS.memory_days)

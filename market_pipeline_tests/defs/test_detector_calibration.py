@@ -197,6 +197,10 @@ def test_one_a_week_is_made_up_for_the_past_days_to_be_scored(
     coming = today + timedelta(days=1)
     mondays = [today - timedelta(days=days) for days in (16, 9, 2)]
     assert list(due.symbols) == [*mondays[3 - weeks :], coming] and due.at_once is (weeks > 0)
+    old = price_row(timestamp=today - timedelta(days=120), ingested_at=wednesday)
+    store(sqlite_database, tables.raw_prices, old)
+    again = due_calibrations(sqlite_database, ["BTC"], wednesday, missing=missing)
+    assert (today in again.symbols) is (hours > 0), "the highest scores of days are remembered for long"
 
 
 def test_after_a_change_of_the_detectors_days_are_calibrated_again_before_they_are_scored(

@@ -43,7 +43,7 @@ def test_a_change_of_the_detectors_marks_every_partition_of_a_range(
 def test_new_prices_of_another_symbol_mark_the_day_and_calibrations_and_ticks_of_the_next_day_do_not(
     world_of: WorldOf, sqlite_database: Database
 ) -> None:
-    """Calibrations do not change what the past is scored with; the sensor looks at the morning after a day by itself."""
+    """Calibrations do not change what the past is scored with; the morning after a day is the sensor's concern."""
     start = utc_now().date() - 4 * DAY
     pair = world_of(sqlite_database, history_start=start, market_symbols="BTC,ETH", collect_cron="0 0 * * *")
     day = pair.days_ago(1)
