@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.anomalies.prices import FOLDER, Bars, by_file, load
 from benchmarks.anomalies.volatility import Floats
-from market_pipeline.anomalies.calibration import Calibration
+from market_pipeline.anomalies.calibration import Calibration, long_volatility
 from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.scores.daily_peaks import daily_peaks
 from market_pipeline.anomalies.scores.learning import calibrate_columns
@@ -127,9 +127,7 @@ def _weekly(bars: Sequence[Bars], calibration: Calibration) -> Floats:
     rows = []
     for one in bars:
         path, clock = np.log(one.prices), one.minutes
-        rate = calibration.long_volatility(one.symbol)
-        if rate is None:
-            continue
+        rate = long_volatility(calibration, one.symbol)
         day = (clock // 1440).astype(np.int64)
         sizes = []
         for horizon in _HORIZONS:

@@ -19,6 +19,8 @@ from market_pipeline.anomalies.scores.hours import HOURS
 from market_pipeline.anomalies.scores.tails import MixedTail, Tail, mix
 from market_pipeline.anomalies.series import Floats
 
+# The usual volatility of a coin over a year or more, per square root of a minute.
+PRIOR_LONG_VOLATILITY = PARAMETERS.prior_long_volatility / math.sqrt(MINUTES_PER_YEAR)
 # The symbol of what was learned from all coins together.
 ALL_COINS = "*"
 
@@ -128,11 +130,6 @@ class Calibration:
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"this is not a calibration of this package: {error!r}") from None
 
-    def long_volatility(self, symbol: str) -> float | None:
-        """Return a coin's volatility over a year or more, per square root of a minute; None if unknown."""
-        coin = self.coins.get(symbol)
-        return None if coin is None else coin.long
-
     def volatility_percentiles(self, symbol: str, annual: Floats) -> Floats:
         """Return the percentage of the coin's past calmer than `annual` (0.6 is 60% a year); NaN if unknown."""
         coin = self.coins.get(symbol)
@@ -150,14 +147,19 @@ def tail_of(calibration: Calibration | None, symbol: str, score: str, cadence: s
     return mix(tails.get(names[0]), tails.get(names[1]), score, cadence)
 
 
+def long_volatility(calibration: Calibration | None, symbol: str) -> float:
+    """Return a coin's volatility over a year or more, per square root of a minute; the prior one if it is unknown."""
+    coin = calibration.coins.get(symbol) if calibration else None
+    return PRIOR_LONG_VOLATILITY if coin is None else coin.long
+
+
 def floor(calibration: Calibration | None, symbol: str, minutes: float) -> float:
     """Return the simple return that the coin's moves over so many minutes reach about once a week.
 
     Its volatility over a year or more, times a multiple for the horizon that is the same for all coins (measured:
-    docs/decisions/0024), and at least `least_move`. Without a calibration the prior volatility.
+    docs/decisions/0024), and at least `least_move`.
     """
-    known = calibration.long_volatility(symbol) if calibration else None
-    volatility = known or PARAMETERS.filter.annual_volatility / math.sqrt(MINUTES_PER_YEAR)
+    volatility = long_volatility(calibration, symbol)
     length = min(max(minutes, _HORIZONS[0]), _HORIZONS[-1])
     multiple = float(np.interp(math.log(length), np.log(_HORIZONS), WEEKLY))
     return max(multiple * volatility * math.sqrt(max(minutes, _HORIZONS[0])), PARAMETERS.least_move)

@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
-RULES = 16
+RULES = 17
 
 MINUTES_PER_DAY = 1_440.0
 MINUTES_PER_YEAR = 365.0 * MINUTES_PER_DAY
@@ -148,6 +148,9 @@ class Parameters:
     calibration_days: int = 90
     memory_days: int = 730
     long_half_life: float = 365.0
+    # Before so many days are known, the long volatility is mixed with a prior one (0.9 is 90% a year).
+    long_prior_days: float = 60.0
+    prior_long_volatility: float = 0.9
     # Tails are fitted beyond these quantiles, of quotes and of days.
     tail_quantile: float = 0.98
     peak_quantile: float = 0.8

@@ -65,15 +65,15 @@ class LargeMoves:
     market_direction: Floats
 
 
-def scaled_moves(returns: Returns, slow: Floats, long: float | None, first: int = 0) -> ScaledMoves:
-    """Scale the moves up to each quote by volatilities per square root of a minute; without `long` by `slow` alone."""
+def scaled_moves(returns: Returns, slow: Floats, long: float, first: int = 0) -> ScaledMoves:
+    """Scale the moves up to each quote; `slow` and `long` are volatilities per square root of a minute."""
     clock, path = returns.minutes, returns.log_price
     numbers = (float(first), *PARAMETERS.horizons)
     starts = [returns.before[first:]]
     starts += [each[first:].astype(np.intp) for each in run(_starts, [clock], numbers, len(PARAMETERS.horizons))]
     now, here = clock[first:], path[first:]
     lately = slow[first:]
-    scale = lately if long is None else np.sqrt(lately * np.maximum(long, lately / _WILDEST))
+    scale = np.sqrt(lately * np.maximum(long, lately / _WILDEST))
     moves = []
     for start in starts:
         with np.errstate(invalid="ignore"):

@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market_pipeline.anomalies import LEAD_DAYS
-from market_pipeline.anomalies.calibration import ALL_COINS, Calibration, CoinCalibration, LargestDays, tail_key
+from market_pipeline.anomalies.calibration import (
+    ALL_COINS,
+    PRIOR_LONG_VOLATILITY,
+    Calibration,
+    CoinCalibration,
+    LargestDays,
+    tail_key,
+)
 from market_pipeline.anomalies.parameters import MINUTES_PER_YEAR, PARAMETERS
 from market_pipeline.anomalies.scores.coin_moves import coin_moves
 from market_pipeline.anomalies.scores.daily_peaks import NOT_COUNTED, daily_peaks, joined
@@ -90,7 +97,10 @@ def _slow_volatility(past: Columns, symbol: str, rows: NDArray[np.intp], hours: 
 def _long(
     times: NDArray[np.datetime64], slow: Floats, earlier: Columns | None, symbol: str, as_of: datetime
 ) -> float:
-    """Return the root of the mean slow variance of the days, the last of which weighs most."""
+    """Return the root of the mean slow variance of the days, the last of which weighs most.
+
+    Few days are no year: they are mixed with the prior.
+    """
     days = times.astype("datetime64[D]")
     ends = np.append(np.flatnonzero(days[1:] != days[:-1]), len(days) - 1)
     seen, volatility = days[ends], slow[ends]
@@ -102,7 +112,9 @@ def _long(
     if settled.any():
         seen, volatility = seen[settled], volatility[settled]
     age = (to_datetime64(as_of) - seen) / _DAY
-    return float(np.sqrt(np.average(volatility**2, weights=0.5 ** (age / PARAMETERS.long_half_life))))
+    mean = np.average(volatility**2, weights=0.5 ** (age / PARAMETERS.long_half_life))
+    known = min(len(seen) / PARAMETERS.long_prior_days, 1.0)
+    return math.sqrt(known * float(mean) + (1 - known) * PRIOR_LONG_VOLATILITY**2)
 
 
 def _coin(scores: Columns, rows: NDArray[np.intp], long: float, as_of: datetime) -> CoinCalibration:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market_pipeline.anomalies.anomaly import Scope
-from market_pipeline.anomalies.calibration import Calibration, tail_of
+from market_pipeline.anomalies.calibration import Calibration, long_volatility, tail_of
 from market_pipeline.anomalies.parameters import LARGEST_LOG_RETURN, PARAMETERS
 from market_pipeline.anomalies.scores.coin_moves import CoinMoves, coin_moves
 from market_pipeline.anomalies.scores.horizons import LargeMoves, ScaledMoves, large_moves, scaled_moves
@@ -132,8 +132,7 @@ def _score_coin(
 
 
 def _scaled(symbol: str, coin: CoinMoves, calibration: Calibration | None, first: int) -> ScaledMoves:
-    long = calibration.long_volatility(symbol) if calibration else None
-    return scaled_moves(coin.returns, coin.filtered.slow, long, first)
+    return scaled_moves(coin.returns, coin.filtered.slow, long_volatility(calibration, symbol), first)
 
 
 def _probabilities(

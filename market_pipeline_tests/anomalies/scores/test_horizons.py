@@ -31,7 +31,7 @@ def of_market(*coins: Returns, slow: float = 1.0, long: float | None = None) -> 
     """The large moves of each coin of a market."""
     names = "ABCDEFGHI"[: len(coins)]
     scaled = {
-        name: scaled_moves(coin, np.full(len(coin.minutes), slow), long)
+        name: scaled_moves(coin, np.full(len(coin.minutes), slow), long or slow)
         for name, coin in zip(names, coins, strict=True)
     }
     paths = {name: path_of(coin, np.ones(len(coin.minutes))) for name, coin in zip(names, coins, strict=True)}
@@ -52,7 +52,7 @@ def pairwise(returns: Returns, slow: Floats, index: int) -> tuple[float, set[tup
         starts.append((known[-1] if known else -1, horizon))
     moves = {
         (start, horizon): abs(path[index] - path[start])
-        / (np.sqrt(max(minutes[index] - minutes[start], 5.0)) * slow[index])
+        / np.sqrt(max(minutes[index] - minutes[start], 5.0) * slow[index] * max(1.0, slow[index] / 3))
         for start, horizon in starts
         if start >= 0
     }
@@ -65,7 +65,7 @@ def pairwise(returns: Returns, slow: Floats, index: int) -> tuple[float, set[tup
 def test_moves_are_the_largest_over_all_horizons(returns: Returns, seed: int) -> None:
     size = len(returns.minutes)
     slow = np.exp(np.random.default_rng(seed).standard_normal(size))
-    found = large_moves("BTC", returns, {"BTC": scaled_moves(returns, slow, None)}, [])
+    found = large_moves("BTC", returns, {"BTC": scaled_moves(returns, slow, 1.0)}, [])
     for index in range(size):
         largest, where = pairwise(returns, slow, index)
         assert found.score[index] == pytest.approx(SHARE * largest, rel=1e-12)
@@ -82,7 +82,7 @@ def test_looking_later_finds_the_same_from_there_on(returns: Returns, first: int
     first = min(first, len(returns.minutes))
     slow = np.ones(len(returns.minutes))
     whole, late = (
-        large_moves("BTC", returns, {"BTC": scaled_moves(returns, slow, None, since)}, []) for since in (0, first)
+        large_moves("BTC", returns, {"BTC": scaled_moves(returns, slow, 1.0, since)}, []) for since in (0, first)
     )
     for name in ("score", "before", "horizon", "market"):
         assert np.array_equal(getattr(late, name)[first:], getattr(whole, name)[first:])

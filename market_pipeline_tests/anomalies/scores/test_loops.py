@@ -88,7 +88,7 @@ def test_every_loop_gives_the_same_bits_interpreted_and_compiled(both_ways: Both
     of_prices = returns_of(series(prices, np.cumsum(np.maximum(minutes, 1e-6) * 60)))
     slow = np.exp(rng.standard_normal(SIZE))
     interpreted, compiled = both_ways(
-        lambda: large_moves("BTC", of_prices, {"BTC": scaled_moves(of_prices, slow, None)}, [])
+        lambda: large_moves("BTC", of_prices, {"BTC": scaled_moves(of_prices, slow, 1.0)}, [])
     )
     assert same_bits(interpreted, compiled)
     assert set(compiled.horizon) == {0.0, 15.0, 60.0, 240.0, 1_440.0}

@@ -281,7 +281,7 @@ def test_the_markets_own_large_moves_are_seen_by_every_coin() -> None:
     scores = score_columns(table(market, own))
     for number in range(len(own)):
         row = number * 400 + 319
-        assert scores["market_score"][row] > 4
+        assert scores["market_score"][row] > 3
         assert scores["market_p"][row] < 0.03
         usual = np.median(scores["market_score"][number * 400 + 100 : row - 20])
         assert scores["market_score"][row] > 2.5 * usual
