@@ -9,6 +9,8 @@ finds the second hour of a crash unsurprising, and one relative to that of the l
 half of the scaling fixed, the crashes of calm and of wild months are comparable.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -40,13 +42,16 @@ class ScaledMoves:
     """The scaled moves of a coin up to each of its quotes from number `first` on.
 
     `minutes` is the clock of these quotes, `moves` one array a horizon (the last return first), `starts` the quotes
-    at which they begin, -1 where the series does not reach back so far; the move is then NaN.
+    at which they begin, -1 where the series does not reach back so far; the move is then NaN. `clock` is that of all
+    quotes and `roots` are the square roots of the minutes that the moves took.
     """
 
     first: int
     minutes: Floats
     moves: tuple[Floats, ...]
     starts: tuple[Indices, ...]
+    clock: Floats
+    roots: tuple[Floats, ...]
 
 
 @dataclass(frozen=True)
@@ -65,35 +70,55 @@ class LargeMoves:
     market_direction: Floats
 
 
-def scaled_moves(returns: Returns, slow: Floats, long: float, first: int = 0) -> ScaledMoves:
-    """Scale the moves up to each quote; `slow` and `long` are volatilities per square root of a minute."""
+def scaled_moves(
+    returns: Returns, slow: Floats, long: float, first: int = 0, like: ScaledMoves | None = None
+) -> ScaledMoves:
+    """Scale the moves up to each quote; `slow` and `long` are volatilities per square root of a minute.
+
+    The horizons begin where those of `like` do if that coin is quoted at the same times.
+    """
     clock, path = returns.minutes, returns.log_price
-    numbers = (float(first), *PARAMETERS.horizons)
-    starts = [returns.before[first:]]
-    starts += [each[first:].astype(np.intp) for each in run(_starts, [clock], numbers, len(PARAMETERS.horizons))]
     now, here = clock[first:], path[first:]
+    before = returns.before[first:]
+    roots: tuple[Floats, ...]
+    starts: tuple[Indices, ...]
+    if like is not None and like.first == first and np.array_equal(like.clock, clock):
+        starts, roots = (before, *like.starts[1:]), (_roots(clock, now, before), *like.roots[1:])
+    else:
+        numbers = (float(first), *PARAMETERS.horizons)
+        of_horizons = run(_starts, [clock], numbers, len(PARAMETERS.horizons))
+        starts = (before, *(each[first:].astype(np.intp) for each in of_horizons))
+        roots = tuple(_roots(clock, now, start) for start in starts)
     lately = slow[first:]
     scale = np.sqrt(lately * np.maximum(long, lately / _WILDEST))
     moves = []
-    for start in starts:
+    for start, root in zip(starts, roots, strict=True):
+        move = here - path[start]
         with np.errstate(invalid="ignore"):
-            elapsed = np.maximum(now - clock[start], _SHORTEST)
-            move = (here - path[start]) / (np.sqrt(elapsed) * scale)
-        move[start < 0] = np.nan
+            move /= root * scale
+        move[: np.searchsorted(start, 0)] = np.nan
         moves.append(move)
-    return ScaledMoves(first, now, tuple(moves), tuple(starts))
+    return ScaledMoves(first, now, tuple(moves), starts, clock, roots)
 
 
-def large_moves(symbol: str, returns: Returns, coins: Mapping[str, ScaledMoves], eras: Sequence[Era]) -> LargeMoves:
-    """Find the largest moves of the coin and of the market at each quote; `coins` has the moves of every coin."""
-    own = coins[symbol]
+def _roots(clock: Floats, now: Floats, start: Indices) -> Floats:
+    """Return the square roots of the minutes from each start to `now`."""
+    roots: Floats = np.sqrt(np.maximum(now - clock[start], _SHORTEST))
+    return roots
+
+
+def large_moves(own: ScaledMoves, returns: Returns, market: MarketMoves) -> LargeMoves:
+    """Find the largest moves of the coin and of the market at each quote."""
     count, size = own.first, len(returns.minutes)
     best, which = _largest(own.moves)
-    market, market_which, direction = _market(symbol, own, returns.elapsed[count:], coins, eras)
-    known = direction != 0
-    score = np.where(known, np.sqrt((best * best + market * market) / 2), _MARKET_SHARE * best)
+    start = own.starts[0].copy()
+    for number, of_horizon in enumerate(own.starts[1:], start=1):
+        np.copyto(start, of_horizon, where=which == number)
+    start[best == 0] = -1
+    moved, market_which = market.seen_by(own, returns.elapsed[count:])
+    known = moved != 0
+    score = np.where(known, np.sqrt((best * best + moved * moved) / 2), _MARKET_SHARE * np.abs(best))
     horizons = np.array([0.0, *PARAMETERS.horizons])
-    starts = np.array(own.starts)[which, np.arange(size - count)] if size > count else np.empty(0, np.intp)
 
     def padded(values: NDArray[np.generic], fill: float) -> Floats:
         whole = np.full(size, fill)
@@ -102,30 +127,46 @@ def large_moves(symbol: str, returns: Returns, coins: Mapping[str, ScaledMoves],
 
     return LargeMoves(
         score=padded(score, 0.0),
-        before=padded(np.where(best > 0, starts, -1), -1).astype(np.intp),
+        before=padded(start, -1).astype(np.intp),
         horizon=padded(horizons[which], 0.0),
-        market=padded(market, 0.0),
+        market=padded(np.abs(moved), 0.0),
         market_horizon=padded(horizons[market_which], 0.0),
-        market_direction=padded(direction, 0.0),
+        market_direction=padded(np.sign(moved), 0.0),
     )
 
 
-def _market(
-    symbol: str, own: ScaledMoves, elapsed: Floats, coins: Mapping[str, ScaledMoves], eras: Sequence[Era]
-) -> tuple[Floats, Indices, Floats]:
-    """Return at each quote the market's largest move, the number of its horizon, and its direction."""
-    size = len(own.minutes)
-    score, which, direction = np.zeros(size), np.zeros(size, dtype=np.intp), np.zeros(size)
-    borders = [*np.searchsorted(own.minutes, [era.start for era in eras]).tolist(), size]
-    for era, first, last in zip(eras, borders[:-1], borders[1:], strict=True):
-        if first == last or len(era.coins) < _FEWEST_COINS:
-            continue
-        moves = [_moves_at(own, elapsed, coins[other], slice(first, last)) for other in era.coins]
-        medians = [median([of[horizon] for of in moves], _FEWEST_COINS) for horizon in range(len(own.moves))]
-        score[first:last], which[first:last] = _largest(medians)
-        chosen = np.array(medians)[which[first:last], np.arange(last - first)]
-        direction[first:last] = np.sign(np.nan_to_num(chosen))
-    return score, which, direction
+class MarketMoves:
+    """The market's moves, computed once for all coins if they are quoted at the same times."""
+
+    def __init__(self, coins: Mapping[str, ScaledMoves], eras: Sequence[Era]) -> None:
+        self._coins, self._eras = coins, eras
+        self._shared: tuple[Floats, Indices] | None = None
+        clocks = [coin.minutes for coin in coins.values()]
+        self._together = len(clocks) > 1 and all(np.array_equal(clock, clocks[0]) for clock in clocks[1:])
+
+    def seen_by(self, own: ScaledMoves, elapsed: Floats) -> tuple[Floats, Indices]:
+        """Return the market's largest move as of each quote of a coin, signed, and the number of its horizon.
+
+        0 where the market is unknown; `elapsed` is the interval of each quote.
+        """
+        if not self._together:
+            return self._seen_by(own, elapsed)
+        if self._shared is None:
+            self._shared = self._seen_by(own, elapsed)
+        return self._shared
+
+    def _seen_by(self, own: ScaledMoves, elapsed: Floats) -> tuple[Floats, Indices]:
+        size = len(own.minutes)
+        market, which = np.zeros(size), np.zeros(size, dtype=np.intp)
+        borders = [*np.searchsorted(own.minutes, [era.start for era in self._eras]).tolist(), size]
+        for era, first, last in zip(self._eras, borders[:-1], borders[1:], strict=True):
+            if first == last or len(era.coins) < _FEWEST_COINS:
+                continue
+            place = slice(first, last)
+            moves = [_moves_at(own, elapsed, self._coins[other], place) for other in era.coins]
+            medians = [median([of[horizon] for of in moves], _FEWEST_COINS) for horizon in range(len(own.moves))]
+            market[place], which[place] = _largest(medians)
+        return market, which
 
 
 def _moves_at(own: ScaledMoves, elapsed: Floats, other: ScaledMoves, place: slice) -> list[Floats]:
@@ -145,13 +186,16 @@ def _moves_at(own: ScaledMoves, elapsed: Floats, other: ScaledMoves, place: slic
 
 
 def _largest(moves: Sequence[Floats]) -> tuple[Floats, Indices]:
-    """Return the largest absolute move at each quote, 0 where none is known, and its number."""
-    best, which = np.zeros(len(moves[0])), np.zeros(len(moves[0]), dtype=np.intp)
+    """Return the move of the largest size at each quote, 0 where none is known, and its number."""
+    best, largest = np.zeros(len(moves[0])), np.zeros(len(moves[0]))
+    which = np.zeros(len(moves[0]), dtype=np.intp)
     for number, move in enumerate(moves):
-        larger = np.abs(move) > best
-        best = np.where(larger, np.abs(move), best)
-        which[larger] = number
-    return best, which
+        sizes = np.abs(move)
+        larger = sizes > best
+        np.copyto(best, sizes, where=larger)
+        np.copyto(largest, move, where=larger)
+        np.copyto(which, number, where=larger)
+    return largest, which
 
 
 def _starts(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # lists, or arrays in Numba

@@ -13,7 +13,7 @@ from market_pipeline.anomalies.anomaly import Scope
 from market_pipeline.anomalies.calibration import Calibration, long_volatility, tail_of
 from market_pipeline.anomalies.parameters import LARGEST_LOG_RETURN, PARAMETERS
 from market_pipeline.anomalies.scores.coin_moves import CoinMoves, coin_moves
-from market_pipeline.anomalies.scores.horizons import LargeMoves, ScaledMoves, large_moves, scaled_moves
+from market_pipeline.anomalies.scores.horizons import LargeMoves, MarketMoves, ScaledMoves, large_moves, scaled_moves
 from market_pipeline.anomalies.scores.loops import load_compiler
 from market_pipeline.anomalies.scores.market import Era, PeerMoves, market_eras, peer_moves
 from market_pipeline.anomalies.scores.residuals import Residuals, residuals
@@ -72,13 +72,16 @@ def score_groups(
         symbol: 0 if large_since is None else max(int(np.searchsorted(timestamps[rows], large_since)) - 1, 0)
         for symbol, rows in groups.items()
     }
-    scaled = {symbol: _scaled(symbol, coin, calibration, first[symbol]) for symbol, coin in coins.items()}
+    scaled: dict[str, ScaledMoves] = {}
+    for symbol, coin in coins.items():
+        scaled[symbol] = _scaled(symbol, coin, calibration, first[symbol], next(iter(scaled.values()), None))
+    market_moves = MarketMoves(scaled, market)
     out: dict[str, NDArray[Any]] = {}
     for symbol, rows in groups.items():
         # Contiguous rows are copied several times as fast as scattered ones.
         contiguous = len(rows) == rows[-1] - rows[0] + 1
         place = slice(rows[0], rows[-1] + 1) if contiguous else rows
-        large = large_moves(symbol, coins[symbol].returns, scaled, market)
+        large = large_moves(scaled[symbol], coins[symbol].returns, market_moves)
         scores = _score_coin(symbol, coins[symbol], market, large, rows, calibration, details=details)
         for name, values in scores.items():
             if name not in out:
@@ -131,8 +134,10 @@ def _score_coin(
     return scores
 
 
-def _scaled(symbol: str, coin: CoinMoves, calibration: Calibration | None, first: int) -> ScaledMoves:
-    return scaled_moves(coin.returns, coin.filtered.slow, long_volatility(calibration, symbol), first)
+def _scaled(
+    symbol: str, coin: CoinMoves, calibration: Calibration | None, first: int, like: ScaledMoves | None = None
+) -> ScaledMoves:
+    return scaled_moves(coin.returns, coin.filtered.slow, long_volatility(calibration, symbol), first, like)
 
 
 def _probabilities(
@@ -198,5 +203,5 @@ def _details(
 def _no_rows(details: bool) -> dict[str, NDArray[Any]]:
     empty = PriceSeries("", np.empty(0, "datetime64[us]"), np.empty(0))
     coin = coin_moves(empty, None)
-    large = large_moves("", coin.returns, {"": _scaled("", coin, None, 0)}, [])
+    large = large_moves(_scaled("", coin, None, 0), coin.returns, MarketMoves({}, []))
     return _score_coin("", coin, [], large, np.empty(0, np.intp), None, details=details)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market_pipeline.anomalies.parameters import PARAMETERS
-from market_pipeline.anomalies.scores.horizons import LargeMoves, large_moves, scaled_moves
+from market_pipeline.anomalies.scores.horizons import LargeMoves, MarketMoves, large_moves, scaled_moves
 from market_pipeline.anomalies.scores.market import Era, path_of
 from market_pipeline.anomalies.scores.returns import Returns, returns_of
 from market_pipeline.anomalies.series import Floats, PriceSeries
@@ -36,7 +36,8 @@ def of_market(*coins: Returns, slow: float = 1.0, long: float | None = None) -> 
     }
     paths = {name: path_of(coin, np.ones(len(coin.minutes))) for name, coin in zip(names, coins, strict=True)}
     eras = [Era(float("-inf"), paths)]
-    return [large_moves(name, coin, scaled, eras) for name, coin in zip(names, coins, strict=True)]
+    market = MarketMoves(scaled, eras)
+    return [large_moves(scaled[name], coin, market) for name, coin in zip(names, coins, strict=True)]
 
 
 def slide(seconds: Numbers, per_step: float = -0.0005) -> Returns:
@@ -65,7 +66,7 @@ def pairwise(returns: Returns, slow: Floats, index: int) -> tuple[float, set[tup
 def test_moves_are_the_largest_over_all_horizons(returns: Returns, seed: int) -> None:
     size = len(returns.minutes)
     slow = np.exp(np.random.default_rng(seed).standard_normal(size))
-    found = large_moves("BTC", returns, {"BTC": scaled_moves(returns, slow, 1.0)}, [])
+    found = large_moves(scaled_moves(returns, slow, 1.0), returns, MarketMoves({}, []))
     for index in range(size):
         largest, where = pairwise(returns, slow, index)
         assert found.score[index] == pytest.approx(SHARE * largest, rel=1e-12)
@@ -82,7 +83,7 @@ def test_looking_later_finds_the_same_from_there_on(returns: Returns, first: int
     first = min(first, len(returns.minutes))
     slow = np.ones(len(returns.minutes))
     whole, late = (
-        large_moves("BTC", returns, {"BTC": scaled_moves(returns, slow, 1.0, since)}, []) for since in (0, first)
+        large_moves(scaled_moves(returns, slow, 1.0, since), returns, MarketMoves({}, [])) for since in (0, first)
     )
     for name in ("score", "before", "horizon", "market"):
         assert np.array_equal(getattr(late, name)[first:], getattr(whole, name)[first:])

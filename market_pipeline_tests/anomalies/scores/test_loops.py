@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from market_pipeline.anomalies.scores import loops
-from market_pipeline.anomalies.scores.horizons import large_moves, scaled_moves
+from market_pipeline.anomalies.scores.horizons import MarketMoves, large_moves, scaled_moves
 from market_pipeline.anomalies.scores.market import PeerMoves
 from market_pipeline.anomalies.scores.residuals import residuals
 from market_pipeline.anomalies.scores.returns import returns_of
@@ -88,7 +88,7 @@ def test_every_loop_gives_the_same_bits_interpreted_and_compiled(both_ways: Both
     of_prices = returns_of(series(prices, np.cumsum(np.maximum(minutes, 1e-6) * 60)))
     slow = np.exp(rng.standard_normal(SIZE))
     interpreted, compiled = both_ways(
-        lambda: large_moves("BTC", of_prices, {"BTC": scaled_moves(of_prices, slow, 1.0)}, [])
+        lambda: large_moves(scaled_moves(of_prices, slow, 1.0), of_prices, MarketMoves({}, []))
     )
     assert same_bits(interpreted, compiled)
     assert set(compiled.horizon) == {0.0, 15.0, 60.0, 240.0, 1_440.0}
