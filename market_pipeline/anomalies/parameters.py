@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
-RULES = 17
+RULES = 19
 
 MINUTES_PER_DAY = 1_440.0
 MINUTES_PER_YEAR = 365.0 * MINUTES_PER_DAY
@@ -50,7 +50,7 @@ class DetectionSettings:
     watch_p: float = 1e-3
     large_move_days: float = 2.0
     market_move_days: float = 2.0
-    materiality: float = 1.0
+    materiality: float = 0.6
     alert_importance: float = 4.0
     critical_importance: float = 7.0
     episode_minutes: float = 60.0

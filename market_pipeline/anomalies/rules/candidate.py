@@ -35,9 +35,10 @@ class MarketContext:
 class Candidate:
     """A flagged quote at position `at`, whose move starts from the quote at `before`.
 
-    `peak` is the position of the furthest quote of an episode so far, from its first quote `at` on. `until` is the
-    position of the quote that reversed a bad tick. `p` is calibrated and `days` the return period, both NaN if unknown
-    and those of the rarest quote of an episode.
+    `peak` is the position of the furthest quote of an episode so far, from its first quote `at` on, `rarest` that of
+    its rarest one; None where it is one quote. `p` is calibrated, `days` the return period (NaN if unknown) and `tail`
+    the score (of `SCORES`, empty if unknown) whose tail they come from. `until` is the position of the quote that
+    reversed a bad tick.
     """
 
     kind: Kind
@@ -48,7 +49,9 @@ class Candidate:
     p: float = math.nan
     p_raw: float = math.nan
     days: float = math.nan
+    tail: str = ""
     peak: int | None = None
+    rarest: int | None = None
     until: int | None = None
     flags: tuple[str, ...] = ()
     market: MarketContext | None = None
@@ -59,6 +62,11 @@ class Candidate:
     def end(self) -> int:
         """The position at which the move ends: the peak, or the flagged quote."""
         return self.at if self.peak is None else self.peak
+
+    @property
+    def rated(self) -> int:
+        """The position of the quote that the probability is that of."""
+        return self.at if self.rarest is None else self.rarest
 
 
 def score_of(p: float) -> float:

@@ -121,6 +121,7 @@ class CoinEpisodes:
             score=candidate.score,
             threshold=candidate.threshold,
             p=candidate.p,
+            tail=candidate.tail,
         )
 
     def _whole(self, candidate: Candidate, episode: Episode) -> Candidate:
@@ -132,7 +133,9 @@ class CoinEpisodes:
         days = rarest.days or candidate.days
         p_raw = candidate.p_raw if rarest.at == candidate.at else math.nan
         peak = max(peak, candidate.at)
-        changed = replace(candidate, before=start, peak=peak, p=rarest.p, p_raw=p_raw, days=days)
+        changed = replace(
+            candidate, before=start, peak=peak, rarest=rarest.at, p=rarest.p, p_raw=p_raw, days=days, tail=rarest.tail
+        )
         if candidate.kind is Kind.USER_THRESHOLD:
             return changed
         return replace(changed, score=rarest.score, threshold=rarest.threshold)

@@ -42,8 +42,8 @@ class Path(Protocol):
 class Trigger:
     """A flagged quote at position `at`: its time, when its move began (microseconds), its direction (1 or -1).
 
-    `width` is how far apart neighbours may be, `days` the return period, `score` and `threshold` are those of the row;
-    `coins` is how many coins were flagged, if it stands for their moves.
+    `width` is how far apart neighbours may be, `coins` how many coins were flagged if it stands for their moves; the
+    rest is as in the row.
     """
 
     at: int
@@ -55,6 +55,7 @@ class Trigger:
     score: float
     threshold: float
     p: float
+    tail: str
     coins: int = 0
 
 

@@ -29,6 +29,8 @@ from market_pipeline.anomalies.scores.returns import GAP, WARM_UP
 
 _SECONDS_PER_DAY = 86_400.0
 _LARGE_INTERVALS = 30
+# The scores.
+_JUMP, _LARGE, _OWN = "jump", "large_move", "residual"
 
 
 def flag_moves(
@@ -79,18 +81,20 @@ def _user_threshold(table: ScoreTable, at: int, settings: DetectionSettings) -> 
     if WARM_UP in table.quality(at):
         return Candidate(Kind.USER_THRESHOLD, at, at - 1, move, settings.user_threshold)
     p, p_raw = table.number("jump_p", at), _raw_p(table, "jump_score", at)
-    return Candidate(Kind.USER_THRESHOLD, at, at - 1, move, settings.user_threshold, p, p_raw, _days(table, at, p))
+    days = _days(table, at, p)
+    return Candidate(Kind.USER_THRESHOLD, at, at - 1, move, settings.user_threshold, p, p_raw, days, _JUMP)
 
 
 def _jump(table: ScoreTable, at: int, kind: Kind, settings: DetectionSettings) -> Candidate:
     p, p_raw, before = table.number("jump_p", at), _raw_p(table, "jump_score", at), int(table["before"][at])
-    return Candidate(kind, at, before, score_of(p), score_of(settings.watch_p), p, p_raw, _days(table, at, p))
+    return Candidate(kind, at, before, score_of(p), score_of(settings.watch_p), p, p_raw, _days(table, at, p), _JUMP)
 
 
 def _large_move(table: ScoreTable, at: int, kind: Kind, settings: DetectionSettings) -> Candidate:
     p, days = table.number("large_move_p", at), table.number("large_move_days", at)
     before = int(table["large_move_before" if kind is Kind.LARGE_MOVE else "before"][at])
-    return Candidate(kind, at, before, math.log10(days), math.log10(settings.large_move_days), p, days=days)
+    score, threshold = math.log10(days), math.log10(settings.large_move_days)
+    return Candidate(kind, at, before, score, threshold, p, days=days, tail=_LARGE)
 
 
 def _gap_move(table: ScoreTable, at: int, is_jump: bool, settings: DetectionSettings) -> Candidate:
@@ -101,7 +105,7 @@ def _gap_move(table: ScoreTable, at: int, is_jump: bool, settings: DetectionSett
 def _idiosyncratic(table: ScoreTable, at: int, settings: DetectionSettings) -> Candidate:
     p, p_raw, before = table.number("residual_p", at), _raw_p(table, "residual_score", at), int(table["before"][at])
     watch = score_of(settings.watch_p)
-    return Candidate(Kind.IDIOSYNCRATIC, at, before, score_of(p), watch, p, p_raw, _days(table, at, p))
+    return Candidate(Kind.IDIOSYNCRATIC, at, before, score_of(p), watch, p, p_raw, _days(table, at, p), _OWN)
 
 
 def _raw_p(table: ScoreTable, score: str, at: int) -> float:

@@ -99,6 +99,7 @@ class EventFinder:
             score=float(np.log10(days)),
             threshold=float(np.log10(settings.market_move_days)),
             p=table.number("market_p", at),
+            tail="market",
         )
 
     def _shared(self) -> list[Trigger]:
@@ -135,7 +136,9 @@ class EventFinder:
         start = sorted(table.moment(each.before) for each in moves)[len(moves) // 2]
         trigger = self._trigger(last.at, start, max(table.number("market_days", last.at), _LEAST_DAYS))
         coins = self._coins(moves)
-        return replace(trigger, direction=way, score=middle.score, threshold=middle.threshold, p=middle.p, coins=coins)
+        return replace(
+            trigger, direction=way, score=middle.score, threshold=middle.threshold, p=middle.p, coins=coins
+        )
 
     def _begin(self, trigger: Trigger, start: int) -> str | None:
         """Return the id of the event that begins with a trigger, if enough coins moved the same way, and enough."""
@@ -202,6 +205,7 @@ class EventFinder:
         )
         candidate = Candidate(
             Kind.MARKET_MOVE, at, before, rarest.score, rarest.threshold, rarest.p,
-            days=rarest.days, peak=peak, market=market, event_id=episode.id, members=members,
+            days=rarest.days, tail=rarest.tail, peak=peak, rarest=rarest.at, market=market, event_id=episode.id,
+            members=members,
         )
         return MarketEvent(episode, candidate, sizes)

@@ -17,7 +17,7 @@ from market_pipeline.anomalies.series import cadence_of
 from market_pipeline.anomalies.words.rarity import Rarity
 from market_pipeline.core.clock import from_microseconds
 
-# The score whose tail gives the return period of a kind; the others have none.
+# The score whose tail gives the return period of a kind where its candidate does not say; the others have none.
 _SCORES = {
     Kind.JUMP: "jump",
     Kind.GAP_MOVE: "jump",
@@ -30,10 +30,10 @@ _SCORES = {
 
 def rarity_of(table: ScoreTable, calibration: Calibration | None, candidate: Candidate) -> Rarity:
     """Return the rarity of `candidate`."""
-    score = _SCORES.get(candidate.kind)
-    if score is None:
+    score = candidate.tail or _SCORES.get(candidate.kind)
+    if score is None or candidate.kind is Kind.BAD_TICK:
         return Rarity(math.nan, str(table.scores["calibration"][candidate.at]))
-    cadence = cadence_of(table.number("elapsed_seconds", candidate.at) / 60)
+    cadence = cadence_of(table.number("elapsed_seconds", candidate.rated) / 60)
     tail = tail_of(calibration, table.symbol(candidate.at), score, cadence)
     memory_days, last_day = _memory(table, calibration, candidate)
     day = table.time(candidate.at).date()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from market_pipeline.anomalies.anomaly import Severity
-from market_pipeline.anomalies.calibration import Calibration
-from market_pipeline.anomalies.parameters import MINUTES_PER_DAY, DetectionSettings
+from market_pipeline.anomalies.calibration import Calibration, floor
+from market_pipeline.anomalies.parameters import DetectionSettings
 from market_pipeline.anomalies.rules.score_table import ScoreTable
 
 # Return periods are ordered up to this many days: beyond it nothing is known of how much rarer a move is.
@@ -35,13 +35,7 @@ class Materiality:
         """Return the floor of the coin at a position for a move over so many minutes; 0 without materiality."""
         if not self.settings.materiality:
             return 0.0
-        # PROVISIONAL
-        scale = float(self.table.number("slow_volatility", at))
-        if self.calibration and self.table.symbol(at) in self.calibration.coins:
-            scale = math.exp(self.calibration.coins[self.table.symbol(at)].level)
-        minutes = max(minutes, 1.0)
-        peaks = max(math.sqrt(2 * math.log(max(MINUTES_PER_DAY / minutes, 1.0001))), 1.0)
-        return self.settings.materiality * 1.2 * scale * math.sqrt(minutes) * peaks
+        return self.settings.materiality * floor(self.calibration, self.table.symbol(at), minutes)
 
     def market_floor(self, moment: int, minutes: float) -> float:
         """Return the floor of the market: the median of those of its coins at a time."""

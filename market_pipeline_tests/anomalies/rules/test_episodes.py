@@ -55,8 +55,8 @@ def test_a_large_move_is_one_row_from_its_start_to_its_peak_so_far() -> None:
         ([97, 94, 97, 100], (0, 1, 3), [-0.06, 0.06]),
         ([95, 98, 95], (0, 2), [-0.05, -0.03]),
         ([95, 96, 94], (0, 2), [-0.06]),
-        ([97, *[97.01, 97] * 7, 91], (0, 15), [-0.03, -0.06]),
-        ([97, *[97.01, 97] * 7, 95.5], (0, 15), [-0.05]),
+        ([95.5, *[95.51, 95.5] * 7, 85], (0, 15), [-0.045, -0.11]),
+        ([95.5, *[95.51, 95.5] * 7, 94], (0, 15), [-0.06]),
     ],
     ids=["the way back", "after recovery", "hardly any recovery", "later and larger", "later and smaller"],
 )
@@ -68,9 +68,9 @@ def test_a_move_of_its_own_is_a_row_of_its_own(prices: list[float], flagged: Seq
 
 def test_after_more_than_a_width_a_move_that_doubles_is_another_row() -> None:
     """The crash after a morning's fall wakes up again."""
-    slow = np.linspace(98, 97, 14).tolist()
-    rows = alarms(detect_columns(path([*slow, 90], dict.fromkeys([0, 4, 9, 14], LARGE), 12)))
-    assert [(facts(row)[1], facts(row)[3]) for row in rows] == [(0, -0.03), (14, -0.08)]
+    slow = np.linspace(96, 95, 14).tolist()
+    rows = alarms(detect_columns(path([*slow, 85], dict.fromkeys([0, 4, 9, 14], LARGE), 12)))
+    assert [(facts(row)[1], facts(row)[3]) for row in rows] == [(0, -0.05), (14, -0.11)]
 
 
 @pytest.mark.parametrize(("gap", "neighbours"), [(300, 12), (3600, 1), (4500, 1)])

@@ -119,15 +119,15 @@ def test_over_a_gap_there_is_one_row_in_place_of_jump_and_large_move(jump: float
 def test_a_later_large_move_that_is_mostly_the_gap_is_evidence_of_it() -> None:
     gap: dict[str, dict[int, Any]] = {"jump_p": {4: 1e-5}, "quality": {4: "gap"}}
     large: dict[str, dict[int, Any]] = {"large_move_days": {6: 20.0}, "large_move_before": {6: 1}}
-    [row] = alarms(detect_columns(scores_of(quotes({4: 102.0, 6: 102.2}), **gap, **large)))
-    assert (row.kind, row.price_after) == ("gap_move", 102.2)
+    [row] = alarms(detect_columns(scores_of(quotes({4: 104.0, 6: 104.2}), **gap, **large)))
+    assert (row.kind, row.price_after) == ("gap_move", 104.2)
 
 
 def test_a_coin_that_leaves_the_market_is_idiosyncratic() -> None:
     values = {"residual_z": 5.5, "market_z": 0.2, "beta": 1.0, "market_share": 0.03, "scope": "idiosyncratic"}
     own: dict[str, dict[int, Any]] = {"residual_p": {4: 1e-4}, "residual_score": {4: 6.0}}
     own |= {name: {4: value} for name, value in values.items()}
-    [row] = detect_columns(scores_of(quotes({4: 101.0}), **own))
+    [row] = detect_columns(scores_of(quotes({4: 102.0}), **own))
     assert (row.kind, row.peers_moved) == ("idiosyncratic", 0)
     assert {name: getattr(row, name) for name in values} == values
     assert row.p_raw == pytest.approx(1e-6)
@@ -159,7 +159,7 @@ def test_what_is_not_known_is_none() -> None:
 def test_symbols_may_be_interleaved() -> None:
     """A table in time order over all coins gives the rows of a table coin by coin."""
     large: dict[str, dict[int, Any]] = {"large_move_days": {20: 20.0}, "large_move_before": {20: 14}}
-    scores = scores_of(quotes({4: 102.0}), quotes({7: 98.0}, "ETH"), jump_p={4: 1e-4, 19: 1e-5}, **large)
+    scores = scores_of(quotes({4: 102.0}), quotes({7: 96.0}, "ETH"), jump_p={4: 1e-4, 19: 1e-5}, **large)
     order = np.argsort(scores["timestamp"], kind="stable")
     place = np.append(np.argsort(order), -1)
     mixed = {name: values[order] for name, values in scores.arrays.items()}

@@ -14,7 +14,7 @@ from market_pipeline_tests.anomalies.quotes import scores_of, series
 
 SYMBOLS = ("ADA", "BTC", "ETH", "SOL")
 SIZE = 60
-FALL = (0.02, 0.01, 0.015, 0.04)
+FALL = (0.03, 0.02, 0.025, 0.05)
 Steps = Mapping[int, float | Sequence[float]]
 
 
@@ -58,7 +58,7 @@ def test_one_row_links_its_members() -> None:
     [event] = [row for row in rows if row.kind == "market_move"]
     assert (event.symbol, event.scope, event.direction, event.event_id) == ("SOL", "market", "down", event.id)
     assert event.members == "SOL,ADA,ETH,BTC" and event.peers_moved == 3
-    assert [event.move, event.market_move] == pytest.approx([-0.04, -0.0175], abs=1e-3)
+    assert [event.move, event.market_move] == pytest.approx([-0.05, -0.0275], abs=1e-3)
     assert [event.expected_every_days, event.horizon_minutes, event.score] == pytest.approx([100, 5, 2])
     assert [row.kind for row in rows].count("jump") == 4
     assert {row.event_id for row in rows} == {event.id}
@@ -110,7 +110,7 @@ def test_three_coins_flagged_with_the_market_within_an_hour_are_an_event() -> No
     for number, row in ((0, 21), (1, 25), (2, 30)):
         values["large_move_days"][number * SIZE + row] = 20.0
         values["large_move_before"][number * SIZE + row] = number * SIZE + row - 8
-    steps: Steps = dict.fromkeys(range(16, 31), -0.003)
+    steps: Steps = dict.fromkeys(range(16, 31), -0.005)
     rows = detect_columns(market(steps, {}, **values))
     [event] = alarms(rows)
     assert (event.kind, set((event.members or "").split(",")), len(rows)) == ("market_move", set(SYMBOLS), 4)
