@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from market_pipeline.anomalies.parameters import PARAMETERS
 from market_pipeline.anomalies.scores.loops import run
@@ -59,7 +58,8 @@ class LargeMoves:
     """Per quote the score of the largest move of the coin and of the market; 0 before `first`.
 
     `before` is the quote at which the coin's starts and `horizon` its horizon in minutes (0: the last return);
-    `market_horizon` is the market's, and `market_direction` its sign (0 where the market is unknown).
+    `market_horizon` is the market's, and `market_direction` its sign (0 where the market is unknown). Without details
+    `before` and the horizons are empty.
     """
 
     score: Floats
@@ -107,31 +107,37 @@ def _roots(clock: Floats, now: Floats, start: Indices) -> Floats:
     return roots
 
 
-def large_moves(own: ScaledMoves, returns: Returns, market: MarketMoves) -> LargeMoves:
-    """Find the largest moves of the coin and of the market at each quote."""
+def large_moves(own: ScaledMoves, returns: Returns, market: MarketMoves, *, details: bool = True) -> LargeMoves:
+    """Find the largest moves of the coin and of the market at each quote; without `details` only their scores."""
     count, size = own.first, len(returns.minutes)
-    best, which = _largest(own.moves)
-    start = own.starts[0].copy()
-    for number, of_horizon in enumerate(own.starts[1:], start=1):
-        np.copyto(start, of_horizon, where=which == number)
-    start[best == 0] = -1
     moved, market_which = market.seen_by(own, returns.elapsed[count:])
-    known = moved != 0
-    score = np.where(known, np.sqrt((best * best + moved * moved) / 2), _MARKET_SHARE * np.abs(best))
     horizons = np.array([0.0, *PARAMETERS.horizons])
 
-    def padded(values: NDArray[np.generic], fill: float) -> Floats:
-        whole = np.full(size, fill)
-        whole[count:] = values
-        return whole
+    def padded(values: Floats) -> Floats:
+        return values if not count else np.concatenate([np.zeros(count), values])
 
+    if details:
+        best, which = _largest(own.moves)
+        best = np.abs(best)
+        start = own.starts[0].copy()
+        for number, of_horizon in enumerate(own.starts[1:], start=1):
+            np.copyto(start, of_horizon, where=which == number)
+        start[best == 0] = -1
+        before = np.concatenate([np.full(count, -1), start])
+        horizon, market_horizon = padded(horizons[which]), padded(horizons[market_which])
+    else:
+        best = np.zeros(size - count)
+        for move in own.moves:
+            np.fmax(best, np.abs(move), out=best)
+        before, horizon, market_horizon = np.full(0, -1), np.empty(0), np.empty(0)
+    score = np.where(moved != 0, np.sqrt((best * best + moved * moved) / 2), _MARKET_SHARE * best)
     return LargeMoves(
-        score=padded(score, 0.0),
-        before=padded(start, -1).astype(np.intp),
-        horizon=padded(horizons[which], 0.0),
-        market=padded(np.abs(moved), 0.0),
-        market_horizon=padded(horizons[market_which], 0.0),
-        market_direction=padded(np.sign(moved), 0.0),
+        score=padded(score),
+        before=before,
+        horizon=horizon,
+        market=padded(np.abs(moved)),
+        market_horizon=market_horizon,
+        market_direction=padded(np.sign(moved)),
     )
 
 

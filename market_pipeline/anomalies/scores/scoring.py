@@ -81,7 +81,7 @@ def score_groups(
         # Contiguous rows are copied several times as fast as scattered ones.
         contiguous = len(rows) == rows[-1] - rows[0] + 1
         place = slice(rows[0], rows[-1] + 1) if contiguous else rows
-        large = large_moves(scaled[symbol], coins[symbol].returns, market_moves)
+        large = large_moves(scaled[symbol], coins[symbol].returns, market_moves, details=details)
         scores = _score_coin(symbol, coins[symbol], market, large, rows, calibration, details=details)
         for name, values in scores.items():
             if name not in out:

@@ -156,7 +156,10 @@ def share_of_quotes(chance: Floats, cadence: str) -> Floats:
     on prices of BTC, ETH, SOL, ADA and DOT (docs/decisions/0024). What every day reaches every quote does.
     """
     least, more = TIME_BEYOND[cadence]
-    p: Floats = chance * (least + more * chance + (1 - least - more) * chance**8)
+    eighth = chance * chance
+    eighth *= eighth
+    eighth *= eighth
+    p: Floats = chance * (least + more * chance + (1 - least - more) * eighth)
     return p
 
 
