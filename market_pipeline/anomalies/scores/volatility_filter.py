@@ -127,6 +127,8 @@ def _filter(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # list
     lowest, step, width, deviation_step, height = numbers[7:12]
     rounded_lowest, rounded_step, rounded_width, rounded_deviation_step, rounded_height = numbers[12:]
     grid, rounded_grid = int(width * height), int(rounded_width * rounded_height)
+    plain_columns, plain_last, plain_last_row = int(width), width - 1.001, height - 1.001
+    rounded_columns, rounded_last, rounded_last_row = int(rounded_width), rounded_width - 1.001, rounded_height - 1.001
     shifts, shares, tails = tables
     means, variances, scores = out
     m1 = m2 = p01 = p02 = p12 = a = b = 0.0
@@ -154,13 +156,19 @@ def _filter(rows, numbers, tables, out):  # type: ignore[no-untyped-def]  # list
         # Look up, bilinear; beyond the edges of the tables the nearest entry.
         deviation = math.sqrt(variance)
         if steps[i] < 0.0:
-            x = min(max((size - mean - lowest) / step, 0.0), width - 1.001)
-            w = min(deviation / deviation_step, height - 1.001)
-            at, columns = 0, int(width)
+            x, w = (size - mean - lowest) / step, deviation / deviation_step
+            at, columns, last_column, last_row = 0, plain_columns, plain_last, plain_last_row
         else:
-            x = min(max((mean - size - rounded_lowest) / rounded_step, 0.0), rounded_width - 1.001)
-            w = min(deviation / rounded_deviation_step, rounded_height - 1.001)
-            at, columns = grid + int(steps[i]) * rounded_grid, int(rounded_width)
+            x, w = (mean - size - rounded_lowest) / rounded_step, deviation / rounded_deviation_step
+            at, columns, last_column, last_row = (
+                grid + int(steps[i]) * rounded_grid, rounded_columns, rounded_last, rounded_last_row
+            )  # fmt: skip
+        if x < 0.0:
+            x = 0.0
+        elif x > last_column:
+            x = last_column
+        if w > last_row:
+            w = last_row
         column, row = int(x), int(w)
         x, w = x - column, w - row
         at += row * columns + column
