@@ -46,7 +46,7 @@ def test_a_large_move_is_one_row_from_its_start_to_its_peak_so_far() -> None:
     last = rows[-1][0]
     assert (last.expected_every_days, last.price_before, last.price_after) == (70.0, 100.01, 93)
     assert (last.episode_first, last.episode_peak.minute, last.episode_last.minute) == (last.timestamp, 50, 50)
-    assert last.score == pytest.approx(np.log10(70)) and last.threshold == pytest.approx(np.log10(2))
+    assert last.score == pytest.approx(np.log10(70)) and last.threshold == pytest.approx(np.log10(5))
 
 
 @pytest.mark.parametrize(
