@@ -101,6 +101,10 @@ def test_scores_are_recomputed_once_nothing_is_missing_but_not_every_minute_wher
     assert decide(outdated=MISSING).job_name == "score_days"
     failed = a_run(DAY, DAY, SYMBOLS, timedelta(minutes=5), False, "score_days")
     assert isinstance(decide(outdated=MISSING, past=[failed]), dg.SkipReason)
+    done = a_run(DAY, DAY, SYMBOLS, timedelta(minutes=5), True, "score_days")
+    assert isinstance(decide(outdated=MISSING, past=[done]), dg.SkipReason), "it changed nothing"
+    calibrated = PastRun("0123456789", "calibrate_detectors", "", "", True, NOW - timedelta(minutes=4))
+    assert decide(outdated=MISSING, past=[calibrated, done]).job_name == "score_days", "now it may"
     waiting = a_run(DAY, DAY, SYMBOLS, timedelta(minutes=5), False)
     assert decide(MISSING, MISSING, [waiting]).job_name == "score_days", "meanwhile scores are computed"
 

@@ -135,10 +135,17 @@ def _next_repair(situation: Situation, symbols: Sequence[str]) -> Repair | str:
 def _not_lately(job: str, repairs: Sequence[Repair], situation: Situation) -> list[Repair]:
     """Return those that no run of `job` has tried too recently."""
     of_job = [run for run in situation.past if run.job == job]
-    tried = {(run.start, run.end) for run in of_job if run.again_at > situation.now}
+    recent = [run for run in of_job if run.again_at > situation.now and not _is_overtaken(run, situation)]
+    tried = {(run.start, run.end) for run in recent}
     failed = {(run.start, run.end) for run in of_job if not run.success}
     # One that fails again and again must not keep the others waiting.
     return sorted((repair for repair in repairs if _range(repair) not in tried), key=lambda one: _range(one) in failed)
+
+
+def _is_overtaken(run: PastRun, situation: Situation) -> bool:
+    """Return whether prices or calibrations have come since `run` scored its days."""
+    others = [other for other in situation.past if other.job != SCORE_DAYS and other.success]
+    return run.job == SCORE_DAYS and run.success and any(other.ended > run.ended for other in others)
 
 
 def _again_at(repairs: Sequence[Repair], situation: Situation) -> datetime:
