@@ -27,9 +27,10 @@ _SHORTEST = 5.0
 # Another coin's moves count as present up to this age of its last quote: minutes, or multiples of the own interval.
 _LATEST = 15.0
 _INTERVALS = 1.5
-# The long volatility counts as at least this part of the slow one: a coin that has become another one, such as a
-# stablecoin that lost its peg, is not measured by its past.
-_WILDEST = 3.0
+# Where the slow volatility is more than so many times the long one, or less than one in so many, the long one counts
+# for less, and from the square of that on not at all: a coin that has become another one, such as a stablecoin that
+# lost its peg, is not measured by its past, nor a calm one by the prior of all coins.
+_WILDER, _CALMER = 3.0, 6.0
 # With fewer coins, the own one included, there is no market.
 _FEWEST_COINS = 3
 # Without a market a coin's own moves stand for both; the market's are this share of the coin's at equal rarity.
@@ -89,8 +90,7 @@ def scaled_moves(
         of_horizons = run(_starts, [clock], numbers, len(PARAMETERS.horizons))
         starts = (before, *(each[first:].astype(np.intp) for each in of_horizons))
         roots = tuple(_roots(clock, now, start) for start in starts)
-    lately = slow[first:]
-    scale = np.sqrt(lately * np.maximum(long, lately / _WILDEST))
+    scale = _scale(slow[first:], long)
     moves = []
     for start, root in zip(starts, roots, strict=True):
         move = here - path[start]
@@ -105,6 +105,16 @@ def _roots(clock: Floats, now: Floats, start: Indices) -> Floats:
     """Return the square roots of the minutes from each start to `now`."""
     roots: Floats = np.sqrt(np.maximum(now - clock[start], _SHORTEST))
     return roots
+
+
+def _scale(slow: Floats, long: float) -> Floats:
+    """Return the geometric mean of both volatilities, or what is nearer to the slow one where they are far apart."""
+    scale: Floats = np.sqrt(slow * long)
+    far = np.flatnonzero((slow > _WILDER * long) | (slow * _CALMER < long))
+    ratio = np.log(long / slow[far])
+    left = np.maximum(2 * np.log(np.where(ratio < 0, _WILDER, _CALMER)) - np.abs(ratio), 0.0)
+    scale[far] = slow[far] * np.exp(0.5 * np.copysign(left, ratio))
+    return scale
 
 
 def large_moves(own: ScaledMoves, returns: Returns, market: MarketMoves, *, details: bool = True) -> LargeMoves:

@@ -99,7 +99,7 @@ def _long(
 ) -> float:
     """Return the root of the mean slow variance of the days, the last of which weighs most.
 
-    Few days are no year: they are mixed with the prior.
+    Few days are no year: they are mixed with the prior, as logarithms, so that a stablecoin is soon known to be one.
     """
     days = times.astype("datetime64[D]")
     ends = np.append(np.flatnonzero(days[1:] != days[:-1]), len(days) - 1)
@@ -112,9 +112,9 @@ def _long(
     if settled.any():
         seen, volatility = seen[settled], volatility[settled]
     age = (to_datetime64(as_of) - seen) / _DAY
-    mean = np.average(volatility**2, weights=0.5 ** (age / PARAMETERS.long_half_life))
+    mean = float(np.average(volatility**2, weights=0.5 ** (age / PARAMETERS.long_half_life)))
     known = min(len(seen) / PARAMETERS.long_prior_days, 1.0)
-    return math.sqrt(known * float(mean) + (1 - known) * PRIOR_LONG_VOLATILITY**2)
+    return math.exp(0.5 * known * math.log(mean) + (1 - known) * math.log(PRIOR_LONG_VOLATILITY))
 
 
 def _coin(scores: Columns, rows: NDArray[np.intp], long: float, as_of: datetime) -> CoinCalibration:

@@ -53,7 +53,7 @@ def pairwise(returns: Returns, slow: Floats, index: int) -> tuple[float, set[tup
         starts.append((known[-1] if known else -1, horizon))
     moves = {
         (start, horizon): abs(path[index] - path[start])
-        / np.sqrt(max(minutes[index] - minutes[start], 5.0) * slow[index] * max(1.0, slow[index] / 3))
+        / np.sqrt(max(minutes[index] - minutes[start], 5.0) * slow[index])
         for start, horizon in starts
         if start >= 0
     }
@@ -65,7 +65,7 @@ def pairwise(returns: Returns, slow: Floats, index: int) -> tuple[float, set[tup
 @given(any_returns(), st.integers(0, 10))
 def test_moves_are_the_largest_over_all_horizons(returns: Returns, seed: int) -> None:
     size = len(returns.minutes)
-    slow = np.exp(np.random.default_rng(seed).standard_normal(size))
+    slow = np.exp(np.random.default_rng(seed).uniform(-1, 1, size))
     found = large_moves(scaled_moves(returns, slow, 1.0), returns, MarketMoves({}, []))
     for index in range(size):
         largest, where = pairwise(returns, slow, index)
@@ -75,6 +75,16 @@ def test_moves_are_the_largest_over_all_horizons(returns: Returns, seed: int) ->
         else:
             assert found.before[index] == -1
     assert not found.market.any() and not found.market_direction.any()
+
+
+@pytest.mark.parametrize(
+    ("slow", "scale"),
+    [(1, 1), (3, 3**0.5), (4.5, 1.5 * 4.5**0.5), (9, 9), (20, 20), (1 / 6, 6**-0.5), (1 / 36, 1 / 36), (0.01, 0.01)],
+)
+def test_a_coin_that_is_far_from_its_past_is_measured_by_what_it_is(slow: float, scale: float) -> None:
+    """A stablecoin that lost its peg, or one that a prior takes for an ordinary coin."""
+    moves = scaled_moves(slide([0, 300]), np.full(2, slow), 1.0).moves[0]
+    assert abs(moves[1]) == pytest.approx(0.0005 / (5**0.5 * scale))
 
 
 @settings(max_examples=20, deadline=None)
