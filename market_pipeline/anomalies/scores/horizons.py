@@ -2,7 +2,7 @@
 
     m_h(t) = (x(t) - x(t - h)) / sqrt(elapsed minutes) / sqrt(s(t) * l)
     own(t) = max over h of abs(m_h(t)),   market(t) = max over h of abs(median over coins of m_h(t))
-    large(t) = sqrt((own(t)^2 + market(t)^2) / 2)
+    large(t) = sqrt(0.3 own(t)^2 + 0.7 market(t)^2)
 
 s is the slow volatility of the last weeks and l that of the last year or more. A score relative to present volatility
 finds the second hour of a crash unsurprising, and one relative to that of the last weeks a crash in a wild month; with
@@ -23,7 +23,7 @@ from market_pipeline.anomalies.scores.returns import Indices, Returns
 from market_pipeline.anomalies.series import Floats
 
 # The last return counts as this long at least (minutes): what shorter ones show is noise of the quotes.
-_SHORTEST = 5.0
+_SHORTEST = 10.0
 # Another coin's moves count as present up to this age of its last quote: minutes, or multiples of the own interval.
 _LATEST = 15.0
 _INTERVALS = 1.5
@@ -31,10 +31,12 @@ _INTERVALS = 1.5
 # for less, and from the square of that on not at all: a coin that has become another one, such as a stablecoin that
 # lost its peg, is not measured by its past, nor a calm one by the prior of all coins.
 _WILDER, _CALMER = 3.0, 6.0
+# The market's part of the score: most days that a person remembers are the market's.
+_MARKET_WEIGHT = 0.7
 # With fewer coins, the own one included, there is no market.
 _FEWEST_COINS = 3
 # Without a market a coin's own moves stand for both; the market's are this share of the coin's at equal rarity.
-_MARKET_SHARE = 0.86
+_MARKET_SHARE = 0.89
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +142,7 @@ def large_moves(own: ScaledMoves, returns: Returns, market: MarketMoves, *, deta
         for move in own.moves:
             np.fmax(best, np.abs(move), out=best)
         before, horizon, market_horizon = np.full(0, -1), np.empty(0), np.empty(0)
-    score = np.where(moved != 0, np.sqrt((best * best + moved * moved) / 2), _MARKET_SHARE * best)
+    score = np.where(moved != 0, np.sqrt((1 - _MARKET_WEIGHT) * best**2 + _MARKET_WEIGHT * moved**2), _MARKET_SHARE * best)
     return LargeMoves(
         score=padded(score),
         before=before,

@@ -164,7 +164,7 @@ def share_of_quotes(chance: Floats, cadence: str) -> Floats:
 
 
 TIME_BEYOND: dict[str, tuple[float, float]] = {
-    "5-minute": (0.0085, 0.064), "hourly": (0.083, 0.28), "daily": (1.0, 0.0),
+    "5-minute": (0.0105, 0.088), "hourly": (0.083, 0.28), "daily": (1.0, 0.0),
 }
 
 # From 5-minute prices of BTC, ETH, SOL, ADA and DOT, December 2020 to December 2025, and the same thinned to hours and
@@ -173,13 +173,13 @@ PRIOR_TAILS: dict[tuple[str, str], Tail] = {
     ("jump", "5-minute"): Tail(1.64, 0.02, 0.23, 0.488),
     ("jump", "hourly"): Tail(1.71, 0.02, 0.15, 0.493),
     ("jump", "daily"): Tail(1.48, 0.02, 0.11, 0.382),
-    ("large_move", "5-minute"): Tail(5.93, 0.2, 0.42, 2.55, bend=DAILY_BEND),
-    ("large_move", "hourly"): Tail(3.03, 0.2, 0.28, 1.16, bend=DAILY_BEND),
+    ("large_move", "5-minute"): Tail(4.99, 0.2, 0.35, 2.18, bend=DAILY_BEND),
+    ("large_move", "hourly"): Tail(2.94, 0.2, 0.28, 1.13, bend=DAILY_BEND),
     ("large_move", "daily"): Tail(1.06, 0.2, 0.11, 0.61, bend=DAILY_BEND),
     ("residual", "5-minute"): Tail(1.81, 0.02, 0.2, 0.586),
     ("residual", "hourly"): Tail(1.96, 0.02, 0.24, 0.735),
     ("residual", "daily"): Tail(1.95, 0.02, 0.07, 0.881),
-    ("market", "5-minute"): Tail(5.47, 0.2, 0.38, 2.42, bend=DAILY_BEND),
+    ("market", "5-minute"): Tail(4.84, 0.2, 0.33, 2.06, bend=DAILY_BEND),
     ("market", "hourly"): Tail(2.81, 0.2, 0.22, 1.18, bend=DAILY_BEND),
     ("market", "daily"): Tail(1.06, 0.2, 0.17, 0.574, bend=DAILY_BEND),
 }
