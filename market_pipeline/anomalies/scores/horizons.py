@@ -142,7 +142,8 @@ def large_moves(own: ScaledMoves, returns: Returns, market: MarketMoves, *, deta
         for move in own.moves:
             np.fmax(best, np.abs(move), out=best)
         before, horizon, market_horizon = np.full(0, -1), np.empty(0), np.empty(0)
-    score = np.where(moved != 0, np.sqrt((1 - _MARKET_WEIGHT) * best**2 + _MARKET_WEIGHT * moved**2), _MARKET_SHARE * best)
+    both = np.sqrt((1 - _MARKET_WEIGHT) * best**2 + _MARKET_WEIGHT * moved**2)
+    score = np.where(moved != 0, both, _MARKET_SHARE * best)
     return LargeMoves(
         score=padded(score),
         before=before,

@@ -84,7 +84,7 @@ def test_moves_are_the_largest_over_all_horizons(returns: Returns, seed: int) ->
 def test_a_coin_that_is_far_from_its_past_is_measured_by_what_it_is(slow: float, scale: float) -> None:
     """A stablecoin that lost its peg, or one that a prior takes for an ordinary coin."""
     moves = scaled_moves(slide([0, 300]), np.full(2, slow), 1.0).moves[0]
-    assert abs(moves[1]) == pytest.approx(0.0005 / (5**0.5 * scale))
+    assert abs(moves[1]) == pytest.approx(0.0005 / (10**0.5 * scale))
 
 
 @settings(max_examples=20, deadline=None)
