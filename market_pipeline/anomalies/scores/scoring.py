@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from market_pipeline.anomalies.anomaly import Scope
 from market_pipeline.anomalies.calibration import Calibration, long_volatility, tail_of
-from market_pipeline.anomalies.parameters import LARGEST_LOG_RETURN, PARAMETERS
+from market_pipeline.anomalies.parameters import LARGEST_LOG_RETURN, LEAST_P, PARAMETERS
 from market_pipeline.anomalies.scores.coin_moves import CoinMoves, coin_moves
 from market_pipeline.anomalies.scores.horizons import LargeMoves, MarketMoves, ScaledMoves, large_moves, scaled_moves
 from market_pipeline.anomalies.scores.loops import load_compiler
@@ -105,6 +105,9 @@ def _score_coin(
     own = residuals(coin.z, peers, returns.elapsed)
     by_name = {"jump": coin.filtered.score, "large_move": large.score, "residual": own.score, "market": large.market}
     p, basis = _probabilities(symbol, by_name, cadence_codes(returns.elapsed), calibration)
+    # No tail is fitted to the scores of coarse prices; the probability of a number of steps is itself nearly true.
+    coarse = returns.coarse_step > 0
+    p["jump"][coarse] = np.maximum(10.0 ** -coin.filtered.score[coarse], LEAST_P)
     ratio = _market_ratio(peers.z, coin.z)
     scores: dict[str, NDArray[Any]] = {
         "jump_score": coin.filtered.score,
