@@ -26,8 +26,10 @@ from market_pipeline.anomalies.rules.score_table import Positions
 from market_pipeline.anomalies.series import Floats
 
 _HALF = 0.5
-# An episode goes on while its move grows by this factor.
+# An episode goes on while its move grows by this factor, and after a pause by the second one: a calm walk may add a
+# tenth hours later.
 _GROWTH = 1.1
+_REOPENING = 1.25
 
 
 class Path(Protocol):
@@ -63,7 +65,8 @@ class Trigger:
 class Episode:
     """A move from `start` to `peak`, first flagged at `first`; `size` is its log move at the peak, above zero.
 
-    It is open until a width after `grown`, when it was last larger than before by a tenth (`grown_size`).
+    It is open until a width after `grown`, when it was last larger than before by a tenth, or by a quarter after a
+    pause (`grown_size`).
     `settled` is whether it is the same whatever happened on the day before; `closed` whether it is yesterday's.
     """
 
@@ -89,7 +92,7 @@ class Episode:
         """Add a trigger at which the signed log move since the start is `move`, unless it shows nothing new."""
         if self.closed:
             return
-        if move >= _GROWTH * self.grown_size:
+        if move >= (_GROWTH if self.is_open(trigger) else _REOPENING) * self.grown_size:
             self.grown, self.grown_size = trigger.moment, move
         if self.is_open(trigger):
             self.triggers.append(trigger)
