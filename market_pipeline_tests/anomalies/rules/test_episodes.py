@@ -60,7 +60,7 @@ def test_a_large_move_is_one_row_from_its_start_to_its_peak_so_far() -> None:
         # After a pause a tenth more is drift, not the same move.
         ([95.5, *[95.51, 95.5] * 7, 94.9], (0, 15), [-0.045]),
     ],
-    ids=["the way back", "after recovery", "hardly any recovery", "later and larger", "later, not as large", "a little more"],
+    ids=["the way back", "after recovery", "hardly any recovery", "later, larger", "later, smaller", "a little more"],
 )
 def test_a_move_of_its_own_is_a_row_of_its_own(prices: list[float], flagged: Sequence[int], moves: list[float]) -> None:
     back = 16 if len(prices) > 10 else 3
