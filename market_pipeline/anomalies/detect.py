@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property
 
 import numpy as np
@@ -130,7 +130,16 @@ class ScoredDay:
     def _table(self) -> ScoreTable:
         start = start_of_day(self.day)
         window = self.prices.between(start - LEAD_DAYS * DAY, start + DAY + MORNING + MICROSECOND)
-        return group(score_columns(window, self._calibration, large_since=to_datetime64(start)))
+        return group(score_columns(window, self._calibration, large_since=to_datetime64(self._large_since)))
+
+    @property
+    def _large_since(self) -> datetime:
+        """The time from which large moves are scored: also those that the calibration does not remember yet.
+
+        It was made on the day before its as-of time, of which it knows little.
+        """
+        start = start_of_day(self.day)
+        return min(start, self._calibration.as_of) - DAY if self._calibration else start
 
     def _detection(self, yesterday: Callable[[], Evening]) -> Detection:
         start = start_of_day(self.day)

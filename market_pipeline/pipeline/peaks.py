@@ -35,8 +35,11 @@ def read_prices(database: Database, symbols: Sequence[str], first: date, end: da
 
 
 def peaks_before(database: Database, symbols: Sequence[str], end: date) -> Columns:
-    """Return the daily peaks of the memory of a calibration, before `end`; compute and store those that are missing."""
-    first = end - timedelta(days=PARAMETERS.memory_days)
+    """Return the daily peaks that a calibration remembers beside its quotes, the first of which are of the day `end`.
+
+    Compute and store those that are missing.
+    """
+    first = end - timedelta(days=PARAMETERS.memory_days - PARAMETERS.calibration_days)
     known = stored_peaks(database, symbols, first, end - DAY, DETECTOR_VERSION)
     starts = first_days(database, symbols)
     for start, stop in _stretches(first, end):

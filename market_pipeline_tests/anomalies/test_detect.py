@@ -11,7 +11,7 @@ import pytest
 
 from market_pipeline.anomalies import MORNING, PAST_DAYS
 from market_pipeline.anomalies.anomaly import Anomaly, Kind, alarms
-from market_pipeline.anomalies.calibration import Calibration
+from market_pipeline.anomalies.calibration import ALL_COINS, Calibration, LargestDays
 from market_pipeline.anomalies.detect import detect_columns, detect_days
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.anomalies.scores.learning import calibrate_columns
@@ -197,6 +197,27 @@ def test_over_midnight_days_agree_whichever_are_computed(falls: dict[int, float]
     assert together == sorted(alone, key=lambda row: (row.symbol, row.timestamp, row.kind)) != []
     ids = {row.id for row in together}
     assert {row.event_id for row in together} - {None} <= ids
+
+
+def test_a_day_does_not_take_an_earlier_day_for_the_day_before() -> None:
+    prices = over_midnight({-3: 0.05, 2: 0.03, 5: 0.02})
+    known = learned(prices)
+    morrow = [(MORROW, symbol) for symbol in SYMBOLS]
+    other = (EVE - timedelta(days=1), "BTC")
+    both = detect_days(prices, [other, *morrow], known)
+    assert [row for row in both if row.timestamp.date() == MORROW] == detect_days(prices, morrow, known) != []
+
+
+def test_a_move_is_not_called_rarer_than_that_of_the_day_before() -> None:
+    """Which no calibration remembers: that of a day is made when the day before has begun."""
+    prices = over_midnight({-144: 0.25, 60: 0.12})
+    memory = {ALL_COINS: LargestDays(date(2022, 1, 1), ((date(2022, 5, 9), 9.0),))}
+    rows = detect_days(
+        prices, [(MORROW, symbol) for symbol in SYMBOLS],
+        lambda day: Calibration(start_of_day(day), (1.0,) * 24, largest=memory),
+    )
+    [event] = [row for row in rows if row.kind == "market_move"]
+    assert event.headline.endswith("rarer than anything since 8 Jun 2023.")
 
 
 @pytest.mark.parametrize("coins", [SYMBOLS, ("SOL",)])

@@ -1,11 +1,14 @@
 """The long memory of calibrations: each day is scored for it once, on both databases."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
+import pytest
 
-from market_pipeline.anomalies.parameters import DETECTOR_VERSION
+from market_pipeline.anomalies.parameters import DETECTOR_VERSION, PARAMETERS
 from market_pipeline.core.columns import to_datetime64
+from market_pipeline.pipeline import peaks
 from market_pipeline.pipeline.calibrate import calibrate_due
 from market_pipeline.pipeline.peaks import peaks_before
 from market_pipeline.storage.engine import Database
@@ -58,3 +61,12 @@ def test_a_day_is_scored_for_it_once_and_history_that_comes_later_is_added(datab
     whole = peaks_before(database, COINS, end)
     assert len(first) == 3 * 61 and len(whole) == 3 * 261
     assert whole["day"].min() < to_datetime64(NOW - timedelta(days=350))
+
+
+def test_the_memory_reaches_back_as_far_as_the_quotes_of_a_calibration_may(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peaks, "PARAMETERS", replace(PARAMETERS, memory_days=PARAMETERS.calibration_days + 5))
+    fill(sqlite_database, 20, NOW)
+    found = peaks_before(sqlite_database, COINS, NOW.date())
+    assert found["day"].min() == np.datetime64(NOW.date() - timedelta(days=5))

@@ -1,7 +1,7 @@
 """How rare a candidate is and what that rests on: the numbers of the row's columns and of its sentences.
 
 A large move and a market event are also compared with the highest scores of days: those that the calibration remembers,
-and those since yesterday, which no calibration knows yet.
+and those since it was made, as far as they are in the table.
 """
 
 from __future__ import annotations

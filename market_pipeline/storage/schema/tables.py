@@ -195,7 +195,10 @@ daily_peaks = Table(
     Column("coin_id", Name(100), primary_key=True, comment="CoinGecko's id of the coin, e.g. bitcoin."),
     Column("day", Date, primary_key=True, comment="UTC day."),
     Column("detector_version", Name(40), primary_key=True, comment="Version of the detectors that scored the day."),
-    Column("cadence", Integer, nullable=False, comment="Usual interval: 0 up to 20 minutes, 1 hourly, 2 daily."),
+    Column(
+        "cadence", Integer, nullable=False,
+        comment="Usual interval: 0 up to 20 minutes, 1 hourly, 2 daily; -1 where the day does not count.",
+    ),
     Column(
         "slow_volatility", Double, nullable=False,
         comment="Volatility of the last weeks at the end of the day, log return per square root of a minute.",

@@ -20,7 +20,8 @@ def upgrade() -> None:
             "detector_version", Name(40), nullable=False, comment="Version of the detectors that scored the day."
         ),
         sa.Column(
-            "cadence", sa.Integer(), nullable=False, comment="Usual interval: 0 up to 20 minutes, 1 hourly, 2 daily."
+            "cadence", sa.Integer(), nullable=False,
+            comment="Usual interval: 0 up to 20 minutes, 1 hourly, 2 daily; -1 where the day does not count.",
         ),
         sa.Column(
             "slow_volatility", sa.Double(), nullable=False,
