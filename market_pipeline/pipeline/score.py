@@ -14,8 +14,12 @@ from market_pipeline.core.columns import Columns
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.calibrations import calibrations_for
+from market_pipeline.storage.queries.scores import stored_severities
 from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.schema.tables import price_anomalies
+
+# The other coins of a collection are quoted within this time.
+_RECENT = timedelta(minutes=10)
 
 
 def score_days(database: Database, prices: Columns, days: Sequence[DayOfSymbol]) -> list[Anomaly]:
@@ -38,13 +42,22 @@ def anomaly_rows(database: Database, anomalies: Iterable[Anomaly]) -> Columns:
     return columns_of(price_anomalies, records)
 
 
-def new_alarms(anomalies: Iterable[Anomaly], newest: Mapping[str, datetime], now: datetime) -> list[Anomaly]:
-    """Return the alarms revealed by the `newest` quotes of their symbols, if those are of the last hour.
+def new_alarms(
+    database: Database, anomalies: Iterable[Anomaly], newest: Mapping[str, datetime], now: datetime
+) -> list[Anomaly]:
+    """Return the alarms that the `newest` quotes of their symbols revealed or made more severe than the stored rows.
 
-    So each is new once, however often its day is scored while it lasts.
+    So each is new once, however often its day is scored while it lasts, and again when it becomes more severe. Quotes
+    older than an hour reveal nothing new.
     """
-    fresh = {symbol: at for symbol, at in newest.items() if at > now - timedelta(hours=1)}
-    return [row for row in alarms(anomalies) if row.symbol in fresh and row.detected_at >= fresh[row.symbol]]
+    since = {symbol: at - _RECENT for symbol, at in newest.items() if at > now - timedelta(hours=1)}
+    recent = [
+        row for row in alarms(anomalies)
+        if row.symbol in since and max(row.detected_at, row.episode_peak) >= since[row.symbol]
+    ]
+    stored = stored_severities(database, [row.id for row in recent])
+    rank = [severity.value for severity in Severity].index
+    return [row for row in recent if row.id not in stored or rank(row.severity) > rank(stored[row.id])]
 
 
 def anomaly_facts(

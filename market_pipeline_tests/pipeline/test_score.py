@@ -8,7 +8,9 @@ import pytest
 
 from market_pipeline.anomalies.anomaly import Anomaly
 from market_pipeline.pipeline.score import anomaly_facts, new_alarms
-from market_pipeline_tests.builders import START, anomaly_row, at
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema.tables import price_anomalies
+from market_pipeline_tests.builders import START, anomaly_row, at, store
 
 HOUR = timedelta(hours=1)
 
@@ -25,9 +27,21 @@ def test_a_day_is_told_by_its_most_important_alarm() -> None:
     assert "headline" not in facts[START.date(), "ETH"]
 
 
-@pytest.mark.parametrize(("newest", "now", "new"), [(10, 12, ["Alarm 10."]), (15, 17, []), (10, 80, [])])
-def test_an_alarm_is_new_with_the_quote_that_revealed_it(newest: float, now: float, new: list[str]) -> None:
+@pytest.mark.parametrize(("newest", "now", "new"), [(20, 22, ["Alarm 15."]), (30, 32, []), (20, 90, [])])
+def test_an_alarm_is_new_with_the_quote_that_revealed_it(
+    sqlite_database: Database, newest: float, now: float, new: list[str]
+) -> None:
     """A day is scored again with each tick, and a past day is no news."""
-    late = replace(alarm(5), detected_at=at(10), event_id="another")
-    found = new_alarms([alarm(5), alarm(10), late], {"BTC": at(newest)}, at(now))
+    late = replace(alarm(5), detected_at=at(20), event_id="another")
+    found = new_alarms(sqlite_database, [alarm(5), alarm(15), late], {"BTC": at(newest)}, at(now))
     assert [row.headline for row in found] == new
+
+
+def test_an_alarm_that_is_stored_is_new_again_only_when_it_becomes_more_severe(database: Database) -> None:
+    stored = [anomaly_row("BTC", minutes, severity="alert") for minutes in (0, 5, 10)]
+    store(database, price_anomalies, *stored)
+    calmer, same, worse = (
+        alarm(minutes, severity=severity, episode_peak=at(30))
+        for minutes, severity in ((0, "watch"), (5, "alert"), (10, "critical"))
+    )
+    assert new_alarms(database, [calmer, same, worse], {"BTC": at(30)}, at(31)) == [worse]

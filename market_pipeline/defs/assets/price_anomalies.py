@@ -88,7 +88,7 @@ def build_price_anomalies(partitions: dg.MultiPartitionsDefinition, kinds: set[s
         for day, facts in anomaly_facts(anomalies, days).items():
             context.add_asset_metadata(as_metadata(facts), partition_key=partition_key(*day))
         newest = newest_scored(raw_prices, days, now)
-        for alarm in new_alarms(anomalies, newest, now):
+        for alarm in new_alarms(database, anomalies, newest, now):
             fields = {"symbol": alarm.symbol, "kind": alarm.kind, "severity": alarm.severity, "anomaly_id": alarm.id}
             logger.info("%s: %s", alarm.severity, alarm.headline, extra=fields)
         scored = Scored(anomaly_rows(database, anomalies), newest)

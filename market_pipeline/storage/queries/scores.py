@@ -1,4 +1,4 @@
-"""Up to which quote each symbol is scored, and since when newer quotes wait for their scores."""
+"""Up to which quote each symbol is scored, since when newer ones wait for their scores, and what is known of alarms."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -14,7 +14,7 @@ from market_pipeline.storage.rows.filters import of_symbol, united
 from market_pipeline.storage.rows.records import columns_of
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.operations_tables import scored_through
-from market_pipeline.storage.schema.tables import raw_prices
+from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
 
 # Bounds the search after a long outage: older quotes that wait are found by the age of the newest scored one.
 _LOOKED_BACK = timedelta(days=8)
@@ -71,3 +71,13 @@ def unscored_since(
     with database.reading() as connection:
         rows = [row for statement in united(first) for row in connection.execute(statement)]
     return {symbol: stored_at for symbol, stored_at in rows if stored_at is not None}
+
+
+def stored_severities(database: Database, ids: Sequence[str]) -> dict[str, str]:
+    """Return the severity of those anomalies that are stored, by id; no query without `ids`."""
+    if not ids:
+        return {}
+    columns = price_anomalies.c
+    with database.reading() as connection:
+        found = connection.execute(select(columns.id, columns.severity).where(columns.id.in_(ids)))
+        return {id_: severity for id_, severity in found}
