@@ -232,7 +232,7 @@ class Detection:
         """Return the rows of `symbols`, by default of all."""
         events, candidates = self._found
         spans = {event.episode.id: event.episode for event in [*events, *self._known_events()]}
-        maker = RowMaker(self.table, self.calibration, self.settings, self._materiality, self._coins.alarm_of, spans)
+        maker = RowMaker(self.table, self.calibration, self.settings, self._coins.alarm_of, spans)
         return [
             maker.row(each)
             for each in [*candidates, *(event.candidate for event in events)]

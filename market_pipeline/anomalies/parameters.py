@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
-RULES = 23
+RULES = 24
 
 MINUTES_PER_DAY = 1_440.0
 MINUTES_PER_YEAR = 365.0 * MINUTES_PER_DAY
@@ -48,11 +48,11 @@ class DetectionSettings:
     user_threshold: float = 0.05
     user_threshold_minutes: float = 360.0
     watch_p: float = 1e-3
-    large_move_days: float = 5.0
-    market_move_days: float = 3.0
+    large_move_days: float = 7.0
+    market_move_days: float = 5.0
     materiality: float = 0.5
-    alert_importance: float = 3.5
-    critical_importance: float = 6.0
+    alert_importance: float = 3.3
+    critical_importance: float = 4.4
     episode_minutes: float = 60.0
     stale_minutes: float = 15.0
     stale_gaps: float = 5.0

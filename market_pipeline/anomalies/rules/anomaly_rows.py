@@ -22,7 +22,7 @@ from market_pipeline.anomalies.rules.episodes import Episode
 from market_pipeline.anomalies.rules.peers import present_volatility, slow_volatility
 from market_pipeline.anomalies.rules.rarities import rarity_of
 from market_pipeline.anomalies.rules.score_table import MICROSECONDS, MINUTE, ScoreTable, simple_return
-from market_pipeline.anomalies.rules.severity import Materiality, importance_of, outage_severity, severity_of
+from market_pipeline.anomalies.rules.severity import importance_of, outage_severity, severity_of
 from market_pipeline.anomalies.scores.returns import FIRST, STALE
 from market_pipeline.anomalies.series import cadence_of
 from market_pipeline.anomalies.words.narration import narrate
@@ -46,7 +46,6 @@ class RowMaker:
     table: ScoreTable
     calibration: Calibration | None
     settings: DetectionSettings
-    materiality: Materiality
     alarms: Mapping[tuple[Kind, int], Episode]
     events: Mapping[str, Episode]
 
@@ -122,13 +121,10 @@ class RowMaker:
         """Return the rank of the row; a feed problem ranks below every move."""
         if candidate.kind in (Kind.BAD_TICK, Kind.STALE_FEED):
             return 0.0
-        table, before, end = self.table, candidate.before, candidate.end
-        minutes = table.seconds(before, end) / 60
-        move, floor = table.move(before, end), self.materiality.floor(end, minutes)
-        market_wide = candidate.kind is Kind.MARKET_MOVE and candidate.market is not None
-        if market_wide and candidate.market is not None:
-            move, floor = candidate.market.market_move, self.materiality.market_floor(table.moment(end), minutes)
-        return importance_of(candidate.days, abs(move) / floor if floor > 0 else 1.0, market_wide=market_wide)
+        if candidate.kind is Kind.MARKET_MOVE and candidate.market is not None:
+            return importance_of(candidate.days, candidate.market.market_move, market_wide=True)
+        move = self.table.move(candidate.before, candidate.end)
+        return importance_of(candidate.days, move, market_wide=False)
 
     def _severity(self, candidate: Candidate, importance: float) -> Severity:
         if candidate.kind is Kind.STALE_FEED:

@@ -1,7 +1,7 @@
 """How much a flagged move matters: how rare and how large it is, and whether the market or one coin moved.
 
-The size of a move is a multiple of the floor: the return over the same time below which a move of this coin is not
-worth an alarm. `importance` orders alarms; the severity follows from it.
+A move below the floor, the return over the same time that is usual for the coin, is not worth an alarm. `importance`
+orders alarms; the severity follows from it.
 """
 
 import math
@@ -15,7 +15,8 @@ from market_pipeline.anomalies.rules.score_table import ScoreTable
 
 # Return periods are ordered up to this many days: beyond it nothing is known of how much rarer a move is.
 _LONGEST = 3_650.0
-_MARKET = 2.0
+# What a move of the market counts for beyond one of a single coin.
+_MARKET = 1.0
 # In a coin with coarse prices a single step may be the rounding of a move of nothing.
 _STEPS = 1.5
 # An outage of this many minutes, and of this many times the limit, is an alert.
@@ -50,11 +51,15 @@ class Materiality:
         return abs(self.table.move(before, at)) >= self.floor(at, self.table.seconds(before, at) / 60)
 
 
-def importance_of(days: float, size: float, *, market_wide: bool) -> float:
-    """Return the rank of a move expected once in `days` (NaN if unknown) that is `size` floors large."""
+def importance_of(days: float, move: float, *, market_wide: bool) -> float:
+    """Return the rank of a `move` (a simple return) that is expected once in `days` (NaN if unknown).
+
+    It is log10 of days x percent^2, and of ten times that for a move of the market: chosen among a few such forms by
+    how many known events the first 50 and 100 episodes hold (docs/decisions/0023).
+    """
     rarity = math.log10(min(max(days, 1.0), _LONGEST)) if days > 0 else 0.0
-    value = rarity + math.log2(max(size, 1.0))
-    return _MARKET * value if market_wide else value
+    size = 2 * math.log10(max(100 * abs(move), 1.0))
+    return rarity + size + (_MARKET if market_wide else 0.0)
 
 
 def severity_of(importance: float, settings: DetectionSettings) -> Severity:

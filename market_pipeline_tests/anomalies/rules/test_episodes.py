@@ -34,7 +34,7 @@ def facts(row: Anomaly) -> tuple[str, int, int, float]:
 def test_a_large_move_is_one_row_from_its_start_to_its_peak_so_far() -> None:
     """The id and the time are those of its first flagged quote; a quote on the way back changes nothing."""
     prices = [98, 96, 93, 94, 94, 94]
-    days = {1: {"large_move_days": 5.0}, 2: {"large_move_days": 70.0}, 3: LARGE, 4: LARGE}
+    days = {1: {"large_move_days": 7.0}, 2: {"large_move_days": 70.0}, 3: LARGE, 4: LARGE}
     rows = [detect_columns(path(prices[: 1 + last], {row: days[row] for row in days if row <= last})) for last in days]
     assert [[facts(row) for row in found] for found in rows] == [
         [("large_move", 1, 2, -0.04)],
@@ -46,7 +46,7 @@ def test_a_large_move_is_one_row_from_its_start_to_its_peak_so_far() -> None:
     last = rows[-1][0]
     assert (last.expected_every_days, last.price_before, last.price_after) == (70.0, 100.01, 93)
     assert (last.episode_first, last.episode_peak.minute, last.episode_last.minute) == (last.timestamp, 50, 50)
-    assert last.score == pytest.approx(np.log10(70)) and last.threshold == pytest.approx(np.log10(5))
+    assert last.score == pytest.approx(np.log10(70)) and last.threshold == pytest.approx(np.log10(7))
 
 
 @pytest.mark.parametrize(
