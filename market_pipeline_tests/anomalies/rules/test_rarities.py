@@ -1,6 +1,7 @@
 """What the rarity of a row rests on, and since when nothing was as rare."""
 
 import math
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -51,6 +52,8 @@ def test_what_came_after_the_calibration_counts_too() -> None:
         assert rarity_of(table(**scores), CALIBRATION, large(500)).last_day == last
     event = Candidate(Kind.MARKET_MOVE, 500, 497, 5.0, 1.0, days=900.0)
     assert rarity_of(table(r700=8.0, r500=7.0), CALIBRATION, event).last_day == days[0], "of any coin"
+    later = replace(event, rarest=501)
+    assert rarity_of(table(r490=5.0, r500=4.0, r501=7.0), CALIBRATION, later).last_day == MAY, "as at its rarest"
 
 
 def test_a_jump_and_a_start_remember_no_days_and_a_feed_has_no_rarity() -> None:
