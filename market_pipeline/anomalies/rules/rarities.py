@@ -46,7 +46,9 @@ def _memory(table: ScoreTable, calibration: Calibration | None, candidate: Candi
     largest = calibration.largest.get(ALL_COINS if market else table.symbol(candidate.at)) if calibration else None
     if largest is None or not (market or candidate.kind is Kind.LARGE_MOVE):
         return 0.0, None
-    start, first, end = (table.moment(at) for at in (candidate.before, candidate.at, candidate.end))
+    start, first = table.moment(candidate.before), table.moment(candidate.at)
+    # Where the others are quoted later than the leader, the market has moved only then.
+    end = max(table.moment(candidate.end), table.moment(candidate.rated))
     code = table.code(candidate.at)
     rows = slice(None) if market else slice(int(table.starts[code]), int(table.starts[code + 1]))
     scores, moments = table["market_score" if market else "large_move_score"][rows], table.moments[rows]
