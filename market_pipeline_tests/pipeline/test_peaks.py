@@ -46,6 +46,7 @@ def test_a_calibration_remembers_days_whose_quotes_it_no_longer_reads(database: 
     stored = stored_peaks(database, COINS, NOW.date() - timedelta(days=400), NOW.date(), DETECTOR_VERSION)
     # The present day is not over.
     assert stored["day"].max() == np.datetime64(NOW.date() - timedelta(days=1))
+    assert not len(stored_peaks(database, COINS, crash, NOW.date(), "other detectors"))
     assert len(stored) == 3 * 300 and (stored["cadence"] == 1).sum() > 3 * 290
 
 
