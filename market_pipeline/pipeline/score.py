@@ -63,7 +63,7 @@ def new_alarms(
 def anomaly_facts(
     anomalies: Iterable[Anomaly], days: Iterable[DayOfSymbol]
 ) -> Mapping[DayOfSymbol, dict[str, Any]]:
-    """Count for each of `days` the rows, the alarms (no members of an event), and those of each severity and kind.
+    """Count for each of `days` the rows, those of each kind, the alarms (no members of an event), and by severity.
 
     With the headline of the most important alarm.
     """
@@ -75,12 +75,13 @@ def anomaly_facts(
 
 def _facts(rows: Sequence[Anomaly]) -> dict[str, Any]:
     severities = {f"severity_{severity.value}": 0 for severity in Severity}
-    severities |= Counter(f"severity_{Severity(row.severity).value}" for row in rows)
+    told = alarms(rows)
+    severities |= Counter(f"severity_{Severity(row.severity).value}" for row in told)
     kinds = Counter(f"kind_{Kind(row.kind).value}" for row in rows)
-    important = max(alarms(rows), key=lambda row: row.importance or 0.0, default=None)
+    important = max(told, key=lambda row: row.importance or 0.0, default=None)
     return {
         "rows": len(rows),
-        "alarms": len(alarms(rows)),
+        "alarms": len(told),
         **({"headline": important.headline} if important else {}),
         **severities,
         **dict(sorted(kinds.items())),

@@ -35,7 +35,8 @@ def any_prices(draw: st.DrawFn) -> Columns:
         # Lists left to themselves are short, and most rules speak only after thirty quotes.
         drawn = draw(st.lists(prices, min_size=draw(st.sampled_from([1, 40])), max_size=80))
         steps = draw(st.lists(gaps, min_size=len(drawn), max_size=len(drawn)))
-        moments = np.round(np.cumsum(np.array(steps)) * 1e6).astype(np.int64).astype("timedelta64[us]")
+        # In whole microseconds: a sum of many steps has no room for the smallest.
+        moments = np.cumsum(np.rint(np.array(steps) * 1e6).astype(np.int64)).astype("timedelta64[us]")
         tables.append((np.full(len(drawn), symbol, dtype=object), FIRST + moments, np.array(drawn)))
     symbols, times, values = (np.concatenate(parts) for parts in zip(*tables, strict=True))
     return Columns({"symbol": symbols, "timestamp": times, "price": values})

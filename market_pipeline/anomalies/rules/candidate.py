@@ -17,7 +17,7 @@ class MarketContext:
 
     `market_move` is the median simple return of the other coins (of all coins for a market event) and `coins` how many
     coins were quoted over that time, this one included. `seen` is the time (microseconds since 1970) of the last quote
-    of another coin that was used.
+    of another coin that was used, `span` when an event's move began and peaked (microseconds).
     """
 
     scope: Scope
@@ -29,6 +29,7 @@ class MarketContext:
     market_move: float = math.nan
     coins: int = 0
     seen: int = 0
+    span: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

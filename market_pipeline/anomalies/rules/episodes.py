@@ -30,6 +30,8 @@ _HALF = 0.5
 # tenth hours later.
 _GROWTH = 1.1
 _REOPENING = 1.25
+# After a pause of so many widths it is over.
+_LONGEST_PAUSE = 4
 
 
 class Path(Protocol):
@@ -90,7 +92,7 @@ class Episode:
 
     def join(self, trigger: Trigger, move: float) -> None:
         """Add a trigger at which the signed log move since the start is `move`, unless it shows nothing new."""
-        if self.closed:
+        if self.closed or trigger.moment - self.grown > _LONGEST_PAUSE * trigger.width:
             return
         if move >= (_GROWTH if self.is_open(trigger) else _REOPENING) * self.grown_size:
             self.grown, self.grown_size = trigger.moment, move

@@ -202,6 +202,7 @@ class EventFinder:
             market_move=simple_return(median(known)) if known else float("nan"),
             coins=len(known),
             seen=beginning.seen,
+            span=(episode.start, episode.peak),
         )
         candidate = Candidate(
             Kind.MARKET_MOVE, at, before, rarest.score, rarest.threshold, rarest.p,

@@ -19,7 +19,7 @@ COLUMNS = ("symbol", "day", "cadence", "slow_volatility", "large_move", "market"
 NOT_COUNTED = -1
 
 # The slow volatility settles in this time; the days before it do not count.
-_SETTLING = 3
+_SETTLING = np.timedelta64(3, "D")
 # A day counts if its quotes reach this far into it (minutes), unless it has only one.
 _WHOLE = 1_200.0
 _MINUTES = 1_440.0

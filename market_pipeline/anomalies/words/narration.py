@@ -105,6 +105,9 @@ def _market_story(table: ScoreTable, candidate: Candidate, rarity: Rarity) -> St
 def _returns(table: ScoreTable, candidate: Candidate) -> dict[str, float]:
     """Return the simple return of each coin over the time of the move, where it is known."""
     start, end = table.moment(candidate.before), table.moment(candidate.end)
+    if candidate.market is not None and candidate.market.span is not None:
+        # Of an event: the quotes of its first coin may lie beside its ends.
+        start, end = candidate.market.span
     moves = moves_between(table, start, end, slow_volatility).log_move.tolist()
     pairs = zip(table.symbols, moves, strict=True)
     return {symbol: simple_return(move) for symbol, move in pairs if not math.isnan(move)}
