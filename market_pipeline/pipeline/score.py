@@ -75,13 +75,13 @@ def anomaly_facts(
 
 def _facts(rows: Sequence[Anomaly]) -> dict[str, Any]:
     severities = {f"severity_{severity.value}": 0 for severity in Severity}
-    told = alarms(rows)
-    severities |= Counter(f"severity_{Severity(row.severity).value}" for row in told)
+    found = alarms(rows)
+    severities |= Counter(f"severity_{Severity(row.severity).value}" for row in found)
     kinds = Counter(f"kind_{Kind(row.kind).value}" for row in rows)
-    important = max(told, key=lambda row: row.importance or 0.0, default=None)
+    important = max(found, key=lambda row: row.importance or 0.0, default=None)
     return {
         "rows": len(rows),
-        "alarms": len(told),
+        "alarms": len(found),
         **({"headline": important.headline} if important else {}),
         **severities,
         **dict(sorted(kinds.items())),

@@ -46,7 +46,7 @@ class Path(Protocol):
 class Trigger:
     """A flagged quote at position `at`: its time, when its move began (microseconds), its direction (1 or -1).
 
-    `width` is how far apart neighbours may be, `coins` how many coins were flagged if it stands for their moves; the
+    `width` is how far apart neighbours may be, `coins` how many coins were flagged if it represents their moves; the
     rest is as in the row.
     """
 

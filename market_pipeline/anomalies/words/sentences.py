@@ -125,7 +125,7 @@ class OtherCoins:
 
 @dataclass(frozen=True)
 class Silence:
-    """A time (aware) without news of some coins, the first of which it is told; flagged from `limit_minutes` on."""
+    """A time (aware) without news of some coins, named after the first; flagged from `limit_minutes` on."""
 
     symbols: Sequence[str]
     start: datetime
