@@ -323,7 +323,8 @@ def test_an_alarm_is_marked_by_keyboard_and_the_mark_stays(opened: Opened, datab
     box = noise.bounding_box()
     assert not note.is_visible() and box is not None and box["height"] >= 44, "for a finger"
     noise.focus()
-    page.keyboard.press("Enter")
+    with page.expect_response("**/mark"):
+        page.keyboard.press("Enter")
     pressed = first.locator('[aria-pressed="true"]')
     pressed.wait_for()
     page.keyboard.press("Tab")
