@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run demo api test bench bench-anomalies migrate backfill doctor chart
+.PHONY: run demo api test bench bench-anomalies faults migrate backfill doctor chart
 
 run: .venv/run.stamp
 	@$(BIN)/market-pipeline run
@@ -37,6 +37,10 @@ test: .venv/test.stamp
 
 bench: .venv/test.stamp
 	$(BIN)/python -m benchmarks
+
+# make faults [ONLY="kills soak"] [QUICK=1]: the promises of docs/reliability.md, under real faults; an hour or more
+faults: .venv/test.stamp
+	$(BIN)/python -m faults $(ONLY) $(if $(QUICK),--quick)
 
 # make bench-anomalies [ONLY="alarms"] [QUICK=1]: the detectors beside others; writes docs/anomaly-benchmark.md
 bench-anomalies: .venv/bench.stamp

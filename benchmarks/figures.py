@@ -6,25 +6,30 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured value and the bar it is held against; `bar` 0 means that there is none."""
+    """A measured value and the bar it is held against; with `bar` None there is none."""
 
     name: str
     value: float
     unit: str
-    bar: float = 0.0
+    bar: float | None = None
     at_least: bool = False
     note: str = ""
 
     @property
+    def holds(self) -> bool:
+        if self.bar is None:
+            return True
+        return self.value >= self.bar if self.at_least else self.value <= self.bar
+
+    @property
     def verdict(self) -> str:
-        if not self.bar:
+        if self.bar is None:
             return ""
-        good = self.value >= self.bar if self.at_least else self.value <= self.bar
-        return "ok" if good else "MISSED"
+        return "ok" if self.holds else "MISSED"
 
     def __str__(self) -> str:
         sign = ">=" if self.at_least else "<="
-        bar = f"{sign} {self.bar:g}" if self.bar else ""
+        bar = "" if self.bar is None else f"{sign} {self.bar:g}"
         return f"  {self.name:<58} {self.value:>12,.2f} {self.unit:<8} {bar:<8} {self.verdict:<7} {self.note}"
 
 

