@@ -19,6 +19,7 @@ from market_pipeline.defs.automation.schedules import build_schedules
 from market_pipeline.defs.checks.coin_ids import build_identity_check
 from market_pipeline.defs.checks.history import build_history_checks
 from market_pipeline.defs.checks.raw_prices import build_price_checks
+from market_pipeline.defs.freshness import with_freshness
 from market_pipeline.defs.io_manager import DatabaseIOManager
 from market_pipeline.defs.jobs import build_jobs
 from market_pipeline.defs.partitions import price_partitions
@@ -52,15 +53,16 @@ def _definitions(
     catalogue = settings.catalogue
     partitions = price_partitions(settings.history_start, catalogue.symbols)
     kinds = {"python", "postgres" if database.dialect == "postgresql" else "sqlite"}
+    assets = [
+        build_raw_prices(partitions, catalogue, kinds, settings.collect_cron),
+        build_detector_calibration(settings, kinds),
+        build_price_anomalies(partitions, kinds),
+        build_market_overview(catalogue),
+        build_price_coverage(catalogue, settings.history_start),
+        build_request_ledger(settings, kinds),
+    ]
     return dg.Definitions(
-        assets=[
-            build_raw_prices(partitions, catalogue, kinds, settings.collect_cron),
-            build_detector_calibration(settings, kinds),
-            build_price_anomalies(partitions, kinds),
-            build_market_overview(catalogue),
-            build_price_coverage(catalogue, settings.history_start),
-            build_request_ledger(settings, kinds),
-        ],
+        assets=with_freshness(assets, settings.collect_cron),
         asset_checks=[
             build_price_checks(catalogue.symbols, settings.collect_cron),
             build_identity_check(catalogue),

@@ -14,6 +14,7 @@ from dagster._core.workspace.load import location_origins_from_yaml_paths
 from dagster._serdes import serialize_value
 
 from market_pipeline.core.clock import utc_now
+from market_pipeline.defs.freshness import longest_gaps
 from market_pipeline.defs.partitions import partition_key, price_partitions
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import tables
@@ -64,6 +65,32 @@ def test_the_keys_jobs_schedules_and_checks_are_those_that_others_know(repositor
     }
     assert {(one.name, one.default_status) for one in repository.sensor_defs} == {
         ("repair_sensor", dg.DefaultSensorStatus.RUNNING)
+    }
+
+
+@pytest.mark.parametrize(
+    ("cron", "gaps"),
+    [
+        ("*/5 * * * *", (5, 10)), ("7,10 * * * *", (57, 60)), ("*/30 9-17 * * *", (15.5 * 60, 16 * 60)),
+        ("0 9 * * 1-5", (3 * 1440, 4 * 1440)), ("0 0 1 * *", (31 * 1440, 60 * 1440)),
+    ],
+)
+def test_the_longest_time_between_two_and_three_ticks(cron: str, gaps: tuple[float, float]) -> None:
+    assert longest_gaps(cron) == tuple(timedelta(minutes=gap) for gap in gaps)
+
+
+def test_every_asset_has_a_freshness_policy_that_leaves_out_one_renewal(repository: dg.RepositoryDefinition) -> None:
+    policies: dict[str, Any] = {
+        key.to_user_string(): repository.asset_graph.get(key).freshness_policy for key in repository.assets_defs_by_key
+    }
+    minute = timedelta(minutes=1)
+    tick, day = (8, 13), (26 * 60, 50 * 60)
+    assert {
+        name: (policy.warn_window.to_timedelta() / minute, policy.fail_window.to_timedelta() / minute)
+        for name, policy in policies.items()
+    } == {
+        "raw_prices": tick, "rejected_prices": tick, "price_anomalies": tick, "market_overview": tick,
+        "request_ledger": (63, 123), "price_coverage": day, "detector_calibration": day,
     }
 
 
