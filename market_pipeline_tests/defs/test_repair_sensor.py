@@ -15,7 +15,7 @@ from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import start_of_day, utc_now
 from market_pipeline.core.slices import DayOfSymbol, Slice
 from market_pipeline.defs.automation.stale_scores import outdated_days
-from market_pipeline.defs.partitions import RANGE_END, RANGE_START, range_tags
+from market_pipeline.defs.partitions import RANGE_END, RANGE_START, partition_key, range_tags
 from market_pipeline.pipeline.missing_days import days_to_repair, incomplete_days
 from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import Interval, last_settled_day
@@ -139,6 +139,31 @@ def test_missed_nights_are_filled_newest_days_first_and_the_week_after_is_scored
     days = [(hole + n * DAY, symbol) for n in range(4) for symbol in sensed.symbols]
     assert outdated_days(sensed.instance, sensed.database, days, sensed.symbols, utc_now()) == []
     assert missing(sensed) == []
+
+
+def test_a_repair_before_the_scored_span_outdates_only_the_scores_that_depend_on_it(sensed: World) -> None:
+    """Days beyond the last 90 are scored on request: those without scores of the present detectors stay without."""
+    instance, day = sensed.instance, sensed.days_ago(200)
+
+    def report(asset: str, days_later: int, version: str = "") -> None:
+        tags = {"dagster/data_version": f"{version} {utc_now().isoformat()} run"} if version else {}
+        key = partition_key(day + days_later * DAY, "BTC")
+        instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=key, tags=tags))
+
+    versions = {-1: DETECTOR_VERSION, 0: DETECTOR_VERSION, 3: "old", 5: "", 8: DETECTOR_VERSION, 9: DETECTOR_VERSION}
+    for days_later, version in versions.items():
+        report("raw_prices", days_later)
+        if version:
+            report("price_anomalies", days_later, version)
+    older = [(day + n * DAY, "BTC") for n in range(-1, 10)]
+
+    def outdated() -> list[int]:
+        found = outdated_days(instance, sensed.database, [], sensed.symbols, utc_now(), older)
+        return [(one - day).days for one, _ in found]
+
+    assert outdated() == []
+    report("raw_prices", 0)
+    assert outdated() == [0, 8]
 
 
 def test_a_source_that_fails_is_tried_again_an_hour_later_or_with_the_end_of_an_outage(sensed: World) -> None:

@@ -14,7 +14,7 @@ import dagster as dg
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.budget.status import budget_status
 from market_pipeline.core.clock import DAY, iso, utc_now
-from market_pipeline.core.slices import Slice
+from market_pipeline.core.slices import DayOfSymbol, Slice
 from market_pipeline.core.wording import counted
 from market_pipeline.dagster_instance.ownership import Owner
 from market_pipeline.dagster_instance.runs_in_flight import end_dead_runs, runs_in_flight
@@ -90,9 +90,11 @@ def _evaluate(
     gaps = days_to_repair(database, settings, now)
     missing = [(one.day, one.symbol) for one in gaps if one.due]
     calibrations = due_calibrations(database, symbols, now, missing=bool(missing))
-    scored = Slice("", max(first, today - DAYS_SCORED * DAY), today - DAY)
-    days = [(day, symbol) for symbol in symbols for day in scored.days]
-    outdated = outdated_days(context.instance, database, days, symbols, now)
+    scored_from = max(first, today - DAYS_SCORED * DAY)
+    days = _days(symbols, scored_from, today - DAY)
+    # Days before these are scored on request only; then a repair before them outdates their scores as well.
+    older = _days(symbols, settings.history_start, scored_from - DAY)
+    outdated = outdated_days(context.instance, database, days, symbols, now, older)
     if not missing and not outdated and not calibrations.at_once:
         if all(one.ask_again_at and one.ask_again_at > now + _CHECK_ANYWAY for one in gaps):
             context.update_cursor(f"{state}|{iso(now)}")
@@ -101,6 +103,10 @@ def _evaluate(
         past = without_outage(past, _ended_runs(context.instance, owner, (TICK,), now))
     budget = budget_status(settings, database, now)
     return next_run(Situation(now, missing, outdated, calibrations, past, budget), symbols)
+
+
+def _days(symbols: Sequence[str], first: date, last: date) -> list[DayOfSymbol]:
+    return [(day, symbol) for symbol in symbols for day in Slice("", first, last).days]
 
 
 def _quiet(gaps: Sequence[GappyDay], first: date, last: date) -> str:
@@ -116,9 +122,12 @@ def _quiet(gaps: Sequence[GappyDay], first: date, last: date) -> str:
 
 
 def _was_quiet(cursor: str | None, state: str, now: datetime) -> bool:
-    """Return whether there was nothing to do in the same `state` less than an hour before `now`."""
+    """Return whether there was nothing to do in the same `state` less than an hour before `now`.
+
+    A time after `now` was recorded by a clock that was ahead.
+    """
     seen, _, when = (cursor or "").rpartition("|")
-    return seen == state and now - datetime.fromisoformat(when.replace("Z", "+00:00")) < _CHECK_ANYWAY
+    return seen == state and abs(now - datetime.fromisoformat(when.replace("Z", "+00:00"))) < _CHECK_ANYWAY
 
 
 def _ended_runs(

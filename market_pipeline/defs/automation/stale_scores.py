@@ -36,12 +36,15 @@ def outdated_days(
     days: Iterable[DayOfSymbol],
     symbols: Sequence[str],
     now: datetime,
+    older: Iterable[DayOfSymbol] = (),
 ) -> list[DayOfSymbol]:
     """Return those of `days` whose anomalies have to be recomputed at `now` (aware UTC).
 
-    According to the events in `instance` and the times in `database`. `symbols` are all that exist.
+    According to the events in `instance` and the times in `database`. `symbols` are all that exist. Of `older` days,
+    only those that the present detectors scored: a day that was never scored is not outdated.
     """
-    wanted = sorted(days)
+    only_if_scored = set(older)
+    wanted = sorted({*days, *only_if_scored})
     window = {day - n * DAY for day, _ in wanted for n in range(-1, PAST_DAYS + 1)}
     collected = _latest(instance, RAW_PRICES, ((day, symbol) for day in window for symbol in symbols))
     scored = _latest(instance, PRICE_ANOMALIES, wanted)
@@ -53,7 +56,7 @@ def outdated_days(
         oldest = start_of_day(min(day for day, _ in times)) - _KNOWN_FOR
         found |= recalibrated(times, calibration_times(database, oldest, DETECTOR_VERSION))
     found |= _with_later_morning(database, collected, scored, times, symbols, now)
-    return [day for day in wanted if day in found]
+    return [day for day in wanted if day in found and (day in times or day not in only_if_scored)]
 
 
 def was_collected(instance: dg.DagsterInstance, day: date, symbols: Sequence[str]) -> bool:
