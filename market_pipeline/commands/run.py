@@ -7,8 +7,19 @@ from pathlib import Path
 from market_pipeline.commands.children.processes import Processes
 from market_pipeline.commands.ports import HOST, require_free
 from market_pipeline.commands.start import command_settings, database_of, warn_of_cost
-from market_pipeline.dagster_instance.home import create_instance, current_home, default_home, own_home, shipped_file
+from market_pipeline.core.clock import utc_now
+from market_pipeline.dagster_instance.clock_jumps import forget_future_evaluations
+from market_pipeline.dagster_instance.home import (
+    create_instance,
+    current_home,
+    default_home,
+    open_instance,
+    own_home,
+    shipped_file,
+)
+from market_pipeline.dagster_instance.ownership import owner_of
 from market_pipeline.logs import get_logger
+from market_pipeline.pipeline.names import automations
 from market_pipeline.settings import Settings
 from market_pipeline.storage.schema.migrate import migrate
 
@@ -26,6 +37,9 @@ def execute(port: int) -> int:
         migrate(database)
         warn_of_cost(settings, database)
         create_instance(home)
+        with open_instance(home) as instance:
+            automatic = automations(settings.collect_cron)
+            forget_future_evaluations(instance, owner_of(settings), automatic, utc_now())
         with Processes() as processes:
             logger.info("The UI will be at http://%s:%s in a few seconds", HOST, port)
             command = dagster_command(port, settings.log_level)

@@ -32,6 +32,8 @@ _START = "`market-pipeline run` starts it."
 _UNKNOWN: frozenset[Kind] = frozenset({"dagster-unreadable", "collected-elsewhere"})
 # A failed run of any job but the tick was started by hand, or is followed by another within a day.
 _RECENT = DAY + timedelta(hours=1)
+# Clocks of two machines differ by less.
+_CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,12 @@ def automation_condition(state: AutomationState, now: datetime) -> Condition | N
         return Condition("schedule-off", detail, "Turn it on under Automation in the Dagster UI.", at, name)
     if at is None:
         return None
+    if at > now + _CLOCKS_DIFFER:
+        detail = (
+            f"{name} was last evaluated {span(at - now)} from now: the clock was ahead then, and Dagster waits until "
+            f"that time has come: {consequence}."
+        )
+        return Condition("schedule-silent", detail, "Restart `market-pipeline run`, which mends this.", None, name)
     if state.outcome == "failure":
         since = state.worked_at or at
         detail = f"{name} has failed since {_clock_time(since, now)}, before it could start a run: {consequence}."

@@ -99,6 +99,7 @@ KINDS: dict[str, tuple[Kind | None, list[Change]]] = {
     "daemon with an error": ("daemon-errors", [beats(1, 1, "ValueError: secret")]),
     "schedule off": ("schedule-off", [schedule(1, on=False)]),
     "schedule not evaluated": ("schedule-silent", [schedule(0, evaluated_at=ago(180))]),
+    "schedule evaluated by a clock that was ahead": ("schedule-silent", [schedule(0, evaluated_at=ago(-180))]),
     "evaluation failed": ("evaluation-failed", [schedule(0, outcome="failure", reason="OSError", worked_at=ago(9))]),
     "sensor failed yesterday": ("evaluation-failed", [schedule(4, outcome="failure", worked_at=ago(1500))]),
     "ticks fail": ("tick-failed", [failed("tick")]),
