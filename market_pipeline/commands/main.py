@@ -246,6 +246,25 @@ def migrate() -> None:
     get_logger(__name__).info("Database is at revision %s", REVISION, extra={"database": str(settings.database)})
 
 
+@commands.command(
+    "migrate-db",
+    epilog="\b\nExample, with the target in DATABASE_URL:\n  market-pipeline migrate-db --from sqlite:///prices.db",
+)
+@click.option("--from", "source", required=True, metavar="URL", help="The database to copy; it is only read.")
+@click.option("--to", "target", metavar="URL", help="An empty database.  [default: DATABASE_URL]")
+@_yes
+def migrate_db(source: str, target: str | None, yes: bool) -> int:
+    """Copy all tables to another database, SQLite or PostgreSQL.
+
+    Rows are counted and compared by digest, per table, symbol and year. The command can be interrupted at any time; the
+    same command continues, and copies again what has changed in the source since. A password is better left to
+    PGPASSWORD, ~/.pgpass or DATABASE_URL than written here, where other users see it.
+    """
+    from market_pipeline.commands.migrate_db import execute
+
+    return execute(source, target, yes=yes)
+
+
 @commands.command()
 @click.option("--json", "as_document", is_flag=True, help="Print one JSON document instead of lines.")
 def doctor(as_document: bool) -> int:

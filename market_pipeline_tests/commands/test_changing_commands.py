@@ -1,11 +1,13 @@
-"""`market-pipeline replay` and `rename`: what is stored changes, and Dagster's partitions follow."""
+"""`market-pipeline replay`, `rename` and `migrate-db`: what is stored changes, and Dagster's partitions follow."""
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import dagster as dg
 import pytest
+from sqlalchemy import URL, make_url
 
 from market_pipeline.commands.main import main
 from market_pipeline.core.clock import start_of_day
@@ -13,8 +15,9 @@ from market_pipeline.dagster_instance.nonpublic import data_versions
 from market_pipeline.pipeline.replay import load_refusals
 from market_pipeline.prices.quotes import Reason, Refusal, Source
 from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
+from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
-from market_pipeline_tests.builders import price_row, store
+from market_pipeline_tests.builders import price_row, store, stored_rows
 from market_pipeline_tests.commands.filling import Filling
 
 Capture = pytest.CaptureFixture[str]
@@ -149,3 +152,23 @@ def test_an_id_is_renamed_without_dagster(filling: Filling) -> None:
     (filling.project / HOME / "history").rename(filling.project / "history")
     assert main(["rename", "OLD", "OLD=two", "--yes"]) == 0
     assert not (filling.project / HOME / "history").exists()
+
+
+def test_migrate_db_copies_everything_and_its_name_is_the_setting(
+    filling: Filling, empty_postgres_url: URL, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = str(filling.database.url), empty_postgres_url.render_as_string(hide_password=False)
+    assert main(["migrate-db", "--from", "sqlite:///typo.db", "--yes"]) == 2
+    assert main(["migrate-db", "--from", "mysql://host/name", "--yes"]) == 2
+    assert main(["migrate-db", "--from", source, "--to", source, "--yes"]) == 2
+    store(filling.database, raw_prices, price_row("BTC", price=1 / 3), price_row("OTHER"))
+    assert main(["migrate-db", "--from", source, "--to", target]) == 2, "no consent without a terminal"
+    capsys.readouterr()
+    monkeypatch.setenv("DATABASE_URL", target)
+    assert main(["migrate-db", "--from", source, "--yes"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"\b1  [0-9a-f]{16}  raw_prices OTHER 2024\n", out) and "hold the same rows" in out
+    copied = Database(make_url(target))
+    assert stored_rows(copied, raw_prices) == stored_rows(filling.database, raw_prices)
+    copied.dispose()
+    assert main(["migrate-db", "--from", source, "--yes"]) == 2, "once it is complete, the target is in use"
