@@ -14,6 +14,7 @@ from market_pipeline.core.loopback import is_loopback
 from market_pipeline.core.symbols import Catalogue, parse_catalogue
 from market_pipeline.settings_validators import (
     check_cron,
+    check_dagster_database_url,
     check_history_start,
     check_symbols,
     check_token,
@@ -28,6 +29,9 @@ PRO_URL = "https://pro-api.coingecko.com/api/v3"
 
 # Where `market-pipeline run` keeps Dagster's history, below the project's folder, if DAGSTER_HOME is not set.
 LOCAL_DAGSTER_HOME = ".dagster_home"
+
+# As many materializations as the largest runs have of one asset: the one INSERT takes milliseconds.
+_EVENT_BATCH_SIZE = 1_000
 
 
 class SettingsError(ValueError):
@@ -57,6 +61,8 @@ class Settings(BaseSettings):
     database_url: Annotated[SecretStr, AfterValidator(normalise_database_url)] = Field(
         default=SecretStr("sqlite:///prices.db"), validate_default=True
     )
+    dagster_database_url: Annotated[SecretStr, AfterValidator(check_dagster_database_url)] | None = None
+    dagster_event_batch_size: Annotated[int, Field(ge=0, le=100_000)] | None = None
     coingecko_plan: Annotated[Plan, _Lower] = "keyless"
     coingecko_api_key: SecretStr | None = None
     coingecko_base_url: Annotated[str, AfterValidator(check_url)] | None = None
@@ -112,6 +118,21 @@ class Settings(BaseSettings):
         """The database URL; its string form hides the password."""
         return make_url(self.database_url.get_secret_value())
 
+    @property
+    def dagster_database(self) -> URL | None:
+        """The PostgreSQL database of Dagster's runs, events and schedules; None if they are SQLite files."""
+        if self.dagster_database_url is not None:
+            return make_url(self.dagster_database_url.get_secret_value())
+        return self.database if self.database.get_backend_name() == "postgresql" else None
+
+    @property
+    def event_batch_size(self) -> int:
+        """How many materializations of a run Dagster stores at once; 0 for each at its time."""
+        if self.dagster_event_batch_size is not None:
+            return self.dagster_event_batch_size
+        # Dagster's SQLite storage has no batch insert.
+        return 0 if self.dagster_database is None else _EVENT_BATCH_SIZE
+
 
 def _as_text(value: object) -> str:
     if isinstance(value, SecretStr):
@@ -123,12 +144,13 @@ _ALLOWED = {
     "coingecko_plan": "allowed are keyless, demo, pro",
     "coingecko_requests_per_minute": "allowed is a whole number from 1 to 10000, or nothing for the plan's own",
     "coingecko_monthly_credits": "allowed is a whole number above 0, or nothing for the plan's own",
+    "dagster_event_batch_size": "allowed is a whole number from 0 (no batches) to 100000, or nothing for the default",
     "history_start": "allowed is a day from 2013-01-01 to today, written YYYY-MM-DD",
     "log_level": "allowed are DEBUG, INFO, WARNING, ERROR",
     "log_format": "allowed are json, console",
     "api_without_token": "allowed are true, false",
 }
-_SECRET = {"database_url", "coingecko_api_key", "api_token"}
+_SECRET = {"database_url", "dagster_database_url", "coingecko_api_key", "api_token"}
 
 
 def load_settings(env_file: str | None = ".env", **fixed: Any) -> Settings:

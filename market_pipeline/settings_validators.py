@@ -51,6 +51,16 @@ def normalise_database_url(secret: SecretStr) -> SecretStr:
     return SecretStr(url.render_as_string(hide_password=False))
 
 
+def check_dagster_database_url(secret: SecretStr) -> SecretStr:
+    """Accept PostgreSQL (through psycopg2)."""
+    if _parse_database_url(secret.get_secret_value()).get_backend_name() not in ("postgresql", "postgres"):
+        raise ValueError(
+            "only postgresql://user:password@host/name is supported; leave it empty to let Dagster use the database of "
+            "DATABASE_URL, or SQLite files if that is a file"
+        )
+    return normalise_database_url(secret)
+
+
 def _parse_database_url(text: str) -> URL:
     try:
         url = make_url(text)

@@ -20,6 +20,7 @@ from market_pipeline.api.http.responses import HeadAsGet
 from market_pipeline.api.http.tracing import Tracing
 from market_pipeline.api.large_responses import ArrowReads
 from market_pipeline.api.service import STATE_THREADS, Service
+from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.logs import configure_logging
 from market_pipeline.settings import load_settings
 from market_pipeline.storage.engine import POOL, Database
@@ -78,7 +79,7 @@ def app_from_environment() -> FastAPI:
     """Build the API of a server process: settings from the environment, Dagster's folder in DAGSTER_HOME."""
     settings = load_settings()
     configure_logging(settings)
-    dagster = DagsterHome(Path(os.environ["DAGSTER_HOME"]))
+    dagster = DagsterHome(Path(os.environ["DAGSTER_HOME"]), storage_of(settings))
     return create_app(Service(settings, Database(settings.database, settings.catalogue.ids), dagster), _exit_soon)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.dagster_instance.facts import read_facts
 from market_pipeline.dagster_instance.home import open_instance
+from market_pipeline.dagster_instance.instance_storage import FILES, InstanceStorage
 from market_pipeline.dagster_instance.ownership import owner_of
 from market_pipeline.dagster_instance.reports import as_metadata, last_materialized, materialization, partition_name
 from market_pipeline.logs import get_logger
@@ -46,7 +47,7 @@ class _Report:
 
 
 class DagsterHome:
-    """The Dagster instance in the folder `home`, opened when first needed; safe from any thread.
+    """The Dagster instance in the folder `home`, with this `storage`, opened when first needed; safe from any thread.
 
     One thread does everything with the instance: its SQLite files take one writer at a time, and no caller waits
     longer than `read_seconds`, or `report_seconds` for a report. What is read serves other callers for
@@ -54,9 +55,11 @@ class DagsterHome:
     """
 
     def __init__(
-        self, home: Path, *, read_seconds: float = 5.0, report_seconds: float = 1.0, cache_seconds: float = 5.0
+        self, home: Path, storage: InstanceStorage = FILES, *, read_seconds: float = 5.0, report_seconds: float = 1.0,
+        cache_seconds: float = 5.0,
     ) -> None:
         self._home = home
+        self._storage = storage
         self._read_seconds = read_seconds
         self._report_seconds = report_seconds
         self._cache_seconds = cache_seconds
@@ -135,7 +138,7 @@ class DagsterHome:
 
     def _opened(self) -> "DagsterInstance":
         if self._instance is None:
-            self._instance = open_instance(self._home)
+            self._instance = open_instance(self._home, self._storage)
         return self._instance
 
     def _dispose(self) -> None:

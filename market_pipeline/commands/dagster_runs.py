@@ -18,7 +18,8 @@ import dagster as dg
 from market_pipeline.build import build_defs
 from market_pipeline.core.clock import utc_now
 from market_pipeline.dagster_instance.failures import failure_in, is_interruption
-from market_pipeline.dagster_instance.home import open_instance, ready_home
+from market_pipeline.dagster_instance.home import open_instance, ready_home, variables_of
+from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.dagster_instance.nonpublic import cancel_run
 from market_pipeline.dagster_instance.ownership import owner_of
 from market_pipeline.dagster_instance.runs_in_flight import SOON, end_dead_runs, executing_here, runs_in_flight
@@ -119,9 +120,11 @@ def recorded_runs(settings: Settings, database: Database) -> Iterator[Runs]:
 
     Inside the block only warnings are logged to the terminal; the UI has every line.
     """
+    storage = storage_of(settings)
     with (
         at_least(logging.WARNING),
-        open_instance(ready_home(), capture=False) as instance,
+        open_instance(ready_home(storage), storage, capture=False) as instance,
+        variables_of(storage),
         executing_here(instance) as tags,
     ):
         yield Runs(settings, database, instance, tags)

@@ -13,10 +13,12 @@ from market_pipeline.dagster_instance.home import (
     create_instance,
     current_home,
     default_home,
+    only_daemon,
     open_instance,
     own_home,
     shipped_file,
 )
+from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.dagster_instance.ownership import owner_of
 from market_pipeline.logs import get_logger
 from market_pipeline.pipeline.names import automations
@@ -30,17 +32,17 @@ def execute(port: int) -> int:
     """Prepare and serve until Ctrl-C; return 0, or the exit code of a process that ended by itself."""
     settings = command_settings()
     require_free(port, "the Dagster UI")
-    home = current_home()
-    with own_home(home, ours=home == default_home(Path.cwd())):
+    home, storage = current_home(), storage_of(settings)
+    with own_home(home, storage, ours=home == default_home(Path.cwd())):
         logger.info("DAGSTER_HOME is %s", home)
         database = database_of(settings)
         migrate(database)
         warn_of_cost(settings, database)
-        create_instance(home)
-        with open_instance(home) as instance:
-            automatic = automations(settings.collect_cron)
-            forget_future_evaluations(instance, owner_of(settings), automatic, utc_now())
-        with Processes() as processes:
+        create_instance(home, storage)
+        with only_daemon(home, storage), Processes() as processes:
+            with open_instance(home, storage) as instance:
+                automatic = automations(settings.collect_cron)
+                forget_future_evaluations(instance, owner_of(settings), automatic, utc_now())
             logger.info("The UI will be at http://%s:%s in a few seconds", HOST, port)
             command = dagster_command(port, settings.log_level)
             processes.start(command, dagster_environment(home, settings), _without_env_file(home), "dagster")
@@ -72,6 +74,7 @@ def dagster_environment(home: Path, settings: Settings) -> dict[str, str]:
     return {
         **os.environ,
         **settings.as_environment(),
+        **storage_of(settings).variables,
         "DAGSTER_HOME": str(home),
         # The process that relays these lines writes them in the configured format.
         "LOG_FORMAT": "json",

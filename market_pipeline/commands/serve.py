@@ -10,6 +10,7 @@ from market_pipeline.commands.ports import require_free
 from market_pipeline.commands.start import command_settings, database_of
 from market_pipeline.core.loopback import is_loopback
 from market_pipeline.dagster_instance.home import current_home, ready_home
+from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.logs import get_logger
 from market_pipeline.settings import Settings
 from market_pipeline.storage.db_errors import SchemaMismatch
@@ -28,9 +29,12 @@ def execute(port: int, host: str, workers: int, without_token: bool) -> int:
     require_free(port, "the API", host)
     current_home()
     prepare(database_of(settings))
-    home = ready_home()
+    storage = storage_of(settings)
+    home = ready_home(storage)
     logger.info("DAGSTER_HOME is %s", home)
-    environment = {**os.environ, **settings.as_environment(), "DAGSTER_HOME": str(home)}
+    environment = {
+        **os.environ, **settings.as_environment(), **storage.variables, "DAGSTER_HOME": str(home)
+    }
     command = server_command(host, port, workers)
     with Processes() as processes:
         where = f"[{host}]" if ":" in host else host

@@ -2,18 +2,23 @@
 
 It is the folder that the variable names, which must exist, otherwise `.dagster_home` in the current folder.
 `demo` alone has its own.
+
+The commands write dagster.yaml: the project's, with the storage that the settings name. One without their first line,
+in a folder that the variable names, is the user's and stays as it is.
 """
 
 import os
-import shutil
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import market_pipeline
 from market_pipeline.core.file_lock import try_lock, waiting_for_lock
+from market_pipeline.dagster_instance.instance_storage import FILES, InstanceStorage
+from market_pipeline.dagster_instance.instance_storage import VARIABLE as URL_VARIABLE
 from market_pipeline.logs import get_logger
 from market_pipeline.settings import LOCAL_DAGSTER_HOME
 
@@ -24,6 +29,10 @@ logger = get_logger(__name__)
 
 VARIABLE = "DAGSTER_HOME"
 _CONFIG = "dagster.yaml"
+_MARK = "# Written by market-pipeline, again at each start. A folder of your own in DAGSTER_HOME may have another.\n"
+# A key of the document that names a storage.
+_STORAGE = re.compile(r"""^["']?(?:(?:run_|event_log_|schedule_)?storage|instance_class)["']?\s*:""", re.MULTILINE)
+_REFERENCE = re.compile(rf"^[^#\n]*\benv[\"']?\s*:\s*[\"']?{URL_VARIABLE}\b", re.MULTILINE)
 # Capturing the output of a run starts two processes per step. Ctrl-C reaches them too, and each prints a traceback.
 _NO_CAPTURE: dict[str, Any] = {
     "compute_logs": {
@@ -68,7 +77,7 @@ def current_home() -> Path:
     return named_home(Path.cwd(), os.environ)
 
 
-def ready_home() -> Path:
+def ready_home(storage: InstanceStorage = FILES) -> Path:
     """Return the current home with a dagster.yaml and Dagster's storage, for a command that starts no daemon.
 
     Does not take its lock: `market-pipeline run` may be running.
@@ -76,18 +85,18 @@ def ready_home() -> Path:
     home = current_home()
     with _writable(home):
         home.mkdir(exist_ok=True)
-        _configure(home, ours=False)
-    if not configures_storage(home):
-        create_instance(home)
+        _configure(home, storage, ours=home == default_home(Path.cwd()))
+    if _is_of(storage, home) or not configures_storage(home):
+        create_instance(home, storage)
     return home
 
 
 @contextmanager
-def own_home(home: Path, *, ours: bool) -> Iterator[Path]:
+def own_home(home: Path, storage: InstanceStorage = FILES, *, ours: bool) -> Iterator[Path]:
     """Lock `home`, with a dagster.yaml, for this process: two daemons would start every run twice.
 
-    If the folder is `ours`, the project's dagster.yaml replaces the one there; otherwise it is only written where
-    there is none. HomeError if another process holds the lock or the folder cannot be written.
+    If the folder is `ours`, or its dagster.yaml was written by a command, that is written again. HomeError if another
+    process holds the lock or the folder cannot be written.
     """
     with _writable(home):
         home.mkdir(exist_ok=True)
@@ -96,8 +105,19 @@ def own_home(home: Path, *, ours: bool) -> Iterator[Path]:
         if not try_lock(lock):
             raise HomeError(f"already running with {home}", "stop it first")
         with _writable(home):
-            _configure(home, ours)
+            _configure(home, storage, ours)
         yield home
+
+
+@contextmanager
+def only_daemon(home: Path, storage: InstanceStorage) -> Iterator[None]:
+    """Keep other machines from starting a daemon over the database with the storage of the instance in `home`."""
+
+    def refuse() -> NoReturn:
+        raise HomeError(f"already running elsewhere with the {storage}", f"stop it, or set {URL_VARIABLE} to another")
+
+    with storage.only_daemon(refuse) if _is_of(storage, home) else nullcontext():
+        yield
 
 
 def shipped_file(name: str) -> Path:
@@ -113,9 +133,7 @@ def shipped_file(name: str) -> Path:
 
 def configures_storage(home: Path) -> bool:
     """Return whether the dagster.yaml in `home` names a storage; otherwise the storage is in `home` itself."""
-    config = home / _CONFIG
-    lines = config.read_text(encoding="utf-8").splitlines() if config.is_file() else []
-    return any(line.startswith("storage:") for line in lines)
+    return bool(_STORAGE.search(_config_of(home)))
 
 
 def was_used(home: Path) -> bool:
@@ -123,16 +141,30 @@ def was_used(home: Path) -> bool:
     return (home / "history").exists() or configures_storage(home)
 
 
-def _configure(home: Path, ours: bool) -> None:
+def _config_of(home: Path) -> str:
     config = home / _CONFIG
-    if config.exists() and not ours:
+    return config.read_text(encoding="utf-8") if config.is_file() else ""
+
+
+def _is_of(storage: InstanceStorage, home: Path) -> bool:
+    """Return whether the dagster.yaml in `home` refers to the database of `storage`."""
+    return storage.url is not None and bool(_REFERENCE.search(_config_of(home)))
+
+
+def _configure(home: Path, storage: InstanceStorage, ours: bool) -> None:
+    config, present = home / _CONFIG, _config_of(home)
+    if config.exists() and not ours and not present.startswith(_MARK):
         return
-    if not ours and home != default_home(Path.cwd()):
+    if not ours and not present:
         logger.info("%s has no %s; the project's is copied there", home, _CONFIG)
-    # Atomic: another command may be reading the file.
-    part = home / f"{_CONFIG}.{os.getpid()}"
-    shutil.copyfile(shipped_file(_CONFIG), part)
-    part.replace(config)
+    text = _MARK + shipped_file(_CONFIG).read_text(encoding="utf-8")
+    if not _STORAGE.search(text):
+        text += storage.block
+    if text != present:
+        # Atomic: another command may be reading the file.
+        part = home / f"{_CONFIG}.{os.getpid()}"
+        part.write_text(text, encoding="utf-8")
+        part.replace(config)
 
 
 @contextmanager
@@ -144,21 +176,46 @@ def _writable(home: Path) -> Iterator[None]:
         raise HomeError(f"{where}: {error.strerror}", f"{home} must be a folder that can be written") from None
 
 
-def open_instance(home: Path, *, capture: bool = True) -> "dg.DagsterInstance":
-    """Open the instance in `home`, to be used in a `with` block; with `capture` off, runs print to this process."""
+def open_instance(home: Path, storage: InstanceStorage = FILES, *, capture: bool = True) -> "dg.DagsterInstance":
+    """Open the instance in `home`, to be used in a `with` block; with `capture` off, runs print to this process.
+
+    Where its dagster.yaml refers to the database of `storage`, that must have been created.
+    """
     import dagster as dg
     from dagster._core.instance.ref import InstanceRef
 
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={} if capture else _NO_CAPTURE))
+    with variables_of(storage):
+        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={} if capture else _NO_CAPTURE))
 
 
-def create_instance(home: Path) -> None:
+@contextmanager
+def variables_of(storage: InstanceStorage) -> Iterator[None]:
+    """Set the environment variables from which Dagster opens `storage` and stores the events of runs."""
+    before = {name: os.environ.get(name) for name in storage.variables}
+    os.environ.update(storage.variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def create_instance(home: Path, storage: InstanceStorage = FILES) -> None:
     """Create Dagster's storage unless it exists; concurrent callers wait for the first to finish."""
+
+    def create() -> None:
+        with open_instance(home, storage) as instance:
+            _set_event_cursors(instance)
+
     with waiting_for_lock(home / "creating.lock"):
-        # Storage in a database leaves no such folder: the cursors below are then compared each time.
-        if not (home / "history").exists():
-            with open_instance(home) as instance:
-                _set_event_cursors(instance)
+        if _is_of(storage, home):
+            storage.prepare(create)
+        # A storage that the user has configured leaves no such folder: the cursors are then compared each time.
+        elif not (home / "history").exists():
+            create()
 
 
 def _set_event_cursors(instance: "dg.DagsterInstance") -> None:

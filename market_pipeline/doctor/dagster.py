@@ -10,6 +10,7 @@ from pathlib import Path
 from market_pipeline.core.wording import first_line, span
 from market_pipeline.dagster_instance.facts import automation_states, heartbeats, job_states
 from market_pipeline.dagster_instance.home import HomeError, named_home, open_instance, was_used
+from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.dagster_instance.ownership import Owner, located, owner_of
 from market_pipeline.doctor.context import Diagnosis, DoctorContext, Number, fail, ok, warn
 from market_pipeline.pipeline.conditions import Condition, automation_condition, job_condition
@@ -76,7 +77,7 @@ def examine_instance(context: DoctorContext) -> Iterator[Diagnosis]:
     from market_pipeline.dagster_instance.nonpublic import count_runs
 
     try:
-        instance = open_instance(home)
+        instance = open_instance(home, storage_of(context.settings))
         runs = count_runs(instance)
     # The storage is pluggable and may raise anything.
     except Exception as error:

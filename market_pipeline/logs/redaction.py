@@ -197,10 +197,12 @@ def too_short_to_hide(settings: "Settings") -> str | None:
 
 
 def _named_secrets(settings: "Settings") -> dict[str, str]:
+    dagster_url = settings.dagster_database_url and settings.dagster_database
     secrets = {
         "COINGECKO_API_KEY": settings.coingecko_api_key and settings.coingecko_api_key.get_secret_value(),
         "API_TOKEN": settings.api_token and settings.api_token.get_secret_value(),
         "the password in DATABASE_URL": settings.database.password,
+        "the password in DAGSTER_DATABASE_URL": dagster_url and dagster_url.password,
     }
     return {name: str(secret) for name, secret in secrets.items() if secret}
 

@@ -45,15 +45,16 @@ class Database:
     """The database at `url` (sqlite or postgresql+psycopg2). Connects when first used.
 
     `coins` maps each symbol to the id of its coin: rows of a symbol under another id belong to another
-    coin, and no query returns them.
+    coin, and no query returns them. Errors name the `setting` that the URL comes from.
 
     Connections raise DatabaseUnavailable if the database cannot be reached or opened, or if a SQLite
     file stays locked by another writer for half a minute.
     """
 
-    def __init__(self, url: URL, coins: Mapping[str, str] = KNOWN_COINS) -> None:
+    def __init__(self, url: URL, coins: Mapping[str, str] = KNOWN_COINS, setting: str = "DATABASE_URL") -> None:
         self.url = url
         self.coins = coins
+        self._setting = setting
         self.dialect = url.get_backend_name()
         self._engines: list[Engine] = []
         # Close the connections of a Database that is garbage collected: Python 3.13 warns of unclosed ones.
@@ -165,12 +166,13 @@ class Database:
                 reason = f"the folder {folder} cannot be written by this user, and SQLite creates files in it"
             elif "locked" in reason:
                 reason = f"another writer has held its lock for {BUSY_SECONDS} s; wait for it or end it"
-            return f"The SQLite file {self.url.database} cannot be opened: {sentences(reason)} DATABASE_URL names it."
+            file = f"The SQLite file {self.url.database}"
+            return f"{file} cannot be opened: {sentences(reason)} {self._setting} names it."
         several = self.url.query.get("host", "localhost")
         hosts = several if isinstance(several, str) else " or ".join(several)
         where = f"{self.url.host}:{self.url.port or 5432}" if self.url.host else hosts
         name = f"PostgreSQL database {self.url.database} at {where}"
-        return f"{name} cannot be reached: {sentences(reason)} DATABASE_URL names it."
+        return f"{name} cannot be reached: {sentences(reason)} {self._setting} names it."
 
 
 def _sqlite_engine(url: URL, begin: str) -> Engine:

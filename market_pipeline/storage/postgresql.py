@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 
 # A server that is gone is noticed within 20 seconds; the system's own timeout is two hours. libpq gives each
 # address of each host so long to connect. Parameters of the URL win.
-_DEFAULTS = {
+DEFAULTS: Mapping[str, Any] = {
     "application_name": "market_pipeline", "connect_timeout": 8, "keepalives_idle": 5, "keepalives_interval": 5,
     "keepalives_count": 2, "tcp_user_timeout": 15_000,
 }
@@ -56,7 +56,7 @@ _IDLE = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s) AND state LIKE 'id
 def parameters_of(url: URL) -> dict[str, Any]:
     """Return the parameters of libpq for `url`, as psycopg2 takes them."""
     _, given = url.get_dialect()().create_connect_args(url)
-    return {**_DEFAULTS, **given}
+    return {**DEFAULTS, **given}
 
 
 def dsn_of(url: URL) -> str:

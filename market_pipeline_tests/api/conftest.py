@@ -133,7 +133,8 @@ def block_dagster(monkeypatch: pytest.MonkeyPatch) -> Callable[[threading.Event]
 
     def block(released: threading.Event) -> None:
         monkeypatch.setattr(
-            "market_pipeline.api.dagster_reports.open_instance", lambda home: released.wait(60) and open_instance(home)
+            "market_pipeline.api.dagster_reports.open_instance",
+            lambda *given: released.wait(60) and open_instance(*given),
         )
 
     return block

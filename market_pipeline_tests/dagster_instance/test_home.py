@@ -5,12 +5,14 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, make_url
 
-from market_pipeline.dagster_instance.home import HomeError, create_instance, named_home, own_home
+from market_pipeline.dagster_instance.home import HomeError, configures_storage, create_instance, named_home, own_home
+from market_pipeline.dagster_instance.instance_storage import InstanceStorage
 from market_pipeline.settings import LOCAL_DAGSTER_HOME
 
 OURS = (Path(__file__).parents[2] / "dagster.yaml").read_text()
+POSTGRESQL = InstanceStorage(make_url("postgresql+psycopg2://u@h/db?options=-csearch_path%3Ddagster"), 1_000)
 CURSORS = {f"EVENT_LOG_CONSUMER_CURSOR-PIPELINE_{end}" for end in ("SUCCESS", "FAILURE")}
 
 
@@ -29,12 +31,28 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
 def test_a_config_of_the_user_stays_and_a_missing_one_is_written(tmp_path: Path) -> None:
     config = tmp_path / "dagster.yaml"
     with own_home(tmp_path, ours=False):
-        assert config.read_text() == OURS
-    config.write_text("telemetry: {enabled: false}\n")
+        written = config.read_text()
+        assert written.endswith(OURS) and not configures_storage(tmp_path)
+    with own_home(tmp_path, POSTGRESQL, ours=False):
+        assert config.read_text() == written + POSTGRESQL.block, "a command wrote it, and writes it again"
+        assert configures_storage(tmp_path)
     with own_home(tmp_path, ours=False):
+        assert config.read_text() == written
+    config.write_text("telemetry: {enabled: false}\n")
+    with own_home(tmp_path, POSTGRESQL, ours=False):
         assert config.read_text() == "telemetry: {enabled: false}\n"
     with own_home(tmp_path, ours=True):
-        assert config.read_text() == OURS
+        assert config.read_text() == written
+
+
+@pytest.mark.parametrize("key", ["storage", "'storage' ", '"run_storage"', "instance_class"])
+def test_a_storage_in_the_projects_own_config_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dagster.yaml").write_text(f"nux: {{enabled: false}}\n{key}: {{}}\n")
+    with own_home(tmp_path / "home", POSTGRESQL, ours=True):
+        assert (tmp_path / "home" / "dagster.yaml").read_text().endswith(f"\n{key}: {{}}\n")
 
 
 @pytest.mark.parametrize("broken", ["home", "home/lock/folder", "home/dagster.yaml/folder"])

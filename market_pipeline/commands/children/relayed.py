@@ -10,20 +10,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from market_pipeline.commands.children.processes import Processes
+from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.logs import configure_logging
 from market_pipeline.settings import load_settings
 
 
 def main(command: Sequence[str]) -> int:
     """Run `command` until it ends or a signal stops it; return its exit code, 0 after a signal."""
-    configure_logging(load_settings())
+    settings = load_settings()
+    configure_logging(settings)
     # Dagster's commands lie beside this Python, whether its environment is active or not.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     program = shutil.which(command[0], path=path) if command else None
     if program is None:
         sys.exit(f"relayed: no command {command[0]!r}" if command else "relayed: which command? COMMAND [ARGS]...")
     # This process writes the lines in the configured format.
-    environment = {**os.environ, "LOG_FORMAT": "json", "PATH": path}
+    environment = {**os.environ, **storage_of(settings).variables, "LOG_FORMAT": "json", "PATH": path}
     with Processes() as processes:
         processes.start([program, *command[1:]], environment, Path.cwd(), relayed_as=Path(command[0]).name)
         return processes.wait_for_any()

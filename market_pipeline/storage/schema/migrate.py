@@ -3,7 +3,6 @@
 On PostgreSQL the tables belong to the first schema of the search path.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from market_pipeline.core.symbols import KNOWN_COINS
 from market_pipeline.storage.db_errors import DatabaseUnavailable, SchemaMismatch, StorageError, sentences
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.tables import metadata
+from market_pipeline.storage.search_path import schemas_of
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -52,7 +52,6 @@ _RIGHTS = text(
     f"FROM pg_namespace n LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = '{VERSION_TABLE}' "
     "WHERE nspname = current_schema()"
 )
-_NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",\s]+))\s*(?:,|$)')
 
 
 def check_schema(database: Database) -> None:
@@ -206,7 +205,7 @@ def _require_own_schema(connection: Connection) -> None:
 
 def _require_first(connection: Connection, path: str, schema: str | None, role: str) -> None:
     """Raise SchemaMismatch unless `schema`, the current one, is the first of the search `path`."""
-    names = _names(path)
+    names = schemas_of(path)
     # By default the path begins with a schema named like the role, which need not exist.
     expected = {role if name == "$user" else name for name in names[: 2 if names[:1] == ["$user"] else 1]}
     if schema is None or (expected and schema not in expected):
@@ -245,11 +244,3 @@ def _missing_right(connection: Connection) -> tuple[str, str] | None:
             f"GRANT {found.owner} TO {found.role}",
         )
     return None
-
-
-def _names(path: str) -> list[str]:
-    """Return the schemas of a search path, unquoted ones in lower case as PostgreSQL reads them."""
-    return [
-        match[1].replace('""', '"') if match[1] is not None else match[2].lower()
-        for match in _NAME.finditer(path)
-    ]
