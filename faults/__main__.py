@@ -17,6 +17,7 @@ from market_pipeline.logs.formats import LineFormatter
 # Name, as given on the command line, and title; each is a module of this package, imported when it is its turn.
 SECTIONS = {
     "hostile_answers": "Hostile answers",
+    "upgrades": "Upgrades from every earlier revision",
 }
 
 
