@@ -248,12 +248,14 @@ def migrate() -> None:
 
 @commands.command(
     "migrate-db",
-    epilog="\b\nExample, with the target in DATABASE_URL:\n  market-pipeline migrate-db --from sqlite:///prices.db",
+    epilog="\b\nExample, with the target in DATABASE_URL:\n"
+    "  market-pipeline migrate-db --from sqlite:///prices.db --partitions",
 )
 @click.option("--from", "source", required=True, metavar="URL", help="The database to copy; it is only read.")
 @click.option("--to", "target", metavar="URL", help="An empty database.  [default: DATABASE_URL]")
+@click.option("--partitions", is_flag=True, help="Also report the materialized partitions to Dagster's new storage.")
 @_yes
-def migrate_db(source: str, target: str | None, yes: bool) -> int:
+def migrate_db(source: str, target: str | None, partitions: bool, yes: bool) -> int:
     """Copy all tables to another database, SQLite or PostgreSQL.
 
     Rows are counted and compared by digest, per table, symbol and year. The command can be interrupted at any time; the
@@ -262,7 +264,7 @@ def migrate_db(source: str, target: str | None, yes: bool) -> int:
     """
     from market_pipeline.commands.migrate_db import execute
 
-    return execute(source, target, yes=yes)
+    return execute(source, target, partitions=partitions, yes=yes)
 
 
 @commands.command()

@@ -1,15 +1,23 @@
-"""Move the stored data to another database: all tables, part by part, compared at the end."""
+"""Move the stored data to another database: all tables, compared at the end, and on request the partitions."""
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 
 from market_pipeline.commands.start import command_settings, confirmed
 from market_pipeline.core.wording import counted
+from market_pipeline.dagster_instance.home import create_instance, current_home, default_home, own_home
+from market_pipeline.dagster_instance.instance_storage import FILES, InstanceStorage, storage_of
+from market_pipeline.dagster_instance.partition_copy import copy_partition, instance_of, missing_partitions
+from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
+from market_pipeline.defs.assets.raw_prices import RAW_PRICES, REJECTED_PRICES
+from market_pipeline.settings import Settings
 from market_pipeline.settings_validators import normalise_database_url
 from market_pipeline.storage.copy import Comparison, Part, copy_part, finish, parts_of, prepare
 from market_pipeline.storage.engine import Database
@@ -23,37 +31,68 @@ _COLUMNS = (
 )
 
 
-def execute(source_url: str, target_url: str | None, *, yes: bool) -> int:
+def execute(source_url: str, target_url: str | None, *, partitions: bool, yes: bool) -> int:
     """Copy and compare; return 0 if both databases hold the same rows, else 1."""
     settings = command_settings()
-    source = _database(source_url, "--from")
-    target = _database(target_url, "--to") if target_url else Database(settings.database)
+    source = Database(_url(source_url, "--from"))
+    target = Database(_url(target_url, "--to") if target_url else settings.database)
     try:
-        parts = parts_of(source)
-        rows = sum(part.rows for part in parts)
-        click.echo(f"{counted(rows, 'row')} in {counted(len(parts), 'part')}: from {source.url} to {target.url}.")
-        click.echo("Stop what writes to either, such as `market-pipeline run`, or run this command again afterwards.")
-        if not confirmed(yes):
-            return 0
-        prepare(source, target, parts)
-        different = [found for found in _copied(source, target, parts) if not found.equal]
-        if different:
-            _print_differences(different)
-            return 1
-        finish(target)
+        if not (partitions and source.url == target.url) and (code := _copy_tables(source, target, yes)) is not None:
+            return code
     finally:
         source.dispose()
         target.dispose()
-    click.echo(f"Both databases hold the same rows. Now set DATABASE_URL to the target: {target.url}")
+    if partitions:
+        _copy_partitions(_storage(settings, source.url), _storage(settings, target.url))
+    click.echo(f"Now set DATABASE_URL to the target: {target.url}")
     return 0
 
 
-def _database(text: str, option: str) -> Database:
+def _copy_tables(source: Database, target: Database, yes: bool) -> int | None:
+    """Copy and compare all tables; return the exit code of a command that ends here."""
+    parts = parts_of(source)
+    rows = sum(part.rows for part in parts)
+    click.echo(f"{counted(rows, 'row')} in {counted(len(parts), 'part')}: from {source.url} to {target.url}.")
+    click.echo("Stop what writes to either, such as `market-pipeline run`, or run this command again afterwards.")
+    if not confirmed(yes):
+        return 0
+    prepare(source, target, parts)
+    if different := [found for found in _copied(source, target, parts) if not found.equal]:
+        _print_differences(different)
+        return 1
+    finish(target)
+    click.echo("Both databases hold the same rows.")
+    return None
+
+
+def _url(text: str, option: str) -> URL:
     try:
-        url = normalise_database_url(SecretStr(text)).get_secret_value()
+        return make_url(normalise_database_url(SecretStr(text)).get_secret_value())
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint=option) from None
-    return Database(make_url(url))
+
+
+def _storage(settings: Settings, url: URL) -> InstanceStorage:
+    """Return where Dagster stores beside the database at `url`."""
+    with_password = SecretStr(url.render_as_string(hide_password=False))
+    return storage_of(settings.model_copy(update={"database_url": with_password}))
+
+
+def _copy_partitions(source: InstanceStorage, target: InstanceStorage) -> None:
+    """Report the partitions of `source` to `target`; from the files in DAGSTER_HOME if the source is the target."""
+    if source == target:
+        source = FILES
+    home = current_home()
+    if source == target or (source == FILES and not (home / "history").exists()):
+        raise click.UsageError(f"Dagster has no other storage from which partitions could be copied: {home} has none")
+    with own_home(home, target, ours=home == default_home(Path.cwd())):
+        create_instance(home, target)
+        with instance_of(home, source) as old, instance_of(home, target) as new:
+            missing = missing_partitions(old, new, (RAW_PRICES, REJECTED_PRICES, PRICE_ANOMALIES))
+            with click.progressbar(missing, label="Partitions", file=sys.stderr, hidden=not missing) as bar:
+                for one in bar:
+                    copy_partition(old, new, one)
+    click.echo(f"{counted(len(missing), 'partition')} reported to Dagster; its former runs stay in {home}.")
 
 
 def _copied(source: Database, target: Database, parts: Sequence[Part]) -> list[Comparison]:

@@ -11,10 +11,14 @@ from sqlalchemy import URL, make_url
 
 from market_pipeline.commands.main import main
 from market_pipeline.core.clock import start_of_day
-from market_pipeline.dagster_instance.nonpublic import data_versions
+from market_pipeline.dagster_instance.home import open_instance
+from market_pipeline.dagster_instance.instance_storage import storage_of
+from market_pipeline.dagster_instance.nonpublic import DATA_VERSION, data_versions, latest_storage_ids
+from market_pipeline.defs.partitions import partition_key
 from market_pipeline.pipeline.replay import load_refusals
 from market_pipeline.prices.quotes import Reason, Refusal, Source
 from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
+from market_pipeline.settings import load_settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
 from market_pipeline_tests.builders import price_row, store, stored_rows
@@ -162,13 +166,26 @@ def test_migrate_db_copies_everything_and_its_name_is_the_setting(
     assert main(["migrate-db", "--from", "mysql://host/name", "--yes"]) == 2
     assert main(["migrate-db", "--from", source, "--to", source, "--yes"]) == 2
     store(filling.database, raw_prices, price_row("BTC", price=1 / 3), price_row("OTHER"))
+    keys = [str(partition_key(filling.days_ago(days), "BTC")) for days in (3, 1, 2)]
+    with open_instance(filling.project / HOME) as files:
+        for key in keys:
+            event = dg.AssetMaterialization("raw_prices", partition=key, metadata={"rows": 7}, tags={DATA_VERSION: key})
+            files.report_runless_asset_event(event)
     assert main(["migrate-db", "--from", source, "--to", target]) == 2, "no consent without a terminal"
     capsys.readouterr()
     monkeypatch.setenv("DATABASE_URL", target)
-    assert main(["migrate-db", "--from", source, "--yes"]) == 0
+    assert main(["migrate-db", "--from", source, "--partitions", "--yes"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"\b1  [0-9a-f]{16}  raw_prices OTHER 2024\n", out) and "hold the same rows" in out
     copied = Database(make_url(target))
     assert stored_rows(copied, raw_prices) == stored_rows(filling.database, raw_prices)
     copied.dispose()
+    with open_instance(filling.project / HOME, storage_of(load_settings(None))) as instance:
+        numbers = latest_storage_ids(instance, "raw_prices", keys)
+        assert sorted(keys, key=numbers.__getitem__) == keys, "in the same order"
+        assert data_versions(instance, "raw_prices", keys) == dict(zip(keys, keys, strict=True))
+        newest = instance.get_latest_materialization_event(dg.AssetKey("raw_prices"))
+        assert newest and newest.asset_materialization and newest.asset_materialization.metadata["rows"].value == 7
     assert main(["migrate-db", "--from", source, "--yes"]) == 2, "once it is complete, the target is in use"
+    assert main(["migrate-db", "--from", target, "--partitions"]) == 0, "from the files, where prices are there already"
+    assert "0 partitions reported" in capsys.readouterr().out
