@@ -58,7 +58,7 @@ class DagsterHome:
         self, home: Path, storage: InstanceStorage = FILES, *, read_seconds: float = 5.0, report_seconds: float = 1.0,
         cache_seconds: float = 5.0,
     ) -> None:
-        self._home = home
+        self.home = home
         self._storage = storage
         self._read_seconds = read_seconds
         self._report_seconds = report_seconds
@@ -107,6 +107,10 @@ class DagsterHome:
         """
         return self._read(lambda: last_materialized(self._opened(), asset, days))
 
+    def read(self, read: "Callable[[DagsterInstance], Result]") -> Result:
+        """Return what `read` reads from the instance; raises DagsterUnavailable."""
+        return self._read(lambda: read(self._opened()))
+
     def close(self) -> None:
         """Close the instance after the reports so far; wait two seconds for that at most."""
         wait([self._submit(self._dispose)], _CLOSE_SECONDS)
@@ -123,7 +127,7 @@ class DagsterHome:
         except Exception as error:
             late = answer.cancel() or not answer.done()
             reason = f"no answer within {self._read_seconds:.0f} s" if late else repr(error)
-            raise DagsterUnavailable(f"The instance in {self._home} cannot be read: {reason}") from error
+            raise DagsterUnavailable(f"The instance in {self.home} cannot be read: {reason}") from error
 
     def _report_next(self, asset: str, day: DayOfSymbol) -> None:
         with self._adding:
@@ -138,7 +142,7 @@ class DagsterHome:
 
     def _opened(self) -> "DagsterInstance":
         if self._instance is None:
-            self._instance = open_instance(self._home, self._storage)
+            self._instance = open_instance(self.home, self._storage)
         return self._instance
 
     def _dispose(self) -> None:

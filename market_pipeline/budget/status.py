@@ -33,6 +33,11 @@ class BudgetStatus:
     renews_at: datetime
 
 
+def has_monthly_credits(settings: Settings) -> bool:
+    """Return whether the plan of `settings` may have monthly credits."""
+    return settings.coingecko_plan != "keyless" or settings.coingecko_monthly_credits is not None
+
+
 def budget_status(settings: Settings, database: Database, now: datetime | None = None) -> BudgetStatus:
     """Return the budget of the account of `settings`, with the reserve for its live ticks after `now`.
 

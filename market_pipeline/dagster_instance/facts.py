@@ -7,15 +7,25 @@ from typing import TYPE_CHECKING
 from market_pipeline.core.wording import first_line
 from market_pipeline.dagster_instance.failures import failure_in
 from market_pipeline.dagster_instance.ownership import Owner, located, own_runs
-from market_pipeline.pipeline.facts import AutomationState, DagsterFacts, FailedRun, Heartbeat, JobState, judged
-from market_pipeline.pipeline.names import CONSEQUENCES, Automation, automations
+from market_pipeline.pipeline.facts import (
+    AutomationState,
+    DagsterFacts,
+    FailedCheck,
+    FailedRun,
+    Heartbeat,
+    JobState,
+    judged,
+)
+from market_pipeline.pipeline.names import CONSEQUENCES, ERROR_CHECKS, Automation, automations
 
 if TYPE_CHECKING:
     import dagster as dg
     from dagster._core.scheduler.instigation import InstigatorState
 
 # The error of a run that was interrupted by hand, such as with Ctrl-C in `market-pipeline run`.
-_INTERRUPTED = "DagsterExecutionInterruptedError"
+INTERRUPTED = "DagsterExecutionInterruptedError"
+# On a failed run that Dagster starts again by itself; the last attempt has it no more.
+_WILL_RETRY = "dagster/will_retry"
 
 
 def read_facts(instance: "dg.DagsterInstance", owner: Owner, collect_cron: str, now: datetime) -> DagsterFacts:
@@ -23,7 +33,7 @@ def read_facts(instance: "dg.DagsterInstance", owner: Owner, collect_cron: str, 
     owner = located(instance, owner)
     return DagsterFacts(
         heartbeats(instance, now), automation_states(instance, owner, automations(collect_cron)),
-        job_states(instance, owner, CONSEQUENCES),
+        job_states(instance, owner, CONSEQUENCES), failed_checks(instance),
     )
 
 
@@ -43,13 +53,18 @@ def automation_states(
     instance: "dg.DagsterInstance", owner: Owner, wanted: Iterable[Automation]
 ) -> list[AutomationState]:
     """Read the state of each of `wanted`; one that `instance` has no record of is on and was never evaluated."""
+    found = instigators(instance, owner)
+    return [_automation(instance, automation, found.get(automation.name)) for automation in wanted]
+
+
+def instigators(instance: "dg.DagsterInstance", owner: Owner) -> "dict[str, InstigatorState]":
+    """Return Dagster's records of the schedules and sensors in `owner`'s code location, by name."""
     # States of renamed code locations may have the same names; the newest comes last.
-    found = {
+    return {
         state.name: state
         for state in instance.all_instigator_state()
         if owner.location in (None, state.repository_selector.location_name)
     }
-    return [_automation(instance, automation, found.get(automation.name)) for automation in wanted]
 
 
 def _automation(
@@ -80,13 +95,35 @@ def job_states(instance: "dg.DagsterInstance", owner: Owner, jobs: Iterable[str]
     success, failure = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
     states = []
     for job in jobs:
-        last = next(own_runs(instance, owner, job, [success, failure]), None)
+        ended = own_runs(instance, owner, job, [success, failure])
+        last = next((run for run in ended if not is_retried(run.dagster_run)), None)
         if last is None or last.dagster_run.status is success:
             states.append(JobState(job, _ended(last), None))
         else:
             good = next(own_runs(instance, owner, job, [success]), None)
             states.append(JobState(job, _ended(good), _failed(instance, last)))
     return states
+
+
+def is_retried(run: "dg.DagsterRun") -> bool:
+    """Return whether `run` failed, and Dagster starts it again: only the last attempt counts."""
+    return run.tags.get(_WILL_RETRY) == "true"
+
+
+def failed_checks(instance: "dg.DagsterInstance") -> list[FailedCheck]:
+    """Read which of the checks that do not block failed with an ERROR when they were last evaluated."""
+    import dagster as dg
+    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
+
+    failed = []
+    for name, asset in ERROR_CHECKS.items():
+        key, ended = dg.AssetCheckKey(dg.AssetKey(asset), name), {Status.FAILED, Status.SUCCEEDED}
+        last = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=ended)
+        if last and last[0].status is Status.FAILED and last[0].event and last[0].event.dagster_event:
+            result = last[0].event.dagster_event.asset_check_evaluation_data
+            if result.severity is dg.AssetCheckSeverity.ERROR:
+                failed.append(FailedCheck(name, result.description or "see its result in the Dagster UI."))
+    return failed
 
 
 def _failed(instance: "dg.DagsterInstance", run: "dg.RunRecord") -> FailedRun | None:
@@ -104,7 +141,7 @@ def _failed(instance: "dg.DagsterInstance", run: "dg.RunRecord") -> FailedRun | 
         if check.blocking and not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
     )
     failure = failure_in(events)
-    if _INTERRUPTED in failure.text:
+    if INTERRUPTED in failure.text:
         return None
     return FailedRun(_ended(run) or run.update_timestamp, run_id, checks, first_line(failure.text), failure.ours)
 

@@ -12,9 +12,12 @@ from typing import Literal
 from market_pipeline.core.clock import DAY
 from market_pipeline.core.wording import some, span
 from market_pipeline.pipeline.facts import (
+    LITTLE_SPACE,
     SCHEDULER,
+    TOO_LITTLE_SPACE,
     AutomationState,
     DagsterFacts,
+    DiskSpace,
     InstallationState,
     JobState,
     PriceFacts,
@@ -25,7 +28,8 @@ from market_pipeline.prices.freshness import oldest_fresh
 Kind = Literal[
     "starting", "no-prices-yet", "dagster-unreadable", "collected-elsewhere", "never-scheduled", "scheduler-dead",
     "daemon-dead", "daemon-errors", "schedule-off", "schedule-silent", "evaluation-failed", "tick-failed",
-    "check-failed", "job-failed", "stale-prices", "not-collected", "prices-refused", "quiet-market", "scores-behind",
+    "check-failed", "check-error", "job-failed", "stale-prices", "not-collected", "prices-refused", "quiet-market",
+    "scores-behind", "disk-low", "credits-low",
 ]
 
 _START = "`market-pipeline run` starts it."
@@ -40,8 +44,9 @@ _CLOCKS_DIFFER = timedelta(minutes=5)
 class Condition:
     """Something that is wrong: a kind for programs; for people, what it is and what to do.
 
-    `since` is when it began, if that is known. `subject` is the daemon, schedule or job concerned. `quoted` is the
-    text of a foreign error: it may contain anything, so the API does not show it.
+    `since` is when it began, if that is known. `subject` is the daemon, schedule, job, check or disk concerned,
+    `symbols` the coins if it is about some. `quoted` is the text of a foreign error: it may contain anything, so the
+    API does not show it.
     """
 
     kind: Kind
@@ -50,6 +55,7 @@ class Condition:
     since: datetime | None = None
     subject: str = ""
     quoted: str = ""
+    symbols: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -78,6 +84,7 @@ def conditions(state: InstallationState) -> list[Condition]:
         combined = replace(stopped, detail=" ".join([stopped.detail, *_consequences(prices)]))
         broken[broken.index(stopped)] = combined
     found += broken
+    found += _of_resources(state)
     if stopped is not None or state.scheduler_alive is False or not begun:
         return found
     if prices.stale:
@@ -128,6 +135,33 @@ def _of_schedules_and_runs(state: InstallationState) -> Iterator[Condition]:
         found = job_condition(job, state.now)
         if found and job.failed and not (state.starting and job.failed.at < state.started):
             yield found
+    for check in state.dagster.checks:
+        detail = f"The check {check.name} fails: {check.description}"
+        yield Condition("check-error", detail, subject=check.name)
+
+
+def _of_resources(state: InstallationState) -> Iterator[Condition]:
+    """Find disks that are nearly full, and a month whose credits are needed for live prices."""
+    for disk in state.disks:
+        if found := disk_condition(disk):
+            yield found
+    budget = state.budget
+    if budget is not None and budget.credits_left is not None and budget.credits_left < budget.reserve:
+        detail = (
+            f"{budget.credits_left:,} of the month's {budget.monthly_credits:,} credits are left, fewer than the "
+            f"{budget.reserve:,} that live prices need until {budget.renews_at:%Y-%m-%d} 00:00 UTC: history is not "
+            "requested, and live prices may stop."
+        )
+        yield Condition("credits-low", detail, "Collect less often with COLLECT_CRON, or take a larger plan.")
+
+
+def disk_condition(disk: DiskSpace) -> Condition | None:
+    """Return the condition that a disk is nearly full, if it is."""
+    if disk.free >= LITTLE_SPACE:
+        return None
+    detail = f"{disk.free / 1e9:.2f} GB are left on the disk of {disk.what}"
+    consequence = "writes may fail at any time." if disk.free < TOO_LITTLE_SPACE else "writes fail when it is full."
+    return Condition("disk-low", f"{detail}: {consequence}", "Free some space.", subject=disk.what)
 
 
 def automation_condition(state: AutomationState, now: datetime) -> Condition | None:
@@ -184,7 +218,7 @@ def scores_condition(prices: PriceFacts) -> Condition:
         f"{_clock_time(since, prices.now)}: they are not searched for anomalies."
     )
     remedy = "See the runs of the job tick in the Dagster UI, steps check_prices and price_anomalies."
-    return Condition("scores-behind", detail, remedy, since)
+    return Condition("scores-behind", detail, remedy, since, symbols=tuple(prices.unscored))
 
 
 def _consequences(prices: PriceFacts) -> list[str]:
@@ -201,6 +235,10 @@ def _waiting_since(prices: PriceFacts) -> datetime:
 
 def _of_stale_prices(state: InstallationState) -> Condition:
     """Return why symbols lack a fresh quote although runs seem to succeed."""
+    return replace(_why_stale(state), symbols=tuple(state.prices.stale))
+
+
+def _why_stale(state: InstallationState) -> Condition:
     prices, now, collected_at = state.prices, state.now, state.collected_at
     what = _newest_of_stale(prices)
     since = max((at for symbol in prices.stale if (at := prices.newest[symbol])), default=None)

@@ -4,10 +4,13 @@
 `market-pipeline doctor` print the same facts. All times are aware UTC.
 """
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
+from market_pipeline.budget.status import BudgetStatus
 from market_pipeline.pipeline.names import TICK, Automation
 from market_pipeline.prices.freshness import oldest_fresh
 from market_pipeline.storage.engine import Database
@@ -86,6 +89,27 @@ class FailedRun:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A run of the job `name`, or an evaluation of the schedule or sensor `name`, that failed `at` this time.
+
+    An evaluation has no `run_id`. `reason` is empty unless this package wrote it.
+    """
+
+    name: str
+    at: datetime
+    run_id: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class FailedCheck:
+    """A check that does not block and whose last result is an ERROR, with its description."""
+
+    name: str
+    description: str
+
+
+@dataclass(frozen=True)
 class JobState:
     """When a run of `job` last succeeded (None if none did), and the failure since, if there is one."""
 
@@ -96,11 +120,12 @@ class JobState:
 
 @dataclass(frozen=True)
 class DagsterFacts:
-    """Daemons, schedules with sensors, and jobs at one time."""
+    """Daemons, schedules with sensors, jobs, and failed checks at one time."""
 
     daemons: Sequence[Heartbeat]
     automations: Sequence[AutomationState]
     jobs: Sequence[JobState]
+    checks: Sequence[FailedCheck] = ()
 
     @property
     def scheduler_alive(self) -> bool:
@@ -151,12 +176,42 @@ def price_facts(database: Database, symbols: Sequence[str], collect_cron: str, n
     return replace(facts, refused=frozenset(recently_refused(database, facts.stale, oldest))) if facts.stale else facts
 
 
+# Ticks and backfills write megabytes between checkpoints.
+LITTLE_SPACE, TOO_LITTLE_SPACE = 1_000_000_000, 100_000_000
+
+
+@dataclass(frozen=True)
+class DiskSpace:
+    """The bytes that are free on the disk of `what`: the database, or Dagster's storage."""
+
+    what: str
+    free: int
+
+
+def disk_spaces(folders: Mapping[str, Path]) -> list[DiskSpace]:
+    """Return the free space of the disk of each folder, once for each disk; a folder that cannot be read has none."""
+    found: dict[int, DiskSpace] = {}
+    for what, folder in folders.items():
+        try:
+            found.setdefault(folder.stat().st_dev, DiskSpace(what, shutil.disk_usage(folder).free))
+        except OSError:
+            continue
+    return list(found.values())
+
+
+def storage_folders(database: Database, home: Path) -> dict[str, Path]:
+    """Return the folders on this machine that grow; the disk of a PostgreSQL server cannot be seen from here."""
+    file = {"the database": Path(database.url.database or "").parent} if database.dialect == "sqlite" else {}
+    return {**file, "Dagster's storage": home}
+
+
 @dataclass(frozen=True)
 class InstallationState:
     """An installation: its prices and its Dagster side, which is None if Dagster's storage cannot be read.
 
     The API was started at `started`; `first_tick` is the first one after that. If prices are stale, `collected_at` is
-    when one of their symbols was last collected, today or on the day of `oldest_fresh`.
+    when one of their symbols was last collected, today or on the day of `oldest_fresh`. `budget` is None where the plan
+    has no monthly credits.
     """
 
     prices: PriceFacts
@@ -164,6 +219,8 @@ class InstallationState:
     started: datetime
     first_tick: datetime
     collected_at: datetime | None = None
+    disks: Sequence[DiskSpace] = ()
+    budget: BudgetStatus | None = None
 
     @property
     def now(self) -> datetime:

@@ -8,13 +8,15 @@ import pytest
 from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 from dagster._utils.error import SerializableErrorInfo
 
-from market_pipeline.core.clock import utc_now
-from market_pipeline.dagster_instance.facts import automation_states, heartbeats, job_states, read_facts
+from market_pipeline.core.clock import to_microseconds, utc_now
+from market_pipeline.dagster_instance.facts import automation_states, failed_checks, heartbeats, job_states, read_facts
 from market_pipeline.dagster_instance.failures import failure_in, is_interruption
+from market_pipeline.dagster_instance.failures_since import failed_evaluations, failed_runs, storage_id
 from market_pipeline.dagster_instance.ownership import INSTALLATION, Owner, located, own_runs
 from market_pipeline.pipeline.facts import AutomationState, JobState
 from market_pipeline.pipeline.names import CONSEQUENCES, automations
 from market_pipeline_tests.dagster_records import (
+    FOR_GOOD,
     LOST,
     beat,
     ended,
@@ -111,9 +113,65 @@ def test_a_failed_job_has_the_reason_of_its_last_run(instance: dg.DagsterInstanc
 
 
 def test_a_run_that_failed_outside_of_its_steps_has_its_own_message(instance: dg.DagsterInstance) -> None:
-    run = instance.add_run(dg.DagsterRun("tick", status=dg.DagsterRunStatus.STARTED))
+    run = instance.add_run(dg.DagsterRun("tick", status=dg.DagsterRunStatus.STARTED, tags=FOR_GOOD))
     instance.report_run_failed(run, "The worker was killed.")
     assert (failed := states(instance)[0].failed) and "The worker was killed." in failed.reason
+
+
+def test_a_crashed_run_has_failed_once_its_last_attempt_has(instance: dg.DagsterInstance) -> None:
+    first = instance.add_run(dg.DagsterRun("tick", status=dg.DagsterRunStatus.STARTED))
+    instance.report_run_failed(first)
+    assert states(instance)[0].failed is None, "Dagster starts it again"
+    last = ended(instance, FAILURE)
+    assert (failed := states(instance)[0].failed) and failed.run_id == last
+
+
+def test_a_failed_check_counts_if_it_is_an_error_and_until_it_passes(instance: dg.DagsterInstance) -> None:
+    def checked(passed: bool, severity: dg.AssetCheckSeverity) -> None:
+        @dg.asset_check(asset="raw_prices", name="every_symbol_quoted")
+        def check() -> dg.AssetCheckResult:
+            return dg.AssetCheckResult(passed=passed, severity=severity, description="ADA: no quote")
+
+        checks = dg.Definitions(asset_checks=[check], jobs=[dg.define_asset_job(
+            "checks", dg.AssetSelection.checks(check)
+        )])
+        checks.resolve_job_def("checks").execute_in_process(instance=instance)
+
+    for passed, severity, found in [
+        (False, dg.AssetCheckSeverity.WARN, []), (False, dg.AssetCheckSeverity.ERROR, ["ADA: no quote"]),
+        (True, dg.AssetCheckSeverity.ERROR, []),
+    ]:
+        checked(passed, severity)
+        assert [check.description for check in failed_checks(instance)] == found
+
+
+def test_failures_since_a_cursor_are_those_that_last(instance: dg.DagsterInstance) -> None:
+    ended(instance, FAILURE)
+    before, cursor = failed_runs(instance, OURS, None)
+    assert before == [] and failed_runs(instance, OURS, cursor) == ([], cursor)
+    instance.report_run_failed(instance.add_run(dg.DagsterRun("tick", status=dg.DagsterRunStatus.STARTED)))
+    executed(instance, "tick", dg.DagsterExecutionInterruptedError())
+    executed(instance, "complete_days", dg.Failure("No prices for BTC: why."))
+    by_hand = ended(instance, FAILURE, "__ASSET_JOB")
+    ended(instance, SUCCESS)
+    found, after = failed_runs(instance, OURS, cursor)
+    assert [(one.name, one.reason) for one in found] == [
+        ("complete_days", "No prices for BTC: why."), ("__ASSET_JOB", ""),
+    ]
+    assert found[1].run_id == by_hand and after > cursor
+    assert failed_runs(instance, OURS, after) == ([], after)
+    assert storage_id(instance)
+
+
+def test_failed_evaluations_since_a_time(instance: dg.DagsterInstance) -> None:
+    now = utc_now()
+    assert failed_evaluations(instance, OURS, "* * * * *", None, now) == ([], to_microseconds(now))
+    state = state_of(instance, "tick_schedule")
+    for minutes, status in [(9, TickStatus.FAILURE), (5, TickStatus.FAILURE), (2, TickStatus.SUCCESS)]:
+        evaluated(instance, state, minutes * MINUTE, status, LOST if status is TickStatus.FAILURE else None)
+    found, cursor = failed_evaluations(instance, OURS, "* * * * *", to_microseconds(now - 7 * MINUTE), now)
+    assert [one.name for one in found] == ["tick_schedule"] and cursor == to_microseconds(found[0].at)
+    assert failed_evaluations(instance, OURS, "* * * * *", cursor, now) == ([], cursor)
 
 
 def test_a_blocking_check_that_stopped_a_run_is_named_with_its_result(instance: dg.DagsterInstance) -> None:

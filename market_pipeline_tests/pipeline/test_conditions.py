@@ -12,11 +12,14 @@ from typing import get_args
 
 import pytest
 
+from market_pipeline.budget.status import BudgetStatus
 from market_pipeline.pipeline.conditions import Kind, conditions, status_of
 from market_pipeline.pipeline.facts import (
     SCHEDULER,
     AutomationState,
     DagsterFacts,
+    DiskSpace,
+    FailedCheck,
     FailedRun,
     InstallationState,
     JobState,
@@ -73,6 +76,12 @@ def state(**changes: object) -> Change:
     return lambda state: replace(state, **changes)  # type: ignore[arg-type]  # by name
 
 
+def credits_left(number: int) -> Change:
+    renews = datetime(2026, 12, 1, tzinfo=timezone.utc)
+    budget = BudgetStatus(NOW, 30, 30, 0, None, "", 10_000, 10_000 - number, number, 2_200, renews)
+    return lambda state: replace(state, budget=budget)
+
+
 def changed(*changes: Change) -> InstallationState:
     """An installation in which all is well, with these changes."""
     facts = PriceFacts(NOW, ago(14), {"BTC": ago(1), "ETH": ago(2)}, {"BTC": ago(1), "ETH": ago(2)}, {})
@@ -120,6 +129,12 @@ KINDS: dict[str, tuple[Kind | None, list[Change]]] = {
     ),
     "stale at the start": ("starting", [STALE, STARTED]),
     "scores behind": ("scores-behind", [UNSCORED]),
+    "an ERROR that does not block": (
+        "check-error", [dagster(checks=[FailedCheck("every_symbol_quoted", "ADA: no quote stored for 2026-11-23.")])],
+    ),
+    "little space": ("disk-low", [state(disks=[DiskSpace("the database", 900_000_000)])]),
+    "no space": ("disk-low", [state(disks=[DiskSpace("Dagster's storage", 50_000_000)])]),
+    "few credits": ("credits-low", [credits_left(400)]),
 }
 
 
