@@ -13,9 +13,12 @@ from sqlalchemy.engine import URL, make_url
 from market_pipeline.core.loopback import is_loopback
 from market_pipeline.core.symbols import Catalogue, parse_catalogue
 from market_pipeline.settings_validators import (
+    check_alert_urls,
     check_cron,
     check_dagster_database_url,
+    check_heartbeat_url,
     check_history_start,
+    check_quiet_hours,
     check_symbols,
     check_token,
     check_url,
@@ -76,6 +79,10 @@ class Settings(BaseSettings):
     api_token: Annotated[SecretStr, AfterValidator(check_token)] | None = None
     api_without_token: bool = False
     dagster_ui_url: Annotated[str, AfterValidator(check_url)] = "http://127.0.0.1:3000"
+    alert_urls: Annotated[SecretStr, AfterValidator(check_alert_urls)] | None = None
+    alert_severity: Annotated[Literal["watch", "alert", "critical"], _Lower] = "alert"
+    alert_quiet_hours: Annotated[str, AfterValidator(check_quiet_hours)] | None = None
+    alert_heartbeat_url: Annotated[SecretStr, AfterValidator(check_heartbeat_url)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -107,6 +114,11 @@ class Settings(BaseSettings):
         """The coins that `market_symbols` names; simulated ones if the API is on a loopback address."""
         coins = parse_catalogue(self.market_symbols)
         return coins.simulated if is_loopback(urlsplit(self.base_url).hostname or "") else coins
+
+    @property
+    def alert_receivers(self) -> list[str]:
+        """The URLs of `alert_urls`, one per receiver; they are secrets."""
+        return [] if self.alert_urls is None else self.alert_urls.get_secret_value().split()
 
     @property
     def base_url(self) -> str:
@@ -149,8 +161,11 @@ _ALLOWED = {
     "log_level": "allowed are DEBUG, INFO, WARNING, ERROR",
     "log_format": "allowed are json, console",
     "api_without_token": "allowed are true, false",
+    "alert_severity": "allowed are watch, alert, critical",
 }
-_SECRET = {"database_url", "dagster_database_url", "coingecko_api_key", "api_token"}
+_SECRET = {
+    "database_url", "dagster_database_url", "coingecko_api_key", "api_token", "alert_urls", "alert_heartbeat_url",
+}
 
 
 def load_settings(env_file: str | None = ".env", **fixed: Any) -> Settings:

@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from market_pipeline.core.clock import utc_now
+from market_pipeline.core.daily_hours import parse_daily_hours
 from market_pipeline.core.symbols import parse_catalogue
 
 _POSTGRESQL_FORM = (
@@ -25,6 +26,10 @@ _CRON_VALUE = r"(?:\d+|[a-z]{3})"
 _CRON_ENTRY = re.compile(
     rf"\*(/\d+)?|{_CRON_VALUE}|(?!({_CRON_VALUE})-\2(?!\w)){_CRON_VALUE}-{_CRON_VALUE}(/\d+)?", re.IGNORECASE
 )
+
+# A comma separates URLs only where the next one begins: some services take several targets, separated by commas.
+_BETWEEN_URLS = re.compile(r"\s+|,\s*(?=[A-Za-z][A-Za-z0-9+.\-]{0,40}://)")
+_RECEIVER_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]{0,40}://[!-~]+")
 
 _PASSWORD_PARAMETERS = {"password", "passfile", "sslpassword"}
 
@@ -127,4 +132,34 @@ def check_history_start(day: date) -> date:
 def check_symbols(text: str) -> str:
     """Accept text that `parse_catalogue` can read."""
     parse_catalogue(text)
+    return text
+
+
+def check_alert_urls(secret: SecretStr) -> SecretStr:
+    """Accept URLs as Apprise reads them; return them separated by spaces, each once.
+
+    Whether a service knows what stands in its URL only Apprise can tell, which is too expensive to import here.
+    """
+    urls = list(dict.fromkeys(part for part in _BETWEEN_URLS.split(secret.get_secret_value()) if part))
+    for number, url in enumerate(urls, 1):
+        if not _RECEIVER_URL.fullmatch(url):
+            which = f"number {number} of {len(urls)} is" if len(urls) > 1 else "it is"
+            raise ValueError(
+                f"{which} not a URL of Apprise such as slack://..., tgram://..., ntfys://..., mailtos://... or "
+                "jsons://host/path; write a space between two, and %20 for a space in one"
+            )
+    return SecretStr(" ".join(urls))
+
+
+def check_heartbeat_url(secret: SecretStr) -> SecretStr:
+    """Accept an http(s) URL."""
+    parts = urlsplit(secret.get_secret_value())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("write it as https://host/path")
+    return secret
+
+
+def check_quiet_hours(text: str) -> str:
+    """Accept text that `parse_daily_hours` can read."""
+    parse_daily_hours(text)
     return text

@@ -16,7 +16,7 @@ _SIMILAR = 0.8
 
 _NAMES = [name.upper() for name in Settings.model_fields]
 # In the environment, other prefixes of our settings, such as LOG_, are common among other programs too.
-_OUR_PREFIXES = ("COINGECKO_", "COLLECT_", "MARKET_")
+_OUR_PREFIXES = ("ALERT_", "COINGECKO_", "COLLECT_", "MARKET_")
 
 
 def examine_settings(context: DoctorContext) -> Iterator[Diagnosis]:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from math import isfinite
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 from market_pipeline.core.clock import iso
 
@@ -182,7 +182,32 @@ def _alternative(spelling: str, alone: bool) -> str:
 
 def secrets_of(settings: "Settings") -> list[str]:
     """Return the secrets that `settings` hold."""
-    return list(_named_secrets(settings).values())
+    heartbeat = settings.alert_heartbeat_url
+    urls = [*settings.alert_receivers, *([heartbeat.get_secret_value()] if heartbeat else [])]
+    return [*_named_secrets(settings).values(), *(part for url in urls for part in secret_parts(url))]
+
+
+_SHORTEST_PART = 6
+# Names in the paths of webhooks.
+_ORDINARY = frozenset({"webhook", "webhooks", "services", "notify", "alerts", "message", "messages", "incoming"})
+
+
+def secret_parts(url: str) -> set[str]:
+    """Return what may be a secret in the URL of a receiver: all of it, its user, password, path and parameters.
+
+    Where the place of the host has no dot, as in slack://token/token, it is a token, too.
+    """
+    rest = url.partition("://")[2]
+    location, _, query = rest.partition("?")
+    place, _, path = location.partition("/")
+    login, _, host = place.rpartition("@")
+    parts = [*login.split(":"), *path.split("/"), *(value.partition("=")[2] for value in query.split("&"))]
+    name = host.partition(":")[0]
+    if "." not in name and name.lower() != "localhost" and not host.startswith("["):
+        parts += [host, *host.split(":")]
+    found = {spelt for part in parts for spelt in (part, unquote(part)) if spelt.lower() not in _ORDINARY}
+    secret = {part for part in found if len(part) >= _SHORTEST_PART}
+    return {url, rest, *secret} if secret else set()
 
 
 def too_short_to_hide(settings: "Settings") -> str | None:

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-import market_pipeline.storage.schema.operations_tables  # noqa: F401  # registers its tables with `metadata`
+import market_pipeline.storage.schema.alert_tables  # noqa: F401  # registers the tables of operations, too
 from market_pipeline.storage.migrations.views import views_checked
 from market_pipeline.storage.schema.migrate import VERSION_TABLE, current_schema
 from market_pipeline.storage.schema.tables import metadata

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, inspect, select, table, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import column
 
-import market_pipeline.storage.schema.operations_tables  # noqa: F401  # registers its tables with `metadata`
+import market_pipeline.storage.schema.alert_tables  # noqa: F401  # registers the tables of operations, too
 from market_pipeline.core.symbols import KNOWN_COINS
 from market_pipeline.storage.db_errors import DatabaseUnavailable, SchemaMismatch, StorageError, sentences
 from market_pipeline.storage.engine import Database
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 # The newest file in migrations/versions.
-REVISION = "0013"
+REVISION = "0014"
 # A name of our own: Dagster may keep its tables, and its `alembic_version`, in the same database.
 VERSION_TABLE = "market_pipeline_version"
 

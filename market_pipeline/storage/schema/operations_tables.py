@@ -10,7 +10,7 @@ from market_pipeline.storage.schema.tables import metadata
 from market_pipeline.storage.schema.types import Name, UtcTimestamp
 
 # SQLite numbers rows by itself in a column of the type INTEGER only.
-_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+NUMBER = BigInteger().with_variant(Integer, "sqlite")
 
 request_budgets = Table(
     "request_budgets",
@@ -45,7 +45,7 @@ request_budgets = Table(
 client_requests = Table(
     "client_requests",
     metadata,
-    Column("id", _NUMBER, primary_key=True, autoincrement=True, comment="In the order of admission."),
+    Column("id", NUMBER, primary_key=True, autoincrement=True, comment="In the order of admission."),
     Column("client", Name(200), nullable=False, comment="Address of the client."),
     Column("admitted_at", UtcTimestamp, nullable=False, comment="When the request was admitted, UTC."),
     Index("client_requests_client_admitted_at", "client", "admitted_at"),
@@ -76,7 +76,7 @@ request_ledger = Table(
 price_revisions = Table(
     "price_revisions",
     metadata,
-    Column("id", _NUMBER, primary_key=True, autoincrement=True, comment="In the order in which the changes were made."),
+    Column("id", NUMBER, primary_key=True, autoincrement=True, comment="In the order in which the changes were made."),
     Column("symbol", Name(20), nullable=False, comment="Upper-case symbol, e.g. BTC."),
     Column(
         "coin_id", Name(100), nullable=False, server_default=UNKNOWN_COIN,
