@@ -56,7 +56,7 @@ def _definitions(
     assets = [
         build_raw_prices(partitions, catalogue, kinds, settings.collect_cron),
         build_detector_calibration(settings, kinds),
-        build_price_anomalies(partitions, kinds),
+        build_price_anomalies(partitions, kinds, settings),
         build_market_overview(catalogue),
         build_price_coverage(catalogue, settings.history_start),
         build_request_ledger(settings, kinds),

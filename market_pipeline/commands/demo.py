@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from market_pipeline.commands.children.processes import Processes
 from market_pipeline.commands.ports import API_PORT, HOST, free_port, require_free
+from market_pipeline.commands.receivers import watch_command
 from market_pipeline.commands.run import dagster_command, dagster_environment
 from market_pipeline.commands.serve import server_command
 from market_pipeline.commands.start import database_of
@@ -42,8 +43,8 @@ def execute(ui_port: int) -> int:
     """Prepare, fill the last days on the first start, and serve until Ctrl-C."""
     folder = Path.cwd()
     require_free(ui_port, "the Dagster UI")
-    port = free_port()
-    settings = demo_settings(folder, port, ui_port)
+    port, receiver_port = free_port(), free_port()
+    settings = demo_settings(folder, port, ui_port, receiver_port)
     configure_logging(settings)
     with own_home(folder / HOME, ours=True) as home:
         logger.info("DAGSTER_HOME is %s, the demo's own whatever the environment names", home)
@@ -53,6 +54,8 @@ def execute(ui_port: int) -> int:
         environment = dagster_environment(home, settings)
         with Processes() as processes:
             processes.start(simulator_command(port), os.environ, home, "market_pipeline.simulator")
+            readable = {**environment, "LOG_FORMAT": settings.log_format}
+            processes.start(receiver_command(receiver_port, settings.log_format), readable, home)
             _wait_until_ready(port)
             if not latest_quotes(database, settings.catalogue.symbols, utc_now()):
                 _fill_history(settings, environment, home)
@@ -61,19 +64,20 @@ def execute(ui_port: int) -> int:
                 "Demo is starting; open http://%s:%s, or http://%s:%s for the API and its page",
                 HOST, ui_port, HOST, api_port,
             )
-            # Its output is not relayed.
-            readable = {**environment, "LOG_FORMAT": settings.log_format}
+            # The output of those that get `readable` is not relayed.
             processes.start(server_command(HOST, api_port), readable, home)
             command = dagster_command(ui_port, settings.log_level)
             processes.start(command, environment, home, "dagster")
+            processes.start(watch_command(), readable, home)
             return processes.wait_for_any()
     return 0
 
 
-def demo_settings(folder: Path, port: int, ui_port: int) -> Settings:
+def demo_settings(folder: Path, port: int, ui_port: int, receiver_port: int) -> Settings:
     """Return the settings: five coins from the simulator on `port`, collected every minute into a file in `folder`.
 
-    Every setting is given, so that none of the environment can break the demo, except the format of the log.
+    Alerts go to a receiver on `receiver_port`, which prints them. Every setting is given, so that none of the
+    environment can break the demo, except the format of the log.
     """
     readable = os.environ.get("LOG_FORMAT", "").strip().lower() == "console"
     return load_settings(
@@ -92,6 +96,10 @@ def demo_settings(folder: Path, port: int, ui_port: int) -> Settings:
         api_token=None,
         api_without_token=False,
         dagster_ui_url=f"http://{HOST}:{ui_port}",
+        alert_urls=SecretStr(f"json://{HOST}:{receiver_port}/"),
+        alert_severity="watch",
+        alert_quiet_hours=None,
+        alert_heartbeat_url=None,
     )
 
 
@@ -108,6 +116,12 @@ def simulator_command(port: int) -> list[str]:
     """Return the command of the simulator, with its market model and room for the demo's requests."""
     command = [sys.executable, "-m", "market_pipeline.simulator", "--model", "--quiet"]
     return [*command, "--port", str(port), "--requests-per-minute", str(_REQUESTS_PER_MINUTE)]
+
+
+def receiver_command(port: int, log_format: str) -> list[str]:
+    """Return the command of the receiver that prints the demo's alerts."""
+    command = [sys.executable, "-m", "market_pipeline.simulator.receiver"]
+    return [*command, "--port", str(port), "--log-format", log_format]
 
 
 def _wait_until_ready(port: int) -> None:

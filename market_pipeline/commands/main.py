@@ -232,6 +232,63 @@ def mark(anomaly_id: str, given: str, note: str) -> int:
 
 
 @commands.command()
+def watch() -> int:
+    """Watch the pipeline, and send alerts to ALERT_URLS.
+
+    `run` and `demo` start it by themselves. Where Dagster's processes run one by one, run it beside them, or on another
+    machine. Several may run: one works, the others take over if it stops.
+    """
+    from market_pipeline.commands.watch import execute
+
+    return execute()
+
+
+@commands.command("alert-test")
+def alert_test() -> int:
+    """Send a test message to each receiver in ALERT_URLS.
+
+    The exit code is 1 if one does not accept it.
+    """
+    from market_pipeline.commands.alerts import test
+
+    return test()
+
+
+@commands.command()
+def alerts() -> int:
+    """List open and recent alerts, receivers and snoozes."""
+    from market_pipeline.commands.alerts import show
+
+    return show()
+
+
+@commands.command(
+    epilog="\b\nExamples:\n"
+    "  market-pipeline snooze BTC large_move --for 2h\n"
+    "  market-pipeline snooze '*' credits-low --for 3d\n"
+    "  market-pipeline snooze BTC '*' --off"
+)
+@click.argument("symbol")
+@click.argument("kind")
+@click.option("--for", "length", metavar="TIME", help="How long: 30m, 2h, 3d.")
+@click.option("--off", is_flag=True, help="End it now.")
+def snooze(symbol: str, kind: str, length: str | None, off: bool) -> int:
+    """Send no alerts about a symbol and kind for a time.
+
+    SYMBOL is one that is collected, KIND that of an anomaly or condition, as `alerts` lists them; '*' is any. What
+    still lasts when the time is over is told then.
+    """
+    from market_pipeline.commands.alerts import KINDS, parse_length
+    from market_pipeline.commands.alerts import snooze as execute
+
+    if (length is None) != off:
+        raise click.UsageError("write either --for with a length of time, or --off")
+    if kind not in ("*", *KINDS):
+        raise click.BadParameter(f"{kind!r} is not a kind; those are {', '.join(KINDS)}, or '*' for all")
+    return execute(symbol.upper(), kind, None if length is None else parse_length(length))
+
+
+@commands.command()
 def migrate() -> None:
     """Create or update the tables of DATABASE_URL."""
     from market_pipeline.commands.start import command_settings, database_of

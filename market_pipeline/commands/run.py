@@ -4,8 +4,10 @@ import os
 import sys
 from pathlib import Path
 
+from market_pipeline.alerts.stops import tell_started, tell_stopped
 from market_pipeline.commands.children.processes import Processes
 from market_pipeline.commands.ports import HOST, require_free
+from market_pipeline.commands.receivers import place_of, required_receivers, watch_command
 from market_pipeline.commands.start import command_settings, database_of, warn_of_cost
 from market_pipeline.core.clock import utc_now
 from market_pipeline.dagster_instance.clock_jumps import forget_future_evaluations
@@ -31,6 +33,8 @@ logger = get_logger(__name__)
 def execute(port: int) -> int:
     """Prepare and serve until Ctrl-C; return 0, or the exit code of a process that ended by itself."""
     settings = command_settings()
+    if settings.alert_receivers:
+        required_receivers(settings)
     require_free(port, "the Dagster UI")
     home, storage = current_home(), storage_of(settings)
     with own_home(home, storage, ours=home == default_home(Path.cwd())):
@@ -45,8 +49,17 @@ def execute(port: int) -> int:
                 forget_future_evaluations(instance, owner_of(settings), automatic, utc_now())
             logger.info("The UI will be at http://%s:%s in a few seconds", HOST, port)
             command = dagster_command(port, settings.log_level)
-            processes.start(command, dagster_environment(home, settings), _without_env_file(home), "dagster")
-            return processes.wait_for_any()
+            environment, folder = dagster_environment(home, settings), _without_env_file(home)
+            processes.start(command, environment, folder, "dagster")
+            if not settings.alert_receivers:
+                return processes.wait_for_any()
+            tell_started(database, utc_now(), place_of(settings))
+            # It writes its log lines itself.
+            processes.start(watch_command(), {**environment, "LOG_FORMAT": settings.log_format}, folder)
+            code = processes.wait_for_any()
+            # The watcher sends it before it ends.
+            tell_stopped(database, code, utc_now(), place_of(settings))
+            return code
     return 0
 
 

@@ -17,7 +17,8 @@ from market_pipeline_tests.builders import anomaly_row, check_sentences, price_r
 FILE = Path(__file__).with_name("sentences.txt")
 DAY = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 
-COMMANDS = ("run", "demo", "serve", "backfill", "replay", "rename", "chart", "mark", "migrate", "doctor")
+COMMANDS = ("run", "demo", "serve", "backfill", "replay", "rename", "chart", "mark", "watch", "alert-test", "alerts",
+            "snooze", "migrate", "doctor")
 REFUSED = """
 run --port 0
 demo --port http
@@ -63,6 +64,18 @@ mark 00000000000000000000000000000000 real
 mark BTC none
 mark 00000000000000000000000000000000 wrong
 mark 00000000000000000000000000000000 real --note 'a\tb'
+watch
+alert-test
+ALERT_URLS=slack://canary alert-test
+ALERT_URLS='json://127.0.0.1/canary https:/canary' watch
+ALERT_QUIET_HOURS=22-7 alerts
+ALERT_SEVERITY=loud alerts
+snooze BTC
+snooze DOGE jump --for 2h
+snooze BTC jump
+snooze BTC jumps --for 2h
+snooze BTC jump --for 2
+snooze BTC jump --for 2h --off
 DAGSTER_HOME=/nowhere/at/all run --port 3917
 DAGSTER_HOME=some/where serve --port 8917
 DAGSTER_HOME=/dev/null replay
@@ -82,6 +95,12 @@ rename ETH=wrong ETH=ethereum --yes
 rename ETH=wrong ETH=ethereum --yes
 mark 11111111111111111111111111111111 expected --note "A listing."
 mark 11111111111111111111111111111111 none
+alerts
+snooze btc jump --for 2h
+ALERT_URLS=json://127.0.0.1:9/canary alerts
+ALERT_URLS=json://127.0.0.1:9/canary alert-test
+snooze BTC jump --off
+snooze '*' '*' --off
 """
 
 

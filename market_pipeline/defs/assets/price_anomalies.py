@@ -5,6 +5,8 @@ from datetime import datetime
 
 import dagster as dg
 
+from market_pipeline.alerts.anomalies import raise_anomalies
+from market_pipeline.alerts.texts import Place
 from market_pipeline.anomalies import LEAD_DAYS
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import utc_now
@@ -18,6 +20,7 @@ from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.defs.partitions import SINGLE_RUN, days_of, lead_mapping, partition_key
 from market_pipeline.logs import get_logger
 from market_pipeline.pipeline.score import anomaly_facts, anomaly_rows, new_alarms, score_days
+from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.scores import newest_scored
 from market_pipeline.storage.schema import tables
@@ -51,8 +54,11 @@ _MADE_FROM = {
 }
 
 
-def build_price_anomalies(partitions: dg.MultiPartitionsDefinition, kinds: set[str]) -> dg.AssetsDefinition:
+def build_price_anomalies(
+    partitions: dg.MultiPartitionsDefinition, kinds: set[str], settings: Settings
+) -> dg.AssetsDefinition:
     """Define the asset over the partitions of `raw_prices`."""
+    least, place = settings.alert_severity, Place("", settings.dagster_ui_url)
 
     @dg.asset(
         name=PRICE_ANOMALIES,
@@ -88,7 +94,10 @@ def build_price_anomalies(partitions: dg.MultiPartitionsDefinition, kinds: set[s
         for day, facts in anomaly_facts(anomalies, days).items():
             context.add_asset_metadata(as_metadata(facts), partition_key=partition_key(*day))
         newest = newest_scored(raw_prices, days, now)
-        for alarm in new_alarms(database, anomalies, newest, now):
+        alarms = new_alarms(database, anomalies, newest, now)
+        # Before the rows are stored: after a crash in between the next run finds them new, and the message is there.
+        raise_anomalies(database, alarms, least, place, now)
+        for alarm in alarms:
             fields = {"symbol": alarm.symbol, "kind": alarm.kind, "severity": alarm.severity, "anomaly_id": alarm.id}
             logger.info("%s: %s", alarm.severity, alarm.headline, extra=fields)
         scored = Scored(anomaly_rows(database, anomalies), newest)

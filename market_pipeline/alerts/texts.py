@@ -1,0 +1,115 @@
+"""The words of messages: short, for somebody who has just been woken.
+
+What, how bad, since when, what to do, and where to look; then who says so, with an id that stays the same if the
+message comes twice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from market_pipeline.anomalies.anomaly import Anomaly
+from market_pipeline.core.wording import counted, span
+from market_pipeline.pipeline.conditions import Condition
+from market_pipeline.pipeline.facts import Failure
+from market_pipeline.pipeline.names import CONSEQUENCES
+from market_pipeline.storage.queries.alert_outbox import AlertMessage, Level, QueuedMessage
+
+# A digest stays below what the services take in one message.
+_DIGEST_LENGTH = 1_500
+_LEVELS: dict[str, Level] = {"watch": "watch", "alert": "alert", "critical": "critical"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """The installation that a message is about: a name for it, and where its Dagster UI is."""
+
+    name: str
+    ui_url: str
+
+
+def condition_text(condition: Condition, opened_at: datetime, now: datetime, place: Place) -> str:
+    """Return the body of a message about a condition that lasts and was first seen at `opened_at`."""
+    more = "`market-pipeline doctor` shows the error." if condition.quoted else ""
+    remedy = " ".join(filter(None, (condition.remedy, more)))
+    return trouble_text(condition.detail, condition.since or opened_at, remedy, now, place)
+
+
+def trouble_text(detail: str, since: datetime, remedy: str, now: datetime, place: Place) -> str:
+    """Return the body of a message about something that lasts `since` then."""
+    lasts = f" ({span(now - since)})" if (now - since).total_seconds() > 60 else ""
+    return _lines(detail, f"Since {clock_time(since, now)}{lasts}.", remedy, place.ui_url)
+
+
+def recovery_text(opened_at: datetime, now: datetime, place: Place) -> str:
+    """Return the body of a message about a condition that is over."""
+    return _lines(f"Over at {clock_time(now, now)}, after {span(now - opened_at)}.", place.ui_url)
+
+
+def failure_message(failures: Sequence[Failure], now: datetime, place: Place) -> AlertMessage:
+    """Return the message about failures of one job, schedule or sensor that works again, or was launched by hand."""
+    last, number = failures[-1], len(failures)
+    by_hand = bool(last.run_id) and last.name not in CONSEQUENCES
+    first_time, last_time = clock_time(failures[0].at, now), clock_time(last.at, now)
+    when = f"At {last_time}" if number == 1 else f"Between {first_time} and {last_time}"
+    if last.run_id:
+        title = f"{counted(number, f'run of {last.name}', f'runs of {last.name}')} failed"
+        key, kind, link = f"failure:{last.run_id}", "run-failed", f"{place.ui_url}/runs/{last.run_id}"
+    else:
+        title = f"{last.name} failed {counted(number, 'time')} before it could start a run"
+        key, kind, link = f"failure:{last.name}:{last.at.isoformat()}", "evaluation-failed", place.ui_url
+    end = "It was launched by hand." if by_hand else "It has succeeded since: nothing is to be done unless it repeats."
+    title = title if by_hand else f"{title}, and succeeded since"
+    return AlertMessage(key, "passed", kind, "alert", title, _lines(f"{when}. {end}", last.reason, link))
+
+
+def anomaly_message(anomaly: Anomaly, place: Place) -> AlertMessage:
+    """Return the message about an alarm; its episode is that of the anomaly."""
+    symbols = tuple(anomaly.members.split(",")) if anomaly.members else (anomaly.symbol,)
+    partition = f"{anomaly.timestamp:%Y-%m-%d}%7C{anomaly.symbol}"
+    body = _lines(
+        anomaly.explanation,
+        f"{place.ui_url}/assets/price_anomalies?view=partitions&partition={partition}",
+        f"Not worth an alarm: market-pipeline mark {anomaly.id} noise",
+        f"Quiet for 2 hours: market-pipeline snooze {anomaly.symbol} {anomaly.kind} --for 2h",
+    )
+    return AlertMessage(
+        f"anomaly:{anomaly.episode_id}", "opened", anomaly.kind, _LEVELS[anomaly.severity], anomaly.headline, body,
+        symbols, anomaly.id,
+    )
+
+
+def shown(message: AlertMessage, place: Place) -> tuple[str, str]:
+    """Return the title and the body as they are sent."""
+    return headline(message), _lines(message.body, f"{place.name} · id {message.shown_id}")
+
+
+def headline(message: AlertMessage) -> str:
+    """Return the title with how bad it is."""
+    label = {"recovered": "RECOVERED", "test": "TEST"}.get(message.transition, message.level.upper())
+    return f"{'NOW ' if message.transition == 'raised' else ''}{label}: {message.title}"
+
+
+def digest(waiting: Sequence[QueuedMessage], now: datetime, place: Place) -> tuple[list[QueuedMessage], str, str]:
+    """Return as many of the messages as one digest holds, the oldest first, with its title and body."""
+    told: list[QueuedMessage] = []
+    lines: list[str] = []
+    for queued in waiting:
+        line = f"{clock_time(queued.created_at, now)}  {headline(queued.message)} (id {queued.message.shown_id})"
+        if lines and sum(map(len, lines)) + len(line) > _DIGEST_LENGTH:
+            break
+        told.append(queued)
+        lines.append(line)
+    critical = sum(queued.message.level == "critical" for queued in told)
+    severe = f", {critical} critical" if critical else ""
+    title = f"{counted(len(told), 'message')}{severe}, held back since {clock_time(told[0].created_at, now)}"
+    return told, title, _lines(*lines, place.ui_url, place.name)
+
+
+def clock_time(moment: datetime, now: datetime) -> str:
+    """Print a time as 02:10 UTC, with the day unless that is today."""
+    return f"{moment:%H:%M} UTC" if moment.date() == now.date() else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _lines(*parts: str) -> str:
+    return "\n".join(part for part in parts if part)

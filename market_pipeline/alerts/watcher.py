@@ -1,0 +1,190 @@
+"""The watcher: looks at the installation, writes to the outbox what is to be told, and delivers it.
+
+It runs in a process of its own, outside of Dagster: a sensor could not tell of a daemon that is dead. Several may run;
+the one that holds the lease works, the others wait to take over.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from market_pipeline.alerts.delivery import Wishes, deliver
+from market_pipeline.alerts.direct import DirectAlarm
+from market_pipeline.alerts.episodes import advance
+from market_pipeline.alerts.receivers import Receiver
+from market_pipeline.alerts.signals import NO_FRESH_PRICES
+from market_pipeline.alerts.texts import Place, failure_message
+from market_pipeline.anomalies.anomaly import Kind
+from market_pipeline.core.clock import DAY, Clock, utc_now
+from market_pipeline.core.daily_hours import DailyHours
+from market_pipeline.logs import get_logger
+from market_pipeline.pipeline.conditions import conditions
+from market_pipeline.pipeline.facts import Failure, InstallationState
+from market_pipeline.storage.db_errors import StorageError
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.queries import alert_state
+from market_pipeline.storage.queries.alert_outbox import (
+    AlertMessage,
+    add_messages,
+    delete_old_messages,
+    queue_messages,
+    receiver_states,
+)
+from market_pipeline.storage.schema.alert_tables import alert_episodes
+from market_pipeline.storage.schema.migrate import check_schema
+
+logger = get_logger(__name__)
+
+LOOK_EVERY = timedelta(seconds=30)
+# Longer than the longest round: each receiver in a thread of its own, of which one message may take half a minute.
+_LEASE = timedelta(seconds=90)
+_KEPT = 90 * DAY
+
+
+@dataclass(frozen=True)
+class Failures:
+    """What failed since the cursors, and where they stand now, by name."""
+
+    found: Sequence[Failure]
+    cursors: dict[str, int]
+
+
+class Watcher:
+    """Watches one installation; `look` reads its state, and `failures` what failed since the cursor of each name.
+
+    `failures` gets a function that returns the position of a cursor, None if it has none yet.
+    """
+
+    def __init__(
+        self, database: Database, receivers: Sequence[Receiver], place: Place, look: Callable[[], InstallationState],
+        failures: Callable[[Callable[[str], int | None]], Failures], *, quiet: DailyHours | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._database = database
+        self._receivers = receivers
+        self._place = place
+        self._read_state = look
+        self._read_failures = failures
+        self._quiet = quiet
+        self._clock = clock
+        self._holder = f"{socket.gethostname()}:{os.getpid()}:{time.time_ns() % 1_000_000}"
+        self._looked_at: datetime | None = None
+        self._cleaned_at: datetime | None = None
+        self._active: bool | None = None
+        self._direct = DirectAlarm(receivers, place)
+
+    def round(self) -> bool:
+        """Look if it is time, and deliver what waits; return whether all of that could be done."""
+        now = self._clock()
+        try:
+            if not self._take_lease(now):
+                return True
+            if self._looked_at is None or now - self._looked_at >= LOOK_EVERY:
+                self._looked_at = now
+                # A receiver gets what is raised after it is known.
+                self._queue(now)
+                self._look()
+            self._deliver()
+            self._clean(now)
+        except (StorageError, SQLAlchemyError) as error:
+            logger.warning("Alerts cannot be recorded: %s", error)
+            self._direct.trouble(str(error), self._clock())
+            return False
+        self._direct.over(self._clock())
+        return True
+
+    def close(self) -> None:
+        """Deliver what can be delivered at once, and let another process watch."""
+        try:
+            if self._active:
+                self._deliver()
+                alert_state.release_watch(self._database, self._holder, self._clock())
+        except (StorageError, SQLAlchemyError) as error:
+            logger.warning("The lease of the watch cannot be released: %s", error)
+
+    def _take_lease(self, now: datetime) -> bool:
+        taken = alert_state.take_watch(self._database, self._holder, now, _LEASE)
+        if taken != self._active:
+            other = alert_state.read_watch(self._database)
+            what = "This process watches and sends alerts." if taken else (
+                f"{other.holder if other else 'Another process'} watches; this one takes over when it stops."
+            )
+            logger.info("%s", what)
+        self._active = taken
+        return taken
+
+    def _look(self) -> None:
+        check_schema(self._database)
+        state = self._read_state()
+        failures = self._read_failures(lambda name: alert_state.cursor_position(self._database, name))
+        found, now = conditions(state), state.now
+        snoozed = alert_state.snoozes(self._database, now)
+        with self._database.writing(alert_episodes) as connection:
+            before = alert_state.open_episodes(connection)
+            changes = advance(before, found, state, snoozed, self._place)
+            messages = [*passed(failures.found, state, self._place), *changes.messages]
+            alert_state.save_episodes(connection, changes.saved, changes.closed)
+            add_messages(connection, messages, now)
+            for name, position in failures.cursors.items():
+                alert_state.move_cursor(connection, name, position, now)
+            alert_state.record_look(connection, now)
+        for message in messages:
+            logger.info("%s (%s)", message.title, message.transition, extra={"kind": message.kind})
+
+    def _queue(self, now: datetime) -> None:
+        queue_messages(self._database, [receiver.name for receiver in self._receivers], now)
+
+    def _deliver(self) -> None:
+        now = self._clock()
+        self._queue(now)
+        states = {state.receiver: state for state in receiver_states(self._database)}
+        waiting = [receiver for receiver in self._receivers if states[receiver.name].pending]
+        if not waiting:
+            return
+        wishes = Wishes(self._quiet, [*alert_state.snoozes(self._database, now), *self._told_as_conditions(now)])
+
+        def to(receiver: Receiver) -> None:
+            deliver(
+                self._database, receiver, states[receiver.name], wishes, self._place, self._clock, self._may_send
+            )
+
+        # A receiver that does not answer must not delay the others.
+        with ThreadPoolExecutor(len(waiting), "receiver") as threads:
+            for done in [threads.submit(to, receiver) for receiver in waiting]:
+                done.result()
+
+    def _told_as_conditions(self, now: datetime) -> list[alert_state.Snooze]:
+        """Return snoozes of the alarm that a feed is stale where the condition has been told: it is the same."""
+        with self._database.reading() as connection:
+            episodes = alert_state.open_episodes(connection)
+        stale = [episode.symbol for episode in episodes if episode.kind == NO_FRESH_PRICES]
+        return [alert_state.Snooze(symbol, Kind.STALE_FEED.value, now + LOOK_EVERY) for symbol in stale]
+
+    def _may_send(self) -> bool:
+        """Renew the lease: a process that was suspended must not send what another one has sent meanwhile."""
+        return alert_state.take_watch(self._database, self._holder, self._clock(), _LEASE)
+
+    def _clean(self, now: datetime) -> None:
+        if self._cleaned_at is None or now - self._cleaned_at >= DAY:
+            self._cleaned_at = now
+            delete_old_messages(self._database, now - _KEPT)
+
+
+def passed(failures: Sequence[Failure], state: InstallationState, place: Place) -> list[AlertMessage]:
+    """Return the messages about failures that no condition tells: those that have passed, or were launched by hand."""
+    dagster = state.dagster
+    lasting = set() if dagster is None else {
+        *(job.job for job in dagster.jobs if job.failed),
+        *(one.automation.name for one in dagster.automations if one.outcome == "failure"),
+    }
+    by_name: dict[str, list[Failure]] = {}
+    for failure in failures:
+        if failure.name not in lasting:
+            by_name.setdefault(failure.name, []).append(failure)
+    return [failure_message(several, state.now, place) for several in by_name.values()]
