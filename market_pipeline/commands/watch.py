@@ -14,6 +14,7 @@ from market_pipeline.core.clock import utc_now
 from market_pipeline.core.daily_hours import parse_daily_hours
 from market_pipeline.dagster_instance.failures_since import failed_evaluations, failed_runs, storage_id
 from market_pipeline.dagster_instance.home import ready_home
+from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.dagster_instance.ownership import owner_of
 from market_pipeline.logs import get_logger
 from market_pipeline.settings import Settings
@@ -34,7 +35,8 @@ def execute() -> int:
     receivers = required_receivers(settings)
     database = database_of(settings)
     check_schema(database)
-    dagster = DagsterHome(ready_home(), read_seconds=_READ_SECONDS)
+    storage = storage_of(settings)
+    dagster = DagsterHome(ready_home(storage), storage, read_seconds=_READ_SECONDS)
     service = Service(settings, database, dagster)
     watcher = Watcher(
         database, receivers, place_of(settings), service.state, _failures_of(dagster, settings),
