@@ -33,8 +33,8 @@ PRO_URL = "https://pro-api.coingecko.com/api/v3"
 # Where `market-pipeline run` keeps Dagster's history, below the project's folder, if DAGSTER_HOME is not set.
 LOCAL_DAGSTER_HOME = ".dagster_home"
 
-# As many materializations as the largest runs have of one asset: the one INSERT takes milliseconds.
-_EVENT_BATCH_SIZE = 1_000
+# As many events as the largest runs have of one asset.
+EVENT_BATCH_SIZE = 1_000
 
 
 class SettingsError(ValueError):
@@ -139,11 +139,8 @@ class Settings(BaseSettings):
 
     @property
     def event_batch_size(self) -> int:
-        """How many materializations of a run Dagster stores at once; 0 for each at its time."""
-        if self.dagster_event_batch_size is not None:
-            return self.dagster_event_batch_size
-        # Dagster's SQLite storage has no batch insert.
-        return 0 if self.dagster_database is None else _EVENT_BATCH_SIZE
+        """How many events of the partitions of a run Dagster stores at once; 0 for each at its time."""
+        return EVENT_BATCH_SIZE if self.dagster_event_batch_size is None else self.dagster_event_batch_size
 
 
 def _as_text(value: object) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from sqlalchemy import URL, Connection, Row, text
 from sqlalchemy.exc import DBAPIError
 
-from market_pipeline.settings import Settings
+from market_pipeline.settings import EVENT_BATCH_SIZE, Settings
 from market_pipeline.storage.db_errors import DatabaseUnavailable, SchemaMismatch, StorageError, sentences
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.exclusive import exclusive
@@ -51,11 +51,11 @@ _LOCK = text("SELECT pg_advisory_xact_lock(7241130902)")
 class InstanceStorage:
     """The database at `url`, in the first schema of its search path; SQLite files without one.
 
-    `batch_size` is how many materializations of a run are stored at once, `setting` which setting has the URL.
+    `batch_size` is how many events of a run's partitions are stored at once, `setting` which setting has the URL.
     """
 
     url: URL | None = None
-    batch_size: int = 0
+    batch_size: int = EVENT_BATCH_SIZE
     setting: str = VARIABLE
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from market_pipeline.dagster_instance.event_batches import store_events_in_batches
 from market_pipeline.dagster_instance.event_log import keep_event_log_connections
 
 LANE = "market_pipeline/lane"
@@ -27,6 +28,7 @@ class LanedRunCoordinator(dg.QueuedRunCoordinator):
         """Take the instance of a process; the daemon's stores an event for each partition of a run that it creates."""
         super().register_instance(instance)
         keep_event_log_connections()
+        store_events_in_batches()
 
     def submit_run(self, context: dg.SubmitRunContext) -> dg.DagsterRun:
         """Queue the run in its lane."""

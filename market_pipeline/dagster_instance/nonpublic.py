@@ -4,10 +4,12 @@ Each has a test that fails when Dagster changes the part.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext
+from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
 
 _MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
 # Of all tags of a materialization, this one can be read for many partitions at once.
@@ -35,6 +37,21 @@ def run_of(context: dg.InputContext | dg.OutputContext) -> dg.DagsterRun | None:
         return context.step_context.dagster_run
     except dg.DagsterInvariantViolationError:
         return None
+
+
+def describe_partitions(
+    context: dg.AssetExecutionContext, asset: str, metadata: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Set the metadata of partitions of this run, by their keys, as `add_asset_metadata` does for one.
+
+    For each of them that method enumerates all partitions of the run and copies the metadata of all: more than half of
+    the processor time of a run of 450.
+    """
+    step = context.get_step_execution_context()
+    described = dict(step._metadata_accumulator.per_output_metadata)
+    for key, of_partition in metadata.items():
+        described[AssetMetadataHandle(asset_key=dg.AssetKey(asset), partition_key=key)] = of_partition
+    step._metadata_accumulator = OutputMetadataAccumulator(per_output_metadata=described)
 
 
 def latest_storage_ids(instance: dg.DagsterInstance, asset: str, keys: Iterable[str]) -> dict[str, int]:

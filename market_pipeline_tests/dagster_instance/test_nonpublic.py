@@ -13,6 +13,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from market_pipeline.dagster_instance import nonpublic
 from market_pipeline.dagster_instance.home import configures_storage, open_instance, own_home
 from market_pipeline.dagster_instance.lanes import has_lanes
+from market_pipeline.defs.partitions import RANGE_END, RANGE_START, SINGLE_RUN
 from market_pipeline_tests.dagster_records import executed
 
 CODE = """
@@ -82,6 +83,21 @@ def test_partitions_tell_their_newest_event_and_version(instance: dg.DagsterInst
     assert nonpublic.materialized_partitions(instance, "numbers") == {"a", "b"}
     assert nonpublic.materialized_partitions(instance, "unknown") == set()
     assert nonpublic.count_runs(instance) == 3
+
+
+def test_partitions_of_a_run_are_described_all_at_once_and_one_by_one(instance: dg.DagsterInstance) -> None:
+    @dg.asset(partitions_def=PARTS, backfill_policy=SINGLE_RUN)
+    def numbers(context: dg.AssetExecutionContext) -> None:
+        context.add_asset_metadata({"run": 1, "rows": 0})
+        nonpublic.describe_partitions(context, "numbers", {"a": {"rows": 1}, "b": {"rows": 2}})
+        context.add_asset_metadata({"more": 5}, partition_key="b")
+
+    tags = {RANGE_START: "a", RANGE_END: "c"}
+    result = dg.materialize([numbers], instance=instance, tags=tags)
+    made = result.asset_materializations_for_node("numbers")
+    assert {one.partition: {name: value.value for name, value in one.metadata.items()} for one in made} == {
+        "a": {"run": 1, "rows": 1}, "b": {"run": 1, "rows": 2, "more": 5}, "c": {"run": 1, "rows": 0},
+    }
 
 
 def test_only_a_run_that_has_not_succeeded_is_canceled(instance: dg.DagsterInstance) -> None:

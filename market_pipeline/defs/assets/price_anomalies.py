@@ -11,6 +11,7 @@ from market_pipeline.anomalies import LEAD_DAYS
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.columns import Columns
+from market_pipeline.dagster_instance.nonpublic import describe_partitions
 from market_pipeline.dagster_instance.reports import as_metadata
 from market_pipeline.defs.assets.detector_calibration import DETECTOR_CALIBRATION
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
@@ -91,8 +92,8 @@ def build_price_anomalies(
     ) -> dg.Output[Scored]:
         days, now = days_of(context.partition_keys), utc_now()
         anomalies = score_days(database, raw_prices, days)
-        for day, facts in anomaly_facts(anomalies, days).items():
-            context.add_asset_metadata(as_metadata(facts), partition_key=partition_key(*day))
+        facts = anomaly_facts(anomalies, days).items()
+        describe_partitions(context, PRICE_ANOMALIES, {partition_key(*day): as_metadata(of) for day, of in facts})
         newest = newest_scored(raw_prices, days, now)
         alarms = new_alarms(database, anomalies, newest, now)
         # Before the rows are stored: after a crash in between the next run finds them new, and the message is there.

@@ -10,6 +10,7 @@ from market_pipeline.core.columns import Columns
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.core.wording import some
+from market_pipeline.dagster_instance.nonpublic import describe_partitions
 from market_pipeline.dagster_instance.reports import as_metadata, materialization
 from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, table_metadata
 from market_pipeline.defs.logging.log_fields import logged_step
@@ -93,8 +94,7 @@ def build_raw_prices(
 
 def _describe(context: dg.AssetExecutionContext, asset: str, days: Mapping[DayOfSymbol, Facts]) -> None:
     """Set the metadata of each partition of this run."""
-    for day, facts in days.items():
-        context.add_asset_metadata(as_metadata(facts), asset_key=asset, partition_key=partition_key(*day))
+    describe_partitions(context, asset, {partition_key(*day): as_metadata(facts) for day, facts in days.items()})
 
 
 def _report(
