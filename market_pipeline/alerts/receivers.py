@@ -26,9 +26,9 @@ class Receiver:
     """One receiver; `name` identifies it without its secrets, e.g. `slack-1a2b3c4d`."""
 
     def __init__(self, url: str) -> None:
+        _cut_off_logs()
         import apprise
 
-        _cut_off_log()
         self.name = receiver_name(url)
         self._masker = Masker(secret_parts(url))
         with warnings.catch_warnings():
@@ -85,7 +85,9 @@ def _asset() -> Any:
     )
 
 
-def _cut_off_log() -> None:
+def _cut_off_logs() -> None:
+    # At DEBUG it logs the path of each request.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.WARNING)
     log = logging.getLogger("apprise")
     log.propagate = False
     log.setLevel(logging.WARNING)

@@ -58,20 +58,21 @@ def failure_message(failures: Sequence[Failure], now: datetime, place: Place) ->
     else:
         title = f"{last.name} failed {counted(number, 'time')} before it could start a run"
         key, kind, link = f"failure:{last.name}:{last.at.isoformat()}", "evaluation-failed", place.ui_url
-    end = "It was launched by hand." if by_hand else "It has succeeded since: nothing is to be done unless it repeats."
-    title = title if by_hand else f"{title}, and succeeded since"
+    end = "It was launched by hand." if by_hand else "Nothing needs to be done unless it repeats."
+    title = title if by_hand else f"{title}, but it has succeeded since"
     return AlertMessage(key, "passed", kind, "alert", title, _lines(f"{when}. {end}", last.reason, link))
 
 
 def anomaly_message(anomaly: Anomaly, place: Place) -> AlertMessage:
     """Return the message about an alarm; its episode is that of the anomaly."""
     symbols = tuple(anomaly.members.split(",")) if anomaly.members else (anomaly.symbol,)
+    whose = anomaly.symbol if len(symbols) == 1 else "'*'"
     partition = f"{anomaly.timestamp:%Y-%m-%d}%7C{anomaly.symbol}"
     body = _lines(
         anomaly.explanation,
         f"{place.ui_url}/assets/price_anomalies?view=partitions&partition={partition}",
         f"Not worth an alarm: market-pipeline mark {anomaly.id} noise",
-        f"Quiet for 2 hours: market-pipeline snooze {anomaly.symbol} {anomaly.kind} --for 2h",
+        f"Quiet for 2 hours: market-pipeline snooze {whose} {anomaly.kind} --for 2h",
     )
     return AlertMessage(
         f"anomaly:{anomaly.episode_id}", "opened", anomaly.kind, _LEVELS[anomaly.severity], anomaly.headline, body,

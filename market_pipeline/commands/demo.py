@@ -64,6 +64,8 @@ def execute(ui_port: int) -> int:
                 "Demo is starting; open http://%s:%s, or http://%s:%s for the API and its page",
                 HOST, ui_port, HOST, api_port,
             )
+            fall = f"curl -d '{{\"percent\": -8}}' http://{HOST}:{port}/admin/moves"
+            logger.info("Alerts are printed here as they arrive; to see some, let the market fall: %s", fall)
             # The output of those that get `readable` is not relayed.
             processes.start(server_command(HOST, api_port), readable, home)
             command = dagster_command(ui_port, settings.log_level)

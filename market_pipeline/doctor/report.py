@@ -12,7 +12,7 @@ from pathlib import Path
 
 from market_pipeline.core.clock import Clock, iso, utc_now
 from market_pipeline.core.wording import first_line
-from market_pipeline.doctor import coingecko, dagster, database, settings, stored_prices
+from market_pipeline.doctor import alerts, coingecko, dagster, database, settings, stored_prices
 from market_pipeline.doctor.context import Diagnosis, DoctorContext, NotExamined, Status, fail, not_examined, warn
 from market_pipeline.logs.redaction import Masker
 
@@ -53,6 +53,7 @@ _DATABASE = Group(7.0, "The database that DATABASE_URL names", [
     ("absent at the source", stored_prices.examine_absences),
     ("coins", stored_prices.examine_coins),
     ("refused rows", stored_prices.examine_refusals),
+    ("alerts", alerts.examine_alerts),
     ("schedule cost", coingecko.examine_schedule_cost),
 ])
 _API = Group(7.0, "CoinGecko, or what COINGECKO_BASE_URL names,", [

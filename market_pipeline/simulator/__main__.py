@@ -1,7 +1,8 @@
 """Serve a simulated CoinGecko until Ctrl-C or SIGTERM: `python -m market_pipeline.simulator`.
 
 Point the pipeline at it with COINGECKO_BASE_URL=http://127.0.0.1:8710/api/v3. Faults are added while it runs, with
-`curl -d '{"kind": "status", "status": 503, "times": 3}'` to its /admin/faults; requests are listed at /admin/requests.
+`curl -d '{"kind": "status", "status": 503, "times": 3}'` to its /admin/faults; `curl -d '{"percent": -8}'` to
+/admin/moves lets the market fall; requests are listed at /admin/requests.
 """
 
 import errno

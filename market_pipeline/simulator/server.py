@@ -11,6 +11,7 @@ from market_pipeline.simulator.faults import Fault, FaultBook
 from market_pipeline.simulator.feed import Feed
 from market_pipeline.simulator.http_server import HOST, LoopbackServer
 from market_pipeline.simulator.messages import LoggedRequest, RequestLog
+from market_pipeline.simulator.moves import MovedFeed
 from market_pipeline.simulator.responder import Responder
 
 # How often the serving thread checks whether to stop.
@@ -40,13 +41,14 @@ class Simulator:
         self._log = RequestLog()
         limit = None if requests_per_minute is None else MinuteLimit(requests_per_minute)
         usage = Usage(requests_per_minute or PLAN_LIMITS[plan], monthly_credits)
-        self._responder = Responder(feed, plan, limit, self._faults, usage)
+        self._feed = MovedFeed(feed)
+        self._responder = Responder(self._feed, plan, limit, self._faults, usage)
         self._clock = clock
         self._port = port
         self._server: LoopbackServer | None = None
 
     def __enter__(self) -> "Simulator":
-        admin = Admin(self._faults, self._log)
+        admin = Admin(self._faults, self._feed, self._log, self._clock)
         self._server = LoopbackServer(self._port, self._responder, admin, self._log, self._clock)
         serve, name = self._server.serve_forever, "simulator"
         threading.Thread(target=serve, args=(_POLL_SECONDS,), name=name, daemon=True).start()

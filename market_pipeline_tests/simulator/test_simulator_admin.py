@@ -3,13 +3,16 @@
 import logging
 import socket
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import requests
 
 from market_pipeline.simulator.faults import Fault
+from market_pipeline.simulator.feed import HOUR
 from market_pipeline.simulator.market_model import MarketModel
+from market_pipeline.simulator.moves import Move, MovedFeed
 from market_pipeline.simulator.server import Simulator
 from market_pipeline_tests.builders import wait_for
 from market_pipeline_tests.simulator.client import Client, MovableClock
@@ -25,6 +28,21 @@ def test_faults_are_added_listed_and_cleared_over_the_admin_path(client: Client)
     assert requests.delete(url, timeout=5).status_code == 204
     assert requests.get(url, timeout=5).json() == []
     assert client.get("/ping").ok
+
+
+def test_the_market_moves_on_demand(clock: MovableClock, client: Client, market: MarketModel) -> None:
+    url = client.simulator.admin_url + "/moves"
+    assert requests.post(url, json={"percent": -10, "coin": "bitcoin"}, timeout=5).status_code == 201
+    assert requests.post(url, json={"percent": 50}, timeout=5).status_code == 201
+    feed, before, after = MovedFeed(market), clock(), clock() + timedelta(minutes=5)
+    for move in (Move(before, -10, "bitcoin"), Move(before, 50)):
+        feed.add(move)
+    for coin, factor in (("bitcoin", 1.35), ("ethereum", 1.5)):
+        moved, plain = feed.quote(coin, after), market.quote(coin, after)
+        assert moved and plain and moved[0] == pytest.approx(factor * plain[0]) and moved[1] == plain[1]
+        assert feed.points(coin, before - HOUR, before, HOUR) == market.points(coin, before - HOUR, before, HOUR)
+    for body in ("{", "{}", '{"percent": 0}', '{"percent": 1, "coin": 2}', '{"percent": true}', '{"by": 1}'):
+        assert requests.post(url, data=body, timeout=5).status_code == 422
 
 
 def test_a_list_of_faults_is_added_whole_or_not_at_all(client: Client) -> None:
