@@ -24,7 +24,8 @@ from market_pipeline.core.clock import DAY, utc_now
 from market_pipeline.core.slices import Slice
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.core.wording import counted
-from market_pipeline.dagster_instance.home import current_home
+from market_pipeline.dagster_instance.home import checked_home
+from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.defs.automation.stale_scores import outdated_days
 from market_pipeline.logs import get_logger
 from market_pipeline.pipeline.missing_days import GappyDay, absences_of, gappy_days, oldest_day
@@ -44,7 +45,7 @@ _RESUME = "Run the same command again to go on from there."
 def execute(first: date, last: date, symbols: str, *, dry_run: bool, again: bool, yes: bool) -> int:
     """Return 0 if all is stored or proven to be absent in the end, 1 if not, 130 after Ctrl-C."""
     settings = command_settings()
-    click.echo(f"DAGSTER_HOME is {current_home()}.")
+    click.echo(f"DAGSTER_HOME is {checked_home(storage_of(settings))}.")
     catalogue = _chosen(settings.catalogue, symbols)
     reach = reach_of(settings.coingecko_plan)
     span = reachable_span(first, last, history_start=settings.history_start, reach=reach, now=utc_now())

@@ -290,16 +290,25 @@ def snooze(symbol: str, kind: str, length: str | None, off: bool) -> int:
 
 @commands.command()
 def migrate() -> None:
-    """Create or update the tables of DATABASE_URL."""
+    """Create or update the tables of DATABASE_URL.
+
+    Creates those of Dagster, too, if they are in PostgreSQL.
+    """
     from market_pipeline.commands.start import command_settings, database_of
+    from market_pipeline.dagster_instance.home import checked_home, ready_home
+    from market_pipeline.dagster_instance.instance_storage import storage_of
     from market_pipeline.storage.schema.migrate import REVISION, migrate
 
     settings = command_settings()
-    database = database_of(settings)
+    database, storage = database_of(settings), storage_of(settings)
+    if storage.url is not None:
+        checked_home(storage)
     try:
         migrate(database)
     finally:
         database.dispose()
+    if storage.url is not None:
+        ready_home(storage)
     get_logger(__name__).info("Database is at revision %s", REVISION, extra={"database": str(settings.database)})
 
 

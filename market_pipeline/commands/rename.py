@@ -7,7 +7,8 @@ from market_pipeline.commands.dagster_runs import recorded_runs
 from market_pipeline.commands.start import command_settings, confirmed, database_of
 from market_pipeline.core.symbols import Coin, as_setting, parse_stored
 from market_pipeline.core.wording import counted
-from market_pipeline.dagster_instance.home import current_home
+from market_pipeline.dagster_instance.home import checked_home
+from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.dagster_instance.nonpublic import DATA_VERSION, data_versions, materialized_partitions
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES, REJECTED_PRICES
@@ -22,7 +23,7 @@ from market_pipeline.storage.schema.migrate import check_schema
 def execute(old_text: str, new_text: str, *, yes: bool) -> int:
     """Rename and print what to set; return 0, also where it was done before."""
     settings = command_settings()
-    click.echo(f"DAGSTER_HOME is {current_home()}.")
+    click.echo(f"DAGSTER_HOME is {checked_home(storage_of(settings))}.")
     database = database_of(settings)
     check_schema(database)
     old, new = _coins(database, settings, old_text, new_text)

@@ -12,7 +12,8 @@ from market_pipeline.commands.start import command_settings, confirmed, database
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.symbols import Coin
 from market_pipeline.core.wording import counted
-from market_pipeline.dagster_instance.home import current_home
+from market_pipeline.dagster_instance.home import checked_home
+from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.pipeline.names import SCORE_DAYS
 from market_pipeline.pipeline.replay import Verdicts, apply, load_refusals, revalidate
 from market_pipeline.prices.quotes import Reason
@@ -27,7 +28,7 @@ def execute(
 ) -> int:
     """Return 0, or 1 if the anomalies of the days concerned could not be recomputed."""
     settings = command_settings()
-    click.echo(f"DAGSTER_HOME is {current_home()}.")
+    click.echo(f"DAGSTER_HOME is {checked_home(storage_of(settings))}.")
     database = database_of(settings)
     check_schema(database)
     found = load_refusals(database, reason=reason, symbol=symbol, first=first, last=last)

@@ -12,8 +12,8 @@ from market_pipeline.commands.start import command_settings, database_of, warn_o
 from market_pipeline.core.clock import utc_now
 from market_pipeline.dagster_instance.clock_jumps import forget_future_evaluations
 from market_pipeline.dagster_instance.home import (
+    checked_home,
     create_instance,
-    current_home,
     default_home,
     only_daemon,
     open_instance,
@@ -36,7 +36,8 @@ def execute(port: int) -> int:
     if settings.alert_receivers:
         required_receivers(settings)
     require_free(port, "the Dagster UI")
-    home, storage = current_home(), storage_of(settings)
+    storage = storage_of(settings)
+    home = checked_home(storage)
     with own_home(home, storage, ours=home == default_home(Path.cwd())):
         logger.info("DAGSTER_HOME is %s", home)
         database = database_of(settings)

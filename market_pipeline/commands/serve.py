@@ -13,7 +13,7 @@ from market_pipeline.dagster_instance.home import current_home, ready_home
 from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.logs import get_logger
 from market_pipeline.settings import Settings
-from market_pipeline.storage.db_errors import SchemaMismatch
+from market_pipeline.storage.db_errors import SchemaMismatch, StorageError
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import check_schema, migrate
 
@@ -27,10 +27,13 @@ def execute(port: int, host: str, workers: int, without_token: bool) -> int:
     settings = command_settings(api_without_token=True) if without_token else command_settings()
     _require_guarded(host, settings)
     require_free(port, "the API", host)
-    current_home()
+    storage, home = storage_of(settings), current_home()
     prepare(database_of(settings))
-    storage = storage_of(settings)
-    home = ready_home(storage)
+    try:
+        ready_home(storage)
+    except StorageError as error:
+        # As for a role that may only read: what is stored can be served.
+        logger.warning("The API may lack the state of Dagster. %s", error)
     logger.info("DAGSTER_HOME is %s", home)
     environment = {
         **os.environ, **settings.as_environment(), **storage.variables, "DAGSTER_HOME": str(home)

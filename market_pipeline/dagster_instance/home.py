@@ -30,6 +30,8 @@ logger = get_logger(__name__)
 VARIABLE = "DAGSTER_HOME"
 _CONFIG = "dagster.yaml"
 _MARK = "# Written by market-pipeline, again at each start. A folder of your own in DAGSTER_HOME may have another.\n"
+# Where Dagster's storage in SQLite files begins.
+_FILES = "history"
 # A key of the document that names a storage.
 _STORAGE = re.compile(r"""^["']?(?:(?:run_|event_log_|schedule_)?storage|instance_class)["']?\s*:""", re.MULTILINE)
 _REFERENCE = re.compile(rf"^[^#\n]*\benv[\"']?\s*:\s*[\"']?{URL_VARIABLE}\b", re.MULTILINE)
@@ -91,6 +93,14 @@ def ready_home(storage: InstanceStorage = FILES) -> Path:
     return home
 
 
+def checked_home(storage: InstanceStorage) -> Path:
+    """Return the current home; raise a StorageError if its instance would have a `storage` that cannot be used."""
+    home = current_home()
+    if _REFERENCE.search(_next_config(home, storage, home == default_home(Path.cwd()))):
+        storage.check()
+    return home
+
+
 @contextmanager
 def own_home(home: Path, storage: InstanceStorage = FILES, *, ours: bool) -> Iterator[Path]:
     """Lock `home`, with a dagster.yaml, for this process: two daemons would start every run twice.
@@ -114,7 +124,7 @@ def only_daemon(home: Path, storage: InstanceStorage) -> Iterator[None]:
     """Keep other machines from starting a daemon over the database with the storage of the instance in `home`."""
 
     def refuse() -> NoReturn:
-        raise HomeError(f"already running elsewhere with the {storage}", f"stop it, or set {URL_VARIABLE} to another")
+        raise HomeError(f"already running elsewhere with {storage}", f"stop it, or name another in {URL_VARIABLE}")
 
     with storage.only_daemon(refuse) if _is_of(storage, home) else nullcontext():
         yield
@@ -136,9 +146,21 @@ def configures_storage(home: Path) -> bool:
     return bool(_STORAGE.search(_config_of(home)))
 
 
+def storage_in(home: Path, storage: InstanceStorage) -> InstanceStorage | None:
+    """Return where the instance in `home` is: in `storage`, in files, or None in one that its user has configured."""
+    if _is_of(storage, home):
+        return storage
+    return None if configures_storage(home) else FILES
+
+
+def has_files(home: Path) -> bool:
+    """Return whether Dagster's storage is, or was, in SQLite files in `home`."""
+    return (home / _FILES).exists()
+
+
 def was_used(home: Path) -> bool:
     """Return whether Dagster has its storage in `home`, or in a database that its dagster.yaml names."""
-    return (home / "history").exists() or configures_storage(home)
+    return has_files(home) or configures_storage(home)
 
 
 def _config_of(home: Path) -> str:
@@ -151,15 +173,20 @@ def _is_of(storage: InstanceStorage, home: Path) -> bool:
     return storage.url is not None and bool(_REFERENCE.search(_config_of(home)))
 
 
+def _next_config(home: Path, storage: InstanceStorage, ours: bool) -> str:
+    """Return the dagster.yaml of `home` from the next start on."""
+    present = _config_of(home)
+    if present and not ours and not present.startswith(_MARK):
+        return present
+    text = _MARK + shipped_file(_CONFIG).read_text(encoding="utf-8")
+    return text if _STORAGE.search(text) else text + storage.block
+
+
 def _configure(home: Path, storage: InstanceStorage, ours: bool) -> None:
     config, present = home / _CONFIG, _config_of(home)
-    if config.exists() and not ours and not present.startswith(_MARK):
-        return
     if not ours and not present:
         logger.info("%s has no %s; the project's is copied there", home, _CONFIG)
-    text = _MARK + shipped_file(_CONFIG).read_text(encoding="utf-8")
-    if not _STORAGE.search(text):
-        text += storage.block
+    text = _next_config(home, storage, ours)
     if text != present:
         # Atomic: another command may be reading the file.
         part = home / f"{_CONFIG}.{os.getpid()}"
@@ -209,13 +236,40 @@ def create_instance(home: Path, storage: InstanceStorage = FILES) -> None:
     def create() -> None:
         with open_instance(home, storage) as instance:
             _set_event_cursors(instance)
+            if _is_of(storage, home) and has_files(home):
+                with files_instance(home) as before:
+                    _leave_files(before, instance, home, storage)
 
     with waiting_for_lock(home / "creating.lock"):
         if _is_of(storage, home):
             storage.prepare(create)
         # A storage that the user has configured leaves no such folder: the cursors are then compared each time.
-        elif not (home / "history").exists():
+        elif not has_files(home):
             create()
+
+
+def files_instance(home: Path) -> "dg.DagsterInstance":
+    """Open the instance that was in SQLite files in `home` before its storage moved to a database."""
+    import dagster as dg
+    from dagster._core.instance.ref import InstanceRef
+
+    files: dict[str, Any] = {"storage": {"sqlite": {"base_dir": str(home)}}}
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=files))
+
+
+def _leave_files(
+    before: "dg.DagsterInstance", instance: "dg.DagsterInstance", home: Path, storage: InstanceStorage
+) -> None:
+    """Keep in the new `instance` what was stopped `before` by hand; log what stays in its files."""
+    stopped = [state for state in before.all_instigator_state() if not state.is_running]
+    for state in stopped:
+        instance.add_instigator_state(state)
+    runs = before.get_runs_count()
+    logger.warning(
+        "Dagster's storage is now %s, and begins empty. Its former runs (%s) stay in %s; `market-pipeline migrate-db "
+        "--from DATABASE_URL --partitions` copies which partitions are materialized. Stopped remain: %s",
+        storage, f"{runs:,}", home / _FILES, ", ".join(state.name for state in stopped) or "none",
+    )
 
 
 def _set_event_cursors(instance: "dg.DagsterInstance") -> None:

@@ -15,11 +15,12 @@ from market_pipeline.settings import EVENT_BATCH_SIZE, Settings
 from market_pipeline.storage.db_errors import DatabaseUnavailable, SchemaMismatch, StorageError, sentences
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.exclusive import exclusive
-from market_pipeline.storage.search_path import requested_path, schemas_of, with_schema
+from market_pipeline.storage.search_path import requested_path, schemas_of, with_options
 
 # The variable that dagster.yaml refers to.
 VARIABLE = "DAGSTER_DATABASE_URL"
 SCHEMA = "dagster"
+_UTC = "-ctimezone=UTC"
 
 _BLOCK = f"""
 # The commands set the variable from DATABASE_URL.
@@ -33,6 +34,8 @@ _TABLES = {"runs", "event_logs", "jobs"}
 _ALEMBIC = "alembic_version"
 _STATE = text("""
     SELECT current_setting('search_path') AS path, quote_ident(current_user) AS role, quote_ident(:schema) AS schema,
+        extract(timezone FROM timestamptz '2026-01-01 Z') = 0 AND extract(timezone FROM timestamptz '2026-07-01 Z') = 0
+            AS is_utc,
         quote_ident(current_database()) AS database, n.oid IS NOT NULL AS is_there,
         has_database_privilege(current_database(), 'CREATE') AS may_create_schema,
         coalesce(has_schema_privilege(n.oid, 'USAGE'), false) AS may_use,
@@ -43,6 +46,12 @@ _STATE = text("""
             AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE'))) AS closed
     FROM (SELECT) AS one LEFT JOIN pg_namespace AS n ON nspname = :schema
 """)
+# How PgBouncer refuses a connection with a search path.
+_NO_OPTIONS = "unsupported startup parameter: options"
+_BYPASS = (
+    "name the server itself in {0}, not the pooler before it; or there a role for Dagster alone, with ALTER ROLE ... "
+    "SET search_path = {1} and SET timezone = 'UTC', and let PgBouncer ignore_startup_parameters = options"
+)
 # Any number: it identifies this lock among PostgreSQL's advisory locks.
 _LOCK = text("SELECT pg_advisory_xact_lock(7241130902)")
 
@@ -67,7 +76,7 @@ class InstanceStorage:
         # psycopg2 is not needed for SQLite.
         from market_pipeline.storage.postgresql import DEFAULTS
 
-        defaults = {name: str(value) for name, value in DEFAULTS.items()}
+        defaults = {name: str(value) for name, value in DEFAULTS.items()} | {"application_name": "dagster"}
         return {**size, VARIABLE: self.url.set(query={**defaults, **self.url.query}).render_as_string(False)}
 
     @property
@@ -75,11 +84,24 @@ class InstanceStorage:
         """The part of dagster.yaml that configures this storage."""
         return "" if self.url is None else _BLOCK
 
+    def database(self) -> Database:
+        """Open the database, which the caller disposes of; ValueError if the storage is files."""
+        if self.url is None:
+            raise ValueError("Dagster's storage is SQLite files")
+        return Database(self.url, setting=self.setting)
+
+    def check(self) -> bool:
+        """Return whether Dagster's tables are there.
+
+        Raises a StorageError with the remedy if the role, or a pooler before the server, prevents their use.
+        """
+        with self._opened() as database, database.reading() as connection:
+            return set(self._state(connection).tables) >= _TABLES
+
     def prepare(self, create: Callable[[], None]) -> None:
         """Create the schema if it is missing, and call `create` unless Dagster's tables are there.
 
-        Safe when several processes do it at once. Raises a StorageError with the remedy if the role, or a pooler
-        before the server, prevents it; nothing is created then.
+        Safe when several processes do it at once. Raises what `check` raises, and creates nothing then.
         """
         with self._opened() as database:
             with database.writing() as connection:
@@ -115,34 +137,41 @@ class InstanceStorage:
 
     @contextmanager
     def _opened(self) -> Iterator[Database]:
-        if self.url is None:
-            raise ValueError("Dagster's storage is SQLite files")
-        database = Database(self.url, setting=self.setting)
+        database = self.database()
         try:
             yield database
+        except DatabaseUnavailable as error:
+            if _NO_OPTIONS not in str(error):
+                raise
+            problem = "the pooler that it names refuses `options`, which hold the search_path"
+            raise SchemaMismatch(f"{self}: {problem}", _BYPASS.format(VARIABLE, schema_of(database.url))) from None
         except DBAPIError as error:
             reason = sentences(database.without_password(str(error.orig)))
-            raise DatabaseUnavailable(f"{self._where()}: {reason} {self.setting} names it.") from None
+            raise DatabaseUnavailable(f"{self}: {reason} {self.setting} names it.") from None
         finally:
             database.dispose()
 
-    def _where(self) -> str:
-        return f"Dagster's storage in {self.url}"
+    def __str__(self) -> str:
+        return "SQLite files" if self.url is None else f"schema {schema_of(self.url)} of {self.url}"
 
     def _state(self, connection: Connection) -> Row[Any]:
         """Read what is there; raise SchemaMismatch if Dagster cannot work with it."""
-        requested = schemas_of(requested_path(self.url) or "") if self.url is not None else []
-        schema = requested[0]
-        state = connection.execute(_STATE, {"schema": schema}).one()
-        if schemas_of(state.path) != requested:
-            raise SchemaMismatch(
-                f"{self._where()}: the search_path of its options does not reach the server, which has {state.path}",
-                f"name the server in {VARIABLE} instead of the pooler before it, or a role with this search_path of "
-                f"its own (ALTER ROLE {state.role} SET search_path = {state.schema})",
-            )
-        if problem := _problem(state):
-            raise SchemaMismatch(f"{self._where()}: {problem[0]}", problem[1])
+        path = schemas_of(requested_path(self.url) or "") if self.url is not None else []
+        state = connection.execute(_STATE, {"schema": path[0]}).one()
+        if schemas_of(state.path) != path:
+            problem = f"the search_path in its options does not reach the server, whose is {state.path}"
+            raise SchemaMismatch(f"{self}: {problem}", _BYPASS.format(VARIABLE, state.schema))
+        if not state.is_utc:
+            problem = "the time zone in its options does not reach the server, and Dagster would misdate its runs"
+            raise SchemaMismatch(f"{self}: {problem}", _BYPASS.format(VARIABLE, state.schema))
+        if found := _problem(state):
+            raise SchemaMismatch(f"{self}: {found[0]}", found[1])
         return state
+
+
+def schema_of(url: URL) -> str:
+    """Return the schema of Dagster's tables in the database at `url`."""
+    return schemas_of(requested_path(url) or SCHEMA)[0]
 
 
 FILES = InstanceStorage()
@@ -156,7 +185,10 @@ def storage_of(settings: Settings) -> InstanceStorage:
     is_own = settings.dagster_database_url is not None
     # The search path of DATABASE_URL is that of the prices.
     if not is_own or requested_path(url) is None:
-        url = with_schema(url, SCHEMA)
+        url = with_options(url, search_path=SCHEMA)
+    # Dagster takes the session's local times, which have no zone in its tables, for UTC.
+    if _UTC not in str(url.query.get("options")):
+        url = with_options(url, timezone="UTC")
     return InstanceStorage(url, size, VARIABLE if is_own else "DATABASE_URL")
 
 

@@ -4,13 +4,12 @@ Runs and their logs stay where they are: partitions show as materialized, with m
 outdated is decided by the order of the events.
 """
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from market_pipeline.dagster_instance.home import open_instance
+from market_pipeline.dagster_instance.home import files_instance, open_instance
 from market_pipeline.dagster_instance.instance_storage import InstanceStorage
 
 if TYPE_CHECKING:
@@ -23,17 +22,8 @@ Materialized = tuple[int, str, str]
 @contextmanager
 def instance_of(home: Path, storage: InstanceStorage) -> Iterator["dg.DagsterInstance"]:
     """Open the instance in `home` with `storage`, whatever its dagster.yaml refers to."""
-    import dagster as dg
-    from dagster._core.instance.ref import InstanceRef
-
-    if storage.url is not None:
-        with open_instance(home, storage) as instance:
-            yield instance
-        return
-    with tempfile.TemporaryDirectory() as without_configuration:
-        (Path(without_configuration) / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
-        with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), config_dir=without_configuration)) as instance:
-            yield instance
+    with files_instance(home) if storage.url is None else open_instance(home, storage) as instance:
+        yield instance
 
 
 def missing_partitions(

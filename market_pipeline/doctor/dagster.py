@@ -9,13 +9,22 @@ from pathlib import Path
 
 from market_pipeline.core.wording import first_line, span
 from market_pipeline.dagster_instance.facts import automation_states, heartbeats, job_states
-from market_pipeline.dagster_instance.home import HomeError, named_home, open_instance, was_used
-from market_pipeline.dagster_instance.instance_storage import storage_of
+from market_pipeline.dagster_instance.home import (
+    HomeError,
+    configures_storage,
+    has_files,
+    named_home,
+    open_instance,
+    storage_in,
+    was_used,
+)
+from market_pipeline.dagster_instance.instance_storage import FILES, InstanceStorage, storage_of
 from market_pipeline.dagster_instance.ownership import Owner, located, owner_of
 from market_pipeline.doctor.context import Diagnosis, DoctorContext, Number, fail, ok, warn
 from market_pipeline.pipeline.conditions import Condition, automation_condition, job_condition
 from market_pipeline.pipeline.facts import AutomationState, JobState
 from market_pipeline.pipeline.names import CONSEQUENCES, automations
+from market_pipeline.storage.db_errors import SchemaMismatch, StorageError
 
 # `dagster dev` creates such a folder where DAGSTER_HOME is not set, and deletes it when it ends.
 _THROWN_AWAY = ".tmp_dagster_home"
@@ -48,6 +57,8 @@ def examine_home(context: DoctorContext) -> Iterator[Diagnosis]:
 
 
 def _durability(home: Path) -> Diagnosis:
+    if configures_storage(home):
+        return ok("dagster home", f"{home} configures the instance, whose storage is elsewhere", home=str(home))
     temporary = Path(tempfile.gettempdir()).resolve()
     if home.name.startswith(_THROWN_AWAY):
         remedy = "Set DAGSTER_HOME to a permanent folder, or start with `market-pipeline run`."
@@ -73,25 +84,50 @@ def examine_code_location(context: DoctorContext) -> Iterator[Diagnosis]:
 def examine_instance(context: DoctorContext) -> Iterator[Diagnosis]:
     """Open Dagster's storage as its processes do. Sets `context.instance`."""
     home, config = context.home, context.home / "dagster.yaml"
-    from market_pipeline.dagster_instance.lanes import has_lanes
     from market_pipeline.dagster_instance.nonpublic import count_runs
 
+    storage = storage_of(context.settings)
+    actual = storage_in(home, storage)
     try:
-        instance = open_instance(home, storage_of(context.settings))
+        # Opening the instance would create them.
+        if actual is not None and actual.url is not None and not actual.check():
+            detail = f"Dagster's tables are not in {actual} yet"
+            yield warn("dagster instance", detail, "`market-pipeline run` creates them.")
+            return
+        instance = open_instance(home, storage)
         runs = count_runs(instance)
+    except SchemaMismatch as error:
+        yield fail("dagster instance", error.problem, f"{error.remedy[:1].upper()}{error.remedy[1:]}.")
+    except StorageError as error:
+        yield fail("dagster instance", str(error), f"Start the database or correct {storage.setting}.")
     # The storage is pluggable and may raise anything.
     except Exception as error:
         detail = f"{home} cannot be opened: {type(error).__name__}: {first_line(str(error.__cause__ or error))}"
         remedy = f"Correct {config}, or move the folder away and start with `market-pipeline run`."
         yield fail("dagster instance", detail, remedy)
-        return
-    context.instance = instance
-    if has_lanes(instance):
-        yield ok("dagster instance", f"opened; runs: {runs}", runs=runs)
     else:
-        detail = f"opened; runs: {runs}; ticks wait behind queued history"
+        context.instance = instance
+        yield _opened(context, actual, runs)
+
+
+def _opened(context: DoctorContext, actual: InstanceStorage | None, runs: int) -> Diagnosis:
+    """Judge the open instance, whose storage is `actual`, or one of the user's own."""
+    from market_pipeline.dagster_instance.lanes import has_lanes
+
+    home, config, wanted = context.home, context.home / "dagster.yaml", storage_of(context.settings)
+    where = f"the storage that {config} names" if actual is None else str(actual)
+    moved = actual is not None and actual.url is not None and has_files(home)
+    detail = f"opened in {where}; runs: {runs}" + (f"; former ones are in SQLite files in {home}" if moved else "")
+    if wanted.url is not None and actual == FILES:
+        remedy = (
+            f"Start with `market-pipeline run`, which moves it to {wanted}; if {config} is your own, remove it before, "
+            "or add that storage to it."
+        )
+        return warn("dagster instance", f"{detail}, although {wanted.setting} names PostgreSQL", remedy, runs=runs)
+    if not has_lanes(context.instance):
         remedy = f"Copy run_coordinator and concurrency from the project's dagster.yaml to {config}."
-        yield warn("dagster instance", detail, remedy, runs=runs)
+        return warn("dagster instance", f"{detail}; ticks wait behind queued history", remedy, runs=runs)
+    return ok("dagster instance", detail, runs=runs)
 
 
 def examine_daemons(context: DoctorContext) -> Iterator[Diagnosis]:

@@ -5,17 +5,23 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from sqlalchemy.engine import URL
+
 from market_pipeline.core.clock import from_microseconds
-from market_pipeline.doctor.context import Diagnosis, DoctorContext, NotExamined, fail, ok, skew_diagnosis, warn
+from market_pipeline.dagster_instance.instance_storage import storage_of
+from market_pipeline.doctor.context import Diagnosis, DoctorContext, NotExamined, Number, fail, ok, skew_diagnosis, warn
 from market_pipeline.doctor.dagster import home_used
 from market_pipeline.settings import Settings
 from market_pipeline.storage.database_clock import database_clock
 from market_pipeline.storage.db_errors import SchemaMismatch, StorageError
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.queries.connections import scarcest_connections
 from market_pipeline.storage.schema.migrate import REVISION, check_schema
 
 _LITTLE_BYTES = 1_000_000_000
 _TOO_LITTLE_BYTES = 100_000_000
+# What a tick and a run in the background hold together, and as much again.
+_FEW_CONNECTIONS = 20
 # Ticks and backfills write megabytes between checkpoints; a larger file is waiting for a reader to finish.
 _LARGE_WAL_BYTES = 256_000_000
 
@@ -81,6 +87,36 @@ def examine_disk(context: DoctorContext) -> Iterator[Diagnosis]:
             "the next writes truncate it."
         )
         yield warn("write-ahead log", detail, remedy, wal_bytes=size)
+
+
+def examine_connections(context: DoctorContext) -> Iterator[Diagnosis]:
+    """Count the connections that the servers of prices and of Dagster's storage still allow."""
+    if context.database.dialect == "postgresql":
+        yield _connections("connections", context.database)
+    storage = storage_of(context.settings)
+    if storage.url is not None and _server(storage.url) != _server(context.database.url):
+        of_dagster = storage.database()
+        try:
+            yield _connections("connections of dagster", of_dagster)
+        finally:
+            of_dagster.dispose()
+
+
+def _connections(name: str, database: Database) -> Diagnosis:
+    found = scarcest_connections(database)
+    numbers: dict[str, Number] = {"connections_used": found.used, "connections_allowed": found.allowed}
+    detail = f"{found.used} of {found.allowed} connections that {found.holder} allows are in use"
+    if found.free >= _FEW_CONNECTIONS:
+        return ok(name, detail, **numbers)
+    remedy = (
+        f"Keep {_FEW_CONNECTIONS} free for runs that start together: raise max_connections, or the limit of the "
+        "database or role, or end what holds them (pg_stat_activity)."
+    )
+    return warn(name, detail, remedy, **numbers)
+
+
+def _server(url: URL) -> tuple[object, ...]:
+    return url.host, url.port, url.username, url.database, url.query.get("host")
 
 
 def examine_database_clock(context: DoctorContext) -> Iterator[Diagnosis]:

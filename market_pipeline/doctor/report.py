@@ -47,6 +47,7 @@ _DATABASE = Group(7.0, "The database that DATABASE_URL names", [
     ("database", database.examine_database),
     ("disk space", database.examine_disk),
     ("database clock", database.examine_database_clock),
+    ("connections", database.examine_connections),
     ("newest quotes", stored_prices.examine_freshness),
     ("scores", stored_prices.examine_scores),
     ("gaps", stored_prices.examine_gaps),

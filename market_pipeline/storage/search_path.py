@@ -15,9 +15,10 @@ def requested_path(url: URL) -> str | None:
     return re.sub(r"\\(.)", r"\1", found[-1]) if found else None
 
 
-def with_schema(url: URL, schema: str) -> URL:
-    """Return `url` with a search path of `schema` only, a plain name, after its other options."""
-    return url.update_query_dict({"options": f"{_options(url)} -csearch_path={schema}".strip()})
+def with_options(url: URL, **settings: str) -> URL:
+    """Return `url` with `settings` of its sessions after its own, over which they win; values are plain names."""
+    own = [f"-c{name}={value}" for name, value in settings.items()]
+    return url.update_query_dict({"options": " ".join([*_options(url).split(" "), *own]).strip()})
 
 
 def schemas_of(path: str) -> list[str]:

@@ -1,16 +1,20 @@
 """Dagster's storage in PostgreSQL: from one setting, in a schema of its own, or refused with the remedy."""
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.scheduler.instigation import InstigatorStatus
 from dagster_postgres import PostgresEventLogStorage
 from psycopg2.extensions import parse_dsn
 from sqlalchemy import URL, create_engine, make_url, text
 
+from market_pipeline.core.clock import utc_now
 from market_pipeline.dagster_instance import event_batches
 from market_pipeline.dagster_instance.home import (
     HomeError,
@@ -25,6 +29,7 @@ from market_pipeline.settings import load_settings
 from market_pipeline.storage.db_errors import SchemaMismatch
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import migrate
+from market_pipeline_tests.dagster_records import executed, state_of
 from market_pipeline_tests.postgres import administering
 
 PARTS = dg.StaticPartitionsDefinition([*"abcde"])
@@ -57,11 +62,13 @@ def only(url: URL, statement: str) -> object:
 
 
 @pytest.mark.parametrize(("database", "dagster", "wanted"), [
-    ("postgres://u:a%20b%40%2F@h/db", None, "-csearch_path=dagster"),
+    ("postgres://u:a%20b%40%2F@h/db", None, "-csearch_path=dagster -ctimezone=UTC"),
     ("postgresql+psycopg2://u:a%20b%40%2F@h/db?options=-csearch_path%3Dmarket", None,
-     "-csearch_path=market -csearch_path=dagster"),
-    ("sqlite:///prices.db", "postgresql://u:a%20b%40%2F@h/db?options=-cjit%3Doff", "-cjit=off -csearch_path=dagster"),
-    ("postgresql://x@y/z", "postgresql://u:a%20b%40%2F@h/db?options=-c%20search_path%3Druns", "-c search_path=runs"),
+     "-csearch_path=market -csearch_path=dagster -ctimezone=UTC"),
+    ("sqlite:///prices.db", "postgresql://u:a%20b%40%2F@h/db?options=-cjit%3Doff",
+     "-cjit=off -csearch_path=dagster -ctimezone=UTC"),
+    ("postgresql://x@y/z", "postgresql://u:a%20b%40%2F@h/db?options=-c%20search_path%3Druns",
+     "-c search_path=runs -ctimezone=UTC"),
 ])
 def test_the_variable_has_the_address_and_the_schema(database: str, dagster: str | None, wanted: str) -> None:
     settings = load_settings(env_file=None, database_url=database, dagster_database_url=dagster or "")
@@ -87,6 +94,7 @@ def test_batches_are_as_large_as_the_setting_says() -> None:
 def test_an_instance_is_created_beside_the_prices_and_another_alembic_project(tmp_path: Path, role: URL) -> None:
     with administering(role.set(username="postgres", password=None)) as run:
         run(f"ALTER DATABASE {role.database} OWNER TO keeper")
+        run(f"ALTER DATABASE {role.database} SET timezone = 'Pacific/Chatham'")
         run("CREATE TABLE alembic_version (version_num varchar(32))")
         run("INSERT INTO alembic_version VALUES ('theirs')")
         run("GRANT ALL ON alembic_version TO keeper")
@@ -98,11 +106,35 @@ def test_an_instance_is_created_beside_the_prices_and_another_alembic_project(tm
     config = (tmp_path / "dagster.yaml").read_text()
     assert "keeper" not in config and PASSWORD not in config
     with open_instance(tmp_path, storage) as instance:
-        assert instance.get_runs_count() == 0
+        run_id = instance.add_run(dg.DagsterRun("job")).run_id
+        (record,) = instance.get_run_records()
+        assert abs(record.create_timestamp - utc_now()) < timedelta(minutes=1), "Dagster takes local times for UTC"
         create_instance(tmp_path, storage)
+        assert instance.get_run_by_id(run_id)
     assert only(role, "SELECT version_num FROM alembic_version") == "theirs"
     assert only(role, "SELECT count(*) FROM pg_tables WHERE schemaname = 'dagster'") == 22
     assert not list(tmp_path.glob("history*"))
+
+
+def test_a_storage_that_moves_leaves_its_files_and_keeps_what_is_stopped(
+    tmp_path: Path, home_template: Path, empty_postgres_url: URL, caplog: pytest.LogCaptureFixture
+) -> None:
+    home, storage = shutil.copytree(home_template, tmp_path / "home"), storage_at(empty_postgres_url)
+    with open_instance(home) as files:
+        state_of(files, "ledger_schedule", InstigatorStatus.STOPPED)
+        state_of(files, "tick_schedule", InstigatorStatus.RUNNING)
+        executed(files, "job")
+    with own_home(home, storage, ours=True):
+        create_instance(home, storage)
+        create_instance(home, storage)
+    with open_instance(home, storage) as instance:
+        assert [state.name for state in instance.all_instigator_state()] == ["ledger_schedule"]
+        assert instance.get_runs_count() == 0
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    for word in (f"runs (1) stay in {home / 'history'}", "migrate-db", "Stopped remain: ledger_schedule"):
+        assert word in warning
+    with own_home(home, ours=True), open_instance(home) as files:
+        assert files.get_runs_count() == 1, "the way back"
 
 
 def test_only_one_daemon_uses_a_storage(tmp_path: Path, empty_postgres_url: URL) -> None:
@@ -150,7 +182,7 @@ def test_a_search_path_that_does_not_arrive_is_refused(
     """As behind a pooler that ignores `options`: Dagster's tables would come among the prices."""
     monkeypatch.setattr("market_pipeline.dagster_instance.instance_storage.requested_path", lambda url: "dagster")
     ignored = InstanceStorage(empty_postgres_url)
-    with pytest.raises(SchemaMismatch, match='server, which has "\\$user", public; name the server in DAGSTER_DATA'):
+    with pytest.raises(SchemaMismatch, match='server, whose is "\\$user", public; name the server itself in'):
         ignored.prepare(lambda: pytest.fail("it was created"))
 
 

@@ -8,9 +8,12 @@ import dagster as dg
 import pytest
 from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 from dagster._utils.error import SerializableErrorInfo
+from sqlalchemy import text
 
 from market_pipeline.build import build_defs
 from market_pipeline.core.clock import utc_now
+from market_pipeline.dagster_instance.home import create_instance, own_home
+from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.dagster_instance.ownership import owner_of
 from market_pipeline.defs.jobs import build_jobs
 from market_pipeline.doctor.context import DoctorContext
@@ -22,7 +25,9 @@ from market_pipeline.doctor.dagster import (
     examine_instance,
     examine_runs,
 )
+from market_pipeline.doctor.database import examine_connections
 from market_pipeline.pipeline.names import CONSEQUENCES, automations
+from market_pipeline.storage.engine import Database
 from market_pipeline_tests.dagster_records import LOST, beat, ended, evaluated, executed, state_of
 from market_pipeline_tests.doctor.examining import Installed, only
 
@@ -73,6 +78,47 @@ def test_an_instance_opens_or_says_why_not(config: str | None, status: str, home
     assert diagnosis.status == status and diagnosis.numbers == ({} if status == "fail" else {"runs": 0})
     if status != "fail":
         context.instance.dispose()
+
+
+def test_an_instance_in_postgresql_says_where_it_is(
+    home: Path, installed: Installed, postgres_database: Database
+) -> None:
+    """Examined before it is created, when it cannot be, and as it was moved from files."""
+    context = installed(postgres_database)
+    context.home = home
+    found = [only(examine_instance, context)]
+    context.instance.dispose()
+    storage = storage_of(context.settings)
+    with own_home(home, storage, ours=True):
+        found.append(only(examine_instance, context))
+        create_instance(home, storage)
+    found += [only(examine_instance, context), only(examine_home, context), only(examine_connections, context)]
+    context.instance.dispose()
+    with storage.database().writing() as connection:
+        connection.execute(text("DROP SCHEMA dagster CASCADE"))
+        connection.execute(text("CREATE SCHEMA dagster"))
+        connection.execute(text("CREATE TABLE dagster.alembic_version ()"))
+    found.append(only(examine_instance, context))
+    with storage.database().writing() as connection:
+        connection.execute(text("DROP SCHEMA dagster CASCADE"))
+    assert [(one.status, word in one.detail) for one, word in zip(found, (
+        "in SQLite files; runs: 0, although DATABASE_URL names PostgreSQL", "tables are not in schema dagster",
+        "opened in schema dagster of postgresql", "whose storage is elsewhere", "connections that the server allows",
+        "the alembic_version of another project",
+    ), strict=True)] == [(status, True) for status in ("warn", "warn", "ok", "ok", "ok", "fail")]
+    assert "former ones are in SQLite files" in found[2].detail
+    assert found[0].remedy.startswith("Start with `market-pipeline run`, which moves it")
+
+
+def test_few_free_connections_are_a_warning(installed: Installed, postgres_database: Database) -> None:
+    name = postgres_database.url.database
+    with postgres_database.writing() as connection:
+        connection.execute(text(f"ALTER DATABASE {name} CONNECTION LIMIT 15"))
+    diagnosis = only(examine_connections, installed(postgres_database))
+    assert diagnosis.status == "warn" and diagnosis.numbers["connections_allowed"] == 15
+    assert f"of 15 connections that the database {name} allows are in use" in diagnosis.detail
+    with postgres_database.writing() as connection:
+        connection.execute(text(f"ALTER DATABASE {name} CONNECTION LIMIT -1"))
 
 
 @pytest.mark.parametrize(("age", "status"), [(5, "ok"), (240, "fail"), (7200, "fail")])
