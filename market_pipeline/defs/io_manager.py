@@ -48,7 +48,7 @@ class DatabaseIOManager(dg.IOManager):
 
     An input annotated `Columns` is read without importing pandas; any other becomes a DataFrame with aware UTC
     timestamps. Input metadata `columns` names the columns to read, `days_after` how many more days after the input's
-    partitions.
+    partitions, `of_all_symbols` that the same days of every configured symbol are read.
     """
 
     def __init__(self, database: Database) -> None:
@@ -103,8 +103,12 @@ class DatabaseIOManager(dg.IOManager):
             )
         database, started = self._database, time.perf_counter()
         metadata = context.definition_metadata or {}
+        slices = _slices(context.asset_partition_keys)
+        if metadata.get("of_all_symbols"):
+            days = {day for part in slices for day in part.days}
+            slices = merge_days((day, symbol) for day in days for symbol in database.coins)
         more = metadata.get("days_after", 0) * DAY
-        slices = [Slice(one.symbol, one.first, one.last + more) for one in _slices(context.asset_partition_keys)]
+        slices = [Slice(one.symbol, one.first, one.last + more) for one in slices]
         columns: Sequence[str] | None = metadata.get("columns")
         if context.dagster_type.typing_type is Columns:
             rows: Rows = read_columns(database, table, slices, columns)

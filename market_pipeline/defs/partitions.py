@@ -21,6 +21,10 @@ RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 PARTITION = "dagster/partition"
 
+# Dagster compares the versions of fewer upstream partitions of a partition only, and works out the keys of more than
+# that in seconds (250 symbols) or minutes (1,000).
+_MOST_MAPPED = 100
+
 # One run may cover many partitions: it collects them with the fewest requests.
 SINGLE_RUN = dg.BackfillPolicy.single_run()
 
@@ -47,16 +51,20 @@ def price_partitions(history_start: date, symbols: Sequence[str]) -> dg.MultiPar
     return PricePartitions({DAY: days, SYMBOL: dg.StaticPartitionsDefinition(list(symbols))})
 
 
-def lead_mapping() -> dg.MultiPartitionMapping:
-    """Map a day of a symbol to that day and the `PAST_DAYS` before it of all symbols, which make the market.
+def lead_mapping(symbols: Sequence[str]) -> dg.MultiPartitionMapping:
+    """Map a day of a symbol to that day and the `PAST_DAYS` before it, of all symbols, which make the market.
 
-    The morning after the day is read too, but not mapped: every tick of a day would mark the day before as outdated.
+    Of its own symbol only if they would be too many for Dagster; the IO manager reads those of all symbols anyway. The
+    morning after the day is read too, but not mapped: every tick of a day would mark the day before as outdated.
     """
     days = dg.TimeWindowPartitionMapping(start_offset=-PAST_DAYS, allow_nonexistent_upstream_partitions=True)
+    few = (PAST_DAYS + 1) * len(symbols) < _MOST_MAPPED
     return dg.MultiPartitionMapping(
         {
             DAY: dg.DimensionPartitionMapping(DAY, days),
-            SYMBOL: dg.DimensionPartitionMapping(SYMBOL, dg.AllPartitionMapping()),
+            SYMBOL: dg.DimensionPartitionMapping(
+                SYMBOL, dg.AllPartitionMapping() if few else dg.IdentityPartitionMapping()
+            ),
         }
     )
 

@@ -15,7 +15,7 @@ from dagster._serdes import serialize_value
 
 from market_pipeline.core.clock import utc_now
 from market_pipeline.defs.freshness import longest_gaps
-from market_pipeline.defs.partitions import partition_key, price_partitions
+from market_pipeline.defs.partitions import lead_mapping, partition_key, price_partitions
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import tables
 from market_pipeline_tests.defs.world import World, WorldOf
@@ -207,3 +207,19 @@ def test_no_secret_is_in_what_dagster_stores_of_the_code_location(
     text = serialize_value(RepositorySnap.from_def(world.defs.get_repository_def()))
     assert "raw_prices" in text and '"coingecko"' in text
     assert "canary" not in text and str(sqlite_database.url.database) not in text
+
+
+def test_the_days_that_a_run_reads_grow_with_its_symbols_and_not_with_their_square() -> None:
+    """Mapped to all symbols, each of them would be mapped to those of every other."""
+    symbols = [f"S{number}" for number in range(40)]
+    partitions, day = price_partitions(date(2026, 11, 1), symbols), date(2026, 11, 20)
+    keys = [partition_key(day, symbol) for symbol in symbols]
+
+    def upstream(keys: list[dg.MultiPartitionKey]) -> set[str]:
+        subset = partitions.subset_with_partition_keys(keys)
+        mapping = lead_mapping(symbols)
+        mapped = mapping.get_upstream_mapped_partitions_result_for_partitions(subset, partitions, partitions)
+        return set(mapped.partitions_subset.get_partition_keys())
+
+    assert len(upstream(keys)) == 9 * len(symbols)
+    assert {key.split("|")[1] for key in upstream(keys[:1])} == {"S0"}

@@ -118,7 +118,10 @@ def test_a_replacement_touches_exactly_the_partitions_of_the_run(database: Datab
     assert stored(tables.price_anomalies) == [row for row in before if (row[0], row[1].date()) not in gone]
 
 
-def test_the_run_of_a_range_passes_the_days_around_it_on(sqlite_database: Database, stored: Stored) -> None:
+@pytest.mark.parametrize("scale", [1, 100], ids=["mapped to all symbols", "mapped to its own symbol"])
+def test_the_run_of_a_range_passes_the_days_around_it_on(
+    sqlite_database: Database, stored: Stored, scale: int
+) -> None:
     """Both assets, a real run: the mapping of the anomalies, and a replacement of exactly the run's days."""
     seen: list[Columns] = []
 
@@ -132,7 +135,8 @@ def test_the_run_of_a_range_passes_the_days_around_it_on(sqlite_database: Databa
         metadata={"write_mode": "replace"},
         ins={
             "raw_prices": dg.AssetIn(
-                partition_mapping=lead_mapping(), metadata={"columns": ["timestamp", "symbol"], "days_after": 1}
+                partition_mapping=lead_mapping(SYMBOLS * scale),
+                metadata={"columns": ["timestamp", "symbol"], "days_after": 1, "of_all_symbols": True},
             )
         },
     )

@@ -72,8 +72,8 @@ def build_price_anomalies(
         backfill_policy=SINGLE_RUN,
         ins={
             RAW_PRICES: dg.AssetIn(
-                partition_mapping=lead_mapping(),
-                metadata={"columns": ["symbol", "timestamp", "price"], "days_after": 1},
+                partition_mapping=lead_mapping(settings.catalogue.symbols),
+                metadata={"columns": ["symbol", "timestamp", "price"], "days_after": 1, "of_all_symbols": True},
             )
         },
         deps=[DETECTOR_CALIBRATION],
