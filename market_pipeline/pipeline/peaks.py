@@ -3,7 +3,7 @@
 A day is scored for it when its quotes come. So the cost of a calibration follows what is new, and not what is stored.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from datetime import date, datetime, timedelta
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy as np
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION, PARAMETERS
 from market_pipeline.anomalies.scores.daily_peaks import joined
 from market_pipeline.anomalies.scores.learning import calibrate_with_peaks
+from market_pipeline.anomalies.series import rows_by_symbol
 from market_pipeline.core.clock import DAY, start_of_day
 from market_pipeline.core.columns import Columns
-from market_pipeline.core.slices import Slice
+from market_pipeline.core.slices import Slice, merge_days
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.anomaly_marks import without_noise
 from market_pipeline.storage.queries.calibrations import symbols_with_prices
@@ -43,7 +44,10 @@ def peaks_before(database: Database, symbols: Sequence[str], end: date) -> Colum
     known = stored_peaks(database, symbols, first, end - DAY, DETECTOR_VERSION)
     starts = first_days(database, symbols)
     for start, stop in _stretches(first, end):
-        if any(_lacks_peaks(database, known, symbol, max(start, day), stop) for symbol, day in starts.items()):
+        days = known["day"].tolist()
+        seen = {symbol: {days[row] for row in rows} for symbol, rows in rows_by_symbol(known["symbol"]).items()}
+        begins = {symbol: max(start, day) for symbol, day in starts.items()}
+        if any(_lacks_peaks(database, seen.get(name, set()), name, day, stop) for name, day in begins.items()):
             prices = read_prices(database, symbols, start - _LEAD, stop)
             peaks = calibrate_with_peaks(prices, start_of_day(stop))[1]
             new = peaks.where(peaks["day"] >= np.datetime64(start))
@@ -73,16 +77,10 @@ def _stretches(first: date, end: date) -> Iterator[tuple[date, date]]:
         end = start
 
 
-def _lacks_peaks(database: Database, known: Columns, symbol: str, first: date, end: date) -> bool:
-    """Return whether a day from `first` on and before `end` has prices and no peaks."""
-    seen = set(known["day"][known["symbol"] == symbol].tolist())
+def _lacks_peaks(database: Database, seen: Set[date], symbol: str, first: date, end: date) -> bool:
+    """Return whether a day from `first` on and before `end` has prices and is not one of `seen`, which have peaks."""
     days = [first + number * DAY for number in range((end - first).days)]
-    without = [day for day in days if day not in seen]
-    runs = [day for day in without if day - DAY not in without]
-    for start in runs:
-        stop = start
-        while stop in without:
-            stop += DAY
-        if symbols_with_prices(database, [symbol], start_of_day(start), start_of_day(stop)):
-            return True
-    return False
+    without = [(day, symbol) for day in days if day not in seen]
+    return any(
+        symbols_with_prices(database, [symbol], part.start, part.end) for part in merge_days(without)
+    )

@@ -207,7 +207,7 @@ daily_peaks = Table(
     Column("market", Double, nullable=False, comment="Highest score of the market's moves; 0 where unknown."),
     sqlite_with_rowid=False,
     comment="Highest scores of each day: the memory of calibrations.",
-    info={"decides_change": []},
+    info={"decides_change": ["cadence", "slow_volatility", "large_move", "market"]},
 )
 
 anomaly_marks = Table(
