@@ -68,7 +68,12 @@ def test_an_io_manager_knows_its_run_if_there_is_one(instance: dg.DagsterInstanc
     assert nonpublic.run_of(dg.build_output_context()) is None
 
 
-def test_partitions_tell_their_newest_event_and_version(instance: dg.DagsterInstance) -> None:
+def test_partitions_tell_their_newest_event_and_version(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many they are: a statement has a limited number of parameters."""
+    monkeypatch.setattr(nonpublic, "_KEYS_AT_ONCE", 2)
+
     @dg.asset(partitions_def=PARTS)
     def numbers(context: dg.AssetExecutionContext) -> dg.Output[int]:
         return dg.Output(1, data_version=dg.DataVersion(f"of {context.partition_key}"))

@@ -17,9 +17,10 @@ from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import DAY, start_of_day
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.dagster_instance.nonpublic import data_versions, latest_storage_ids
+from market_pipeline.dagster_instance.reports import partition_name
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES, scored_at
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
-from market_pipeline.defs.partitions import days_of, partition_key
+from market_pipeline.defs.partitions import days_of
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.calibrations import calibration_times
 from market_pipeline.storage.queries.coverage import newest_arrivals
@@ -142,12 +143,12 @@ def _newest(collected: Mapping[DayOfSymbol, int]) -> Mapping[date, int]:
 
 def _scored_at(instance: dg.DagsterInstance, scored: Iterable[DayOfSymbol]) -> dict[DayOfSymbol, datetime]:
     """Return when each of `scored` was scored, if by the present detectors."""
-    keys = {str(partition_key(*day)): day for day in scored}
+    keys = {partition_name(day): day for day in scored}
     versions = data_versions(instance, PRICE_ANOMALIES, keys)
     return {keys[key]: at for key, version in versions.items() if (at := scored_at(version))}
 
 
 def _latest(instance: dg.DagsterInstance, asset: str, days: Iterable[DayOfSymbol]) -> dict[DayOfSymbol, int]:
     """Return the event id of the newest materialization of each of `days` that has one."""
-    found = latest_storage_ids(instance, asset, [str(partition_key(*day)) for day in days])
+    found = latest_storage_ids(instance, asset, map(partition_name, days))
     return dict(zip(days_of(found), found.values(), strict=True))
