@@ -13,6 +13,7 @@ from PIL import Image
 from market_pipeline.anomalies.anomaly import alarm_mask
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.columns import Columns
+from market_pipeline.core.symbols import parse_catalogue
 from market_pipeline.defs.assets.market_overview import (
     ALARMS,
     DRAWN_AT,
@@ -21,8 +22,11 @@ from market_pipeline.defs.assets.market_overview import (
     alarms_digest,
     chart_metadata,
     is_due,
+    overview_metadata,
     overview_numbers,
 )
+from market_pipeline.defs.assets.price_coverage import coverage_metadata
+from market_pipeline.pipeline.missing_days import past_days
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.latest import anomalies_since
 from market_pipeline.storage.rows.write import upsert
@@ -173,3 +177,16 @@ def test_of_more_symbols_than_panels_the_note_names_how_many_are_shown(filled: D
 
 def test_nothing_stored_is_a_picture_of_nothing(sqlite_database: Database, pictures: None) -> None:
     assert "chart" in chart(sqlite_database, NOON, {})
+
+
+def test_the_metadata_of_hundreds_of_symbols_stays_bounded(sqlite_database: Database) -> None:
+    coins = parse_catalogue(",".join(f"S{number}=coin-{number}" for number in range(300)))
+    for metadata in (
+        overview_metadata(sqlite_database, coins, NOON, {DRAWN_AT: dg.MetadataValue.timestamp(NOON)}),
+        coverage_metadata(past_days(sqlite_database, coins, NOON.date(), NOON)),
+    ):
+        assert len({name.rpartition("_")[2] for name in metadata if name.rpartition("_")[2].startswith("S")}) == 50
+        assert metadata["symbols_shown"] == "the first 50 of 300 in MARKET_SYMBOLS; the API has all"
+        tables = [value for value in metadata.values() if isinstance(value, dg.TableMetadataValue)]
+        assert max(len(table.records) for table in tables) == 50
+        assert len(metadata["summary"]) < 500

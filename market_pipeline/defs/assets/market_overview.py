@@ -18,10 +18,10 @@ from market_pipeline.anomalies.words.formatting import format_signed
 from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.core.columns import Columns, to_datetime64
 from market_pipeline.core.symbols import Catalogue
-from market_pipeline.core.wording import counted
+from market_pipeline.core.wording import counted, some
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
-from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table
+from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, SHOWN_SYMBOLS, records_table, shown_note
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.counts import quotes_by_symbol
@@ -34,6 +34,7 @@ SPAN = timedelta(hours=24)
 # History has a point an hour, some a little late.
 _ABOUT = timedelta(hours=2)
 _TABLE_ROWS = 50
+_NAMED = 20
 _TABLE_COLUMNS = ("severity", "headline", "explanation", "symbol", "kind", "scope", "move")
 
 DRAWN_AT = "chart_drawn_at"
@@ -76,7 +77,7 @@ def build_market_overview(catalogue: Catalogue) -> dg.AssetsDefinition:
 
 def overview_metadata(database: Database, coins: Catalogue, now: datetime, last: Shown) -> Metadata:
     """Return the metadata of one materialization at `now` (aware UTC); `last` is that of the previous one."""
-    symbols = coins.symbols
+    symbols, shown = coins.symbols, coins.symbols[:SHOWN_SYMBOLS]
     anomalies = anomalies_since(database, symbols, now - SPAN)
     alarms = by_importance(anomalies.where(alarm_mask(anomalies)))
     latest = latest_quotes(database, symbols, now)
@@ -88,11 +89,12 @@ def overview_metadata(database: Database, coins: Catalogue, now: datetime, last:
         "coins": records_table(
             [
                 {"symbol": coin.symbol, "name": names.get(coin.symbol, "unknown yet"), "coin_id": coin.coin_id}
-                for coin in coins
+                for coin in list(coins)[:SHOWN_SYMBOLS]
             ]
         ),
         "anomalies_last_24_hours": records_table(alarm_records(alarms)),
-        **overview_numbers(symbols, latest, _day_before(database, symbols, now), alarms),
+        **overview_numbers(shown, latest, _day_before(database, shown, now), alarms),
+        **shown_note(symbols),
     }
 
 
@@ -128,7 +130,7 @@ def overview_sentence(alarms: Columns, latest: Collection[str], symbols: Sequenc
     text = f"{number}, {critical} of them critical, in the 24 hours before {when}."
     if len(alarms):
         text += f" {headline_of(alarms['headline'][0], alarms['explanation'][0])}"
-    return f"{text} No quotes yet: {', '.join(without)}." if without else text
+    return f"{text} No quotes yet: {some(without, _NAMED)}." if without else text
 
 
 def alarm_records(alarms: Columns) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.core.wording import counted, some
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
-from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table
+from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, SHOWN_SYMBOLS, records_table, shown_note
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.pipeline.missing_days import PastDays, past_days
 from market_pipeline.storage.engine import Database
@@ -53,12 +53,16 @@ def build_price_coverage(catalogue: Catalogue, history_start: date) -> dg.Assets
 def coverage_metadata(history: Sequence[PastDays]) -> dict[str, Any]:
     """Return the metadata of one materialization about the past days of each symbol."""
     numbers = {past.symbol: _numbers(past) for past in history}
+    shown = list(numbers)[:SHOWN_SYMBOLS]
+    # With few symbols the table keeps the configured order.
+    worst_first = sorted(history, key=lambda past: -len(past.missing) if len(history) > SHOWN_SYMBOLS else 0)
     totals = ("complete_days", "missing_days", "points", "source_gaps", "unproven_gaps")
     return {
         "summary": _sentence(history),
         **{name: sum(int(of[name]) for of in numbers.values()) for name in totals},
-        **{f"{name}_{symbol}": value for symbol, of in numbers.items() for name, value in of.items()},
-        "symbols": records_table([_record(past, numbers[past.symbol]) for past in history]),
+        **{f"{name}_{symbol}": numbers[symbol][name] for symbol in shown for name in numbers[symbol]},
+        "symbols": records_table([_record(past, numbers[past.symbol]) for past in worst_first[:SHOWN_SYMBOLS]]),
+        **shown_note(numbers),
     }
 
 

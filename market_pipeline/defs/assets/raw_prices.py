@@ -12,7 +12,7 @@ from market_pipeline.core.symbols import Catalogue
 from market_pipeline.core.wording import some
 from market_pipeline.dagster_instance.nonpublic import describe_partitions
 from market_pipeline.dagster_instance.reports import as_metadata, materialization
-from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, table_metadata
+from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, SHOWN_SYMBOLS, table_metadata
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.defs.partitions import SINGLE_RUN, days_of_run, partition_key
 from market_pipeline.defs.resources import CoinGeckoResource
@@ -144,7 +144,7 @@ def collection_failure(failures: Mapping[str, CoinGeckoError], clock_skew: float
             "attempts": first.attempts,
             "verdict": first.verdict,
             "errors": dg.MetadataValue.md(
-                "\n".join(f"- **{symbol}**: {error}" for symbol, error in failures.items())
+                "\n".join(f"- **{symbol}**: {error}" for symbol, error in list(failures.items())[:SHOWN_SYMBOLS])
             ),
         },
         allow_retries=False,

@@ -16,6 +16,7 @@ from market_pipeline.core.clock import DAY, utc_now
 from market_pipeline.core.slices import DayOfSymbol, Slice, merge_days
 from market_pipeline.core.wording import some
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
+from market_pipeline.defs.assets.table_metadata import SHOWN_SYMBOLS
 from market_pipeline.defs.checks.results import from_offenders, from_symbols
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.defs.partitions import days_of
@@ -186,7 +187,8 @@ def _quotes_are_fresh(run: CheckedRun) -> dg.AssetCheckResult:
         for symbol, moment in newest.items()
         if moment is None or moment < run.oldest
     }
-    ages = {f"age_seconds_{symbol}": (run.now - at).total_seconds() for symbol, at in newest.items() if at is not None}
+    shown = list(newest.items())[:SHOWN_SYMBOLS]
+    ages = {f"age_seconds_{symbol}": (run.now - at).total_seconds() for symbol, at in shown if at is not None}
     return from_symbols(
         FRESH,
         problems,

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from market_pipeline.core.wording import counted
+from market_pipeline.core.wording import counted, some
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.assets.table_metadata import records_table
 from market_pipeline.storage.queries.integrity import Offenders
 
 _PROBLEMS_NAMED = 3
+_SYMBOLS_NAMED = 20
 _SAMPLE = 50
 _QUARANTINED = "They are in rejected_prices with the offending part of the answer; accepted quotes were stored."
 
@@ -76,7 +77,7 @@ def _sentences(problems: Mapping[str, str]) -> str:
     symbols: dict[str, list[str]] = {}
     for symbol, problem in problems.items():
         symbols.setdefault(problem.rstrip("."), []).append(symbol)
-    sentences = [f"{', '.join(having)}: {problem}." for problem, having in symbols.items()]
+    sentences = [f"{some(having, _SYMBOLS_NAMED)}: {problem}." for problem, having in symbols.items()]
     more = " The table has more." if len(sentences) > _PROBLEMS_NAMED else ""
     return " ".join(sentences[:_PROBLEMS_NAMED]) + more
 
