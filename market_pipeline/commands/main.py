@@ -294,12 +294,13 @@ def migrate() -> None:
 
     Creates those of Dagster, too, if they are in PostgreSQL.
     """
-    from market_pipeline.commands.start import command_settings, database_of
+    from market_pipeline.commands.start import command_settings, database_of, warn_of_partitions
     from market_pipeline.dagster_instance.home import checked_home, ready_home
     from market_pipeline.dagster_instance.instance_storage import storage_of
     from market_pipeline.storage.schema.migrate import REVISION, migrate
 
     settings = command_settings()
+    warn_of_partitions(settings)
     database, storage = database_of(settings), storage_of(settings)
     if storage.url is not None:
         checked_home(storage)
@@ -331,6 +332,19 @@ def migrate_db(source: str, target: str | None, partitions: bool, yes: bool) -> 
     from market_pipeline.commands.migrate_db import execute
 
     return execute(source, target, partitions=partitions, yes=yes)
+
+
+@commands.command()
+@_yes
+def partition_prices(yes: bool) -> int:
+    """Give raw_prices monthly partitions on PostgreSQL.
+
+    Works while the pipeline runs. The table that was there is kept as raw_prices_before, which needs as much disk
+    again until you drop it.
+    """
+    from market_pipeline.commands.partition_prices import execute
+
+    return execute(yes=yes)
 
 
 @commands.command()

@@ -15,6 +15,7 @@ import market_pipeline.storage.schema.alert_tables  # noqa: F401  # registers th
 from market_pipeline.core.symbols import KNOWN_COINS
 from market_pipeline.storage.db_errors import DatabaseUnavailable, SchemaMismatch, StorageError, sentences
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema.monthly import add_months
 from market_pipeline.storage.schema.tables import metadata
 from market_pipeline.storage.search_path import schemas_of
 
@@ -89,6 +90,7 @@ def migrate(database: Database) -> None:
                 found = connection.execute(select(_VERSION.c.version_num)).scalar()
                 _require_not_newer(database, found or "")
                 if found == REVISION:
+                    add_months(connection)
                     return
             elif strangers := sorted(existing & set(metadata.tables)):
                 raise SchemaMismatch(
@@ -96,6 +98,7 @@ def migrate(database: Database) -> None:
                     "choose another database in DATABASE_URL or move these tables",
                 )
             _upgrade(database, connection)
+            add_months(connection)
     except DBAPIError as error:
         raise _not_migrated(database, error) from None
 
