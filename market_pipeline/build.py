@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from market_pipeline.core.clock import utc_now
 from market_pipeline.dagster_instance.ownership import owner_of
 from market_pipeline.defs.assets.detector_calibration import build_detector_calibration
 from market_pipeline.defs.assets.market_overview import build_market_overview
@@ -51,14 +52,15 @@ def _definitions(
     owner = owner_of(settings, location)
     jobs = build_jobs(owner)
     catalogue = settings.catalogue
-    partitions = price_partitions(settings.history_start, catalogue.symbols)
+    first_day = settings.first_day(utc_now())
+    partitions = price_partitions(first_day, catalogue.symbols)
     kinds = {"python", "postgres" if database.dialect == "postgresql" else "sqlite"}
     assets = [
         build_raw_prices(partitions, catalogue, kinds, settings.collect_cron),
         build_detector_calibration(settings, kinds),
         build_price_anomalies(partitions, kinds, settings),
         build_market_overview(catalogue),
-        build_price_coverage(catalogue, settings.history_start),
+        build_price_coverage(catalogue, first_day),
         build_request_ledger(settings, kinds),
     ]
     return dg.Definitions(
@@ -66,7 +68,7 @@ def _definitions(
         asset_checks=[
             build_price_checks(catalogue.symbols, settings.collect_cron),
             build_identity_check(catalogue),
-            build_history_checks(catalogue, settings.history_start),
+            build_history_checks(catalogue, first_day),
         ],
         jobs=jobs,
         schedules=[

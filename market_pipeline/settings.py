@@ -1,6 +1,6 @@
 """The settings, typed, from the environment or a `.env` file. Reading them does no other I/O."""
 
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     coingecko_monthly_credits: Annotated[int, Field(ge=1)] | None = None
     market_symbols: Annotated[str, AfterValidator(check_symbols)] = "BTC,ETH,SOL,ADA,DOT"
     history_start: Annotated[date, AfterValidator(check_history_start)] = date(2025, 12, 1)
+    partition_days: Annotated[int, Field(ge=30)] | None = None
     collect_cron: Annotated[str, AfterValidator(check_cron)] = "*/5 * * * *"
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _Upper] = "INFO"
     log_format: Annotated[Literal["json", "console"], _Lower] = "json"
@@ -115,6 +116,12 @@ class Settings(BaseSettings):
         coins = parse_catalogue(self.market_symbols)
         return coins.simulated if is_loopback(urlsplit(self.base_url).hostname or "") else coins
 
+    def first_day(self, now: datetime) -> date:
+        """Return the first day that has partitions at `now` (aware UTC), is repaired and is checked."""
+        if self.partition_days is None:
+            return self.history_start
+        return max(self.history_start, now.date() - timedelta(days=self.partition_days - 1))
+
     @property
     def alert_receivers(self) -> list[str]:
         """The URLs of `alert_urls`, one per receiver; they are secrets."""
@@ -155,6 +162,7 @@ _ALLOWED = {
     "coingecko_monthly_credits": "allowed is a whole number above 0, or nothing for the plan's own",
     "dagster_event_batch_size": "allowed is a whole number from 0 (no batches) to 100000, or nothing for the default",
     "history_start": "allowed is a day from 2013-01-01 to today, written YYYY-MM-DD",
+    "partition_days": "allowed is a whole number from 30, or nothing for all days since HISTORY_START",
     "log_level": "allowed are DEBUG, INFO, WARNING, ERROR",
     "log_format": "allowed are json, console",
     "api_without_token": "allowed are true, false",

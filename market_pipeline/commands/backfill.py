@@ -48,7 +48,14 @@ def execute(first: date, last: date, symbols: str, *, dry_run: bool, again: bool
     click.echo(f"DAGSTER_HOME is {checked_home(storage_of(settings))}.")
     catalogue = _chosen(settings.catalogue, symbols)
     reach = reach_of(settings.coingecko_plan)
-    span = reachable_span(first, last, history_start=settings.history_start, reach=reach, now=utc_now())
+    now = utc_now()
+    begin = settings.first_day(now)
+    if settings.history_start <= first < begin:
+        raise click.UsageError(
+            f"{first} is before {begin}, where PARTITION_DAYS={settings.partition_days} begin; set "
+            f"PARTITION_DAYS={(now.date() - first).days + 1} or more until the days are filled"
+        )
+    span = reachable_span(first, last, history_start=settings.history_start, reach=reach, now=now)
     database = database_of(settings)
     # It may be the first command of all.
     migrate(database)
@@ -165,7 +172,7 @@ def _score(work: Backfill, runs: Runs) -> str | None:
     """
     now, symbols = utc_now(), work.settings.catalogue.symbols
     # The morning after a day belongs to it.
-    first = max(work.span.first - DAY, work.settings.history_start)
+    first = max(work.span.first - DAY, work.settings.first_day(now))
     last = min(work.span.last + PAST_DAYS * DAY, now.date() - DAY)
     days = [(day, symbol) for symbol in symbols for day in Slice("", first, last).days]
     with work.alone():

@@ -86,4 +86,5 @@ def _score(settings: Settings, database: Database, verdicts: Verdicts) -> int:
 
 
 def _has_partition(settings: Settings, when: date) -> bool:
-    return settings.history_start <= when <= utc_now().date()
+    now = utc_now()
+    return settings.first_day(now) <= when <= now.date()

@@ -8,7 +8,7 @@ from market_pipeline.alerts.stops import tell_started, tell_stopped
 from market_pipeline.commands.children.processes import Processes
 from market_pipeline.commands.ports import HOST, require_free
 from market_pipeline.commands.receivers import place_of, required_receivers, watch_command
-from market_pipeline.commands.start import command_settings, database_of, warn_of_cost
+from market_pipeline.commands.start import command_settings, database_of, warn_of_cost, warn_of_partitions
 from market_pipeline.core.clock import utc_now
 from market_pipeline.dagster_instance.clock_jumps import forget_future_evaluations
 from market_pipeline.dagster_instance.home import (
@@ -35,6 +35,7 @@ def execute(port: int) -> int:
     settings = command_settings()
     if settings.alert_receivers:
         required_receivers(settings)
+    warn_of_partitions(settings)
     require_free(port, "the Dagster UI")
     storage = storage_of(settings)
     home = checked_home(storage)

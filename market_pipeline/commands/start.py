@@ -10,7 +10,7 @@ import click
 
 from market_pipeline.doctor.coingecko import examine_schedule_cost
 from market_pipeline.doctor.context import Diagnosis, DoctorContext
-from market_pipeline.doctor.settings import examine_setting_names
+from market_pipeline.doctor.settings import examine_partitions, examine_setting_names
 from market_pipeline.logs import configure_logging, get_logger
 from market_pipeline.logs.redaction import too_short_to_hide
 from market_pipeline.settings import Settings, SettingsError, load_settings
@@ -47,6 +47,13 @@ def warn_of_cost(settings: Settings, database: Database) -> None:
     context = DoctorContext(Path.cwd(), os.environ)
     context.settings, context.database = settings, database
     _warn(diagnosis for diagnosis in examine_schedule_cost(context) if diagnosis.status != "ok")
+
+
+def warn_of_partitions(settings: Settings) -> None:
+    """Warn if there are more partitions than Dagster handles well, or will be within a year."""
+    context = DoctorContext(Path.cwd(), os.environ)
+    context.settings = settings
+    _warn(diagnosis for diagnosis in examine_partitions(context) if diagnosis.status != "ok")
 
 
 def _warn(diagnoses: Iterable[Diagnosis]) -> None:

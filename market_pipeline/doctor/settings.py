@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dotenv import dotenv_values
 from pydantic import SecretStr
 
-from market_pipeline.core.wording import some
+from market_pipeline.core.wording import counted, some
 from market_pipeline.doctor.context import Diagnosis, DoctorContext, fail, ok, warn
 from market_pipeline.logs.redaction import secrets_of, too_short_to_hide
+from market_pipeline.pipeline.partition_counts import MOST_PARTITIONS, partition_counts
 from market_pipeline.settings import Settings, SettingsError, load_settings
 
 # Similar enough that a typing error is likelier than a variable of another program.
@@ -31,7 +32,29 @@ def examine_settings(context: DoctorContext) -> Iterator[Diagnosis]:
         yield ok("settings", _sentence(settings, context), **shown(settings))
         if short := too_short_to_hide(settings):
             yield warn("secrets", f"{short}.", "Choose a longer one.")
+        yield from examine_partitions(context)
     yield from examine_setting_names(context)
+
+
+def examine_partitions(context: DoctorContext) -> Iterator[Diagnosis]:
+    """Compare the partitions of an asset, today and in a year, with what Dagster handles well."""
+    settings, now = context.settings, context.clock()
+    counts = partition_counts(settings, now)
+    symbols = len(settings.catalogue.symbols)
+    numbers = {"partitions": counts.today, "partitions_in_a_year": counts.in_a_year, "most_partitions": MOST_PARTITIONS}
+    text = f"{counts.today:,} an asset ({counted(symbols, 'symbol')} x {counted(counts.days, 'day')})"
+    if counts.in_a_year <= MOST_PARTITIONS:
+        yield ok("partitions", f"{text}, {counts.in_a_year:,} in a year", **numbers)
+        return
+    when = "" if counts.today > MOST_PARTITIONS else f"from {counts.full_on} on "
+    yield warn(
+        "partitions",
+        f"{text}; {when}there are more than the {MOST_PARTITIONS:,} that Dagster handles well: the UI, each run and "
+        "each restart become slower",
+        f"Set PARTITION_DAYS={max(30, MOST_PARTITIONS // symbols)}, which keeps all prices, or HISTORY_START later, or "
+        "fewer MARKET_SYMBOLS.",
+        **numbers,
+    )
 
 
 def examine_setting_names(context: DoctorContext) -> Iterator[Diagnosis]:

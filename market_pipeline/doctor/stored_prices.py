@@ -72,7 +72,7 @@ def examine_scores(context: DoctorContext) -> Iterator[Diagnosis]:
 def examine_gaps(context: DoctorContext) -> Iterator[Diagnosis]:
     """Count the incomplete past days of the last month by symbol."""
     database, settings, now = context.database, context.settings, context.clock()
-    first = max(now.date() - _PAST_DAYS, settings.history_start)
+    first = max(now.date() - _PAST_DAYS, settings.first_day(now))
     gaps = gappy_days(database, settings.catalogue, first, now.date() - DAY, now)
     missing = [one for one in gaps if not one.explained]
     by_symbol = Counter(one.symbol for one in missing)
@@ -91,7 +91,7 @@ def examine_gaps(context: DoctorContext) -> Iterator[Diagnosis]:
 def examine_absences(context: DoctorContext) -> Iterator[Diagnosis]:
     """List the periods for which the source had no prices, with the evidence and the time of the next request."""
     name, database, settings, now = "absent at the source", context.database, context.settings, context.clock()
-    days = days_with_absences(database, settings.catalogue, settings.history_start, now.date() - DAY, now)
+    days = days_with_absences(database, settings.catalogue, settings.first_day(now), now.date() - DAY, now)
     found = absences_of(days)
     unproven = sum(not absence.proven for absence in found)
     numbers = {"stretches": len(found), "unproven": unproven}
@@ -119,7 +119,8 @@ def examine_coins(context: DoctorContext) -> Iterator[Diagnosis]:
     if unknown := [coin.symbol for coin in settings.catalogue if coin.symbol not in names]:
         coins.append(f"not looked up yet (a run of past days does that): {some(unknown)}")
     yield ok("coins", some(coins, 50))
-    for other in other_coins(database, settings.catalogue, settings.history_start, context.clock()):
+    now = context.clock()
+    for other in other_coins(database, settings.catalogue, settings.first_day(now), now):
         name, numbers = f"former {other.symbol}", {"prices": other.prices, "missing_days": len(other.missing)}
         if other.missing:
             yield warn(name, str(other), f"{other.remedy[0].upper()}{other.remedy[1:]}.", **numbers)

@@ -124,8 +124,8 @@ def oldest_day(reach: timedelta | None, now: datetime) -> date | None:
 
 def repaired_span(settings: Settings, now: datetime) -> tuple[date, date]:
     """Return the first and the last day that are requested without a person at `now` (aware UTC)."""
-    oldest = oldest_day(reach_of(settings.coingecko_plan), now)
-    return max(settings.history_start, oldest or settings.history_start), last_settled_day(now)
+    first, oldest = settings.first_day(now), oldest_day(reach_of(settings.coingecko_plan), now)
+    return max(first, oldest or first), last_settled_day(now)
 
 
 def days_to_repair(database: Database, settings: Settings, now: datetime) -> list[GappyDay]:

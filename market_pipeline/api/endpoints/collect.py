@@ -95,7 +95,7 @@ def collect_once(service: Service, symbol: str) -> Point:
     (quote,) = arrival.collected.quotes
     day = (quote.timestamp.date(), symbol)
     # Other days are no partitions.
-    if service.settings.history_start <= day[0] <= quote.ingested_at.date():
+    if service.settings.first_day(quote.ingested_at) <= day[0] <= quote.ingested_at.date():
         service.dagster.report(tables.raw_prices.name, day, {**arrival.price_facts[day], "trace_id": trace_id})
     query = PriceQuery(symbol, quote.timestamp, quote.timestamp + MICROSECOND, 1)
     return newest_points(database, query, quote.ingested_at)[0]

@@ -88,7 +88,7 @@ def _past_month(service: Service) -> list[PastDays]:
     with _measuring:
         at, found = _measured.get(service.database, (None, []))
         if at is None or not at <= now < at + _CACHED:
-            found = past_days(service.database, service.catalogue, service.settings.history_start, now, _DAYS)
+            found = past_days(service.database, service.catalogue, service.settings.first_day(now), now, _DAYS)
             _measured[service.database] = now, found
         return found
 

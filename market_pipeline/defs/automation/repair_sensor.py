@@ -93,7 +93,7 @@ def _evaluate(
     scored_from = max(first, today - DAYS_SCORED * DAY)
     days = _days(symbols, scored_from, today - DAY)
     # Days before these are scored on request only; then a repair before them outdates their scores as well.
-    older = _days(symbols, settings.history_start, scored_from - DAY)
+    older = _days(symbols, settings.first_day(now), scored_from - DAY)
     outdated = outdated_days(context.instance, database, days, symbols, now, older)
     if not missing and not outdated and not calibrations.at_once:
         if all(one.ask_again_at and one.ask_again_at > now + _CHECK_ANYWAY for one in gaps):
