@@ -25,6 +25,7 @@ from market_pipeline.dagster_instance.home import (
     variables_of,
 )
 from market_pipeline.dagster_instance.instance_storage import FILES, InstanceStorage, storage_of
+from market_pipeline.logs.redaction import secrets_of
 from market_pipeline.settings import load_settings
 from market_pipeline.storage.db_errors import SchemaMismatch
 from market_pipeline.storage.engine import Database
@@ -73,6 +74,7 @@ def only(url: URL, statement: str) -> object:
 def test_the_variable_has_the_address_and_the_schema(database: str, dagster: str | None, wanted: str) -> None:
     settings = load_settings(env_file=None, database_url=database, dagster_database_url=dagster or "")
     variables = storage_of(settings).variables
+    assert "a b@/" in secrets_of(settings), "hidden in logs and errors"
     url = make_url(variables["DAGSTER_DATABASE_URL"])
     _, found = url.get_dialect()().create_connect_args(url)
     assert url.drivername == "postgresql+psycopg2", "SQLAlchemy's own choice may not work"

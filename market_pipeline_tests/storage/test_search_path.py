@@ -1,6 +1,7 @@
 """Tables belong to the first schema of PostgreSQL's search path, and to a role that may create them."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import pytest
 from sqlalchemy import URL, text
@@ -74,6 +75,17 @@ def test_the_first_schema_is_migrated_and_written_alone(schemas: Search) -> None
         counts = [connection.execute(text(f"SELECT count(*) FROM {schema}.raw_prices")).scalar()
                   for schema in ("dev", "public")]
     assert counts == [1, 0]
+
+
+def test_a_schema_that_the_first_migration_asks_for_is_created(empty_postgres_url: URL) -> None:
+    """Later ones refuse a schema that does not exist: it would begin with empty tables."""
+    for path, words in (("market", ""), ("markte", "schema markte .*CREATE SCHEMA")):
+        database = Database(empty_postgres_url.update_query_dict({"options": f"-csearch_path={path}"}))
+        with pytest.raises(SchemaMismatch, match=words) if words else nullcontext():
+            migrate(database)
+            check_schema(database)
+            assert tables_in(database, "market") == OURS
+        database.dispose()
 
 
 @pytest.fixture

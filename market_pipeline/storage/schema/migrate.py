@@ -1,6 +1,6 @@
 """Check that the tables match this version, and migrate them.
 
-On PostgreSQL the tables belong to the first schema of the search path.
+On PostgreSQL the tables belong to the first schema of the search path, which is created if DATABASE_URL asks for it.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from market_pipeline.storage.db_errors import DatabaseUnavailable, SchemaMismatc
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.monthly import add_months
 from market_pipeline.storage.schema.tables import metadata
-from market_pipeline.storage.search_path import schemas_of
+from market_pipeline.storage.search_path import requested_path, schemas_of
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -44,6 +44,11 @@ _SEARCH = text(
     "SELECT current_schema() AS schema, current_setting('search_path') AS path, current_user AS role, "
     "(SELECT nspname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
     f"WHERE pg_class.oid = to_regclass('{VERSION_TABLE}')) AS holder"
+)
+_MISSING_SCHEMA = text(
+    "SELECT 'CREATE SCHEMA ' || quote_ident(:schema) WHERE has_database_privilege(current_database(), 'CREATE') "
+    "AND NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = :schema) "
+    f"AND NOT EXISTS (SELECT FROM pg_class WHERE relname = '{VERSION_TABLE}' AND relkind = 'r')"
 )
 _RIGHTS = text(
     "SELECT has_schema_privilege(n.oid, 'CREATE') AS may_create, quote_ident(current_user) AS role, "
@@ -84,6 +89,7 @@ def migrate(database: Database) -> None:
         with database.writing() as connection:
             if database.dialect == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+                _create_schema(connection)
                 _require_own_schema(connection)
             existing = set(inspect(connection).get_table_names(schema=current_schema(connection)))
             if VERSION_TABLE in existing:
@@ -122,6 +128,15 @@ def current_schema(connection: Connection) -> str | None:
         return None
     schema: str | None = connection.execute(text("SELECT current_schema()")).scalar()
     return schema
+
+
+def _create_schema(connection: Connection) -> None:
+    """Create the schema that DATABASE_URL asks for, unless this database has our tables: it may be misspelt."""
+    requested = schemas_of(requested_path(connection.engine.url) or "")
+    if requested and requested[0] != "$user":
+        statement = connection.execute(_MISSING_SCHEMA, {"schema": requested[0]}).scalar()
+        if statement is not None:
+            connection.execute(text(statement))
 
 
 def _upgrade(database: Database, connection: Connection) -> None:
