@@ -16,8 +16,13 @@ from market_pipeline.logs.formats import LineFormatter
 
 # Name, as given on the command line, and title; each is a module of this package, imported when it is its turn.
 SECTIONS = {
+    "kills": "Runs killed with -9",
+    "outages": "PostgreSQL goes away",
+    "disks": "Full and read-only disks",
+    "locks": "Locks and readers of others",
     "hostile_answers": "Hostile answers",
     "upgrades": "Upgrades from every earlier revision",
+    "soak": "A soak: a week of ticks in one worker",
 }
 
 
@@ -31,15 +36,16 @@ def section(name: str) -> Section:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--quick", is_flag=True, help="Small sizes: seconds instead of minutes.")
 @click.option("--size", type=click.IntRange(min=1), help="How many kills, answers or ticks of each section.")
+@click.option("--minutes", type=click.FloatRange(min=0), help="End the repetitions of each section after so long.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of all random choices.")
-def main(names: tuple[str, ...], quick: bool, size: int | None, seed: int) -> None:
+def main(names: tuple[str, ...], quick: bool, size: int | None, minutes: float | None, seed: int) -> None:
     """Run the sections whose names contain a NAME, by default all; end with 1 if a promise does not hold."""
     warnings.simplefilter("ignore")
     _log_to_nowhere()
     wanted = [known for known in SECTIONS if not names or any(name in known for name in names)]
     if not wanted:
         raise click.BadParameter(f"no section is named so; there are {', '.join(SECTIONS)}", param_hint="NAME")
-    broken = [name for name in wanted if not run(name, Options(seed, quick, size))]
+    broken = [name for name in wanted if not run(name, Options(seed, quick, size, minutes))]
     if broken:
         click.echo(f"\nBroken: {', '.join(broken)}")
         sys.exit(1)

@@ -12,6 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from sqlalchemy import text
 from benchmarks.figures import Figure
 from benchmarks.world import COINS, MARKET
 from faults import mutations, process
-from faults.hostile_server import Bytes, HostileServer
+from faults.hostile_server import Bytes, Give, hostile_server
 from faults.mutations import Reply
 from faults.options import Options
 from faults.stores import Store, stores
@@ -71,17 +72,16 @@ def figures(options: Options) -> Iterator[Figure]:
 def _on(place: Store, count: int, rng: random.Random) -> Iterator[Figure]:
     found = _Found()
     database = place.database()
-    answers = _Answers(rng)
     kinds = itertools.cycle(sorted(KINDS))
     samples: list[tuple[float, int, int]] = []
     collections = 0
-    with HostileServer(answers.give) as hostile, Simulator(MARKET, plan="pro") as simulator:
+    with hostile_server(partial(_answers, rng.random())) as hostile, Simulator(MARKET, plan="pro") as simulator:
         while found.answers < count:
             if found.answers >= len(samples) * count / _SAMPLES:
                 gc.collect()
                 samples.append((process.resident_mib(), process.open_files(), process.threads()))
             collections += 1
-            address = hostile.base_url
+            address = hostile
             if rng.random() < 0.25:
                 address = simulator.base_url
                 simulator.clear_faults()
@@ -216,6 +216,10 @@ def _recordings() -> list[Reply]:
         )
         for one in found
     ]
+
+
+def _answers(seed: float) -> Give:
+    return _Answers(random.Random(seed)).give
 
 
 class _Answers:

@@ -1,11 +1,12 @@
 """A server on loopback that sends whatever bytes it is given, whether HTTP or not."""
 
+import multiprocessing
 import socketserver
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
+from multiprocessing.connection import Connection
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 _LARGEST_HEAD = 65_536
@@ -28,23 +29,28 @@ class Bytes:
 Give = Callable[[str, dict[str, str]], Bytes]
 
 
-class HostileServer:
-    """Answers each GET with what `give` returns for its path below the API's base and its query."""
+@contextmanager
+def hostile_server(make: Callable[[], Give]) -> Iterator[str]:
+    """Serve what the function that `make` returns gives for each path below the API's base and its query.
 
-    def __init__(self, give: Give) -> None:
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.give = give
-        self.base_url = f"http://127.0.0.1:{self._server.server_address[1]}{_BASE}"
+    In a process of its own, so that the memory of hostile answers is not that of their reader. Gives its base URL.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    server = context.Process(target=_serve, args=(make, theirs), daemon=True)
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{ours.recv()}{_BASE}"
+    finally:
+        server.terminate()
+        server.join()
 
-    def __enter__(self) -> "HostileServer":
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+def _serve(make: Callable[[], Give], started: Connection) -> None:
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.give = make()
+    started.send(server.server_address[1])
+    server.serve_forever()
 
 
 class _Server(socketserver.ThreadingTCPServer):

