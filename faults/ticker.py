@@ -18,7 +18,8 @@ from benchmarks.world import COINS, MARKET
 from market_pipeline.build import build_defs
 from market_pipeline.core.symbols import KNOWN_COINS
 from market_pipeline.dagster_instance.event_log import keep_event_log_connections
-from market_pipeline.dagster_instance.home import open_instance
+from market_pipeline.dagster_instance.home import open_instance, variables_of
+from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.dagster_instance.ownership import owner_of
 from market_pipeline.dagster_instance.runs_in_flight import executing_here
 from market_pipeline.defs.automation.schedules import tick_request
@@ -49,6 +50,7 @@ class Ticker:
         keep_event_log_connections()
         self.owner = owner_of(settings)
         self.database = Database(settings.database, settings.catalogue.ids)
+        self._storage = storage_of(settings)
         self._home = Path(environment["DAGSTER_HOME"])
         self._definitions = build_defs(settings, resources={"database": self.database})
         self._jobs: dict[str, dg.JobDefinition] = {}
@@ -56,7 +58,7 @@ class Ticker:
     @cached_property
     def instance(self) -> dg.DagsterInstance:
         """The Dagster instance, opened when first used."""
-        return open_instance(self._home, capture=False)
+        return open_instance(self._home, self._storage, capture=False)
 
     def job(self, name: str) -> dg.JobDefinition:
         """Return a job, whose definition is resolved once."""
@@ -74,7 +76,7 @@ class Ticker:
 
     def run(self, job: str, tags: Mapping[str, str], at: datetime) -> bool:
         """Run a job at the time `at`; return whether it succeeded."""
-        with time_machine.travel(at, tick=True), executing_here(self.instance) as own:
+        with variables_of(self._storage), time_machine.travel(at, tick=True), executing_here(self.instance) as own:
             run = self.job(job).execute_in_process(
                 instance=self.instance, tags={**tags, **own}, raise_on_error=False
             )
