@@ -5,6 +5,7 @@ Each has a test that fails when Dagster changes the part.
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -16,6 +17,7 @@ _MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
 DATA_VERSION = "dagster/data_version"
 # Each is a parameter of a statement, of which SQLite takes 32,766: those of 90 days of 335 symbols.
 _KEYS_AT_ONCE = 10_000
+_REPORT = "market_pipeline/alive/"
 
 
 def code_location_name() -> str | None:
@@ -96,3 +98,15 @@ def cancel_run(instance: dg.DagsterInstance, run_id: str, message: str) -> None:
     run = instance.get_run_by_id(run_id)
     if run is not None and not run.is_success:
         instance.report_run_canceled(run, message)
+
+
+def report_alive(instance: dg.DagsterInstance, process: str, now: datetime) -> None:
+    """Store that `process`, a name that no other has, was alive at `now`."""
+    instance.daemon_cursor_storage.set_cursor_values({f"{_REPORT}{process}": now.isoformat()})
+
+
+def last_report(instance: dg.DagsterInstance, process: str) -> datetime | None:
+    """Return when `process` last reported that it is alive; None if it never did."""
+    key = f"{_REPORT}{process}"
+    found = instance.daemon_cursor_storage.get_cursor_values({key}).get(key)
+    return datetime.fromisoformat(found) if found else None

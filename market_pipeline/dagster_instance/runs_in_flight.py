@@ -1,11 +1,13 @@
 """Runs that have not ended, and runs whose process was killed.
 
-A command executes runs in its own process, which no daemon supervises. Meanwhile it holds a lock file in DAGSTER_HOME.
-The operating system releases the lock however the process ends. A host name and a process id would not suffice:
-containers share the first and reuse the second.
+A command executes runs in its own process, which no daemon supervises. Where Dagster's storage is in DAGSTER_HOME, it
+holds a lock file there meanwhile, which the operating system releases however the process ends. Where it is in a
+database, other machines and containers do not see that folder: there the process reports to the storage that it lives.
+A host name and a process id would not suffice: containers share the first and reuse the second.
 """
 
 import sys
+import threading
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,11 +18,19 @@ import dagster as dg
 
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.file_lock import try_lock
+from market_pipeline.dagster_instance.home import configures_storage
 from market_pipeline.dagster_instance.lanes import BACKGROUND, LANE
+from market_pipeline.dagster_instance.nonpublic import last_report, report_alive
 from market_pipeline.dagster_instance.ownership import Owner, own_runs
+from market_pipeline.logs import get_logger
+
+logger = get_logger(__name__)
 
 PROCESS = "market_pipeline/process"
 _LOCKS = "processes"
+_REPORT_SECONDS = 30.0
+# So long without a report a process counts as dead. Clocks of two machines may differ by a minute.
+SILENT = timedelta(minutes=5)
 
 _CREATED, _QUEUED = dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED
 _BEGUN = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
@@ -34,14 +44,43 @@ def executing_here(instance: dg.DagsterInstance) -> Iterator[dict[str, str]]:
 
     Dagster must not retry such a run: its command is run again.
     """
+    name = uuid.uuid4().hex
+    shared = configures_storage(Path(instance.root_directory))
+    with _reporting(instance, name) if shared else _holding_lock(instance, name):
+        yield {PROCESS: name, "dagster/max_retries": "0", LANE: BACKGROUND}
+
+
+@contextmanager
+def _holding_lock(instance: dg.DagsterInstance, name: str) -> Iterator[None]:
     folder = Path(instance.root_directory, _LOCKS)
     folder.mkdir(exist_ok=True)
-    name = uuid.uuid4().hex
     with (folder / name).open("w") as lock:
         try_lock(lock)
-        yield {PROCESS: name, "dagster/max_retries": "0", LANE: BACKGROUND}
+        yield
     # Not after an error: it may have left a run that has not ended, which is found dead by this file.
     (folder / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _reporting(instance: dg.DagsterInstance, name: str) -> Iterator[None]:
+    ended = threading.Event()
+
+    def report() -> None:
+        while not ended.wait(_REPORT_SECONDS):
+            try:
+                report_alive(instance, name, utc_now())
+            # The storage may be any of several; it may answer the next time.
+            except Exception as error:
+                logger.warning("This process could not report to Dagster's storage that it lives: %r", error)
+
+    report_alive(instance, name, utc_now())
+    thread = threading.Thread(target=report, name="liveness", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def runs_in_flight(
@@ -57,7 +96,7 @@ def runs_in_flight(
         record.dagster_run
         for record in own_runs(instance, owner, job, [_CREATED, _QUEUED, *_BEGUN])
         if not ((since := oldest.get(record.dagster_run.status)) and record.create_timestamp < since)
-        and _lock_left_by(instance, record.dagster_run) is None
+        and not _is_dead(instance, record.dagster_run)
     ]
 
 
@@ -65,23 +104,29 @@ def end_dead_runs(instance: dg.DagsterInstance, owner: Owner, jobs: Iterable[str
     """Mark `owner`'s runs of `jobs` whose process was killed as failed."""
     for job in jobs:
         for record in own_runs(instance, owner, job, _BEGUN):
-            if lock := _lock_left_by(instance, record.dagster_run):
+            if _is_dead(instance, record.dagster_run):
                 message = "The process of this run was killed. Rows that it had stored remain."
                 instance.report_run_failed(record.dagster_run, message)
-                lock.unlink(missing_ok=True)
+                _lock_of(instance, record.dagster_run).unlink(missing_ok=True)
 
 
-def _lock_left_by(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Path | None:
-    """Return the lock file of the killed process that executed `run`; None if it lives, or cannot be seen from here.
+def _is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Return whether the process that executes `run` was killed; False for one that cannot be seen from here.
 
-    Another machine has its own DAGSTER_HOME. Windows has no such locks.
+    Another machine may have its own DAGSTER_HOME and storage in files there. Windows has no such locks.
     """
     name = run.tags.get(PROCESS)
-    if name is None or sys.platform == "win32":
-        return None
-    file = Path(instance.root_directory, _LOCKS, Path(name).name)
-    try:
-        with file.open("r+") as lock:
-            return file if try_lock(lock) else None
-    except OSError:
-        return None
+    if name is None:
+        return False
+    if sys.platform != "win32":
+        try:
+            with _lock_of(instance, run).open("r+") as lock:
+                return try_lock(lock)
+        except OSError:
+            pass
+    reported = last_report(instance, name)
+    return reported is not None and utc_now() - reported > SILENT
+
+
+def _lock_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Path:
+    return Path(instance.root_directory, _LOCKS, Path(run.tags[PROCESS]).name)

@@ -11,9 +11,18 @@ import pytest
 import time_machine
 
 from market_pipeline.core.clock import utc_now
+from market_pipeline.dagster_instance import runs_in_flight as runs_in_flight_module
 from market_pipeline.dagster_instance.home import open_instance
 from market_pipeline.dagster_instance.ownership import Owner
-from market_pipeline.dagster_instance.runs_in_flight import PROCESS, SOON, end_dead_runs, executing_here, runs_in_flight
+from market_pipeline.dagster_instance.runs_in_flight import (
+    PROCESS,
+    SILENT,
+    SOON,
+    end_dead_runs,
+    executing_here,
+    runs_in_flight,
+)
+from market_pipeline_tests.builders import wait_for
 from market_pipeline_tests.dagster_records import served_job
 
 Status = dg.DagsterRunStatus
@@ -117,3 +126,39 @@ def test_a_process_that_cannot_be_seen_from_here_counts_as_alive(instance: dg.Da
     run = add(instance, "elsewhere", Status.STARTED, {PROCESS: "of-another-home"})
     end_dead_runs(instance, OURS, ["elsewhere"])
     assert in_flight(instance, "elsewhere") == [run]
+
+
+def test_where_the_storage_is_in_a_database_silence_tells_of_a_killed_process(tmp_path: Path) -> None:
+    """A container's folder is seen by no other one, and may be read-only. Any storage serves: it is the same call."""
+    (tmp_path / "dagster.yaml").write_text(f"storage:\n  sqlite:\n    base_dir: {tmp_path / 'elsewhere'}\n")
+    with open_instance(tmp_path) as instance:
+        with executing_here(instance) as tags:
+            run = add(instance, "reported", Status.STARTED, tags)
+            end_dead_runs(instance, OURS, ["reported"])
+            assert in_flight(instance, "reported") == [run], "it lives"
+        with time_machine.travel(utc_now() + SILENT + timedelta(seconds=5)):
+            assert in_flight(instance, "reported") == []
+            end_dead_runs(instance, OURS, ["reported"])
+        assert status_of(instance, run) is Status.FAILURE
+    assert not (tmp_path / "processes").exists()
+
+
+def test_a_process_reports_as_long_as_it_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A storage that does not answer once is asked again."""
+    (tmp_path / "dagster.yaml").write_text(f"storage:\n  sqlite:\n    base_dir: {tmp_path / 'elsewhere'}\n")
+    monkeypatch.setattr(runs_in_flight_module, "_REPORT_SECONDS", 0.01)
+    answers = iter([None, OSError("gone")])
+    reported: list[str] = []
+
+    def report(instance: dg.DagsterInstance, process: str, now: datetime) -> None:
+        reported.append(process)
+        if error := next(answers, None):
+            raise error
+
+    monkeypatch.setattr(runs_in_flight_module, "report_alive", report)
+    with open_instance(tmp_path) as instance, executing_here(instance) as tags:
+        wait_for(lambda: len(reported) > 3, 10, "a report after the failed one")
+    assert set(reported) == {tags[PROCESS]}
+    assert "could not report to Dagster's storage" in caplog.text
