@@ -5,6 +5,7 @@ values that follow the name of a header or parameter that carries a secret.
 """
 
 import json
+import os
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
@@ -228,6 +229,8 @@ def _named_secrets(settings: "Settings") -> dict[str, str]:
         "API_TOKEN": settings.api_token and settings.api_token.get_secret_value(),
         "the password in DATABASE_URL": settings.database.password,
         "the password in DAGSTER_DATABASE_URL": dagster_url and dagster_url.password,
+        # libpq reads it where a URL has none.
+        "PGPASSWORD": os.environ.get("PGPASSWORD"),
     }
     return {name: str(secret) for name, secret in secrets.items() if secret}
 
