@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run demo api test bench bench-anomalies faults migrate backfill doctor chart
+.PHONY: run demo api test audit bench bench-anomalies faults migrate backfill doctor chart
 
 run: .venv/run.stamp
 	@$(BIN)/market-pipeline run
@@ -34,6 +34,10 @@ test: .venv/test.stamp
 	$(BIN)/deptry . --no-ansi
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term
+
+# Known vulnerabilities of the versions in constraints.txt; needs a package index that has advisories.
+audit: .venv/test.stamp
+	@$(BIN)/python .ci/audit.py
 
 bench: .venv/test.stamp
 	$(BIN)/python -m benchmarks
