@@ -82,27 +82,19 @@ def demo_settings(folder: Path, port: int, ui_port: int, receiver_port: int) -> 
     environment can break the demo, except the format of the log.
     """
     readable = os.environ.get("LOG_FORMAT", "").strip().lower() == "console"
-    return load_settings(
-        env_file=None,
-        database_url=SecretStr(f"sqlite:///{folder / DATABASE}"),
-        coingecko_plan="keyless",
-        coingecko_api_key=None,
-        coingecko_base_url=f"http://{HOST}:{port}/api/v3",
-        coingecko_requests_per_minute=_REQUESTS_PER_MINUTE,
-        coingecko_monthly_credits=None,
-        market_symbols="BTC,ETH,SOL,ADA,DOT",
-        history_start=utc_now().date() - timedelta(days=HISTORY_DAYS + _EARLIER_DAYS),
-        collect_cron="* * * * *",
-        log_level="INFO",
-        log_format="console" if readable else "json",
-        api_token=None,
-        api_without_token=False,
-        dagster_ui_url=f"http://{HOST}:{ui_port}",
-        alert_urls=SecretStr(f"json://{HOST}:{receiver_port}/"),
-        alert_severity="watch",
-        alert_quiet_hours=None,
-        alert_heartbeat_url=None,
-    )
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    chosen = {
+        "database_url": SecretStr(f"sqlite:///{folder / DATABASE}"),
+        "coingecko_base_url": f"http://{HOST}:{port}/api/v3",
+        "coingecko_requests_per_minute": _REQUESTS_PER_MINUTE,
+        "history_start": utc_now().date() - timedelta(days=HISTORY_DAYS + _EARLIER_DAYS),
+        "collect_cron": "* * * * *",
+        "log_format": "console" if readable else "json",
+        "dagster_ui_url": f"http://{HOST}:{ui_port}",
+        "alert_urls": SecretStr(f"json://{HOST}:{receiver_port}/"),
+        "alert_severity": "watch",
+    }
+    return load_settings(env_file=None, **{**defaults, **chosen})
 
 
 def _port_of_the_api() -> int:
