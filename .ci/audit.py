@@ -14,7 +14,11 @@ PINS = ["--requirement", "constraints.txt", "--no-deps", "--disable-pip"]
 
 def main() -> int:
     """Print one line of summary, and one for each vulnerability."""
-    done = subprocess.run([*PIP_AUDIT, *PINS], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run([*PIP_AUDIT, *PINS], capture_output=True, text=True, check=False, timeout=300)
+    except subprocess.TimeoutExpired:
+        print("Audit: not possible: the package index did not answer within five minutes")
+        return 0
     try:
         packages = json.loads(done.stdout)["dependencies"]
     except ValueError:
