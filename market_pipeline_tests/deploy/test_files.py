@@ -14,9 +14,10 @@ from docker.utils.build import exclude_paths
 from jsonschema import Draft7Validator
 
 from faults.compose import DEPLOY, PROJECT, Missing, services
+from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.dagster_instance.lanes import has_lanes
 from market_pipeline.logs.redaction import SECRET_NAME
-from market_pipeline.settings import Settings
+from market_pipeline.settings import Settings, load_settings
 from market_pipeline_tests.canaries import WORD
 
 SYSTEMD = DEPLOY / "systemd"
@@ -95,6 +96,14 @@ def test_every_setting_reaches_the_processes_that_need_it() -> None:
     assert names - found["code"] == {"API_TOKEN", "DAGSTER_UI_URL"}
     for name in ("webserver", "webserver-read-only", "daemon"):
         assert not {"COINGECKO_API_KEY", "API_TOKEN"} & found[name]
+
+
+def test_dagsters_own_commands_get_the_storage_that_ours_derive() -> None:
+    """A code server is started by Dagster's command, which needs the schema and the driver in the URL."""
+    environment = services(SECRETS)["code"].environment
+    settings = load_settings(None, database_url=environment["DATABASE_URL"])
+    derived = storage_of(settings).variables
+    assert {name: environment[name] for name in derived} == derived
 
 
 def test_only_webserver_and_api_are_published_and_on_loopback() -> None:
