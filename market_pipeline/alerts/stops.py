@@ -15,7 +15,7 @@ _TITLE = "market-pipeline run has ended by itself: no prices are collected"
 
 def tell_stopped(database: Database, code: int, now: datetime, place: Place) -> None:
     """Store the message that a process of `run` ended with this exit code, which ends all of them."""
-    detail = f"One of its processes ended with exit code {code}; its log says why."
+    detail = f"One of its processes ended by itself (exit code {code}); its log says why."
     body = trouble_text(detail, now, "Start it again, unless a supervisor does.", now, place)
     message = AlertMessage(f"{_KIND}@{now:%Y%m%dT%H%M%S}", "opened", _KIND, "critical", _TITLE, body)
     with database.writing(alert_messages) as connection:

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -77,6 +77,7 @@ class Watcher:
         self._looked_at: datetime | None = None
         self._cleaned_at: datetime | None = None
         self._active: bool | None = None
+        self._trouble = ""
         self._direct = DirectAlarm(receivers, place)
 
     def round(self) -> bool:
@@ -93,9 +94,12 @@ class Watcher:
             self._deliver()
             self._clean(now)
         except (StorageError, SQLAlchemyError) as error:
-            logger.warning("Alerts cannot be recorded: %s", error)
+            log = logger.debug if str(error) == self._trouble else logger.warning
+            log("Alerts cannot be recorded: %s", error)
+            self._trouble = str(error)
             self._direct.trouble(str(error), self._clock())
             return False
+        self._trouble = ""
         self._direct.over(self._clock())
         return True
 
@@ -103,7 +107,8 @@ class Watcher:
         """Deliver what can be delivered at once, and let another process watch."""
         try:
             if self._active:
-                self._deliver()
+                # Also to those that are not due: what ends the pipeline may have been raised a moment ago.
+                self._deliver(at_once=True)
                 alert_state.release_watch(self._database, self._holder, self._clock())
         except (StorageError, SQLAlchemyError) as error:
             logger.warning("The lease of the watch cannot be released: %s", error)
@@ -140,18 +145,19 @@ class Watcher:
     def _queue(self, now: datetime) -> None:
         queue_messages(self._database, [receiver.name for receiver in self._receivers], now)
 
-    def _deliver(self) -> None:
+    def _deliver(self, *, at_once: bool = False) -> None:
         now = self._clock()
         self._queue(now)
-        states = {state.receiver: state for state in receiver_states(self._database)}
-        waiting = [receiver for receiver in self._receivers if states[receiver.name].pending]
+        states = receiver_states(self._database)
+        of_receiver = {state.receiver: replace(state, retry_at=None) if at_once else state for state in states}
+        waiting = [receiver for receiver in self._receivers if of_receiver[receiver.name].pending]
         if not waiting:
             return
         wishes = Wishes(self._quiet, [*alert_state.snoozes(self._database, now), *self._told_as_conditions(now)])
 
         def to(receiver: Receiver) -> None:
             deliver(
-                self._database, receiver, states[receiver.name], wishes, self._place, self._clock, self._may_send
+                self._database, receiver, of_receiver[receiver.name], wishes, self._place, self._clock, self._may_send
             )
 
         # A receiver that does not answer must not delay the others.

@@ -43,7 +43,7 @@ class AlertReceiver(ThreadingHTTPServer):
         """Print and keep a message."""
         self.messages = [*self.messages[-_MOST_KEPT:], message]
         body = " | ".join(str(message.get("message", "")).splitlines())
-        logger.warning("Alert received: %s | %s", message.get("title", ""), body)
+        logger.info("Alert received: %s | %s", message.get("title", ""), body)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -95,7 +95,6 @@ def test_a_receiver_that_is_down_doubles_nothing_at_the_other(world: World) -> N
     world.dead, world.servers[1].status = False, 200
     world.round()
     restarted = world.new_watcher()
-    world.watcher.close()
     assert world.round(10, restarted) == [
         [f"RECOVERED: {DEAD}"], [f"CRITICAL: {DEAD}", f"RECOVERED: {DEAD}"],
     ], "in its order, though another process delivers it"
@@ -188,11 +187,14 @@ def test_what_is_held_back_in_quiet_hours_comes_afterwards_and_what_is_critical_
 def test_a_pipeline_that_ends_by_itself_says_so_and_that_it_runs_again(world: World) -> None:
     tell_started(world.database, world.now, PLACE)
     assert world.round() == [[], []]
+    world.servers[0].status = 500
     tell_stopped(world.database, 1, world.now, PLACE)
+    world.round()
+    world.servers[0].status = 200
     stopped = "market-pipeline run has ended by itself: no prices are collected"
     before = len(world.servers[0].messages)
     world.watcher.close()
-    assert [one["title"] for one in world.servers[0].messages[before:]] == [f"CRITICAL: {stopped}"]
+    assert [one["title"] for one in world.servers[0].messages[before:]] == [f"CRITICAL: {stopped}"], "before it is due"
     for _ in range(2):
         tell_started(world.database, world.now, PLACE)
     assert world.round(1, world.new_watcher()) == [[f"RECOVERED: {stopped}"]] * 2

@@ -22,14 +22,15 @@ from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
+from market_pipeline_tests.alerts.receiving import serving
 from market_pipeline_tests.builders import wait_for
-from market_pipeline_tests.canaries import KEY, PASSWORD, PASSWORD_IN_URL, heard, heard_in_files
+from market_pipeline_tests.canaries import KEY, PASSWORD, PASSWORD_IN_URL, WORD, heard, heard_in_files
 from market_pipeline_tests.commands.live import Ui, leftovers, start
 
 CLOSED = f"postgresql://me:{PASSWORD_IN_URL}@127.0.0.1:9/prices"
 LONG_AGO = (utc_now() - timedelta(days=20)).date().isoformat()
 BACKFILL = ["backfill", "--from", LONG_AGO, "--to", LONG_AGO, "--yes"]
-COMMANDS = [["migrate"], ["doctor", "--json"], BACKFILL, ["replay", "--yes"]]
+COMMANDS = [["migrate"], ["doctor", "--json"], BACKFILL, ["replay", "--yes"], ["alert-test"]]
 WriteSettings = Callable[..., None]
 
 EVERYTHING = """
@@ -74,7 +75,7 @@ def write_settings(
     def write(**settings: str) -> None:
         values = {
             "COINGECKO_PLAN": "pro", "COINGECKO_API_KEY": KEY, "COLLECT_CRON": "0 0 1 1 *", "LOG_LEVEL": "DEBUG",
-            "HISTORY_START": LONG_AGO, **settings,
+            "HISTORY_START": LONG_AGO, "ALERT_URLS": f"json://me:{PASSWORD_IN_URL}@127.0.0.1:9/{WORD}-hook", **settings,
         }
         (inside / ".env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
 
@@ -107,7 +108,7 @@ def test_with_a_server_that_repeats_the_key(
     url = postgres_database.url.set(password=PASSWORD).render_as_string(hide_password=False)
     write_settings(DATABASE_URL=url, COINGECKO_BASE_URL=pro.base_url)
     pro.add_fault(Fault(kind=kind, times=None))
-    assert [main(command) for command in COMMANDS] == [0, 1, 1, 0]
+    assert [main(command) for command in COMMANDS] == [0, 1, 1, 0, 1]
 
 
 @pytest.mark.slow
@@ -117,7 +118,16 @@ def test_runs_as_the_ui_shows_them(
     """Code server, daemon, UI and a process for each run: one that succeeds and one that fails."""
     url = postgres_database.url.set(password=PASSWORD).render_as_string(hide_password=False)
     today = utc_now().date().isoformat()
-    write_settings(DATABASE_URL=url, COINGECKO_BASE_URL=pro.base_url, LOG_LEVEL="INFO", HISTORY_START=today)
+    with serving() as receiver:
+        write_settings(
+            DATABASE_URL=url, COINGECKO_BASE_URL=pro.base_url, LOG_LEVEL="INFO", HISTORY_START=today,
+            ALERT_URLS=f"{receiver.url}{WORD}-hook", ALERT_HEARTBEAT_URL=f"http://127.0.0.1:{receiver.server_port}/{WORD}",
+        )
+        _runs_as_the_ui_shows_them(pro, postgres_database, inside, today)
+    assert heard("alerts", repr(receiver.messages)) == []
+
+
+def _runs_as_the_ui_shows_them(pro: Simulator, postgres_database: Database, inside: Path, today: str) -> None:
     partition, port = f"{today}|BTC", free_port()
     ui, process = Ui(port), start(inside, "run", "--port", str(port))
 

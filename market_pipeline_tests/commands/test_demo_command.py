@@ -69,6 +69,7 @@ def test_the_demo_fills_a_week_and_ticks_without_internet(project: Path) -> None
     assert count(raw_prices.c.timestamp < utc_now() - timedelta(days=7)) > 0
     assert count() > 7 * 5 * 20
     database.dispose()
+    assert "Alerts sent to json://127.0.0.1" in output and "This process watches and sends alerts." in output
     assert "open http://127.0.0.1" in output and "GET /prices/BTC/latest answered 200" in output
     assert not [line for line in lines if line.startswith("{")], "people read this"
     # A run that is interrupted when everything stops may warn.

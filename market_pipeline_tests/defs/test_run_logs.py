@@ -38,7 +38,7 @@ today = utc_now().date()
 tags = range_tags(today, today, ["BTC", "ETH"])
 with dg.DagsterInstance.get() as instance:
     result = defs.resolve_job_def("tick").execute_in_process(instance=instance, tags=tags, raise_on_error=False)
-HEAVY = ("pandas", "pyarrow", "adbc_driver_manager", "numba", "scipy", "matplotlib")
+HEAVY = ("pandas", "pyarrow", "adbc_driver_manager", "numba", "scipy", "matplotlib", "apprise")
 print(result.run_id, *(name for name in HEAVY if name in sys.modules))
 """
 FIELDS = {"timestamp", "level", "logger", "message"}
