@@ -24,6 +24,7 @@ SECTIONS = {
     "upgrades": "Upgrades from every earlier revision",
     "soak": "A soak: a week of ticks in one worker",
     "deployment": "The services of deploy/compose.yaml, stopped and killed",
+    "celery_workers": "Celery workers on several machines",
 }
 
 

@@ -3,7 +3,7 @@
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dotenv.parser import Original, parse_stream
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
@@ -14,6 +14,7 @@ from market_pipeline.core.loopback import is_loopback
 from market_pipeline.core.symbols import Catalogue, parse_catalogue
 from market_pipeline.settings_validators import (
     check_alert_urls,
+    check_broker_url,
     check_cron,
     check_dagster_database_url,
     check_heartbeat_url,
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
     )
     dagster_database_url: Annotated[SecretStr, AfterValidator(check_dagster_database_url)] | None = None
     dagster_event_batch_size: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    celery_broker_url: Annotated[SecretStr, AfterValidator(check_broker_url)] | None = None
     coingecko_plan: Annotated[Plan, _Lower] = "keyless"
     coingecko_api_key: SecretStr | None = None
     coingecko_base_url: Annotated[str, AfterValidator(check_url)] | None = None
@@ -149,6 +151,13 @@ class Settings(BaseSettings):
         """How many events of the partitions of a run Dagster stores at once; 0 for each at its time."""
         return EVENT_BATCH_SIZE if self.dagster_event_batch_size is None else self.dagster_event_batch_size
 
+    @property
+    def celery_broker_password(self) -> str | None:
+        """The password of the broker, decoded; None if it has none."""
+        url = self.celery_broker_url
+        password = urlsplit(url.get_secret_value()).password if url else None
+        return unquote(password) if password else None
+
 
 def _as_text(value: object) -> str:
     if isinstance(value, SecretStr):
@@ -169,7 +178,8 @@ _ALLOWED = {
     "alert_severity": "allowed are watch, alert, critical",
 }
 _SECRET = {
-    "database_url", "dagster_database_url", "coingecko_api_key", "api_token", "alert_urls", "alert_heartbeat_url",
+    "database_url", "dagster_database_url", "celery_broker_url", "coingecko_api_key", "api_token", "alert_urls",
+    "alert_heartbeat_url",
 }
 
 

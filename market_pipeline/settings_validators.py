@@ -66,6 +66,24 @@ def check_dagster_database_url(secret: SecretStr) -> SecretStr:
     return normalise_database_url(secret)
 
 
+def check_broker_url(secret: SecretStr) -> SecretStr:
+    """Accept Redis, where Celery keeps both the queue of runs and what became of each."""
+    form = "write redis://:password@host:6379/0 (rediss:// for TLS), with %40 for an @ and %2F for a / in the password"
+    try:
+        url = urlsplit(secret.get_secret_value())
+        complete = url.scheme in ("redis", "rediss") and url.hostname and url.port != 0
+    except ValueError:
+        complete = False
+    if not complete:
+        raise ValueError(f"not the URL of a Redis server; {form}")
+    if "password" in url.query:
+        raise ValueError(f"the password cannot stand in the query; {form}")
+    if url.path.strip("/") and not url.path.strip("/").isdecimal():
+        # An unquoted slash in the password: messages would show the rest of it.
+        raise ValueError(f"what follows the host is not the number of a database; {form}")
+    return secret
+
+
 def _parse_database_url(text: str) -> URL:
     try:
         url = make_url(text)

@@ -124,6 +124,21 @@ def serve(port: int, host: str, workers: int, without_token: bool) -> int:
     return execute(port, host, workers, without_token)
 
 
+@commands.command()
+@click.option(
+    "--concurrency", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N",
+    help="Runs at once; more than the background lane allows, so that no tick waits.",
+)
+def worker(concurrency: int) -> int:
+    """Execute runs that a daemon on another machine queues, through Celery.
+
+    docs/celery.md has the set-up. SIGTERM lets the current runs end; a run that is killed is started again elsewhere.
+    """
+    from market_pipeline.commands.worker import execute
+
+    return execute(concurrency)
+
+
 @commands.command(
     epilog="\b\nExamples:\n"
     "  market-pipeline backfill --from 2026-01-01 --to 2026-06-30 --dry-run\n"

@@ -231,6 +231,7 @@ def _named_secrets(settings: "Settings") -> dict[str, str]:
         "the password in DAGSTER_DATABASE_URL": dagster_url and dagster_url.password,
         # libpq reads it where a URL has none.
         "PGPASSWORD": os.environ.get("PGPASSWORD"),
+        "the password in CELERY_BROKER_URL": settings.celery_broker_password,
     }
     return {name: str(secret) for name, secret in secrets.items() if secret}
 

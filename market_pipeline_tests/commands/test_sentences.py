@@ -17,8 +17,8 @@ from market_pipeline_tests.builders import anomaly_row, check_sentences, price_r
 FILE = Path(__file__).with_name("sentences.txt")
 DAY = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 
-COMMANDS = ("run", "demo", "serve", "backfill", "replay", "rename", "chart", "mark", "watch", "alert-test", "alerts",
-            "snooze", "migrate", "doctor")
+COMMANDS = ("run", "demo", "serve", "worker", "backfill", "replay", "rename", "chart", "mark", "watch", "alert-test",
+            "alerts", "snooze", "migrate", "doctor")
 REFUSED = """
 run --port 0
 demo --port http
@@ -76,6 +76,13 @@ snooze BTC jump
 snooze BTC jumps --for 2h
 snooze BTC jump --for 2
 snooze BTC jump --for 2h --off
+worker --concurrency 0
+worker
+DATABASE_URL=postgresql://market:canary@127.0.0.1:9/market worker
+CELERY_BROKER_URL=amqp://me:canary@127.0.0.1:9 worker
+CELERY_BROKER_URL=redis://:canary/x@127.0.0.1:9/0 worker
+CELERY_BROKER_URL=redis://127.0.0.1:9/0?password=canary worker
+DATABASE_URL=postgresql://market:canary@127.0.0.1:9/market CELERY_BROKER_URL=redis://:canary@127.0.0.1:9/0 worker
 DAGSTER_HOME=/nowhere/at/all run --port 3917
 DAGSTER_HOME=some/where serve --port 8917
 DAGSTER_HOME=/dev/null replay

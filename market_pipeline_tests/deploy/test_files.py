@@ -23,7 +23,8 @@ from market_pipeline_tests.canaries import WORD
 SYSTEMD = DEPLOY / "systemd"
 SECRETS = {"POSTGRES_PASSWORD": "Kanarienvogel@9/Pw", "API_TOKEN": "Kanarienvogel-token-1"}
 # What a deployment decides by itself: the API always has a token there.
-NOT_OFFERED = {"API_WITHOUT_TOKEN"}
+# Workers are in deploy/celery.
+NOT_OFFERED = {"API_WITHOUT_TOKEN", "CELERY_BROKER_URL"}
 
 
 def run(*command: str | Path, **environment: str) -> str:
