@@ -9,13 +9,15 @@ from benchmarks.figures import Section
 
 def sections() -> dict[str, Section]:
     """The sections by name, in the order in which they are printed."""
-    from benchmarks import backfill, budget, imports, requests_sent, tables, ticks
+    from benchmarks import backfill, budget, imports, requests_sent, tables, ticks, year
     from benchmarks.api import report
 
     return {
         "Requests": requests_sent.figures,
         "The request budget": budget.figures,
         "Filling history": backfill.figures,
+        "A year of five symbols, SQLite": year.on_sqlite,
+        "A year of five symbols, PostgreSQL": year.on_postgresql,
         "Imports": imports.figures,
         "A tick": ticks.figures,
         "Reading and writing through the IO manager": tables.figures,

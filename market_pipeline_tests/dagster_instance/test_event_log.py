@@ -1,4 +1,4 @@
-"""If this fails, Dagster has changed how its SQLite event log connects: see `dagster_instance/event_log.py`."""
+"""If this fails, Dagster has changed how its storages connect: see `dagster_instance/event_log.py`."""
 
 import sqlite3
 from collections import Counter
@@ -7,11 +7,16 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
-from sqlalchemy import event
+from dagster_postgres.event_log import PostgresEventLogStorage
+from dagster_postgres.run_storage import PostgresRunStorage
+from sqlalchemy import URL, event
 from sqlalchemy.engine import Engine
 
 from market_pipeline.dagster_instance.event_log import keep_event_log_connections
-from market_pipeline.dagster_instance.home import open_instance
+from market_pipeline.dagster_instance.home import create_instance, open_instance, own_home
+from market_pipeline.dagster_instance.instance_storage import storage_of
+from market_pipeline.settings import load_settings
+from market_pipeline_tests.postgres import administering
 
 
 @dg.asset
@@ -77,3 +82,55 @@ def test_few_connections_stay_open_and_none_after_the_instance(
         finally:
             event.remove(Engine, "connect", add)
             event.remove(Engine, "close", remove)
+
+
+@pytest.fixture
+def stock_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave Dagster's storages as they were."""
+    for storage, names in (
+        (PostgresEventLogStorage, ("_connect", "dispose", "has_table", "has_asset_key_col",
+                                   "_has_asset_key_col_on_connection")),
+        (PostgresRunStorage, ("connect", "dispose")),
+    ):
+        for name in names:
+            monkeypatch.setattr(storage, name, getattr(storage, name))
+
+
+@pytest.mark.usefixtures("stock_postgresql")
+def test_a_run_on_postgresql_has_two_sessions_and_survives_their_end(
+    tmp_path: Path, empty_postgres_url: URL
+) -> None:
+    """They end when the server restarts."""
+    opened: list[object] = []
+
+    def add(connection: object, record: object) -> None:
+        opened.append(connection)
+
+    url = empty_postgres_url.render_as_string(hide_password=False)
+    storage = storage_of(load_settings(env_file=None, database_url=url))
+    with own_home(tmp_path, storage, ours=True):
+        create_instance(tmp_path, storage)
+    with open_instance(tmp_path, storage) as instance:
+        keep_event_log_connections()
+        assert dg.materialize([an_asset], instance=instance).success
+        event.listen(Engine, "connect", add)
+        try:
+            first = dg.materialize([an_asset], instance=instance)
+            assert first.success and opened == []
+            with administering(empty_postgres_url) as run:
+                ended = run(_END_SESSIONS)
+            assert len(ended) == 2, "one of the runs, one of the events"
+            opened.clear()
+            second = dg.materialize([an_asset], instance=instance)
+            assert second.success and len(opened) == 2
+        finally:
+            event.remove(Engine, "connect", add)
+        assert len(instance.all_logs(first.run_id)) == len(instance.all_logs(second.run_id))
+    with administering(empty_postgres_url) as run:
+        assert run(_END_SESSIONS) == [], "they end with the instance"
+
+
+_END_SESSIONS = (
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+)
