@@ -14,6 +14,7 @@ from market_pipeline.defs.assets.price_anomalies import build_price_anomalies
 from market_pipeline.defs.assets.price_coverage import build_price_coverage
 from market_pipeline.defs.assets.raw_prices import build_raw_prices
 from market_pipeline.defs.assets.request_ledger import build_request_ledger
+from market_pipeline.defs.assets.storage_retention import build_storage_retention
 from market_pipeline.defs.automation.calibration_schedule import build_calibration_schedule
 from market_pipeline.defs.automation.repair_sensor import build_repair_sensor
 from market_pipeline.defs.automation.schedules import build_schedules
@@ -62,6 +63,7 @@ def _definitions(
         build_market_overview(catalogue),
         build_price_coverage(catalogue, first_day),
         build_request_ledger(settings, kinds),
+        build_storage_retention(settings),
     ]
     return dg.Definitions(
         assets=with_freshness(assets, settings.collect_cron),

@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     history_start: Annotated[date, AfterValidator(check_history_start)] = date(2025, 12, 1)
     partition_days: Annotated[int, Field(ge=30)] | None = None
     collect_cron: Annotated[str, AfterValidator(check_cron)] = "*/5 * * * *"
+    runs_keep_days: Annotated[int, Field(ge=1, le=3_650)] = 7
+    # What is scored or calibrated by itself reads the last 200 days at most.
+    raw_prices_keep_days: Annotated[int, Field(ge=200, le=36_500)] | None = None
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _Upper] = "INFO"
     log_format: Annotated[Literal["json", "console"], _Lower] = "json"
     api_token: Annotated[SecretStr, AfterValidator(check_token)] | None = None
@@ -172,6 +175,9 @@ _ALLOWED = {
     "dagster_event_batch_size": "allowed is a whole number from 0 (no batches) to 100000, or nothing for the default",
     "history_start": "allowed is a day from 2013-01-01 to today, written YYYY-MM-DD",
     "partition_days": "allowed is a whole number from 30, or nothing for all days since HISTORY_START",
+    "runs_keep_days": "allowed is a whole number from 1 to 3650",
+    "raw_prices_keep_days": "allowed is a whole number from 200 to 36500, or nothing to keep every price: what is "
+    "scored or calibrated by itself reads the last 200 days at most",
     "log_level": "allowed are DEBUG, INFO, WARNING, ERROR",
     "log_format": "allowed are json, console",
     "api_without_token": "allowed are true, false",

@@ -304,6 +304,19 @@ def snooze(symbol: str, kind: str, length: str | None, off: bool) -> int:
 
 
 @commands.command()
+@click.option("--dry-run", is_flag=True, help="Print what would be deleted and change nothing.")
+def retention(dry_run: bool) -> int:
+    """Delete old runs from Dagster's storage, as is done every night.
+
+    A run goes if it ended more than RUNS_KEEP_DAYS ago and every materialization and check in it has a newer
+    successor. If RAW_PRICES_KEEP_DAYS is set, older prices are thinned to one an hour.
+    """
+    from market_pipeline.commands.retention import execute
+
+    return execute(dry_run=dry_run)
+
+
+@commands.command()
 def migrate() -> None:
     """Create or update the tables of DATABASE_URL.
 

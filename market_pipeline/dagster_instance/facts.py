@@ -14,9 +14,18 @@ from market_pipeline.pipeline.facts import (
     FailedRun,
     Heartbeat,
     JobState,
+    StoredSize,
     judged,
 )
-from market_pipeline.pipeline.names import CONSEQUENCES, ERROR_CHECKS, Automation, automations
+from market_pipeline.pipeline.names import (
+    CONSEQUENCES,
+    DAGSTER_BYTES,
+    ERROR_CHECKS,
+    PRICES_BYTES,
+    STORAGE_RETENTION,
+    Automation,
+    automations,
+)
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -26,6 +35,9 @@ if TYPE_CHECKING:
 INTERRUPTED = "DagsterExecutionInterruptedError"
 # On a failed run that Dagster starts again by itself; the last attempt has it no more.
 _WILL_RETRY = "dagster/will_retry"
+
+# Of a week: the nightly retention measures once a day.
+_SIZES = 8
 
 
 def read_facts(instance: "dg.DagsterInstance", owner: Owner, collect_cron: str, now: datetime) -> DagsterFacts:
@@ -144,6 +156,20 @@ def _failed(instance: "dg.DagsterInstance", run: "dg.RunRecord") -> FailedRun | 
     if INTERRUPTED in failure.text:
         return None
     return FailedRun(_ended(run) or run.update_timestamp, run_id, checks, first_line(failure.text), failure.ours)
+
+
+def stored_sizes(instance: "dg.DagsterInstance") -> list[StoredSize]:
+    """Return how much disk both stores took after each of the last retentions, newest first."""
+    import dagster as dg
+
+    found = instance.fetch_materializations(dg.AssetKey(STORAGE_RETENTION), limit=_SIZES).records
+    sizes = []
+    for record in found:
+        metadata = record.asset_materialization.metadata if record.asset_materialization else {}
+        dagster, prices = (metadata[name].value if name in metadata else None for name in (DAGSTER_BYTES, PRICES_BYTES))
+        if isinstance(dagster, int) and isinstance(prices, int):
+            sizes.append(StoredSize(_time(record.timestamp), dagster, prices))
+    return sizes
 
 
 def _ended(record: "dg.RunRecord | None") -> datetime | None:

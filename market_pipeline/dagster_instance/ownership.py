@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 INSTALLATION = "market_pipeline/installation"
-_LOCATION = "dagster/code_location"
+LOCATION = "dagster/code_location"
 _PAGE = 20
 # The search ends after so many runs of others, or from before the settings changed.
 _MOST_OTHERS = 500
@@ -35,7 +35,7 @@ class Owner:
 
     def owns(self, run: "dg.DagsterRun") -> bool:
         """Return whether `run` belongs to this owner; one without tags may."""
-        location = run.tags.get(_LOCATION)
+        location = run.tags.get(LOCATION)
         if self.location and location and location != self.location:
             return False
         return not self.installation or run.tags.get(INSTALLATION, self.installation) == self.installation
@@ -77,4 +77,4 @@ def located(instance: "dg.DagsterInstance", owner: Owner) -> Owner:
     ticks must not be missed.
     """
     newest = next(own_runs(instance, owner, TICK), None)
-    return replace(owner, location=newest.dagster_run.tags.get(_LOCATION)) if newest else Owner("")
+    return replace(owner, location=newest.dagster_run.tags.get(LOCATION)) if newest else Owner("")

@@ -18,6 +18,7 @@ from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
 from market_pipeline.defs.assets.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES, REJECTED_PRICES
 from market_pipeline.defs.assets.request_ledger import REQUEST_LEDGER
+from market_pipeline.pipeline.names import STORAGE_RETENTION
 
 _HOUR = timedelta(hours=1)
 # A run waits for the request budget, and the daemon evaluates the policies twice a minute.
@@ -38,8 +39,10 @@ def with_freshness(assets: Sequence[dg.AssetsDefinition], collect_cron: str) -> 
             (RAW_PRICES, REJECTED_PRICES, PRICE_ANOMALIES, MARKET_OVERVIEW), _policy(one + _SLACK, two + _SLACK)
         ),
         REQUEST_LEDGER: _policy(_HOUR + _SLACK, 2 * _HOUR + _SLACK),
-        # Both wait for history that may arrive late.
-        **dict.fromkeys((DETECTOR_CALIBRATION, PRICE_COVERAGE), _policy(DAY + 2 * _HOUR, 2 * DAY + 2 * _HOUR)),
+        # Two of them wait for history that may arrive late.
+        **dict.fromkeys(
+            (DETECTOR_CALIBRATION, PRICE_COVERAGE, STORAGE_RETENTION), _policy(DAY + 2 * _HOUR, 2 * DAY + 2 * _HOUR)
+        ),
     }
 
     def fresh(spec: dg.AssetSpec) -> dg.AssetSpec:

@@ -1,4 +1,4 @@
-"""The jobs: the tick, the completion of past days, the scores, the calibration and the request ledger."""
+"""The jobs: the tick, the completion of past days, the scores, the calibration, the ledger, the retention."""
 
 from typing import Any
 
@@ -11,11 +11,20 @@ from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
 from market_pipeline.defs.assets.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES, REJECTED_PRICES
 from market_pipeline.defs.assets.request_ledger import REQUEST_LEDGER
-from market_pipeline.pipeline.names import ACCOUNT_REQUESTS, CALIBRATE_DETECTORS, COMPLETE_DAYS, SCORE_DAYS, TICK
+from market_pipeline.pipeline.names import (
+    ACCOUNT_REQUESTS,
+    CALIBRATE_DETECTORS,
+    COMPLETE_DAYS,
+    RETENTION,
+    SCORE_DAYS,
+    STORAGE_RETENTION,
+    TICK,
+)
 
 # Short runs go before a queue of history.
 _SHORT = {"dagster/priority": "5"}
 _TEN_MINUTES = {"dagster/max_runtime": "600"}
+_ONE_HOUR = {"dagster/max_runtime": "3600"}
 
 # Each with all of its checks.
 _PRICES = dg.AssetSelection.assets(RAW_PRICES, REJECTED_PRICES, PRICE_ANOMALIES, MARKET_OVERVIEW)
@@ -56,5 +65,12 @@ def build_jobs(owner: Owner) -> list[Any]:
             dg.AssetSelection.assets(REQUEST_LEDGER),
             description="Shows what the last hour's requests cost and what is left of the plan, without a request.",
             tags={**owner.tags, **_SHORT, **_TEN_MINUTES},
+        ),
+        dg.define_asset_job(
+            RETENTION,
+            dg.AssetSelection.assets(STORAGE_RETENTION),
+            description="Deletes old runs that newer ones have superseded, and thins old prices if "
+            "RAW_PRICES_KEEP_DAYS is set.",
+            tags={**owner.tags, **_ONE_HOUR},
         ),
     ]

@@ -3,12 +3,13 @@
 What is wrong with schedules and runs is decided in `pipeline.conditions`.
 """
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from market_pipeline.core.wording import first_line, span
-from market_pipeline.dagster_instance.facts import automation_states, heartbeats, job_states
+from market_pipeline.dagster_instance.facts import automation_states, heartbeats, job_states, stored_sizes
 from market_pipeline.dagster_instance.home import (
     HomeError,
     configures_storage,
@@ -22,8 +23,9 @@ from market_pipeline.dagster_instance.instance_storage import FILES, InstanceSto
 from market_pipeline.dagster_instance.ownership import Owner, located, owner_of
 from market_pipeline.doctor.context import Diagnosis, DoctorContext, Number, fail, ok, warn
 from market_pipeline.pipeline.conditions import Condition, automation_condition, job_condition
-from market_pipeline.pipeline.facts import AutomationState, JobState
+from market_pipeline.pipeline.facts import AutomationState, JobState, StoredSize, growth_per_day
 from market_pipeline.pipeline.names import CONSEQUENCES, automations
+from market_pipeline.storage import disk
 from market_pipeline.storage.db_errors import SchemaMismatch, StorageError
 
 # `dagster dev` creates such a folder where DAGSTER_HOME is not set, and deletes it when it ends.
@@ -31,6 +33,9 @@ _THROWN_AWAY = ".tmp_dagster_home"
 _START = "Start with `market-pipeline run`, and leave it running."
 # Dagster's name for runs of assets chosen by hand in the UI.
 _BY_HAND = "__ASSET_JOB"
+_FULL_SOON_DAYS = 30
+# A disk that lasts longer is not worth a number.
+_LONGEST_DAYS = 3_650
 
 
 def home_used(context: DoctorContext) -> bool:
@@ -198,6 +203,40 @@ def _of_job(context: DoctorContext, state: JobState) -> Diagnosis:
 def _of_condition(title: str, condition: Condition, numbers: dict[str, Number], *, grave: bool) -> Diagnosis:
     detail = f"{condition.detail} {condition.quoted}".strip()
     return (fail if grave else warn)(title, detail, condition.remedy, **numbers)
+
+
+def examine_storage(context: DoctorContext) -> Iterator[Diagnosis]:
+    """Measure both stores, how they grow, and how long the disk of Dagster's home lasts where they are on it."""
+    from market_pipeline.dagster_instance.run_storage import is_on_this_disk, stored_bytes
+
+    instance, database = context.instance, context.database_if_ready
+    size = StoredSize(context.clock(), stored_bytes(instance), disk.stored_bytes(database) if database else 0)
+    numbers: dict[str, Number] = {"dagster_bytes": size.dagster, "prices_bytes": size.prices}
+    growth = growth_per_day([size, *stored_sizes(instance)])
+    if growth is None:
+        detail = f"Dagster takes {_megabytes(size.dagster)}, the prices {_megabytes(size.prices)}; growth not known yet"
+        yield ok("storage", detail, **numbers)
+        return
+    local = is_on_this_disk(instance), database is not None and database.dialect == "sqlite"
+    lasting = sum(max(0.0, one) for one, here in zip(growth, local, strict=True) if here)
+    detail = ", ".join(
+        f"{what} {_megabytes(taken)} ({_megabytes(one, '+')} a day)"
+        for what, taken, one in zip(("Dagster takes", "the prices"), (size.dagster, size.prices), growth, strict=True)
+    )
+    numbers |= {"dagster_bytes_a_day": round(growth[0]), "prices_bytes_a_day": round(growth[1])}
+    free = shutil.disk_usage(context.home).free
+    numbers["days_until_full"] = days = round(free / lasting) if lasting * _LONGEST_DAYS > free else None
+    if days is None:
+        yield ok("storage", detail, **numbers)
+    elif days > _FULL_SOON_DAYS:
+        yield ok("storage", f"{detail}; the disk lasts for {days:,} days", **numbers)
+    else:
+        remedy = "Lower RUNS_KEEP_DAYS, free some space, or move to PostgreSQL; in the first week this is normal."
+        yield warn("storage", f"{detail}; the disk is full in {days} days", remedy, **numbers)
+
+
+def _megabytes(number: float, sign: str = "") -> str:
+    return f"{number / 1e6:{sign},.{0 if abs(number) >= 10e6 else 1}f} MB"
 
 
 def _owner(context: DoctorContext) -> Owner:

@@ -68,6 +68,7 @@ _DAGSTER = Group(14.0, "The database that dagster.yaml names", [
     ("daemons", dagster.examine_daemons),
     ("schedules", dagster.examine_automation),
     ("runs", dagster.examine_runs),
+    ("storage", dagster.examine_storage),
 ])
 
 

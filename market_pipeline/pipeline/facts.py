@@ -119,6 +119,30 @@ class JobState:
 
 
 @dataclass(frozen=True)
+class StoredSize:
+    """How much disk both stores took `at` this time."""
+
+    at: datetime
+    dagster: int
+    prices: int
+
+
+# Less time between two measurements tells nothing about the growth of a day.
+_LEAST_GROWTH_TIME = timedelta(days=2)
+
+
+def growth_per_day(sizes: Sequence[StoredSize]) -> tuple[float, float] | None:
+    """Return by how many bytes a day Dagster's storage and the prices grow; None if that is not known.
+
+    `sizes` are of one time a day, newest first.
+    """
+    if not sizes or (time := sizes[0].at - sizes[-1].at) < _LEAST_GROWTH_TIME:
+        return None
+    days, last, first = time / timedelta(days=1), sizes[0], sizes[-1]
+    return (last.dagster - first.dagster) / days, (last.prices - first.prices) / days
+
+
+@dataclass(frozen=True)
 class DagsterFacts:
     """Daemons, schedules with sensors, jobs, and failed checks at one time."""
 

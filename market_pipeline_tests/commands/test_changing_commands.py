@@ -7,13 +7,15 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 import pytest
+import time_machine
 from sqlalchemy import URL, make_url
 
 from market_pipeline.commands.main import main
-from market_pipeline.core.clock import start_of_day
+from market_pipeline.core.clock import start_of_day, utc_now
 from market_pipeline.dagster_instance.home import open_instance
 from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.dagster_instance.nonpublic import DATA_VERSION, data_versions, latest_storage_ids
+from market_pipeline.dagster_instance.ownership import INSTALLATION
 from market_pipeline.defs.partitions import partition_key
 from market_pipeline.pipeline.replay import load_refusals
 from market_pipeline.prices.quotes import Reason, Refusal, Source
@@ -23,6 +25,7 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
 from market_pipeline_tests.builders import price_row, store, stored_rows
 from market_pipeline_tests.commands.filling import Filling
+from market_pipeline_tests.dagster_records import ended
 
 Capture = pytest.CaptureFixture[str]
 BITCOIN = "simulated:bitcoin"
@@ -189,3 +192,13 @@ def test_migrate_db_copies_everything_and_its_name_is_the_setting(
     assert main(["migrate-db", "--from", source, "--yes"]) == 2, "once it is complete, the target is in use"
     assert main(["migrate-db", "--from", target, "--partitions"]) == 0, "from the files, where prices are there already"
     assert "0 partitions reported" in capsys.readouterr().out
+
+
+def test_retention_deletes_superseded_runs_and_a_dry_run_none(filling: Filling, capsys: Capture) -> None:
+    with filling.instance() as instance, time_machine.travel(utc_now() - timedelta(days=40)):
+        for _ in range(3):
+            ended(instance, dg.DagsterRunStatus.SUCCESS, tags={INSTALLATION: "of these settings"})
+    assert main(["retention", "--dry-run"]) == 0
+    assert "2 runs would be deleted, 1 kept." in capsys.readouterr().out and len(filling.runs()) == 3
+    assert main(["retention"]) == 0
+    assert "2 runs deleted, 1 kept." in capsys.readouterr().out and len(filling.runs()) == 1

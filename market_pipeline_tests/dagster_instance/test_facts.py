@@ -44,7 +44,7 @@ def test_a_new_instance_has_no_news(instance: dg.DagsterInstance) -> None:
     facts = read_facts(instance, OURS, "*/5 * * * *", utc_now())
     assert not facts.ever_reported and not facts.scheduler_alive
     assert {beat.daemon for beat in facts.daemons} >= {"SCHEDULER", "SENSOR", "QUEUED_RUN_COORDINATOR", "MONITORING"}
-    assert [state.on for state in facts.automations] == [True] * 5
+    assert [state.on for state in facts.automations] == [True] * 6
     assert [(state.job, state.succeeded_at, state.failed) for state in facts.jobs] == [
         (job, None, None) for job in CONSEQUENCES
     ]

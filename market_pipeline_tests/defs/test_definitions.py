@@ -48,10 +48,10 @@ def spec_of(repository: dg.RepositoryDefinition, name: str) -> dg.AssetSpec:
 def test_the_keys_jobs_schedules_and_checks_are_those_that_others_know(repository: dg.RepositoryDefinition) -> None:
     assert {key.to_user_string() for key in repository.assets_defs_by_key} == {
         "raw_prices", "rejected_prices", "price_anomalies", "detector_calibration", "market_overview",
-        "price_coverage", "request_ledger",
+        "price_coverage", "request_ledger", "storage_retention",
     }
     assert {job for job in repository.job_names if not job.startswith("__")} == {
-        "tick", "complete_days", "score_days", "calibrate_detectors", "account_requests",
+        "tick", "complete_days", "score_days", "calibrate_detectors", "account_requests", "retention",
     }
     schedules = {schedule.name: schedule for schedule in repository.schedule_defs}
     assert {name: (schedule.cron_schedule, schedule.job_name) for name, schedule in schedules.items()} == {
@@ -59,6 +59,7 @@ def test_the_keys_jobs_schedules_and_checks_are_those_that_others_know(repositor
         "completion_schedule": ("45 0 * * *", "complete_days"),
         "calibration_schedule": ("20 * * * *", "calibrate_detectors"),
         "ledger_schedule": ("2 * * * *", "account_requests"),
+        "retention_schedule": ("35 3 * * *", "retention"),
     }
     assert {(one.default_status, one.execution_timezone) for one in schedules.values()} == {
         (dg.DefaultScheduleStatus.RUNNING, "UTC")
@@ -91,6 +92,7 @@ def test_every_asset_has_a_freshness_policy_that_leaves_out_one_renewal(reposito
     } == {
         "raw_prices": tick, "rejected_prices": tick, "price_anomalies": tick, "market_overview": tick,
         "request_ledger": (63, 123), "price_coverage": day, "detector_calibration": day,
+        "storage_retention": day,
     }
 
 

@@ -166,7 +166,7 @@ def test_a_deployment_differs_from_a_laptop_in_what_it_says() -> None:
     laptop = yaml.safe_load((PROJECT / "dagster.yaml").read_text())
     deployment = yaml.safe_load((DEPLOY / "dagster.yaml").read_text())
     differences = {name for name in laptop | deployment if laptop.get(name) != deployment.get(name)}
-    assert differences == {"storage", "compute_logs", "run_launcher", "retention"}
+    assert differences == {"storage", "compute_logs", "run_launcher"}
 
 
 def test_containers_and_units_start_the_same_programs() -> None:

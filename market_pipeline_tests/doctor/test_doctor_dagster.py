@@ -1,11 +1,14 @@
 """Home, instance, daemons, schedules and runs, in a real instance with the records of daemon and runs."""
 
+import shutil
 import tempfile
+from collections import namedtuple
 from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import time_machine
 from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 from dagster._utils.error import SerializableErrorInfo
 from sqlalchemy import text
@@ -15,6 +18,7 @@ from market_pipeline.core.clock import utc_now
 from market_pipeline.dagster_instance.home import create_instance, own_home
 from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.dagster_instance.ownership import owner_of
+from market_pipeline.dagster_instance.run_storage import stored_bytes
 from market_pipeline.defs.jobs import build_jobs
 from market_pipeline.doctor.context import DoctorContext
 from market_pipeline.doctor.dagster import (
@@ -24,12 +28,15 @@ from market_pipeline.doctor.dagster import (
     examine_home,
     examine_instance,
     examine_runs,
+    examine_storage,
 )
 from market_pipeline.doctor.database import examine_connections
 from market_pipeline.pipeline.names import CONSEQUENCES, automations
 from market_pipeline.storage.engine import Database
 from market_pipeline_tests.dagster_records import LOST, beat, ended, evaluated, executed, state_of
 from market_pipeline_tests.doctor.examining import Installed, only
+
+Usage = namedtuple("Usage", "total used free")
 
 
 @pytest.mark.parametrize(("name", "elsewhere", "status"), [
@@ -150,6 +157,7 @@ def test_each_schedule_has_its_state_and_its_last_tick(opened: DoctorContext) ->
         "schedule completion_schedule": "warn",
         "schedule calibration_schedule": "ok",
         "schedule ledger_schedule": "warn",
+        "schedule retention_schedule": "ok",
         "sensor repair_sensor": "ok",
     }
     assert found["schedule tick_schedule"].detail.endswith("OSError: disk gone")
@@ -186,3 +194,18 @@ def test_what_is_examined_is_what_the_code_location_has(opened: DoctorContext) -
         sensor.name: None for sensor in repository.sensor_defs
     }
     assert set(CONSEQUENCES) == {job.name for job in build_jobs(owner_of(opened.settings))}
+
+
+@pytest.mark.parametrize(("free", "status", "days"), [(10e9, "ok", 100), (1e9, "warn", 10)])
+def test_the_growth_of_the_last_week_tells_how_long_the_disk_lasts(
+    free: float, status: str, days: int, opened: DoctorContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "not known" in only(examine_storage, opened).detail
+    taken = stored_bytes(opened.instance)
+    with time_machine.travel(utc_now() - timedelta(days=5)):
+        metadata = {"dagster_bytes": taken - 500_000_000, "prices_bytes": 0}
+        opened.instance.report_runless_asset_event(dg.AssetMaterialization("storage_retention", metadata=metadata))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(100e9, 0, int(free)))
+    diagnosis = only(examine_storage, opened)
+    assert (diagnosis.status, diagnosis.numbers["days_until_full"]) == (status, days)
+    assert diagnosis.numbers["dagster_bytes_a_day"] == pytest.approx(100e6, rel=0.01)

@@ -35,7 +35,7 @@ FILE = Path(__file__).parent / "sentences.txt"
 VARIABLE = (
     (r"127\.0\.0\.1:\d+", "HOST"), (r"revision \d+", "revision N"),
     (r"\d{4}-\d\d-\d\d", "DATE"), (r"\d\d:\d\d UTC", "TIME"), (r"\d+ ms\b", "N ms"),
-    (r"[\d.]+ s (ahead of|behind)", "N s ahead of"), (r"\b[\d.]+ s\b", "N s"), (r"[\d.,]+ GB", "N GB"),
+    (r"[\d.]+ s (ahead of|behind)", "N s ahead of"), (r"\b[\d.]+ s\b", "N s"), (r"[\d.,]+ (GB|MB)", r"N \1"),
     (r"\d[\d,]+ requests", "N requests"), (r"its days \d+", "its days N"), (r"Run \w{8}", "Run ID"),
     (r"\d+ daemons", "N daemons"), (r"(last reports: \w+ 10 min ago).*", r"\1, ..."),
 )
@@ -70,7 +70,7 @@ def stored(
         record_scored(database, {symbol: at})
     with open_instance(home) as instance:
         beat(instance, MINUTE)
-        for name in ("calibration_schedule", "ledger_schedule"):
+        for name in ("calibration_schedule", "ledger_schedule", "retention_schedule"):
             evaluated(instance, state_of(instance, name), MINUTE)
         ended(instance, dg.DagsterRunStatus.SUCCESS)
     return database

@@ -110,7 +110,7 @@ KINDS: dict[str, tuple[Kind | None, list[Change]]] = {
     "schedule not evaluated": ("schedule-silent", [schedule(0, evaluated_at=ago(180))]),
     "schedule evaluated by a clock that was ahead": ("schedule-silent", [schedule(0, evaluated_at=ago(-180))]),
     "evaluation failed": ("evaluation-failed", [schedule(0, outcome="failure", reason="OSError", worked_at=ago(9))]),
-    "sensor failed yesterday": ("evaluation-failed", [schedule(4, outcome="failure", worked_at=ago(1500))]),
+    "sensor failed yesterday": ("evaluation-failed", [schedule(5, outcome="failure", worked_at=ago(1500))]),
     "ticks fail": ("tick-failed", [failed("tick")]),
     "ticks fail with a reason of ours": ("tick-failed", [failed("tick", reason="No prices: why.", ours=True)]),
     "check failed, with consequences": (

@@ -1,4 +1,4 @@
-"""The schedules without a decision of their own: the tick, the nightly completion of yesterday, the hourly ledger.
+"""The schedules without a decision of their own: the tick, the completion of yesterday, the ledger, the retention.
 
 All are safe to repeat. They skip while a run of the same job is in progress.
 """
@@ -20,6 +20,9 @@ from market_pipeline.pipeline.names import (
     COMPLETION_SCHEDULE,
     LEDGER_CRON,
     LEDGER_SCHEDULE,
+    RETENTION,
+    RETENTION_CRON,
+    RETENTION_SCHEDULE,
     TICK,
     TICK_SCHEDULE,
 )
@@ -53,6 +56,18 @@ def build_schedules(collect_cron: str, symbols: Sequence[str], owner: Owner) -> 
         reason = skip_reason(COMPLETE_DAYS, runs_in_flight(context.instance, owner, COMPLETE_DAYS))
         return dg.SkipReason(reason) if reason else completion_request(context.scheduled_execution_time, symbols)
 
+    @dg.schedule(
+        name=RETENTION_SCHEDULE,
+        job_name=RETENTION,
+        cron_schedule=RETENTION_CRON,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Deletes old runs that newer ones have superseded.",
+    )
+    def retention_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        reason = skip_reason(RETENTION, runs_in_flight(context.instance, owner, RETENTION))
+        return dg.SkipReason(reason) if reason else dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
+
     ledger_schedule = dg.ScheduleDefinition(
         name=LEDGER_SCHEDULE,
         job_name=ACCOUNT_REQUESTS,
@@ -61,7 +76,7 @@ def build_schedules(collect_cron: str, symbols: Sequence[str], owner: Owner) -> 
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Shows the requests of the last hour and their cost.",
     )
-    return [tick_schedule, completion_schedule, ledger_schedule]
+    return [tick_schedule, completion_schedule, ledger_schedule, retention_schedule]
 
 
 def tick_request(scheduled: datetime, symbols: Sequence[str]) -> dg.RunRequest:
