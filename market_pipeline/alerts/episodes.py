@@ -8,7 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from market_pipeline.alerts.signals import Signal, expired, hidden, level_of, signals, title_of
+from market_pipeline.alerts.signals import (
+    CONSEQUENCES,
+    Signal,
+    expired,
+    hidden,
+    is_cause,
+    level_of,
+    signals,
+    title_of,
+)
 from market_pipeline.alerts.texts import Place, condition_text, recovery_text
 from market_pipeline.pipeline.conditions import Condition
 from market_pipeline.pipeline.facts import InstallationState
@@ -38,7 +47,10 @@ def advance(
     present = signals(found, state)
     wanted = [one for one in present if not is_snoozed((one.symbol,), one.kind, snoozed, now)]
     seen = {signal.key for signal in present}
-    _open(changes, [one for one in wanted if one.key not in known], state, place)
+    # The first tick after it has not ended yet.
+    just_mended = any(is_cause(episode.key) for episode in before if episode.key not in seen)
+    new = [one for one in wanted if one.key not in known and not (just_mended and one.kind in CONSEQUENCES)]
+    _open(changes, new, state, place)
     _continue(changes, [(known[one.key], one) for one in wanted if one.key in known], state, place)
     is_hidden = hidden(found, state)
     absent = [episode for episode in before if episode.key not in seen and not is_hidden(episode.kind)]

@@ -7,7 +7,8 @@ from datetime import timedelta
 from market_pipeline.core.wording import some
 from market_pipeline.pipeline.conditions import Condition, Kind
 from market_pipeline.pipeline.facts import TOO_LITTLE_SPACE, InstallationState
-from market_pipeline.pipeline.names import CONSEQUENCES, TICK, TICK_SCHEDULE
+from market_pipeline.pipeline.names import CONSEQUENCES as OF_JOBS
+from market_pipeline.pipeline.names import TICK, TICK_SCHEDULE
 from market_pipeline.storage.queries.alert_outbox import Level
 
 NO_FRESH_PRICES = "no-fresh-prices"
@@ -20,6 +21,8 @@ _DAEMONS: frozenset[Kind] = _AT_ONCE | {"daemon-dead", "daemon-errors", "collect
 # The watcher may be started together with the scheduler, which loads the code first.
 _SETTLED_AFTER = timedelta(minutes=3)
 _TICK_SUBJECTS = (TICK, TICK_SCHEDULE)
+# What follows if no tick succeeds.
+CONSEQUENCES = (NO_FRESH_PRICES, "scores-behind")
 # A failed tick is made up for by the next ones; this long without prices is worth waking somebody.
 CRITICAL_AFTER = timedelta(minutes=30)
 
@@ -95,7 +98,7 @@ def _is_full(condition: Condition, state: InstallationState) -> bool:
 
 def title_of(kind: str, subject: str, symbols: Sequence[str]) -> str:
     """Return the condition in a few words."""
-    consequence = CONSEQUENCES.get(subject, "a run that was launched by hand has not done its work")
+    consequence = OF_JOBS.get(subject, "a run that was launched by hand has not done its work")
     return TITLES[kind].format(subject=subject, symbols=some(symbols), consequence=consequence)
 
 
@@ -109,7 +112,7 @@ def hidden(found: Sequence[Condition], state: InstallationState) -> Callable[[st
     no_ticks = stopped or state.scheduler_alive is False or "no-prices-yet" in kinds
 
     def is_hidden(kind: str) -> bool:
-        if kind in (NO_FRESH_PRICES, "scores-behind"):
+        if kind in CONSEQUENCES:
             return no_ticks or state.starting
         if kind in ("disk-low", "credits-low", "dagster-unreadable"):
             return False
@@ -119,6 +122,12 @@ def hidden(found: Sequence[Condition], state: InstallationState) -> Callable[[st
         return kind in ("schedule-silent", "daemon-dead") and state.scheduler_alive is False
 
     return is_hidden
+
+
+def is_cause(key: str) -> bool:
+    """Return whether no tick succeeds while the condition with this key lasts."""
+    kind, _, subject = key.partition(":")
+    return kind in _AT_ONCE or subject in _TICK_SUBJECTS
 
 
 def expired(key: str, state: InstallationState) -> bool:

@@ -93,6 +93,13 @@ def test_a_cause_does_not_let_its_consequence_recover(book: Book) -> None:
     assert book.look(at(13)) == [] and book.look(at(15)) == [("recovered", "alert", feed)]
 
 
+def test_the_first_tick_after_a_stop_has_time_to_bring_prices(book: Book) -> None:
+    book.look(at(0, "BTC", "ETH", dead=True))
+    assert book.look(at(1, "BTC", "ETH")) == []
+    assert [one[0] for one in book.look(at(2, "BTC"))] == ["recovered"]
+    assert book.look(at(3, "BTC")) == [("opened", "alert", "No fresh prices of BTC")]
+
+
 def test_coins_join_and_leave_the_episode_of_a_silent_feed(book: Book) -> None:
     assert book.look(at(0, "BTC")) == [("opened", "alert", "No fresh prices of BTC")]
     assert book.look(at(5, "BTC", "ETH")) == [("opened", "alert", "No fresh prices of ETH")]
