@@ -165,4 +165,4 @@ def _runs_as_the_ui_shows_them(pro: Simulator, postgres_database: Database, insi
     assert len(of_run) == len(set(of_run)) > 3, "each once"
     bad = [line for line in lines if line["level"] != "INFO" and line.get("run_id") != echoed]
     assert bad == []
-    assert (inside / HOME / "history").exists()
+    assert "DAGSTER_DATABASE_URL" in (inside / HOME / "dagster.yaml").read_text(), "its storage is PostgreSQL, too"
