@@ -19,6 +19,7 @@ from market_pipeline.anomalies.scores.learning import calibrate_with_peaks
 from market_pipeline.core.clock import DAY, start_of_day, utc_now
 from market_pipeline.core.columns import Columns
 from market_pipeline.core.slices import DayOfSymbol, Slice
+from market_pipeline.dagster_instance.nonpublic import DATA_VERSION
 from market_pipeline.dagster_instance.reports import materialization
 from market_pipeline.defs.partitions import range_tags
 from market_pipeline.pipeline.calibrate import due_calibrations
@@ -35,6 +36,12 @@ from market_pipeline.storage.schema.migrate import migrate
 _RECENT_DAYS = 10
 _STEP = 300
 _AT_ONCE = 400_000
+# The tag of a copied event is that of the event which it was copied from.
+_TAGS = (
+    "INSERT INTO asset_event_tags (event_id, asset_key, key, value, event_timestamp) "
+    "SELECT e.id, t.asset_key, t.key, t.value, t.event_timestamp FROM asset_event_tags t "
+    "JOIN event_logs e ON e.asset_key = t.asset_key AND e.id <> t.event_id WHERE t.key = ?"
+)
 
 
 @dataclass(frozen=True)
@@ -138,8 +145,10 @@ class ScaleWorld:
     def materialize_past(self, instance: dg.DagsterInstance) -> None:
         """Record a materialization of every past partition: one of each asset by Dagster, the others as its copies."""
         first, symbol = self.settings.history_start, self.settings.catalogue.symbols[0]
-        for asset in ("raw_prices", "rejected_prices", "price_anomalies"):
-            instance.report_runless_asset_event(materialization(asset, (first, symbol), {}))
+        scored = {DATA_VERSION: f"{DETECTOR_VERSION} {utc_now().isoformat()} benchmark"}
+        for asset, tags in (("raw_prices", {}), ("rejected_prices", {}), ("price_anomalies", scored)):
+            event = materialization(asset, (first, symbol), {})
+            instance.report_runless_asset_event(event._replace(tags={**(event.tags or {}), **tags}))
         with closing(sqlite3.connect(Path(instance.root_directory, "history", "runs", "index.db"))) as index, index:
             names = [row[1] for row in index.execute("PRAGMA table_info(event_logs)") if row[1] != "id"]
             events = index.execute(f"SELECT {', '.join(names)} FROM event_logs").fetchall()
@@ -147,6 +156,7 @@ class ScaleWorld:
             copies = (copy for event in events for copy in self._copies(event, *places, (first, symbol)))
             values = ", ".join("?" * len(names))
             index.executemany(f"INSERT INTO event_logs ({', '.join(names)}) VALUES ({values})", copies)
+            index.execute(_TAGS, (DATA_VERSION,))
 
     def _copies(self, event: tuple[Any, ...], name: int, document: int, of: DayOfSymbol) -> Iterator[tuple[Any, ...]]:
         """Yield the row `event` of partition `of` as a row of every other past partition."""

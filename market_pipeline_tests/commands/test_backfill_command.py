@@ -49,6 +49,17 @@ def typing(monkeypatch: pytest.MonkeyPatch, text: str) -> Iterator[None]:
     os.close(terminal)
 
 
+def test_days_before_the_window_of_partitions_are_refused_with_the_setting_that_includes_them(
+    filling: Filling, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setenv("PARTITION_DAYS", "30")
+    assert filling.backfill(361, 0, "--dry-run") == 2
+    message = capsys.readouterr().err
+    assert "PARTITION_DAYS=30 begin" in message and filling.simulator.requests == []
+    monkeypatch.setenv("PARTITION_DAYS", message.rpartition("PARTITION_DAYS=")[2].split()[0])
+    assert filling.backfill(361, 0, "--dry-run") == 0
+
+
 def test_a_dry_run_prints_the_plan_and_requests_nothing(filling: Filling, capsys: Capture) -> None:
     assert filling.backfill(361, 0, "--dry-run") == 0
     lines = capsys.readouterr().out.splitlines()
