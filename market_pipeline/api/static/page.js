@@ -11,6 +11,8 @@ import { onToken, requestToken, waitsForToken } from "./token.js";
 import { SPAN_MS } from "./track.js";
 import { clock, grow } from "./words.js";
 
+// Each is a request, when the page is opened and every minute.
+const MOST_SYMBOLS = 100;
 const EVERY_MS = 60_000;
 const AGES_MS = 5_000;
 const STATE_MS = 500;
@@ -28,7 +30,8 @@ async function fetched() {
     fetchDocument("page-settings.json"), fetchDocument("symbols"), fetchDocument("budget"),
     fetchDocument(`anomalies?alarms_only=true&sort=importance&since=${since}&limit=${MAX_ALARMS}`),
   ]);
-  const rows = await Promise.all(symbols.map(async ({ symbol, coin_id, name, last, last_30_days: past }) => {
+  const first = symbols.slice(0, MOST_SYMBOLS);
+  const rows = await Promise.all(first.map(async ({ symbol, coin_id, name, last, last_30_days: past }) => {
     const points = await series(symbol);
     return {
       symbol, coin: name ?? coin_id, past, points,
@@ -36,7 +39,7 @@ async function fetched() {
       alarms: alarms.anomalies.filter((row) => concerns(row, symbol)).map((row) => Date.parse(row.timestamp)),
     };
   }));
-  return { settings, budget, alarms, rows, asOf };
+  return { settings, budget, alarms, rows, collected: symbols.length, asOf };
 }
 
 function concerns(row, symbol) {
@@ -44,7 +47,7 @@ function concerns(row, symbol) {
 }
 
 /** Show what was fetched; `ready` is null while the state is unknown. */
-function show({ settings, budget, alarms, rows, asOf }, ready) {
+function show({ settings, budget, alarms, rows, collected, asOf }, ready) {
   const stale = new Set(ready?.symbols.filter(({ fresh }) => !fresh).map(({ symbol }) => symbol));
   setUi(settings.dagster_ui_url);
   at("source").hidden = !settings.other_source;
@@ -54,6 +57,8 @@ function show({ settings, budget, alarms, rows, asOf }, ready) {
   if (ready) showConditions(at("banners"), ready.conditions);
   showState(at("state"), ready, budget);
   showSymbols(at("symbols"), rows.map((row) => ({ ...row, stale: stale.has(row.symbol) })));
+  at("others").hidden = rows.length === collected;
+  setText(at("others"), `The first ${rows.length} of ${collected} symbols; the API has the prices of all.`);
   showAlarms(at("alarms"), alarms.anomalies, asOf, opened, again);
   const fresh = ready !== null && ready.symbols.every((symbol) => symbol.fresh && symbol.scores_fresh);
   setText(at("alarms-summary"), summary(alarms.anomalies, alarms.next_cursor !== null, fresh));
