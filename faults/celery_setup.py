@@ -52,7 +52,7 @@ class Worker:
         command = [sys.executable, "-m", "market_pipeline.commands.main", "worker"]
         self.process = self.machine.start(command, self.environment, "worker")
         known = len(self.names)
-        wait_until(lambda: len(self._named()) > known, 60, "the start of a worker")
+        wait_until(lambda: len(self._named()) > known, 300, "the start of a worker")
         self.names = self._named()
 
     def _named(self) -> list[str]:
@@ -146,7 +146,7 @@ class Pipeline:
     def start_redis(self) -> None:
         """Start the broker, empty."""
         self.processes["redis"] = self.network.central.start(self.redis_command, dict(os.environ), "redis")
-        wait_until((self.folder / "redis.sock").exists, 10, "the start of Redis")
+        wait_until((self.folder / "redis.sock").exists, 60, "the start of Redis")
 
     def sent(self) -> list[dict[str, Any]]:
         """What the simulator was asked, oldest first."""
@@ -199,7 +199,7 @@ def pipeline(folder: Path, first_day: date) -> Iterator[Pipeline]:
         cold_home = homes["cold-home"]
         cold_yaml = cold_home / "dagster.yaml"
         cold_yaml.write_text(re.sub(r"(?ms)^run_launcher:.*?(?=^\S)", "", cold_yaml.read_text("utf-8")), "utf-8")
-        wait_until(code.exists, 60, "the start of the code server")
+        wait_until(code.exists, 300, "the start of the code server")
         with open_instance(homes["local-home"], storage) as instance, open_instance(cold_home, storage) as cold:
             target = GrpcServerTarget(host="localhost", port=None, socket=str(code), location_name=_LOCATION)
             with WorkspaceProcessContext(instance, target) as workspace:
@@ -261,7 +261,7 @@ def _postgresql(folder: Path, sockets: Path, central: Machine) -> Process:
     user = ["setpriv", "--reuid", "pgserver", "--regid", "pgserver", "--clear-groups"]
     program = [str(server.bin_path / "postgres"), "-D", str(data), "-h", central.address, "-k", str(sockets)]
     process = central.start([*user, *program, "-c", "max_connections=200"], dict(os.environ), "postgresql")
-    wait_until((sockets / ".s.PGSQL.5432").exists, 20, "the start of PostgreSQL")
+    wait_until((sockets / ".s.PGSQL.5432").exists, 60, "the start of PostgreSQL")
     return process
 
 

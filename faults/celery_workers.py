@@ -30,7 +30,7 @@ from market_pipeline.storage.schema.tables import raw_prices
 
 _DAYS = 2  # that a run completes
 _CUT_OFF_SECONDS = 45.0
-_PATIENCE = 240.0
+_PATIENCE = 600.0
 _HOUR = timedelta(hours=1)
 _MINUTE = 60.0
 
@@ -70,8 +70,11 @@ def _range(first: date, number: int) -> Range:
 def _begin(made: Pipeline, days: Range) -> tuple[str, Worker]:
     """Start a run over `days`; return its id and the worker that executes it, once it does."""
     run_id = made.submit(COMPLETE_DAYS, *days)
-    started = dg.DagsterRunStatus.STARTED
-    wait_until(lambda: made.run(run_id).status is started and made.worker_of(run_id), 60, "the start of a run", 0.02)
+
+    def has_begun() -> bool:
+        return made.run(run_id).status is dg.DagsterRunStatus.STARTED and made.worker_of(run_id) is not None
+
+    wait_until(has_begun, _PATIENCE, "the start of a run", 0.02)
     worker = made.worker_of(run_id)
     if worker is None:
         raise LookupError(run_id)
@@ -205,7 +208,7 @@ def _warm_and_cold(made: Pipeline, rounds: int) -> Iterator[Figure]:
         run_id = made.create(TICK, utc_now().date(), utc_now().date(), instance)
         before, started = cpu(), time.time()
         instance.launch_run(run_id, made.workspace.create_request_context())
-        wait_until(lambda: made.has_times(run_id), 120, "the end of a tick", 0.02)
+        wait_until(lambda: made.has_times(run_id), _PATIENCE, "the end of a tick", 0.02)
         latency = made.times(run_id)[1] - started
         # The process of a cold run lives a little longer than its run.
         wait_until(lambda: not made.processes["code"].children("spawn_main"), 90, "the end of a run's process", 0.05)
@@ -217,11 +220,11 @@ def _warm_and_cold(made: Pipeline, rounds: int) -> Iterator[Figure]:
         return sum(process.cpu() for process in (*(one.process for one in made.workers), made.processes["redis"]))
 
     pairs = []
-    for number in range(rounds + 2):
+    for number in range(rounds + 1):
         warm = timed(made.instance, workers_cpu)
         cold = timed(made.cold, made.processes["code"].cpu)
-        # At first each process of the workers has connections to open.
-        if number >= 2:
+        # The first tick of each side opens connections, and draws the chart.
+        if number:
             pairs.append((warm, cold))
     for at, what in ((0, "latency"), (1, "CPU time")):
         ratio = statistics.median(cold[at] / warm[at] for warm, cold in pairs)
