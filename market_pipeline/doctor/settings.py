@@ -42,7 +42,7 @@ def examine_partitions(context: DoctorContext) -> Iterator[Diagnosis]:
     counts = partition_counts(settings, now)
     symbols = len(settings.catalogue.symbols)
     numbers = {"partitions": counts.today, "partitions_in_a_year": counts.in_a_year, "most_partitions": MOST_PARTITIONS}
-    text = f"{counts.today:,} an asset ({counted(symbols, 'symbol')} x {counted(counts.days, 'day')})"
+    text = f"{counts.today:,} partitions an asset ({counted(symbols, 'symbol')} x {counted(counts.days, 'day')})"
     if counts.in_a_year <= MOST_PARTITIONS:
         yield ok("partitions", f"{text}, {counts.in_a_year:,} in a year", **numbers)
         return

@@ -34,8 +34,8 @@ def test_partitions_of_today_and_of_a_year_from_now(
 @pytest.mark.parametrize(
     ("symbols", "days", "partition_days", "said"),
     [
-        (5, 365, None, "1,825 an asset (5 symbols x 365 days), 3,650 in a year"),
-        (1_000, 400, 90, "90,000 an asset (1,000 symbols x 90 days), 90,000 in a year"),
+        (5, 365, None, "1,825 partitions an asset (5 symbols x 365 days), 3,650 in a year"),
+        (1_000, 400, 90, "90,000 partitions an asset (1,000 symbols x 90 days), 90,000 in a year"),
         (250, 365, None, "from 2027-01-05 on there are more than the 100,000"),
         (1_000, 365, None, "(1,000 symbols x 365 days); there are more than the 100,000"),
     ],
