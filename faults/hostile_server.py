@@ -39,6 +39,7 @@ def hostile_server(make: Callable[[], Give]) -> Iterator[str]:
     ours, theirs = context.Pipe()
     server = context.Process(target=_serve, args=(make, theirs), daemon=True)
     server.start()
+    theirs.close()
     try:
         yield f"http://127.0.0.1:{ours.recv()}{_BASE}"
     finally:

@@ -9,7 +9,7 @@ import os
 import signal
 import sqlite3
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -58,7 +58,7 @@ class _Trial:
         self._unrepaired: list[str] = []
         self._killed = self._arrived = self._stored = 0
         self._two_ticks = 1.0
-        self._statements: dict[str, list[int]] = defaultdict(list)
+        self._steps: Counter[str] = Counter()
 
     def figures(self, count: int) -> Iterator[Figure]:
         seed_prices(self._database, self._start)
@@ -89,15 +89,15 @@ class _Trial:
         yield Figure(f"{name}: requests in the ledger", self._count("request_ledger", "sum(requests)"), "", note=note)
 
     def _calibrate(self, ticker: Ticker) -> None:
-        """Measure how long an undisturbed tick takes, and which statements it has, by phase."""
-        worker = self._bred.fork(0)
+        """Measure how long an undisturbed tick takes, and how many steps of each phase it has."""
+        worker = self._bred.fork()
         shared, begun = self._bred.shared, self._bred.shared.clock.value
         started = time.monotonic()
         while shared.clock.value < begun + 3 * FIVE_MINUTES.total_seconds():
             time.sleep(0.01)
         self._two_ticks = time.monotonic() - started
         for number in range(1, shared.statements.value):
-            self._statements[PHASES[shared.trace[number]]].append(number)
+            self._steps[PHASES[shared.trace[number]]] += 1
         os.kill(worker, signal.SIGKILL)
         self._bred.wait()
         self._killed += 1
@@ -109,9 +109,11 @@ class _Trial:
         """Let a worker die during its first or second tick."""
         bred, rng = self._bred, self._rng
         by_itself = rng.random() < 0.5
-        phase = rng.choice(sorted(self._statements))
-        worker = bred.fork(rng.choice(self._statements[phase]) if by_itself else 0)
-        if not by_itself:
+        if by_itself:
+            phase = rng.choice(sorted(self._steps))
+            bred.fork(phase, rng.randint(1, self._steps[phase]))
+        else:
+            worker = bred.fork()
             time.sleep(rng.uniform(0, self._two_ticks))
             os.kill(worker, signal.SIGKILL)
         if bred.wait() != signal.SIGKILL:

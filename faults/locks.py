@@ -52,6 +52,7 @@ def _somebody(database: Database, statement: str, seconds: float) -> Iterator[No
     ours, theirs = context.Pipe()
     holder = context.Process(target=_hold, args=(database.url, statement, seconds, theirs), daemon=True)
     holder.start()
+    theirs.close()
     try:
         ours.recv()
         yield

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import re
 import signal
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ def nursery(environment: Mapping[str, str], clock: datetime) -> Iterator["Nurser
     ours, theirs = context.Pipe()
     process = context.Process(target=_bear, args=(dict(environment), shared, theirs), daemon=True)
     process.start()
+    theirs.close()
     try:
         ours.recv()
         yield Nursery(ours, shared)
@@ -85,9 +87,9 @@ class Nursery:
     pipe: Connection
     shared: Shared
 
-    def fork(self, dies_at: int) -> int:
-        """Start a worker, which kills itself at its statement of this number (0: never); return its process."""
-        self.pipe.send(dies_at)
+    def fork(self, phase: str = "", number: int = 0) -> int:
+        """Start a worker, which kills itself at the step of this number in `phase`, if given; return its process."""
+        self.pipe.send((PHASES.index(phase) if phase else -1, number))
         return int(self.pipe.recv())
 
     def wait(self) -> int:
@@ -108,17 +110,17 @@ def _bear(environment: dict[str, str], shared: Shared, pipe: Connection) -> None
         dies_at = pipe.recv()
         worker = os.fork()
         if not worker:
-            _work(ticker, shared, dies_at)
+            _work(ticker, shared, *dies_at)
         pipe.send(worker)
         _, status = os.waitpid(worker, 0)
         pipe.send(os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0)
 
 
-def _work(ticker: Any, shared: Shared, dies_at: int) -> None:
+def _work(ticker: Any, shared: Shared, phase: int, number: int) -> None:
     """Run ticks until killed."""
     try:
         shared.statements.value = 0
-        _watch(shared, dies_at)
+        _watch(shared, phase, number)
         while True:
             shared.clock.value += FIVE_MINUTES.total_seconds()
             ticker.tick(shared.now)
@@ -126,8 +128,9 @@ def _work(ticker: Any, shared: Shared, dies_at: int) -> None:
         os._exit(1)
 
 
-def _watch(shared: Shared, dies_at: int) -> None:
-    """Note each statement, and die before or after that of the number `dies_at`; a commit is one too."""
+def _watch(shared: Shared, last_phase: int, last_number: int) -> None:
+    """Note the phase of each step, and die at the given one: before or after a statement, or at a commit."""
+    steps: Counter[int] = Counter()
 
     def before(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         step(next((phase for tables, phase in _TABLES if tables.search(statement)), _READING))
@@ -143,7 +146,8 @@ def _watch(shared: Shared, dies_at: int) -> None:
     def step(phase: int) -> None:
         shared.statements.value += 1
         shared.trace[min(shared.statements.value, _TRACED - 1)] = phase
-        if shared.statements.value == dies_at:
+        steps[phase] += 1
+        if phase == last_phase and steps[phase] == last_number:
             os.kill(os.getpid(), signal.SIGKILL)
 
     event.listen(Engine, "before_cursor_execute", before)

@@ -105,8 +105,8 @@ class Database:
 
     def write_failed(self, table: Table, reason: str, kind: type[WriteFailed] = WriteFailed) -> WriteFailed:
         """Make the error for a write to `table` that the driver refused with the message `reason`."""
-        masked = self.without_password(" ".join(reason.split()))
-        return kind(f"{table.name}: the database refused the rows: {masked}. Nothing was written.")
+        masked = sentences(self.without_password(reason))
+        return kind(f"{table.name}: the database refused the rows: {masked} Nothing was written.")
 
     @cached_property
     def _masker(self) -> Masker:

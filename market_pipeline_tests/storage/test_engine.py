@@ -327,3 +327,10 @@ def test_a_replaced_file_is_read_and_written_by_new_transactions_only(
         file.unlink()
     with pytest.raises(OperationalError, match="no such table"):
         count()
+
+
+def test_a_hint_of_the_database_follows_its_error_as_a_sentence() -> None:
+    error = Database(make_url("sqlite:///none.db")).write_failed(
+        raw_prices, "could not extend file: No space left on device\nHINT:  Check free disk space."
+    )
+    assert str(error).endswith("No space left on device. HINT: Check free disk space. Nothing was written.")
