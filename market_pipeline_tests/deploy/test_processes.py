@@ -27,7 +27,10 @@ from market_pipeline_tests.builders import wait_for
 from market_pipeline_tests.canaries import KEY, PASSWORD, PASSWORD_IN_URL, WORD, heard, heard_in_files
 from market_pipeline_tests.commands.live import Ui
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc").is_dir(), reason="the processes of a service are found in /proc"),
+]
 
 SYMBOLS = ("BTC", "ETH")
 TOKEN = f"{WORD}-token-1"
