@@ -29,7 +29,7 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import migrate
 
 SYMBOLS = tuple(KNOWN_COINS)
-REQUESTS_PER_MINUTE = 60
+REQUESTS_PER_MINUTE = 20
 # Characters that URLs, libpq and Redis read differently. The word is looked for in everything that was written.
 CANARY = "Kanarienvogel"
 _PASSWORD = f"{CANARY}@9/P w%"
