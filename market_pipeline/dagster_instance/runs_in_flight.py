@@ -102,12 +102,17 @@ def runs_in_flight(
 
 def end_dead_runs(instance: dg.DagsterInstance, owner: Owner, jobs: Iterable[str]) -> None:
     """Mark `owner`'s runs of `jobs` whose process was killed as failed."""
+    locks = set()
     for job in jobs:
-        for record in own_runs(instance, owner, job, _BEGUN):
+        # One that was killed before its run began leaves it created.
+        for record in own_runs(instance, owner, job, [_CREATED, *_BEGUN]):
             if _is_dead(instance, record.dagster_run):
                 message = "The process of this run was killed. Rows that it had stored remain."
                 instance.report_run_failed(record.dagster_run, message)
-                _lock_of(instance, record.dagster_run).unlink(missing_ok=True)
+                locks.add(_lock_of(instance, record.dagster_run))
+    # Last: by its lock the other runs of the same process are found dead.
+    for lock in locks:
+        lock.unlink(missing_ok=True)
 
 
 def _is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

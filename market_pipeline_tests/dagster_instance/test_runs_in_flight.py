@@ -83,20 +83,21 @@ def test_a_run_of_a_killed_process_is_dead_whichever_process_has_its_number(inst
     """Neither host name nor process id is used: in a container both may be those of another, living process."""
     locks = Path(instance.root_directory, "processes")
     locks.mkdir(exist_ok=True)
+    created = add(instance, "killed", Status.NOT_STARTED, {PROCESS: "another"})
     killed = add(instance, "killed", Status.STARTED, {PROCESS: "another"})
     command = [sys.executable, "-c", COMMAND, str(locks / "another")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "True\n"
         end_dead_runs(instance, OURS, ["killed"])
-        assert in_flight(instance, "killed") == [killed], "it lives"
+        assert in_flight(instance, "killed") == [killed, created], "it lives"
         process.kill()
     with executing_here(instance) as tags:
         mine = add(instance, "killed", Status.STARTED, tags)
         assert in_flight(instance, "killed") == [mine]
         assert status_of(instance, killed) is Status.STARTED, "the query changes nothing"
         end_dead_runs(instance, OURS, ["killed"])
-        assert status_of(instance, killed) is Status.FAILURE
+        assert {status_of(instance, run) for run in (killed, created)} == {Status.FAILURE}
         assert in_flight(instance, "killed") == [mine]
         assert len(list(locks.iterdir())) == 1, "the lock of the killed one is gone"
     assert list(locks.iterdir()) == []
