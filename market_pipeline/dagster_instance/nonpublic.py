@@ -49,7 +49,7 @@ def describe_partitions(
     """Set the metadata of partitions of this run, by their keys, as `add_asset_metadata` does for one.
 
     For each of them that method enumerates all partitions of the run and copies the metadata of all: more than half of
-    the processor time of a run of 450.
+    the processor time of a run of 450 whose events are stored in batches.
     """
     step = context.get_step_execution_context()
     described = dict(step._metadata_accumulator.per_output_metadata)
