@@ -91,6 +91,18 @@ def test_old_messages_go_unless_somebody_waits_for_them(sqlite_database: Databas
         assert levels_told(connection, ["a", "b"]) == {"b": "critical"}
 
 
+def test_a_message_after_quiet_months_reaches_the_receivers(sqlite_database: Database) -> None:
+    queue_messages(sqlite_database, ["json-1"], NOW)
+    add(sqlite_database, message("a"), message("b"))
+    queue_messages(sqlite_database, ["json-1"], NOW)
+    ids = [queued.id for queued in pending_messages(sqlite_database, "json-1", 10)]
+    settle(sqlite_database, "json-1", ids, "sent", NOW)
+    assert delete_old_messages(sqlite_database, NOW + MINUTE) == 1
+    add(sqlite_database, message("c"))
+    queue_messages(sqlite_database, ["json-1"], NOW)
+    assert waiting(sqlite_database, "json-1") == ["c opened"]
+
+
 def test_marked_and_vanished_anomalies_are_unwanted(sqlite_database: Database) -> None:
     alarm, member, marked = (anomaly_row(minutes=number) for number in range(3))
     store(sqlite_database, price_anomalies, alarm, {**member, "event_id": alarm["id"]}, marked)

@@ -251,9 +251,14 @@ def unwanted_anomalies(database: Database, ids: Collection[str]) -> dict[str, st
 
 
 def delete_old_messages(database: Database, before: datetime, limit: int = 1_000) -> int:
-    """Delete at most `limit` messages raised before this time that no receiver waits for; return how many."""
+    """Delete at most `limit` messages raised before this time that no receiver waits for; return how many.
+
+    The newest message stays: without it SQLite would number the next ones from 1 again, below what receivers have.
+    """
     waiting = select(_DELIVERIES.message_id).where(_DELIVERIES.state == "pending")
-    old = select(_MESSAGES.id).where(_MESSAGES.created_at < before, _MESSAGES.id.not_in(waiting)).limit(limit)
+    newest = select(func.max(_MESSAGES.id)).scalar_subquery()
+    is_old = and_(_MESSAGES.created_at < before, _MESSAGES.id < newest, _MESSAGES.id.not_in(waiting))
+    old = select(_MESSAGES.id).where(is_old).limit(limit)
     with database.writing(alert_messages) as connection:
         ids = list(connection.execute(old).scalars())
         if ids:
