@@ -26,7 +26,7 @@ from market_pipeline.core.symbols import Catalogue
 from market_pipeline.core.wording import counted
 from market_pipeline.dagster_instance.home import checked_home
 from market_pipeline.dagster_instance.instance_storage import storage_of
-from market_pipeline.defs.automation.stale_scores import outdated_days
+from market_pipeline.defs.automation.stale_scores import outdated_days, record_stored_days
 from market_pipeline.logs import get_logger
 from market_pipeline.pipeline.missing_days import GappyDay, absences_of, gappy_days, oldest_day
 from market_pipeline.pipeline.names import COMPLETE_DAYS, SCORE_DAYS
@@ -176,6 +176,7 @@ def _score(work: Backfill, runs: Runs) -> str | None:
     last = min(work.span.last + PAST_DAYS * DAY, now.date() - DAY)
     days = [(day, symbol) for symbol in symbols for day in Slice("", first, last).days]
     with work.alone():
+        record_stored_days(runs.instance, work.database, days)
         for part in plan_scores(outdated_days(runs.instance, work.database, days, symbols, now), symbols):
             end = runs.execute(SCORE_DAYS, part)
             if not end.success:

@@ -141,6 +141,21 @@ def test_missed_nights_are_filled_newest_days_first_and_the_week_after_is_scored
     assert missing(sensed) == []
 
 
+def test_prices_without_events_are_recorded_and_scored(sensed: World) -> None:
+    """A run was killed between the two. Nothing is missing then, so that no request would ever record them."""
+    repair_all(sensed)
+    sensed.simulator.clear_requests()
+    with dg.DagsterInstance.ephemeral() as instance:
+        world = World(sensed.settings, instance, sensed.simulator)
+        assert "score_days" in repair_all(world)
+        assert world.materialized("raw_prices") == sensed.materialized("raw_prices")
+        assert world.materialized("price_anomalies") == sensed.materialized("price_anomalies")
+        day = last_settled_day(utc_now()) - DAY
+        assert world.latest_metadata("raw_prices", day, "BTC") == {"dagster/row_count": 24}
+        world.database.dispose()
+    assert history_requests(sensed) == 0
+
+
 def test_a_repair_before_the_scored_span_outdates_only_the_scores_that_depend_on_it(sensed: World) -> None:
     """Days beyond the last 90 are scored on request: those without scores of the present detectors stay without."""
     instance, day = sensed.instance, sensed.days_ago(200)

@@ -25,7 +25,12 @@ from market_pipeline.defs.automation.repair_decision import (
     next_run,
     without_outage,
 )
-from market_pipeline.defs.automation.stale_scores import morning_is_over, outdated_days, was_collected
+from market_pipeline.defs.automation.stale_scores import (
+    morning_is_over,
+    outdated_days,
+    record_stored_days,
+    was_collected,
+)
 from market_pipeline.defs.logging.log_fields import logged_evaluation
 from market_pipeline.pipeline.calibrate import due_calibrations
 from market_pipeline.pipeline.missing_days import DAYS_SCORED, GappyDay, days_to_repair, repaired_span
@@ -94,6 +99,7 @@ def _evaluate(
     days = _days(symbols, scored_from, today - DAY)
     # Days before these are scored on request only; then a repair before them outdates their scores as well.
     older = _days(symbols, settings.first_day(now), scored_from - DAY)
+    record_stored_days(context.instance, database, [*older, *days])
     outdated = outdated_days(context.instance, database, days, symbols, now, older)
     if not missing and not outdated and not calibrations.at_once:
         if all(one.ask_again_at and one.ask_again_at > now + _CHECK_ANYWAY for one in gaps):

@@ -15,15 +15,21 @@ import dagster as dg
 from market_pipeline.anomalies import MORNING, PAST_DAYS
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import DAY, start_of_day
-from market_pipeline.core.slices import DayOfSymbol
+from market_pipeline.core.slices import DayOfSymbol, merge_days
+from market_pipeline.core.wording import counted
 from market_pipeline.dagster_instance.nonpublic import data_versions, latest_storage_ids
-from market_pipeline.dagster_instance.reports import partition_name
+from market_pipeline.dagster_instance.reports import as_metadata, materialization, partition_name
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES, scored_at
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.partitions import days_of
+from market_pipeline.logs import get_logger
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.calibrations import calibration_times
 from market_pipeline.storage.queries.coverage import newest_arrivals
+from market_pipeline.storage.rows.read import rows_per_day
+from market_pipeline.storage.schema.tables import raw_prices
+
+logger = get_logger(__name__)
 
 # Calibrations older than this at the start of a day have been known for long.
 _KNOWN_FOR = 100 * DAY
@@ -58,6 +64,21 @@ def outdated_days(
         found |= recalibrated(times, calibration_times(database, oldest, DETECTOR_VERSION))
     found |= _with_later_morning(database, collected, scored, times, symbols, now)
     return [day for day in wanted if day in found and (day in times or day not in only_if_scored)]
+
+
+def record_stored_days(instance: dg.DagsterInstance, database: Database, days: Iterable[DayOfSymbol]) -> int:
+    """Report those of `days` whose prices are stored without an event in `instance`; return how many.
+
+    A run was killed between the two: without the event the day would never be scored, as nothing is missing.
+    """
+    wanted = list(days)
+    collected = _latest(instance, RAW_PRICES, wanted)
+    rows = rows_per_day(database, raw_prices, merge_days(day for day in wanted if day not in collected))
+    for day, count in sorted(rows.items()):
+        instance.report_runless_asset_event(materialization(RAW_PRICES, day, as_metadata({"rows": count})))
+    if rows:
+        logger.warning("Recorded %s whose run was killed after it had stored prices", counted(len(rows), "partition"))
+    return len(rows)
 
 
 def was_collected(instance: dg.DagsterInstance, day: date, symbols: Sequence[str]) -> bool:
