@@ -84,7 +84,7 @@ def test_old_messages_go_unless_somebody_waits_for_them(sqlite_database: Databas
     queue_messages(sqlite_database, ["json-1"], NOW)
     add(sqlite_database, message("a"), message("b", level="critical"))
     queue_messages(sqlite_database, ["json-1"], NOW)
-    settle(sqlite_database, "json-1", [pending_messages(sqlite_database, "json-1", 1)[0].id], "sent", NOW)
+    settle(sqlite_database, "json-1", [pending_messages(sqlite_database, "json-1", 2)[0].id], "sent", NOW)
     assert delete_old_messages(sqlite_database, NOW - MINUTE) == 0
     assert delete_old_messages(sqlite_database, NOW + MINUTE) == 1
     with sqlite_database.reading() as connection:
@@ -101,6 +101,14 @@ def test_a_message_after_quiet_months_reaches_the_receivers(sqlite_database: Dat
     add(sqlite_database, message("c"))
     queue_messages(sqlite_database, ["json-1"], NOW)
     assert waiting(sqlite_database, "json-1") == ["c opened"]
+
+
+def test_many_that_wait_do_not_hide_a_critical_message(database: Database) -> None:
+    queue_messages(database, ["json-1"], NOW)
+    add(database, message("a"), message("b"), message("c", level="critical"), message("d"))
+    queue_messages(database, ["json-1"], NOW)
+    found = [queued.message.episode for queued in pending_messages(database, "json-1", 2)]
+    assert found == ["a", "c"]
 
 
 def test_marked_and_vanished_anomalies_are_unwanted(sqlite_database: Database) -> None:

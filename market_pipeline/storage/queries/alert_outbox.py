@@ -140,18 +140,21 @@ def _queue(connection: Connection, receiver: str, after: int, to: int, now: date
 
 
 def pending_messages(database: Database, receiver: str, limit: int) -> list[QueuedMessage]:
-    """Return what `receiver` has not accepted yet, oldest first, at most `limit`."""
+    """Return at most `limit` messages that `receiver` has not accepted yet, oldest first.
+
+    Of more than these the critical ones are first: hundreds that wait for the end of quiet hours must not hide them.
+    """
     found = (
         select(alert_messages, _DELIVERIES.due_at, _DELIVERIES.refusals)
         .join(alert_messages, _MESSAGES.id == _DELIVERIES.message_id)
         .where(_DELIVERIES.state == "pending", _DELIVERIES.receiver == receiver)
-        .order_by(_DELIVERIES.message_id)
+        .order_by(case({"critical": 0}, value=_MESSAGES.level, else_=1), _DELIVERIES.message_id)
         .limit(limit)
     )
     with database.reading() as connection:
         return [
             QueuedMessage(row.id, row.created_at, row.due_at, row.refusals, _message(row._mapping))
-            for row in connection.execute(found)
+            for row in sorted(connection.execute(found), key=lambda row: row.id)
         ]
 
 
