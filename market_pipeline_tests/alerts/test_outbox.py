@@ -135,6 +135,9 @@ def test_one_process_holds_the_watch_until_it_stops_or_releases_it(database: Dat
     assert alert_state.take_watch(database, "a", NOW, MINUTE)
     watch = alert_state.read_watch(database)
     assert watch and (watch.holder, watch.held_until) == ("a", NOW + MINUTE)
+    ahead = NOW + 24 * 60 * MINUTE
+    assert alert_state.take_watch(database, "a", ahead, MINUTE)
+    assert alert_state.take_watch(database, "b", NOW, MINUTE), "the clock was ahead"
 
 
 def test_a_cursor_never_goes_back(database: Database) -> None:
