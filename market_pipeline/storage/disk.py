@@ -13,8 +13,9 @@ from market_pipeline.storage.schema.tables import metadata
 _MOST_COPIED_BYTES = 1_000_000_000
 _LEAST_UNUSED_BYTES = 50_000_000
 _SIZE_IN_POSTGRESQL = text(
-    "SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class "
-    "WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND relname = ANY(:tables)"
+    "SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class LEFT JOIN pg_inherits ON inhrelid = oid "
+    "WHERE coalesce(inhparent, oid) IN (SELECT oid FROM pg_class "
+    "WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND relname = ANY(:tables))"
 )
 
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import URL, text
 
 from market_pipeline.core.clock import utc_now
+from market_pipeline.storage import disk
 from market_pipeline.storage.db_errors import SchemaMismatch
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows import write
@@ -58,14 +59,14 @@ def test_changes_made_while_the_table_is_copied_are_in_it_and_grants_stay(
                 run(filled, f"DELETE FROM raw_prices WHERE symbol = '{symbol}' AND price = 100 AND timestamp < now() "
                             f"AND timestamp = (SELECT max(timestamp) FROM raw_prices WHERE symbol = '{symbol}')")
 
-    expected_before = len(stored_rows(filled, raw_prices))
+    expected_before, bytes_before = len(stored_rows(filled, raw_prices)), disk.stored_bytes(filled)
     assert monthly.partition_by_month(filled, meanwhile)
     assert changes == [2, 2]
     rows = stored_rows(filled, raw_prices)
     assert len(rows) == expected_before
     assert run(filled, "SELECT count(*) FROM (TABLE raw_prices_before EXCEPT TABLE raw_prices) AS lost") == [0]
     assert {row["price"] for row in rows} == {100.0, 5.0, 6.0}
-    assert len(partitions(filled)) > 12
+    assert len(partitions(filled)) > 12 and disk.stored_bytes(filled) >= bytes_before
     assert run(filled, "SELECT has_table_privilege('public', 'raw_prices', 'SELECT')") == [True]
     monkeypatch.setattr(write, "BULK_FROM", 1)
     assert upsert(filled, raw_prices, prices_of(*rows, price_row("BTC", 2))) == 1
