@@ -29,6 +29,10 @@ _KEY = _COLUMNS[:3]
 
 _IS_MONTH = re.compile(rf"{TABLE}_\d{{4}}_\d{{2}}")
 _KIND = text("SELECT relkind FROM pg_class WHERE oid = to_regclass(:name)")
+_MAY_CREATE = text(
+    "SELECT pg_has_role(relowner, 'USAGE') AND has_schema_privilege(relnamespace, 'CREATE') "
+    "FROM pg_class WHERE oid = to_regclass(:name)"
+)
 _PARTITIONS = text(
     "SELECT relname FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = to_regclass(:name)"
 )
@@ -87,9 +91,12 @@ def partition_by_month(database: Database, report: Report = lambda rows: None) -
 def add_months(connection: Connection) -> None:
     """Create the partitions of the next `MONTHS_AHEAD` months that do not exist, with the prices that waited for them.
 
-    Does nothing where `raw_prices` has no partitions.
+    Does nothing where `raw_prices` has no partitions, nor for a role that may not create them: prices wait in the last
+    one until the owner migrates.
     """
-    if is_partitioned(connection) and _last_month() > (present := _newest_month(connection)):
+    if not is_partitioned(connection) or not connection.execute(_MAY_CREATE, {"name": TABLE}).scalar_one():
+        return
+    if _last_month() > (present := _newest_month(connection)):
         waiting = f"{_LATER}_than_months"
         _run(connection, f"ALTER TABLE {TABLE} DETACH PARTITION {_LATER}", f"ALTER TABLE {_LATER} RENAME TO {waiting}")
         _create_months(connection, TABLE, present + 1)
