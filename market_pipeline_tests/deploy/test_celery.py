@@ -40,11 +40,12 @@ def test_compose_accepts_the_workers_beside_every_process_that_opens_the_instanc
     for name in services.keys() - {"redis"}:
         assert services[name]["environment"]["CELERY_BROKER_URL"].startswith("redis://:${REDIS_PASSWORD:?")
         assert services[name]["configs"] == [{"source": "instance", "target": "/opt/market-pipeline/dagster.yaml"}]
-    # The worker is what the code server was: it executes runs. It derives Dagster's variables by itself.
+    # The worker is what the code server was: it executes runs. It derives Dagster's variables by itself, and records
+    # alerts, which the watcher sends.
     worker, code = services["worker"], base["code"]
     derived = {"DAGSTER_DATABASE_URL", "DAGSTER_EVENT_BATCH_SIZE", "CODE_SERVER_HOST"}
-    alerts = {name for name in code["environment"] if name.startswith("ALERT_")}
-    assert worker["environment"].keys() == code["environment"].keys() - derived - alerts | {"CELERY_BROKER_URL"}
+    of_the_watcher = {"ALERT_URLS", "ALERT_QUIET_HOURS", "ALERT_HEARTBEAT_URL"}
+    assert worker["environment"].keys() == code["environment"].keys() - derived - of_the_watcher | {"CELERY_BROKER_URL"}
     same = ("image", "init", "read_only", "user", "cap_drop", "security_opt", "tmpfs", "networks", "stop_grace_period")
     assert {name: worker[name] for name in same} == {name: code[name] for name in same}
 

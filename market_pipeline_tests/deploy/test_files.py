@@ -94,7 +94,7 @@ def test_every_setting_reaches_the_processes_that_need_it() -> None:
     found = {name: set(service.environment) for name, service in services(variables).items()}
     names = {name.upper() for name in Settings.model_fields} - NOT_OFFERED
     assert names - found["api"] == set()
-    assert names - found["code"] == {"API_TOKEN", "DAGSTER_UI_URL"}
+    assert names - found["code"] == {"API_TOKEN"}
     for name in ("webserver", "webserver-read-only", "daemon"):
         assert not {"COINGECKO_API_KEY", "API_TOKEN"} & found[name]
 
