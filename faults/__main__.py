@@ -23,6 +23,7 @@ SECTIONS = {
     "hostile_answers": "Hostile answers",
     "upgrades": "Upgrades from every earlier revision",
     "soak": "A soak: a week of ticks in one worker",
+    "long_living": "Daemon, code server, webserver and API over many evaluations",
     "deployment": "The services of deploy/compose.yaml, stopped and killed",
     "celery_workers": "Celery workers on several machines",
 }

@@ -43,7 +43,7 @@ def hostile_server(make: Callable[[], Give]) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{ours.recv()}{_BASE}"
     finally:
-        server.terminate()
+        server.kill()
         server.join()
 
 

@@ -76,7 +76,8 @@ def nursery(environment: Mapping[str, str], clock: datetime) -> Iterator["Nurser
         ours.recv()
         yield Nursery(ours, shared)
     finally:
-        process.terminate()
+        # It may ignore SIGTERM, which a process inherits.
+        process.kill()
         process.join()
 
 
