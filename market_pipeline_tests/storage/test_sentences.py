@@ -67,7 +67,7 @@ def test_the_errors_read_as_in_the_file(
     note(migrate, file("views.db"))
 
     url = postgres_databases.make()
-    note(migrate, Database(url.update_query_dict({"options": "-csearch_path=none"})))
+    note(check_schema, Database(url.update_query_dict({"options": "-csearch_path=none"})))
     migrate(Database(url))
     with administering(url) as administer:
         administer("CREATE SCHEMA dev")
