@@ -346,11 +346,13 @@ def migrate() -> None:
     epilog="\b\nExample, with the target in DATABASE_URL:\n"
     "  market-pipeline migrate-db --from sqlite:///prices.db --partitions",
 )
-@click.option("--from", "source", required=True, metavar="URL", help="The database to copy; it is only read.")
+@click.option(
+    "--from", "source", metavar="URL", help="The database to copy; it is only read.  [default: DATABASE_URL]"
+)
 @click.option("--to", "target", metavar="URL", help="An empty database.  [default: DATABASE_URL]")
 @click.option("--partitions", is_flag=True, help="Also report the materialized partitions to Dagster's new storage.")
 @_yes
-def migrate_db(source: str, target: str | None, partitions: bool, yes: bool) -> int:
+def migrate_db(source: str | None, target: str | None, partitions: bool, yes: bool) -> int:
     """Copy all tables to another database, SQLite or PostgreSQL.
 
     Rows are counted and compared by digest, per table, symbol and year. The command can be interrupted at any time; the
@@ -359,6 +361,8 @@ def migrate_db(source: str, target: str | None, partitions: bool, yes: bool) -> 
     """
     from market_pipeline.commands.migrate_db import execute
 
+    if source is None and target is None and not partitions:
+        raise click.UsageError("name the other database with --from or --to")
     return execute(source, target, partitions=partitions, yes=yes)
 
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from sqlalchemy.engine import URL, make_url
 
 from market_pipeline.commands.start import command_settings, confirmed
-from market_pipeline.core.wording import counted
+from market_pipeline.core.wording import counted, some
 from market_pipeline.dagster_instance.home import create_instance, current_home, default_home, own_home
 from market_pipeline.dagster_instance.instance_storage import FILES, InstanceStorage, storage_of
 from market_pipeline.dagster_instance.partition_copy import copy_partition, instance_of, missing_partitions
@@ -29,12 +29,13 @@ _COLUMNS = (
     TimeElapsedColumn(),
     TimeRemainingColumn(),
 )
+_AGAIN = "Stop what collects into the source and run the same command again: it copies only what differs."
 
 
-def execute(source_url: str, target_url: str | None, *, partitions: bool, yes: bool) -> int:
+def execute(source_url: str | None, target_url: str | None, *, partitions: bool, yes: bool) -> int:
     """Copy and compare; return 0 if both databases hold the same rows, else 1."""
     settings = command_settings()
-    source = Database(_url(source_url, "--from"))
+    source = Database(_url(source_url, "--from") if source_url else settings.database)
     target = Database(_url(target_url, "--to") if target_url else settings.database)
     try:
         if not (partitions and source.url == target.url) and (code := _copy_tables(source, target, yes)) is not None:
@@ -53,12 +54,16 @@ def _copy_tables(source: Database, target: Database, yes: bool) -> int | None:
     parts = parts_of(source)
     rows = sum(part.rows for part in parts)
     click.echo(f"{counted(rows, 'row')} in {counted(len(parts), 'part')}: from {source.url} to {target.url}.")
-    click.echo("Stop what writes to either, such as `market-pipeline run`, or run this command again afterwards.")
+    click.echo("Stop what writes to either, such as `market-pipeline run`: a complete copy is not repeated.")
     if not confirmed(yes):
         return 0
     prepare(source, target, parts)
     if different := [found for found in _copied(source, target, parts) if not found.equal]:
         _print_differences(different)
+        return 1
+    if changed := set(parts_of(source)) ^ set(parts):
+        names = some(sorted({str(part) for part in changed}))
+        click.echo(f"Rows came or went in the source since they were copied: {names}. {_AGAIN}")
         return 1
     finish(target)
     click.echo("Both databases hold the same rows.")
@@ -115,7 +120,4 @@ def _copied(source: Database, target: Database, parts: Sequence[Part]) -> list[C
 def _print_differences(different: list[Comparison]) -> None:
     for one in different:
         click.echo(f"{one.part}: {one.source.rows:,} rows in the source, {one.target.rows:,} in the target")
-    click.echo(
-        "These were written while they were copied. Stop what collects into the source and run the same command again: "
-        "it copies only what differs."
-    )
+    click.echo(f"These were written while they were copied. {_AGAIN}")

@@ -267,7 +267,7 @@ def _leave_files(
     runs = before.get_runs_count()
     logger.warning(
         "Dagster's storage is now %s, and begins empty. Its former runs (%s) stay in %s; `market-pipeline migrate-db "
-        "--from DATABASE_URL --partitions` copies which partitions are materialized. Stopped remain: %s",
+        "--partitions` copies which partitions are materialized. Stopped remain: %s",
         storage, f"{runs:,}", home / _FILES, ", ".join(state.name for state in stopped) or "none",
     )
 

@@ -10,6 +10,7 @@ import pytest
 import time_machine
 from sqlalchemy import URL, make_url
 
+from market_pipeline.commands import migrate_db
 from market_pipeline.commands.main import main
 from market_pipeline.core.clock import start_of_day, utc_now
 from market_pipeline.dagster_instance.home import open_instance
@@ -21,6 +22,7 @@ from market_pipeline.pipeline.replay import load_refusals
 from market_pipeline.prices.quotes import Reason, Refusal, Source
 from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.settings import load_settings
+from market_pipeline.storage.copy import Comparison, Part, copy_part
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
 from market_pipeline_tests.builders import price_row, store, stored_rows
@@ -175,8 +177,18 @@ def test_migrate_db_copies_everything_and_its_name_is_the_setting(
             event = dg.AssetMaterialization("raw_prices", partition=key, metadata={"rows": 7}, tags={DATA_VERSION: key})
             files.report_runless_asset_event(event)
     assert main(["migrate-db", "--from", source, "--to", target]) == 2, "no consent without a terminal"
-    capsys.readouterr()
+    assert main(["migrate-db", "--yes"]) == 2, "both would be DATABASE_URL"
     monkeypatch.setenv("DATABASE_URL", target)
+
+    def then_a_price_comes(source: Database, target: Database, part: Part) -> Comparison:
+        compared = copy_part(source, target, part)
+        store(filling.database, raw_prices, price_row("LATE"))
+        return compared
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(migrate_db, "copy_part", then_a_price_comes)
+        assert main(["migrate-db", "--from", source, "--yes"]) == 1
+    assert "since they were copied: raw_prices LATE 2024." in capsys.readouterr().out
     assert main(["migrate-db", "--from", source, "--partitions", "--yes"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"\b1  [0-9a-f]{16}  raw_prices OTHER 2024\n", out) and "hold the same rows" in out
@@ -190,7 +202,7 @@ def test_migrate_db_copies_everything_and_its_name_is_the_setting(
         newest = instance.get_latest_materialization_event(dg.AssetKey("raw_prices"))
         assert newest and newest.asset_materialization and newest.asset_materialization.metadata["rows"].value == 7
     assert main(["migrate-db", "--from", source, "--yes"]) == 2, "once it is complete, the target is in use"
-    assert main(["migrate-db", "--from", target, "--partitions"]) == 0, "from the files, where prices are there already"
+    assert main(["migrate-db", "--partitions"]) == 0, "from the files, where prices are there already"
     assert "0 partitions reported" in capsys.readouterr().out
 
 
