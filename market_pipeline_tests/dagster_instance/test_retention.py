@@ -100,6 +100,12 @@ def scores(context: dg.AssetExecutionContext) -> None:
         raise dg.Failure("as asked", allow_retries=False)
 
 
+@dg.asset(partitions_def=PARTS)
+def observations(context: dg.AssetExecutionContext) -> None:
+    if not context.run.tags.get("silent"):
+        context.log_event(dg.AssetObservation("observations", partition=context.partition_key))
+
+
 @dg.asset_check(asset=prices)
 def good() -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=True, metadata={"number": 1})
@@ -196,6 +202,38 @@ def test_superseded_runs_go_and_every_status_stays(filled: dg.DagsterInstance) -
     assert data_versions(filled, "prices", ["b"]) == {"b": "newer"}
     cached = get_and_update_asset_status_cache_value(filled, dg.AssetKey("prices"), PARTS)
     assert cached is not None and cached.latest_storage_id > newest
+
+
+@dg.op
+def _nothing() -> None:
+    """Do nothing."""
+
+
+@dg.job(executor_def=dg.in_process_executor)
+def _without_assets() -> None:
+    _nothing()
+
+
+def test_each_kind_of_status_keeps_the_run_that_carries_it(instance: dg.DagsterInstance) -> None:
+    """One run a kind, so that no other reason keeps it."""
+
+    def materialized(asset: dg.AssetsDefinition, key: str = "a", **tags: str) -> str:
+        tags = {"version": "1", **tags}
+        return dg.materialize(
+            [asset], instance=instance, partition_key=key, tags=tags, raise_on_error=False
+        ).run_id
+
+    superseded_run = materialized(prices)
+    observed = materialized(observations)
+    materialized_again = materialized(observations, silent="yes")
+    good_scores, failed_scores = materialized(scores), materialized(scores, fails="yes")
+    other_scores = materialized(scores, "b")
+    newest_prices = materialized(prices)
+    newest_event = _without_assets.execute_in_process(instance=instance).run_id
+    expected = {
+        observed, materialized_again, good_scores, failed_scores, other_scores, newest_prices, newest_event
+    }
+    assert run_storage.carriers(instance) == expected, superseded_run
 
 
 def test_files_without_a_run_go_after_a_day(instance: dg.DagsterInstance) -> None:
