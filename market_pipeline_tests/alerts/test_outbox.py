@@ -1,6 +1,7 @@
 """The outbox on both databases: nothing twice, nothing lost, in order, per receiver."""
 
 from datetime import timedelta
+from threading import Thread
 
 import pytest
 
@@ -138,6 +139,21 @@ def test_one_process_holds_the_watch_until_it_stops_or_releases_it(database: Dat
     ahead = NOW + 24 * 60 * MINUTE
     assert alert_state.take_watch(database, "a", ahead, MINUTE)
     assert alert_state.take_watch(database, "b", NOW, MINUTE), "the clock was ahead"
+
+
+def test_messages_of_two_writers_are_queued_in_the_order_of_their_ids(postgres_database: Database) -> None:
+    """A later id that is committed first would take the cursor past the earlier one."""
+    queue_messages(postgres_database, ["json-1"], NOW)
+    second = Thread(target=add, args=(postgres_database, message("b")))
+    with postgres_database.writing(alert_messages) as connection:
+        add_messages(connection, [message("a")], NOW)
+        second.start()
+        # It waits for this transaction; if it did not, it would be done by then.
+        second.join(0.5)
+        queue_messages(postgres_database, ["json-1"], NOW)
+    second.join()
+    queue_messages(postgres_database, ["json-1"], NOW)
+    assert waiting(postgres_database, "json-1") == ["a opened", "b opened"]
 
 
 def test_a_cursor_never_goes_back(database: Database) -> None:
