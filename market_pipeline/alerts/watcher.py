@@ -21,7 +21,7 @@ from market_pipeline.alerts.receivers import Receiver
 from market_pipeline.alerts.signals import NO_FRESH_PRICES
 from market_pipeline.alerts.texts import Place, failure_message
 from market_pipeline.anomalies.anomaly import Kind
-from market_pipeline.core.clock import DAY, Clock, utc_now
+from market_pipeline.core.clock import Clock, utc_now
 from market_pipeline.core.daily_hours import DailyHours
 from market_pipeline.logs import get_logger
 from market_pipeline.pipeline.conditions import conditions
@@ -32,7 +32,6 @@ from market_pipeline.storage.queries import alert_state
 from market_pipeline.storage.queries.alert_outbox import (
     AlertMessage,
     add_messages,
-    delete_old_messages,
     queue_messages,
     receiver_states,
 )
@@ -44,7 +43,6 @@ logger = get_logger(__name__)
 LOOK_EVERY = timedelta(seconds=30)
 # Longer than the longest round: each receiver in a thread of its own, of which one message may take half a minute.
 _LEASE = timedelta(seconds=90)
-_KEPT = 90 * DAY
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,6 @@ class Watcher:
         self._clock = clock
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{time.time_ns() % 1_000_000}"
         self._looked_at: datetime | None = None
-        self._cleaned_at: datetime | None = None
         self._active: bool | None = None
         self._trouble = ""
         self._direct = DirectAlarm(receivers, place)
@@ -92,7 +89,6 @@ class Watcher:
                 self._queue(now)
                 self._look()
             self._deliver()
-            self._clean(now)
         except (StorageError, SQLAlchemyError) as error:
             log = logger.debug if str(error) == self._trouble else logger.warning
             log("Alerts cannot be recorded: %s", error)
@@ -175,11 +171,6 @@ class Watcher:
     def _may_send(self) -> bool:
         """Renew the lease: a process that was suspended must not send what another one has sent meanwhile."""
         return alert_state.take_watch(self._database, self._holder, self._clock(), _LEASE)
-
-    def _clean(self, now: datetime) -> None:
-        if self._cleaned_at is None or now - self._cleaned_at >= DAY:
-            self._cleaned_at = now
-            delete_old_messages(self._database, now - _KEPT)
 
 
 def passed(failures: Sequence[Failure], state: InstallationState, place: Place) -> list[AlertMessage]:

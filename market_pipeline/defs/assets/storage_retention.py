@@ -20,6 +20,7 @@ from market_pipeline.settings import Settings
 from market_pipeline.storage import disk
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.exclusive import exclusive
+from market_pipeline.storage.queries.alert_outbox import delete_old_messages
 from market_pipeline.storage.queries.thinning import count_superfluous, thin_prices
 from market_pipeline.storage.schema.migrate import check_schema
 
@@ -31,6 +32,8 @@ logger = get_logger(__name__)
 # A year of ticks takes minutes. Where it takes longer, the next nights go on.
 _WITHIN = timedelta(minutes=30)
 _LOCK = "retention"
+# They are recorded without a watcher, too.
+_ALERTS_KEPT = 90 * DAY
 
 Numbers = dict[str, int | float | str | bool]
 
@@ -97,6 +100,7 @@ def retain(
             else:
                 numbers["prices_thinned"] = thin_prices(database, before)
         if not dry_run:
+            numbers["alerts_deleted"] = delete_old_messages(database, now - _ALERTS_KEPT)
             numbers["vacuum"] = run_storage.vacuum(instance) if purge.deleted else "not needed"
             numbers["prices_vacuum"] = disk.compact_database(database)
             numbers |= {f"{name}_before": size for name, size in sizes.items()}

@@ -253,7 +253,7 @@ def unwanted_anomalies(database: Database, ids: Collection[str]) -> dict[str, st
         return unwanted | {id_: f"marked as {mark}" for id_, mark in connection.execute(marked)}
 
 
-def delete_old_messages(database: Database, before: datetime, limit: int = 1_000) -> int:
+def delete_old_messages(database: Database, before: datetime, limit: int = 10_000) -> int:
     """Delete at most `limit` messages raised before this time that no receiver waits for; return how many.
 
     The newest message stays: without it SQLite would number the next ones from 1 again, below what receivers have.
