@@ -58,18 +58,25 @@ def _store_in_one_database(self: "SqlEventLogStorage", events: Sequence["EventLo
 
 
 def _store_in_two_files(self: "SqlEventLogStorage", events: Sequence["EventLogEntry"]) -> None:
-    """Store in the index of all runs, then in the file of the run.
+    """Store in the file of the run, then in the index of all runs, as Dagster does with a single event.
 
-    Dagster stores the events one by one if this fails. That is likely in the index only, which other processes write
-    to as well; nothing has been stored then.
+    Dagster stores the events one by one if this fails. A check that is planned twice in the index could then not be
+    evaluated; so the index, which other processes write to as well, comes last, and what the run's file has is undone.
     """
+    from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as table
+
     if not _belong_together(events):
         return _store_one_by_one(self, events)
-    rows = [self._event_to_row(event) for event in events]
-    with self.index_transaction() as connection:
-        _store(self, connection, events, rows)
-    with self.run_connection(events[0].run_id) as connection:
-        _insert(connection, rows)
+    rows, run_id = [self._event_to_row(event) for event in events], events[0].run_id
+    with self.run_connection(run_id) as connection:
+        numbers = _insert(connection, rows)
+    try:
+        with self.index_transaction() as connection:
+            _store(self, connection, events, rows)
+    except Exception:
+        with self.run_connection(run_id) as connection:
+            connection.execute(table.delete().where(table.c.id.between(numbers[0], numbers[-1])))
+        raise
 
 
 def _belong_together(events: Sequence["EventLogEntry"]) -> bool:
