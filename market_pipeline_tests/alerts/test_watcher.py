@@ -111,6 +111,23 @@ def test_a_second_watcher_sends_nothing_until_the_first_is_gone(world: World) ->
     assert world.round(0) == [[], []]
 
 
+def test_a_watcher_that_was_suspended_sends_nothing_once_another_one_watches(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = world.state
+
+    def suspended() -> InstallationState:
+        found = look()
+        world.now += 5 * MINUTE
+        assert alert_state.take_watch(world.database, "another", world.now, MINUTE)
+        return found
+
+    world.watcher.close()
+    monkeypatch.setattr(world, "state", suspended)
+    world.dead = True
+    assert world.round(1, world.new_watcher()) == [[], []]
+
+
 def test_a_process_that_died_between_sending_and_marking_sends_once_more_with_the_same_id(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
