@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from market_pipeline.commands.ports import API_PORT, HOST, UI_PORT
-from market_pipeline.logs import bound, get_logger
+from market_pipeline.logs import bound
 from market_pipeline.prices.quotes import Reason
 
 PROGRAM = "market-pipeline"
@@ -322,23 +322,9 @@ def migrate() -> None:
 
     Creates those of Dagster, too, if they are in PostgreSQL.
     """
-    from market_pipeline.commands.start import command_settings, database_of, warn_of_partitions
-    from market_pipeline.dagster_instance.home import checked_home, ready_home
-    from market_pipeline.dagster_instance.instance_storage import storage_of
-    from market_pipeline.storage.schema.migrate import REVISION, migrate
+    from market_pipeline.commands.migrate import execute
 
-    settings = command_settings()
-    warn_of_partitions(settings)
-    database, storage = database_of(settings), storage_of(settings)
-    if storage.url is not None:
-        checked_home(storage)
-    try:
-        migrate(database)
-    finally:
-        database.dispose()
-    if storage.url is not None:
-        ready_home(storage)
-    get_logger(__name__).info("Database is at revision %s", REVISION, extra={"database": str(settings.database)})
+    execute()
 
 
 @commands.command(

@@ -177,7 +177,8 @@ def automation_condition(state: AutomationState, now: datetime) -> Condition | N
             f"{name} was last evaluated {span(at - now)} from now: the clock was ahead then, and Dagster waits until "
             f"that time has come: {consequence}."
         )
-        return Condition("schedule-silent", detail, "Restart `market-pipeline run`, which mends this.", None, name)
+        remedy = "Restart `market-pipeline run`; or run `market-pipeline migrate` and restart Dagster's daemon."
+        return Condition("schedule-silent", detail, remedy, None, name)
     if state.outcome == "failure":
         since = state.worked_at or at
         detail = f"{name} has failed since {_clock_time(since, now)}, before it could start a run: {consequence}."

@@ -73,7 +73,7 @@ def test_an_unexpected_error_is_logged_with_the_commands_id(
         raise RuntimeError("this was not expected")
 
     monkeypatch.setenv("DATABASE_URL", "sqlite:///new.db")
-    monkeypatch.setattr("market_pipeline.storage.schema.migrate.migrate", fail)
+    monkeypatch.setattr("market_pipeline.commands.migrate.migrate", fail)
     assert main(["migrate"]) == 1
     (line,) = lines_of(capsys)
     assert line["level"] == "CRITICAL" and "this was not expected" in line["exc_info"]
@@ -84,7 +84,7 @@ def test_ctrl_c_before_anything_was_started_is_no_traceback(monkeypatch: pytest.
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("market_pipeline.commands.start.command_settings", interrupt)
+    monkeypatch.setattr("market_pipeline.commands.migrate.command_settings", interrupt)
     assert main(["migrate"]) == 130
     assert capsys.readouterr().err.strip() == ""
 
