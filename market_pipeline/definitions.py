@@ -13,7 +13,7 @@ from market_pipeline.settings import load_settings
 settings = load_settings()
 configure_logging(settings)
 # For a code server that was started by hand.
-os.environ["DAGSTER_EVENT_BATCH_SIZE"] = str(settings.event_batch_size)
+os.environ["DAGSTER_EVENT_BATCH_SIZE"] = str(settings.dagster_event_batch_size)
 write_events_as_lines()
 keep_event_log_connections()
 store_events_in_batches()

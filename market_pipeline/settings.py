@@ -66,7 +66,8 @@ class Settings(BaseSettings):
         default=SecretStr("sqlite:///prices.db"), validate_default=True
     )
     dagster_database_url: Annotated[SecretStr, AfterValidator(check_dagster_database_url)] | None = None
-    dagster_event_batch_size: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    # How many events of the partitions of a run Dagster stores at once; 0 for each at its time.
+    dagster_event_batch_size: Annotated[int, Field(ge=0, le=100_000)] = EVENT_BATCH_SIZE
     celery_broker_url: Annotated[SecretStr, AfterValidator(check_broker_url)] | None = None
     coingecko_plan: Annotated[Plan, _Lower] = "keyless"
     coingecko_api_key: SecretStr | None = None
@@ -148,11 +149,6 @@ class Settings(BaseSettings):
         if self.dagster_database_url is not None:
             return make_url(self.dagster_database_url.get_secret_value())
         return self.database if self.database.get_backend_name() == "postgresql" else None
-
-    @property
-    def event_batch_size(self) -> int:
-        """How many events of the partitions of a run Dagster stores at once; 0 for each at its time."""
-        return EVENT_BATCH_SIZE if self.dagster_event_batch_size is None else self.dagster_event_batch_size
 
     @property
     def celery_broker_password(self) -> str | None:

@@ -42,8 +42,9 @@ def store_events_in_batches() -> None:
 
     Call it when the instance is open: a process without one need not pay for importing the storage.
     """
-    # Dagster's own commands may have been started without it.
-    os.environ.setdefault(_SIZE, str(EVENT_BATCH_SIZE))
+    # Dagster's own commands may have been started without it, or with an empty one, which Dagster cannot read.
+    if not os.environ.get(_SIZE):
+        os.environ[_SIZE] = str(EVENT_BATCH_SIZE)
     if module := sys.modules.get(_SQLITE):
         module.SqliteEventLogStorage.store_event_batch = _store_in_two_files
     if module := sys.modules.get(_POSTGRESQL):

@@ -179,7 +179,7 @@ FILES = InstanceStorage()
 
 def storage_of(settings: Settings) -> InstanceStorage:
     """Return the storage of the Dagster instance of `settings`: PostgreSQL if they name a database for it."""
-    size, url = settings.event_batch_size, settings.dagster_database
+    size, url = settings.dagster_event_batch_size, settings.dagster_database
     if url is None:
         return InstanceStorage(None, size)
     is_own = settings.dagster_database_url is not None

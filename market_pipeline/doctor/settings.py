@@ -79,7 +79,7 @@ def shown(settings: Settings) -> dict[str, str | int | None]:
     key = "set" if settings.coingecko_api_key else "not set"
     dagster = str(settings.dagster_database) if settings.dagster_database else None
     return {**texts, "coingecko_api_key": key, "database_url": str(settings.database), "dagster_database_url": dagster,
-            "dagster_event_batch_size": settings.event_batch_size, "coingecko_base_url": settings.base_url}
+            "coingecko_base_url": settings.base_url}
 
 
 def _sentence(settings: Settings, context: DoctorContext) -> str:
