@@ -1,5 +1,6 @@
 """A relay to a PostgreSQL server that can fall silent: it still accepts what is sent, and answers nothing."""
 
+import contextlib
 import selectors
 import socket
 import threading
@@ -48,8 +49,13 @@ class Relay:
         return socket.create_connection((self._host, self._port))
 
     def _pass_on(self, client: socket.socket) -> None:
+        """Pass on what both sides send until one of them, or `close` in another thread, ends the connection."""
         server = self._connect()
         self._sockets += [client, server]
+        with client, server, contextlib.suppress(OSError, ValueError):
+            self._pass_on_until_closed(client, server)
+
+    def _pass_on_until_closed(self, client: socket.socket, server: socket.socket) -> None:
         other = {client: server, server: client}
         late = self.deaf.is_set()
         with selectors.DefaultSelector() as ready:
@@ -65,7 +71,5 @@ class Relay:
                     while (self.silent.is_set() or (self.deaf.is_set() and not late)) and not self._closed.wait(0.02):
                         pass
                     if not data or self._closed.is_set():
-                        client.close()
-                        server.close()
                         return
                     other[sender].sendall(data)
