@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     api_token: Annotated[SecretStr, AfterValidator(check_token)] | None = None
     api_without_token: bool = False
     dagster_ui_url: Annotated[str, AfterValidator(check_url)] = "http://127.0.0.1:3000"
+    # Where people open the API's pages.
+    api_url: Annotated[str, AfterValidator(check_url)] = "http://127.0.0.1:8000"
     alert_urls: Annotated[SecretStr, AfterValidator(check_alert_urls)] | None = None
     alert_severity: Annotated[Literal["watch", "alert", "critical"], _Lower] = "alert"
     alert_quiet_hours: Annotated[str, AfterValidator(check_quiet_hours)] | None = None
