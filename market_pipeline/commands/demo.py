@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 import requests
-from pydantic import SecretStr
 
 from market_pipeline.commands.children.processes import Processes
+from market_pipeline.commands.demo_data import HISTORY_DAYS, HOME, REQUESTS_PER_MINUTE, demo_settings
 from market_pipeline.commands.ports import API_PORT, HOST, free_port, require_free
 from market_pipeline.commands.receivers import watch_command
 from market_pipeline.commands.run import dagster_command, dagster_environment
@@ -23,20 +23,13 @@ from market_pipeline.dagster_instance.home import create_instance, own_home
 from market_pipeline.defs.partitions import range_tags
 from market_pipeline.logs import configure_logging, get_logger
 from market_pipeline.pipeline.names import COMPLETE_DAYS
-from market_pipeline.settings import Settings, load_settings
+from market_pipeline.settings import Settings
 from market_pipeline.storage.queries.latest import latest_quotes
 from market_pipeline.storage.schema.migrate import migrate
 
 logger = get_logger(__name__)
 
-HOME = ".dagster_home_demo"
-DATABASE = "demo.db"
-HISTORY_DAYS = 8
-# Partitions before the filled ones, where an earlier demo may have collected.
-_EARLIER_DAYS = 30
 _READY_SECONDS = 30.0
-# Room for the first fill beside the ticks.
-_REQUESTS_PER_MINUTE = 60
 
 
 def execute(ui_port: int) -> int:
@@ -75,28 +68,6 @@ def execute(ui_port: int) -> int:
     return 0
 
 
-def demo_settings(folder: Path, port: int, ui_port: int, receiver_port: int) -> Settings:
-    """Return the settings: five coins from the simulator on `port`, collected every minute into a file in `folder`.
-
-    Alerts go to a receiver on `receiver_port`, which prints them. Every setting is given, so that none of the
-    environment can break the demo, except the format of the log.
-    """
-    readable = os.environ.get("LOG_FORMAT", "").strip().lower() == "console"
-    defaults = {name: field.default for name, field in Settings.model_fields.items()}
-    chosen = {
-        "database_url": SecretStr(f"sqlite:///{folder / DATABASE}"),
-        "coingecko_base_url": f"http://{HOST}:{port}/api/v3",
-        "coingecko_requests_per_minute": _REQUESTS_PER_MINUTE,
-        "history_start": utc_now().date() - timedelta(days=HISTORY_DAYS + _EARLIER_DAYS),
-        "collect_cron": "* * * * *",
-        "log_format": "console" if readable else "json",
-        "dagster_ui_url": f"http://{HOST}:{ui_port}",
-        "alert_urls": SecretStr(f"json://{HOST}:{receiver_port}/"),
-        "alert_severity": "watch",
-    }
-    return load_settings(env_file=None, **{**defaults, **chosen})
-
-
 def _port_of_the_api() -> int:
     """Return the usual port, or another if that is in use: a demo should just start."""
     try:
@@ -109,7 +80,7 @@ def _port_of_the_api() -> int:
 def simulator_command(port: int) -> list[str]:
     """Return the command of the simulator, with its market model and room for the demo's requests."""
     command = [sys.executable, "-m", "market_pipeline.simulator", "--model", "--quiet"]
-    return [*command, "--port", str(port), "--requests-per-minute", str(_REQUESTS_PER_MINUTE)]
+    return [*command, "--port", str(port), "--requests-per-minute", str(REQUESTS_PER_MINUTE)]
 
 
 def receiver_command(port: int, log_format: str) -> list[str]:

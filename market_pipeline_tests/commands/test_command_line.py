@@ -12,7 +12,8 @@ import click
 import pytest
 from sqlalchemy.engine import make_url
 
-from market_pipeline.commands.main import main
+from market_pipeline.commands.cli.parameters import PROGRAM
+from market_pipeline.commands.main import commands, main
 from market_pipeline.commands.ports import free_port, require_free
 from market_pipeline.commands.start import warn_of_cost
 from market_pipeline.dagster_instance.home import own_home
@@ -51,6 +52,16 @@ def test_help_and_refused_arguments_wait_for_no_heavy_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "(0, 0, 2, 2) set()"
+
+
+def test_every_help_has_examples_and_a_first_sentence_that_fits_a_terminal(capsys: Capture) -> None:
+    for name, command in commands.commands.items():
+        epilog = command.epilog or ""
+        assert epilog.startswith("\b\nExample") and f"  {PROGRAM} {name}" in epilog, name
+        assert len(command.get_short_help_str(200)) <= 58, name
+    assert main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    assert [name for name in commands.commands if f"\n  {name} " not in printed] == []
 
 
 def test_each_command_logs_with_an_id_of_its_own(inside: Path, capsys: Capture) -> None:

@@ -12,7 +12,7 @@ import requests
 from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 
-from market_pipeline.commands.demo import HISTORY_DAYS, demo_settings
+from market_pipeline.commands.demo_data import HISTORY_DAYS, demo_settings
 from market_pipeline.commands.ports import free_port
 from market_pipeline.core.clock import utc_now
 from market_pipeline.settings import Settings

@@ -8,7 +8,7 @@ import pytest
 import time_machine
 from sqlalchemy.engine import make_url
 
-from market_pipeline.commands.main import main
+from market_pipeline.commands.main import commands, main
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import migrate
 from market_pipeline.storage.schema.tables import price_anomalies, raw_prices, rejected_prices
@@ -17,8 +17,6 @@ from market_pipeline_tests.builders import anomaly_row, check_sentences, price_r
 FILE = Path(__file__).with_name("sentences.txt")
 DAY = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 
-COMMANDS = ("run", "demo", "serve", "worker", "backfill", "replay", "rename", "chart", "mark", "watch", "alert-test",
-            "alerts", "snooze", "migrate", "doctor")
 REFUSED = """
 run --port 0
 demo --port http
@@ -155,7 +153,7 @@ def test_what_is_printed_is_what_the_file_says(
     with time_machine.travel(datetime(2026, 11, 23, 12, tzinfo=timezone.utc), tick=False):
         refused = [printed(line, monkeypatch, capsys) for line in REFUSED.strip().splitlines()]
         files = {path.name for path in folder.iterdir() if not path.name.startswith("new.db")}
-        others = [printed(f"{command} --help".strip(), monkeypatch, capsys) for command in ("", *COMMANDS)]
+        others = [printed(f"{command} --help".strip(), monkeypatch, capsys) for command in ("", *commands.commands)]
         others += [printed(line, monkeypatch, capsys) for line in ACCEPTED.strip().splitlines()]
     assert [text for text in refused if not text.endswith("exit code 2\n")] == []
     assert files == {"dagster.yaml", "workspace.yaml", "folder.svg", "prices.db"}, "nothing was begun"

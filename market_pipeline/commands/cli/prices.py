@@ -1,0 +1,116 @@
+"""Commands over prices and anomalies: fill, look, correct."""
+
+from datetime import date, datetime
+from pathlib import Path
+
+import click
+
+from market_pipeline.commands.cli.parameters import day, demo_option, examples, moment, yes_option
+from market_pipeline.prices.quotes import Reason
+
+
+@click.command(
+    epilog=examples(
+        "backfill --from 2026-01-01 --to 2026-06-30 --dry-run",
+        "backfill --from 2026-11-01 --to 2026-11-07 --symbols BTC,ETH --yes",
+    )
+)
+@click.option("--from", "first", type=day, required=True, metavar="DATE", help="First UTC day.")
+@click.option("--to", "last", type=day, required=True, metavar="DATE", help="Last UTC day, included.")
+@click.option("--symbols", default="", metavar="A,B", help="Only these symbols.  [default: all that are collected]")
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option("--again", is_flag=True, help="Also request at once what CoinGecko did not have before.")
+@yes_option
+def backfill(first: date, last: date, symbols: str, dry_run: bool, again: bool, yes: bool) -> int:
+    """Fill past days with the fewest requests.
+
+    Prints how many partitions (a day of a symbol each), requests, credits and minutes it takes, and asks before it
+    starts. It can be interrupted at any time; the same command continues where it stopped. Complete days
+    are not requested.
+
+    The exit code is 1 if days are still incomplete, unless CoinGecko is proven to lack the prices.
+    """
+    from market_pipeline.commands.backfill import execute
+
+    return execute(first, last, symbols, dry_run=dry_run, again=again, yes=yes)
+
+
+@click.command(
+    epilog=examples(
+        "chart BTC --from 2026-10-01 --to 2026-10-08 --out chart.png",
+        "chart BTC --from 2026-10-01T12:00 --to 2026-10-01T18:00+02:00 --out chart.svg",
+    )
+)
+@click.argument("symbol")
+@click.option("--from", "start", type=moment, required=True, metavar="TIME", help="First UTC day or time, ISO 8601.")
+@click.option(
+    "--to", "end", type=moment, required=True, metavar="TIME", help="Last UTC day or time; a day is drawn to its end."
+)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, metavar="FILE",
+    help="A .png or .svg file, replaced if it exists.",
+)
+@demo_option
+@click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True)
+def chart(symbol: str, start: date | datetime, end: date | datetime, out: Path, theme: str) -> int:
+    """Draw one symbol: prices, expected band, anomalies."""
+    from market_pipeline.commands.chart import execute
+
+    return execute(symbol, start, end, out, theme)
+
+
+@click.command(
+    epilog=examples(
+        'mark 0123456789abcdef0123456789abcdef noise --note "The exchange had a glitch."',
+        "mark 0123456789abcdef0123456789abcdef none",
+    )
+)
+@click.argument("anomaly_id", metavar="ID")
+@click.argument("given", metavar="MARK", type=click.Choice(["real", "noise", "expected", "none"]))
+@click.option("--note", default="", metavar="TEXT", help="Why: one line of at most 300 characters.")
+def mark(anomaly_id: str, given: str, note: str) -> int:
+    """Mark an anomaly as real, noise or expected.
+
+    ID is the id of the anomaly, as the API shows it. MARK is real, noise, expected, or none to remove the mark. Noise
+    on a feed problem keeps its quotes out of later calibrations.
+    """
+    from market_pipeline.commands.mark import execute
+
+    return execute(anomaly_id, given, note)
+
+
+@click.command(epilog=examples("replay --dry-run", "replay --reason clock_behind --from 2026-11-23"))
+@click.option("--reason", type=click.Choice([one.value for one in Reason]), help="Only points refused for this reason.")
+@click.option("--symbol", type=str.upper, metavar="SYMBOL", help="Only this symbol, e.g. BTC.")
+@click.option("--from", "first", type=day, metavar="DATE", help="Only from this UTC day on.")
+@click.option("--to", "last", type=day, metavar="DATE", help="Only up to this UTC day.")
+@click.option("--dry-run", is_flag=True, help="Print the result and change nothing.")
+@yes_option
+def replay(
+    reason: str | None, symbol: str | None, first: date | None, last: date | None, dry_run: bool, yes: bool
+) -> int:
+    """Validate refused prices by the rules of this version.
+
+    Those that pass leave the quarantine, and the anomalies of their days are recomputed.
+    """
+    from market_pipeline.commands.replay import execute
+
+    return execute(Reason(reason) if reason else None, symbol, first, last, dry_run=dry_run, yes=yes)
+
+
+@click.command(epilog=examples("rename BTC XBT", "rename DOT=polkadot DOT=polkadot-2"))
+@click.argument("old")
+@click.argument("new")
+@yes_option
+def rename(old: str, new: str, yes: bool) -> int:
+    """Move the rows of a coin to another symbol or coin id.
+
+    OLD is the symbol under which it is stored, e.g. BTC, or with the coin id BTC=bitcoin. NEW is the new symbol, or
+    the same one with another coin id.
+    """
+    from market_pipeline.commands.rename import execute
+
+    return execute(old, new, yes=yes)
+
+
+PRICES: tuple[click.Command, ...] = (backfill, chart, mark, replay, rename)
