@@ -11,18 +11,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Integer, Select, Text, bindparam, literal_column, select
 
-from market_pipeline.anomalies.anomaly import Kind
-from market_pipeline.core.clock import DAY, MICROSECOND, from_microseconds, to_microseconds
+from market_pipeline.core.clock import MICROSECOND, from_microseconds, to_microseconds
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE, Quality
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.queries.bad_ticks import are_bad, bad_ticks
 from market_pipeline.storage.rows.read import readable
-from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
+from market_pipeline.storage.schema.tables import raw_prices
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,15 +45,6 @@ class PriceQuery:
     start: datetime | None
     end: datetime | None
     rows: int
-
-
-class BadTick(NamedTuple):
-    """A price that later quotes have undone: microseconds since 1970 UTC, `end` excluded; prices in US dollars."""
-
-    start: int
-    end: int
-    before: float
-    printed: float
 
 
 def newest_points(database: Database, query: PriceQuery, now: datetime) -> list[Point]:
@@ -107,10 +98,10 @@ def _without_future(query: PriceQuery, newest: int, now: datetime) -> PriceQuery
 def _points(connection: Connection, database: Database, query: PriceQuery) -> list[Point]:
     statement = _readable_rows(database.dialect, query.start is not None, query.end is not None)
     points: list[Any] = list(connection.execute(statement, _parameters(database, query)))
-    ticks = _bad_ticks(connection, database, query.symbol, points[-1][0], points[0][0]) if points else []
+    ticks = bad_ticks(connection, database, query.symbol, points[-1][0], points[0][0]) if points else []
     if ticks:
         times, prices = (np.array([point[column] for point in reversed(points)]) for column in (0, 1))
-        for place in np.flatnonzero(_are_bad(times, prices, ticks)[::-1]).tolist():
+        for place in np.flatnonzero(are_bad(times, prices, ticks)[::-1]).tolist():
             points[place] = (*points[place][:-1], Quality.BAD_TICK.value)
     return points
 
@@ -131,8 +122,8 @@ def _qualities(database: Database, symbol: str, table: pa.Table) -> pa.Array:
     bad: NDArray[np.bool_] = np.zeros(len(table), dtype=bool)
     if len(table):
         with database.reading() as connection:
-            ticks = _bad_ticks(connection, database, symbol, int(times[0]), int(times[-1]))
-        bad = _are_bad(times, table["price"].to_numpy()[::-1], ticks)[::-1]
+            ticks = bad_ticks(connection, database, symbol, int(times[0]), int(times[-1]))
+        bad = are_bad(times, table["price"].to_numpy()[::-1], ticks)[::-1]
     qualities = [Quality.OK.value, Quality.BAD_TICK.value]
     return pa.DictionaryArray.from_arrays(bad.astype(np.int8), qualities).cast(pa.string())
 
@@ -156,42 +147,3 @@ def _rows(columns: Sequence[ColumnElement[Any]], from_start: bool, to_end: bool)
     if to_end:
         rows = rows.where(key.timestamp < bindparam("end"))
     return rows.order_by(key.timestamp.desc()).limit(bindparam("rows", type_=Integer))
-
-
-def _bad_ticks(connection: Connection, database: Database, symbol: str, oldest: int, newest: int) -> list[BadTick]:
-    """Return the bad ticks that may concern quotes of `symbol` from `oldest` to `newest` (microseconds since 1970 UTC).
-
-    The cost follows the anomalies of that time: a range of the key. Days are scored one by one, so no bad tick lasts
-    longer than a day.
-    """
-    parameters = {
-        "symbol": symbol, "coin_id": database.coin_id(symbol),
-        "oldest": from_microseconds(oldest) - DAY, "newest": from_microseconds(newest),
-    }
-    return [BadTick(*row) for row in connection.execute(_bad_tick_rows(database.dialect), parameters)]
-
-
-@cache
-def _bad_tick_rows(dialect: str) -> Select[Any]:
-    rows = price_anomalies.c
-    start, end = readable(rows.timestamp, dialect), readable(rows.detected_at, dialect)
-    return select(start, end, rows.price_before, rows.price_after).where(
-        rows.symbol == bindparam("symbol"),
-        rows.coin_id == bindparam("coin_id"),
-        rows.timestamp >= bindparam("oldest"),
-        rows.timestamp <= bindparam("newest"),
-        rows.kind == literal_column(f"'{Kind.BAD_TICK.value}'"),
-    )
-
-
-def _are_bad(times: NDArray[np.int64], prices: NDArray[np.float64], ticks: Sequence[BadTick]) -> NDArray[np.bool_]:
-    """Return which of these quotes, in the order of time, belong to one of `ticks`."""
-    bad = np.zeros(len(times), dtype=bool)
-    starts = np.searchsorted(times, [tick.start for tick in ticks])
-    ends = np.searchsorted(times, [tick.end for tick in ticks])
-    for tick, start, end in zip(ticks, starts, ends, strict=True):
-        if start < len(times) and times[start] == tick.start:
-            bad[start] = True
-        logs = np.log(prices[start:end])
-        bad[start:end] |= np.abs(logs - np.log(tick.printed)) < np.abs(logs - np.log(tick.before))
-    return bad

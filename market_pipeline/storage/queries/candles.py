@@ -1,0 +1,104 @@
+"""Candles of one symbol, computed from its stored quotes.
+
+Quotes are read as two arrays and combined by `candles_of`. That is as fast as SQL on either database, and the rules for
+bad ticks and intervals exist once. Bad ticks and quotes that lie in the future are left out.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Connection, LargeBinary, func, literal_column, select
+
+from market_pipeline.core.clock import EPOCH, MICROSECOND, to_microseconds
+from market_pipeline.core.columns import Columns
+from market_pipeline.prices.candles import candles_of, next_opening, opening
+from market_pipeline.prices.quotes import FUTURE_TOLERANCE
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.queries.bad_ticks import are_bad, bad_ticks
+from market_pipeline.storage.rows.filters import of_symbol
+from market_pipeline.storage.rows.read import readable
+from market_pipeline.storage.schema.tables import raw_prices
+
+_QUOTE = np.dtype([("timestamp", np.int64), ("price", np.float64)])
+# PostgreSQL sends a time as microseconds since 2000, and its numbers in network order.
+_SENT_QUOTE = np.dtype([("timestamp", ">i8"), ("price", ">f8")])
+_POSTGRESQL_EPOCH = to_microseconds(EPOCH.replace(year=2000))
+
+
+def read_candles(
+    database: Database,
+    symbol: str,
+    interval: timedelta,
+    start: datetime | None,
+    end: datetime,
+    limit: int,
+    now: datetime,
+) -> Columns:
+    """Return the newest `limit` candles of `symbol` that open from `start` on and before `end`, ordered by time.
+
+    Each is of its whole interval, as of `now`. The cost follows the quotes of `limit` intervals and those between them.
+    """
+    first = next_opening(start, interval) if start else None
+    stop = min(next_opening(end, interval), now + FUTURE_TOLERANCE + MICROSECOND)
+    parts: list[Columns] = []
+    found = 0
+    with database.reading() as connection:
+        while found < limit and (newest := _newest_before(connection, database, symbol, stop)):
+            # Empty intervals have no candle: what is missing is looked for further back.
+            begin = opening(newest, interval) - (limit - 1) * interval
+            begin = max(begin, first) if first else begin
+            if newest < begin:
+                break
+            parts.append(candles_of(*_quotes(connection, database, symbol, begin, stop), interval))
+            found, stop = found + len(parts[-1]), begin
+    parts = parts[::-1] or [candles_of(np.array([], "datetime64[us]"), np.array([]), interval)]
+    return Columns({name: np.concatenate([part[name] for part in parts])[-limit:] for name in parts[0].arrays})
+
+
+def _newest_before(connection: Connection, database: Database, symbol: str, end: datetime) -> datetime | None:
+    time = raw_prices.c.timestamp
+    newest = select(func.max(time)).where(of_symbol(database, raw_prices, symbol), time < end)
+    found: datetime | None = connection.execute(newest).scalar()
+    return found
+
+
+def _quotes(
+    connection: Connection, database: Database, symbol: str, start: datetime, end: datetime
+) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
+    """Return times and prices from `start` on and before `end`, ordered by time, without bad ticks."""
+    time = raw_prices.c.timestamp
+    here = of_symbol(database, raw_prices, symbol), time >= start, time < end
+    read = _read_sqlite if database.dialect == "sqlite" else _read_postgresql
+    times, prices = read(connection, here)
+    if len(times):
+        ticks = bad_ticks(connection, database, symbol, int(times[0]), int(times[-1]))
+        good = ~are_bad(times, prices, ticks)
+        times, prices = times[good], prices[good]
+    return times.view("datetime64[us]"), prices
+
+
+def _read_sqlite(
+    connection: Connection, here: tuple[ColumnElement[bool], ...]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Fill the arrays from the driver's cursor: half the cost of lists of rows."""
+    stored = select(readable(raw_prices.c.timestamp, "sqlite"), raw_prices.c.price).where(*here)
+    cursor: Any = connection.execute(stored.order_by(raw_prices.c.timestamp)).cursor
+    quotes = np.fromiter(cursor, _QUOTE)
+    return np.ascontiguousarray(quotes["timestamp"]), np.ascontiguousarray(quotes["price"])
+
+
+def _read_postgresql(
+    connection: Connection, here: tuple[ColumnElement[bool], ...]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Read all quotes as one binary string: a sixth of the cost of rows, which travel as text."""
+    from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+    columns = raw_prices.c
+    sent = func.timestamptz_send(columns.timestamp).op("||")(func.float8send(columns.price))
+    nothing: ColumnElement[bytes] = literal_column("''::bytea", LargeBinary)
+    joined = func.string_agg(sent, aggregate_order_by(nothing, columns.timestamp), type_=LargeBinary())
+    found = connection.execute(select(joined).where(*here)).scalar()
+    quotes = np.frombuffer(found or b"", _SENT_QUOTE)
+    return quotes["timestamp"].astype(np.int64) + _POSTGRESQL_EPOCH, quotes["price"].astype(np.float64)
