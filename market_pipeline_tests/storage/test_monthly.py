@@ -1,11 +1,16 @@
 """The monthly partitions of `raw_prices`: made while others write, and each new month by itself."""
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, text
+from alembic import command
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Column, Connection, Float, text
 
 from market_pipeline.core.clock import utc_now
 from market_pipeline.storage import disk
@@ -14,7 +19,7 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows import write
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema import monthly
-from market_pipeline.storage.schema.migrate import migrate
+from market_pipeline.storage.schema.migrate import alembic_config, check_schema, migrate
 from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline_tests.builders import price_row, prices_of, store, stored_rows
 
@@ -22,13 +27,11 @@ YEAR = 365 * 24 * 60
 
 
 @pytest.fixture
-def filled(empty_postgres_url: URL) -> Iterator[Database]:
+def filled(postgres_database: Database) -> Database:
     """Prices of two coins over two years."""
-    database = Database(empty_postgres_url)
-    migrate(database)
-    store(database, raw_prices, *(price_row(symbol, n * YEAR / 8) for symbol in ("ADA", "BTC") for n in range(16)))
-    yield database
-    database.dispose()
+    prices = [price_row(symbol, n * YEAR / 8) for symbol in ("ADA", "BTC") for n in range(16)]
+    store(postgres_database, raw_prices, *prices)
+    return postgres_database
 
 
 def run(database: Database, statement: str) -> list[Any]:
@@ -70,20 +73,96 @@ def test_changes_made_while_the_table_is_copied_are_in_it_and_grants_stay(
     assert run(filled, "SELECT has_table_privilege('public', 'raw_prices', 'SELECT')") == [True]
     monkeypatch.setattr(write, "BULK_FROM", 1)
     assert upsert(filled, raw_prices, prices_of(*rows, price_row("BTC", 2))) == 1
-    triggers = "SELECT count(*) FROM pg_trigger WHERE tgrelid = 'raw_prices'::regclass AND NOT tgisinternal"
-    assert run(filled, triggers) == [0]
+    triggers = "SELECT tgname FROM pg_trigger WHERE tgrelid = 'raw_prices'::regclass AND NOT tgisinternal"
+    assert run(filled, triggers) == ["raw_prices_revised"]
+    run(filled, "DELETE FROM price_revisions; UPDATE raw_prices SET price = 8 WHERE price = 5 AND symbol = 'BTC'")
+    assert run(filled, "SELECT price_before FROM price_revisions") == [5.0], "what it was before is kept as before"
 
 
-def test_a_copy_that_was_interrupted_starts_again_and_a_second_one_changes_nothing(filled: Database) -> None:
-    def interrupted(copied: int) -> None:
-        raise KeyboardInterrupt
+def test_a_row_deleted_while_its_year_is_copied_does_not_come_back(
+    filled: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its trigger would find nothing to delete in the copy, whose transaction has not ended."""
+    copy, gone = monthly._copy, "symbol = 'ADA' AND timestamp = (SELECT min(timestamp) FROM raw_prices)"
+    writers: list[threading.Thread] = []
 
+    def and_write(connection: Connection, chunk: dict[str, object]) -> int:
+        copied = copy(connection, chunk)
+        if not writers:
+            writers.append(threading.Thread(target=run, args=(filled, f"DELETE FROM raw_prices WHERE {gone}")))
+            writers[0].start()
+            until(lambda: run(filled, _WAITING) == [1] or not writers[0].is_alive())
+        return copied
+
+    monkeypatch.setattr(monthly, "_copy", and_write)
+    assert monthly.partition_by_month(filled)
+    writers[0].join(30)
+    assert not writers[0].is_alive()
+    assert len(stored_rows(filled, raw_prices)) == 31
+    assert run(filled, "SELECT count(*) FROM (TABLE raw_prices EXCEPT TABLE raw_prices_before) AS back") == [0]
+
+
+_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'DELETE FROM raw%'"
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def interrupted(copied: int) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_copy_continues_and_a_second_one_changes_nothing(
+    filled: Database, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         monthly.partition_by_month(filled, interrupted)
+    before = run(filled, "SELECT 'raw_prices_by_month'::regclass::oid")
     store(filled, raw_prices, price_row("BTC", 3))
+    migrate(filled)
+    assert "partition-prices" in caplog.text, "each start says that every write is stored twice"
     assert monthly.partition_by_month(filled)
+    assert run(filled, "SELECT 'raw_prices'::regclass::oid") == before, "what was copied is not copied again"
     assert len(stored_rows(filled, raw_prices)) == 33
     assert not monthly.partition_by_month(filled)
+
+
+def test_a_copy_made_before_a_migration_of_its_table_starts_again(filled: Database) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        monthly.partition_by_month(filled, interrupted)
+    run(filled, "ALTER TABLE raw_prices ADD COLUMN volume double precision")
+    assert monthly.partition_by_month(filled)
+    assert run(filled, "SELECT count(volume) FROM raw_prices") == [0]
+
+
+def test_an_interrupted_copy_can_be_removed(filled: Database) -> None:
+    assert not monthly.remove_copy(filled)
+    with pytest.raises(KeyboardInterrupt):
+        monthly.partition_by_month(filled, interrupted)
+    assert monthly.remove_copy(filled)
+    assert run(filled, "SELECT tgname FROM pg_trigger WHERE tgrelid = 'raw_prices'::regclass") == ["raw_prices_revised"]
+    store(filled, raw_prices, price_row("BTC", 3))
+    assert len(stored_rows(filled, raw_prices)) == 33
+
+
+def test_migrations_of_a_partitioned_table_leave_its_rows_and_partitions(filled: Database) -> None:
+    """One step back and to the newest, and a column as a later migration may add it."""
+    monthly.partition_by_month(filled)
+    before, months = stored_rows(filled, raw_prices), partitions(filled)
+    with filled.writing() as connection:
+        command.downgrade(alembic_config(connection), "-1")
+    migrate(filled)
+    check_schema(filled)
+    with filled.writing() as connection:
+        operations = Operations(MigrationContext.configure(connection))
+        operations.add_column("raw_prices", Column("volume", Float, nullable=False, server_default="0"))
+        operations.drop_column("raw_prices", "volume")
+    assert (stored_rows(filled, raw_prices), partitions(filled)) == (before, months)
+    assert upsert(filled, raw_prices, prices_of(price_row("BTC", 4))) == 1
 
 
 def test_a_new_month_gets_its_partition_with_the_prices_that_waited_for_it(

@@ -75,17 +75,18 @@ def migrate_db(source: str | None, target: str | None, partitions: bool, yes: bo
     return execute(source, target, partitions=partitions, yes=yes)
 
 
-@click.command(epilog=examples("partition-prices", "partition-prices --yes"))
+@click.command(epilog=examples("partition-prices", "partition-prices --cancel"))
+@click.option("--cancel", is_flag=True, help="Remove an interrupted copy instead.")
 @yes_option
-def partition_prices(yes: bool) -> int:
+def partition_prices(cancel: bool, yes: bool) -> int:
     """Give raw_prices monthly partitions on PostgreSQL.
 
-    Works while the pipeline runs. The table that was there is kept as raw_prices_before, which needs as much disk
-    again until you drop it.
+    Works while the pipeline runs; interrupted, the same command continues. The table that was there is kept as
+    raw_prices_before, which needs as much disk again until you drop it.
     """
     from market_pipeline.commands.partition_prices import execute
 
-    return execute(yes=yes)
+    return execute(yes=yes, cancel=cancel)
 
 
 @click.command(epilog=examples("retention --dry-run", "retention"))

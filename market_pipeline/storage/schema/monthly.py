@@ -1,7 +1,8 @@
 """Monthly partitions of `raw_prices` on PostgreSQL, for some 1e8 rows and more.
 
 The table is copied beside itself while the pipeline works on. A trigger repeats every later change in the copy, which
-then takes the table's name in one transaction; the table that was there is kept as `raw_prices_before`.
+then takes the table's name in one transaction; the table that was there is kept as `raw_prices_before`. An interrupted
+copy keeps its trigger and is continued by the next call, or removed by `remove_copy`.
 """
 
 import re
@@ -11,8 +12,11 @@ from datetime import date, datetime, timezone
 from sqlalchemy import Connection, text
 
 from market_pipeline.core.clock import utc_now
+from market_pipeline.logs import get_logger
 from market_pipeline.storage.db_errors import SchemaMismatch
 from market_pipeline.storage.engine import Database
+
+logger = get_logger(__name__)
 
 TABLE = "raw_prices"
 BEFORE = "raw_prices_before"
@@ -44,6 +48,20 @@ _GRANTS = text(
     "SELECT privilege_type, is_grantable, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END "
     "FROM pg_class, aclexplode(relacl) WHERE oid = to_regclass(:name) AND grantee <> relowner"
 )
+# Those that store what a price was before it changed, and whatever an administrator has added.
+_TRIGGERS = text(
+    "SELECT pg_get_triggerdef(oid) FROM pg_trigger "
+    f"WHERE tgrelid = to_regclass('{TABLE}') AND NOT tgisinternal AND tgname <> '{_TRIGGER}'"
+)
+_COPY_BEGUN = text(
+    "SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass(:name) AND tgname = :trigger) "
+    "AND to_regclass(:copy) IS NOT NULL"
+)
+_SAME_COLUMNS = text(
+    "SELECT count(DISTINCT columns) = 1 FROM (SELECT array_agg(ROW(attname, atttypid, atttypmod, attnotnull)::text "
+    "ORDER BY attname) AS columns FROM pg_attribute WHERE attrelid IN (to_regclass(:name), to_regclass(:copy)) "
+    "AND attnum > 0 AND NOT attisdropped GROUP BY attrelid) AS tables"
+)
 # The next coin after one in the order of the key: an index look-up, where DISTINCT would read the whole table.
 _NEXT_COIN = text(
     f"SELECT symbol, coin_id FROM {TABLE} WHERE (symbol, coin_id) > (:symbol, :coin_id) "
@@ -52,6 +70,11 @@ _NEXT_COIN = text(
 _SPAN = text(f"SELECT min(timestamp), max(timestamp) FROM {TABLE} WHERE symbol = :symbol AND coin_id = :coin_id")
 _OLDEST = text(f"SELECT min(timestamp) FROM {TABLE}")
 _CHUNK = "symbol = :symbol AND coin_id = :coin_id AND timestamp >= :start AND timestamp < :end"
+
+CONTINUE = (
+    "Until the copy is complete, each price is stored twice. If it was interrupted, `market-pipeline partition-prices` "
+    "continues it, and `market-pipeline partition-prices --cancel` removes it."
+)
 
 # How many rows were copied so far.
 Report = Callable[[int], None]
@@ -66,15 +89,16 @@ def partition_by_month(database: Database, report: Report = lambda rows: None) -
     """Give `raw_prices` a partition for each month; return False, and add what months lack, if it has them already.
 
     Reads are never blocked for longer than the last transaction takes, writes for as long as a year of one coin is
-    copied. After an interruption nothing has changed; the next call starts again. Raises SchemaMismatch where views
-    use the table, because they would go on reading the old one.
+    copied. After an interruption the next call continues; until then each write is stored twice. Raises SchemaMismatch
+    where views use the table, because they would go on reading the old one.
     """
     with database.writing() as connection:
         if is_partitioned(connection):
             add_months(connection)
             return False
         _require_no_views(database, connection)
-        _prepare(connection)
+        if not (copy_begun(connection) and _has_columns_of_table(connection)):
+            _prepare(connection)
     copied = 0
     for coin in _coins(database):
         for start, end in _years(database, coin):
@@ -88,12 +112,37 @@ def partition_by_month(database: Database, report: Report = lambda rows: None) -
     return True
 
 
+def copy_begun(connection: Connection) -> bool:
+    """Return whether a copy of `raw_prices` is in progress or was interrupted: every write goes to it as well."""
+    names = {"name": TABLE, "trigger": _TRIGGER, "copy": _COPY}
+    return connection.dialect.name == "postgresql" and bool(connection.execute(_COPY_BEGUN, names).scalar())
+
+
+def remove_copy(database: Database) -> bool:
+    """Remove what an interrupted `partition_by_month` left; return False if there is nothing of the kind."""
+    with database.writing() as connection:
+        found = copy_begun(connection)
+        _remove_copy(connection)
+    return found
+
+
+def _remove_copy(connection: Connection) -> None:
+    _run(
+        connection,
+        f"DROP TRIGGER IF EXISTS {_TRIGGER} ON {TABLE}",
+        f"DROP FUNCTION IF EXISTS {_TRIGGER}",
+        f"DROP TABLE IF EXISTS {_COPY}",
+    )
+
+
 def add_months(connection: Connection) -> None:
     """Create the partitions of the next `MONTHS_AHEAD` months that do not exist, with the prices that waited for them.
 
     Does nothing where `raw_prices` has no partitions, nor for a role that may not create them: prices wait in the last
     one until the owner migrates.
     """
+    if copy_begun(connection):
+        logger.warning("A copy of %s has begun. %s", TABLE, CONTINUE)
     if not is_partitioned(connection) or not connection.execute(_MAY_CREATE, {"name": TABLE}).scalar_one():
         return
     if _last_month() > (present := _newest_month(connection)):
@@ -113,16 +162,15 @@ def _require_no_views(database: Database, connection: Connection) -> None:
 
 def _prepare(connection: Connection) -> None:
     """Create the empty copy and the trigger that repeats every change in it."""
+    _remove_copy(connection)
     values = ", ".join(f"new.{name}" for name in _COLUMNS)
     facts = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[3:])
     same = " AND ".join(f"{name} = old.{name}" for name in _KEY)
     _run(
         connection,
-        f"DROP TRIGGER IF EXISTS {_TRIGGER} ON {TABLE}",
-        f"DROP TABLE IF EXISTS {_COPY}",
         f"CREATE TABLE {_COPY} (LIKE {TABLE} INCLUDING CONSTRAINTS INCLUDING DEFAULTS INCLUDING COMMENTS, "
         f"CONSTRAINT {_COPY}_pkey PRIMARY KEY ({', '.join(_KEY)})) PARTITION BY RANGE (timestamp)",
-        f"CREATE OR REPLACE FUNCTION {_TRIGGER}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"CREATE FUNCTION {_TRIGGER}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         f"IF tg_op <> 'INSERT' THEN DELETE FROM {_COPY} WHERE {same}; END IF; "
         f"IF tg_op <> 'DELETE' THEN INSERT INTO {_COPY} ({', '.join(_COLUMNS)}) VALUES ({values}) "
         f"ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET {facts}; END IF; RETURN NULL; END $$",
@@ -133,6 +181,11 @@ def _prepare(connection: Connection) -> None:
     first = _month_number(oldest.astimezone(timezone.utc).date() if oldest else utc_now().date())
     _create_partition(connection, _COPY, _EARLIER, "MINVALUE", _bound(first))
     _create_months(connection, _COPY, first)
+
+
+def _has_columns_of_table(connection: Connection) -> bool:
+    """Return whether the copy has the columns of `raw_prices`: a migration may have changed those since."""
+    return bool(connection.execute(_SAME_COLUMNS, {"name": TABLE, "copy": _COPY}).scalar())
 
 
 def _coins(database: Database) -> Iterator[dict[str, str]]:
@@ -154,23 +207,35 @@ def _years(database: Database, coin: dict[str, str]) -> Iterator[tuple[datetime,
 
 
 def _copy(connection: Connection, chunk: dict[str, object]) -> int:
-    """Copy a year of a coin; return its rows. Writers wait meanwhile: a row deleted now would come back."""
+    """Copy a year of a coin, unless it is there; return its rows.
+
+    Writers wait meanwhile: a row deleted now would come back.
+    """
+    rows, copied = _counts(connection, chunk)
+    if rows == copied:
+        # The trigger keeps the keys of the copy among those of the table, so equal counts are equal rows.
+        return rows
     names = ", ".join(_COLUMNS)
     _run(connection, f"LOCK TABLE {TABLE} IN SHARE MODE")
     connection.execute(
         text(f"INSERT INTO {_COPY} ({names}) SELECT {names} FROM {TABLE} WHERE {_CHUNK} ON CONFLICT DO NOTHING"), chunk
     )
-    counts = [
-        connection.execute(text(f"SELECT count(*) FROM {name} WHERE {_CHUNK}"), chunk).scalar_one()
-        for name in (TABLE, _COPY)
-    ]
-    if counts[0] != counts[1]:
-        raise RuntimeError(f"{counts[1]} of {counts[0]} rows of {chunk['symbol']} were copied; nothing was replaced")
-    return int(counts[0])
+    rows, copied = _counts(connection, chunk)
+    if rows != copied:
+        raise RuntimeError(f"{copied} of {rows} rows of {chunk['symbol']} were copied; nothing was replaced")
+    return rows
+
+
+def _counts(connection: Connection, chunk: dict[str, object]) -> tuple[int, int]:
+    """Return how many rows of the chunk the table has, and the copy, in one snapshot."""
+    count = f"(SELECT count(*) FROM {{}} WHERE {_CHUNK})"
+    found = connection.execute(text(f"SELECT {count.format(TABLE)}, {count.format(_COPY)}"), chunk).one()
+    return int(found[0]), int(found[1])
 
 
 def _swap(connection: Connection) -> None:
-    """Let the copy take the table's name, its grants included."""
+    """Let the copy take the table's name, with its grants and triggers."""
+    triggers = connection.execute(_TRIGGERS).scalars().all()
     _run(
         connection,
         f"LOCK TABLE {TABLE} IN ACCESS EXCLUSIVE MODE",
@@ -186,6 +251,7 @@ def _swap(connection: Connection) -> None:
         f"ALTER TABLE {BEFORE} RENAME CONSTRAINT {TABLE}_pkey TO {BEFORE}_pkey",
         f"ALTER TABLE {_COPY} RENAME TO {TABLE}",
         f"ALTER TABLE {TABLE} RENAME CONSTRAINT {_COPY}_pkey TO {TABLE}_pkey",
+        *triggers,
     )
 
 
