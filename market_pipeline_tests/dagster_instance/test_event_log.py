@@ -9,13 +9,14 @@ import pytest
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster_postgres.event_log import PostgresEventLogStorage
 from dagster_postgres.run_storage import PostgresRunStorage
-from sqlalchemy import URL, event
+from sqlalchemy import URL, event, text
 from sqlalchemy.engine import Engine
 
 from market_pipeline.dagster_instance.event_log import keep_event_log_connections
 from market_pipeline.dagster_instance.home import create_instance, open_instance, own_home
 from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.settings import load_settings
+from market_pipeline_tests.forking import in_a_fork
 from market_pipeline_tests.postgres import administering
 
 
@@ -128,6 +129,30 @@ def test_a_run_on_postgresql_has_two_sessions_and_survives_their_end(
         assert len(instance.all_logs(first.run_id)) == len(instance.all_logs(second.run_id))
     with administering(empty_postgres_url) as run:
         assert run(_END_SESSIONS) == [], "they end with the instance"
+
+
+@pytest.mark.usefixtures("stock_postgresql")
+def test_a_forked_process_opens_sessions_of_its_own(tmp_path: Path, empty_postgres_url: URL) -> None:
+    """Two processes on one session would read each other's answers, and the first to end would close it."""
+    url = empty_postgres_url.render_as_string(hide_password=False)
+    storage = storage_of(load_settings(env_file=None, database_url=url))
+    with own_home(tmp_path, storage, ours=True):
+        create_instance(tmp_path, storage)
+    with open_instance(tmp_path, storage) as instance:
+        keep_event_log_connections()
+        before = _sessions(instance)
+        in_child = in_a_fork(lambda: _sessions(instance))
+        assert len({*before, *in_child}) == 4, "one of the runs and one of the events in each"
+        assert _sessions(instance) == before
+
+
+def _sessions(instance: dg.DagsterInstance) -> list[int]:
+    """The server's processes behind the storages of runs and of events."""
+    runs, events = instance.run_storage, instance.event_log_storage
+    assert isinstance(runs, PostgresRunStorage) and isinstance(events, PostgresEventLogStorage)
+    with runs.connect() as of_runs, events.index_connection() as of_events:
+        pid = text("SELECT pg_backend_pid()")
+        return [connection.execute(pid).scalar_one() for connection in (of_runs, of_events)]
 
 
 _END_SESSIONS = (

@@ -16,11 +16,12 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 from sqlalchemy import URL, func, select
 
 from market_pipeline.core.clock import DAY, utc_now
-from market_pipeline.dagster_instance import run_storage
+from market_pipeline.dagster_instance import retention, run_storage
 from market_pipeline.dagster_instance.home import open_instance
 from market_pipeline.dagster_instance.nonpublic import data_versions, latest_storage_ids
 from market_pipeline.dagster_instance.ownership import INSTALLATION, LOCATION
 from market_pipeline.dagster_instance.retention import Kept, Purge, Situation, StoredRun, purge_runs, superseded
+from market_pipeline_tests.forking import kill_self, killed_fork
 from market_pipeline_tests.postgres import Databases
 
 NOW = datetime(2026, 5, 20, 12, tzinfo=timezone.utc)
@@ -117,10 +118,10 @@ DEFS = dg.Definitions(
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def filled(
+def empty_home(
     request: pytest.FixtureRequest, tmp_path: Path, home_template: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[dg.DagsterInstance]:
-    """An instance with four runs, of the partitions a, b, a, and b, whose scores could then not be computed again."""
+) -> Path:
+    """A home without runs, with each storage of Dagster."""
     home = tmp_path / "home"
     if request.param == "sqlite":
         shutil.copytree(home_template, home)
@@ -130,7 +131,13 @@ def filled(
         home.mkdir()
         (home / "dagster.yaml").write_text("storage: {postgres: {postgres_url: {env: RETENTION_TEST_URL}}}\n")
         monkeypatch.setenv("RETENTION_TEST_URL", url.render_as_string(hide_password=False))
-    with open_instance(home, capture=False) as instance:
+    return home
+
+
+@pytest.fixture
+def filled(empty_home: Path) -> Iterator[dg.DagsterInstance]:
+    """An instance with four runs, of the partitions a, b, a, and b, whose scores could then not be computed again."""
+    with open_instance(empty_home, capture=False) as instance:
         for number, (key, tags) in enumerate([("a", {}), ("b", {}), ("a", {}), ("b", {"fails": "yes"})]):
             execute(instance, key, {**tags, "version": str(number)})
         yield instance
@@ -212,6 +219,67 @@ def _nothing() -> None:
 @dg.job(executor_def=dg.in_process_executor)
 def _without_assets() -> None:
     _nothing()
+
+
+@pytest.fixture
+def with_backlog(empty_home: Path) -> tuple[Path, set[str]]:
+    """A home with five runs, and those three of them that are superseded."""
+    with open_instance(empty_home, capture=False) as instance:
+        first = execute(instance, "a", {"version": "0"})
+        others = [_without_assets.execute_in_process(instance=instance, tags=HERE).run_id for _ in range(3)]
+        execute(instance, "a", {"version": "1"})
+    return empty_home, {first, *others[:2]}
+
+
+def test_a_purge_that_is_killed_is_ended_by_the_next(
+    with_backlog: tuple[Path, set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two batches, and within one after its events: no run is half gone for good."""
+    home, backlog = with_backlog
+    monkeypatch.setattr(retention, "_BATCH", 1)
+
+    def purge_until(part: str) -> None:
+        with pytest.MonkeyPatch.context() as patched, open_instance(home, capture=False) as opened:
+            patched.setattr(part, kill_self)
+            purge(opened)
+
+    with open_instance(home, capture=False) as instance:
+        before, status = runs_of(instance), state(instance)
+    killed_fork(lambda: purge_until("market_pipeline.dagster_instance.retention.time.sleep"))
+    with open_instance(home, capture=False) as instance:
+        left = runs_of(instance)
+        assert len(before - left) == 1 and before - left < backlog
+        assert state(instance) == status
+    killed_fork(lambda: purge_until("market_pipeline.dagster_instance.run_storage.delete_files"))
+    with open_instance(home, capture=False) as instance:
+        assert (runs_of(instance), state(instance)) == (left, status)
+        assert purge(instance).deleted == 2
+        assert (runs_of(instance), state(instance)) == (before - backlog, status)
+        for table in (SqlEventLogStorageTable, AssetCheckExecutionsTable):
+            assert rows(instance, table, backlog) == 0
+        assert [file for file in Path(instance.root_directory).rglob("*") if file.stem in backlog] == []
+
+
+@pytest.mark.parametrize("empty_home", ["sqlite"], indirect=True)
+def test_two_purges_at_once_delete_what_one_would(
+    with_backlog: tuple[Path, set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second begins and ends while the first is between its batches."""
+    home, backlog = with_backlog
+    monkeypatch.setattr(retention, "_BATCH", 1)
+    with open_instance(home, capture=False) as instance:
+        before, status = runs_of(instance), state(instance)
+        seconds: list[int] = []
+
+        def purge_beside(_: float) -> None:
+            monkeypatch.setattr(retention.time, "sleep", lambda _: None)
+            with open_instance(home, capture=False) as other:
+                seconds.append(purge(other).deleted)
+
+        monkeypatch.setattr(retention.time, "sleep", purge_beside)
+        assert purge(instance).deleted == 3
+        assert seconds == [2]
+        assert (runs_of(instance), state(instance)) == (before - backlog, status)
 
 
 def test_each_kind_of_status_keeps_the_run_that_carries_it(instance: dg.DagsterInstance) -> None:
