@@ -270,13 +270,14 @@ def test_two_purges_at_once_delete_what_one_would(
     with open_instance(home, capture=False) as instance:
         before, status = runs_of(instance), state(instance)
         seconds: list[int] = []
+        sleep = "market_pipeline.dagster_instance.retention.time.sleep"
 
         def purge_beside(_: float) -> None:
-            monkeypatch.setattr(retention.time, "sleep", lambda _: None)
+            monkeypatch.setattr(sleep, lambda _: None)
             with open_instance(home, capture=False) as other:
                 seconds.append(purge(other).deleted)
 
-        monkeypatch.setattr(retention.time, "sleep", purge_beside)
+        monkeypatch.setattr(sleep, purge_beside)
         assert purge(instance).deleted == 3
         assert seconds == [2]
         assert (runs_of(instance), state(instance)) == (before - backlog, status)
