@@ -8,6 +8,7 @@ import dagster as dg
 
 from market_pipeline.core.clock import utc_now
 from market_pipeline.dagster_instance.ownership import owner_of
+from market_pipeline.defs.assets.daily_bars import build_daily_bars
 from market_pipeline.defs.assets.detector_calibration import build_detector_calibration
 from market_pipeline.defs.assets.market_overview import build_market_overview
 from market_pipeline.defs.assets.price_anomalies import build_price_anomalies
@@ -60,6 +61,7 @@ def _definitions(
         build_raw_prices(partitions, catalogue, kinds, settings.collect_cron),
         build_detector_calibration(settings, kinds),
         build_price_anomalies(partitions, kinds, settings),
+        build_daily_bars(partitions, kinds, settings),
         build_market_overview(catalogue),
         build_price_coverage(catalogue, first_day),
         build_request_ledger(settings, kinds),

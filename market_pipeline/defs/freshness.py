@@ -12,6 +12,7 @@ import dagster as dg
 from cronsim import CronSim
 
 from market_pipeline.core.clock import DAY
+from market_pipeline.defs.assets.daily_bars import DAILY_BARS
 from market_pipeline.defs.assets.detector_calibration import DETECTOR_CALIBRATION
 from market_pipeline.defs.assets.market_overview import MARKET_OVERVIEW
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
@@ -41,7 +42,8 @@ def with_freshness(assets: Sequence[dg.AssetsDefinition], collect_cron: str) -> 
         REQUEST_LEDGER: _policy(_HOUR + _SLACK, 2 * _HOUR + _SLACK),
         # Two of them wait for history that may arrive late.
         **dict.fromkeys(
-            (DETECTOR_CALIBRATION, PRICE_COVERAGE, STORAGE_RETENTION), _policy(DAY + 2 * _HOUR, 2 * DAY + 2 * _HOUR)
+            (DAILY_BARS, DETECTOR_CALIBRATION, PRICE_COVERAGE, STORAGE_RETENTION),
+            _policy(DAY + 2 * _HOUR, 2 * DAY + 2 * _HOUR),
         ),
     }
 

@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from market_pipeline.dagster_instance.ownership import Owner
+from market_pipeline.defs.assets.daily_bars import DAILY_BARS
 from market_pipeline.defs.assets.detector_calibration import DETECTOR_CALIBRATION
 from market_pipeline.defs.assets.market_overview import MARKET_OVERVIEW
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
@@ -44,14 +45,15 @@ def build_jobs(owner: Owner) -> list[Any]:
         dg.define_asset_job(
             COMPLETE_DAYS,
             # The coverage and its checks read many days and may send a request; once a day is enough.
-            _PRICES | dg.AssetSelection.assets(PRICE_COVERAGE),
-            description="Completes past days from hourly history, checks and scores them, and measures the coverage.",
+            _PRICES | dg.AssetSelection.assets(DAILY_BARS, PRICE_COVERAGE),
+            description="Completes past days from hourly history, checks and scores them, writes their bars, and "
+            "measures the coverage.",
             tags=owner.tags,
         ),
         dg.define_asset_job(
             SCORE_DAYS,
-            dg.AssetSelection.assets(PRICE_ANOMALIES),
-            description="Recomputes anomalies from stored prices, without a request.",
+            dg.AssetSelection.assets(PRICE_ANOMALIES, DAILY_BARS),
+            description="Recomputes anomalies and bars from stored prices, without a request.",
             tags=owner.tags,
         ),
         dg.define_asset_job(

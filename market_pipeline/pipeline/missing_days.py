@@ -11,16 +11,18 @@ from market_pipeline.core.clock import DAY, start_of_day
 from market_pipeline.core.slices import DayOfSymbol, Slice, merge_days
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.prices.absences import Absence
-from market_pipeline.prices.gaps import LONGEST_GAP, Interval, day_interval, gaps, last_settled_day, without
+from market_pipeline.prices.gaps import (
+    EXPECTED_POINTS,
+    LONGEST_GAP,
+    Interval,
+    day_interval,
+    gaps,
+    last_settled_day,
+    without,
+)
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.queries.coverage import (
-    EXPECTED_POINTS,
-    DayCoverage,
-    day_coverage,
-    first_arrivals,
-    first_days,
-)
+from market_pipeline.storage.queries.coverage import DayCoverage, day_coverage, first_arrivals, first_days
 from market_pipeline.storage.queries.source_gaps import stored_absences
 from market_pipeline.storage.rows.read import read_columns
 from market_pipeline.storage.schema.tables import raw_prices

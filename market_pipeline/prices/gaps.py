@@ -11,6 +11,8 @@ from market_pipeline.core.clock import DAY, start_of_day
 
 # History has a point an hour, some of them most of an hour late: a longer silence is a gap.
 LONGEST_GAP = timedelta(hours=2)
+# Of a whole day's history; ticks add to them.
+EXPECTED_POINTS = 24
 
 # How long after its end a day is still being published: CoinGecko needs 35 minutes and its caches five more.
 PUBLISHING = timedelta(hours=1)

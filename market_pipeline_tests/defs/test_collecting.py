@@ -166,9 +166,16 @@ def test_a_range_of_past_days_is_one_request_a_symbol_and_doing_it_again_changes
     metadata = world.latest_metadata("raw_prices", first, "BTC")
     assert metadata["dagster/row_count"] == len(rows) and 20 <= len(rows) <= 28
     assert {row["source"] for row in rows} == {"market_chart"}
-    prices, anomalies = world.prices(), world.rows(tables.price_anomalies)
+    derived = (tables.raw_prices, tables.price_anomalies, tables.daily_bars)
+    stored = [world.rows(table) for table in derived]
+    assert [(bar["symbol"], bar["day"]) for bar in stored[2]] == [
+        (symbol, world.days_ago(day)) for symbol in ("BTC", "ETH") for day in (5, 4, 3)
+    ]
+    bar, shown = stored[2][0], world.latest_metadata("daily_bars", first, "BTC")
+    assert (bar["open"], bar["close"], bar["quotes"]) == (rows[0]["price"], rows[-1]["price"], len(rows))
+    assert 0.9 < bar["completeness"] <= 1.0 and shown["realised_volatility"] == bar["realised_volatility"] > 0
     assert world.complete(first, last).success
-    assert (world.prices(), world.rows(tables.price_anomalies)) == (prices, anomalies)
+    assert [world.rows(table) for table in derived] == stored
     assert world.latest_metadata("raw_prices", first, "BTC")["prices_changed"] == 0
 
 
@@ -199,6 +206,7 @@ def test_a_range_up_to_today_collects_history_and_the_live_price(pair: World) ->
     assert pair.complete(pair.days_ago(1), pair.today, ["BTC"]).success
     assert {row["source"] for row in pair.prices()} == {"market_chart", "simple_price"}
     assert requested(pair) == ["price", "range"]
+    assert [bar["day"] for bar in pair.rows(tables.daily_bars)] == [pair.days_ago(1)], "today is not over"
 
 
 def test_the_good_symbols_of_a_failed_run_are_stored_and_marked(world: World) -> None:

@@ -47,7 +47,7 @@ def spec_of(repository: dg.RepositoryDefinition, name: str) -> dg.AssetSpec:
 
 def test_the_keys_jobs_schedules_and_checks_are_those_that_others_know(repository: dg.RepositoryDefinition) -> None:
     assert {key.to_user_string() for key in repository.assets_defs_by_key} == {
-        "raw_prices", "rejected_prices", "price_anomalies", "detector_calibration", "market_overview",
+        "raw_prices", "rejected_prices", "price_anomalies", "daily_bars", "detector_calibration", "market_overview",
         "price_coverage", "request_ledger", "storage_retention",
     }
     assert {job for job in repository.job_names if not job.startswith("__")} == {
@@ -92,7 +92,7 @@ def test_every_asset_has_a_freshness_policy_that_leaves_out_one_renewal(reposito
     } == {
         "raw_prices": tick, "rejected_prices": tick, "price_anomalies": tick, "market_overview": tick,
         "request_ledger": (63, 123), "price_coverage": day, "detector_calibration": day,
-        "storage_retention": day,
+        "storage_retention": day, "daily_bars": day,
     }
 
 
@@ -113,7 +113,7 @@ def test_two_checks_block_and_each_belongs_to_the_asset_that_is_renewed_as_often
     tick, completion = (repository.get_job(name).asset_layer for name in ("tick", "complete_days"))
     of_tick = {dg.AssetKey(name) for name in ("raw_prices", "rejected_prices", "price_anomalies", "market_overview")}
     assert set(tick.executable_asset_keys) == of_tick
-    assert set(completion.executable_asset_keys) - of_tick == {dg.AssetKey("price_coverage")}
+    assert set(completion.executable_asset_keys) - of_tick == {dg.AssetKey("price_coverage"), dg.AssetKey("daily_bars")}
     for layer in (tick, completion):
         checked = {key.name for key in layer.asset_graph.asset_check_keys}
         ran = {key.to_user_string() for key in layer.executable_asset_keys}
@@ -135,7 +135,9 @@ def test_every_asset_shows_what_it_is_and_every_table_its_columns_with_units(
             assert all(column.description for column in columns)
     stored = {key.to_user_string() for key in repository.assets_defs_by_key
               if "write_mode" in spec_of(repository, key.to_user_string()).metadata}
-    assert stored == {"raw_prices", "rejected_prices", "price_anomalies", "detector_calibration", "request_ledger"}
+    assert stored == {
+        "raw_prices", "rejected_prices", "price_anomalies", "daily_bars", "detector_calibration", "request_ledger",
+    }
 
 
 def test_every_column_of_an_anomaly_shows_what_it_is_made_from(repository: dg.RepositoryDefinition) -> None:

@@ -70,9 +70,10 @@ def test_a_first_start_calibrates_once_the_newest_days_are_there_and_again_with_
     newest = [(DAY - timedelta(days=n), symbol) for n in range(90) for symbol in SYMBOLS]
     first = decide([*newest, *older], calibrations=FIRST_ONES)
     assert first.tags == range_tags(DAY - timedelta(days=89), DAY, SYMBOLS)
-    assert names(first.asset_selection) == ["raw_prices", "rejected_prices"]
+    unscored = ["raw_prices", "rejected_prices", "daily_bars"]
+    assert names(first.asset_selection) == unscored
     assert decide(older, calibrations=FIRST_ONES).job_name == "calibrate_detectors"
-    assert names(decide(older[:180]).asset_selection) == ["raw_prices", "rejected_prices", "price_coverage"]
+    assert names(decide(older[:180]).asset_selection) == [*unscored, "price_coverage"]
     assert decide(older, calibrations=LATER_ONES).job_name == "complete_days"
     assert decide(outdated=newest, calibrations=LATER_ONES).job_name == "calibrate_detectors"
     failed = PastRun("0123456789", "calibrate_detectors", "", "", False, NOW - timedelta(minutes=59))

@@ -14,6 +14,7 @@ from market_pipeline.anomalies import LEAD_DAYS
 from market_pipeline.budget.status import BudgetStatus
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.core.wording import counted
+from market_pipeline.defs.assets.daily_bars import DAILY_BARS
 from market_pipeline.defs.assets.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES, REJECTED_PRICES
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, range_tags
@@ -24,7 +25,7 @@ from market_pipeline.prices.windows import LONGEST_WINDOW_DAYS, Repair, plan_rep
 
 # Days beyond these are scored in runs of their own, once all prices and calibrations that they depend on are stored.
 _SCORED_AT_ONCE = LEAD_DAYS
-_ONLY_PRICES = [dg.AssetKey(RAW_PRICES), dg.AssetKey(REJECTED_PRICES)]
+_UNSCORED = [dg.AssetKey(RAW_PRICES), dg.AssetKey(REJECTED_PRICES), dg.AssetKey(DAILY_BARS)]
 # The cause of a failure seldom passes within a minute.
 AFTER_FAILURE = timedelta(hours=1)
 # A request that changed nothing is not repeated at once; prices that its answers lacked have their own waiting times.
@@ -169,14 +170,14 @@ def _affordable(repair: Repair, budget: BudgetStatus, missing: str) -> Repair | 
 
 
 def _assets(repair: Repair, situation: Situation) -> list[dg.AssetKey] | None:
-    """Return the assets of a run that completes days: all (None) for few days, else only prices.
+    """Return the assets of a run that completes days: all (None) for few days, else prices and bars.
 
     With the last of the missing days also the coverage, whose checks may send a request.
     """
     if repair.days <= _SCORED_AT_ONCE:
         return None
     is_last = all(repair.first <= day <= repair.last and symbol in repair.symbols for day, symbol in situation.missing)
-    return [*_ONLY_PRICES, dg.AssetKey(PRICE_COVERAGE)] if is_last else _ONLY_PRICES
+    return [*_UNSCORED, dg.AssetKey(PRICE_COVERAGE)] if is_last else _UNSCORED
 
 
 def _tags(part: Repair) -> dict[str, str]:

@@ -50,6 +50,15 @@ def are_bad(times: NDArray[np.int64], prices: NDArray[np.float64], ticks: Sequen
     return bad
 
 
+def good_quotes(
+    connection: Connection, database: Database, symbol: str, times: NDArray[np.int64], prices: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return which quotes of `symbol` are no bad ticks; they are in the order of time (microseconds since 1970 UTC)."""
+    if not len(times):
+        return np.zeros(0, dtype=bool)
+    return ~are_bad(times, prices, bad_ticks(connection, database, symbol, int(times[0]), int(times[-1])))
+
+
 @cache
 def _rows(dialect: str) -> Select[Any]:
     rows = price_anomalies.c

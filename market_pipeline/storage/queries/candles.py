@@ -16,7 +16,7 @@ from market_pipeline.core.columns import Columns
 from market_pipeline.prices.candles import candles_of, next_opening, opening
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.queries.bad_ticks import are_bad, bad_ticks
+from market_pipeline.storage.queries.bad_ticks import good_quotes
 from market_pipeline.storage.rows.filters import of_symbol
 from market_pipeline.storage.rows.read import readable
 from market_pipeline.storage.schema.tables import raw_prices
@@ -72,11 +72,8 @@ def _quotes(
     here = of_symbol(database, raw_prices, symbol), time >= start, time < end
     read = _read_sqlite if database.dialect == "sqlite" else _read_postgresql
     times, prices = read(connection, here)
-    if len(times):
-        ticks = bad_ticks(connection, database, symbol, int(times[0]), int(times[-1]))
-        good = ~are_bad(times, prices, ticks)
-        times, prices = times[good], prices[good]
-    return times.view("datetime64[us]"), prices
+    good = good_quotes(connection, database, symbol, times, prices)
+    return times[good].view("datetime64[us]"), prices[good]
 
 
 def _read_sqlite(

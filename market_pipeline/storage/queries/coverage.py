@@ -21,14 +21,12 @@ from sqlalchemy import (
 
 from market_pipeline.core.clock import DAY, MICROSECONDS_PER_DAY, number_of_day, start_of_day
 from market_pipeline.core.slices import DayOfSymbol, Slice
+from market_pipeline.prices.gaps import EXPECTED_POINTS
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.filters import in_slice, of_symbol, united
 from market_pipeline.storage.rows.read import readable
 from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline.storage.schema.types import UtcTimestamp
-
-# History has one point an hour; ticks add to them.
-EXPECTED_POINTS = 24
 
 _DAY: ColumnElement[int] = literal_column(str(MICROSECONDS_PER_DAY), BigInteger)
 

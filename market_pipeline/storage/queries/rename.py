@@ -23,6 +23,7 @@ from market_pipeline.storage.schema.operations_tables import (
 )
 from market_pipeline.storage.schema.tables import (
     anomaly_marks,
+    daily_bars,
     daily_peaks,
     detector_calibrations,
     price_anomalies,
@@ -36,6 +37,7 @@ _BY_COIN: tuple[tuple[Table, tuple[str, ...]], ...] = (
     (source_gaps, ("gap_start",)),
     (detector_calibrations, ("as_of", "detector_version")),
     (daily_peaks, ("day", "detector_version")),
+    (daily_bars, ("day",)),
     (scored_through, ()),
     (anomaly_marks, ("timestamp", "kind")),
 )

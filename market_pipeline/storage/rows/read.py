@@ -125,5 +125,5 @@ def _without_symbol(names: Sequence[str]) -> list[str]:
 def _rows_of(
     database: Database, table: Table, part: Slice, selected: Sequence[ColumnElement[Any]]
 ) -> Select[Any]:
-    order = ["day", "id"] if "day" in table.columns else [key.name for key in table.primary_key]
+    order = ["day", "id"] if {"day", "id"} <= {*table.columns.keys()} else [key.name for key in table.primary_key]
     return select(*selected).where(in_slice(database, table, part)).order_by(*(table.columns[name] for name in order))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 # The newest file in migrations/versions.
-REVISION = "0014"
+REVISION = "0015"
 # A name of our own: Dagster may keep its tables, and its `alembic_version`, in the same database.
 VERSION_TABLE = "market_pipeline_version"
 

@@ -210,6 +210,29 @@ daily_peaks = Table(
     info={"decides_change": ["cadence", "slow_volatility", "large_move", "market"]},
 )
 
+daily_bars = Table(
+    "daily_bars",
+    metadata,
+    Column("symbol", Name(20), primary_key=True, comment="Upper-case symbol, e.g. BTC."),
+    Column("coin_id", Name(100), primary_key=True, comment="CoinGecko's id of the coin, e.g. bitcoin."),
+    Column("day", Date, primary_key=True, comment="UTC day, which is over."),
+    Column("open", Double, nullable=False, comment="First price of the day, US dollars; bad ticks do not count."),
+    Column("high", Double, nullable=False, comment="Highest price of the day, US dollars."),
+    Column("low", Double, nullable=False, comment="Lowest price of the day, US dollars."),
+    Column("close", Double, nullable=False, comment="Last price of the day, US dollars."),
+    Column("quotes", Integer, nullable=False, comment="Number of quotes that the bar is made of."),
+    Column(
+        "realised_volatility", Double,
+        comment="Square root of the sum of squared log returns over at least 5 minutes, scaled to 24 hours: 0.03 is 3% "
+        "a day; empty where they cover less than half of the day.",
+    ),
+    Column("completeness", Double, nullable=False, comment="Share of the day's 24 hours that have a quote, 0 to 1."),
+    CheckConstraint("low > 0 AND low <= open AND low <= close AND high >= open AND high >= close", name="is_a_bar"),
+    sqlite_with_rowid=False,
+    comment="Bars of past UTC days, one row per symbol and day with a quote.",
+    info={"decides_change": ["open", "high", "low", "close", "quotes", "realised_volatility", "completeness"]},
+)
+
 anomaly_marks = Table(
     "anomaly_marks",
     metadata,
