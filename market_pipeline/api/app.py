@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from market_pipeline import __version__
 from market_pipeline.api.change_limits import ChangeLimits
 from market_pipeline.api.dagster_reports import DagsterHome
-from market_pipeline.api.endpoints import anomalies, budget, collect, health, metrics, page, prices, symbols
+from market_pipeline.api.endpoints import anomalies, budget, candles, collect, health, metrics, page, prices, symbols
 from market_pipeline.api.guards import add_guards
 from market_pipeline.api.http.openapi import describe
 from market_pipeline.api.http.problems import handle_errors
@@ -62,7 +62,8 @@ def create_app(service: Service, at_end: Callable[[], None] | None = None) -> Fa
     app.state.change_limits = ChangeLimits(service)
     app.state.arrow_reads = ArrowReads(service)
     app.state.state_threads = anyio.CapacityLimiter(STATE_THREADS)
-    routers = [module.router for module in (prices, anomalies, symbols, budget, collect, health, metrics, page)]
+    endpoints = (prices, candles, anomalies, symbols, budget, collect, health, metrics, page)
+    routers = [module.router for module in endpoints]
     for router in routers:
         app.include_router(router)
     app.state.routes = [route for router in routers for route in router.routes]

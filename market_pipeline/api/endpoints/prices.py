@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -15,7 +15,7 @@ from market_pipeline.api.http import cursor
 from market_pipeline.api.http.negotiation import ARROW, CSV, JSON, format_for
 from market_pipeline.api.http.problems import ApiProblem, problems
 from market_pipeline.api.http.query import CursorText, Parameters, SymbolInPath, Whole, each_once, invalid
-from market_pipeline.api.http.responses import cached, next_page
+from market_pipeline.api.http.responses import arrow_stream, cached, next_page
 from market_pipeline.api.http.times import Moment, texts_of
 from market_pipeline.api.large_responses import LARGE_FROM, ArrowReadsOf, LargeResponse, LargeSlotOf
 from market_pipeline.api.models.prices import PAGE_FORMATS, LatestPrice, PricePage
@@ -29,9 +29,6 @@ from market_pipeline.storage.queries.price_pages import (
     newest_points,
     newest_table,
 )
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 router = APIRouter(tags=["prices"], dependencies=[Depends(each_once)])
 
@@ -67,7 +64,7 @@ class PageOfPrices(Parameters):
 
     def query(self, symbol: str) -> PriceQuery:
         """Return the query of the page and one more row: whether it exists says if there is a next page."""
-        ends = [self.end, cursor.decode_price(self.cursor) if self.cursor else None]
+        ends = [self.end, cursor.decode_time(self.cursor) if self.cursor else None]
         return PriceQuery(symbol, self.start, min((end for end in ends if end), default=None), self.limit + 1)
 
 
@@ -141,7 +138,7 @@ def point_document(symbol: str, point: Point) -> dict[str, object]:
 def _text_page(request: Request, service: Service, query: PriceQuery, media_type: str) -> Response:
     limit = query.rows - 1
     points = newest_points(service.database, query, service.clock())
-    next_cursor = cursor.encode_price(points[limit - 1][0]) if len(points) > limit else None
+    next_cursor = cursor.encode_time(points[limit - 1][0]) if len(points) > limit else None
     points = points[:limit]
     if media_type == CSV:
         body, media_type = _csv(points), f"{CSV}; charset=utf-8; header=present"
@@ -153,8 +150,8 @@ def _text_page(request: Request, service: Service, query: PriceQuery, media_type
 def _arrow_page(request: Request, service: Service, query: PriceQuery, stop: threading.Event) -> Response:
     limit = query.rows - 1
     table = newest_table(service.database, query, service.clock(), stop)
-    next_cursor = cursor.encode_price(table["timestamp"][limit - 1].value) if len(table) > limit else None
-    body = _arrow(table.slice(0, limit))
+    next_cursor = cursor.encode_time(table["timestamp"][limit - 1].value) if len(table) > limit else None
+    body = arrow_stream(table.slice(0, limit))
     return cached(request, body, ARROW, _headers(request, next_cursor), LargeResponse)
 
 
@@ -185,15 +182,6 @@ def _csv(points: Sequence[Point]) -> bytes:
         for timestamp, price, source, ingested_at, quality in _with_times_as_text(points)
     ]
     return "".join([",".join(COLUMNS), "\r\n", *rows]).encode()
-
-
-def _arrow(table: pa.Table) -> memoryview:
-    import pyarrow as pa
-
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    return memoryview(sink.getvalue())
 
 
 def _with_times_as_text(points: Sequence[Point]) -> Iterator[tuple[str, float, str, str, str]]:

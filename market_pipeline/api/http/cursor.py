@@ -12,13 +12,13 @@ from market_pipeline.core.clock import from_microseconds, to_microseconds
 from market_pipeline.storage.queries.anomaly_pages import Cursor, ImportanceCursor
 
 
-def encode_price(microseconds: int) -> str:
-    """Return the cursor after the price of this time (microseconds since 1970 UTC)."""
+def encode_time(microseconds: int) -> str:
+    """Return the cursor after the row of this time (microseconds since 1970 UTC)."""
     return _encoded(microseconds)
 
 
-def decode_price(text: str) -> datetime:
-    """Return the time (aware UTC) of the price before the cursor; raise an ApiProblem 404 if it is not one."""
+def decode_time(text: str) -> datetime:
+    """Return the time (aware UTC) of the row before the cursor; raise an ApiProblem 404 if it is not one."""
     try:
         (microseconds,) = _decoded(text)
         return from_microseconds(microseconds)

@@ -3,12 +3,16 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from market_pipeline.api.http.negotiation import JSON
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # No sniffing, no framing, no scripts; the page sends its own policy.
 SECURITY_HEADERS = {
@@ -33,6 +37,16 @@ def cached(
     if _matches(request, tag):
         return Response(status_code=304, headers=all_headers)
     return response_class(content, headers=all_headers, media_type=media_type)
+
+
+def arrow_stream(table: "pa.Table") -> memoryview:
+    """Return `table` as an Arrow IPC stream."""
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return memoryview(sink.getvalue())
 
 
 def not_cached(document: object) -> Response:

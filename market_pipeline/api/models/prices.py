@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from market_pipeline.api.http.negotiation import ARROW, CSV
+from market_pipeline.api.models.formats import table_formats
 from market_pipeline.prices.quotes import Quality, Source
 
 _POINT: dict[str, Any] = {
@@ -48,27 +48,7 @@ class LatestPrice(PricePoint):
     symbol: str = Field(description="The symbol in upper case.")
 
 
-PAGE_FORMATS: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The prices, in the format that `Accept` prefers.",
-        "headers": {
-            "Link": {
-                "description": 'The next page, relative to this one: `<?...>; rel="next"`; absent on the last.',
-                "schema": {"type": "string"},
-            },
-        },
-        "content": {
-            CSV: {
-                "schema": {"type": "string"},
-                "example": "".join(",".join(map(str, line)) + "\r\n" for line in (_POINT, _POINT.values())),
-            },
-            ARROW: {
-                "schema": {
-                    "type": "string", "format": "binary",
-                    "description": "An Arrow IPC stream: timestamp and ingested_at as timestamp[us, UTC], price "
-                    "as double, source and quality as string.",
-                },
-            },
-        },
-    },
-}
+PAGE_FORMATS = table_formats(
+    "The prices, in the format that `Accept` prefers.", _POINT,
+    "timestamp and ingested_at as timestamp[us, UTC], price as double, source and quality as string.",
+)

@@ -40,9 +40,12 @@ def read_candles(
 
     Each is of its whole interval, as of `now`. The cost follows the quotes of `limit` intervals and those between them.
     """
+    parts = [candles_of(np.array([], "datetime64[us]"), np.array([]), interval)]
+    end = min(end, now + interval)
+    if start and start >= end:
+        return parts[0]
     first = next_opening(start, interval) if start else None
     stop = min(next_opening(end, interval), now + FUTURE_TOLERANCE + MICROSECOND)
-    parts: list[Columns] = []
     found = 0
     with database.reading() as connection:
         while found < limit and (newest := _newest_before(connection, database, symbol, stop)):
@@ -53,8 +56,8 @@ def read_candles(
                 break
             parts.append(candles_of(*_quotes(connection, database, symbol, begin, stop), interval))
             found, stop = found + len(parts[-1]), begin
-    parts = parts[::-1] or [candles_of(np.array([], "datetime64[us]"), np.array([]), interval)]
-    return Columns({name: np.concatenate([part[name] for part in parts])[-limit:] for name in parts[0].arrays})
+    names = parts[0].arrays
+    return Columns({name: np.concatenate([part[name] for part in parts[::-1]])[-limit:] for name in names})
 
 
 def _newest_before(connection: Connection, database: Database, symbol: str, end: datetime) -> datetime | None:

@@ -195,7 +195,7 @@ from market_pipeline.storage.engine import Database
 settings = load_settings(None, database_url=sys.argv[1])
 client = TestClient(create_app(Service(settings, Database(settings.database), DagsterHome(Path("absent")))),
                     "http://127.0.0.1:8000")
-for path in ("/prices/BTC", "/anomalies", "/symbols", "/coverage/BTC", "/budget", "/openapi.json"):
+for path in ("/prices/BTC", "/candles/BTC", "/anomalies", "/symbols", "/coverage/BTC", "/budget", "/openapi.json"):
     assert client.get(path).status_code == 200, path
 print(sorted({"pandas", "pyarrow", "adbc_driver_manager", "dagster", "matplotlib", "numba"} & set(sys.modules)))
 """

@@ -93,8 +93,8 @@ def test_no_text_breaks_the_reading_of_times(text: str) -> None:
 
 @given(MOMENTS)
 def test_a_cursor_of_prices_is_opened_again(microseconds: int) -> None:
-    sealed = cursor.encode_price(microseconds)
-    assert cursor.decode_price(sealed) == from_microseconds(microseconds)
+    sealed = cursor.encode_time(microseconds)
+    assert cursor.decode_time(sealed) == from_microseconds(microseconds)
     assert len(sealed) < 50 and sealed.replace("-", "").replace("_", "").isalnum()
 
 
@@ -107,7 +107,7 @@ def test_a_cursor_of_anomalies_is_opened_again(microseconds: int, symbol: str) -
 
 @given(st.text(alphabet="ABab01-_", min_size=1, max_size=200))
 def test_a_made_up_cursor_is_unknown(text: str) -> None:
-    for opened in (cursor.decode_price, cursor.decode_anomaly):
+    for opened in (cursor.decode_time, cursor.decode_anomaly):
         with pytest.raises(ApiProblem, match="There is no page after the cursor"):
             opened(text)
 
@@ -129,6 +129,6 @@ def test_a_cursor_around_nonsense_is_unknown_too() -> None:
         [1, "BTC", "no kind"], [1, "\0", "jump"], [1, "\ud800", "jump"], [1, None, "jump"],
     ):
         text = base64.urlsafe_b64encode(json.dumps(key).encode()).rstrip(b"=").decode()
-        for decode in (cursor.decode_price, cursor.decode_anomaly):
+        for decode in (cursor.decode_time, cursor.decode_anomaly):
             with pytest.raises(ApiProblem):
                 decode(text)
