@@ -22,6 +22,9 @@ def test_the_quote_at_a_time_is_the_newest_up_to_it(database: Database) -> None:
     for minutes, expected in ((9, {"BTC": quote, "ADA": StoredQuote(at(1), 100.0)}), (-1, {})):
         assert latest.quotes_at(database, SYMBOLS, at(minutes)) == expected
     assert latest.quotes_at(database, ["BTC"], at(5)) == {"BTC": quote}
+    assert latest.quotes_at(database, SYMBOLS, at(3 * DAY)) == {
+        "BTC": StoredQuote(at(10), 11.0), "ADA": StoredQuote(at(1), 100.0),
+    }, "after an outage"
     assert latest.newest_quote_times(database, SYMBOLS, at(8)) == {"BTC": at(5), "ETH": None, "ADA": at(1)}
 
 

@@ -25,14 +25,18 @@ from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, SHOWN_SYMB
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.counts import quotes_by_symbol
-from market_pipeline.storage.queries.latest import StoredQuote, anomalies_since, coin_names, latest_quotes, quotes_at
+from market_pipeline.storage.queries.latest import (
+    StoredQuote,
+    anomalies_since,
+    coin_names,
+    latest_quotes,
+    quotes_a_day_before,
+)
 from market_pipeline.storage.schema.migrate import check_schema
 
 MARKET_OVERVIEW = "market_overview"
 
 SPAN = timedelta(hours=24)
-# History has a point an hour, some a little late.
-_ABOUT = timedelta(hours=2)
 _TABLE_ROWS = 50
 _NAMED = 20
 _TABLE_COLUMNS = ("severity", "headline", "explanation", "symbol", "kind", "scope", "move")
@@ -93,15 +97,9 @@ def overview_metadata(database: Database, coins: Catalogue, now: datetime, last:
             ]
         ),
         "anomalies_last_24_hours": records_table(alarm_records(alarms)),
-        **overview_numbers(shown, latest, _day_before(database, shown, now), alarms),
+        **overview_numbers(shown, latest, quotes_a_day_before(database, shown, now), alarms),
         **shown_note(symbols),
     }
-
-
-def _day_before(database: Database, symbols: Sequence[str], now: datetime) -> dict[str, StoredQuote]:
-    """Return the quotes of about 24 hours ago; after an outage there are none."""
-    found = quotes_at(database, symbols, now - SPAN)
-    return {symbol: quote for symbol, quote in found.items() if quote.timestamp >= now - SPAN - _ABOUT}
 
 
 def overview_numbers(

@@ -28,14 +28,14 @@ def alarms_by_severity(database: Database, symbols: Sequence[str], since: dateti
     """Count the alarms from `since` (aware) on, by symbol and severity."""
     columns = price_anomalies.c
     counted = (
-        select(columns.symbol, columns.severity, func.count())
-        .where(is_alarm(), columns.timestamp >= since)
-        .group_by(columns.symbol, columns.severity)
+        select(columns.symbol, columns.coin_id, columns.severity, func.count())
+        .where(columns.symbol.in_(symbols), columns.timestamp >= since, is_alarm())
+        .group_by(columns.symbol, columns.coin_id, columns.severity)
     )
     found: Counter[tuple[str, str]] = Counter()
     with database.reading() as connection:
-        for part in united([counted.where(of_symbol(database, price_anomalies, symbol)) for symbol in symbols]):
-            for symbol, severity, count in connection.execute(part):
+        for symbol, coin_id, severity, count in connection.execute(counted):
+            if coin_id == database.coin_id(symbol):
                 found[symbol, severity] = count
     return found
 

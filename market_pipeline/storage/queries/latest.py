@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import func, literal, select
+from sqlalchemy import CTE, Text, and_, column, func, select, values
 
-from market_pipeline.core.clock import from_microseconds
+from market_pipeline.anomalies.anomaly import Kind
+from market_pipeline.core.clock import DAY, from_microseconds
 from market_pipeline.core.columns import Columns
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
 from market_pipeline.storage.engine import Database
@@ -15,6 +16,9 @@ from market_pipeline.storage.rows.filters import of_configured_coins, of_symbol,
 from market_pipeline.storage.rows.read import columns_from_rows, readable
 from market_pipeline.storage.schema.operations_tables import coin_identities
 from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
+
+# History has a point an hour, some a little late.
+_ABOUT = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
@@ -31,21 +35,65 @@ def latest_quotes(database: Database, symbols: Sequence[str], now: datetime) -> 
 
 
 def quotes_at(database: Database, symbols: Sequence[str], at: datetime) -> dict[str, StoredQuote]:
-    """Return the newest quote at or before `at`, and no bad tick, of each symbol that has one."""
-    points = latest_points(database, symbols, at)
-    return {symbol: StoredQuote(from_microseconds(when), price) for symbol, (when, price, *_) in points.items()}
+    """Return the newest quote at or before `at`, and no bad tick, of each symbol that has one.
+
+    Two statements for all symbols. Only symbols whose newest quote is old, or may be a bad tick, are read one by one.
+    """
+    newest = _newest_quotes(database, symbols, at)
+    old = {symbol for symbol, quote in newest.items() if quote.timestamp < at - DAY}
+    unclear = sorted(old | _with_bad_ticks(database, list(newest), at))
+    points = latest_points(database, unclear, at) if unclear else {}
+    exact = {symbol: StoredQuote(from_microseconds(when), price) for symbol, (when, price, *_) in points.items()}
+    return {symbol: quote for symbol, quote in newest.items() if symbol not in unclear} | exact
+
+
+def _newest_quotes(database: Database, symbols: Sequence[str], at: datetime) -> dict[str, StoredQuote]:
+    """Return the newest quote at or before `at`, bad ticks included, by two look-ups in the key for each symbol."""
+    if not symbols:
+        return {}
+    keys, prices = _newest_keys(database, symbols, at), raw_prices.c
+    same = [keys.c[name] == prices[name] for name in ("symbol", "coin_id", "timestamp")]
+    newest = select(prices.symbol, prices.timestamp, prices.price).join_from(keys, raw_prices, and_(*same))
+    with database.reading() as connection:
+        return {symbol: StoredQuote(when, price) for symbol, when, price in connection.execute(newest)}
+
+
+def _newest_keys(database: Database, symbols: Sequence[str], at: datetime) -> CTE:
+    """Return the key of the newest quote at or before `at` of each symbol; its `timestamp` is NULL if there is none."""
+    prices = raw_prices.c
+    # As rows: a part of a statement for each symbol would have PostgreSQL plan each of them.
+    coins = values(column("symbol", Text), column("coin_id", Text)).data(
+        [(symbol, database.coin_id(symbol)) for symbol in symbols]
+    ).cte("coins")
+    last = select(func.max(prices.timestamp)).where(
+        prices.symbol == coins.c.symbol, prices.coin_id == coins.c.coin_id, prices.timestamp <= at
+    ).correlate(coins).scalar_subquery()
+    return select(coins.c.symbol, coins.c.coin_id, last.label("timestamp")).cte("keys")
+
+
+def _with_bad_ticks(database: Database, symbols: Sequence[str], at: datetime) -> set[str]:
+    """Return the symbols with a bad tick that a quote of the day before `at` may belong to; none lasts over a day."""
+    rows = price_anomalies.c
+    ticks = select(rows.symbol).where(
+        rows.symbol.in_(symbols), rows.timestamp.between(at - 2 * DAY, at), rows.kind == Kind.BAD_TICK.value
+    )
+    with database.reading() as connection:
+        return set(connection.execute(ticks).scalars())
+
+
+def quotes_a_day_before(database: Database, symbols: Sequence[str], now: datetime) -> dict[str, StoredQuote]:
+    """Return the quotes of about 24 hours before `now`; after an outage there are none."""
+    found = quotes_at(database, symbols, now - DAY)
+    return {symbol: quote for symbol, quote in found.items() if quote.timestamp >= now - DAY - _ABOUT}
 
 
 def newest_quote_times(database: Database, symbols: Sequence[str], now: datetime) -> dict[str, datetime | None]:
     """Return the time of the newest stored quote of each symbol that is not in the future, None if it has none."""
-    time = raw_prices.c.timestamp
-    newest = [
-        select(literal(symbol), func.max(time))
-        .where(of_symbol(database, raw_prices, symbol), time <= now + FUTURE_TOLERANCE)
-        for symbol in symbols
-    ]
+    if not symbols:
+        return {}
+    keys = _newest_keys(database, symbols, now + FUTURE_TOLERANCE).c
     with database.reading() as connection:
-        return {symbol: at for statement in united(newest) for symbol, at in connection.execute(statement)}
+        return {symbol: at for symbol, at in connection.execute(select(keys.symbol, keys.timestamp))}
 
 
 def anomalies_since(database: Database, symbols: Sequence[str], since: datetime) -> Columns:
