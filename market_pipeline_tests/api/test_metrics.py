@@ -1,8 +1,9 @@
 """/metrics, read with Prometheus's own parser and compared with the tables."""
 
 import math
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
+from sqlalchemy import Connection, Engine, event
 from starlette.testclient import TestClient
 
 from market_pipeline import __version__
@@ -23,7 +25,7 @@ from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.operations_tables import request_ledger
-from market_pipeline_tests.api.serving import SYMBOLS, both_databases, store_anomaly, store_day
+from market_pipeline_tests.api.serving import SYMBOLS, both_databases, store_anomaly, store_day, store_quotes
 from market_pipeline_tests.builders import stored_rows
 from market_pipeline_tests.canaries import KEY
 from market_pipeline_tests.dagster_records import beat
@@ -70,7 +72,49 @@ def test_quotes_and_anomalies_are_those_of_the_tables(database: Database, client
         ("critical", "BTC"): 1, ("alert", "BTC"): 2,
     }
     assert len(found["recent_anomalies"]) == 3 * len(SYMBOLS)
-    assert 120 <= found["newest_quote_age_seconds"]["BTC",] < 600
+    assert 120 <= found["newest_quote_age_seconds"]["BTC",] < 600 < found["fresh_within_seconds"][()] <= 780
+
+
+def test_prices_and_changes_are_missing_where_there_are_none(database: Database, client: TestClient) -> None:
+    store_day(database, "BTC", 105.0, first=100.0)
+    store_quotes(database, "ETH", [utc_now() - timedelta(hours=25)], 7.0)
+    found = scrape(client)
+    assert found["last_price_usd"] == {("BTC",): 105.0, ("ETH",): 7.0}
+    assert found["price_change_24h_ratio"] == {("BTC",): pytest.approx(0.05)}
+
+
+def test_the_cost_of_a_scrape_does_not_follow_what_is_stored(
+    database: Database, api: Callable[..., TestClient]
+) -> None:
+    """As many statements for a hundred symbols as for one, and no statement that scans prices or anomalies."""
+    executed: list[tuple[Connection, str, Any]] = []
+
+    def record(connection: Connection, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        executed.append((connection, statement, parameters))
+
+    def scraped(symbols: Sequence[str]) -> list[tuple[Connection, str, Any]]:
+        client = api(market_symbols=",".join(f"{symbol}=coin-{symbol.lower()}" for symbol in symbols))
+        for symbol in symbols:
+            store_quotes(database, symbol, [utc_now() - timedelta(days=1, minutes=9), utc_now()], 7.0, first=5.0)
+        executed.clear()
+        assert len(scrape(client)["price_change_24h_ratio"]) == len(symbols)
+        return list(executed)
+
+    event.listen(Engine, "before_cursor_execute", record)
+    try:
+        few, many = scraped(["AAA"]), scraped([f"X{number:03}" for number in range(100)])
+    finally:
+        event.remove(Engine, "before_cursor_execute", record)
+    assert len(many) == len(few)
+    with database.reading() as connection:
+        plans = {
+            detail: statement
+            for source, statement, parameters in many
+            if source.engine.url == database.url and statement.startswith(("SELECT", "WITH"))
+            for *_, detail in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        }
+    assert any("SEARCH raw_prices USING PRIMARY KEY" in plan for plan in plans)
+    assert [plan for plan in plans if re.match("SCAN (raw_prices|price_anomalies|rejected_prices)", plan)] == []
 
 
 @both_databases

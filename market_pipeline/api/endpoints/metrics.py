@@ -27,6 +27,7 @@ from market_pipeline.pipeline.conditions import Kind, conditions
 from market_pipeline.pipeline.facts import InstallationState
 from market_pipeline.prices.quotes import Reason
 from market_pipeline.storage.queries.counts import alarms_by_severity, quotes_by_symbol, refusals_by_reason
+from market_pipeline.storage.queries.latest import latest_quotes, quotes_a_day_before
 from market_pipeline.storage.schema import tables
 
 logger = get_logger(__name__)
@@ -48,8 +49,8 @@ _FORMATS: dict[int | str, dict[str, Any]] = {
 async def metrics(request: Request, service: ServiceOf, threads: StateThreads) -> Response:
     """Return the text format of Prometheus, or OpenMetrics if `Accept` prefers it.
 
-    The cost follows the rows of the last day, not all that is stored. It is 500 if the database cannot be read: a
-    failed scrape is `up == 0` in Prometheus.
+    The cost follows the symbols and the rows of the last day, not all that is stored. It is 500 if the database
+    cannot be read: a failed scrape is `up == 0` in Prometheus.
     """
     encode, media_type = _encoder(request.headers.get("accept", ""))
     headers = {"Cache-Control": "no-store", "Content-Type": media_type}
@@ -84,11 +85,30 @@ def families(service: Service) -> Iterator[Metric]:
 
 def _of_prices(service: Service, state: InstallationState) -> Iterator[Metric]:
     now, prices = state.now, state.prices
+    latest = latest_quotes(service.database, service.catalogue.symbols, now)
+    before = quotes_a_day_before(service.database, list(latest), now)
+    yield _gauge(
+        "last_price_usd", "The newest price that is not a bad tick, US dollars; missing if there is none.",
+        {symbol: quote.price for symbol, quote in latest.items()}, "symbol",
+    )
+    yield _gauge(
+        "price_change_24h_ratio",
+        "The newest price over the one of 24 hours before, less 1: 0.05 is +5%; missing if there is no such price.",
+        {
+            symbol: latest[symbol].price / quote.price - 1
+            for symbol, quote in before.items() if quote.timestamp < latest[symbol].timestamp
+        }, "symbol",
+    )
     counts = quotes_by_symbol(service.database, service.catalogue.symbols, now - DAY, now)
     yield _gauge("recent_quotes", "Stored quotes of the last 24 hours.", counts, "symbol")
     yield _gauge(
         "newest_quote_age_seconds", "Seconds since the newest quote was true at the source; +Inf if none.",
         {symbol: _age(at, now) for symbol, at in prices.newest.items()}, "symbol",
+    )
+    yield _gauge(
+        "fresh_within_seconds",
+        "The age up to which a newest quote is fresh: since the last tick but one, and some slack.",
+        (now - prices.oldest_fresh).total_seconds(),
     )
     yield _gauge(
         "last_scored_age_seconds", "Seconds since the newest scored quote was true at the source; +Inf if none.",
@@ -156,9 +176,10 @@ def _of_dagster(service: Service, state: InstallationState) -> Iterator[Metric]:
         "daemon_heartbeat_age_seconds", "Seconds since the daemon last reported; +Inf if it never did.",
         {beat.daemon: _age(beat.at, now) for beat in facts.daemons}, "daemon",
     )
+    # Prometheus sets the label `job` itself, to the name of the scrape job.
     yield _gauge(
-        "last_success_age_seconds", "Seconds since a run of the job last succeeded; +Inf if none did.",
-        {job.job: _age(job.succeeded_at, now) for job in facts.jobs}, "job",
+        "last_success_age_seconds", "Seconds since a run of the Dagster job last succeeded; +Inf if none did.",
+        {job.job: _age(job.succeeded_at, now) for job in facts.jobs}, "dagster_job",
     )
     yield _gauge(
         "collection_age_seconds",
