@@ -107,9 +107,9 @@ def test_dagsters_own_commands_get_the_storage_that_ours_derive() -> None:
     assert {name: environment[name] for name in derived} == derived
 
 
-def test_only_webserver_and_api_are_published_and_on_loopback() -> None:
+def test_only_what_people_open_is_published_and_on_loopback() -> None:
     published = {one.name: one.document["ports"] for one in services(SECRETS).values() if "ports" in one.document}
-    assert set(published) == {"webserver", "webserver-read-only", "api"}
+    assert set(published) == {"webserver", "webserver-read-only", "api", "prometheus", "grafana"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
 
