@@ -8,6 +8,7 @@ import dagster as dg
 
 from market_pipeline.core.clock import utc_now
 from market_pipeline.dagster_instance.ownership import owner_of
+from market_pipeline.defs.assets.coingecko import build_endpoints
 from market_pipeline.defs.assets.daily_bars import build_daily_bars
 from market_pipeline.defs.assets.detector_calibration import build_detector_calibration
 from market_pipeline.defs.assets.market_overview import build_market_overview
@@ -56,19 +57,19 @@ def _definitions(
     catalogue = settings.catalogue
     first_day = settings.first_day(utc_now())
     partitions = price_partitions(first_day, catalogue.symbols)
-    kinds = {"python", "postgres" if database.dialect == "postgresql" else "sqlite"}
+    kind = "postgres" if database.dialect == "postgresql" else "sqlite"
     assets = [
-        build_raw_prices(partitions, catalogue, kinds, settings.collect_cron),
-        build_detector_calibration(settings, kinds),
-        build_price_anomalies(partitions, kinds, settings),
-        build_daily_bars(partitions, kinds, settings),
-        build_market_overview(catalogue),
+        build_raw_prices(partitions, settings, kind),
+        build_detector_calibration(settings, kind),
+        build_price_anomalies(partitions, settings, kind),
+        build_daily_bars(partitions, settings, kind),
+        build_market_overview(settings),
         build_price_coverage(catalogue, first_day),
-        build_request_ledger(settings, kinds),
+        build_request_ledger(settings, kind),
         build_storage_retention(settings),
     ]
     return dg.Definitions(
-        assets=with_freshness(assets, settings.collect_cron),
+        assets=[*build_endpoints(), *with_freshness(assets, settings.collect_cron)],
         asset_checks=[
             build_price_checks(catalogue.symbols, settings.collect_cron),
             build_identity_check(catalogue),

@@ -133,7 +133,7 @@ class DagsterHome:
         with self._adding:
             facts = self._reports.pop((asset, day)).facts
         try:
-            self._opened().report_runless_asset_event(materialization(asset, day, as_metadata(facts)))
+            self._opened().report_runless_asset_event(materialization(asset, day, as_metadata(day, facts)))
         except Exception:
             logger.exception(
                 "Dagster could not record that %s of %s was updated; the rows themselves are stored",

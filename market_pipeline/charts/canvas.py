@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 WIDTH = 1200
+# Fits into the dialog of the Dagster UI on a screen of 1280 pixels.
+OVERVIEW_WIDTH = 980
 # Opacity of an event's shade on the band: visible, and the band remains a band.
 EVENT_TINT = 0.25
 _DOTS_PER_INCH = 100
@@ -35,22 +37,23 @@ class Box:
 
 
 class Canvas:
-    """A figure `WIDTH` pixels wide and `height` high, in the colours of `theme`."""
+    """A figure `width` pixels wide and `height` high, in the colours of `theme`."""
 
-    def __init__(self, height: int, theme: Theme) -> None:
+    def __init__(self, height: int, theme: Theme, width: int = WIDTH) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         self.height = height
+        self.width = width
         self.theme = theme
-        size = (WIDTH / _DOTS_PER_INCH, height / _DOTS_PER_INCH)
+        size = (width / _DOTS_PER_INCH, height / _DOTS_PER_INCH)
         self.figure: Figure = Figure(figsize=size, dpi=_DOTS_PER_INCH, facecolor=theme.paper)
         FigureCanvasAgg(self.figure)
 
     def axes(self, box: Box) -> Axes:
         """Add transparent axes without frame or ticks that fill `box`."""
         axes: Axes = self.figure.add_axes(
-            (box.left / WIDTH, 1 - box.bottom / self.height, box.width / WIDTH, box.height / self.height)
+            (box.left / self.width, 1 - box.bottom / self.height, box.width / self.width, box.height / self.height)
         )
         axes.set_facecolor("none")
         for side in axes.spines.values():
@@ -62,7 +65,7 @@ class Canvas:
         """Write `words` verbatim, their upper left corner at the given pixels, `size` pixels high."""
         looks = {"color": self.theme.ink, "va": "top", **looks}
         return self.figure.text(
-            left / WIDTH, 1 - top / self.height, words, fontsize=points(size), parse_math=False, **looks
+            left / self.width, 1 - top / self.height, words, fontsize=points(size), parse_math=False, **looks
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from market_pipeline.anomalies.anomaly import Kind
-from market_pipeline.charts.canvas import WIDTH, Canvas, points
+from market_pipeline.charts.canvas import Canvas, points
 from market_pipeline.charts.marks import (
     KINDS,
     SEVERITIES,
@@ -37,7 +37,7 @@ def draw_legend(
 
     `rows` are the flagged rows of the symbols drawn.
     """
-    _draw(canvas, _areas(tracks, events, canvas.theme), WIDTH - MARGIN, top, "upper right")
+    _draw(canvas, _areas(tracks, events, canvas.theme), canvas.width - MARGIN, top, "upper right")
     _draw(canvas, _marks(rows, canvas.theme), MARGIN, top + LEGEND_LINE, "upper left")
 
 
@@ -55,19 +55,21 @@ def _draw(
 ) -> None:
     if not entries:
         return
+    # More in a line would not fit.
+    crowded = len(entries) > 8
     canvas.figure.legend(
         handles=[artist for artist, _ in entries],
         labels=[name for _, name in entries],
         loc=corner,
-        bbox_to_anchor=(left / WIDTH, 1 - top / canvas.height),
+        bbox_to_anchor=(left / canvas.width, 1 - top / canvas.height),
         ncols=len(entries),
         frameon=False,
-        fontsize=points(13),
+        fontsize=points(11 if crowded else 13),
         labelcolor=canvas.theme.ink,
         borderpad=0,
         borderaxespad=0,
         handletextpad=0.4,
-        columnspacing=1.2,
+        columnspacing=0.7 if crowded else 1.2,
         handlelength=1.5,
         handleheight=0.9,
     )

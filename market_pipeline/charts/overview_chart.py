@@ -11,7 +11,7 @@ import numpy as np
 from market_pipeline.anomalies.anomaly import alarm_mask
 from market_pipeline.anomalies.words.formatting import format_interval
 from market_pipeline.charts.axes import draw_backdrop, names_height, shades_of
-from market_pipeline.charts.canvas import WIDTH, Box, Canvas, to_png
+from market_pipeline.charts.canvas import OVERVIEW_WIDTH, Box, Canvas, to_png
 from market_pipeline.charts.headline import Headline, headline_of
 from market_pipeline.charts.legend import LEGEND_LINE, MARGIN, draw_legend, has_marks
 from market_pipeline.charts.marks import SEVERITIES, event_shades
@@ -35,7 +35,7 @@ _HEIGHTS = ((2, 230), (5, 142), (MOST_PANELS, _LOW))
 def draw_overview(
     scores: Columns, anomalies: Columns, symbols: Sequence[str], start: datetime, end: datetime, theme: Theme = LIGHT
 ) -> bytes:
-    """Draw a PNG, 1200 pixels wide, of `symbols` from `start` to `end` (aware UTC).
+    """Draw a PNG, `OVERVIEW_WIDTH` pixels wide, of `symbols` from `start` to `end` (aware UTC).
 
     `scores` are of `chart_rows.scored_span`, `anomalies` rows of `price_anomalies`; of both only what lies in the span
     is drawn. A symbol without quotes gets a panel that says so. Raises ValueError if `symbols` is empty or has more
@@ -50,10 +50,10 @@ def draw_overview(
 
     height = next(height for most, height in _HEIGHTS if len(symbols) <= most)
     header = _HEADER + LEGEND_LINE * has_marks(own)
-    width = WIDTH - _NUMBERS - _PRICES
+    width = OVERVIEW_WIDTH - _NUMBERS - _PRICES
     names = names_height(events, width, span)
     field = Box(_NUMBERS, header, width, names + len(symbols) * (height + _SPACE) - _SPACE)
-    canvas = Canvas(int(field.bottom + _FOOTER), theme)
+    canvas = Canvas(int(field.bottom + _FOOTER), theme, OVERVIEW_WIDTH)
     canvas.text(MARGIN, 11, f"US dollars, {format_interval(start, end)}", 17, fontweight="bold")
     draw_legend(canvas, 12, tracks, own, events)
     draw_backdrop(canvas, field, events, span)

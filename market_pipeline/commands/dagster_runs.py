@@ -23,8 +23,10 @@ from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.dagster_instance.nonpublic import cancel_run
 from market_pipeline.dagster_instance.ownership import owner_of
 from market_pipeline.dagster_instance.runs_in_flight import SOON, end_dead_runs, executing_here, runs_in_flight
+from market_pipeline.defs.assets.raw_prices import RAW_PRICES, REQUESTS
 from market_pipeline.defs.partitions import range_tags
 from market_pipeline.logs import at_least, get_logger
+from market_pipeline.pipeline.collect import ROWS_WRITTEN
 from market_pipeline.prices.windows import Repair
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
@@ -87,8 +89,8 @@ class Runs:
             cancel_run(self.instance, run_id, "Interrupted. Rows that it had stored remain.")
             raise KeyboardInterrupt
         reason = failure_in(result.all_events).text or ("" if result.success else "see its events in the UI")
-        rows, requests = (_fact(result, name) for name in ("rows_written", "requests_in_this_run"))
-        return RunEnd(run_id, result.success, reason, rows, requests)
+        rows = sum(_numbers(result, ROWS_WRITTEN))
+        return RunEnd(run_id, result.success, reason, rows, max(_numbers(result, REQUESTS), default=0))
 
     def wait_for_others(self, job: str) -> None:
         """Wait until no other process executes a run of `job`, which may request the same days."""
@@ -104,14 +106,14 @@ class Runs:
             time.sleep(self.poll_seconds)
 
 
-def _fact(result: dg.ExecuteInProcessResult, name: str) -> int:
-    """Return a number of the whole run, which each materialization of `raw_prices` carries."""
-    for event in result.all_events:
-        if event.is_step_materialization and event.asset_key and event.asset_key.path[-1] == "raw_prices":
-            value: Any = event.materialization.metadata.get(name)
-            if value is not None:
-                return int(value.value)
-    return 0
+def _numbers(result: dg.ExecuteInProcessResult, name: str) -> list[int]:
+    """Return a number of each materialized partition of `raw_prices`."""
+    found: list[Any] = [
+        event.materialization.metadata.get(name)
+        for event in result.all_events
+        if event.is_step_materialization and event.asset_key and event.asset_key.path[-1] == RAW_PRICES
+    ]
+    return [int(value.value) for value in found if value is not None]
 
 
 @contextmanager

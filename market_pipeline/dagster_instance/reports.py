@@ -4,11 +4,13 @@ Dagster marks partitions by the outputs of its runs. A price that the API collec
 partitions that it was not started for.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from market_pipeline.core.slices import DayOfSymbol
+from market_pipeline.pipeline.collect import CLOCK_SKEW
 
 if TYPE_CHECKING:
     from dagster import AssetMaterialization, DagsterInstance
@@ -19,15 +21,42 @@ def partition_name(day: DayOfSymbol) -> str:
     return f"{day[0]}|{day[1]}"
 
 
-def as_metadata(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts of a partition as Dagster shows them: `rows` as its row count, times as timestamps."""
+def as_metadata(day: DayOfSymbol, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts of the partition `day` as Dagster shows them.
+
+    The UI plots each number of all partitions as one line. So prices and ratios get the name of their symbol, and
+    counts are text, except for `rows`, which is the row count of Dagster.
+    """
+    return dict(_entry(day, name, value) for name, value in facts.items())
+
+
+def _entry(day: DayOfSymbol, name: str, value: Any) -> tuple[str, Any]:
     from dagster import MetadataValue
 
-    return {
-        "dagster/row_count" if name == "rows" else name:
-        MetadataValue.timestamp(value) if isinstance(value, datetime) else value
-        for name, value in facts.items()
-    }
+    if name == "rows":
+        return "dagster/row_count", value
+    if isinstance(value, float) and name != CLOCK_SKEW:
+        return number_name(day[1], name), shown_number(value)
+    if isinstance(value, datetime):
+        return name, MetadataValue.timestamp(value)
+    if isinstance(value, tuple):
+        return name, MetadataValue.md("\n".join(f"- {markdown(line)}" for line in value))
+    return name, str(value) if isinstance(value, int) else value
+
+
+def number_name(symbol: str, name: str) -> str:
+    """Return the name of a number of `symbol`: the UI sorts plots by name, capital letters first."""
+    return f"{symbol}/{name}"
+
+
+def shown_number(value: float) -> float:
+    """Return `value` to the digits that a plot can show."""
+    return float(f"{value:.7g}")
+
+
+def markdown(text: str) -> str:
+    """Return `text` so that Markdown shows it verbatim."""
+    return re.sub(r"([\\`*_\[\]<>~|#])", r"\\\1", text)
 
 
 def materialization(asset: str, day: DayOfSymbol, metadata: dict[str, Any]) -> "AssetMaterialization":

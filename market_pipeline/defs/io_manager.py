@@ -91,7 +91,6 @@ class DatabaseIOManager(dg.IOManager):
             written = upsert(database, table, obj)
         else:
             written = replace(database, table, obj, _slices(context.asset_partition_keys))
-        context.add_output_metadata({"rows_written": written})
         _log("Wrote %s rows to %s", written, table, started)
 
     def _read(self, context: dg.InputContext) -> Rows:

@@ -37,6 +37,8 @@ Facts = dict[str, Any]
 
 # Seconds by which our clock was ahead of the source's; a fact only where that is too much to judge quotes by.
 CLOCK_SKEW = "clock_skew_seconds"
+# How many rows of the partition are new or changed.
+ROWS_WRITTEN = "rows_written"
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,15 @@ def _price_facts(
     facts: dict[DayOfSymbol, Facts] = {}
     for day in days:
         brought = arriving[day]
-        changed = sum(stored.get((quote.symbol, quote.timestamp), quote.price) != quote.price for quote in brought)
-        facts[day] = {"rows": rows[day], "quotes_accepted": len(brought), "prices_changed": changed, **clock}
+        # As the table has them in the end: of two quotes of one time the last.
+        prices = {(quote.symbol, quote.timestamp): quote.price for quote in brought}
+        facts[day] = {
+            "rows": rows[day],
+            "quotes_accepted": len(brought),
+            ROWS_WRITTEN: sum(stored.get(key) != price for key, price in prices.items()),
+            "prices_changed": sum(stored.get(key, price) != price for key, price in prices.items()),
+            **clock,
+        }
         if brought:
             facts[day] |= {"price_usd": brought[-1].price, "newest_quote": brought[-1].timestamp}
     return facts

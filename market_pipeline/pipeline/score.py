@@ -20,6 +20,8 @@ from market_pipeline.storage.schema.tables import price_anomalies
 
 # The other coins of a collection are quoted within this time.
 _RECENT = timedelta(minutes=10)
+# A day of a coin has seldom more alarms.
+_HEADLINES = 5
 
 
 def score_days(database: Database, prices: Columns, days: Sequence[DayOfSymbol]) -> list[Anomaly]:
@@ -65,7 +67,7 @@ def anomaly_facts(
 ) -> Mapping[DayOfSymbol, dict[str, Any]]:
     """Count for each of `days` the rows, those of each kind, the alarms (no members of an event), and by severity.
 
-    With the headline of the most important alarm.
+    With the headlines of the most important alarms.
     """
     of_day: dict[DayOfSymbol, list[Anomaly]] = {day: [] for day in days}
     for anomaly in anomalies:
@@ -78,11 +80,11 @@ def _facts(rows: Sequence[Anomaly]) -> dict[str, Any]:
     found = alarms(rows)
     severities |= Counter(f"severity_{Severity(row.severity).value}" for row in found)
     kinds = Counter(f"kind_{Kind(row.kind).value}" for row in rows)
-    important = max(found, key=lambda row: row.importance or 0.0, default=None)
+    important = sorted(found, key=lambda row: -(row.importance or 0.0))[:_HEADLINES]
     return {
         "rows": len(rows),
         "alarms": len(found),
-        **({"headline": important.headline} if important else {}),
+        **({"headlines": tuple(row.headline for row in important)} if important else {}),
         **severities,
         **dict(sorted(kinds.items())),
         "detector_version": DETECTOR_VERSION,

@@ -54,7 +54,8 @@ def test_a_collected_price_is_a_materialization_of_its_day_and_symbol(
     (stored,) = stored_rows(database, tables.raw_prices)
     partition = str(partition_key(stored["timestamp"].date(), "BTC"))
     assert events(instance, "raw_prices") == [(partition, "", {
-        "dagster/row_count": 1, "quotes_accepted": 1, "prices_changed": 0, "price_usd": document["price"],
+        "dagster/row_count": 1, "quotes_accepted": "1", "rows_written": "1", "prices_changed": "0",
+        "BTC/price_usd": pytest.approx(document["price"], rel=1e-6),
         "newest_quote": stored["timestamp"].timestamp(), "trace_id": TRACE_ID,
     })]
     assert events(instance, "rejected_prices") == []
@@ -66,7 +67,7 @@ def test_a_refused_price_is_a_materialization_of_the_quarantine(
 ) -> None:
     simulator.add_fault(Fault(kind="zero_price", coin="bitcoin"))
     assert collect(client).status_code == 422
-    metadata = {"dagster/row_count": 1, "refused_in_this_run": 1, "trace_id": TRACE_ID}
+    metadata = {"dagster/row_count": 1, "refused_in_this_run": "1", "trace_id": TRACE_ID}
     assert events(instance, "rejected_prices") == [(str(partition_key(utc_now().date(), "BTC")), "", metadata)]
     assert events(instance, "raw_prices") == []
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from PIL.ImageColor import getrgb
 
-from market_pipeline.charts.canvas import palette
+from market_pipeline.charts.canvas import OVERVIEW_WIDTH, palette
 from market_pipeline.charts.marks import KINDS
 from market_pipeline.charts.overview_chart import MOST_PANELS, draw_overview, most_alarming
 from market_pipeline.charts.theme import DARK, LIGHT, THEMES, Theme
@@ -32,7 +32,9 @@ from market_pipeline_tests.charts.pictures import (
 FIVE = ["BTC", "ETH", "SOL", "ADA", "DOT"]
 EIGHT = [f"C{number}" for number in range(MOST_PANELS)]
 # Where panels are: right of the numbers, left of the prices, below the legend.
-PANELS = (slice(112, None), slice(222, 1126))
+WIDE = slice(222, OVERVIEW_WIDTH - 74)
+SPAN = WIDE.stop - WIDE.start
+PANELS = (slice(112, None), WIDE)
 
 
 def many_anomalies(symbols: Sequence[str]) -> list[dict[str, Any]]:
@@ -53,7 +55,7 @@ def test_noisy_symbols_with_many_anomalies_stay_below_a_hundred_kilobytes(symbol
     png = draw_overview(scores, anomalies_of(*many_anomalies(symbols)), symbols, START, END, theme)
     assert len(base64.b64encode(png) if symbols is FIVE else png) < 100_000
     image = Image.open(BytesIO(png))
-    assert image.format == "PNG" and image.width == 1200
+    assert image.format == "PNG" and image.width == OVERVIEW_WIDTH
     assert 100 * len(symbols) < image.height < 160 * len(symbols) + 240
     assert "transparency" not in image.info
     used = {colour for _, colour in image.convert("RGB").getcolors() or []}
@@ -95,16 +97,16 @@ def test_the_band_is_drawn_where_it_is_known_and_left_out_where_not() -> None:
     image = overview(changed(flat(), expected_move=moves))
     for colour in (LIGHT.one_sigma, LIGHT.three_sigma):
         columns = np.flatnonzero(pixels(image, colour)[PANELS].sum(axis=0) > 5)
-        assert 445 < columns.min() < 460 and columns.max() > 895
+        assert 0.49 < columns.min() / SPAN < 0.51 and columns.max() > 0.99 * SPAN
 
 
 def test_a_market_event_is_one_shade_through_all_panels_and_is_at_least_some_pixels_wide() -> None:
     image = overview(joined([flat(symbol) for symbol in FIVE]), event(720, 720), symbols=FIVE)
-    shade = pixels(image, LIGHT.event)[100:, 222:1126]
+    shade = pixels(image, LIGHT.event)[100:, WIDE]
     columns = np.flatnonzero(shade.any(axis=0))
     assert 5 <= len(columns) <= 9
-    assert abs(columns.mean() - 904 / 2) < 3
-    inside = np.asarray(image)[100:-35, 222:1126]
+    assert abs(columns.mean() - SPAN / 2) < 3
+    inside = np.asarray(image)[100:-35, WIDE]
     differs = (inside[:, columns] != inside[:, columns - 20]).any(axis=(1, 2))
     assert differs.mean() > 0.95, "also on the band and between the panels"
 
@@ -112,8 +114,8 @@ def test_a_market_event_is_one_shade_through_all_panels_and_is_at_least_some_pix
 def test_a_silence_is_hatched_and_no_line_crosses_it() -> None:
     minutes = [minute for minute in range(0, 1441, 5) if not 480 < minute < 960]
     image = overview(scores_of("BTC", minutes, [100.0 + minute % 7 for minute in minutes], sigma=np.nan))
-    middle = slice(222 + 320, 222 + 590)
-    assert near(image, LIGHT.line)[60:-40, 240:500].any(axis=0).mean() > 0.9
+    middle = slice(WIDE.start + round(0.36 * SPAN), WIDE.start + round(0.64 * SPAN))
+    assert near(image, LIGHT.line)[60:-40, 240:430].any(axis=0).mean() > 0.9
     assert not near(image, LIGHT.line)[60:-40, middle].any()
     hatched = np.asarray(image.convert("L"))[60:-40, middle] < 250
     bare = np.asarray(overview(flat(sigma=np.nan)).convert("L"))
@@ -121,7 +123,7 @@ def test_a_silence_is_hatched_and_no_line_crosses_it() -> None:
 
 
 def test_a_symbol_without_quotes_says_so_instead_of_failing() -> None:
-    words = np.asarray(overview(flat(), symbols=["NEW"]).convert("L"))[100:, 640:710] < 130
+    words = np.asarray(overview(flat(), symbols=["NEW"]).convert("L"))[100:, 530:600] < 130
     assert words.sum() > 60, "the middle of the empty panel holds no words"
 
 
@@ -144,7 +146,7 @@ def test_prices_of_any_size_are_drawn_without_a_warning(scale: float) -> None:
 @pytest.mark.parametrize("prices", [[1.0], [1.0, 1.0]])
 def test_one_quote_or_a_flat_price_is_drawn(prices: list[float]) -> None:
     image = overview(scores_of("BTC", np.arange(len(prices)) * 5 + 700, prices))
-    assert near(image, LIGHT.line, within=150)[112:-40, 222:1126].sum() >= 4
+    assert near(image, LIGHT.line, within=150)[112:-40, WIDE].sum() >= 4
 
 
 def test_a_symbol_with_signs_of_mathematics_is_drawn_as_it_stands() -> None:

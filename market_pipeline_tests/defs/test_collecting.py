@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 # How a queued run is executed once the daemon lets it begin has no public name.
@@ -42,7 +43,7 @@ def test_a_tick_collects_every_symbol_with_one_request_and_a_second_one_changes_
     assert all(check.passed for check in world.checks(result).values())
     assert world.materialized("raw_prices") >= keys(world, 0)
     assert world.materialized("price_anomalies") == keys(world, 0)
-    assert world.latest_metadata("raw_prices", world.today, "BTC")["requests_in_this_run"] == 1
+    assert world.latest_metadata("raw_prices", world.today, "BTC")["requests_in_this_run"] == "1"
     before = world.prices()
     assert {row["symbol"] for row in before} == set(world.symbols)
     for row in before:
@@ -137,8 +138,8 @@ def test_a_tick_fills_the_hole_of_an_outage_after_storing_the_live_price(
     assert requested(world) == ["price"] + ["range"] * 5 and stored == [5] * 5
     filled = [row for row in world.prices() if row["source"] == "market_chart"]
     metadata = world.latest_metadata("raw_prices", world.today, "BTC")
-    assert metadata["holes_filled"] == len(filled) >= 5 * 68 and "holes_unfilled" not in metadata
-    assert metadata["requests_in_this_run"] == 6
+    assert int(metadata["holes_filled"]) == len(filled) >= 5 * 68 and "holes_unfilled" not in metadata
+    assert metadata["requests_in_this_run"] == "6"
     # Close to midnight a part of the points is yesterday's.
     assert {f"{row['timestamp'].date()}|{row['symbol']}" for row in filled} <= world.materialized("raw_prices")
     world.simulator.clear_requests()
@@ -173,10 +174,10 @@ def test_a_range_of_past_days_is_one_request_a_symbol_and_doing_it_again_changes
     ]
     bar, shown = stored[2][0], world.latest_metadata("daily_bars", first, "BTC")
     assert (bar["open"], bar["close"], bar["quotes"]) == (rows[0]["price"], rows[-1]["price"], len(rows))
-    assert 0.9 < bar["completeness"] <= 1.0 and shown["realised_volatility"] == bar["realised_volatility"] > 0
+    assert 0.9 < bar["completeness"] <= 1.0 and shown["BTC/close"] == pytest.approx(bar["close"], rel=1e-6)
     assert world.complete(first, last).success
     assert [world.rows(table) for table in derived] == stored
-    assert world.latest_metadata("raw_prices", first, "BTC")["prices_changed"] == 0
+    assert world.latest_metadata("raw_prices", first, "BTC")["rows_written"] == "0"
 
 
 def test_a_price_that_the_source_changed_is_counted_in_its_partition(pair: World) -> None:
@@ -188,7 +189,36 @@ def test_a_price_that_the_source_changed_is_counted_in_its_partition(pair: World
         connection.execute(tables.raw_prices.update().where(one).values(price=1.0))
     assert pair.complete(yesterday, yesterday).success
     shown = {symbol: pair.latest_metadata("raw_prices", yesterday, symbol) for symbol in pair.symbols}
-    assert {symbol: metadata["prices_changed"] for symbol, metadata in shown.items()} == {"BTC": 1, "ETH": 0}
+    numbers = {symbol: (of["prices_changed"], of["rows_written"]) for symbol, of in shown.items()}
+    assert numbers == {"BTC": ("1", "1"), "ETH": ("0", "0")}
+
+
+def test_the_plots_of_the_ui_mix_no_symbols_and_the_page_is_linked(pair: World) -> None:
+    """It plots each number of all partitions as one line; the row count is Dagster's own."""
+    assert pair.tick().success
+    for symbol in pair.symbols:
+        metadata = pair.latest_metadata("raw_prices", pair.today, symbol)
+        plotted = {name for name, value in metadata.items() if isinstance(value, int | float)}
+        assert plotted - {"newest_quote"} == {"dagster/row_count", f"{symbol}/price_usd"}
+        assert len(str(metadata[f"{symbol}/price_usd"])) <= 9
+        assert metadata["page"] == f"http://127.0.0.1:8000/symbols/{symbol}?day={pair.today}"
+
+
+@pytest.mark.parametrize("alone", ["raw_prices", "rejected_prices"])
+def test_either_asset_can_be_materialized_alone_and_what_came_of_the_other_is_stored(pair: World, alone: str) -> None:
+    """As the UI does: without a warning that another asset is materialized, too."""
+    yesterday = pair.days_ago(1)
+    pair.simulator.add_fault(Fault(kind="negative_price"))
+    every_asset = pair.defs.resolve_implicit_global_asset_job_def()
+    only = every_asset.get_subset(asset_selection={dg.AssetKey(alone)}, asset_check_selection=set())
+    tags = range_tags(yesterday, yesterday, pair.symbols)
+    result = only.execute_in_process(instance=pair.instance, tags=tags)
+    assert result.success
+    assert {event.asset_key.path[-1] for event in result.get_asset_materialization_events() if event.asset_key} == {
+        "raw_prices", "rejected_prices"
+    }
+    assert pair.materialized("raw_prices") == pair.materialized("rejected_prices") == keys(pair, 1)
+    assert len(pair.rows(tables.rejected_prices)) == 1 and len(pair.prices()) > 40
 
 
 def test_a_day_has_the_same_anomalies_alone_and_in_a_range(world_of: WorldOf, sqlite_database: Database) -> None:

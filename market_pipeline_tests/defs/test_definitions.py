@@ -39,8 +39,7 @@ def repository() -> Iterator[dg.RepositoryDefinition]:
         yield defs.get_repository_def()
 
 
-def spec_of(repository: dg.RepositoryDefinition, name: str) -> dg.AssetSpec:
-    key = dg.AssetKey(name)
+def spec_of(repository: dg.RepositoryDefinition, key: dg.AssetKey) -> dg.AssetSpec:
     spec: dg.AssetSpec = repository.assets_defs_by_key[key].specs_by_key[key]
     return spec
 
@@ -49,6 +48,7 @@ def test_the_keys_jobs_schedules_and_checks_are_those_that_others_know(repositor
     assert {key.to_user_string() for key in repository.assets_defs_by_key} == {
         "raw_prices", "rejected_prices", "price_anomalies", "daily_bars", "detector_calibration", "market_overview",
         "price_coverage", "request_ledger", "storage_retention",
+        "coingecko/simple_price", "coingecko/market_chart_range", "coingecko/coins_list",
     }
     assert {job for job in repository.job_names if not job.startswith("__")} == {
         "tick", "complete_days", "score_days", "calibrate_detectors", "account_requests", "retention",
@@ -82,7 +82,8 @@ def test_the_longest_time_between_two_and_three_ticks(cron: str, gaps: tuple[flo
 
 def test_every_asset_has_a_freshness_policy_that_leaves_out_one_renewal(repository: dg.RepositoryDefinition) -> None:
     policies: dict[str, Any] = {
-        key.to_user_string(): repository.asset_graph.get(key).freshness_policy for key in repository.assets_defs_by_key
+        key.to_user_string(): repository.asset_graph.get(key).freshness_policy
+        for key in repository.asset_graph.materializable_asset_keys
     }
     minute = timedelta(minutes=1)
     tick, day = (8, 13), (26 * 60, 50 * 60)
@@ -124,25 +125,45 @@ def test_every_asset_shows_what_it_is_and_every_table_its_columns_with_units(
     repository: dg.RepositoryDefinition
 ) -> None:
     known = tables.metadata.tables
-    for key, asset in repository.assets_defs_by_key.items():
-        spec = asset.specs_by_key[key]
-        assert spec.description and spec.group_name == "market_data" and spec.owners == ["team:market-data"]
-        assert "python" in spec.kinds
+    for key in repository.asset_graph.get_all_asset_keys():
+        spec = spec_of(repository, key)
+        # The UI shows three.
+        assert spec.description and 1 <= len(spec.kinds) <= 3
+        if spec.group_name != "ingest" or spec.kinds & {"table"}:
+            assert spec.owners == ["team:market-data"] and spec.tags["renewed"] in ("tick", "hour", "day")
         if "write_mode" in spec.metadata:
             table = known[spec.metadata["dagster/table_name"]]
             columns = spec.metadata["dagster/column_schema"].columns
             assert [column.name for column in columns] == list(table.columns.keys())
             assert all(column.description for column in columns)
-    stored = {key.to_user_string() for key in repository.assets_defs_by_key
-              if "write_mode" in spec_of(repository, key.to_user_string()).metadata}
+    stored = {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()
+              if "write_mode" in spec_of(repository, key).metadata}
     assert stored == {
         "raw_prices", "rejected_prices", "price_anomalies", "daily_bars", "detector_calibration", "request_ledger",
     }
 
 
+def test_the_lineage_leads_from_coingecko_to_the_people_in_four_groups(repository: dg.RepositoryDefinition) -> None:
+    graph = repository.asset_graph
+    groups: dict[str | None, set[str]] = {}
+    for key in graph.get_all_asset_keys():
+        groups.setdefault(graph.get(key).group_name, set()).add(key.to_user_string())
+    endpoints = {"coingecko/simple_price", "coingecko/market_chart_range", "coingecko/coins_list"}
+    assert groups == {
+        "ingest": {*endpoints, "raw_prices", "daily_bars"},
+        "quality": {"rejected_prices", "price_coverage"},
+        "detect": {"detector_calibration", "price_anomalies"},
+        "monitor": {"market_overview", "request_ledger", "storage_retention"},
+    }
+    assert {key.to_user_string() for key in graph.external_asset_keys} == endpoints
+    # The retention concerns the storages, nothing that was requested.
+    unconnected = {key.to_user_string() for key in graph.get_all_asset_keys() if not graph.get(key).parent_keys}
+    assert unconnected - endpoints == {"storage_retention"}
+
+
 def test_every_column_of_an_anomaly_shows_what_it_is_made_from(repository: dg.RepositoryDefinition) -> None:
     """All but the version of the detectors, which comes from the code."""
-    lineage = spec_of(repository, "price_anomalies").metadata["dagster/column_lineage"].deps_by_column
+    lineage = spec_of(repository, dg.AssetKey("price_anomalies")).metadata["dagster/column_lineage"].deps_by_column
     columns = {column.name for column in tables.price_anomalies.columns}
     assert columns - set(lineage) == {"detector_version"} and set(lineage) <= columns
     table_of = {"raw_prices": tables.raw_prices, "detector_calibration": tables.detector_calibrations}

@@ -208,8 +208,8 @@ def test_symbols_as_coingecko_has_them_go_all_the_way(world_of: WorldOf, sqlite_
     assert result.success and world.tick().success
     assert {"history_is_complete_FIGR_HELOC", "history_is_complete_USDC_E"} <= world.checks(result).keys()
     assert world.materialized("price_anomalies") >= {f"{yesterday}|FIGR_HELOC", f"{yesterday}|USDC.E"}
-    overview = world.latest_metadata("market_overview")
-    assert overview["price_USDC.E"] > 0
-    assert overview["coins"].records[0].data == {
+    assert world.latest_metadata("market_overview")["USDC.E/price_usd"] > 0
+    coins: Any = world.checks(result)["coin_ids_are_listed"].metadata["coins"]
+    assert coins.records[0].data == {
         "symbol": "FIGR_HELOC", "name": "Bitcoin", "coin_id": "simulated:bitcoin",
     }

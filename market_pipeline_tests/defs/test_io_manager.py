@@ -98,12 +98,9 @@ def test_what_an_asset_returns_is_what_the_next_one_gets(database: Database) -> 
     assert found["price"].tolist() == columns["price"].tolist() == [100.0] * 16
 
 
-def test_an_upsert_touches_what_it_holds_and_reports_how_much_changed(io: DatabaseIOManager, stored: Stored) -> None:
+def test_an_upsert_touches_what_it_holds(io: DatabaseIOManager, stored: Stored) -> None:
     io.handle_output(output("raw_prices", "upsert"), prices((0, "BTC")))
-    context = output("raw_prices", "upsert")
-    io.handle_output(context, prices((0, "BTC"), (1, "BTC")))
-    rows_written: Any = context.consume_logged_metadata()["rows_written"]
-    assert rows_written.value == 4
+    io.handle_output(output("raw_prices", "upsert"), prices((0, "BTC"), (1, "BTC")))
     assert len(stored(tables.raw_prices)) == 8
 
 

@@ -1,6 +1,7 @@
 """The overview: numbers per symbol, the last day's alarms, and a picture that is not drawn too often."""
 
 import base64
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from io import BytesIO
 from typing import Any
@@ -11,24 +12,24 @@ import pytest
 from PIL import Image
 
 from market_pipeline.anomalies.anomaly import alarm_mask
+from market_pipeline.charts.canvas import OVERVIEW_WIDTH
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.columns import Columns
-from market_pipeline.core.symbols import parse_catalogue
 from market_pipeline.defs.assets.market_overview import (
-    ALARMS,
-    DRAWN_AT,
-    QUOTES,
-    alarm_records,
+    Picture,
     alarms_digest,
-    chart_metadata,
+    current_picture,
     is_due,
+    overview_lines,
     overview_metadata,
     overview_numbers,
+    shortened,
 )
 from market_pipeline.defs.assets.price_coverage import coverage_metadata
 from market_pipeline.pipeline.missing_days import past_days
+from market_pipeline.settings import load_settings
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.queries.latest import anomalies_since
+from market_pipeline.storage.queries.latest import StoredQuote, anomalies_since
 from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline_tests.builders import anomalies_of, anomaly_row
@@ -39,51 +40,69 @@ SOON = NOON + timedelta(minutes=30)
 HOUR = timedelta(hours=1)
 
 
-def test_the_overview_holds_numbers_per_symbol_and_one_picture_an_hour(pair: World, pictures: None) -> None:
+def picture_in(metadata: dict[str, Any]) -> bytes:
+    found: str = metadata["overview"].split("base64,")[1].split(")")[0]
+    return base64.b64decode(found)
+
+
+def test_every_overview_shows_the_picture_which_is_drawn_anew_with_an_alarm(pair: World, pictures: None) -> None:
     pair.complete(pair.days_ago(2), pair.days_ago(1))
     pair.tick()
     first = pair.latest_metadata("market_overview")
-    assert base64.b64decode(first["chart"].split("base64,")[1].rstrip(")")).startswith(b"\x89PNG")
-    assert len(first["chart"]) < 100_000
+    assert picture_in(first).startswith(b"\x89PNG") and len(first["overview"]) < 100_000
     pair.tick()
     second = pair.latest_metadata("market_overview")
-    assert "chart" not in second and second["chart_drawn_at"] == first["chart_drawn_at"]
+    assert picture_in(second) == picture_in(first)
     newest = {row["symbol"]: row for row in pair.prices()}
     for symbol in pair.symbols:
-        assert second[f"price_{symbol}"] == newest[symbol]["price"]
-        assert -60 < second[f"change_24h_percent_{symbol}"] < 60
-        assert second[f"anomalies_24h_{symbol}"] >= 0
+        assert second[f"{symbol}/price_usd"] == pytest.approx(newest[symbol]["price"], rel=1e-6)
+        assert -60 < second[f"{symbol}/change_24h_percent"] < 60
     bitcoin = newest["BTC"]
     pair.insert(symbol="BTC", timestamp=bitcoin["timestamp"] - 5 * timedelta(minutes=1), price=bitcoin["price"] / 2)
     pair.tick()
     third = pair.latest_metadata("market_overview")
-    assert third["anomalies_24h_BTC"] >= 1 and "chart" in third
-    assert any(record.data["symbol"] == "BTC" for record in third["anomalies_last_24_hours"].records)
+    assert third["alarms_24h"] >= 1 and picture_in(third) != picture_in(first)
+    assert "[BTC](http://127.0.0.1:8000/symbols/BTC?day=" in third["summary"]
+    # Plots are sorted by name, capital letters first; of 100 names at most.
+    numbers = [name for name, value in third.items() if isinstance(value, int | float)]
+    assert sorted(numbers) == [
+        "BTC/change_24h_percent", "BTC/price_usd", "ETH/change_24h_percent", "ETH/price_usd",
+        "alarms_24h", "alarms_critical_24h", "market_events_24h",
+    ]
+    assert all(len(str(third[name])) <= 9 for name in numbers)
 
 
 def test_a_change_over_24_hours_is_not_shown_of_a_price_that_is_days_old(pair: World) -> None:
     pair.insert(symbol="BTC", timestamp=utc_now() - timedelta(days=3), price=1.0)
     pair.tick()
     metadata = pair.latest_metadata("market_overview")
-    assert "price_BTC" in metadata and "change_24h_percent_BTC" not in metadata
+    assert "BTC/price_usd" in metadata and "BTC/change_24h_percent" not in metadata
 
 
-def test_a_market_event_is_one_row_and_one_anomaly() -> None:
+def test_a_market_event_is_one_line_and_a_headline_is_shown_verbatim() -> None:
     event: dict[str, Any] = {"id": "e", "event_id": "e", "severity": "critical", "move": 0.012}
     alarms = anomalies_of(
         anomaly_row("SOL", kind="market_move", members="SOL,BTC,ETH", **event),
         *(anomaly_row(symbol, id=symbol, event_id="e") for symbol in ("SOL", "BTC", "ETH")),
-        anomaly_row("ADA", id="x", move=-0.2, headline="", explanation="ADA fell."),
+        anomaly_row("ADA", id="x", move=-0.2, headline="", explanation="ADA [*] fell."),
     )
     alarms = alarms.where(alarm_mask(alarms))
-    shown = ("time_utc", "symbol", "kind", "severity", "move", "headline")
-    assert [tuple(row[name] for name in shown) for row in alarm_records(alarms)] == [
-        ("2024-03-01 00:00", "SOL,BTC,ETH", "market_move", "critical", "+1.2%", "BTC rose 6.0% in 5 min."),
-        ("2024-03-01 00:00", "ADA", "jump", "alert", "\N{MINUS SIGN}20%", "ADA fell."),
+    page = "http://127.0.0.1:8000/symbols"
+    assert overview_lines(alarms, ["SOL", "ADA"], ["SOL", "ADA"], "http://127.0.0.1:8000", NOON) == [
+        "**2 alarms, 1 critical, in the 24 hours before 2026-05-01 12:00 UTC.**",
+        "",
+        f"- critical: BTC rose 6.0% in 5 min. [SOL]({page}/SOL?day=2024-03-01)",
+        f"- alert: ADA \\[\\*\\] fell. [ADA]({page}/ADA?day=2024-03-01)",
     ]
-    assert overview_numbers(["BTC", "SOL", "ADA"], {}, {}, alarms) == {
-        "market_events_24h": 1, "anomalies_24h_BTC": 0, "anomalies_24h_SOL": 1, "anomalies_24h_ADA": 1,
-    }
+
+
+def test_the_summary_is_as_long_as_the_ui_shows_without_a_dialog() -> None:
+    lines = ["**40 alarms**", "", *(f"- alarm {number} {'x' * 80}" for number in range(40))]
+    text = shortened(lines)
+    assert 800 < len(text) < 1000
+    shown = text.split("\n")
+    assert shown[:-1] == lines[: len(shown) - 1] and shown[-1] == f"- and {len(lines) - len(shown) + 1} more"
+    assert shortened(lines[:5]) == "\n".join(lines[:5])
 
 
 def alarms_at(*given: tuple[str, float], **columns: Any) -> Columns:
@@ -114,10 +133,9 @@ def test_a_picture_is_due_within_the_hour_if_it_would_show_other_alarms(found: C
     assert is_due(SOON, NOON, alarms_digest(CHARTED, NOON), found) is due
 
 
-def test_a_picture_is_due_at_first_after_an_hour_and_if_it_is_from_the_future() -> None:
+def test_a_picture_is_due_after_an_hour_and_if_it_is_from_the_future() -> None:
     """A clock that was wrong must not keep a picture for years."""
     digest = alarms_digest(CHARTED, NOON)
-    assert is_due(NOON, None, None, CHARTED)
     for minutes, due in ((59, False), (60, True), (-60 * 24 * 300, True)):
         assert is_due(NOON + timedelta(minutes=minutes), NOON, digest, CHARTED) is due
 
@@ -139,54 +157,59 @@ def filled(sqlite_database: Database) -> Database:
     return sqlite_database
 
 
-def chart(database: Database, now: datetime, last: dict[str, Any], symbols: tuple[str, ...] = ("BTC", "ETH")) -> Any:
+def drawn(
+    database: Database, now: datetime, before: Picture | None = None, symbols: tuple[str, ...] = ("BTC", "ETH")
+) -> Picture:
+    """The picture after the materialization that showed `before`, as Dagster stored that."""
     anomalies = anomalies_since(database, symbols, now - timedelta(days=1))
-    return chart_metadata(database, symbols, anomalies, now, last)
+    last = {} if before is None else {"overview": dg.MetadataValue.md(f"Some alarms.\n\n{before.markdown}")}
+    return current_picture(database, symbols, anomalies, now, last)
 
 
-def test_the_picture_is_black_on_white_and_in_between_there_is_a_note(filled: Database, pictures: None) -> None:
+def test_the_picture_is_black_on_white_and_stays_for_an_hour(filled: Database, pictures: None) -> None:
     """The UI may be dark; the picture brings its own paper."""
-    first = chart(filled, NOON, {})
-    text = first["chart"].value
-    assert text.startswith("![The last 24 hours of BTC, ETH](data:image/png;base64,")
-    with Image.open(BytesIO(base64.b64decode(text.split("base64,")[1].rstrip(")")))) as image:
-        assert image.width == 1200
+    first = drawn(filled, NOON)
+    text = first.markdown
+    assert "![The last 24 hours of BTC, ETH](data:image/png;base64," in text
+    assert text.endswith("Drawn 2026-05-01 12:00 UTC.")
+    with Image.open(BytesIO(base64.b64decode(text.split("base64,")[1].split(")")[0]))) as image:
+        assert image.width == OVERVIEW_WIDTH
         assert image.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
-    second = chart(filled, SOON, first)
-    assert "chart" not in second and second["chart_note"].value.startswith("drawn at 2026-05-01T12:00:00Z")
-    assert (second[DRAWN_AT], second[ALARMS]) == (first[DRAWN_AT], first[ALARMS])
-    assert "chart" in chart(filled, NOON + HOUR, second)
+    second = drawn(filled, SOON, first)
+    assert second == first
+    assert drawn(filled, NOON + HOUR, second).drawn_at == (NOON + HOUR).replace(microsecond=0)
 
 
 def test_a_picture_of_a_hole_is_redrawn_when_it_is_filled_but_not_for_the_first_ticks(filled: Database) -> None:
     """Two quotes instead of one are twice as many; half as many again must be ten more a coin, too."""
-    first = chart(filled, NOON, {})
-    drawn_of = first[QUOTES].value
-    for quotes, due in ((2, True), (int(0.62 * drawn_of), False)):
-        again = chart(filled, SOON, {**first, QUOTES: dg.MetadataValue.int(quotes)})
-        assert ("chart" in again) is due
-        assert again[QUOTES].value == (drawn_of - 4 if due else quotes)
+    first = drawn(filled, NOON)
+    for quotes, due in ((2, True), (int(0.62 * first.quotes), False)):
+        fewer = replace(first, markdown=first.markdown.replace(f" {first.quotes})", f" {quotes})"), quotes=quotes)
+        again = drawn(filled, SOON, fewer)
+        assert again.quotes == (first.quotes - 4 if due else quotes)
 
 
 def test_of_more_symbols_than_panels_the_note_names_how_many_are_shown(filled: Database) -> None:
     symbols = ("BTC", "ETH", *(f"C{number}" for number in range(10)))
-    found = chart(filled, NOON, {}, symbols)
-    assert found["chart_note"].value.startswith("8 of 12 symbols")
-    assert "of BTC, ETH, C0, C1, C2, C3, C4, C5]" in found["chart"].value
+    found = drawn(filled, NOON, symbols=symbols).markdown
+    assert "8 of 12 symbols" in found
+    assert "of BTC, ETH, C0, C1, C2, C3, C4, C5]" in found
 
 
 def test_nothing_stored_is_a_picture_of_nothing(sqlite_database: Database, pictures: None) -> None:
-    assert "chart" in chart(sqlite_database, NOON, {})
+    assert "base64," in drawn(sqlite_database, NOON).markdown
 
 
 def test_the_metadata_of_hundreds_of_symbols_stays_bounded(sqlite_database: Database) -> None:
-    coins = parse_catalogue(",".join(f"S{number}=coin-{number}" for number in range(300)))
-    for metadata in (
-        overview_metadata(sqlite_database, coins, NOON, {DRAWN_AT: dg.MetadataValue.timestamp(NOON)}),
-        coverage_metadata(past_days(sqlite_database, coins, NOON.date(), NOON)),
-    ):
-        assert len({name.rpartition("_")[2] for name in metadata if name.rpartition("_")[2].startswith("S")}) == 50
+    symbols = [f"S{number}" for number in range(300)]
+    settings = load_settings(None, market_symbols=",".join(f"{symbol}=coin-{symbol.lower()}" for symbol in symbols))
+    coverage = coverage_metadata(past_days(sqlite_database, settings.catalogue, NOON.date(), NOON))
+    assert len({name.rpartition("_")[2] for name in coverage if name.rpartition("_")[2].startswith("S")}) == 50
+    tables = [value for value in coverage.values() if isinstance(value, dg.TableMetadataValue)]
+    assert max(len(table.records) for table in tables) == 50
+    assert len(coverage["summary"]) < 500
+    overview = overview_metadata(sqlite_database, settings, NOON, {})
+    assert len(overview["summary"].md_str) < 1000
+    assert len(overview_numbers(symbols[:50], {symbol: StoredQuote(NOON, 1.0) for symbol in symbols}, {})) == 50
+    for metadata in (coverage, overview):
         assert metadata["symbols_shown"] == "the first 50 of 300 in MARKET_SYMBOLS; the API has all"
-        tables = [value for value in metadata.values() if isinstance(value, dg.TableMetadataValue)]
-        assert max(len(table.records) for table in tables) == 50
-        assert len(metadata["summary"]) < 500

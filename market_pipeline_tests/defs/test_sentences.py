@@ -18,7 +18,7 @@ from market_pipeline.core.clock import DAY, start_of_day
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.core.symbols import parse_catalogue
 from market_pipeline.defs.assets.detector_calibration import calibration_metadata
-from market_pipeline.defs.assets.market_overview import overview_sentence
+from market_pipeline.defs.assets.market_overview import overview_lines
 from market_pipeline.defs.assets.price_coverage import coverage_metadata
 from market_pipeline.defs.assets.raw_prices import collection_failure
 from market_pipeline.defs.assets.request_ledger import hour_sentence
@@ -138,7 +138,7 @@ def assets() -> Iterator[str]:
     silent = [PastDays(f"C{number}", False, (), (), (), ()) for number in range(7)]
     yield str(coverage_metadata([lacking, *silent])["summary"])
     alarms = anomalies_of(anomaly_row("BTC", severity="critical"), anomaly_row("ETH"))
-    yield overview_sentence(alarms, ["BTC"], SYMBOLS, NOW)
+    yield " ".join(overview_lines(alarms, ["BTC"], SYMBOLS, "http://127.0.0.1:8000", NOW))
     hour = datetime(2026, 5, 20, 10, tzinfo=timezone.utc)
     rows = [
         LedgerRow(at, "demo@host", "/simple/price", outcome, "demo", sent, sent)

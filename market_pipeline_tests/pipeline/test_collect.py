@@ -34,7 +34,7 @@ def test_the_facts_of_a_partition_are_those_after_the_arrival_is_stored(
     assert stored_rows(sqlite_database, raw_prices) == []
     ether = [quote for quote in first.collected.quotes if (quote.timestamp.date(), quote.symbol) == days[2]]
     assert first.price_facts[days[2]] == {
-        "rows": len(ether), "quotes_accepted": len(ether), "prices_changed": 0,
+        "rows": len(ether), "quotes_accepted": len(ether), "rows_written": len(ether), "prices_changed": 0,
         "price_usd": ether[-1].price, "newest_quote": ether[-1].timestamp,
     }
     assert store(sqlite_database, first) == len(first.quotes) == len(stored_rows(sqlite_database, raw_prices))
@@ -45,7 +45,7 @@ def test_the_facts_of_a_partition_are_those_after_the_arrival_is_stored(
     again = collected(source, sqlite_database, *days)
     day = (known.timestamp.date(), known.symbol)
     before, after = first.price_facts[day], again.price_facts[day]
-    assert after == {**before, "rows": before["rows"] + 1, "prices_changed": 1}
+    assert after == {**before, "rows": before["rows"] + 1, "rows_written": 1, "prices_changed": 1}
     assert store(sqlite_database, again) == 1
 
 

@@ -20,11 +20,11 @@ def alarm(minutes: float, importance: float | None = None, **changes: Any) -> An
     return Anomaly(**{field.name: row[field.name] for field in fields(Anomaly)})
 
 
-def test_a_day_is_told_by_its_most_important_alarm() -> None:
+def test_the_headlines_of_a_day_are_those_of_its_alarms_the_most_important_first() -> None:
     rows = [alarm(0), alarm(5, 2.0), alarm(10, 1.0), alarm(15, 9.0, event_id="another")]
     facts = anomaly_facts(rows, [(START.date(), "BTC"), (START.date(), "ETH")])
-    assert facts[START.date(), "BTC"]["headline"] == "Alarm 5."
-    assert "headline" not in facts[START.date(), "ETH"]
+    assert facts[START.date(), "BTC"]["headlines"] == ("Alarm 5.", "Alarm 10.", "Alarm 0.")
+    assert "headlines" not in facts[START.date(), "ETH"]
 
 
 @pytest.mark.parametrize(("newest", "now", "new"), [(20, 22, ["Alarm 15."]), (30, 32, []), (20, 90, [])])

@@ -8,7 +8,7 @@ from market_pipeline.dagster_instance.nonpublic import describe_partitions
 from market_pipeline.dagster_instance.reports import as_metadata
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
-from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, table_metadata
+from market_pipeline.defs.assets.table_metadata import EVERY_DAY, INGEST, OWNERS, table_metadata
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.defs.partitions import SINGLE_RUN, days_of, partition_key
 from market_pipeline.pipeline.bars import bar_facts, bar_rows, thinning_limit
@@ -29,7 +29,7 @@ _MADE_FROM = {
 
 
 def build_daily_bars(
-    partitions: dg.MultiPartitionsDefinition, kinds: set[str], settings: Settings
+    partitions: dg.MultiPartitionsDefinition, settings: Settings, database_kind: str
 ) -> dg.AssetsDefinition:
     """Define the asset over the partitions of `raw_prices`."""
 
@@ -47,9 +47,10 @@ def build_daily_bars(
             **table_metadata(tables.daily_bars, write_mode="replace"),
             "dagster/column_lineage": _lineage(),
         },
-        group_name=GROUP,
+        group_name=INGEST,
         owners=OWNERS,
-        kinds=kinds,
+        tags=EVERY_DAY,
+        kinds={"table", database_kind},
     )
     @logged_step
     def daily_bars(
@@ -58,7 +59,7 @@ def build_daily_bars(
         days, now = days_of(context.partition_keys), utc_now()
         bars = bar_rows(database, raw_prices, days, now, thinning_limit(settings.raw_prices_keep_days, now))
         facts = bar_facts(bars, days).items()
-        describe_partitions(context, DAILY_BARS, {partition_key(*day): as_metadata(of) for day, of in facts})
+        describe_partitions(context, DAILY_BARS, {partition_key(*day): as_metadata(day, of) for day, of in facts})
         return bars
 
     return daily_bars

@@ -20,7 +20,7 @@ from market_pipeline.anomalies.series import CADENCES
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.wording import counted
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
-from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table, table_metadata
+from market_pipeline.defs.assets.table_metadata import DETECT, EVERY_DAY, OWNERS, records_table, table_metadata
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.pipeline.calibrate import CalibrationResult, calibrate_due
 from market_pipeline.pipeline.missing_days import days_to_repair
@@ -37,7 +37,7 @@ DETECTOR_CALIBRATION = "detector_calibration"
 _NOTHING_CHANGED = dg.DataVersion("INITIAL")
 
 
-def build_detector_calibration(settings: Settings, kinds: set[str]) -> dg.AssetsDefinition:
+def build_detector_calibration(settings: Settings, database_kind: str) -> dg.AssetsDefinition:
     """Define the unpartitioned calibration from the prices of all coins of `settings`."""
 
     @dg.asset(
@@ -50,9 +50,10 @@ def build_detector_calibration(settings: Settings, kinds: set[str]) -> dg.Assets
         deps=[RAW_PRICES],
         code_version=DETECTOR_VERSION,
         metadata=table_metadata(tables.detector_calibrations, write_mode="insert"),
-        group_name=GROUP,
+        group_name=DETECT,
         owners=OWNERS,
-        kinds=kinds,
+        tags=EVERY_DAY,
+        kinds={"numpy", "table", database_kind},
     )
     @logged_step
     def detector_calibration(

@@ -2,6 +2,7 @@
 
 import warnings
 from datetime import datetime
+from typing import Any
 
 import dagster as dg
 
@@ -11,11 +12,12 @@ from market_pipeline.anomalies import LEAD_DAYS
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.columns import Columns
+from market_pipeline.core.links import symbol_page
 from market_pipeline.dagster_instance.nonpublic import describe_partitions
 from market_pipeline.dagster_instance.reports import as_metadata
 from market_pipeline.defs.assets.detector_calibration import DETECTOR_CALIBRATION
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
-from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, table_metadata
+from market_pipeline.defs.assets.table_metadata import DETECT, EVERY_TICK, OWNERS, table_metadata
 from market_pipeline.defs.io_manager import Scored
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.defs.partitions import SINGLE_RUN, days_of, lead_mapping, partition_key
@@ -56,7 +58,7 @@ _MADE_FROM = {
 
 
 def build_price_anomalies(
-    partitions: dg.MultiPartitionsDefinition, kinds: set[str], settings: Settings
+    partitions: dg.MultiPartitionsDefinition, settings: Settings, database_kind: str
 ) -> dg.AssetsDefinition:
     """Define the asset over the partitions of `raw_prices`."""
     least, place = settings.alert_severity, Place("", settings.dagster_ui_url)
@@ -82,9 +84,10 @@ def build_price_anomalies(
             **table_metadata(tables.price_anomalies, write_mode="replace"),
             "dagster/column_lineage": _lineage(),
         },
-        group_name=GROUP,
+        group_name=DETECT,
         owners=OWNERS,
-        kinds=kinds,
+        tags=EVERY_TICK,
+        kinds={"numpy", "table", database_kind},
     )
     @logged_step
     def price_anomalies(
@@ -92,8 +95,13 @@ def build_price_anomalies(
     ) -> dg.Output[Scored]:
         days, now = days_of(context.partition_keys), utc_now()
         anomalies = score_days(database, raw_prices, days)
-        facts = anomaly_facts(anomalies, days).items()
-        describe_partitions(context, PRICE_ANOMALIES, {partition_key(*day): as_metadata(of) for day, of in facts})
+        described: dict[str, Any] = {
+            partition_key(*day): {
+                **as_metadata(day, facts), "page": dg.MetadataValue.url(symbol_page(settings.api_url, day[1], day[0]))
+            }
+            for day, facts in anomaly_facts(anomalies, days).items()
+        }
+        describe_partitions(context, PRICE_ANOMALIES, described)
         newest = newest_scored(raw_prices, days, now)
         alarms = new_alarms(database, anomalies, newest, now)
         # Before the rows are stored: after a crash in between the next run finds them new, and the message is there.

@@ -13,8 +13,16 @@ import dagster as dg
 from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.core.wording import counted, some
+from market_pipeline.defs.assets.coingecko import COINS_LIST
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
-from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, SHOWN_SYMBOLS, records_table, shown_note
+from market_pipeline.defs.assets.table_metadata import (
+    EVERY_DAY,
+    OWNERS,
+    QUALITY,
+    SHOWN_SYMBOLS,
+    records_table,
+    shown_note,
+)
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.pipeline.missing_days import PastDays, past_days
 from market_pipeline.storage.engine import Database
@@ -34,10 +42,11 @@ def build_price_coverage(catalogue: Catalogue, history_start: date) -> dg.Assets
         "and how many lack prices, with points, largest gap and known gaps of the source, as numbers that the UI plots "
         "over time and as a table. A day lacks prices if it has a gap of more than two hours, unless an answer proved "
         "that the source itself has nothing there.",
-        deps=[RAW_PRICES],
-        group_name=GROUP,
+        deps=[RAW_PRICES, COINS_LIST],
+        group_name=QUALITY,
         owners=OWNERS,
-        kinds={"python"},
+        tags=EVERY_DAY,
+        kinds={"report"},
     )
     @logged_step
     def price_coverage(

@@ -7,24 +7,35 @@ import dagster as dg
 
 from market_pipeline.coingecko.errors import CoinGeckoError, SourceDown, TransientError
 from market_pipeline.core.columns import Columns
+from market_pipeline.core.links import symbol_page
 from market_pipeline.core.slices import DayOfSymbol
-from market_pipeline.core.symbols import Catalogue
 from market_pipeline.core.wording import some
 from market_pipeline.dagster_instance.nonpublic import describe_partitions
 from market_pipeline.dagster_instance.reports import as_metadata, materialization
-from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, SHOWN_SYMBOLS, table_metadata
+from market_pipeline.defs.assets.coingecko import HISTORY, LIVE_PRICES
+from market_pipeline.defs.assets.table_metadata import (
+    EVERY_TICK,
+    INGEST,
+    OWNERS,
+    QUALITY,
+    SHOWN_SYMBOLS,
+    table_metadata,
+)
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.defs.partitions import SINGLE_RUN, days_of_run, partition_key
 from market_pipeline.defs.resources import CoinGeckoResource
 from market_pipeline.pipeline.collect import Facts, collect, store
 from market_pipeline.prices.clock_skew import complaint
 from market_pipeline.prices.collection import Collection
+from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.rows.write import upsert
 from market_pipeline.storage.schema import tables
 from market_pipeline.storage.schema.migrate import check_schema
 
 RAW_PRICES = "raw_prices"
 REJECTED_PRICES = "rejected_prices"
+REQUESTS = "requests_in_this_run"
 
 _DESCRIPTIONS = {
     RAW_PRICES: "Accepted quotes in US dollars, by UTC day and symbol. Today is updated with one live request for all "
@@ -37,10 +48,14 @@ _DESCRIPTIONS = {
 _SHOWN = 10
 
 
+_GROUPS = {RAW_PRICES: INGEST, REJECTED_PRICES: QUALITY}
+
+
 def build_raw_prices(
-    partitions: dg.MultiPartitionsDefinition, catalogue: Catalogue, kinds: set[str], collect_cron: str
+    partitions: dg.MultiPartitionsDefinition, settings: Settings, database_kind: str
 ) -> dg.AssetsDefinition:
-    """Define the multi-asset of the coins in `catalogue`; `collect_cron` decides which silence is a gap."""
+    """Define the multi-asset of the coins in `settings`; `collect_cron` decides which silence is a gap."""
+    catalogue = settings.catalogue
 
     @dg.multi_asset(
         name="collect_prices",
@@ -48,14 +63,18 @@ def build_raw_prices(
             asset: dg.AssetOut(
                 description=description,
                 metadata=table_metadata(tables.metadata.tables[asset], write_mode="upsert"),
-                group_name=GROUP,
+                group_name=_GROUPS[asset],
                 owners=OWNERS,
-                kinds=kinds,
+                tags=EVERY_TICK,
+                kinds={"table", database_kind},
                 # A run whose partitions no longer exist returns nothing, and the assets after it are skipped.
                 is_required=False,
             )
             for asset, description in _DESCRIPTIONS.items()
         },
+        deps=[LIVE_PRICES, HISTORY],
+        # Either can be materialized alone in the UI; what the requests bring of the other is stored as well.
+        can_subset=True,
         partitions_def=partitions,
         backfill_policy=SINGLE_RUN,
     )
@@ -72,47 +91,49 @@ def build_raw_prices(
         with coingecko.client() as client:
             arrival = collect(
                 database, client, catalogue, days,
-                now=client.clock(), run_id=context.run.run_id, collect_cron=collect_cron,
+                now=client.clock(), run_id=context.run.run_id, collect_cron=settings.collect_cron,
             )
         collected, prices, refused = arrival.collected, dict(arrival.price_facts), arrival.refusal_facts
         if collected.failures:
             # The IO manager stores only what is returned.
             store(database, arrival)
-            _report(context, partitions, RAW_PRICES, prices)
-            _report(context, partitions, REJECTED_PRICES, refused)
+            report(context, RAW_PRICES, prices)
+            report(context, REJECTED_PRICES, refused)
             raise collection_failure(collected.failures, collected.clock_skew)
-        _describe(context, RAW_PRICES, {day: prices.pop(day) for day in days})
-        _describe(context, REJECTED_PRICES, refused)
-        context.add_output_metadata(_run_metadata(collected), output_name=RAW_PRICES)
-        yield dg.Output(arrival.quotes, RAW_PRICES)
-        yield dg.Output(arrival.refusals, REJECTED_PRICES)
+        of_run = {RAW_PRICES: {day: prices.pop(day) for day in days}, REJECTED_PRICES: refused}
+        rows = {RAW_PRICES: arrival.quotes, REJECTED_PRICES: arrival.refusals}
+        selected = {key.to_user_string() for key in context.selected_asset_keys}
+        for asset in rows.keys() - selected:
+            upsert(database, tables.metadata.tables[asset], rows[asset])
+            report(context, asset, of_run[asset])
+        for asset in [asset for asset in rows if asset in selected]:
+            facts = of_run[asset].items()
+            describe_partitions(context, asset, {partition_key(*day): metadata(asset, day, of) for day, of in facts})
+        if RAW_PRICES in selected:
+            context.add_output_metadata(_run_metadata(collected), output_name=RAW_PRICES)
+        for asset in [asset for asset in rows if asset in selected]:
+            yield dg.Output(rows[asset], asset)
         # What remains are neighbouring days, which received a quote without being part of the run.
-        _report(context, partitions, RAW_PRICES, prices)
+        report(context, RAW_PRICES, prices)
+
+    def metadata(asset: str, day: DayOfSymbol, facts: Facts) -> dict[str, Any]:
+        page = {"page": dg.MetadataValue.url(symbol_page(settings.api_url, day[1], day[0]))}
+        return as_metadata(day, facts) | (page if asset == RAW_PRICES else {})
+
+    def report(context: dg.AssetExecutionContext, asset: str, days: Mapping[DayOfSymbol, Facts]) -> None:
+        """Report partitions that Dagster does not record by itself, as far as they exist."""
+        for day, facts in days.items():
+            if partitions.has_partition_key(str(partition_key(*day))):
+                context.log_event(materialization(asset, day, metadata(asset, day, facts)))
 
     return collect_prices
 
 
-def _describe(context: dg.AssetExecutionContext, asset: str, days: Mapping[DayOfSymbol, Facts]) -> None:
-    """Set the metadata of each partition of this run."""
-    describe_partitions(context, asset, {partition_key(*day): as_metadata(facts) for day, facts in days.items()})
-
-
-def _report(
-    context: dg.AssetExecutionContext,
-    partitions: dg.MultiPartitionsDefinition,
-    asset: str,
-    days: Mapping[DayOfSymbol, Facts],
-) -> None:
-    """Report partitions that Dagster does not record by itself, as far as they exist."""
-    for day, facts in days.items():
-        if partitions.has_partition_key(str(partition_key(*day))):
-            context.log_event(materialization(asset, day, as_metadata(facts)))
-
-
 def _run_metadata(collected: Collection) -> dict[str, Any]:
+    """Return what concerns the whole run, as text: Dagster stores and would plot it with each partition."""
     metadata: dict[str, Any] = {
-        "requests_in_this_run": collected.requests,
-        "holes_filled": len(collected.filled),
+        REQUESTS: str(collected.requests),
+        "holes_filled": str(len(collected.filled)),
     }
     if collected.unfilled:
         first_reason = next(iter(collected.unfilled.values()))

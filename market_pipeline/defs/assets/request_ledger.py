@@ -10,7 +10,8 @@ from market_pipeline.budget.ledger import LedgerRow, requests_by_hour
 from market_pipeline.budget.status import budget_status, status_numbers, status_sentence
 from market_pipeline.core.clock import DAY, start_of_hour, utc_now
 from market_pipeline.core.wording import counted
-from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS, records_table, table_metadata
+from market_pipeline.defs.assets.coingecko import COINS_LIST, HISTORY, LIVE_PRICES
+from market_pipeline.defs.assets.table_metadata import EVERY_HOUR, MONITOR, OWNERS, records_table, table_metadata
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
@@ -25,7 +26,7 @@ _GOOD = "200"
 _EVERYDAY = ("/simple/price", "/coins/{id}/market_chart/range")
 
 
-def build_request_ledger(settings: Settings, kinds: set[str]) -> dg.AssetsDefinition:
+def build_request_ledger(settings: Settings, database_kind: str) -> dg.AssetsDefinition:
     """Define the unpartitioned view of the ledger; every request writes the ledger, the asset only reads it."""
 
     @dg.asset(
@@ -33,9 +34,11 @@ def build_request_ledger(settings: Settings, kinds: set[str]) -> dg.AssetsDefini
         description="Requests to CoinGecko by every process that shares this database: how many were sent in the last "
         "full hour (UTC) and what they cost, by endpoint, outcome and plan, as numbers that the UI plots over time; "
         "what is left of the limits; the last 24 hours as a table.",
-        group_name=GROUP,
+        deps=[LIVE_PRICES, HISTORY, COINS_LIST],
+        group_name=MONITOR,
         owners=OWNERS,
-        kinds=kinds,
+        tags=EVERY_HOUR,
+        kinds={"report", "table", database_kind},
         metadata=table_metadata(operations_tables.request_ledger, "added to by every request"),
     )
     @logged_step

@@ -12,7 +12,7 @@ import dagster as dg
 from market_pipeline.core.clock import DAY, start_of_day, utc_now
 from market_pipeline.core.wording import counted
 from market_pipeline.dagster_instance.ownership import LOCATION
-from market_pipeline.defs.assets.table_metadata import GROUP, OWNERS
+from market_pipeline.defs.assets.table_metadata import EVERY_DAY, MONITOR, OWNERS
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.logs import get_logger
 from market_pipeline.pipeline.names import DAGSTER_BYTES, PRICES_BYTES, STORAGE_RETENTION
@@ -52,8 +52,9 @@ def build_storage_retention(settings: Settings) -> dg.AssetsDefinition:
         description="Deletes runs that ended more than RUNS_KEEP_DAYS ago if every materialization and check in them "
         "has a newer successor, and thins prices older than RAW_PRICES_KEEP_DAYS to one an hour: how many, what is "
         "kept and why, and the size of both stores, as numbers that the UI plots over time.",
-        group_name=GROUP,
+        group_name=MONITOR,
         owners=OWNERS,
+        tags=EVERY_DAY,
         kinds={"python"},
     )
     @logged_step

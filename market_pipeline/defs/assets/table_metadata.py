@@ -1,4 +1,4 @@
-"""What the UI shows of an asset that is stored in a table: its columns with units, and rows of it."""
+"""What the UI shows of assets: groups, owners and tags; of one that is stored in a table its columns with units."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -6,8 +6,11 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import CheckConstraint, Table
 
-GROUP = "market_data"
+# The groups of the lineage, from the source to the people.
+INGEST, QUALITY, DETECT, MONITOR = "ingest", "quality", "detect", "monitor"
 OWNERS = ["team:market-data"]
+# How often the automation renews an asset, to select by: `tag:renewed=tick`.
+EVERY_TICK, EVERY_HOUR, EVERY_DAY = ({"renewed": how_often} for how_often in ("tick", "hour", "day"))
 
 # Metadata names at most this many symbols, the first ones of MARKET_SYMBOLS: Dagster stores it with every
 # materialization, which for 1,000 symbols would be half a megabyte a tick.

@@ -75,7 +75,7 @@ def record_stored_days(instance: dg.DagsterInstance, database: Database, days: I
     collected = _latest(instance, RAW_PRICES, wanted)
     rows = rows_per_day(database, raw_prices, merge_days(day for day in wanted if day not in collected))
     for day, count in sorted(rows.items()):
-        instance.report_runless_asset_event(materialization(RAW_PRICES, day, as_metadata({"rows": count})))
+        instance.report_runless_asset_event(materialization(RAW_PRICES, day, as_metadata(day, {"rows": count})))
     if rows:
         logger.warning("Recorded %s whose run was killed after it had stored prices", counted(len(rows), "partition"))
     return len(rows)

@@ -13,6 +13,7 @@ from market_pipeline.coingecko.identity import Identity, suggested_symbols
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.defs.assets.price_coverage import PRICE_COVERAGE
+from market_pipeline.defs.assets.table_metadata import SHOWN_SYMBOLS, records_table
 from market_pipeline.defs.checks.results import from_symbols
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.defs.resources import CoinGeckoResource
@@ -55,6 +56,11 @@ def build_identity_check(catalogue: Catalogue) -> dg.AssetChecksDefinition:
 def _result(catalogue: Catalogue, identities: Sequence[Identity]) -> dg.AssetCheckResult:
     missing = [identity for identity in identities if not identity.listed]
     worst_first = sorted(identities, key=lambda identity: identity.listed)
+    # A wrong id shows in CoinGecko's name.
+    coins = [
+        {"symbol": identity.symbol, "name": identity.listed_name or "unknown", "coin_id": identity.coin_id}
+        for identity in worst_first[:SHOWN_SYMBOLS]
+    ]
     return from_symbols(
         LISTED,
         {identity.symbol: identity.problem for identity in worst_first if identity.problem},
@@ -62,6 +68,7 @@ def _result(catalogue: Catalogue, identities: Sequence[Identity]) -> dg.AssetChe
         good="CoinGecko lists every coin by its configured id",
         remedy=_remedy(catalogue, missing),
         asset=PRICE_COVERAGE,
+        more={"coins": records_table(coins)},
     )
 
 

@@ -200,7 +200,7 @@ def _quotes_are_fresh(run: CheckedRun) -> dg.AssetCheckResult:
             "Check that tick_schedule is running and that its last run succeeded. If so, CoinGecko serves a stale "
             "price for these coins: look at them on its site.",
         ),
-        numbers=ages,
+        more=ages,
     )
 
 

@@ -1,6 +1,7 @@
 """Check results: outcome, severity, exact count, a bounded sample, the symbols concerned, and the remedy."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -52,11 +53,14 @@ def from_symbols(
     severity: dg.AssetCheckSeverity,
     good: str,
     remedy: str,
-    numbers: Mapping[str, float] | None = None,
+    more: Mapping[str, Any] | None = None,
     asset: str = RAW_PRICES,
 ) -> dg.AssetCheckResult:
-    """Return a failure with `severity` if any symbol has a problem; each is a row of the metadata table."""
-    metadata = {"symbols_failing": len(problems), **(numbers or {})}
+    """Return a failure with `severity` if any symbol has a problem; each is a row of the metadata table.
+
+    `more` is added to the metadata.
+    """
+    metadata = {"symbols_failing": len(problems), **(more or {})}
     if not problems:
         return dg.AssetCheckResult(
             passed=True, check_name=check, asset_key=asset, metadata=metadata, description=good
