@@ -109,10 +109,19 @@ def dagster_index(
                 ).limit(1)
                 stored = connection.execute(row).first() is not None
                 known = partition_name((day, symbol)) in green
-                if known and not stored:
+                if known and not stored and _rows_reported(instance, partition_name((day, symbol))):
                     yield f"Dagster calls {symbol} {day} materialized, and its prices are lost"
                 if repaired and stored and not known:
                     yield f"Dagster does not know the prices of {symbol} {day}"
+
+
+def _rows_reported(instance: dg.DagsterInstance, partition: str) -> int:
+    """Return how many rows the newest materialization has: none at midnight, when the newest quote is yesterday's."""
+    records = dg.AssetRecordsFilter(asset_key=dg.AssetKey(raw_prices.name), asset_partitions=[partition])
+    newest = instance.fetch_materializations(records, limit=1).records[0].asset_materialization
+    if newest is None:
+        raise RuntimeError(f"Dagster has no materialization of {partition}, which it calls materialized")
+    return int(str(newest.metadata["dagster/row_count"].value))
 
 
 def requests(database: Database, arrived: int, killed: int) -> Iterator[str]:
