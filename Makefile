@@ -17,13 +17,16 @@ api: .venv/run.stamp
 migrate: .venv/run.stamp
 	@$(BIN)/market-pipeline migrate
 
-# make backfill FROM=2026-01-01 TO=2026-06-30 [SYMBOLS=BTC,ETH] [DRY_RUN=1] [AGAIN=1] [YES=1]
+# make backfill DAYS=30, or FROM=2026-01-01 TO=2026-06-30 [SYMBOLS=BTC,ETH] [DRY_RUN=1] [AGAIN=1] [YES=1]
 backfill: .venv/run.stamp
-	@$(BIN)/market-pipeline backfill --from '$(FROM)' --to '$(TO)' \
-		$(if $(SYMBOLS),--symbols '$(SYMBOLS)') $(if $(DRY_RUN),--dry-run) $(if $(AGAIN),--again) $(if $(YES),--yes)
+	@test -n '$(DAYS)$(FROM)' || { echo 'make backfill: add DAYS=30, or FROM=2026-01-01 TO=2026-06-30' >&2; exit 2; }
+	@$(BIN)/market-pipeline backfill $(if $(DAYS),--days '$(DAYS)') $(if $(FROM),--from '$(FROM)') \
+		$(if $(TO),--to '$(TO)') $(if $(SYMBOLS),--symbols '$(SYMBOLS)') $(if $(DRY_RUN),--dry-run) $(if $(AGAIN),--again) $(if $(YES),--yes)
 
 # make chart SYMBOL=BTC FROM=2026-10-01 TO=2026-10-08 OUT=chart.png
 chart: .venv/run.stamp
+	@test -n '$(SYMBOL)' && test -n '$(FROM)' && test -n '$(TO)' && test -n '$(OUT)' || \
+		{ echo 'make chart: add SYMBOL=BTC FROM=2026-10-01 TO=2026-10-08 OUT=chart.png' >&2; exit 2; }
 	@$(BIN)/market-pipeline chart '$(SYMBOL)' --from '$(FROM)' --to '$(TO)' --out '$(OUT)'
 
 doctor: .venv/run.stamp

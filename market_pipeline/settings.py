@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     # What is scored or calibrated by itself reads the last 200 days at most.
     raw_prices_keep_days: Annotated[int, Field(ge=200, le=36_500)] | None = None
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _Upper] = "INFO"
-    log_format: Annotated[Literal["json", "console"], _Lower] = "json"
+    log_format: Annotated[Literal["auto", "json", "console"], _Lower] = "auto"
     api_token: Annotated[SecretStr, AfterValidator(check_token)] | None = None
     api_without_token: bool = False
     dagster_ui_url: Annotated[str, AfterValidator(check_url)] = "http://127.0.0.1:3000"
@@ -177,7 +177,7 @@ _ALLOWED = {
     "raw_prices_keep_days": "allowed is a whole number from 200 to 36500, or nothing to keep every price: what is "
     "scored or calibrated by itself reads the last 200 days at most",
     "log_level": "allowed are DEBUG, INFO, WARNING, ERROR",
-    "log_format": "allowed are json, console",
+    "log_format": "allowed are auto, json, console",
     "api_without_token": "allowed are true, false",
     "alert_severity": "allowed are watch, alert, critical",
 }

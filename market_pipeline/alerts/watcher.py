@@ -136,7 +136,8 @@ class Watcher:
                 alert_state.move_cursor(connection, name, position, now)
             alert_state.record_look(connection, now)
         for message in messages:
-            logger.info("%s (%s)", message.title, message.transition, extra={"kind": message.kind})
+            fields = {"kind": message.kind, "severity": message.level, "transition": message.transition}
+            logger.info("%s (%s)", message.title, message.transition, extra=fields)
 
     def _queue(self, now: datetime) -> None:
         queue_messages(self._database, [receiver.name for receiver in self._receivers], now)

@@ -35,6 +35,7 @@ _MILLISECOND = 0.001
 class _Wait:
     seconds: float
     reason: str
+    paused: bool
 
 
 @dataclass
@@ -136,9 +137,12 @@ class SharedBudget:
         while isinstance(step, _Wait):
             if step.seconds >= _ANNOUNCED_FROM and caller.slept + step.seconds > announced + _ANNOUNCED_FROM:
                 announced = caller.slept + step.seconds
+                wait_for = "pause" if step.paused else "minute budget"
                 logger.info(
                     "Waiting %.1f s before GET %s: %s", step.seconds, caller.endpoint, step.reason,
-                    extra={"endpoint": caller.endpoint, "wait_seconds": round(step.seconds, 3)},
+                    extra={
+                        "endpoint": caller.endpoint, "wait_seconds": round(step.seconds, 3), "wait_for": wait_for
+                    },
                 )
             pause = min(step.seconds, POLL / SECOND) + _MILLISECOND
             self._sleep(pause)
@@ -161,10 +165,11 @@ class SharedBudget:
                     turn.connection, self._account, caller.endpoint, granted_at, reserved=self._cost
                 )
                 return Grant(caller.endpoint, granted_at, caller.slept)
-            wait = _Wait((due - now) / SECOND, self._reason(state, now, name, live))
+            paused = state.cool_down_until > now
+            wait = _Wait((due - now) / SECOND, self._reason(state, now, name, live), paused)
             waited = max(caller.slept, (now - caller.began) / SECOND)
             if waited + wait.seconds > self._max_wait:
-                verdict = _too_long(wait, from_microseconds(due), waited, self._max_wait, state.cool_down_until > now)
+                verdict = _too_long(wait, from_microseconds(due), waited, self._max_wait)
                 raise BudgetExhausted(verdict, endpoint=caller.endpoint, retry_after=wait.seconds)
             turn.state = rules.enqueue(state, limit, now, name, due, live)
             return wait
@@ -217,10 +222,10 @@ class SharedBudget:
             logger.debug("A place in the queue of the request budget was not released: %s", error)
 
 
-def _too_long(wait: _Wait, due: datetime, waited: float, max_wait: float, paused: bool) -> str:
+def _too_long(wait: _Wait, due: datetime, waited: float, max_wait: float) -> str:
     """Say that the turn comes too late. A pause is the server's: no setting ends it."""
     already = f" after {waited:.0f} s of waiting" if waited >= 1 else ""
-    remedy = "" if paused else ", or allow more with COINGECKO_REQUESTS_PER_MINUTE if the plan does"
+    remedy = "" if wait.paused else ", or allow more with COINGECKO_REQUESTS_PER_MINUTE if the plan does"
     return (
         f"its turn would come in {wait.seconds:.0f} s{already}, at {_utc(due)}, and "
         f"{max_wait:.0f} s is the longest wait: {wait.reason}. Try again then{remedy}."

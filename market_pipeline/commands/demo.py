@@ -2,24 +2,32 @@
 
 import json
 import os
-import subprocess
 import sys
-import time
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import click
-import requests
 
 from market_pipeline.commands.children.processes import Processes
-from market_pipeline.commands.demo_data import HISTORY_DAYS, HOME, REQUESTS_PER_MINUTE, demo_settings
+from market_pipeline.commands.demo_data import (
+    HISTORY_DAYS,
+    HOME,
+    demo_settings,
+    simulator_command,
+    wait_until_ready,
+)
 from market_pipeline.commands.ports import API_PORT, HOST, free_port, require_free
 from market_pipeline.commands.receivers import watch_command
 from market_pipeline.commands.run import dagster_command, dagster_environment
 from market_pipeline.commands.serve import server_command
 from market_pipeline.commands.start import database_of
+from market_pipeline.commands.terminal.face import Banner, Face, common_rows, face_of
 from market_pipeline.core.clock import utc_now
-from market_pipeline.dagster_instance.home import create_instance, own_home
+from market_pipeline.dagster_instance.home import create_instance, own_home, require_unused
+from market_pipeline.dagster_instance.instance_storage import FILES
+from market_pipeline.dagster_instance.running import record
+from market_pipeline.dagster_instance.runs_in_flight import cancel_launched_runs
 from market_pipeline.defs.partitions import range_tags
 from market_pipeline.logs import configure_logging, get_logger
 from market_pipeline.pipeline.names import COMPLETE_DAYS
@@ -29,43 +37,63 @@ from market_pipeline.storage.schema.migrate import migrate
 
 logger = get_logger(__name__)
 
-_READY_SECONDS = 30.0
 
 
-def execute(ui_port: int) -> int:
+def execute(ui_port: int, chosen_api_port: int | None) -> int:
     """Prepare, fill the last days on the first start, and serve until Ctrl-C."""
     folder = Path.cwd()
+    require_unused(folder / HOME)
     require_free(ui_port, "the Dagster UI")
-    port, receiver_port = free_port(), free_port()
-    settings = demo_settings(folder, port, ui_port, receiver_port)
+    if chosen_api_port is not None:
+        require_free(chosen_api_port, "the API", option="--api-port")
+    port, receiver_port, api_port = free_port(), free_port(), chosen_api_port or _port_of_the_api()
+    settings = demo_settings(folder, port, ui_port, receiver_port, api_port)
     configure_logging(settings)
-    with own_home(folder / HOME, ours=True) as home:
+    with own_home(folder / HOME, ours=True) as home, face_of(settings, home / "demo.log") as face:
         logger.info("DAGSTER_HOME is %s, the demo's own whatever the environment names", home)
+        face.doing("Preparing the database")
         database = database_of(settings)
         migrate(database)
         create_instance(home)
         environment = dagster_environment(home, settings)
-        with Processes() as processes:
+        with Processes(partial(cancel_launched_runs, home, FILES)) as processes:
             processes.start(simulator_command(port), os.environ, home, "market_pipeline.simulator")
-            readable = {**environment, "LOG_FORMAT": settings.log_format}
-            processes.start(receiver_command(receiver_port, settings.log_format), readable, home)
-            _wait_until_ready(port)
+            log_format = "json" if face.log or settings.log_format == "auto" else settings.log_format
+            face.start(processes, receiver_command(receiver_port, log_format), environment, home, "receiver")
+            wait_until_ready(port)
+            record(
+                home, UI=f"http://{HOST}:{ui_port}", API=f"http://{HOST}:{api_port}",
+                simulator=f"http://{HOST}:{port}", alerts=f"http://{HOST}:{receiver_port}",
+            )
             if not latest_quotes(database, settings.catalogue.symbols, utc_now()):
-                _fill_history(settings, environment, home)
-            api_port = _port_of_the_api()
+                _fill_history(settings, environment, home, processes, face)
+            face.doing("Starting Dagster; the UI answers in about half a minute")
             logger.info(
                 "Demo is starting; open http://%s:%s, or http://%s:%s for the API and its page",
                 HOST, ui_port, HOST, api_port,
             )
             fall = f"curl -d '{{\"percent\": -8}}' http://{HOST}:{port}/admin/moves"
             logger.info("Alerts are printed here as they arrive; to see some, let the market fall: %s", fall)
-            # The output of those that get `readable` is not relayed.
-            processes.start(server_command(HOST, api_port), readable, home)
+            face.announce(_banner(settings, home, face, ui_port, api_port, fall))
+            face.start(processes, server_command(HOST, api_port), environment, home, "api")
             command = dagster_command(ui_port, settings.log_level)
             processes.start(command, environment, home, "dagster")
-            processes.start(watch_command(), readable, home)
-            return processes.wait_for_any()
+            face.start(processes, watch_command(), environment, home, "watch")
+            return face.wait(processes)
     return 0
+
+
+def _banner(settings: Settings, home: Path, face: Face, ui_port: int, api_port: int, fall: str) -> Banner:
+    ui, api = f"http://{HOST}:{ui_port}", f"http://{HOST}:{api_port}"
+    rows = [
+        ("Dagster UI", ui),
+        ("Prices page", api),
+        ("API", f"{api}/docs"),
+        ("Coins", f"{', '.join(settings.catalogue.symbols)}, every minute, from a simulated market"),
+        *common_rows(settings, home, face),
+    ]
+    title = f"The demo is running. Times are UTC. To see alarms, let the market fall:\n  {fall}"
+    return Banner(title, rows, [f"{ui}/server_info", f"{api}/healthz"])
 
 
 def _port_of_the_api() -> int:
@@ -77,40 +105,22 @@ def _port_of_the_api() -> int:
     return API_PORT
 
 
-def simulator_command(port: int) -> list[str]:
-    """Return the command of the simulator, with its market model and room for the demo's requests."""
-    command = [sys.executable, "-m", "market_pipeline.simulator", "--model", "--quiet"]
-    return [*command, "--port", str(port), "--requests-per-minute", str(REQUESTS_PER_MINUTE)]
-
-
 def receiver_command(port: int, log_format: str) -> list[str]:
     """Return the command of the receiver that prints the demo's alerts."""
     command = [sys.executable, "-m", "market_pipeline.simulator.receiver"]
     return [*command, "--port", str(port), "--log-format", log_format]
 
 
-def _wait_until_ready(port: int) -> None:
-    deadline = time.monotonic() + _READY_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            agent = {"User-Agent": "market-pipeline demo"}
-            requests.get(f"http://{HOST}:{port}/api/v3/ping", headers=agent, timeout=1)
-            return
-        except requests.RequestException:
-            time.sleep(0.2)
-    raise click.ClickException(f"the simulator does not answer on port {port}; start `market-pipeline demo` again")
-
-
-def _fill_history(settings: Settings, environment: dict[str, str], home: Path) -> None:
+def _fill_history(
+    settings: Settings, environment: dict[str, str], home: Path, processes: Processes, face: Face
+) -> None:
     """Fill the last days by one run, so that partitions, checks and anomalies are there from the start."""
     yesterday = utc_now().date() - timedelta(days=1)
     first = yesterday - timedelta(days=HISTORY_DAYS - 1)
     logger.info("Filling %s days of history from the simulator", HISTORY_DAYS)
+    face.doing(f"Filling {HISTORY_DAYS} days of history from the simulator")
     tags = range_tags(first, yesterday, settings.catalogue.symbols)
     command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "market_pipeline.definitions"]
     command += ["-j", COMPLETE_DAYS, "--tags", json.dumps(tags)]
-    # Printed if it fails.
-    readable = {**environment, "LOG_FORMAT": "console"}
-    finished = subprocess.run(command, env=readable, cwd=home, capture_output=True, text=True, check=False)
-    if finished.returncode:
-        raise click.ClickException(f"the history run failed:\n{finished.stderr[-4000:]}")
+    if processes.run_to_end(command, environment, home, "dagster", face.poll):
+        raise click.ClickException("the history run failed; its lines above say why")

@@ -1,16 +1,22 @@
 """The demo's own settings, database and DAGSTER_HOME, also for the commands that have `--demo`."""
 
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
+import requests
 from pydantic import SecretStr
 
-from market_pipeline.commands.ports import HOST, UI_PORT
+from market_pipeline.commands.ports import API_PORT, HOST, UI_PORT, free_port
 from market_pipeline.core.clock import utc_now
+from market_pipeline.dagster_instance.running import running
 from market_pipeline.settings import Settings, load_settings
 
 HOME = ".dagster_home_demo"
@@ -20,17 +26,18 @@ HISTORY_DAYS = 8
 _EARLIER_DAYS = 30
 # Room for the first fill beside the ticks.
 REQUESTS_PER_MINUTE = 60
-# Nothing listens there: the simulator runs with the demo.
+# Nothing listens there.
 _NO_PORT = 9
+_READY_SECONDS = 30.0
 
 
-def demo_settings(folder: Path, port: int, ui_port: int, receiver_port: int) -> Settings:
+def demo_settings(folder: Path, port: int, ui_port: int, receiver_port: int, api_port: int) -> Settings:
     """Return the settings: five coins from the simulator on `port`, collected every minute into a file in `folder`.
 
     Alerts go to a receiver on `receiver_port`, which prints them. Every setting is given, so that none of the
     environment can break the demo, except the format of the log.
     """
-    readable = os.environ.get("LOG_FORMAT", "").strip().lower() == "console"
+    log_format = os.environ.get("LOG_FORMAT", "").strip().lower()
     defaults = {name: field.default for name, field in Settings.model_fields.items()}
     chosen = {
         "database_url": SecretStr(f"sqlite:///{folder / DATABASE}"),
@@ -38,25 +45,60 @@ def demo_settings(folder: Path, port: int, ui_port: int, receiver_port: int) -> 
         "coingecko_requests_per_minute": REQUESTS_PER_MINUTE,
         "history_start": utc_now().date() - timedelta(days=HISTORY_DAYS + _EARLIER_DAYS),
         "collect_cron": "* * * * *",
-        "log_format": "console" if readable else "json",
+        "log_format": log_format if log_format in ("json", "console") else "auto",
         "dagster_ui_url": f"http://{HOST}:{ui_port}",
+        "api_url": f"http://{HOST}:{api_port}",
         "alert_urls": SecretStr(f"json://{HOST}:{receiver_port}/"),
         "alert_severity": "watch",
     }
     return load_settings(env_file=None, **{**defaults, **chosen})
 
 
+def simulator_command(port: int) -> list[str]:
+    """Return the command of the simulator, with its market model and room for the demo's requests."""
+    command = [sys.executable, "-m", "market_pipeline.simulator", "--model", "--quiet"]
+    return [*command, "--port", str(port), "--requests-per-minute", str(REQUESTS_PER_MINUTE)]
+
+
+def wait_until_ready(port: int) -> None:
+    """Wait until the simulator on `port` answers."""
+    deadline = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            agent = {"User-Agent": "market-pipeline demo"}
+            requests.get(f"http://{HOST}:{port}/api/v3/ping", headers=agent, timeout=1)
+            return
+        except requests.RequestException:
+            time.sleep(0.2)
+    raise click.ClickException(f"the simulator does not answer on port {port}; start the command again")
+
+
 @contextmanager
-def as_environment() -> Iterator[None]:
-    """Let this process's environment name the demo's data in the current folder; refuse if there are none."""
+def demo_environment(*, simulated: bool) -> Iterator[None]:
+    """Let this process's environment name the demo's data in the current folder; refuse if there are none.
+
+    If the demo is running, its own simulator answers requests, otherwise one that ends with the block if `simulated`.
+    """
     folder = Path.cwd()
     if not (folder / DATABASE).is_file():
         raise click.UsageError(f"there is no {DATABASE} in {folder}; `market-pipeline demo` creates it")
-    settings = demo_settings(folder, _NO_PORT, UI_PORT, _NO_PORT)
+    addresses = found.addresses if (found := running(folder / HOME)) else {}
+    ui, api, simulator, receiver = (
+        urlsplit(addresses.get(name, "")).port for name in ("UI", "API", "simulator", "alerts")
+    )
+    child = None
+    if simulator is None and simulated:
+        simulator = free_port()
+        child = subprocess.Popen(simulator_command(simulator))
+    settings = demo_settings(
+        folder, simulator or _NO_PORT, ui or UI_PORT, receiver or _NO_PORT, api or API_PORT
+    )
     chosen = {**settings.as_environment(), "DAGSTER_HOME": str(folder / HOME)}
     before = {name: os.environ.get(name) for name in chosen}
     os.environ.update(chosen)
     try:
+        if child and simulator:
+            wait_until_ready(simulator)
         yield
     finally:
         for name, value in before.items():
@@ -64,3 +106,6 @@ def as_environment() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+        if child:
+            child.terminate()
+            child.wait()

@@ -10,7 +10,7 @@ UI_PORT = 3000
 API_PORT = 8000
 
 
-def require_free(port: int, what: str, address: str = HOST) -> None:
+def require_free(port: int, what: str, address: str = HOST, option: str = "--port") -> None:
     """Raise ClickException if `port` of the IP address `address` cannot be listened on."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as probe:
@@ -19,7 +19,7 @@ def require_free(port: int, what: str, address: str = HOST) -> None:
             probe.bind((address, port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                remedy = "stop what runs there or choose another with --port"
+                remedy = f"stop what runs there or choose another with {option}"
                 message = f"port {port} for {what} is in use; {remedy}"
             else:
                 message = f"{what} cannot listen on {address}, port {port}: {error.strerror}"

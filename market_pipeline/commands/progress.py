@@ -1,21 +1,16 @@
 """Progress of a series of runs: a bar on a terminal, a line for each run elsewhere."""
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Iterator
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from market_pipeline.core.wording import counted
 from market_pipeline.logs import ROOT
-
-_COLUMNS = (
-    TextColumn("{task.completed:,.0f} of {task.total:,.0f} partitions"),
-    BarColumn(bar_width=30),
-    TextColumn("{task.fields[note]}"),
-    TimeElapsedColumn(),
-)
 
 
 class RunProgress:
@@ -25,54 +20,81 @@ class RunProgress:
     """
 
     def __init__(self, partitions: int) -> None:
-        self._console = Console(stderr=True)
-        self._bar = Progress(*_COLUMNS, console=self._console, disable=not self._console.is_terminal)
-        self._task = self._bar.add_task("", total=partitions, note="")
-        self._watcher = _Watcher(self._show)
         self.rows = 0
         self.requests = 0
+        self._console = Console(stderr=True)
+        self._watcher = _Watcher()
+        self._bar = _Bar(self._watcher, self._console)
+        self._task = self._bar.add_task("", total=partitions, note=str(self))
 
     def __enter__(self) -> "RunProgress":
         self._bar.start()
         logging.getLogger(ROOT).addHandler(self._watcher)
-        self._show("")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         logging.getLogger(ROOT).removeHandler(self._watcher)
-        self._show("")
+        self._watcher.forget()
         self._bar.stop()
 
     def finished(self, what: str, partitions: int, rows: int, requests: int) -> None:
         """Count a finished run, which `what` names."""
         self.rows += rows
         self.requests += requests
-        self._bar.advance(self._task, partitions)
-        self._watcher.requests = 0
-        self._show("")
+        self._bar.update(self._task, advance=partitions, note=str(self))
+        self._watcher.forget()
         if not self._console.is_terminal:
             self._console.print(f"{what}: {self} so far", soft_wrap=True)
+
+    def redraw(self) -> None:
+        """Draw the bar now, as is done several times a second."""
+        self._bar.refresh()
 
     def __str__(self) -> str:
         return f"{counted(self.rows, 'row')} with {counted(self.requests, 'request')}"
 
-    def _show(self, now: str) -> None:
-        self._bar.update(self._task, note=f"{self}{now}", refresh=True)
+
+class _Bar(Progress):
+    """The bar, and below it what is under way; drawn several times a second, so it counts seconds down."""
+
+    def __init__(self, watcher: "_Watcher", console: Console) -> None:
+        self._watcher = watcher
+        super().__init__(
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} partitions"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=console, disable=not console.is_terminal,
+        )
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """Yield the bar and the line below it."""
+        yield from super().get_renderables()
+        yield Text(str(self._watcher), style="dim")
 
 
 class _Watcher(logging.Handler):
     """Follows the current run through what the client and the budget log."""
 
-    def __init__(self, show: Callable[[str], None]) -> None:
+    def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self._show = show
-        self.requests = 0
+        self._requests = 0
+        self._due, self._why = 0.0, ""
+
+    def forget(self) -> None:
+        """Begin again: the run has ended."""
+        self._requests, self._why = 0, ""
 
     def emit(self, record: logging.LogRecord) -> None:
         if hasattr(record, "status_code"):
-            self.requests += 1
-            self._show(f", {self.requests} more under way")
+            self._requests, self._why = self._requests + 1, ""
         elif hasattr(record, "wait_seconds"):
-            self._show(f", waiting {record.wait_seconds:.0f} s for the request budget")
+            self._due, self._why = time.monotonic() + record.wait_seconds, str(getattr(record, "wait_for", ""))
+
+    def __str__(self) -> str:
+        left = self._due - time.monotonic()
+        if self._why and left > 0.5:
+            return f"{self._why}: next request in {left:.0f} s"
+        return f"{counted(self._requests, 'request')} of the current run answered" if self._requests else ""

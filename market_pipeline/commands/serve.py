@@ -8,6 +8,7 @@ import click
 from market_pipeline.commands.children.processes import Processes
 from market_pipeline.commands.ports import require_free
 from market_pipeline.commands.start import command_settings, database_of
+from market_pipeline.commands.terminal.face import Banner, common_rows, face_of
 from market_pipeline.core.loopback import is_loopback
 from market_pipeline.dagster_instance.home import current_home, ready_home
 from market_pipeline.dagster_instance.instance_storage import storage_of
@@ -34,17 +35,19 @@ def execute(port: int, host: str, workers: int, without_token: bool) -> int:
     except StorageError as error:
         # As for a role that may only read: what is stored can be served.
         logger.warning("The API may lack the state of Dagster. %s", error)
-    logger.info("DAGSTER_HOME is %s", home)
     environment = {
         **os.environ, **settings.as_environment(), **storage.variables, "DAGSTER_HOME": str(home)
     }
-    command = server_command(host, port, workers)
-    with Processes() as processes:
-        where = f"[{host}]" if ":" in host else host
-        logger.info("The API and its page will be at http://%s:%s in a few seconds", where, port)
-        processes.start(command, environment, home)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    with face_of(settings, home / "serve.log", requests_too=True) as face, Processes() as processes:
+        logger.info("DAGSTER_HOME is %s", home)
+        logger.info("The API and its page will be at %s in a few seconds", url)
+        face.doing("Starting the API")
+        rows = [("Prices page", url), ("API", f"{url}/docs"), *common_rows(settings, home, face)]
+        face.announce(Banner("The API answers. Times are UTC.", rows, [f"{url}/healthz"]))
+        face.start(processes, server_command(host, port, workers), environment, home, "api")
         # A server that ends by itself has failed, whatever its exit code.
-        return processes.wait_for_any() or _FAILED
+        return face.wait(processes) or _FAILED
     return 0
 
 

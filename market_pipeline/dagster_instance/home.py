@@ -19,6 +19,7 @@ import market_pipeline
 from market_pipeline.core.file_lock import try_lock, waiting_for_lock
 from market_pipeline.dagster_instance.instance_storage import FILES, InstanceStorage
 from market_pipeline.dagster_instance.instance_storage import VARIABLE as URL_VARIABLE
+from market_pipeline.dagster_instance.running import LOCK, record, running
 from market_pipeline.logs import get_logger
 from market_pipeline.settings import LOCAL_DAGSTER_HOME
 
@@ -110,13 +111,24 @@ def own_home(home: Path, storage: InstanceStorage = FILES, *, ours: bool) -> Ite
     """
     with _writable(home):
         home.mkdir(exist_ok=True)
-        lock = (home / "lock").open("w")
+        lock = (home / LOCK).open("w")
     with lock:
         if not try_lock(lock):
-            raise HomeError(f"already running with {home}", "stop it first")
+            raise _taken(home)
+        record(home)
         with _writable(home):
             _configure(home, storage, ours)
         yield home
+
+
+def require_unused(home: Path) -> None:
+    """Raise the HomeError of `own_home` if another process holds the lock of `home`."""
+    if running(home) is not None:
+        raise _taken(home)
+
+
+def _taken(home: Path) -> HomeError:
+    return HomeError(f"already running with {home} ({running(home)})", "stop it first")
 
 
 @contextmanager

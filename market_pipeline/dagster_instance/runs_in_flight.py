@@ -18,7 +18,8 @@ import dagster as dg
 
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.file_lock import try_lock
-from market_pipeline.dagster_instance.home import configures_storage
+from market_pipeline.dagster_instance.home import configures_storage, open_instance
+from market_pipeline.dagster_instance.instance_storage import InstanceStorage
 from market_pipeline.dagster_instance.lanes import BACKGROUND, LANE
 from market_pipeline.dagster_instance.nonpublic import last_report, report_alive
 from market_pipeline.dagster_instance.ownership import Owner, own_runs
@@ -113,6 +114,19 @@ def end_dead_runs(instance: dg.DagsterInstance, owner: Owner, jobs: Iterable[str
     # Last: by its lock the other runs of the same process are found dead.
     for lock in locks:
         lock.unlink(missing_ok=True)
+
+
+def cancel_launched_runs(home: Path, storage: InstanceStorage) -> None:
+    """Request that the runs which this machine's daemon has launched be canceled: their processes are about to end.
+
+    Terminated after that they end as canceled. Otherwise they count as failed, although nothing was wrong.
+    """
+    with open_instance(home, storage) as instance:
+        # Other launchers' runs live on other machines, and live on.
+        if isinstance(instance.run_launcher, dg.DefaultRunLauncher):
+            for run in instance.get_runs(dg.RunsFilter(statuses=_BEGUN)):
+                if PROCESS not in run.tags:
+                    instance.report_run_canceling(run, "`market-pipeline` was stopped.")
 
 
 def _is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

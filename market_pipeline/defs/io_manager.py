@@ -91,7 +91,8 @@ class DatabaseIOManager(dg.IOManager):
             written = upsert(database, table, obj)
         else:
             written = replace(database, table, obj, _slices(context.asset_partition_keys))
-        _log("Wrote %s rows to %s", written, table, started)
+        symbols = len({*obj["symbol"]}) if "symbol" in obj.arrays else 0
+        _log("Wrote %s rows to %s", written, table, started, rows_written=written, symbols=symbols)
 
     def _read(self, context: dg.InputContext) -> Rows:
         table = _table(context.asset_key)
@@ -117,9 +118,9 @@ class DatabaseIOManager(dg.IOManager):
         return rows
 
 
-def _log(message: str, rows: int, table: Table, started: float) -> None:
+def _log(message: str, rows: int, table: Table, started: float, **fields: int) -> None:
     duration_ms = round(1000 * (time.perf_counter() - started), 1)
-    logger.info(message, rows, table.name, extra={"rows_affected": rows, "duration_ms": duration_ms})
+    logger.info(message, rows, table.name, extra={"rows_affected": rows, "duration_ms": duration_ms, **fields})
 
 
 def _table(key: dg.AssetKey) -> Table:

@@ -3,7 +3,7 @@
 import logging
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -49,7 +49,25 @@ class StandardError(logging.Handler):
 
 
 class RootHandler(StandardError):
-    """Write the package's records at their loggers' level, and warnings of all other libraries."""
+    """Write the package's records at their loggers' level, and warnings of all other libraries.
+
+    With a `target`, finished lines go there instead of standard error.
+    """
+
+    target: Callable[[str], None] | None = None
+
+    def write(self, line: str) -> None:
+        """Write a finished line to the target, else to standard error."""
+        if self.target is None:
+            super().write(line)
+            return
+        self.acquire()
+        try:
+            self.target(line)
+        except (OSError, ValueError):
+            pass  # a closed terminal: there is nowhere left to report it
+        finally:
+            self.release()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Accept a record that belongs here and that no handler of Dagster has written."""
@@ -81,6 +99,23 @@ def write_line(fields: Mapping[str, Any]) -> None:
 
 
 @contextmanager
+def diverted(target: Callable[[str], None]) -> Iterator[None]:
+    """Give every line of this block, as JSON, to `target` instead of standard error."""
+    handler = root_handler()
+    if handler is None:
+        yield
+        return
+    before = handler.formatter
+    handler.setFormatter(LineFormatter())
+    handler.target = target
+    try:
+        yield
+    finally:
+        handler.target = None
+        handler.setFormatter(before)
+
+
+@contextmanager
 def at_least(level: int) -> Iterator[None]:
     """Write only records of `level` and above to standard error in this block; other handlers get all."""
     handler = root_handler()
@@ -94,18 +129,25 @@ def at_least(level: int) -> Iterator[None]:
             handler.setLevel(before)
 
 
+def is_terminal() -> bool:
+    """Return whether standard error is a terminal, with a person before it."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def configure_logging(settings: "Settings") -> None:
     """Log to standard error as `settings` say, without the secrets that they hold."""
     log_to_stderr(settings.log_level, settings.log_format, secrets_of(settings))
 
 
 def log_to_stderr(level: str, log_format: str, secrets: Iterable[str] = ()) -> None:
-    """Log `level` and above to standard error as `json` or `console`, without `secrets`.
+    """Log `level` and above to standard error, without `secrets`.
 
+    The format is `json`, `console`, or `auto`: sentences for a person on a terminal, else JSON.
     Python warnings and uncaught errors become lines too. The last call wins; secrets of earlier calls stay hidden.
     """
     keep_secret(secrets)
-    formatter = FORMATTERS[log_format]()
+    chosen = ("terminal" if is_terminal() else "json") if log_format == "auto" else log_format
+    formatter = FORMATTERS[chosen]()
     for name in OWN:
         logging.getLogger(name).setLevel(level)
     handler = root_handler()

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+import click
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
@@ -80,6 +81,7 @@ _NOT_SHOWN = [DAGSTER_META, "dagster_event", "dagster_event_batch_metadata", "co
 
 _HEAD = ("timestamp", "level", "logger", "message")
 _LONG = ("exc_info", "stack_info")
+_LEVELS = {"WARNING": ("yellow", "Warning: "), "ERROR": ("red", "Error: "), "CRITICAL": ("red", "Error: ")}
 # Line breaks and escape sequences could forge a line on a terminal, bidirectional marks other words; lone
 # surrogates cannot be encoded.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -130,7 +132,15 @@ class ConsoleFormatter(LineFormatter):
         return as_text(log_data)
 
 
-FORMATTERS = {"json": LineFormatter, "console": ConsoleFormatter}
+class TerminalFormatter(LineFormatter):
+    """Format a record for the person at a terminal who gave the command: what happened, and nothing else."""
+
+    def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
+        """Return `log_data` as a sentence without secrets."""
+        return as_sentence(log_data)
+
+
+FORMATTERS = {"json": LineFormatter, "console": ConsoleFormatter, "terminal": TerminalFormatter}
 
 
 def as_json(fields: Mapping[str, Any]) -> str:
@@ -155,6 +165,18 @@ def as_text(fields: Mapping[str, Any]) -> str:
     line = " ".join([time, f"{level:<7}", _one_line(logger), _one_line(message), *others])
     below = (row for name in _LONG for row in str(fields.get(name) or "").splitlines())
     return "\n".join([line, *(f"    {_one_line(row)}".rstrip() for row in below)])
+
+
+def as_sentence(fields: Mapping[str, Any]) -> str:
+    """Return the message, with its level from WARNING on; what failed stands before the traceback."""
+    fields = _plain(fields)
+    level, message, trace = (str(fields.get(name) or "") for name in ("level", "message", "exc_info"))
+    rows = trace.splitlines()
+    if rows:
+        message = f"{message}: {rows[-1].strip()}"
+    colour, label = _LEVELS.get(level, (None, ""))
+    line = click.style(f"{label}{_one_line(message)}", fg=colour) if colour else _one_line(message)
+    return "\n".join([line, *(click.style(f"    {_one_line(row)}", dim=True) for row in rows)])
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:

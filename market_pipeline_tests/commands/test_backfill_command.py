@@ -217,10 +217,11 @@ def test_on_a_terminal_there_is_a_bar_and_logs_appear_above_it(monkeypatch: pyte
     logger.setLevel(logging.INFO)
     with RunProgress(10) as progress:
         logger.info("GET", extra={"status_code": 200})
-        logger.info("Waiting", extra={"wait_seconds": 41.3})
+        logger.info("Waiting", extra={"wait_seconds": 41.3, "wait_for": "minute budget"})
+        progress.redraw()
         progress.finished("Run 1", 5, 120, 2)
     drawn = terminal.getvalue()
-    for shown in ("5 of 10 partitions", "120 rows with 2 requests", ", 1 more under way", "waiting 41 s"):
+    for shown in ("5 of 10 partitions", "120 rows with 2 requests", "minute budget: next request in 41 s"):
         assert shown in drawn
     assert (progress.rows, progress.requests) == (120, 2)
     assert "Run 1" not in drawn, "lines are for where there is no bar"

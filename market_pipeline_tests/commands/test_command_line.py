@@ -1,6 +1,7 @@
 """What all commands have in common: exit codes, ids in the log, warnings at the start, a quick help."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from market_pipeline.commands.main import commands, main
 from market_pipeline.commands.ports import free_port, require_free
 from market_pipeline.commands.start import warn_of_cost
 from market_pipeline.dagster_instance.home import own_home
+from market_pipeline.dagster_instance.running import record, running
 from market_pipeline.logs import current_trace_id
 from market_pipeline.settings import LOCAL_DAGSTER_HOME, load_settings
 from market_pipeline.storage.engine import Database
@@ -112,8 +114,12 @@ def test_run_refuses_a_port_in_use_and_a_home_that_is_taken(
     """Two daemons on one home would start every run twice; other ports do not help."""
     home = inside / LOCAL_DAGSTER_HOME
     with own_home(home, ours=False):
+        record(home, UI="http://127.0.0.1:3917")
         assert main(["run", "--port", str(free_port())]) == 2
-    assert f"already running with {home}; stop it first" in capsys.readouterr().err
+        message = capsys.readouterr().err
+    assert f"already running with {home} (process {os.getpid()}, since 20" in message
+    assert "UTC; UI http://127.0.0.1:3917); stop it first" in message
+    assert running(home) is None
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert main(["run", "--port", str(port)]) == 2

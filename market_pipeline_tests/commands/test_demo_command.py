@@ -26,10 +26,10 @@ API = re.compile(r"or (http://[0-9.:]+) for the API")
 
 def test_no_setting_of_a_person_reaches_the_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A bad one would prevent its start, a later HISTORY_START the filling of its first days."""
-    quiet = demo_settings(tmp_path, 8080, 3000, 8090)
+    quiet = demo_settings(tmp_path, 8080, 3000, 8090, 8000)
     for name in Settings.model_fields:
         monkeypatch.setenv(name.upper(), "nonsense")
-    assert demo_settings(tmp_path, 8080, 3000, 8090) == quiet
+    assert demo_settings(tmp_path, 8080, 3000, 8090, 8000) == quiet
     assert quiet.history_start < utc_now().date() - timedelta(days=HISTORY_DAYS)
 
 

@@ -13,6 +13,7 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import migrate
 from market_pipeline.storage.schema.tables import price_anomalies, raw_prices, rejected_prices
 from market_pipeline_tests.builders import anomaly_row, check_sentences, price_row, refusal_row, store
+from market_pipeline_tests.commands.hearing import a_day, as_lines
 
 FILE = Path(__file__).with_name("sentences.txt")
 DAY = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
@@ -27,7 +28,12 @@ serve --host example.org
 serve --host ''
 serve --host 0.0.0.0
 start
-backfill --from 2026-01-02
+backfill
+backfill --to 2026-01-02
+backfill --days 30 --from 2026-01-02
+backfill --days 0
+backfill --days 3
+chart BTC --from 2026-11-20 --to 2026-11-20 --out a.svg --demo
 backfill --from '' --to 2026-01-02
 backfill --from yesterday --to 2026-01-02
 backfill --from 2026-02-30 --to 2026-03-01
@@ -157,6 +163,7 @@ def test_what_is_printed_is_what_the_file_says(
         others += [printed(line, monkeypatch, capsys) for line in ACCEPTED.strip().splitlines()]
     assert [text for text in refused if not text.endswith("exit code 2\n")] == []
     assert files == {"dagster.yaml", "workspace.yaml", "folder.svg", "prices.db"}, "nothing was begun"
-    rows = "\n".join(refused + others).splitlines()
+    terminal = ["$ run, on a terminal", *(row for said in a_day() for row in as_lines(said))]
+    rows = [*"\n".join(refused + others).splitlines(), *terminal]
     assert not [row for row in rows if "canary" in row and not row.startswith("$")], "no secret"
     check_sentences(FILE, rows)

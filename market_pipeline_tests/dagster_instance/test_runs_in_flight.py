@@ -13,11 +13,13 @@ import time_machine
 from market_pipeline.core.clock import utc_now
 from market_pipeline.dagster_instance import runs_in_flight as runs_in_flight_module
 from market_pipeline.dagster_instance.home import open_instance
+from market_pipeline.dagster_instance.instance_storage import FILES
 from market_pipeline.dagster_instance.ownership import Owner
 from market_pipeline.dagster_instance.runs_in_flight import (
     PROCESS,
     SILENT,
     SOON,
+    cancel_launched_runs,
     end_dead_runs,
     executing_here,
     runs_in_flight,
@@ -163,3 +165,11 @@ def test_a_process_reports_as_long_as_it_lives(
         wait_for(lambda: len(reported) > 3, 10, "a report after the failed one")
     assert set(reported) == {tags[PROCESS]}
     assert "could not report to Dagster's storage" in caplog.text
+
+
+def test_a_stop_cancels_the_runs_of_the_daemon_and_no_others(instance: dg.DagsterInstance) -> None:
+    ours, queued = add(instance, "stopped", Status.STARTED), add(instance, "stopped", Status.QUEUED)
+    of_a_command = add(instance, "stopped", Status.STARTED, {PROCESS: "x"})
+    cancel_launched_runs(Path(instance.root_directory), FILES)
+    statuses = [status_of(instance, run_id) for run_id in (ours, queued, of_a_command)]
+    assert statuses == [Status.CANCELING, Status.QUEUED, Status.STARTED]

@@ -42,11 +42,15 @@ class Processes:
 
     Ctrl-C in the terminal reaches only this process, which then stops the children in reverse order and waits for
     them; a second Ctrl-C kills them. Windows has no process groups: there only the children themselves are ended.
+    `before_end` is called before that; its errors are logged. `ended` is the name of the child that ended by itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, before_end: Callable[[], None] = lambda: None) -> None:
+        self._before_end = before_end
+        self.ended = ""
         self._children: list[subprocess.Popen[bytes]] = []
         self._relays: list[Relay] = []
+        self._names: dict[subprocess.Popen[bytes], str] = {}
         self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Processes":
@@ -63,6 +67,11 @@ class Processes:
         logging_thread = threading.Thread(target=log, args=(logger.info, _STOPPING), name="stopping", daemon=True)
         logging_thread.start()
         logging_thread.join(_LOGGING_SECONDS)
+        try:
+            self._before_end()
+        # Whatever it is, the children must end.
+        except Exception as failure:
+            logger.debug("What precedes the end failed: %r", failure)
         for child in reversed(self._children):
             _end_group(child)
         for relay in self._relays:
@@ -82,18 +91,35 @@ class Processes:
         Its output is relayed as log lines, of the logger `relayed_as` where a line names none. Without that name
         the child writes log lines itself, to our standard error.
         """
+        name = relayed_as or Path(command[0]).name
         output: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if relayed_as else {}
         child = subprocess.Popen(command, env=dict(environment), cwd=folder, start_new_session=True, **output)
         self._children.append(child)
+        self._names[child] = name
         if relayed_as and child.stdout:
             self._relays.append(Relay(child.stdout, relayed_as))
         return child
 
-    def wait_for_any(self) -> int:
-        """Block until one child ends by itself; return its exit code."""
+    def run_to_end(
+        self, command: Sequence[str], environment: Mapping[str, str], folder: Path, relayed_as: str,
+        meanwhile: Callable[[], None],
+    ) -> int:
+        """Start a relayed child, call `meanwhile` a few times a second, and return the child's exit code."""
+        child = self.start(command, environment, folder, relayed_as)
+        while child.poll() is None:
+            meanwhile()
+            time.sleep(_POLL_SECONDS)
+        self._children.remove(child)
+        self._relays.pop().drain()
+        return int(child.returncode)
+
+    def wait_for_any(self, meanwhile: Callable[[], None] = lambda: None) -> int:
+        """Call `meanwhile` a few times a second until one child ends by itself; return its exit code."""
         while True:
+            meanwhile()
             for child in self._children:
                 if child.poll() is not None:
+                    self.ended = self._names[child]
                     return int(child.returncode)
             time.sleep(_POLL_SECONDS)
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from market_pipeline.commands.ports import UI_PORT
+from market_pipeline.commands.ports import API_PORT, UI_PORT
 
 PROGRAM = "market-pipeline"
 WIDEST = 120
@@ -51,26 +51,29 @@ def address(text: str) -> str:
 ui_port_option = click.option(
     "--port", type=PORT, default=UI_PORT, show_default=True, metavar="PORT", help="Port of the UI on 127.0.0.1."
 )
+api_port_option = click.option(
+    "--api-port", type=PORT, metavar="PORT", help=f"Port of the API and its page on 127.0.0.1.  [default: {API_PORT}]"
+)
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation; required without a terminal.")
 
 
-def demo_option(command: _Function) -> _Function:
-    """Add the option `--demo`: the command works on the data of `market-pipeline demo` in this folder.
+def _demo_option(simulated: bool) -> Callable[[_Function], _Function]:
+    def enter(context: click.Context, parameter: click.Parameter, chosen: bool) -> None:
+        if chosen and not context.resilient_parsing:
+            from market_pipeline.commands.demo_data import demo_environment
 
-    The command itself needs no code for it: it finds the demo's settings and DAGSTER_HOME in its environment.
-    """
-    option = click.option(
-        "--demo", is_flag=True, expose_value=False, callback=_enter_demo,
+            context.with_resource(demo_environment(simulated=simulated))
+
+    return click.option(
+        "--demo", is_flag=True, expose_value=False, callback=enter,
         help="Use the demo's data instead of the configured database.",
     )
-    return option(command)
 
 
-def _enter_demo(context: click.Context, parameter: click.Parameter, chosen: bool) -> None:
-    if chosen and not context.resilient_parsing:
-        from market_pipeline.commands.demo_data import as_environment
-
-        context.with_resource(as_environment())
+# Adds `--demo`: the command works on the data of `market-pipeline demo` in this folder. It needs no code for that: its
+# environment names the demo's settings and DAGSTER_HOME. With the second one a simulator answers its requests, too.
+demo_option = _demo_option(simulated=False)
+demo_with_simulator_option = _demo_option(simulated=True)
 
 
 def examples(*lines: str) -> str:

@@ -1,27 +1,40 @@
 """Commands over prices and anomalies: fill, look, correct."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
 import click
 
-from market_pipeline.commands.cli.parameters import day, demo_option, examples, moment, yes_option
+from market_pipeline.commands.cli.parameters import (
+    day,
+    demo_option,
+    demo_with_simulator_option,
+    examples,
+    moment,
+    yes_option,
+)
 from market_pipeline.prices.quotes import Reason
 
 
 @click.command(
     epilog=examples(
+        "backfill --days 30",
+        "backfill --days 30 --demo",
         "backfill --from 2026-01-01 --to 2026-06-30 --dry-run",
         "backfill --from 2026-11-01 --to 2026-11-07 --symbols BTC,ETH --yes",
     )
 )
-@click.option("--from", "first", type=day, required=True, metavar="DATE", help="First UTC day.")
-@click.option("--to", "last", type=day, required=True, metavar="DATE", help="Last UTC day, included.")
+@click.option("--days", type=click.IntRange(1, 10_000), metavar="N", help="So many past days, instead of --from.")
+@click.option("--from", "first", type=day, metavar="DATE", help="First UTC day.")
+@click.option("--to", "last", type=day, metavar="DATE", help="Last UTC day, included.  [default: yesterday]")
 @click.option("--symbols", default="", metavar="A,B", help="Only these symbols.  [default: all that are collected]")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--again", is_flag=True, help="Also request at once what CoinGecko did not have before.")
+@demo_with_simulator_option
 @yes_option
-def backfill(first: date, last: date, symbols: str, dry_run: bool, again: bool, yes: bool) -> int:
+def backfill(
+    days: int | None, first: date | None, last: date | None, symbols: str, dry_run: bool, again: bool, yes: bool
+) -> int:
     """Fill past days with the fewest requests.
 
     Prints how many partitions (a day of a symbol each), requests, credits and minutes it takes, and asks before it
@@ -30,6 +43,10 @@ def backfill(first: date, last: date, symbols: str, dry_run: bool, again: bool, 
 
     The exit code is 1 if days are still incomplete, unless CoinGecko is proven to lack the prices.
     """
+    if (days is None) == (first is None):
+        raise click.UsageError("write either --days 30, or --from 2026-01-01 (and --to)")
+    last = last or datetime.now(timezone.utc).date() - timedelta(days=1)
+    first = first or last - timedelta(days=(days or 1) - 1)
     from market_pipeline.commands.backfill import execute
 
     return execute(first, last, symbols, dry_run=dry_run, again=again, yes=yes)

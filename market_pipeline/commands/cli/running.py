@@ -2,25 +2,29 @@
 
 import click
 
-from market_pipeline.commands.cli.parameters import PORT, address, examples, ui_port_option
+from market_pipeline.commands.cli.parameters import PORT, address, api_port_option, examples, ui_port_option
 from market_pipeline.commands.ports import API_PORT, HOST
 
 
-@click.command(epilog=examples("run", "run --port 3001"))
+@click.command(epilog=examples("run", "run --port 3001 --api-port 8001", "run --no-api"))
 @ui_port_option
-def run(port: int) -> int:
-    """Collect live prices, and serve the Dagster UI.
+@api_port_option
+@click.option("--no-api", is_flag=True, help="Serve the Dagster UI only.")
+def run(port: int, api_port: int | None, no_api: bool) -> int:
+    """Collect live prices; serve the Dagster UI and the API.
 
-    Creates or updates the tables of DATABASE_URL first. Ctrl-C stops everything that was started.
+    Creates or updates the tables of DATABASE_URL first. On a terminal it prints a line for each collection, alarm and
+    failure; the full log is a file. Ctrl-C stops everything that was started.
     """
     from market_pipeline.commands.run import execute
 
-    return execute(port)
+    return execute(port, api_port, api=not no_api)
 
 
 @click.command(epilog=examples("demo", "demo --port 3001"))
 @ui_port_option
-def demo(port: int) -> int:
+@api_port_option
+def demo(port: int, api_port: int | None) -> int:
     """Try the pipeline without internet, on simulated prices.
 
     Starts UI and API, fills eight days of history into demo.db, then collects every minute. Ignores the
@@ -28,7 +32,7 @@ def demo(port: int) -> int:
     """
     from market_pipeline.commands.demo import execute
 
-    return execute(port)
+    return execute(port, api_port)
 
 
 @click.command(epilog=examples("serve", "serve --host 0.0.0.0 --workers 2"))

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from market_pipeline.commands.cli.parameters import WIDEST, demo_option, examples, yes_option
+from market_pipeline.commands.cli.parameters import WIDEST, demo_with_simulator_option, examples, yes_option
 
 
-@click.command(epilog=examples("doctor", "doctor --json"))
-@demo_option
+@click.command(epilog=examples("doctor", "doctor --json", "doctor --demo"))
+@demo_with_simulator_option
 @click.option("--json", "as_document", is_flag=True, help="Print one JSON document instead of lines.")
 def doctor(as_document: bool) -> int:
     """Examine the installation and print what to do.

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from market_pipeline.dagster_instance.failures import failure_in
 from market_pipeline.dagster_instance.nonpublic import replace_console_logger
 from market_pipeline.defs.logging.log_fields import run_fields
 from market_pipeline.logs import ROOT, LineFormatter, StandardError, root_handler
@@ -80,9 +81,19 @@ def _line_fields(record: logging.LogRecord) -> dict[str, Any]:
     if error and error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
         # The run was stopped on purpose; its traceback has no information.
         error, level = None, logging.WARNING
+    if event.is_step_failure:
+        fields |= _failure_fields(event)
     fields |= {"event": event.event_type.name, "partition": event.partition or fields.get("partition")}
     fields |= {"exc_text": _traceback(event, error), "levelno": level, "levelname": logging.getLevelName(level)}
     return _without_empty(fields)
+
+
+def _failure_fields(event: dg.DagsterEvent) -> dict[str, str]:
+    """Return why a step failed and, if CoinGecko's answer is the cause, what that means."""
+    ours = event.step_failure_data.user_failure_data
+    verdict = ours.metadata.get("verdict") if ours else None
+    fields = {"reason": failure_in([event]).text}
+    return fields if verdict is None else {**fields, "verdict": str(verdict.value)}
 
 
 def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:

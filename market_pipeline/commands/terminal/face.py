@@ -1,0 +1,162 @@
+"""How `run`, `demo` and `serve` speak: to a person on a terminal, else as log lines on standard error."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from market_pipeline.commands.children.processes import Processes
+from market_pipeline.commands.terminal.log_file import LogFile
+from market_pipeline.commands.terminal.narrator import Narrator
+from market_pipeline.commands.terminal.screen import Screen
+from market_pipeline.core.clock import utc_now
+from market_pipeline.logs import diverted, get_logger, is_terminal
+from market_pipeline.prices.freshness import next_tick
+from market_pipeline.settings import Settings
+
+logger = get_logger(__name__)
+
+_ANSWER_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Banner:
+    """What is said when all of `urls` answer."""
+
+    title: str
+    rows: Sequence[tuple[str, str]]
+    urls: Sequence[str]
+
+
+class Face:
+    """What a command and its children say; `log` is the file with all lines, None if they go to standard error.
+
+    Without a terminal nothing but log lines is written, in the configured format.
+    """
+
+    def __init__(self, settings: Settings, log: Path | None, narrator: Narrator) -> None:
+        self.log = log
+        self._format = settings.log_format
+        self._narrator = narrator
+        self._file = LogFile(log) if log else None
+        self._screen = Screen()
+        self._banner: Banner | None = None
+        self._after_history: Callable[[], str] | None = None
+
+    def hear(self, line: str) -> None:
+        """Keep a log line, and say what it means for a person."""
+        if self._file:
+            before = self._file.trouble
+            self._file.write(line)
+            if self._file.trouble and self._file.trouble != before:
+                self._screen.say(utc_now(), f"{self._file.path}: {self._file.trouble}", "warning", "yellow")
+        for said in self._narrator.hear(json.loads(line)):
+            self._screen.say(said.at, said.text, said.label, said.style, said.below)
+        if self._banner is None:
+            self._screen.refresh()
+
+    def doing(self, what: str) -> None:
+        """Say what is under way now, unless a run has more to tell."""
+        if self.log:
+            self._screen.show(lambda: self._narrator.doing() or what)
+
+    def watch_runs(self) -> None:
+        """From now on, say which run is filling history, and what it waits for."""
+        if self.log:
+            self._screen.show(self._narrator.doing)
+
+    def announce(self, banner: Banner, after_history: Callable[[], str] | None = None) -> None:
+        """Say `banner` once its addresses answer; say what `after_history` returns when history was stored."""
+        self._banner, self._after_history = banner, after_history
+
+    def poll(self) -> None:
+        """Do what is due; called a few times a second while the children work."""
+        if not self.log:
+            return
+        if self._banner and all(_answers(url) for url in self._banner.urls):
+            banner, self._banner = self._banner, None
+            self._screen.show(str)
+            self._screen.rows(banner.title, banner.rows)
+            self.watch_runs()
+        if self._narrator.history_changed and self._after_history:
+            self._narrator.history_changed = False
+            if text := self._after_history():
+                self._screen.say(utc_now(), text, "history", "cyan")
+        if self._banner is None:
+            self._screen.refresh()
+
+    def start(
+        self, processes: Processes, command: Sequence[str], environment: Mapping[str, str], folder: Path, name: str
+    ) -> "subprocess.Popen[bytes]":
+        """Start a child that writes log lines itself, named `name` where its lines are relayed."""
+        if self.log:
+            return processes.start(command, {**environment, "LOG_FORMAT": "json"}, folder, name)
+        return processes.start(command, {**environment, "LOG_FORMAT": self._format}, folder)
+
+    def wait(self, processes: Processes) -> int:
+        """Block until one of the children ends by itself; return its exit code."""
+        code = processes.wait_for_any(self.poll)
+        logger.error("%s has ended by itself with exit code %s", processes.ended, code)
+        return code
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._screen.show(str)
+        self._screen.say(utc_now(), "Stopped.")
+        if self._file:
+            self._file.close()
+
+
+def speaks_to_a_person(settings: Settings) -> bool:
+    """Return whether lines for a person are wanted, and a terminal is there."""
+    return settings.log_format == "auto" and is_terminal()
+
+
+@contextmanager
+def face_of(settings: Settings, log: Path, *, requests_too: bool = False) -> Iterator[Face]:
+    """Yield what the block speaks through; `log` is the file for all lines if that is a terminal."""
+
+    def run_url(run_id: str) -> str:
+        return f"{settings.dagster_ui_url.rstrip('/')}/runs/{run_id}"
+
+    def tick(after: datetime) -> datetime:
+        return next_tick(settings.collect_cron, after)
+
+    narrator = Narrator(settings.catalogue.symbols, tick, run_url, requests=requests_too)
+    if not speaks_to_a_person(settings):
+        yield Face(settings, None, narrator)
+        return
+    face = Face(settings, log, narrator)
+    try:
+        with diverted(face.hear):
+            yield face
+    finally:
+        face.close()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=_ANSWER_SECONDS).ok
+    except requests.RequestException:
+        return False
+
+
+def plan_text(settings: Settings, per_minute: int) -> str:
+    """Return the plan in words."""
+    return f"{settings.coingecko_plan}, {per_minute:,} requests a minute"
+
+
+def common_rows(settings: Settings, home: Path, face: Face) -> list[tuple[str, Any]]:
+    """Return the rows that every banner ends with."""
+    return [
+        ("Database", str(settings.database)),
+        ("DAGSTER_HOME", str(home)),
+        ("Full log", str(face.log)),
+        ("Stop", "Ctrl-C"),
+    ]

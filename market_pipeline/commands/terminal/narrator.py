@@ -1,0 +1,258 @@
+"""What of the log lines a person wants to know, in their words. Does no I/O.
+
+Lines of runs are told when the run ends, alarms and failures at once. What repeats is told once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from market_pipeline.core.clock import Clock, utc_now
+from market_pipeline.core.wording import counted, first_line, span
+from market_pipeline.pipeline.names import (
+    CALIBRATE_DETECTORS,
+    COMPLETE_DAYS,
+    CONSEQUENCES,
+    SCORE_DAYS,
+    TICK,
+)
+
+_LONGEST = 400
+_SAY_AGAIN = timedelta(hours=1)
+# Their warnings precede a failure that is told, or a success.
+_QUIET = ("market_pipeline.coingecko", "market_pipeline.prices", "market_pipeline.alerts.delivery")
+_OURS = ("market_pipeline", "uvicorn")
+_STYLES = {"watch": "yellow", "alert": "bold red", "critical": "bold white on red"}
+
+
+@dataclass(frozen=True)
+class Said:
+    """One line for the terminal: its time, a `label` in `style`, a text, and lines below it."""
+
+    at: datetime
+    text: str
+    label: str = ""
+    style: str = ""
+    below: tuple[str, ...] = ()
+
+
+@dataclass
+class _Run:
+    """What the lines of a run have told so far. `requests` counts those sent, `answered` those with a status."""
+
+    run_id: str
+    job: str
+    partition: str
+    requests: int = 0
+    answered: int = 0
+    alarms: int = 0
+    symbols: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    reason: str = ""
+    verdict: str = ""
+
+    @property
+    def days(self) -> tuple[date, date] | None:
+        """The first and the last day of its partitions."""
+        first, _, last = self.partition.partition("...")
+        try:
+            return date.fromisoformat(first[:10]), date.fromisoformat((last or first)[:10])
+        except ValueError:
+            return None
+
+    @property
+    def span(self) -> str:
+        """The days in words."""
+        if self.days is None:
+            return "history"
+        first, last = self.days
+        return str(first) if first == last else f"{first} to {last}"
+
+
+class Narrator:
+    """Turns the fields of log lines into what is said on the terminal.
+
+    `symbols` are the collected ones, `next_tick` returns when prices are collected next, `run_url` the address of a
+    run. With `requests` changes and refusals by the API are told, not only its failures.
+    """
+
+    def __init__(
+        self, symbols: Sequence[str], next_tick: Callable[[datetime], datetime], run_url: Callable[[str], str],
+        *, requests: bool = False, clock: Clock = utc_now,
+    ) -> None:
+        self._symbols = symbols
+        self._next_tick = next_tick
+        self._run_url = run_url
+        self._tells_requests = requests
+        self._clock = clock
+        self._runs: dict[str, _Run] = {}
+        self._said: dict[str, datetime] = {}
+        self._failures: dict[str, tuple[str, int]] = {}
+        self._unreachable_since: datetime | None = None
+        self._waiting: tuple[datetime, str] | None = None
+        # Whether history was stored since this was last set to False.
+        self.history_changed = False
+
+    def hear(self, fields: Mapping[str, Any]) -> Iterator[Said]:
+        """Yield what is to be said about a log line."""
+        at = _time(fields)
+        run = self._run_of(fields)
+        if "wait_seconds" in fields:
+            self._waiting = (self._clock() + timedelta(seconds=fields["wait_seconds"]), str(fields.get("wait_for")))
+        if run and "attempt" in fields:
+            yield from self._request(run, fields, at)
+        if run and "rows_written" in fields:
+            table = str(fields.get("asset"))
+            run.rows[table] = run.rows.get(table, 0) + fields["rows_written"]
+            run.symbols = max(run.symbols, fields.get("symbols", 0)) if table == "raw_prices" else run.symbols
+        if "anomaly_id" in fields:
+            yield self._alarm(run, fields, at)
+        elif "transition" in fields:
+            yield self._condition(fields, at)
+        elif fields.get("event"):
+            yield from self._event(run, fields, at)
+        else:
+            yield from self._other(fields, at)
+
+    def doing(self) -> str:
+        """Return what is under way now, in a few words; nothing if it is not worth a line."""
+        filling = next((run for run in self._runs.values() if run.job == COMPLETE_DAYS), None)
+        waiting = self._wait()
+        if filling is None:
+            return waiting
+        of = f" of {len(self._symbols)}" if filling.days and filling.answered <= len(self._symbols) else ""
+        return f"Filling {filling.span}: {filling.answered}{of} requests{', ' + waiting if waiting else ''}"
+
+    def _wait(self) -> str:
+        if self._waiting is None:
+            return ""
+        due, why = self._waiting
+        left = (due - self._clock()).total_seconds()
+        return f"{why}: next request in {left:.0f} s" if left > 0.5 else ""
+
+    def _run_of(self, fields: Mapping[str, Any]) -> _Run | None:
+        run_id = fields.get("run_id")
+        if run_id and fields.get("event") == "RUN_START":
+            self._runs[run_id] = _Run(run_id, str(fields.get("job", "")), str(fields.get("partition", "")))
+        return self._runs.get(run_id) if run_id else None
+
+    def _request(self, run: _Run, fields: Mapping[str, Any], at: datetime) -> Iterator[Said]:
+        run.requests += 1
+        self._waiting = None
+        if fields.get("status_code") is not None:
+            run.answered += 1
+            if self._unreachable_since:
+                yield Said(at, f"CoinGecko answers again, after {span(at - self._unreachable_since)}.", "ok", "green")
+                self._unreachable_since = None
+
+    def _alarm(self, run: _Run | None, fields: Mapping[str, Any], at: datetime) -> Said:
+        if run:
+            run.alarms += 1
+        severity = str(fields.get("severity"))
+        headline = str(fields["message"]).removeprefix(f"{severity}: ")
+        return Said(at, headline, severity, _STYLES.get(severity, ""))
+
+    def _condition(self, fields: Mapping[str, Any], at: datetime) -> Said:
+        title = str(fields["message"]).removesuffix(f" ({fields['transition']})")
+        if fields["transition"] == "recovered":
+            return Said(at, title, "over", "green")
+        severity = str(fields.get("severity"))
+        return Said(at, title, severity, _STYLES.get(severity, ""))
+
+    def _event(self, run: _Run | None, fields: Mapping[str, Any], at: datetime) -> Iterator[Said]:
+        event = fields["event"]
+        if event == "STEP_FAILURE" and run and not run.reason:
+            run.reason, run.verdict = str(fields.get("reason", "")), str(fields.get("verdict", ""))
+        elif event == "ASSET_CHECK_EVALUATION" and fields.get("level") in ("WARNING", "ERROR"):
+            colour = "red" if fields["level"] == "ERROR" else "yellow"
+            yield from self._once(Said(at, _short(str(fields["message"])), "check", colour))
+        elif event in ("RUN_SUCCESS", "RUN_FAILURE", "RUN_CANCELED") and run:
+            del self._runs[run.run_id]
+            if event == "RUN_SUCCESS":
+                yield from self._succeeded(run, at)
+            elif event == "RUN_FAILURE":
+                yield from self._failed(run, str(fields["message"]), at)
+            else:
+                yield Said(at, f"{_name(run.job)} was stopped; what it had stored remains.", "stopped", "yellow")
+
+    def _succeeded(self, run: _Run, at: datetime) -> Iterator[Said]:
+        self._failures.pop(run.job, None)
+        rows, requests = run.rows.get("raw_prices", 0), counted(run.requests, "request")
+        if run.job == TICK:
+            filled = rows - run.symbols
+            more = f", {filled:,} more of the gap before" if filled > 0 else ""
+            refused = run.rows.get("rejected_prices", 0)
+            refusals = f", {refused:,} refused" if refused else ""
+            yield Said(
+                at, f"{counted(run.symbols, 'price')}{more}, {requests}, {counted(run.alarms, 'alarm')}{refusals}"
+            )
+        elif run.job == COMPLETE_DAYS:
+            self.history_changed = True
+            yield Said(at, f"{run.span}: {counted(rows, 'price')} with {requests}", "history", "cyan")
+        elif run.job == SCORE_DAYS:
+            found = counted(run.rows.get("price_anomalies", 0), "anomaly", "anomalies")
+            yield Said(at, f"{run.span} scored: {found}", "history", "cyan")
+        elif run.job == CALIBRATE_DETECTORS:
+            yield Said(at, "The detectors are calibrated.", "history", "cyan")
+        elif run.job not in CONSEQUENCES:
+            yield Said(at, "A run that was launched by hand", "done", "green", (self._run_url(run.run_id),))
+
+    def _failed(self, run: _Run, message: str, at: datetime) -> Iterator[Said]:
+        if run.requests and not run.answered and run.verdict:
+            # Said once, whatever else fails meanwhile; an answer ends it.
+            if self._unreachable_since is None:
+                self._unreachable_since = at
+                verdict = _short(run.verdict.removesuffix(" The next run tries again."))
+                again = f"Prices are requested again at {self._next_tick(self._clock()):%H:%M} UTC, and so on."
+                yield Said(at, f"CoinGecko cannot be reached: {verdict}", "offline", "bold red", (again,))
+            return
+        reason = _short(first_line(run.reason or message))
+        before, times = self._failures.get(run.job, ("", 0))
+        times = times + 1 if reason == before else 1
+        self._failures[run.job] = (reason, times)
+        link = self._run_url(run.run_id)
+        if times > 1:
+            again = f"{_name(run.job)}, {times} times in a row for the same reason"
+            yield Said(at, again, "failed", "bold red", (link,))
+            return
+        consequence = CONSEQUENCES.get(run.job)
+        below = [f"Until a run succeeds, {consequence}."] if consequence else []
+        yield Said(at, f"{_name(run.job)}: {reason}", "failed", "bold red", (*below, link))
+
+    def _other(self, fields: Mapping[str, Any], at: datetime) -> Iterator[Said]:
+        name, level, message = (str(fields.get(key, "")) for key in ("logger", "level", "message"))
+        ours = name.startswith(_OURS)
+        if name.endswith("commands.children.processes"):
+            yield Said(at, message)
+        elif name.startswith("market_pipeline.api") and fields.get("status_code") is not None:
+            status, reads = int(fields["status_code"]), message.startswith(("GET ", "HEAD "))
+            if status >= 500 or (self._tells_requests and (status >= 400 or not reads)):
+                yield Said(at, message, "request", "yellow" if status >= 400 else "dim")
+        elif level in ("ERROR", "CRITICAL") and not name.startswith(_QUIET) and not fields.get("run_id"):
+            trace = str(fields.get("exc_info") or "").strip().rpartition("\n")[2]
+            what = message if not trace or trace in message else f"{first_line(message)}: {trace}"
+            yield from self._once(Said(at, _short(what), "error", "bold red"))
+        elif level == "WARNING" and ours and not name.startswith(_QUIET):
+            yield from self._once(Said(at, _short(message), "warning", "yellow"))
+
+    def _once(self, said: Said) -> Iterator[Said]:
+        """Yield what was not said within the last hour."""
+        before = self._said.get(said.text)
+        if before is None or said.at - before >= _SAY_AGAIN:
+            self._said = {text: at for text, at in self._said.items() if said.at - at < _SAY_AGAIN}
+            self._said[said.text] = said.at
+            yield said
+
+
+def _name(job: str) -> str:
+    return job if job in CONSEQUENCES else "a run that was launched by hand"
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _time(fields: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(str(fields["timestamp"]).replace("Z", "+00:00"))

@@ -1,0 +1,73 @@
+"""The terminal: lines that stay, and below them one that says what is under way."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+_REFRESHES = 4.0
+_LABEL_WIDTH = 8
+
+
+class Screen:
+    """Writes to standard error; safe from any thread."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self._doing: Callable[[], str] = str
+        self._spinner = Spinner("dots", style="dim")
+        self._live: Live | None = None
+
+    def say(self, at: datetime, text: str, label: str = "", style: str = "", below: Sequence[str] = ()) -> None:
+        """Write a line: its time (UTC), a label, a text; then the lines `below` it."""
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(no_wrap=True, style="dim")
+        grid.add_column(overflow="fold")
+        body = Text()
+        if label:
+            body.append(label.upper(), style=style).append("  ")
+        body.append(text, style="dim" if style == "dim" else "")
+        grid.add_row(f"{at:%H:%M}", body)
+        self.console.print(grid)
+        for line in below:
+            # Not folded: the terminal recognises an address that it wraps itself.
+            self.console.print(Text(f"       {line}", style="dim"), soft_wrap=True)
+
+    def rows(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
+        """Write a title and below it pairs of a name and a value."""
+        width = max(len(name) for name, _ in rows)
+        lines = [Text(), Text(title, style="bold green")]
+        for name, value in rows:
+            style = "bold cyan" if value.startswith("http") else ""
+            lines.append(Text.assemble((f"  {name:<{width}}  ", "dim"), (value, style)))
+        # Not folded: the terminal recognises a path or address that it wraps itself.
+        self.console.print(*lines, Text(), sep="\n", soft_wrap=True)
+
+    def show(self, doing: Callable[[], str]) -> None:
+        """Show what `doing` returns below the lines, as long as that is not empty."""
+        self._doing = doing
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Begin or end the last line."""
+        wanted = bool(self._doing()) and self.console.is_terminal and not self.console.is_dumb_terminal
+        if wanted and self._live is None:
+            self._live = Live(self, console=self.console, refresh_per_second=_REFRESHES, transient=True)
+            self._live.start()
+        elif not wanted:
+            self.close()
+
+    def close(self) -> None:
+        """Remove the last line."""
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        line = Table.grid(padding=(0, 1, 0, 0))
+        line.add_row(self._spinner, Text(self._doing(), style="dim", no_wrap=True, overflow="ellipsis"))
+        yield line
