@@ -1,7 +1,10 @@
 """Values and options that several commands share, and the examples below their help."""
 
 import ipaddress
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, timezone
 from typing import Any, TypeVar
 
@@ -74,6 +77,19 @@ def _demo_option(simulated: bool) -> Callable[[_Function], _Function]:
 # environment names the demo's settings and DAGSTER_HOME. With the second one a simulator answers its requests, too.
 demo_option = _demo_option(simulated=False)
 demo_with_simulator_option = _demo_option(simulated=True)
+
+
+@contextmanager
+def notice(text: str = "Loading ...") -> Iterator[None]:
+    """Show `text` on a terminal while the block works: imports alone take seconds."""
+    shown = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    if shown:
+        click.secho(text, err=True, nl=False, dim=True)
+    try:
+        yield
+    finally:
+        if shown:
+            click.echo("\r\x1b[K", err=True, nl=False)
 
 
 def examples(*lines: str) -> str:

@@ -11,6 +11,7 @@ from market_pipeline.commands.cli.parameters import (
     demo_with_simulator_option,
     examples,
     moment,
+    notice,
     yes_option,
 )
 from market_pipeline.prices.quotes import Reason
@@ -47,7 +48,8 @@ def backfill(
         raise click.UsageError("write either --days 30, or --from 2026-01-01 (and --to)")
     last = last or datetime.now(timezone.utc).date() - timedelta(days=1)
     first = first or last - timedelta(days=(days or 1) - 1)
-    from market_pipeline.commands.backfill import execute
+    with notice():
+        from market_pipeline.commands.backfill import execute
 
     return execute(first, last, symbols, dry_run=dry_run, again=again, yes=yes)
 
@@ -71,7 +73,8 @@ def backfill(
 @click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True)
 def chart(symbol: str, start: date | datetime, end: date | datetime, out: Path, theme: str) -> int:
     """Draw one symbol: prices, expected band, anomalies."""
-    from market_pipeline.commands.chart import execute
+    with notice():
+        from market_pipeline.commands.chart import execute
 
     return execute(symbol, start, end, out, theme)
 

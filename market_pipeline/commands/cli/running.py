@@ -2,7 +2,7 @@
 
 import click
 
-from market_pipeline.commands.cli.parameters import PORT, address, api_port_option, examples, ui_port_option
+from market_pipeline.commands.cli.parameters import PORT, address, api_port_option, examples, notice, ui_port_option
 from market_pipeline.commands.ports import API_PORT, HOST
 
 
@@ -16,7 +16,8 @@ def run(port: int, api_port: int | None, no_api: bool) -> int:
     Creates or updates the tables of DATABASE_URL first. On a terminal it prints a line for each collection, alarm and
     failure; the full log is a file. Ctrl-C stops everything that was started.
     """
-    from market_pipeline.commands.run import execute
+    with notice():
+        from market_pipeline.commands.run import execute
 
     return execute(port, api_port, api=not no_api)
 
@@ -30,7 +31,8 @@ def demo(port: int, api_port: int | None) -> int:
     Starts UI and API, fills eight days of history into demo.db, then collects every minute. Ignores the
     environment and .env, except LOG_FORMAT.
     """
-    from market_pipeline.commands.demo import execute
+    with notice():
+        from market_pipeline.commands.demo import execute
 
     return execute(port, api_port)
 
@@ -56,7 +58,8 @@ def serve(port: int, host: str, workers: int, without_token: bool) -> int:
 
     It runs beside `market-pipeline run`, alone, or on another machine.
     """
-    from market_pipeline.commands.serve import execute
+    with notice():
+        from market_pipeline.commands.serve import execute
 
     return execute(port, host, workers, without_token)
 

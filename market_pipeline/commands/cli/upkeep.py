@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from market_pipeline.commands.cli.parameters import WIDEST, demo_with_simulator_option, examples, yes_option
+from market_pipeline.commands.cli.parameters import WIDEST, demo_with_simulator_option, examples, notice, yes_option
 
 
 @click.command(epilog=examples("doctor", "doctor --json", "doctor --demo"))
@@ -19,14 +19,15 @@ def doctor(as_document: bool) -> int:
 
     Examines settings, database, API, budget, Dagster and stored data. The exit code is 1 if anything failed.
     """
-    from market_pipeline.doctor.report import as_json, as_text, make_report
+    with notice("Examining the installation ..."):
+        from market_pipeline.doctor.report import as_json, as_text, make_report
 
-    # The report contains what would be logged on the way.
-    logging.disable(logging.CRITICAL)
-    try:
-        report = make_report(Path.cwd(), os.environ)
-    finally:
-        logging.disable(logging.NOTSET)
+        # The report contains what would be logged on the way.
+        logging.disable(logging.CRITICAL)
+        try:
+            report = make_report(Path.cwd(), os.environ)
+        finally:
+            logging.disable(logging.NOTSET)
     if as_document:
         click.echo(as_json(report), nl=False)
     else:
