@@ -155,6 +155,7 @@ def _collect(work: Backfill, plan: Plan, runs: Runs, progress: RunProgress) -> s
             # A schedule, the sensor or another backfill may have stored some of it since the plan was made.
             repairs = work.repairs(work.missing(planned.first, planned.last, planned.symbols))
             for repair in repairs:
+                progress.begins(str(repair), repair.requests)
                 end = runs.execute(COMPLETE_DAYS, repair)
                 if not end.success:
                     return f"the run {end.run_id[:8]} of {repair} failed: {end.reason}"

@@ -39,6 +39,10 @@ class RunProgress:
         self._watcher.forget()
         self._bar.stop()
 
+    def begins(self, what: str, requests: int) -> None:
+        """Say that the run which `what` names is prepared, and will need so many requests."""
+        self._watcher.begin(what, requests)
+
     def finished(self, what: str, partitions: int, rows: int, requests: int) -> None:
         """Count a finished run, which `what` names."""
         self.rows += rows
@@ -80,12 +84,18 @@ class _Watcher(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
+        self._what, self._expected = "", 0
         self._requests = 0
         self._due, self._why = 0.0, ""
 
-    def forget(self) -> None:
-        """Begin again: the run has ended."""
+    def begin(self, what: str, requests: int) -> None:
+        """Follow the run that `what` names."""
+        self._what, self._expected = what, requests
         self._requests, self._why = 0, ""
+
+    def forget(self) -> None:
+        """Follow nothing: the run has ended."""
+        self.begin("", 0)
 
     def emit(self, record: logging.LogRecord) -> None:
         if hasattr(record, "status_code"):
@@ -97,4 +107,9 @@ class _Watcher(logging.Handler):
         left = self._due - time.monotonic()
         if self._why and left > 0.5:
             return f"{self._why}: next request in {left:.0f} s"
-        return f"{counted(self._requests, 'request')} of the current run answered" if self._requests else ""
+        if not self._what:
+            return ""
+        if not self._requests:
+            return f"preparing the run of {self._what}"
+        now = "storing and scoring" if self._requests >= self._expected else "requesting"
+        return f"{now}: {self._requests} of {counted(self._expected, 'request')}"

@@ -58,8 +58,6 @@ class Face:
                 self._screen.say(utc_now(), f"{self._file.path}: {self._file.trouble}", "warning", "yellow")
         for said in self._narrator.hear(json.loads(line)):
             self._screen.say(said.at, said.text, said.label, said.style, said.below)
-        if self._banner is None:
-            self._screen.refresh()
 
     def doing(self, what: str) -> None:
         """Say what is under way now, unless a run has more to tell."""

@@ -71,7 +71,7 @@ class _Run:
 
 
 class Narrator:
-    """Turns the fields of log lines into what is said on the terminal.
+    """Turns the fields of log lines into what is said on the terminal. `doing` may be called from any thread.
 
     `symbols` are the collected ones, `next_tick` returns when prices are collected next, `run_url` the address of a
     run. With `requests` changes and refusals by the API are told, not only its failures.
@@ -117,7 +117,7 @@ class Narrator:
 
     def doing(self) -> str:
         """Return what is under way now, in a few words; nothing if it is not worth a line."""
-        filling = next((run for run in self._runs.values() if run.job == COMPLETE_DAYS), None)
+        filling = next((run for run in list(self._runs.values()) if run.job == COMPLETE_DAYS), None)
         waiting = self._wait()
         if filling is None:
             return waiting

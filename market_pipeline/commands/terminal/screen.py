@@ -14,7 +14,7 @@ _LABEL_WIDTH = 8
 
 
 class Screen:
-    """Writes to standard error; safe from any thread."""
+    """Writes to standard error. Lines come from any thread, the last line is the main thread's."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, highlight=False)
