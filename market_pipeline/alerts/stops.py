@@ -5,21 +5,31 @@ from datetime import datetime
 from sqlalchemy import select
 
 from market_pipeline.alerts.texts import Place, recovery_text, trouble_text
+from market_pipeline.logs import get_logger
+from market_pipeline.storage.db_errors import StorageError
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.alert_outbox import AlertMessage, add_messages
 from market_pipeline.storage.schema.alert_tables import alert_messages
+
+logger = get_logger(__name__)
 
 _KIND = "pipeline-stopped"
 _TITLE = "market-pipeline run has ended by itself: no prices are collected"
 
 
 def tell_stopped(database: Database, code: int, now: datetime, place: Place) -> None:
-    """Store the message that a process of `run` ended with this exit code, which ends all of them."""
+    """Store the message that a process of `run` ended with this exit code, which ends all of them.
+
+    Best effort: a database that is down may be why it ended, and the exit code must reach the supervisor.
+    """
     detail = f"One of its processes ended by itself (exit code {code}); its log says why."
     body = trouble_text(detail, now, "Start it again, unless a supervisor does.", now, place)
     message = AlertMessage(f"{_KIND}@{now:%Y%m%dT%H%M%S}", "opened", _KIND, "critical", _TITLE, body)
-    with database.writing(alert_messages) as connection:
-        add_messages(connection, [message], now)
+    try:
+        with database.writing(alert_messages) as connection:
+            add_messages(connection, [message], now)
+    except StorageError as error:
+        logger.error("No alert about this end can be sent: %s", error)
 
 
 def tell_started(database: Database, now: datetime, place: Place) -> None:

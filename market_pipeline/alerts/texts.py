@@ -22,10 +22,14 @@ _LEVELS: dict[str, Level] = {"watch": "watch", "alert": "alert", "critical": "cr
 
 @dataclass(frozen=True)
 class Place:
-    """The installation that a message is about: a name for it, and where its Dagster UI is."""
+    """The installation that a message is about: a name for it, and where its Dagster UI is.
+
+    `options` end the commands in a message, so that they work on its data.
+    """
 
     name: str
     ui_url: str
+    options: str = ""
 
 
 def condition_text(condition: Condition, opened_at: datetime, now: datetime, place: Place) -> str:
@@ -71,8 +75,8 @@ def anomaly_message(anomaly: Anomaly, place: Place) -> AlertMessage:
     body = _lines(
         anomaly.explanation,
         f"{place.ui_url}/assets/price_anomalies?view=partitions&partition={partition}",
-        f"Not worth an alarm: market-pipeline mark {anomaly.id} noise",
-        f"Quiet for 2 hours: market-pipeline snooze {whose} {anomaly.kind} --for 2h",
+        f"Not worth an alarm: market-pipeline mark {anomaly.id} noise{place.options}",
+        f"Quiet for 2 hours: market-pipeline snooze {whose} {anomaly.kind} --for 2h{place.options}",
     )
     return AlertMessage(
         f"anomaly:{anomaly.episode_id}", "opened", anomaly.kind, _LEVELS[anomaly.severity], anomaly.headline, body,

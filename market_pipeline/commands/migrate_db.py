@@ -14,7 +14,7 @@ from market_pipeline.commands.start import command_settings, confirmed
 from market_pipeline.core.wording import counted, some
 from market_pipeline.dagster_instance.home import create_instance, current_home, default_home, own_home
 from market_pipeline.dagster_instance.instance_storage import FILES, InstanceStorage, storage_of
-from market_pipeline.dagster_instance.partition_copy import copy_partition, instance_of, missing_partitions
+from market_pipeline.dagster_instance.partition_copy import copy_partition, instance_of, partitions_to_copy
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES, REJECTED_PRICES
 from market_pipeline.settings import Settings
@@ -91,9 +91,9 @@ def _copy_partitions(source: InstanceStorage, target: InstanceStorage) -> None:
     if source == target or (source == FILES and not (home / "history").exists()):
         raise click.UsageError(f"Dagster has no other storage from which partitions could be copied: {home} has none")
     with own_home(home, target, ours=home == default_home(Path.cwd())):
-        create_instance(home, target)
+        create_instance(home, target, copies_partitions=True)
         with instance_of(home, source) as old, instance_of(home, target) as new:
-            missing = missing_partitions(old, new, (RAW_PRICES, REJECTED_PRICES, PRICE_ANOMALIES))
+            missing = partitions_to_copy(old, new, (RAW_PRICES, REJECTED_PRICES, PRICE_ANOMALIES))
             with click.progressbar(missing, label="Partitions", file=sys.stderr, hidden=not missing) as bar:
                 for one in bar:
                     copy_partition(old, new, one)

@@ -7,6 +7,7 @@ The commands write dagster.yaml: the project's, with the storage that the settin
 in a folder that the variable names, is the user's and stays as it is.
 """
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -242,15 +243,18 @@ def variables_of(storage: InstanceStorage) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def create_instance(home: Path, storage: InstanceStorage = FILES) -> None:
-    """Create Dagster's storage unless it exists; concurrent callers wait for the first to finish."""
+def create_instance(home: Path, storage: InstanceStorage = FILES, *, copies_partitions: bool = False) -> None:
+    """Create Dagster's storage unless it exists; concurrent callers wait for the first to finish.
+
+    A caller that `copies_partitions` from the former storage needs no advice to do so.
+    """
 
     def create() -> None:
         with open_instance(home, storage) as instance:
             _set_event_cursors(instance)
             if _is_of(storage, home) and has_files(home):
                 with files_instance(home) as before:
-                    _leave_files(before, instance, home, storage)
+                    _leave_files(before, instance, home, storage, copies_partitions)
 
     with waiting_for_lock(home / "creating.lock"):
         if _is_of(storage, home):
@@ -270,17 +274,24 @@ def files_instance(home: Path) -> "dg.DagsterInstance":
 
 
 def _leave_files(
-    before: "dg.DagsterInstance", instance: "dg.DagsterInstance", home: Path, storage: InstanceStorage
+    before: "dg.DagsterInstance",
+    instance: "dg.DagsterInstance",
+    home: Path,
+    storage: InstanceStorage,
+    copies_partitions: bool,
 ) -> None:
     """Keep in the new `instance` what was stopped `before` by hand; log what stays in its files."""
     stopped = [state for state in before.all_instigator_state() if not state.is_running]
     for state in stopped:
         instance.add_instigator_state(state)
     runs = before.get_runs_count()
-    logger.warning(
-        "Dagster's storage is now %s, and begins empty. Its former runs (%s) stay in %s; `market-pipeline migrate-db "
-        "--partitions` copies which partitions are materialized. Stopped remain: %s",
-        storage, f"{runs:,}", home / _FILES, ", ".join(state.name for state in stopped) or "none",
+    advice = "" if copies_partitions else (
+        " `market-pipeline migrate-db --partitions` copies which partitions are materialized."
+    )
+    logger.log(
+        logging.INFO if copies_partitions else logging.WARNING,
+        "Dagster's storage is now %s, and begins empty. Its former runs (%s) stay in %s.%s Stopped remain: %s",
+        storage, f"{runs:,}", home / _FILES, advice, ", ".join(state.name for state in stopped) or "none",
     )
 
 

@@ -26,25 +26,43 @@ def instance_of(home: Path, storage: InstanceStorage) -> Iterator["dg.DagsterIns
         yield instance
 
 
-def missing_partitions(
+def partitions_to_copy(
     source: "dg.DagsterInstance", target: "dg.DagsterInstance", assets: Sequence[str]
 ) -> list[Materialized]:
-    """Return the partitions of `assets` that only `source` has as materialized, the oldest materialization first."""
+    """Return the partitions of `assets` that `target` lacks, or has in an older version, oldest materialization first.
+
+    A partition that was materialized in the target after the source's newest materialization stays as it is.
+    """
     from market_pipeline.dagster_instance.nonpublic import latest_storage_ids, materialized_partitions
 
     found: list[Materialized] = []
     for asset in assets:
-        missing = materialized_partitions(source, asset) - materialized_partitions(target, asset)
-        found += [(number, asset, key) for key, number in latest_storage_ids(source, asset, missing).items() if missing]
+        here, there = materialized_partitions(source, asset), materialized_partitions(target, asset)
+        wanted = here - there | _renewed(source, target, asset, here & there)
+        found += [(number, asset, key) for key, number in latest_storage_ids(source, asset, wanted).items() if wanted]
     return sorted(found)
+
+
+def _renewed(source: "dg.DagsterInstance", target: "dg.DagsterInstance", asset: str, keys: set[str]) -> set[str]:
+    """Return the partitions of which the source has another version, materialized after that of the target."""
+    from market_pipeline.dagster_instance.nonpublic import data_versions
+
+    versions = data_versions(target, asset, keys)
+    differing = [key for key, version in data_versions(source, asset, keys).items() if versions.get(key) != version]
+    return {key for key in differing if _newest(source, asset, key).timestamp > _newest(target, asset, key).timestamp}
+
+
+def _newest(instance: "dg.DagsterInstance", asset: str, key: str) -> "dg.EventLogRecord":
+    import dagster as dg
+
+    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[key])
+    (record,) = instance.fetch_materializations(wanted, limit=1).records
+    return record
 
 
 def copy_partition(source: "dg.DagsterInstance", target: "dg.DagsterInstance", one: Materialized) -> None:
     """Report the newest materialization of a partition to `target` as an event without a run."""
-    import dagster as dg
-
     _, asset, key = one
-    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[key])
-    (record,) = source.fetch_materializations(wanted, limit=1).records
+    record = _newest(source, asset, key)
     if record.asset_materialization is not None:
         target.report_runless_asset_event(record.asset_materialization)

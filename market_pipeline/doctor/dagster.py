@@ -30,7 +30,7 @@ from market_pipeline.storage.db_errors import SchemaMismatch, StorageError
 
 # `dagster dev` creates such a folder where DAGSTER_HOME is not set, and deletes it when it ends.
 _THROWN_AWAY = ".tmp_dagster_home"
-_START = "Start with `market-pipeline run`, and leave it running."
+_START = "Start `market-pipeline run`, or Dagster's daemon where that is a service of its own, and leave it running."
 # Dagster's name for runs of assets chosen by hand in the UI.
 _BY_HAND = "__ASSET_JOB"
 _FULL_SOON_DAYS = 30

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dotenv import dotenv_values
 from pydantic import SecretStr
 
-from market_pipeline.core.wording import counted, some
+from market_pipeline.core.wording import some
 from market_pipeline.doctor.context import Diagnosis, DoctorContext, fail, ok, warn
 from market_pipeline.logs.redaction import secrets_of, too_short_to_hide
-from market_pipeline.pipeline.partition_counts import MOST_PARTITIONS, partition_counts
+from market_pipeline.pipeline.partition_counts import MOST_PARTITIONS, partition_counts, partitions_of, too_many
 from market_pipeline.settings import Settings, SettingsError, load_settings
 
 # Similar enough that a typing error is likelier than a variable of another program.
@@ -40,21 +40,11 @@ def examine_partitions(context: DoctorContext) -> Iterator[Diagnosis]:
     """Compare the partitions of an asset, today and in a year, with what Dagster handles well."""
     settings, now = context.settings, context.clock()
     counts = partition_counts(settings, now)
-    symbols = len(settings.catalogue.symbols)
     numbers = {"partitions": counts.today, "partitions_in_a_year": counts.in_a_year, "most_partitions": MOST_PARTITIONS}
-    text = f"{counts.today:,} partitions an asset ({counted(symbols, 'symbol')} x {counted(counts.days, 'day')})"
     if counts.in_a_year <= MOST_PARTITIONS:
-        yield ok("partitions", f"{text}, {counts.in_a_year:,} in a year", **numbers)
+        yield ok("partitions", f"{partitions_of(settings, counts)}, {counts.in_a_year:,} in a year", **numbers)
         return
-    when = "" if counts.today > MOST_PARTITIONS else f"from {counts.full_on} on "
-    yield warn(
-        "partitions",
-        f"{text}; {when}there are more than the {MOST_PARTITIONS:,} that Dagster handles well: the UI, each run and "
-        "each restart become slower",
-        f"Set PARTITION_DAYS={max(30, MOST_PARTITIONS // symbols)}, which keeps all prices, or HISTORY_START later, or "
-        "fewer MARKET_SYMBOLS.",
-        **numbers,
-    )
+    yield warn("partitions", *too_many(settings, counts), **numbers)
 
 
 def examine_setting_names(context: DoctorContext) -> Iterator[Diagnosis]:

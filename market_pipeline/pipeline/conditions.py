@@ -32,7 +32,8 @@ Kind = Literal[
     "scores-behind", "disk-low", "credits-low",
 ]
 
-_START = "`market-pipeline run` starts it."
+# In a deployment the daemon is a service of its own.
+_START = "`market-pipeline run` starts it; where Dagster's daemon is a service of its own, start that."
 _UNKNOWN: frozenset[Kind] = frozenset({"dagster-unreadable", "collected-elsewhere"})
 # A failed run of any job but the tick was started by hand, or is followed by another within a day.
 _RECENT = DAY + timedelta(hours=1)
@@ -103,7 +104,7 @@ def _of_daemons(dagster: DagsterFacts | None, now: datetime, collected: bool) ->
         yield from _of_silent_daemons(dagster, now)
     elif collected:
         detail = "Prices come in, but no scheduler ever reported to this Dagster instance: failing runs are not seen."
-        remedy = "If `market-pipeline run` runs elsewhere, set DAGSTER_HOME to its Dagster instance."
+        remedy = "Let DAGSTER_HOME, or DAGSTER_DATABASE_URL, name the Dagster instance of what collects."
         yield Condition("collected-elsewhere", detail, remedy)
     else:
         yield Condition("never-scheduled", "No scheduler has ever reported to this Dagster instance.", _START)
@@ -186,7 +187,10 @@ def automation_condition(state: AutomationState, now: datetime) -> Condition | N
         return Condition("evaluation-failed", detail, remedy, since, name, state.reason)
     if state.automation.cron is not None and at < oldest_fresh(state.automation.cron, now):
         detail = f"{name} is on, but was last evaluated {span(now - at)} ago: {consequence}."
-        remedy = "Restart `market-pipeline run`; Deployment in the Dagster UI shows whether the code loads."
+        remedy = (
+            "Restart `market-pipeline run`, or the services of code and daemon; Deployment in the Dagster UI shows "
+            "whether the code loads."
+        )
         return Condition("schedule-silent", detail, remedy, at, name)
     return None
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from market_pipeline.core.wording import counted
 from market_pipeline.settings import Settings
 
 # Dagster's own recommendation; docs/scale.md has what this project measured.
@@ -31,3 +32,20 @@ def partition_counts(settings: Settings, now: datetime) -> PartitionCounts:
     )
     full_on = settings.history_start + timedelta(days=MOST_PARTITIONS // symbols)
     return PartitionCounts(days, symbols * days, symbols * later, full_on)
+
+
+def partitions_of(settings: Settings, counts: PartitionCounts) -> str:
+    """Print how many partitions an asset has, and why."""
+    symbols = counted(len(settings.catalogue.symbols), "symbol")
+    return f"{counts.today:,} partitions an asset ({symbols} x {counted(counts.days, 'day')})"
+
+
+def too_many(settings: Settings, counts: PartitionCounts) -> tuple[str, str]:
+    """Return what is wrong with `counts` above `MOST_PARTITIONS`, today or within a year, and the remedy."""
+    when = "" if counts.today > MOST_PARTITIONS else f"from {counts.full_on} on "
+    days = max(30, MOST_PARTITIONS // len(settings.catalogue.symbols))
+    return (
+        f"{partitions_of(settings, counts)}; {when}there are more than the {MOST_PARTITIONS:,} that Dagster handles "
+        "well: the UI, each run and each restart become slower",
+        f"Set PARTITION_DAYS={days}, which keeps all prices, or HISTORY_START later, or fewer MARKET_SYMBOLS.",
+    )

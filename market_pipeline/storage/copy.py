@@ -98,8 +98,16 @@ def prepare(source: Database, target: Database, parts: Sequence[Part]) -> None:
         sources = list(connection.execute(select(_MARKER.c.source)).scalars()) if begun else []
     used = next((part for part in there if part.rows), None)
     if used is not None and name not in sources:
-        reason = f"a copy of {sources[0]} was begun there" if sources else f"{used.table.name} has rows already"
-        raise NotCopied(f"{target.url} is not empty: {reason}. Name an empty database.")
+        if sources:
+            raise NotCopied(
+                f"{target.url} is not empty: a copy of {sources[0]} was begun there. Name that source to continue, or "
+                "an empty database."
+            )
+        raise NotCopied(
+            f"{target.url} is not empty: {used.table.name} has rows already. If they are the complete copy of an "
+            "earlier run, set DATABASE_URL to it; `market-pipeline migrate-db --partitions` then copies Dagster's "
+            "partitions. Else name an empty database."
+        )
     with target.writing() as connection:
         if name not in sources:
             _MARKER.create(connection, checkfirst=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from market_pipeline.alerts.episodes import advance
 from market_pipeline.alerts.signals import TITLES, level_of, title_of
@@ -71,6 +72,17 @@ def test_every_kind_of_message_has_its_words(sqlite_database: Database) -> None:
     text = "".join(f"{title}\n" + "".join(f"    {line}\n" for line in body.splitlines()) for title, body in texts)
     check_sentences(FILE, text.splitlines())
     assert "OSError" not in text and max(len(body.splitlines()) for _, body in texts[:-1]) <= 6
+
+
+def test_commands_in_a_message_of_the_demo_work_on_its_data() -> None:
+    message = anomaly_message(alarm("critical", "a" * 32), replace(PLACE, options=" --demo"))
+    commands = [line for line in message.body.splitlines() if "market-pipeline " in line]
+    assert len(commands) == 2 and all(line.endswith(" --demo") for line in commands)
+
+
+def test_a_database_that_is_down_does_not_hide_how_the_pipeline_ended(caplog: pytest.LogCaptureFixture) -> None:
+    tell_stopped(Database(make_url("sqlite:////nowhere/prices.db")), 137, NOW, PLACE)
+    assert "the folder /nowhere does not exist" in caplog.text
 
 
 def test_every_condition_has_a_title_and_a_level() -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import URL, make_url
 from market_pipeline.commands import migrate_db
 from market_pipeline.commands.main import main
 from market_pipeline.core.clock import start_of_day, utc_now
-from market_pipeline.dagster_instance.home import open_instance
+from market_pipeline.dagster_instance.home import files_instance, open_instance
 from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.dagster_instance.nonpublic import DATA_VERSION, data_versions, latest_storage_ids
 from market_pipeline.dagster_instance.ownership import INSTALLATION
@@ -164,7 +164,8 @@ def test_an_id_is_renamed_without_dagster(filling: Filling) -> None:
 
 
 def test_migrate_db_copies_everything_and_its_name_is_the_setting(
-    filling: Filling, empty_postgres_url: URL, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    filling: Filling, empty_postgres_url: URL, capsys: Capture, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     source, target = str(filling.database.url), empty_postgres_url.render_as_string(hide_password=False)
     assert main(["migrate-db", "--from", "sqlite:///typo.db", "--yes"]) == 2
@@ -201,9 +202,21 @@ def test_migrate_db_copies_everything_and_its_name_is_the_setting(
         assert data_versions(instance, "raw_prices", keys) == dict(zip(keys, keys, strict=True))
         newest = instance.get_latest_materialization_event(dg.AssetKey("raw_prices"))
         assert newest and newest.asset_materialization and newest.asset_materialization.metadata["rows"].value == 7
+    assert "copies which partitions are materialized" not in caplog.text, "no advice to do what it does"
     assert main(["migrate-db", "--from", source, "--yes"]) == 2, "once it is complete, the target is in use"
-    assert main(["migrate-db", "--partitions"]) == 0, "from the files, where prices are there already"
-    assert "0 partitions reported" in capsys.readouterr().out
+    renewed = dg.AssetMaterialization("raw_prices", partition=keys[0], tags={DATA_VERSION: "renewed since"})
+    with open_instance(filling.project / HOME, storage_of(load_settings(None))) as instance, \
+            files_instance(filling.project / HOME) as files:
+        files.report_runless_asset_event(renewed)
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization("raw_prices", partition=keys[1], tags={DATA_VERSION: "newer here"})
+        )
+    for expected in ("1 partition reported", "0 partitions reported"):
+        assert main(["migrate-db", "--partitions"]) == 0, "from the files, where prices are there already"
+        assert expected in capsys.readouterr().out
+    with open_instance(filling.project / HOME, storage_of(load_settings(None))) as instance:
+        versions = data_versions(instance, "raw_prices", keys)
+        assert versions == {keys[0]: "renewed since", keys[1]: "newer here", keys[2]: keys[2]}
 
 
 def test_retention_deletes_superseded_runs_and_a_dry_run_none(filling: Filling, capsys: Capture) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 
 from market_pipeline.commands.demo_data import HISTORY_DAYS, demo_settings
 from market_pipeline.commands.ports import free_port
+from market_pipeline.commands.receivers import place_of
 from market_pipeline.core.clock import utc_now
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
@@ -30,6 +31,7 @@ def test_no_setting_of_a_person_reaches_the_demo(monkeypatch: pytest.MonkeyPatch
     for name in Settings.model_fields:
         monkeypatch.setenv(name.upper(), "nonsense")
     assert demo_settings(tmp_path, 8080, 3000, 8090, 8000) == quiet
+    assert place_of(quiet).options == " --demo", "the commands in its alerts work on its data"
     assert quiet.history_start < utc_now().date() - timedelta(days=HISTORY_DAYS)
 
 

@@ -1,5 +1,6 @@
 """The code location as the server loads it: names that others rely on, what the UI shows, no secret."""
 
+import importlib
 import sys
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
@@ -37,6 +38,24 @@ def repository() -> Iterator[dg.RepositoryDefinition]:
         assert found.attribute == "defs"
         defs: Any = found.target_definition
         yield defs.get_repository_def()
+
+
+def test_a_code_server_started_by_hand_says_once_that_there_are_too_many_partitions(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Our commands have said so before they start one; the processes of its runs inherit the variable."""
+    monkeypatch.setenv("MARKET_SYMBOLS", ",".join(f"S{number}=coin-{number}" for number in range(200)))
+    monkeypatch.setenv("HISTORY_START", (utc_now().date() - timedelta(days=600)).isoformat())
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
+    said = []
+    with restored():
+        for by_hand in (False, True, False):
+            if by_hand:
+                monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE")
+            monkeypatch.delitem(sys.modules, "market_pipeline.definitions", raising=False)
+            importlib.import_module("market_pipeline.definitions")
+            said.append(caplog.text.count("there are more than the 100,000 that Dagster handles well"))
+    assert said == [0, 1, 1]
 
 
 def spec_of(repository: dg.RepositoryDefinition, key: dg.AssetKey) -> dg.AssetSpec:

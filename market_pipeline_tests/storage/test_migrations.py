@@ -1,5 +1,6 @@
 """Rows of earlier revisions: every one survives the migrations, and the way back."""
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from market_pipeline.anomalies.scores.tails import Tail
 from market_pipeline.core.clock import DAY
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.calibrations import calibrations_for
-from market_pipeline.storage.schema.migrate import alembic_config, check_schema, migrate
+from market_pipeline.storage.schema.migrate import REVISION, alembic_config, check_schema, migrate
 from market_pipeline.storage.schema.operations_tables import client_requests, request_budgets
 from market_pipeline.storage.schema.tables import detector_calibrations, price_anomalies, raw_prices
 from market_pipeline.storage.schema.types import UtcTimestamp
@@ -211,7 +212,8 @@ def test_the_trigger_writes_beside_its_table_whatever_the_search_path(postgres_d
 # Revision 0010: the clients leave the table of budgets.
 
 
-def test_budgets_survive_without_the_clients_among_them(database: Database) -> None:
+def test_budgets_survive_without_the_clients_among_them(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "market_pipeline")
     downgrade(database, "0009")
     budget = {"granted": [1], "waiting": [], "month": START.date(), "credits_used": 7}
     with database.writing() as connection:
@@ -219,6 +221,7 @@ def test_budgets_survive_without_the_clients_among_them(database: Database) -> N
             connection.execute(insert(request_budgets).values(account=account, **budget))
     migrate(database)
     check_schema(database)
+    assert f"Tables upgraded from revision 0009 to {REVISION}" in caplog.text
     (row,) = stored_rows(database, request_budgets)
     assert (row["account"], row["granted"], row["credits_used"]) == ("demo@api.example#0", [1], 7)
     assert stored_rows(database, client_requests) == []

@@ -2,10 +2,11 @@
 
 import click
 
-from market_pipeline.commands.cli.parameters import examples
+from market_pipeline.commands.cli.parameters import demo_option, examples
 
 
-@click.command(epilog=examples("alerts"))
+@click.command(epilog=examples("alerts", "alerts --demo"))
+@demo_option
 def alerts() -> int:
     """List open and recent alerts, receivers and snoozes."""
     from market_pipeline.commands.alerts import show
@@ -24,6 +25,7 @@ def alerts() -> int:
 @click.argument("kind")
 @click.option("--for", "length", metavar="TIME", help="How long: 30m, 2h, 3d.")
 @click.option("--off", is_flag=True, help="End it now.")
+@demo_option
 def snooze(symbol: str, kind: str, length: str | None, off: bool) -> int:
     """Send no alerts about a symbol and kind for a time.
 

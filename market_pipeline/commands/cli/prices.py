@@ -88,6 +88,7 @@ def chart(symbol: str, start: date | datetime, end: date | datetime, out: Path, 
 @click.argument("anomaly_id", metavar="ID")
 @click.argument("given", metavar="MARK", type=click.Choice(["real", "noise", "expected", "none"]))
 @click.option("--note", default="", metavar="TEXT", help="Why: one line of at most 300 characters.")
+@demo_option
 def mark(anomaly_id: str, given: str, note: str) -> int:
     """Mark an anomaly as real, noise or expected.
 

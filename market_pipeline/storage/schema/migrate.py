@@ -13,6 +13,7 @@ from sqlalchemy.sql import column
 
 import market_pipeline.storage.schema.alert_tables  # noqa: F401  # registers the tables of operations, too
 from market_pipeline.core.symbols import KNOWN_COINS
+from market_pipeline.logs import get_logger
 from market_pipeline.storage.db_errors import DatabaseUnavailable, SchemaMismatch, StorageError, sentences
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.monthly import add_months
@@ -21,6 +22,8 @@ from market_pipeline.storage.search_path import requested_path, schemas_of
 
 if TYPE_CHECKING:
     from alembic.config import Config
+
+logger = get_logger(__name__)
 
 # The newest file in migrations/versions.
 REVISION = "0015"
@@ -91,6 +94,7 @@ def migrate(database: Database) -> None:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
                 _create_schema(connection)
                 _require_own_schema(connection)
+            found = None
             existing = set(inspect(connection).get_table_names(schema=current_schema(connection)))
             if VERSION_TABLE in existing:
                 found = connection.execute(select(_VERSION.c.version_num)).scalar()
@@ -105,6 +109,8 @@ def migrate(database: Database) -> None:
                 )
             _upgrade(database, connection)
             add_months(connection)
+        if found:
+            logger.info("Tables upgraded from revision %s to %s", found, REVISION)
     except DBAPIError as error:
         raise _not_migrated(database, error) from None
 
