@@ -44,7 +44,8 @@ def examine_partitions(context: DoctorContext) -> Iterator[Diagnosis]:
     if counts.in_a_year <= MOST_PARTITIONS:
         yield ok("partitions", f"{partitions_of(settings, counts)}, {counts.in_a_year:,} in a year", **numbers)
         return
-    yield warn("partitions", *too_many(settings, counts), **numbers)
+    detail, remedy = too_many(settings, counts)
+    yield warn("partitions", detail, remedy, **numbers)
 
 
 def examine_setting_names(context: DoctorContext) -> Iterator[Diagnosis]:
