@@ -27,7 +27,7 @@ from market_pipeline.core.clock import utc_now
 from market_pipeline.dagster_instance.home import create_instance, own_home, require_unused
 from market_pipeline.dagster_instance.instance_storage import FILES
 from market_pipeline.dagster_instance.running import record
-from market_pipeline.dagster_instance.runs_in_flight import cancel_launched_runs
+from market_pipeline.dagster_instance.runs_in_flight import cancel_launched_runs, end_canceled_runs
 from market_pipeline.defs.partitions import range_tags
 from market_pipeline.logs import configure_logging, get_logger
 from market_pipeline.pipeline.names import COMPLETE_DAYS
@@ -56,7 +56,8 @@ def execute(ui_port: int, chosen_api_port: int | None) -> int:
         migrate(database)
         create_instance(home)
         environment = dagster_environment(home, settings)
-        with Processes(partial(cancel_launched_runs, home, FILES)) as processes:
+        cancel, end = (partial(step, home, FILES) for step in (cancel_launched_runs, end_canceled_runs))
+        with Processes(cancel, end) as processes:
             processes.start(simulator_command(port), os.environ, home, "market_pipeline.simulator")
             log_format = "json" if face.log or settings.log_format == "auto" else settings.log_format
             face.start(processes, receiver_command(receiver_port, log_format), environment, home, "receiver")

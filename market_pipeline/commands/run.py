@@ -31,7 +31,7 @@ from market_pipeline.dagster_instance.home import (
 from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.dagster_instance.ownership import owner_of
 from market_pipeline.dagster_instance.running import record
-from market_pipeline.dagster_instance.runs_in_flight import cancel_launched_runs
+from market_pipeline.dagster_instance.runs_in_flight import cancel_launched_runs, end_canceled_runs
 from market_pipeline.logs import get_logger
 from market_pipeline.pipeline.missing_days import gappy_days
 from market_pipeline.pipeline.names import automations
@@ -66,8 +66,8 @@ def execute(port: int, api_port: int | None, *, api: bool) -> int:
         migrate(database)
         warn_of_cost(settings, database)
         create_instance(home, storage)
-        cancel = partial(cancel_launched_runs, home, storage)
-        with only_daemon(home, storage), Processes(cancel) as processes:
+        cancel, end = (partial(step, home, storage) for step in (cancel_launched_runs, end_canceled_runs))
+        with only_daemon(home, storage), Processes(cancel, end) as processes:
             with open_instance(home, storage) as instance:
                 automatic = automations(settings.collect_cron)
                 forget_future_evaluations(instance, owner_of(settings), automatic, utc_now())

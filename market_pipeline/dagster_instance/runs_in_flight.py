@@ -9,7 +9,7 @@ A host name and a process id would not suffice: containers share the first and r
 import sys
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -122,11 +122,25 @@ def cancel_launched_runs(home: Path, storage: InstanceStorage) -> None:
     Terminated after that they end as canceled. Otherwise they count as failed, although nothing was wrong.
     """
     with open_instance(home, storage) as instance:
-        # Other launchers' runs live on other machines, and live on.
-        if isinstance(instance.run_launcher, dg.DefaultRunLauncher):
-            for run in instance.get_runs(dg.RunsFilter(statuses=_BEGUN)):
-                if PROCESS not in run.tags:
-                    instance.report_run_canceling(run, "`market-pipeline` was stopped.")
+        for run in _launched(instance, _BEGUN):
+            instance.report_run_canceling(run, "`market-pipeline` was stopped.")
+
+
+def end_canceled_runs(home: Path, storage: InstanceStorage) -> None:
+    """Mark the runs whose cancellation was requested as canceled, now that all processes have ended.
+
+    One that had not begun, or was killed, has not done so itself, and would make its schedule skip for minutes.
+    """
+    with open_instance(home, storage) as instance:
+        for run in _launched(instance, [dg.DagsterRunStatus.CANCELING]):
+            instance.report_run_canceled(run, "Its process has ended.")
+
+
+def _launched(instance: dg.DagsterInstance, statuses: Sequence[dg.DagsterRunStatus]) -> list[dg.DagsterRun]:
+    """Return the runs that are processes on this machine, by Dagster's own launcher, and not of a command."""
+    if not isinstance(instance.run_launcher, dg.DefaultRunLauncher):
+        return []
+    return [run for run in instance.get_runs(dg.RunsFilter(statuses=statuses)) if PROCESS not in run.tags]
 
 
 def _is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

@@ -143,6 +143,18 @@ def test_a_child_that_ends_by_itself_gives_its_code_and_the_others_are_stopped(t
     assert other.returncode is not None
 
 
+def test_what_precedes_and_follows_the_end_may_fail(tmp_path: Path) -> None:
+    seen: list[bool] = []
+
+    def look() -> None:
+        seen.append(child.poll() is None)
+        raise ArithmeticError
+
+    with Processes(look, look) as processes:
+        child = start(processes, tmp_path, SLEEP, None)
+    assert seen == [True, False]
+
+
 def test_another_error_passes_after_the_children_are_stopped(tmp_path: Path) -> None:
     children = []
 

@@ -20,6 +20,7 @@ from market_pipeline.dagster_instance.runs_in_flight import (
     SILENT,
     SOON,
     cancel_launched_runs,
+    end_canceled_runs,
     end_dead_runs,
     executing_here,
     runs_in_flight,
@@ -173,3 +174,5 @@ def test_a_stop_cancels_the_runs_of_the_daemon_and_no_others(instance: dg.Dagste
     cancel_launched_runs(Path(instance.root_directory), FILES)
     statuses = [status_of(instance, run_id) for run_id in (ours, queued, of_a_command)]
     assert statuses == [Status.CANCELING, Status.QUEUED, Status.STARTED]
+    end_canceled_runs(Path(instance.root_directory), FILES)
+    assert status_of(instance, ours) is Status.CANCELED

@@ -42,11 +42,15 @@ class Processes:
 
     Ctrl-C in the terminal reaches only this process, which then stops the children in reverse order and waits for
     them; a second Ctrl-C kills them. Windows has no process groups: there only the children themselves are ended.
-    `before_end` is called before that; its errors are logged. `ended` is the name of the child that ended by itself.
+    `before_end` is called before that and `after_end` after it; their errors are logged. `ended` is the name of the
+    child that ended by itself.
     """
 
-    def __init__(self, before_end: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, before_end: Callable[[], None] = lambda: None, after_end: Callable[[], None] = lambda: None
+    ) -> None:
         self._before_end = before_end
+        self._after_end = after_end
         self.ended = ""
         self._children: list[subprocess.Popen[bytes]] = []
         self._relays: list[Relay] = []
@@ -67,13 +71,10 @@ class Processes:
         logging_thread = threading.Thread(target=log, args=(logger.info, _STOPPING), name="stopping", daemon=True)
         logging_thread.start()
         logging_thread.join(_LOGGING_SECONDS)
-        try:
-            self._before_end()
-        # Whatever it is, the children must end.
-        except Exception as failure:
-            logger.debug("What precedes the end failed: %r", failure)
+        _try(self._before_end)
         for child in reversed(self._children):
             _end_group(child)
+        _try(self._after_end)
         for relay in self._relays:
             relay.drain()
         if logging_thread.is_alive():
@@ -132,6 +133,14 @@ class Processes:
         if number in (signal.SIGINT, signal.SIGTERM):
             for child in self._children:
                 _kill_group(child)
+
+
+def _try(step: Callable[[], None]) -> None:
+    try:
+        step()
+    # Whatever it is, the children must end, and the relays be emptied.
+    except Exception as error:
+        logger.debug("A step of the end failed: %r", error)
 
 
 def _on_stop_signals(handler: Callable[[int, FrameType | None], None]) -> None:

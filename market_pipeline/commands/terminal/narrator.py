@@ -91,6 +91,7 @@ class Narrator:
         self._failures: dict[str, tuple[str, int]] = {}
         self._unreachable_since: datetime | None = None
         self._waiting: tuple[datetime, str] | None = None
+        self._stopping = False
         # Whether history was stored since this was last set to False.
         self.history_changed = False
 
@@ -117,6 +118,8 @@ class Narrator:
 
     def doing(self) -> str:
         """Return what is under way now, in a few words; nothing if it is not worth a line."""
+        if self._stopping:
+            return "Stopping"
         filling = next((run for run in list(self._runs.values()) if run.job == COMPLETE_DAYS), None)
         waiting = self._wait()
         if filling is None:
@@ -224,6 +227,7 @@ class Narrator:
         name, level, message = (str(fields.get(key, "")) for key in ("logger", "level", "message"))
         ours = name.startswith(_OURS)
         if name.endswith("commands.children.processes"):
+            self._stopping = True
             yield Said(at, message)
         elif name.startswith("market_pipeline.api") and fields.get("status_code") is not None:
             status, reads = int(fields["status_code"]), message.startswith(("GET ", "HEAD "))
