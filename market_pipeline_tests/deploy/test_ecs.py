@@ -14,6 +14,7 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher import LaunchRunContext
 from dagster_aws.ecs import EcsRunLauncher
 
+from market_pipeline.settings import Settings
 from market_pipeline_tests.dagster_records import served_job
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "ecs"
@@ -21,6 +22,11 @@ TEMPLATE: dict[str, Any] = load_template(str(FOLDER / "template.yaml"))
 TASKS = {
     resource["Properties"]["Family"]: resource["Properties"]
     for resource in TEMPLATE["Resources"].values() if resource["Type"] == "AWS::ECS::TaskDefinition"
+}
+SECRETS = {"PGPASSWORD", "COINGECKO_API_KEY", "API_TOKEN", "ALERT_URLS", "ALERT_HEARTBEAT_URL"}
+# What this deployment decides by itself: lines in JSON, an API with a token, no broker, addresses at the end of a tunnel.
+NOT_OFFERED = {
+    "LOG_FORMAT", "API_WITHOUT_TOKEN", "CELERY_BROKER_URL", "COINGECKO_BASE_URL", "DAGSTER_UI_URL", "API_URL",
 }
 ARN = "arn:aws:ecs:eu-central-1:000000000000"
 
@@ -36,12 +42,24 @@ def test_the_template_passes_the_linter() -> None:
     assert lint_file(FOLDER / "template.yaml") == []
 
 
+def test_every_setting_reaches_the_tasks_that_need_it() -> None:
+    given = {family: {one["Name"] for part in ("Environment", "Secrets") for one in container(family)[part]}
+             for family in TASKS}
+    settings = {name.upper() for name in Settings.model_fields}
+    of_the_watcher, of_the_api = {"ALERT_URLS", "ALERT_HEARTBEAT_URL"}, {"API_TOKEN"}
+    of_clients = {"COINGECKO_API_KEY"}
+    assert settings & (given["market-pipeline-watch"] | of_clients) == settings - NOT_OFFERED - of_the_api
+    for family in ("code", "run"):
+        assert settings & given[f"market-pipeline-{family}"] == settings - NOT_OFFERED - of_the_api - of_the_watcher
+    assert settings & given["market-pipeline-api"] == settings - NOT_OFFERED - of_the_watcher
+
+
 def test_no_secret_is_written_and_every_task_may_do_little() -> None:
     for family in TASKS:
         task = container(family)
         assert task["ReadonlyRootFilesystem"] is True and task["User"] == "10001:10001"
         assert next(one["Name"] for one in task["Secrets"]) == "PGPASSWORD"
-        assert not {one["Name"] for one in task["Environment"]} & {"PGPASSWORD", "COINGECKO_API_KEY", "API_TOKEN"}
+        assert not {one["Name"] for one in task["Environment"]} & SECRETS
 
 
 def test_the_launcher_starts_a_run_as_a_task_of_the_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,11 @@ VALUES: dict[str, Any] = yaml.safe_load((FOLDER / "values.yaml").read_text("utf-
 CODE = VALUES["dagster-user-deployments"]["deployments"][0]
 
 
+# The ConfigMap or the secret holds every other setting.
+NOT_OFFERED = {"API_WITHOUT_TOKEN", "CELERY_BROKER_URL", "COINGECKO_BASE_URL"}
+SECRETS = {"COINGECKO_API_KEY", "API_TOKEN", "ALERT_URLS", "ALERT_HEARTBEAT_URL"}
+
+
 def containers() -> Iterator[dict[str, Any]]:
     """The containers of the manifests, and the code server of the chart in the same form."""
     for manifest in MANIFESTS:
@@ -63,6 +68,13 @@ def test_the_settings_load_and_name_the_database_of_the_chart() -> None:
     assert storage.url is not None
     assert make_url(chart.replace(":@", "@")) == make_url(data["DAGSTER_DATABASE_URL"]) == storage.url
     assert settings.database.host == postgresql["postgresqlHost"] and settings.database.password is None
+
+
+def test_every_setting_is_offered_and_the_secret_ones_are_references() -> None:
+    data = next(manifest["data"] for manifest in MANIFESTS if manifest["kind"] == "ConfigMap")
+    settings = {name.upper() for name in Settings.model_fields}
+    references = {one["name"] for container in containers() for one in container["env"]} - {"PGPASSWORD"}
+    assert (set(data), references) == (settings - SECRETS - NOT_OFFERED, SECRETS)
 
 
 def test_the_instance_loads_with_the_lanes_of_ticks(tmp_path: Path) -> None:
