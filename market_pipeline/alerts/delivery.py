@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from market_pipeline.alerts.episodes import is_snoozed
 from market_pipeline.alerts.receivers import Receiver
 from market_pipeline.alerts.texts import Place, clock_time, digest, shown
-from market_pipeline.core.clock import Clock
+from market_pipeline.core.clock import Clock, is_due
 from market_pipeline.core.daily_hours import DailyHours
 from market_pipeline.logs import get_logger
 from market_pipeline.storage.engine import Database
@@ -63,7 +63,7 @@ def plan(waiting: Sequence[QueuedMessage], now: datetime, wishes: Wishes) -> Pla
         reason = _why_dropped(queued, now, wishes)
         if reason:
             result.dropped.setdefault(reason, []).append(queued.id)
-        elif queued.due_at > now:
+        elif not is_due(queued.due_at, now, max(_LAST_RETRY, quiet_until - now if quiet_until else _LAST_RETRY)):
             continue
         elif quiet_until and message.level != "critical":
             result.held.setdefault(quiet_until, []).append(queued.id)
@@ -97,7 +97,7 @@ def deliver(
     it again, with the same id. Raises a StorageError if the database cannot be used.
     """
     now = clock()
-    if state.retry_at and state.retry_at > now:
+    if state.retry_at and not is_due(state.retry_at, now, _LAST_RETRY):
         return
     waiting = pending_messages(database, receiver.name, _READ_AT_ONCE)
     if not waiting:

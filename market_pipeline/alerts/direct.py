@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from market_pipeline.alerts.receivers import Receiver
 from market_pipeline.alerts.texts import Place, recovery_text, shown, trouble_text
+from market_pipeline.core.clock import is_due
 from market_pipeline.logs import get_logger
 from market_pipeline.logs.redaction import masker
 from market_pipeline.storage.queries.alert_outbox import AlertMessage, Transition
@@ -32,9 +33,11 @@ class DirectAlarm:
 
     def trouble(self, error: str, now: datetime) -> None:
         """Tell those who do not know yet; `error` is what the database, or its driver, says."""
-        if self._began is None:
+        if self._began is None or self._began > now:
             self._began = now
-        if now - self._began < _TOLD_AFTER or (self._tried_at and now - self._tried_at < _AGAIN_AFTER):
+        if now - self._began < _TOLD_AFTER:
+            return
+        if self._tried_at and not is_due(self._tried_at + _AGAIN_AFTER, now, _AGAIN_AFTER):
             return
         self._tried_at = now
         remedy = "`market-pipeline doctor` examines the database and its disk."

@@ -19,10 +19,11 @@ from market_pipeline.alerts.signals import (
     title_of,
 )
 from market_pipeline.alerts.texts import Place, condition_text, recovery_text
+from market_pipeline.core.clock import is_due
 from market_pipeline.pipeline.conditions import Condition
 from market_pipeline.pipeline.facts import InstallationState
 from market_pipeline.storage.queries.alert_outbox import LEVELS, AlertMessage
-from market_pipeline.storage.queries.alert_state import ANY, OpenEpisode, Snooze
+from market_pipeline.storage.queries.alert_state import ANY, CLOCKS_DIFFER, OpenEpisode, Snooze
 
 # Absent in this time means that it is over.
 OVER_AFTER = timedelta(minutes=2)
@@ -54,7 +55,7 @@ def advance(
     _continue(changes, [(known[one.key], one) for one in wanted if one.key in known], state, place)
     is_hidden = hidden(found, state)
     absent = [episode for episode in before if episode.key not in seen and not is_hidden(episode.kind)]
-    over = [episode for episode in absent if now - episode.seen_at >= OVER_AFTER]
+    over = [episode for episode in absent if is_due(episode.seen_at + OVER_AFTER, now, OVER_AFTER + CLOCKS_DIFFER)]
     changes.closed = [episode.key for episode in over]
     told = [
         episode for episode in over
@@ -94,15 +95,17 @@ def _continue(
         by_episode.setdefault(episode.episode, []).append((episode, signal))
     for name, members in by_episode.items():
         episode, signal = members[0]
-        level = level_of(signal.condition, state, now - episode.opened_at)
+        # It was opened while the clock was ahead, if that is later.
+        opened_at = min(episode.opened_at, now)
+        level = level_of(signal.condition, state, now - opened_at)
         if LEVELS.index(level) > LEVELS.index(episode.level):
             symbols = tuple(one.symbol for one, _ in members if one.symbol)
-            text = condition_text(signal.condition, episode.opened_at, now, place)
+            text = condition_text(signal.condition, opened_at, now, place)
             message = AlertMessage(name, "raised", episode.kind, level, episode.title, text, symbols)
             changes.messages.append(message)
         else:
             level = episode.level
-        changes.saved += [replace(one, level=level, seen_at=now) for one, _ in members]
+        changes.saved += [replace(one, level=level, opened_at=opened_at, seen_at=now) for one, _ in members]
 
 
 def _recover(
@@ -117,7 +120,7 @@ def _recover(
         last = all(one.key in closed for one in before if one.episode == name)
         # Coins of one episode may recover one after the other.
         title = title_of(first.kind, "", symbols) if symbols else first.title
-        text = recovery_text(first.opened_at, now, place)
+        text = recovery_text(min(first.opened_at, now), now, place)
         part = name if last else f"{name} {','.join(symbols)}"
         changes.messages.append(AlertMessage(part, "recovered", first.kind, first.level, title, text, symbols))
 

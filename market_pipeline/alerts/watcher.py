@@ -21,7 +21,7 @@ from market_pipeline.alerts.receivers import Receiver
 from market_pipeline.alerts.signals import NO_FRESH_PRICES
 from market_pipeline.alerts.texts import Place, failure_message
 from market_pipeline.anomalies.anomaly import Kind
-from market_pipeline.core.clock import Clock, utc_now
+from market_pipeline.core.clock import Clock, is_due, utc_now
 from market_pipeline.core.daily_hours import DailyHours
 from market_pipeline.logs import get_logger
 from market_pipeline.pipeline.conditions import conditions
@@ -74,6 +74,7 @@ class Watcher:
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{time.time_ns() % 1_000_000}"
         self._looked_at: datetime | None = None
         self._active: bool | None = None
+        self._held_until: datetime | None = None
         self._trouble = ""
         self._direct = DirectAlarm(receivers, place)
 
@@ -83,7 +84,7 @@ class Watcher:
         try:
             if not self._take_lease(now):
                 return True
-            if self._looked_at is None or now - self._looked_at >= LOOK_EVERY:
+            if self._looked_at is None or is_due(self._looked_at + LOOK_EVERY, now, LOOK_EVERY):
                 self._looked_at = now
                 # A receiver gets what is raised after it is known.
                 self._queue(now)
@@ -110,7 +111,7 @@ class Watcher:
             logger.warning("The lease of the watch cannot be released: %s", error)
 
     def _take_lease(self, now: datetime) -> bool:
-        taken = alert_state.take_watch(self._database, self._holder, now, _LEASE)
+        taken = self._holds_lease(now)
         if taken != self._active:
             other = alert_state.read_watch(self._database)
             what = "This process watches and sends alerts." if taken else (
@@ -171,7 +172,15 @@ class Watcher:
 
     def _may_send(self) -> bool:
         """Renew the lease: a process that was suspended must not send what another one has sent meanwhile."""
-        return alert_state.take_watch(self._database, self._holder, self._clock(), _LEASE)
+        return self._holds_lease(self._clock())
+
+    def _holds_lease(self, now: datetime) -> bool:
+        """Return whether this process holds the lease for a minute; renew it once a third has passed."""
+        if self._held_until and _LEASE * 2 / 3 <= self._held_until - now <= _LEASE:
+            return True
+        taken = alert_state.take_watch(self._database, self._holder, now, _LEASE)
+        self._held_until = now + _LEASE if taken else None
+        return taken
 
 
 def passed(failures: Sequence[Failure], state: InstallationState, place: Place) -> list[AlertMessage]:

@@ -10,7 +10,7 @@ from market_pipeline.api.dagster_reports import DagsterHome, DagsterUnavailable
 from market_pipeline.api.service import Service
 from market_pipeline.commands.receivers import place_of, required_receivers
 from market_pipeline.commands.start import command_settings, database_of
-from market_pipeline.core.clock import utc_now
+from market_pipeline.core.clock import is_due, utc_now
 from market_pipeline.core.daily_hours import parse_daily_hours
 from market_pipeline.dagster_instance.failures_since import failed_evaluations, failed_runs, storage_id
 from market_pipeline.dagster_instance.home import ready_home
@@ -65,7 +65,8 @@ class Heartbeat:
 
     def send(self, now: datetime) -> None:
         """Request the URL if it is time; a failure is logged without it."""
-        if not self._url or (self._sent_at and now - self._sent_at < _HEARTBEAT_EVERY):
+        last = self._sent_at
+        if not self._url or (last and not is_due(last + _HEARTBEAT_EVERY, now, _HEARTBEAT_EVERY)):
             return
         import requests
 

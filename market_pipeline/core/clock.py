@@ -19,6 +19,14 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
+def is_due(at: datetime, now: datetime, longest: timedelta) -> bool:
+    """Return whether the time `at`, set at most `longest` ahead, has come.
+
+    One that lies further ahead was set by a clock that ran ahead, and counts as come.
+    """
+    return not now < at <= now + longest
+
+
 def start_of_day(day: date) -> datetime:
     """Return midnight UTC at the beginning of `day`."""
     return datetime.combine(day, time(), tzinfo=timezone.utc)

@@ -110,3 +110,31 @@ def last_report(instance: dg.DagsterInstance, process: str) -> datetime | None:
     key = f"{_REPORT}{process}"
     found = instance.daemon_cursor_storage.get_cursor_values({key}).get(key)
     return datetime.fromisoformat(found) if found else None
+
+
+def silent_processes(instance: dg.DagsterInstance, since: datetime) -> list[str]:
+    """Return the processes that reported before `since` (UTC) and not after it."""
+    from dagster._core.storage.runs.schema import KeyValueStoreTable
+    from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
+    from sqlalchemy import select
+
+    storage, columns = instance.run_storage, KeyValueStoreTable.c
+    if not isinstance(storage, SqlRunStorage):
+        return []
+    reports = select(columns.key).where(columns.key.startswith(_REPORT), columns.value < since.isoformat())
+    with storage.connect() as connection:
+        return [key.removeprefix(_REPORT) for key in connection.execute(reports).scalars()]
+
+
+def delete_reports(instance: dg.DagsterInstance, processes: Iterable[str]) -> None:
+    """Delete what these processes reported."""
+    from dagster._core.storage.runs.schema import KeyValueStoreTable
+    from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
+    from sqlalchemy import delete
+
+    storage = instance.run_storage
+    if not isinstance(storage, SqlRunStorage):
+        return
+    for keys in _chunks(f"{_REPORT}{process}" for process in processes):
+        with storage.connect() as connection:
+            connection.execute(delete(KeyValueStoreTable).where(KeyValueStoreTable.c.key.in_(keys)))

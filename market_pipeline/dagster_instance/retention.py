@@ -17,6 +17,7 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from market_pipeline.core.clock import DAY
 from market_pipeline.dagster_instance import run_storage
 from market_pipeline.dagster_instance.ownership import INSTALLATION, LOCATION
+from market_pipeline.dagster_instance.runs_in_flight import forget_silent_processes
 from market_pipeline.logs import get_logger
 
 logger = get_logger(__name__)
@@ -177,6 +178,7 @@ def purge_runs(
     for run_id in files:
         run_storage.delete_files(instance, run_id)
     purge.orphans = len(files)
+    forget_silent_processes(instance, now - HISTORY)
     gone.reverse()
     for first in range(0, len(gone), _BATCH):
         begun = time.monotonic()

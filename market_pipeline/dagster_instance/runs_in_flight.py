@@ -21,7 +21,7 @@ from market_pipeline.core.file_lock import try_lock
 from market_pipeline.dagster_instance.home import configures_storage, open_instance
 from market_pipeline.dagster_instance.instance_storage import InstanceStorage
 from market_pipeline.dagster_instance.lanes import BACKGROUND, LANE
-from market_pipeline.dagster_instance.nonpublic import last_report, report_alive
+from market_pipeline.dagster_instance.nonpublic import delete_reports, last_report, report_alive, silent_processes
 from market_pipeline.dagster_instance.ownership import Owner, own_runs
 from market_pipeline.logs import get_logger
 
@@ -82,6 +82,11 @@ def _reporting(instance: dg.DagsterInstance, name: str) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+    # Not after an error, as with the lock. What is left is deleted by `forget_silent_processes`.
+    try:
+        delete_reports(instance, [name])
+    except Exception as error:
+        logger.warning("The reports of this process could not be deleted from Dagster's storage: %r", error)
 
 
 def runs_in_flight(
@@ -103,7 +108,7 @@ def runs_in_flight(
 
 def end_dead_runs(instance: dg.DagsterInstance, owner: Owner, jobs: Iterable[str]) -> None:
     """Mark `owner`'s runs of `jobs` whose process was killed as failed."""
-    locks = set()
+    locks, processes = set(), set()
     for job in jobs:
         # One that was killed before its run began leaves it created.
         for record in own_runs(instance, owner, job, [_CREATED, *_BEGUN]):
@@ -111,9 +116,22 @@ def end_dead_runs(instance: dg.DagsterInstance, owner: Owner, jobs: Iterable[str
                 message = "The process of this run was killed. Rows that it had stored remain."
                 instance.report_run_failed(record.dagster_run, message)
                 locks.add(_lock_of(instance, record.dagster_run))
-    # Last: by its lock the other runs of the same process are found dead.
+                processes.add(record.dagster_run.tags[PROCESS])
+    # Last: by its lock or its report the other runs of the same process are found dead.
     for lock in locks:
         lock.unlink(missing_ok=True)
+    if processes:
+        delete_reports(instance, processes)
+
+
+def forget_silent_processes(instance: dg.DagsterInstance, since: datetime) -> int:
+    """Delete the reports of processes that were last alive before `since` and have no run left; return how many."""
+    silent = set(silent_processes(instance, since))
+    if silent:
+        unended = instance.get_runs(dg.RunsFilter(statuses=[_CREATED, _QUEUED, *_BEGUN]))
+        silent -= {run.tags[PROCESS] for run in unended if PROCESS in run.tags}
+        delete_reports(instance, silent)
+    return len(silent)
 
 
 def cancel_launched_runs(home: Path, storage: InstanceStorage) -> None:

@@ -1,11 +1,12 @@
 """The watcher over a real database and receivers on loopback."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from sqlalchemy import Connection, Table
 
 from market_pipeline.alerts.anomalies import raise_anomalies
 from market_pipeline.alerts.receivers import Receiver
@@ -84,6 +85,43 @@ def test_an_episode_is_one_message_to_each_and_one_at_its_end(world: World) -> N
     world.dead = False
     assert [*world.round(), *world.round()] == [[], [], [f"RECOVERED: {DEAD}"], [f"RECOVERED: {DEAD}"]]
     assert alert_state.cursor_position(world.database, "runs") == 7
+
+
+def test_nothing_is_written_between_two_looks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    started, written, writing = world.now, set[float](), Database.writing
+
+    def record(database: Database, table: Table | None = None) -> AbstractContextManager[Connection]:
+        written.add((world.now - started).total_seconds())
+        return writing(database, table)
+
+    monkeypatch.setattr(Database, "writing", record)
+    for _ in range(6):
+        world.round(5 / 60)
+    assert written == {30}, "the lease and the look, twice a minute"
+
+
+def test_a_clock_that_was_ahead_delays_nothing(world: World) -> None:
+    """Times that it set lie hours ahead: of the lease, the look, the next attempt, the message and the episode."""
+    world.now += 180 * MINUTE
+    world.servers[0].status = 500
+    world.dead = True
+    assert world.round() == [[], [f"CRITICAL: {DEAD}"]]
+    world.now -= 181 * MINUTE
+    world.servers[0].status = 200
+    assert world.round() == [[f"CRITICAL: {DEAD}"], []]
+    world.dead = False
+    world.round()
+    assert world.round(2) == [[f"RECOVERED: {DEAD}"]] * 2
+    assert "181 min" not in str(world.servers[0].messages[-1]["message"])
+
+
+def test_an_episode_that_began_on_a_clock_ahead_is_over_when_it_is(world: World) -> None:
+    world.now += 180 * MINUTE
+    world.dead = True
+    assert world.round() == [[f"CRITICAL: {DEAD}"]] * 2
+    world.now -= 180 * MINUTE
+    world.dead = False
+    assert world.round() == [[f"RECOVERED: {DEAD}"]] * 2
 
 
 def test_a_receiver_that_is_down_doubles_nothing_at_the_other(world: World) -> None:

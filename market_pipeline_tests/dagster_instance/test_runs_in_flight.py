@@ -14,6 +14,7 @@ from market_pipeline.core.clock import utc_now
 from market_pipeline.dagster_instance import runs_in_flight as runs_in_flight_module
 from market_pipeline.dagster_instance.home import open_instance
 from market_pipeline.dagster_instance.instance_storage import FILES
+from market_pipeline.dagster_instance.nonpublic import report_alive, silent_processes
 from market_pipeline.dagster_instance.ownership import Owner
 from market_pipeline.dagster_instance.runs_in_flight import (
     PROCESS,
@@ -23,6 +24,7 @@ from market_pipeline.dagster_instance.runs_in_flight import (
     end_canceled_runs,
     end_dead_runs,
     executing_here,
+    forget_silent_processes,
     runs_in_flight,
 )
 from market_pipeline_tests.builders import wait_for
@@ -30,6 +32,7 @@ from market_pipeline_tests.dagster_records import served_job
 
 Status = dg.DagsterRunStatus
 OURS = Owner("ours")
+MINUTE = timedelta(minutes=1)
 # Holds a lock as `executing_here` does, without the seconds that importing Dagster takes, until it is killed.
 COMMAND = """
 import sys, time
@@ -136,14 +139,25 @@ def test_where_the_storage_is_in_a_database_silence_tells_of_a_killed_process(tm
     """A container's folder is seen by no other one, and may be read-only. Any storage serves: it is the same call."""
     (tmp_path / "dagster.yaml").write_text(f"storage:\n  sqlite:\n    base_dir: {tmp_path / 'elsewhere'}\n")
     with open_instance(tmp_path) as instance:
-        with executing_here(instance) as tags:
-            run = add(instance, "reported", Status.STARTED, tags)
-            end_dead_runs(instance, OURS, ["reported"])
-            assert in_flight(instance, "reported") == [run], "it lives"
-        with time_machine.travel(utc_now() + SILENT + timedelta(seconds=5)):
+        process = executing_here(instance)
+        run = add(instance, "reported", Status.STARTED, process.__enter__())
+        end_dead_runs(instance, OURS, ["reported"])
+        assert in_flight(instance, "reported") == [run], "it lives"
+        process.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+        later = utc_now() + SILENT + timedelta(seconds=5)
+        with time_machine.travel(later):
             assert in_flight(instance, "reported") == []
+            assert forget_silent_processes(instance, later) == 0, "by its report the run is found"
             end_dead_runs(instance, OURS, ["reported"])
         assert status_of(instance, run) is Status.FAILURE
+        with executing_here(instance):
+            pass
+        assert silent_processes(instance, later) == [], "no report is left of either"
+        report_alive(instance, "without a run", utc_now())
+        assert (forget_silent_processes(instance, utc_now() - MINUTE), silent_processes(instance, later)) == (
+            0, ["without a run"],
+        )
+        assert (forget_silent_processes(instance, later), silent_processes(instance, later)) == (1, [])
     assert not (tmp_path / "processes").exists()
 
 

@@ -24,7 +24,7 @@ TASKS = {
     for resource in TEMPLATE["Resources"].values() if resource["Type"] == "AWS::ECS::TaskDefinition"
 }
 SECRETS = {"PGPASSWORD", "COINGECKO_API_KEY", "API_TOKEN", "ALERT_URLS", "ALERT_HEARTBEAT_URL"}
-# What this deployment decides by itself: lines in JSON, an API with a token, no broker, addresses at the end of a tunnel.
+# What this deployment decides by itself: lines in JSON, an API with a token, no broker, addresses behind a tunnel.
 NOT_OFFERED = {
     "LOG_FORMAT", "API_WITHOUT_TOKEN", "CELERY_BROKER_URL", "COINGECKO_BASE_URL", "DAGSTER_UI_URL", "API_URL",
 }

@@ -102,15 +102,25 @@ def queue_messages(database: Database, receivers: Iterable[str], now: datetime) 
     such as after a change of its password: then it gets what that one has not accepted.
     """
     wanted = list(dict.fromkeys(receivers))
+    with database.reading() as connection:
+        newest, queued = _queued(connection)
+    # Mostly there is nothing to queue, and then nothing is written.
+    if all(queued.get(receiver, -1) >= newest for receiver in wanted):
+        return
     with database.writing(alert_deliveries) as connection:
-        newest = connection.execute(select(func.coalesce(func.max(_MESSAGES.id), 0))).scalar_one()
-        known = connection.execute(select(_RECEIVERS.receiver, _RECEIVERS.queued_to))
-        queued = {row.receiver: row.queued_to for row in known}
+        newest, queued = _queued(connection)
         for receiver in wanted:
             if receiver not in queued:
                 queued[receiver] = _add_receiver(connection, receiver, wanted, queued, newest)
             if queued[receiver] < newest:
                 _queue(connection, receiver, queued[receiver], newest, now)
+
+
+def _queued(connection: Connection) -> tuple[int, dict[str, int]]:
+    """Return the newest message, and up to which one each receiver has them queued."""
+    newest = connection.execute(select(func.coalesce(func.max(_MESSAGES.id), 0))).scalar_one()
+    known = connection.execute(select(_RECEIVERS.receiver, _RECEIVERS.queued_to))
+    return newest, {row.receiver: row.queued_to for row in known}
 
 
 def _add_receiver(

@@ -15,7 +15,7 @@ from market_pipeline.storage.schema.alert_tables import alert_episodes, alert_pr
 ANY = "*"
 WATCH = "watch"
 # Clocks of two machines differ by less.
-_CLOCKS_DIFFER = timedelta(minutes=5)
+CLOCKS_DIFFER = timedelta(minutes=5)
 _PROGRESS, _EPISODES, _SNOOZES = alert_progress.c, alert_episodes.c, alert_snoozes.c
 
 
@@ -54,9 +54,14 @@ class Watch:
 def take_watch(database: Database, holder: str, now: datetime, length: timedelta) -> bool:
     """Take or renew the lease of the watcher; False if another process holds it.
 
-    A lease that ends much later than a new one would was taken while the clock was ahead.
+    A lease that ends much later than a new one would was taken while the clock was ahead. Nothing is written while
+    another process holds it.
     """
-    ended = or_(_PROGRESS.held_until < now, _PROGRESS.held_until > now + length + _CLOCKS_DIFFER)
+    watch = read_watch(database)
+    if watch and watch.holder not in (None, holder) and watch.held_until:
+        if now <= watch.held_until <= now + length + CLOCKS_DIFFER:
+            return False
+    ended = or_(_PROGRESS.held_until < now, _PROGRESS.held_until > now + length + CLOCKS_DIFFER)
     own = or_(_PROGRESS.holder.is_(None), _PROGRESS.holder == holder, ended)
     values = {"holder": holder, "held_until": now + length}
     with database.writing(alert_progress) as connection:
