@@ -1,1 +1,1 @@
-"""Messages to the people on call: what is told, when, and to whom. Imports no Dagster."""
+"""Messages to the people on call: what is sent, when, and to which receivers. Imports no Dagster."""

@@ -1,7 +1,7 @@
 """Anomalies into the outbox, from the run that finds them.
 
-So an alarm is told once, when live quotes reveal it or make it more severe: a day that is filled in or scored again
-later raises nothing, and no alarm is missed while nobody watches.
+An alarm is sent once, when live quotes reveal it, and again if they make it critical. A day that is filled in or scored
+again later raises nothing, and no alarm is lost while no watcher runs.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from datetime import datetime
 from market_pipeline.alerts.texts import Place, anomaly_message
 from market_pipeline.anomalies.anomaly import Anomaly
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.queries.alert_outbox import LEVELS, Level, add_messages, levels_told
+from market_pipeline.storage.queries.alert_outbox import LEVELS, Level, add_messages, highest_levels
 from market_pipeline.storage.schema.alert_tables import alert_messages
 
 
@@ -28,10 +28,10 @@ def raise_anomalies(
     if not messages:
         return 0
     with database.writing(alert_messages) as connection:
-        told = levels_told(connection, [message.episode for message in messages])
-        new = [message for message in messages if message.episode not in told]
+        sent = highest_levels(connection, [message.episode for message in messages])
+        new = [message for message in messages if message.episode not in sent]
         new += [
             replace(message, transition="raised") for message in messages
-            if message.level == "critical" and told.get(message.episode, "critical") != "critical"
+            if message.level == "critical" and sent.get(message.episode, "critical") != "critical"
         ]
         return add_messages(connection, new, now)

@@ -1,4 +1,4 @@
-"""What of the outbox a receiver gets now, as single messages or as a digest; what waits, and what is dropped."""
+"""Deliver the outbox to a receiver, as single messages or as a digest; hold back or drop the rest."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,18 +27,18 @@ logger = get_logger(__name__)
 # More messages than these become digests.
 _SINGLE = 5
 _READ_AT_ONCE = 200
-# A receiver that fails twice in a row is down.
+# A receiver that fails twice in a row counts as down.
 _DOWN_AFTER = 2
 _FIRST_RETRY, _LAST_RETRY = timedelta(seconds=15), timedelta(minutes=10)
-# A message that fails so often while others are accepted is refused for what is in it.
+# A message that fails this often while others are accepted is refused because of its content.
 _MOST_REFUSALS = 5
 # The row of an anomaly is stored shortly after its message, and may be absent for a moment.
 _SETTLED = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What the operator wants to be spared of: quiet hours, snoozes, and anomalies by id with the reason."""
+class Suppression:
+    """What suppresses messages: quiet hours, snoozes, and unwanted anomalies by id with the reason."""
 
     quiet: DailyHours | None = None
     snoozes: Sequence[Snooze] = ()
@@ -47,20 +47,20 @@ class Wishes:
 
 @dataclass
 class Plan:
-    """What to do with the messages that wait: ids by the reason to drop them, those to hold back, those to send."""
+    """What happens to pending messages: ids to drop by reason, ids to hold back by time, and messages to send."""
 
     dropped: dict[str, list[int]] = field(default_factory=dict)
     held: dict[datetime, list[int]] = field(default_factory=dict)
     sent: list[QueuedMessage] = field(default_factory=list)
 
 
-def plan(waiting: Sequence[QueuedMessage], now: datetime, wishes: Wishes) -> Plan:
-    """Decide what happens now to the messages that wait for a receiver, oldest first."""
+def plan(waiting: Sequence[QueuedMessage], now: datetime, suppression: Suppression) -> Plan:
+    """Decide what happens now to the pending messages of a receiver, oldest first."""
     result = Plan()
-    quiet_until = wishes.quiet.end_after(now) if wishes.quiet else None
+    quiet_until = suppression.quiet.end_after(now) if suppression.quiet else None
     for queued in waiting:
         message = queued.message
-        reason = _why_dropped(queued, now, wishes)
+        reason = _why_dropped(queued, now, suppression)
         if reason:
             result.dropped.setdefault(reason, []).append(queued.id)
         elif not is_due(queued.due_at, now, max(_LAST_RETRY, quiet_until - now if quiet_until else _LAST_RETRY)):
@@ -72,11 +72,11 @@ def plan(waiting: Sequence[QueuedMessage], now: datetime, wishes: Wishes) -> Pla
     return result
 
 
-def _why_dropped(queued: QueuedMessage, now: datetime, wishes: Wishes) -> str:
+def _why_dropped(queued: QueuedMessage, now: datetime, suppression: Suppression) -> str:
     message = queued.message
-    if is_snoozed(message.symbols, message.kind, wishes.snoozes, now):
+    if is_snoozed(message.symbols, message.kind, suppression.snoozes, now):
         return "snoozed"
-    reason = wishes.unwanted.get(message.anomaly_id or "", "")
+    reason = suppression.unwanted.get(message.anomaly_id or "", "")
     settled = now - queued.created_at > _SETTLED
     return reason if settled or reason.startswith("marked") else ""
 
@@ -88,10 +88,10 @@ def retry_after(failures: int) -> timedelta:
 
 
 def deliver(
-    database: Database, receiver: Receiver, state: ReceiverState, wishes: Wishes, place: Place, clock: Clock,
+    database: Database, receiver: Receiver, state: ReceiverState, suppression: Suppression, place: Place, clock: Clock,
     may_send: Callable[[], bool],
 ) -> None:
-    """Send what waits for `receiver`, the oldest first.
+    """Send the pending messages of `receiver`, the oldest first.
 
     A message is marked as sent after the receiver has accepted it: if this process dies in between, the receiver gets
     it again, with the same id. Raises a StorageError if the database cannot be used.
@@ -103,7 +103,7 @@ def deliver(
     if not waiting:
         return
     ids = [queued.message.anomaly_id for queued in waiting if queued.message.anomaly_id]
-    decided = plan(waiting, now, Wishes(wishes.quiet, wishes.snoozes, unwanted_anomalies(database, ids)))
+    decided = plan(waiting, now, Suppression(suppression.quiet, suppression.snoozes, unwanted_anomalies(database, ids)))
     for reason, dropped in decided.dropped.items():
         settle(database, receiver.name, dropped, "dropped", now, reason)
     for until, held in decided.held.items():

@@ -1,7 +1,7 @@
-"""Which messages follow from what is wrong now and what was told before. Pure functions.
+"""Derive the messages to send from the present conditions and the open episodes. Pure functions.
 
 One message when a condition begins, one if it becomes critical, one when it is over. A condition that is only hidden
-by another is not over, and one that comes back within two minutes was never gone.
+by another is not over, and one that returns within two minutes continues.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ from market_pipeline.pipeline.facts import InstallationState
 from market_pipeline.storage.queries.alert_outbox import LEVELS, AlertMessage
 from market_pipeline.storage.queries.alert_state import ANY, CLOCKS_DIFFER, OpenEpisode, Snooze
 
-# Absent in this time means that it is over.
+# A condition that is absent for this long is over.
 OVER_AFTER = timedelta(minutes=2)
 
 
@@ -57,16 +57,16 @@ def advance(
     absent = [episode for episode in before if episode.key not in seen and not is_hidden(episode.kind)]
     over = [episode for episode in absent if is_due(episode.seen_at + OVER_AFTER, now, OVER_AFTER + CLOCKS_DIFFER)]
     changes.closed = [episode.key for episode in over]
-    told = [
+    recovered = [
         episode for episode in over
         if not expired(episode.key, state) and not is_snoozed((episode.symbol,), episode.kind, snoozed, now)
     ]
-    _recover(changes, told, before, now, place)
+    _recover(changes, recovered, before, now, place)
     return changes
 
 
 def is_snoozed(symbols: Sequence[str], kind: str, snoozed: Iterable[Snooze], now: datetime) -> bool:
-    """Return whether no message about these symbols, of which one may be empty, and this kind is wanted at `now`."""
+    """Return whether messages about these symbols (one may be empty) and this kind are snoozed at `now`."""
     lasting = [one for one in snoozed if one.until > now and one.kind in (ANY, kind)]
     names = {one.symbol for one in lasting}
     return ANY in names or (bool(symbols) and all(symbol in names for symbol in symbols))

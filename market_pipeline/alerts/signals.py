@@ -14,7 +14,7 @@ from market_pipeline.storage.queries.alert_outbox import Level
 NO_FRESH_PRICES = "no-fresh-prices"
 # Why prices are stale may change while they are: for the person on call that is one episode.
 _FEED: frozenset[Kind] = frozenset({"stale-prices", "not-collected", "prices-refused", "quiet-market"})
-# Normal at a first start; what lasts is told by another condition.
+# Normal at a first start; another condition reports what lasts.
 _IGNORED: frozenset[Kind] = frozenset({"starting", "no-prices-yet"})
 _AT_ONCE: frozenset[Kind] = frozenset({"scheduler-dead", "never-scheduled"})
 _DAEMONS: frozenset[Kind] = _AT_ONCE | {"daemon-dead", "daemon-errors", "collected-elsewhere"}
@@ -23,7 +23,7 @@ _SETTLED_AFTER = timedelta(minutes=3)
 _TICK_SUBJECTS = (TICK, TICK_SCHEDULE)
 # What follows if no tick succeeds.
 CONSEQUENCES = (NO_FRESH_PRICES, "scores-behind")
-# A failed tick is made up for by the next ones; this long without prices is worth waking somebody.
+# The next ticks make up for a failed one; after this long without prices the alert becomes critical.
 CRITICAL_AFTER = timedelta(minutes=30)
 
 # By kind of message.
@@ -50,7 +50,7 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Signal:
-    """A condition as it is told, of one symbol if it is about coins; `key` is the same as long as it lasts."""
+    """A condition as it is reported, for one symbol if it is about coins; `key` stays the same while it lasts."""
 
     key: str
     kind: str
@@ -64,7 +64,7 @@ class Signal:
 
 
 def signals(found: Sequence[Condition], state: InstallationState) -> list[Signal]:
-    """Return what `found` is told as; shortly after a start nothing of the daemons."""
+    """Return the signals for `found`; shortly after a start none about the daemons."""
     return list(_signals(found, _IGNORED | _DAEMONS if _just_started(state) else _IGNORED))
 
 
@@ -82,7 +82,7 @@ def _signals(found: Sequence[Condition], ignored: frozenset[Kind]) -> Iterator[S
 
 
 def level_of(condition: Condition, state: InstallationState, lasts: timedelta) -> Level:
-    """Return how urgent a condition is that has lasted so long; critical wakes somebody."""
+    """Return the level of a condition that has lasted for `lasts`; critical pages the person on call."""
     lasting = lasts >= CRITICAL_AFTER
     every_coin = condition.kind in _FEED and set(condition.symbols) >= set(state.prices.newest)
     no_ticks = condition.subject in _TICK_SUBJECTS or condition.kind == "dagster-unreadable"
@@ -103,7 +103,7 @@ def title_of(kind: str, subject: str, symbols: Sequence[str]) -> str:
 
 
 def hidden(found: Sequence[Condition], state: InstallationState) -> Callable[[str], bool]:
-    """Return which kinds cannot be told from these facts: their absence does not mean that they are over.
+    """Return which kinds cannot be judged from these facts: their absence does not mean that they are over.
 
     A cause hides its consequences, and right after a start everything is given time.
     """
@@ -131,6 +131,6 @@ def is_cause(key: str) -> bool:
 
 
 def expired(key: str, state: InstallationState) -> bool:
-    """Return whether a failed run is no longer told because it is old, although none has succeeded since."""
+    """Return whether a failed run is no longer reported because of its age, although none has succeeded since."""
     jobs = () if state.dagster is None else state.dagster.jobs
     return any(key == f"job-failed:{job.job}" and job.failed for job in jobs)

@@ -1,4 +1,4 @@
-"""The message that `market-pipeline run` has ended by itself, and the one that it runs again."""
+"""Messages that `market-pipeline run` ended by itself, and that it runs again."""
 
 from datetime import datetime
 
@@ -17,7 +17,7 @@ _KIND = "pipeline-stopped"
 _TITLE = "market-pipeline run has ended by itself: no prices are collected"
 
 
-def tell_stopped(database: Database, code: int, now: datetime, place: Place) -> None:
+def record_stopped(database: Database, code: int, now: datetime, place: Place) -> None:
     """Store the message that a process of `run` ended with this exit code, which ends all of them.
 
     Best effort: a database that is down may be why it ended, and the exit code must reach the supervisor.
@@ -32,8 +32,8 @@ def tell_stopped(database: Database, code: int, now: datetime, place: Place) -> 
         logger.error("No alert about this end can be sent: %s", error)
 
 
-def tell_started(database: Database, now: datetime, place: Place) -> None:
-    """Store the message that it runs again, if the last message about it says that it has ended."""
+def record_started(database: Database, now: datetime, place: Place) -> None:
+    """Store the message that `run` runs again, if the last message about it is that it ended."""
     columns = alert_messages.c
     last = select(columns.episode, columns.transition, columns.created_at).where(columns.kind == _KIND)
     with database.writing(alert_messages) as connection:

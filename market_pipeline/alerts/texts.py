@@ -1,7 +1,7 @@
-"""The words of messages: short, for somebody who has just been woken.
+"""The texts of messages, short enough to read at 3 in the morning.
 
-What, how bad, since when, what to do, and where to look; then who says so, with an id that stays the same if the
-message comes twice.
+They state what is wrong, how bad it is, since when, what to do and where to look; then the installation, and an id that
+is the same if the message arrives twice.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from market_pipeline.pipeline.facts import Failure
 from market_pipeline.pipeline.names import CONSEQUENCES
 from market_pipeline.storage.queries.alert_outbox import AlertMessage, Level, QueuedMessage
 
-# A digest stays below what the services take in one message.
+# Below the limit of every service for one message.
 _DIGEST_LENGTH = 1_500
 _LEVELS: dict[str, Level] = {"watch": "watch", "alert": "alert", "critical": "critical"}
 
@@ -40,7 +40,7 @@ def condition_text(condition: Condition, opened_at: datetime, now: datetime, pla
 
 
 def trouble_text(detail: str, since: datetime, remedy: str, now: datetime, place: Place) -> str:
-    """Return the body of a message about something that lasts `since` then."""
+    """Return the body of a message about something that has lasted since `since`."""
     lasts = f" ({span(now - since)})" if (now - since).total_seconds() > 60 else ""
     return _lines(detail, f"Since {clock_time(since, now)}{lasts}.", remedy, place.ui_url)
 
@@ -90,25 +90,25 @@ def shown(message: AlertMessage, place: Place) -> tuple[str, str]:
 
 
 def headline(message: AlertMessage) -> str:
-    """Return the title with how bad it is."""
+    """Return the title with its level."""
     label = {"recovered": "RECOVERED", "test": "TEST"}.get(message.transition, message.level.upper())
     return f"{'NOW ' if message.transition == 'raised' else ''}{label}: {message.title}"
 
 
 def digest(waiting: Sequence[QueuedMessage], now: datetime, place: Place) -> tuple[list[QueuedMessage], str, str]:
     """Return as many of the messages as one digest holds, the oldest first, with its title and body."""
-    told: list[QueuedMessage] = []
+    part: list[QueuedMessage] = []
     lines: list[str] = []
     for queued in waiting:
         line = f"{clock_time(queued.created_at, now)}  {headline(queued.message)} (id {queued.message.shown_id})"
         if lines and sum(map(len, lines)) + len(line) > _DIGEST_LENGTH:
             break
-        told.append(queued)
+        part.append(queued)
         lines.append(line)
-    critical = sum(queued.message.level == "critical" for queued in told)
+    critical = sum(queued.message.level == "critical" for queued in part)
     severe = f", {critical} critical" if critical else ""
-    title = f"{counted(len(told), 'message')}{severe}, held back since {clock_time(told[0].created_at, now)}"
-    return told, title, _lines(*lines, place.ui_url, place.name)
+    title = f"{counted(len(part), 'message')}{severe}, held back since {clock_time(part[0].created_at, now)}"
+    return part, title, _lines(*lines, place.ui_url, place.name)
 
 
 def clock_time(moment: datetime, now: datetime) -> str:

@@ -1,7 +1,7 @@
-"""The watcher: looks at the installation, writes to the outbox what is to be told, and delivers it.
+"""The watcher: reads the state of the installation, writes messages to the outbox, and delivers them.
 
-It runs in a process of its own, outside of Dagster: a sensor could not tell of a daemon that is dead. Several may run;
-the one that holds the lease works, the others wait to take over.
+It runs in a process of its own, outside of Dagster: a sensor cannot report a dead daemon. Several may run; the one that
+holds the lease works, the others wait to take over.
 """
 
 import os
@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from market_pipeline.alerts.delivery import Wishes, deliver
+from market_pipeline.alerts.delivery import Suppression, deliver
 from market_pipeline.alerts.direct import DirectAlarm
 from market_pipeline.alerts.episodes import advance
 from market_pipeline.alerts.receivers import Receiver
@@ -41,20 +41,20 @@ from market_pipeline.storage.schema.migrate import check_schema
 logger = get_logger(__name__)
 
 LOOK_EVERY = timedelta(seconds=30)
-# Longer than the longest round: each receiver in a thread of its own, of which one message may take half a minute.
+# Longer than the longest round: each receiver has its own thread, and one message may take half a minute.
 _LEASE = timedelta(seconds=90)
 
 
 @dataclass(frozen=True)
 class Failures:
-    """What failed since the cursors, and where they stand now, by name."""
+    """Failures since the cursors, and the new positions of the cursors by name."""
 
     found: Sequence[Failure]
     cursors: dict[str, int]
 
 
 class Watcher:
-    """Watches one installation; `look` reads its state, and `failures` what failed since the cursor of each name.
+    """Watches one installation; `look` reads its state, and `failures` the failures since the cursor of each name.
 
     `failures` gets a function that returns the position of a cursor, None if it has none yet.
     """
@@ -79,14 +79,14 @@ class Watcher:
         self._direct = DirectAlarm(receivers, place)
 
     def round(self) -> bool:
-        """Look if it is time, and deliver what waits; return whether all of that could be done."""
+        """Read the state if it is due, and deliver pending messages; return whether both succeeded."""
         now = self._clock()
         try:
             if not self._take_lease(now):
                 return True
             if self._looked_at is None or is_due(self._looked_at + LOOK_EVERY, now, LOOK_EVERY):
                 self._looked_at = now
-                # A receiver gets what is raised after it is known.
+                # Before the messages are raised: a new receiver gets those raised after it was added.
                 self._queue(now)
                 self._look()
             self._deliver()
@@ -101,10 +101,10 @@ class Watcher:
         return True
 
     def close(self) -> None:
-        """Deliver what can be delivered at once, and let another process watch."""
+        """Deliver what can be delivered at once, and release the lease."""
         try:
             if self._active:
-                # Also to those that are not due: what ends the pipeline may have been raised a moment ago.
+                # Past the retry times: the message about the end of the pipeline may have just been raised.
                 self._deliver(at_once=True)
                 alert_state.release_watch(self._database, self._holder, self._clock())
         except (StorageError, SQLAlchemyError) as error:
@@ -151,11 +151,13 @@ class Watcher:
         waiting = [receiver for receiver in self._receivers if of_receiver[receiver.name].pending]
         if not waiting:
             return
-        wishes = Wishes(self._quiet, [*alert_state.snoozes(self._database, now), *self._told_as_conditions(now)])
+        snoozes = [*alert_state.snoozes(self._database, now), *self._reported_as_conditions(now)]
+        suppressed = Suppression(self._quiet, snoozes)
 
         def to(receiver: Receiver) -> None:
             deliver(
-                self._database, receiver, of_receiver[receiver.name], wishes, self._place, self._clock, self._may_send
+                self._database, receiver, of_receiver[receiver.name], suppressed, self._place, self._clock,
+                self._may_send,
             )
 
         # A receiver that does not answer must not delay the others.
@@ -163,15 +165,15 @@ class Watcher:
             for done in [threads.submit(to, receiver) for receiver in waiting]:
                 done.result()
 
-    def _told_as_conditions(self, now: datetime) -> list[alert_state.Snooze]:
-        """Return snoozes of the alarm that a feed is stale where the condition has been told: it is the same."""
+    def _reported_as_conditions(self, now: datetime) -> list[alert_state.Snooze]:
+        """Return snoozes of stale-feed alarms for symbols whose condition was reported: both are the same event."""
         with self._database.reading() as connection:
             episodes = alert_state.open_episodes(connection)
         stale = [episode.symbol for episode in episodes if episode.kind == NO_FRESH_PRICES]
         return [alert_state.Snooze(symbol, Kind.STALE_FEED.value, now + LOOK_EVERY) for symbol in stale]
 
     def _may_send(self) -> bool:
-        """Renew the lease: a process that was suspended must not send what another one has sent meanwhile."""
+        """Renew the lease: a process that was suspended must not send again what another has sent meanwhile."""
         return self._holds_lease(self._clock())
 
     def _holds_lease(self, now: datetime) -> bool:
@@ -184,7 +186,7 @@ class Watcher:
 
 
 def passed(failures: Sequence[Failure], state: InstallationState, place: Place) -> list[AlertMessage]:
-    """Return the messages about failures that no condition tells: those that have passed, or were launched by hand."""
+    """Return the messages about failures that no condition reports: passed ones, and runs launched by hand."""
     dagster = state.dagster
     lasting = set() if dagster is None else {
         *(job.job for job in dagster.jobs if job.failed),

@@ -39,7 +39,7 @@ def test() -> int:
 
 
 def show() -> int:
-    """Print who watches, the receivers, open episodes, snoozes and the newest messages."""
+    """Print the watcher, the receivers, open episodes, snoozes and the newest messages."""
     settings = command_settings()
     database, now = database_of(settings), utc_now()
     try:
@@ -85,11 +85,12 @@ def parse_length(text: str) -> timedelta:
 def _lines(database: Database, now: datetime, *, configured: bool) -> Iterator[str]:
     watch = alert_state.read_watch(database)
     if watch is None:
-        yield "Nobody has watched yet; `market-pipeline watch` does." if configured else "ALERT_URLS is empty."
+        yield "No watcher has run yet; `market-pipeline watch` starts one." if configured else "ALERT_URLS is empty."
     elif watch.holder and watch.held_until and watch.held_until > now:
         yield f"Watched by {watch.holder}; it last looked {span(now - watch.looked_at)} ago."
     else:
-        yield f"Nobody watches; the last look was {span(now - watch.looked_at)} ago. `market-pipeline watch` starts it."
+        ago = span(now - watch.looked_at)
+        yield f"No watcher runs; the last look was {ago} ago. `market-pipeline watch` starts one."
     for state in receiver_states(database):
         waiting = f", {state.pending} waiting since {_time(state.oldest)}" if state.oldest else ""
         accepted = f"last accepted {_time(state.accepted_at)}" if state.accepted_at else "has accepted nothing yet"

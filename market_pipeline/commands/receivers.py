@@ -20,7 +20,7 @@ def watch_command() -> list[str]:
 def required_receivers(settings: Settings) -> list[Receiver]:
     """Make the receivers of `settings`; raise UsageError if there are none, or one cannot be used."""
     if not settings.alert_receivers:
-        raise click.UsageError("ALERT_URLS is empty: there is nobody to send alerts to; docs/alerts.md has examples")
+        raise click.UsageError("ALERT_URLS is empty: no receiver of alerts is configured; docs/alerts.md has examples")
     try:
         return receivers_of(settings.alert_receivers)
     except ReceiverError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from market_pipeline.alerts.stops import tell_started, tell_stopped
+from market_pipeline.alerts.stops import record_started, record_stopped
 from market_pipeline.budget.status import budget_status
 from market_pipeline.commands.children.processes import Processes
 from market_pipeline.commands.ports import API_PORT, HOST, require_free
@@ -84,11 +84,11 @@ def execute(port: int, api_port: int | None, *, api: bool) -> int:
             processes.start(command, environment, folder, "dagster")
             if not settings.alert_receivers:
                 return face.wait(processes)
-            tell_started(database, utc_now(), place_of(settings))
+            record_started(database, utc_now(), place_of(settings))
             face.start(processes, watch_command(), environment, folder, "watch")
             code = face.wait(processes)
             # The watcher sends it before it ends.
-            tell_stopped(database, code, utc_now(), place_of(settings))
+            record_stopped(database, code, utc_now(), place_of(settings))
             return code
     return 0
 

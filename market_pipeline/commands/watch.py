@@ -84,7 +84,7 @@ def _watch(watcher: Watcher, heartbeat: Heartbeat, stopping: threading.Event) ->
         try:
             if watcher.round():
                 heartbeat.send(utc_now())
-        # Whatever went wrong, the next round must come; without heartbeats its service tells of it.
+        # The next round must run after any error; the missing heartbeat reports it.
         except Exception:
             logger.exception("A round of the watch failed")
         stopping.wait(_ROUND_SECONDS)

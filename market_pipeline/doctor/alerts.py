@@ -1,4 +1,4 @@
-"""Alerts: whether somebody watches, and whether the receivers accept what is sent."""
+"""Alerts: whether a watcher runs, and whether the receivers accept messages."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -19,7 +19,7 @@ def examine_alerts(context: DoctorContext) -> Iterator[Diagnosis]:
         return
     watch, now = read_watch(context.database), context.clock()
     if watch is None or now - watch.looked_at > _SILENT_AFTER:
-        last = "nobody has watched yet" if watch is None else f"the last look was {span(now - watch.looked_at)} ago"
+        last = "no watcher has run yet" if watch is None else f"the last look was {span(now - watch.looked_at)} ago"
         yield warn("alerts", f"{last}: no alerts are sent", _START)
         return
     failing = [state for state in receiver_states(context.database) if state.failures]

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from market_pipeline.alerts.delivery import Wishes, deliver, plan, retry_after
+from market_pipeline.alerts.delivery import Suppression, deliver, plan, retry_after
 from market_pipeline.alerts.receivers import Receiver
 from market_pipeline.alerts.texts import Place
 from market_pipeline.core.daily_hours import parse_daily_hours
@@ -41,10 +41,10 @@ def queued(number: int = 1, level: Level = "alert", age: timedelta = MINUTE, due
 
 
 def test_quiet_hours_hold_back_all_but_what_is_critical() -> None:
-    decided = plan([queued(1), queued(2, "critical"), queued(3, due=NIGHT + MINUTE)], NIGHT, Wishes(QUIET))
+    decided = plan([queued(1), queued(2, "critical"), queued(3, due=NIGHT + MINUTE)], NIGHT, Suppression(QUIET))
     assert decided.held == {NIGHT.replace(hour=6, minute=0): [1]}
     assert [one.id for one in decided.sent] == [2] and decided.dropped == {}
-    assert [one.id for one in plan([queued(1)], NIGHT + 3 * HOUR, Wishes(QUIET)).sent] == [1]
+    assert [one.id for one in plan([queued(1)], NIGHT + 3 * HOUR, Suppression(QUIET)).sent] == [1]
 
 
 def test_snoozed_marked_and_vanished_messages_are_dropped() -> None:
@@ -54,7 +54,7 @@ def test_snoozed_marked_and_vanished_messages_are_dropped() -> None:
         queued(4, anomaly="marked"), queued(5, anomaly="gone"), queued(6, age=HOUR, anomaly="gone"), queued(7),
     ]
     unwanted = {"marked": "marked as noise", "gone": "no longer an alarm"}
-    decided = plan(waiting, NIGHT, Wishes(None, snoozes, unwanted))
+    decided = plan(waiting, NIGHT, Suppression(None, snoozes, unwanted))
     assert decided.dropped == {"snoozed": [1, 2], "marked as noise": [4], "no longer an alarm": [6]}
     assert [one.id for one in decided.sent] == [3, 5, 7], "the row of an anomaly may come after its message"
 
@@ -74,12 +74,12 @@ class Outbox:
         with self.database.writing(alert_messages) as connection:
             add_messages(connection, messages, self.now)
 
-    def deliver(self, wishes: Wishes | None = None) -> list[str]:
+    def deliver(self, wishes: Suppression | None = None) -> list[str]:
         """The titles that arrive now."""
         before = len(self.server.messages)
         queue_messages(self.database, [self.receiver.name], self.now)
         state = receiver_states(self.database)[0]
-        deliver(self.database, self.receiver, state, wishes or Wishes(), PLACE, lambda: self.now, lambda: True)
+        deliver(self.database, self.receiver, state, wishes or Suppression(), PLACE, lambda: self.now, lambda: True)
         return [str(one["title"]) for one in self.server.messages[before:]]
 
     def states(self) -> list[str]:
@@ -142,5 +142,5 @@ def test_a_process_without_the_lease_sends_nothing(outbox: Outbox) -> None:
     outbox.add(message())
     queue_messages(outbox.database, [outbox.receiver.name], NIGHT)
     state = receiver_states(outbox.database)[0]
-    deliver(outbox.database, outbox.receiver, state, Wishes(), PLACE, lambda: NIGHT, lambda: False)
+    deliver(outbox.database, outbox.receiver, state, Suppression(), PLACE, lambda: NIGHT, lambda: False)
     assert outbox.server.messages == [] and outbox.states() == ["pending"]

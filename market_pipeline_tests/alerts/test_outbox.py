@@ -14,7 +14,7 @@ from market_pipeline.storage.queries.alert_outbox import (
     Transition,
     add_messages,
     delete_old_messages,
-    levels_told,
+    highest_levels,
     newest_messages,
     pending_messages,
     postpone,
@@ -89,7 +89,7 @@ def test_old_messages_go_unless_somebody_waits_for_them(sqlite_database: Databas
     assert delete_old_messages(sqlite_database, NOW - MINUTE) == 0
     assert delete_old_messages(sqlite_database, NOW + MINUTE) == 1
     with sqlite_database.reading() as connection:
-        assert levels_told(connection, ["a", "b"]) == {"b": "critical"}
+        assert highest_levels(connection, ["a", "b"]) == {"b": "critical"}
 
 
 def test_a_message_after_quiet_months_reaches_the_receivers(sqlite_database: Database) -> None:

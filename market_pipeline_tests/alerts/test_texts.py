@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 
 from market_pipeline.alerts.episodes import advance
 from market_pipeline.alerts.signals import TITLES, level_of, title_of
-from market_pipeline.alerts.stops import tell_started, tell_stopped
+from market_pipeline.alerts.stops import record_started, record_stopped
 from market_pipeline.alerts.texts import Place, anomaly_message, digest, failure_message, shown
 from market_pipeline.core.daily_hours import parse_daily_hours
 from market_pipeline.pipeline.conditions import Condition, Kind
@@ -59,8 +59,8 @@ def told(database: Database) -> Iterator[AlertMessage]:
     for failures in ([one], [one, other], [Failure("__ASSET_JOB", NOW, "run-3")], [Failure("tick_schedule", NOW)]):
         yield failure_message(failures, NOW, PLACE)
     yield anomaly_message(replace(alarm("critical", "a" * 32), members="BTC,ETH"), PLACE)
-    tell_stopped(database, 1, NOW, PLACE)
-    tell_started(database, NOW + MINUTE, PLACE)
+    record_stopped(database, 1, NOW, PLACE)
+    record_started(database, NOW + MINUTE, PLACE)
     yield from (message for _, message, _ in reversed(newest_messages(database, 2)))
 
 

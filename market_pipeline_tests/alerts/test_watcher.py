@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Table
 
 from market_pipeline.alerts.anomalies import raise_anomalies
 from market_pipeline.alerts.receivers import Receiver
-from market_pipeline.alerts.stops import tell_started, tell_stopped
+from market_pipeline.alerts.stops import record_started, record_stopped
 from market_pipeline.alerts.texts import Place
 from market_pipeline.alerts.watcher import Failures, Watcher
 from market_pipeline.core.daily_hours import parse_daily_hours
@@ -240,10 +240,10 @@ def test_what_is_held_back_in_quiet_hours_comes_afterwards_and_what_is_critical_
 
 
 def test_a_pipeline_that_ends_by_itself_says_so_and_that_it_runs_again(world: World) -> None:
-    tell_started(world.database, world.now, PLACE)
+    record_started(world.database, world.now, PLACE)
     assert world.round() == [[], []]
     world.servers[0].status = 500
-    tell_stopped(world.database, 1, world.now, PLACE)
+    record_stopped(world.database, 1, world.now, PLACE)
     world.round()
     world.servers[0].status = 200
     stopped = "market-pipeline run has ended by itself: no prices are collected"
@@ -251,7 +251,7 @@ def test_a_pipeline_that_ends_by_itself_says_so_and_that_it_runs_again(world: Wo
     world.watcher.close()
     assert [one["title"] for one in world.servers[0].messages[before:]] == [f"CRITICAL: {stopped}"], "before it is due"
     for _ in range(2):
-        tell_started(world.database, world.now, PLACE)
+        record_started(world.database, world.now, PLACE)
     assert world.round(1, world.new_watcher()) == [[f"RECOVERED: {stopped}"]] * 2
 
 

@@ -14,7 +14,7 @@ from market_pipeline_tests.doctor.examining import Installed, only
 def test_alerts_need_a_watcher_and_receivers_that_answer(sqlite_database: Database, installed: Installed) -> None:
     assert examine("alerts", examine_alerts, installed(sqlite_database)) == []
     context, now = installed(sqlite_database, ALERT_URLS="json://127.0.0.1:9/"), utc_now()
-    assert (found := only(examine_alerts, context)).status == "warn" and "nobody has watched" in found.detail
+    assert (found := only(examine_alerts, context)).status == "warn" and "no watcher has run" in found.detail
     take_watch(sqlite_database, "me", now, timedelta(minutes=1))
     assert (found := only(examine_alerts, context)).status == "ok" and "receivers: 1" in found.detail
     queue_messages(sqlite_database, ["json-1"], now)

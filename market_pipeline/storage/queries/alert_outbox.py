@@ -86,13 +86,13 @@ def add_messages(connection: Connection, messages: Sequence[AlertMessage], now: 
     return len(added.all())
 
 
-def levels_told(connection: Connection, episodes: Collection[str]) -> dict[str, Level]:
-    """Return the highest level that was told of each of `episodes`, of those with a message."""
-    told: dict[str, Level] = {}
+def highest_levels(connection: Connection, episodes: Collection[str]) -> dict[str, Level]:
+    """Return the highest level of the messages of each of `episodes` that has one."""
+    levels: dict[str, Level] = {}
     found = select(_MESSAGES.episode, _MESSAGES.level).where(_MESSAGES.episode.in_(episodes))
     for episode, level in connection.execute(found):
-        told[episode] = max(told.get(episode, level), level, key=LEVELS.index)
-    return told
+        levels[episode] = max(levels.get(episode, level), level, key=LEVELS.index)
+    return levels
 
 
 def queue_messages(database: Database, receivers: Iterable[str], now: datetime) -> None:

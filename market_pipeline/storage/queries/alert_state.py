@@ -1,4 +1,4 @@
-"""What the watcher remembers: its lease, cursors, open episodes, and the snoozes that people set."""
+"""The state of the watcher: its lease, cursors and open episodes, and the snoozes."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
@@ -44,7 +44,7 @@ class Snooze:
 
 @dataclass(frozen=True)
 class Watch:
-    """The process that watches, until when it holds the lease, and when it last looked."""
+    """The process that holds the lease of the watcher, until when, and the time of the last look."""
 
     holder: str | None
     held_until: datetime | None
@@ -78,7 +78,7 @@ def release_watch(database: Database, holder: str, now: datetime) -> None:
 
 
 def read_watch(database: Database) -> Watch | None:
-    """Return who watches; None if nobody ever did."""
+    """Return the holder of the lease; None if no watcher ever ran."""
     columns = _PROGRESS.holder, _PROGRESS.held_until, _PROGRESS.at
     with database.reading() as connection:
         row = connection.execute(select(*columns).where(_PROGRESS.name == WATCH)).one_or_none()
@@ -99,7 +99,7 @@ def move_cursor(connection: Connection, name: str, position: int, now: datetime)
 
 
 def record_look(connection: Connection, now: datetime) -> None:
-    """Record when the watcher last looked."""
+    """Record the time of a look."""
     connection.execute(update(alert_progress).where(_PROGRESS.name == WATCH).values(at=now))
 
 

@@ -1,4 +1,4 @@
-"""The tables of alerts: the outbox, how far each receiver has got, open episodes, snoozes, and who watches.
+"""The tables of alerts: the outbox, the progress of each receiver, open episodes, snoozes, and the watcher's lease.
 
 As in `tables`, a column's comment is its one description.
 """
