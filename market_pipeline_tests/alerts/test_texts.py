@@ -81,7 +81,7 @@ def test_commands_in_a_message_of_the_demo_work_on_its_data() -> None:
 
 
 def test_a_database_that_is_down_does_not_hide_how_the_pipeline_ended(caplog: pytest.LogCaptureFixture) -> None:
-    tell_stopped(Database(make_url("sqlite:////nowhere/prices.db")), 137, NOW, PLACE)
+    record_stopped(Database(make_url("sqlite:////nowhere/prices.db")), 137, NOW, PLACE)
     assert "the folder /nowhere does not exist" in caplog.text
 
 

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -270,14 +271,15 @@ def test_two_purges_at_once_delete_what_one_would(
     with open_instance(home, capture=False) as instance:
         before, status = runs_of(instance), state(instance)
         seconds: list[int] = []
-        sleep = "market_pipeline.dagster_instance.retention.time.sleep"
 
         def purge_beside(_: float) -> None:
-            monkeypatch.setattr(sleep, lambda _: None)
+            clock.sleep = lambda _: None
             with open_instance(home, capture=False) as other:
                 seconds.append(purge(other).deleted)
 
-        monkeypatch.setattr(sleep, purge_beside)
+        # In place of the module: other threads sleep, too.
+        clock = SimpleNamespace(monotonic=time.monotonic, sleep=purge_beside)
+        monkeypatch.setattr(retention, "time", clock)
         assert purge(instance).deleted == 3
         assert seconds == [2]
         assert (runs_of(instance), state(instance)) == (before - backlog, status)
