@@ -1,8 +1,9 @@
-"""Progress of a series of runs: a bar on a terminal, a line for each run elsewhere."""
+"""Progress of a series of runs, or of an export: a bar on a terminal, lines elsewhere."""
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from types import TracebackType
 
 from rich.console import Console, RenderableType
@@ -113,3 +114,41 @@ class _Watcher(logging.Handler):
             return f"preparing the run of {self._what}"
         now = "storing and scoring" if self._requests >= self._expected else "requesting"
         return f"{now}: {self._requests} of {counted(self._expected, 'request')}"
+
+
+class ExportProgress:
+    """Shows on a terminal how far an export has come in time.
+
+    `spans` are the begin and the end of each symbol, `table` what is exported first. Use it in a `with` block.
+    """
+
+    def __init__(self, spans: Mapping[str, tuple[datetime, datetime]], table: str) -> None:
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[note]}"), TimeElapsedColumn(),
+            console=self._console, disable=not self._console.is_terminal,
+        )
+        self._spans = spans
+        total = sum(((end - begin).total_seconds() for begin, end in spans.values()), 0.0)
+        self._task = self._bar.add_task(table, total=total, note="")
+        self._table = table
+        self._rows: dict[str, int] = {}
+
+    def __enter__(self) -> "ExportProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, table: str, symbol: str, rows: int, until: datetime) -> None:
+        """Count `rows` of `symbol`, written up to the time `until`."""
+        if table != self._table:
+            return
+        self._rows[symbol] = self._rows.get(symbol, 0) + rows
+        done = [self._spans[one] for one in list(self._rows)[:-1]]
+        begin, end = self._spans[symbol]
+        seconds = sum(((end - begin).total_seconds() for begin, end in done), (min(until, end) - begin).total_seconds())
+        note = f"{symbol}, {counted(sum(self._rows.values()), 'row')}"
+        self._bar.update(self._task, completed=seconds, note=note)

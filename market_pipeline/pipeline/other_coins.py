@@ -81,6 +81,17 @@ def price_count(database: Database, coin: Coin) -> int:
         return connection.execute(asked).scalar_one()
 
 
+def stored_symbols(database: Database) -> list[str]:
+    """Return every symbol that has stored prices, of whatever coin."""
+    symbols, after = [], ""
+    column = raw_prices.c.symbol
+    with database.reading() as connection:
+        # One look-up each, as for ids.
+        while after := connection.execute(select(func.min(column)).where(column > after)).scalar() or "":
+            symbols.append(after)
+    return symbols
+
+
 def stored_ids(database: Database, symbol: str) -> list[str]:
     """Return every coin id under which prices of `symbol` are stored."""
     with database.reading() as connection:

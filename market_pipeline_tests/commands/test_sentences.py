@@ -64,6 +64,14 @@ chart BTC --from 2026-11-20T10:01 --to 2026-11-20T10:14Z --out a.svg
 chart BTC --from 2026-11-20 --to 2026-11-20 --out a.gif
 chart BTC --from 2026-11-20 --to 2026-11-20 --out nowhere/a.png
 chart BTC --from 2026-11-20 --to 2026-11-20 --out folder.svg
+export
+export --out dagster.yaml
+export --out .
+export --out new --interval 2h
+export --symbols DOGE --out new
+export --symbols ADA --out new
+export --from 2026-11-21 --to 2026-11-20 --out new
+export --to 2026-11-01 --out new
 mark 00000000000000000000000000000000 real
 mark BTC none
 mark 00000000000000000000000000000000 wrong
@@ -99,6 +107,7 @@ DATABASE_URL=sqlite:///new.db replay
 DATABASE_URL=sqlite:///new.db chart BTC --from 2026-11-20 --to 2026-11-20 --out a.svg
 """
 ACCEPTED = """
+export --symbols btc,ADA --from 2026-11-20 --interval 1h --format csv --anomalies --out new
 backfill --from 2026-11-23 --to 2026-11-23
 backfill --from 2026-11-01 --to 2026-11-21 --symbols BTC,ETH --dry-run
 replay --dry-run

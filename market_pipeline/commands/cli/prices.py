@@ -81,6 +81,45 @@ def chart(symbol: str, start: date | datetime, end: date | datetime, out: Path, 
 
 @click.command(
     epilog=examples(
+        "export --out prices",
+        "export --symbols BTC,ETH --from 2026-01-01 --to 2026-06-30 --interval 1h --anomalies --out candles",
+        "export --demo --format csv --out demo_prices",
+    )
+)
+@click.option("--symbols", default="", metavar="A,B", help="Only these symbols.  [default: all that are collected]")
+@click.option("--from", "start", type=moment, metavar="TIME", help="First UTC day or time.  [default: the first price]")
+@click.option("--to", "end", type=moment, metavar="TIME", help="Last UTC day, included, or time.  [default: now]")
+@click.option(
+    "--interval", type=click.Choice(["raw", "1h", "1d"]), default="raw", show_default=True,
+    help="Prices as they are stored, or candles of an hour or a day.",
+)
+@click.option("--format", "file_format", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True)
+@click.option("--anomalies", is_flag=True, help="Export the anomalies of that time, too.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER", help="A new or an empty folder."
+)
+@demo_option
+def export(
+    symbols: str,
+    start: date | datetime | None,
+    end: date | datetime | None,
+    interval: str,
+    file_format: str,
+    anomalies: bool,
+    out: Path,
+) -> int:
+    """Write prices to Parquet or CSV files.
+
+    A file for each symbol and year, in folders such as prices/symbol=BTC/year=2026, which DuckDB, polars and pandas
+    read as one table. Memory does not grow with the number of rows. Nothing is left of an export that fails.
+    """
+    from market_pipeline.commands.export import execute
+
+    return execute(symbols, start, end, interval, file_format, out, anomalies=anomalies)
+
+
+@click.command(
+    epilog=examples(
         'mark 0123456789abcdef0123456789abcdef noise --note "The exchange had a glitch."',
         "mark 0123456789abcdef0123456789abcdef none",
     )
@@ -134,4 +173,4 @@ def rename(old: str, new: str, yes: bool) -> int:
     return execute(old, new, yes=yes)
 
 
-PRICES: tuple[click.Command, ...] = (backfill, chart, mark, replay, rename)
+PRICES: tuple[click.Command, ...] = (backfill, chart, export, mark, replay, rename)

@@ -1,8 +1,10 @@
 """Bad ticks: prices that later quotes have undone. Which of some quotes they are."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +12,13 @@ from sqlalchemy import Connection, Select, bindparam, literal_column, select
 
 from market_pipeline.anomalies.anomaly import Kind
 from market_pipeline.core.clock import DAY, from_microseconds
+from market_pipeline.prices.quotes import Quality
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.read import readable
 from market_pipeline.storage.schema.tables import price_anomalies
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class BadTick(NamedTuple):
@@ -57,6 +63,14 @@ def good_quotes(
     if not len(times):
         return np.zeros(0, dtype=bool)
     return ~are_bad(times, prices, bad_ticks(connection, database, symbol, int(times[0]), int(times[-1])))
+
+
+def qualities(good: NDArray[np.bool_]) -> pa.Array:
+    """Return the column `quality` of quotes, of which these are good."""
+    import pyarrow as pa
+
+    names = [Quality.BAD_TICK.value, Quality.OK.value]
+    return pa.DictionaryArray.from_arrays(good.astype(np.int8), names).cast(pa.string())
 
 
 @cache

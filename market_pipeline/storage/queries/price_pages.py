@@ -14,13 +14,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Integer, Select, Text, bindparam, literal_column, select
 
 from market_pipeline.core.clock import MICROSECOND, from_microseconds, to_microseconds
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE, Quality
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.queries.bad_ticks import are_bad, bad_ticks
+from market_pipeline.storage.queries.bad_ticks import are_bad, bad_ticks, good_quotes, qualities
 from market_pipeline.storage.rows.read import readable
 from market_pipeline.storage.schema.tables import raw_prices
 
@@ -119,13 +118,9 @@ def _qualities(database: Database, symbol: str, table: pa.Table) -> pa.Array:
     import pyarrow as pa
 
     times = table["timestamp"].cast(pa.int64()).to_numpy()[::-1]
-    bad: NDArray[np.bool_] = np.zeros(len(table), dtype=bool)
-    if len(table):
-        with database.reading() as connection:
-            ticks = bad_ticks(connection, database, symbol, int(times[0]), int(times[-1]))
-        bad = are_bad(times, table["price"].to_numpy()[::-1], ticks)[::-1]
-    qualities = [Quality.OK.value, Quality.BAD_TICK.value]
-    return pa.DictionaryArray.from_arrays(bad.astype(np.int8), qualities).cast(pa.string())
+    with database.reading() as connection:
+        good = good_quotes(connection, database, symbol, times, table["price"].to_numpy()[::-1])
+    return qualities(good[::-1])
 
 
 def _parameters(database: Database, query: PriceQuery) -> dict[str, Any]:

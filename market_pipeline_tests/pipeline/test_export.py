@@ -1,0 +1,93 @@
+"""Exported files: every row once, in the folder of its symbol and year, and nothing left of an export that fails."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from market_pipeline.core.clock import DAY
+from market_pipeline.pipeline import export as module
+from market_pipeline.pipeline.export import Order, export
+from market_pipeline.prices.candles import INTERVALS
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.queries.candles import read_candles
+from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
+from market_pipeline_tests.builders import START, anomaly_row, at, price_row, store
+
+SYMBOLS = ("BTC", "ETH", "SOL")
+# Over the end of the year 2024.
+LAST = START + 400 * DAY
+
+
+@pytest.fixture
+def filled(sqlite_database: Database) -> Database:
+    """A quote of BTC and ETH every six days or so, and an alarm at one of them; nothing of SOL."""
+    for symbol in ("BTC", "ETH"):
+        rows = (price_row(symbol, 9000 * n, 100.0 + n / 7) for n in range(62))
+        store(sqlite_database, raw_prices, *rows)
+    store(sqlite_database, price_anomalies, *(anomaly_row("ETH", 9000 * n) for n in (1, 61)))
+    return sqlite_database
+
+
+def ordered(interval: str = "raw", file_format: str = "parquet", start: datetime | None = None, **more: Any) -> Order:
+    return Order(SYMBOLS, start, LAST, interval, file_format, more.get("anomalies", False))
+
+
+def test_every_price_is_in_the_file_of_its_symbol_and_year(filled: Database, tmp_path: Path) -> None:
+    """What pandas reads as one table; DuckDB and polars do likewise."""
+    out = tmp_path / "out"
+    seen: list[tuple[str, str, int, datetime]] = []
+    (written,) = export(filled, ordered(), out, LAST, lambda *told: seen.append(told))
+    assert sorted(file.relative_to(out).as_posix() for file in out.rglob("*") if file.is_file()) == [
+        f"prices/symbol={symbol}/year={year}/prices.parquet" for symbol in ("BTC", "ETH") for year in (2024, 2025)
+    ]
+    assert (written.table, written.rows, written.files) == ("prices", 124, 4)
+    assert [told[:3] for told in seen] == [("prices", "BTC", 62), ("prices", "ETH", 62)]
+    found = pd.read_parquet(out / "prices")
+    assert {*found.columns} == {"timestamp", "price", "source", "ingested_at", "quality", "symbol", "year"}
+    of_btc = found[found["symbol"] == "BTC"]
+    assert of_btc["timestamp"].tolist() == [at(9000 * n) for n in range(62)]
+    assert of_btc["price"].tolist() == [100 + n / 7 for n in range(62)]
+    assert (of_btc["year"].astype(int) == of_btc["timestamp"].dt.year).all()
+
+
+@pytest.mark.parametrize("interval", ["1h", "1d"])
+def test_candles_are_those_of_the_api_and_anomalies_come_with_them(
+    filled: Database, tmp_path: Path, interval: str
+) -> None:
+    start = at(9000 * 3 + 1)
+    export(filled, ordered(interval, start=start, anomalies=True), tmp_path / "out", LAST)
+    found = pd.read_parquet(tmp_path / "out" / "candles")
+    expected = read_candles(filled, "ETH", INTERVALS[interval], start, LAST, 10_000, LAST)
+    of_eth = found[found["symbol"] == "ETH"]
+    assert of_eth["opened_at"].tolist() == expected.datetimes("opened_at") and len(expected) == 58
+    assert of_eth["close"].tolist() == expected["close"].tolist()
+    anomalies = pd.read_parquet(tmp_path / "out" / "anomalies")
+    assert anomalies["timestamp"].tolist() == [at(9000 * 61)]
+    assert anomalies["headline"].tolist() == ["BTC rose 6.0% in 5 min."]
+
+
+def test_csv_names_its_symbol_in_every_row(filled: Database, tmp_path: Path) -> None:
+    (written,) = export(filled, ordered(file_format="csv"), tmp_path / "out", LAST)
+    found = pd.read_csv(tmp_path / "out/prices/symbol=ETH/year=2025/prices.csv", parse_dates=["timestamp"])
+    assert found["symbol"].unique().tolist() == ["ETH"] and found["timestamp"].iloc[-1] == at(9000 * 61)
+    assert found["price"].iloc[-1] == 100 + 61 / 7 and written.files == 4
+
+
+def test_an_export_that_fails_leaves_nothing(filled: Database, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    calls: list[Any] = []
+
+    def fail(*args: Any) -> None:
+        calls.append(args)
+        if len(calls) == 2:
+            raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        export(filled, ordered(), out, LAST, fail)
+    assert list(out.iterdir()) == []
+    empty = Order(["SOL"], None, LAST, "raw", "parquet", True)
+    assert [table.rows for table in export(filled, empty, out, LAST)] == [0, 0] and list(out.iterdir()) == []
+    assert module.starts_of(filled, ordered(start=LAST - timedelta(seconds=1))).keys() == {"BTC", "ETH"}
