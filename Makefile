@@ -10,7 +10,7 @@ run: .venv/run.stamp
 demo: .venv/run.stamp
 	@$(BIN)/market-pipeline demo
 
-# The HTTP API and its page on http://127.0.0.1:8000; beside `make run` or alone.
+# The HTTP API and its page on http://127.0.0.1:8000; `make run` serves them, too.
 api: .venv/run.stamp
 	@$(BIN)/market-pipeline serve
 

@@ -77,7 +77,8 @@ class _Bar(Progress):
     def get_renderables(self) -> Iterator[RenderableType]:
         """Yield the bar and the line below it."""
         yield from super().get_renderables()
-        yield Text(str(self._watcher), style="dim")
+        if now := str(self._watcher):
+            yield Text(now, style="dim")
 
 
 class _Watcher(logging.Handler):

@@ -57,7 +57,7 @@ def execute(port: int, api_port: int | None, *, api: bool) -> int:
     home = checked_home(storage)
     require_unused(home)
     require_free(port, "the Dagster UI")
-    api_port = _api_port(api_port) if api else None
+    api_port = choose_api_port(api_port) if api else None
     settings = with_addresses(settings, port, api_port)
     with own_home(home, storage, ours=home == default_home(Path.cwd())), face_of(settings, home / "run.log") as face:
         logger.info("DAGSTER_HOME is %s", home)
@@ -93,7 +93,7 @@ def execute(port: int, api_port: int | None, *, api: bool) -> int:
     return 0
 
 
-def _api_port(chosen: int | None) -> int | None:
+def choose_api_port(chosen: int | None) -> int | None:
     """Return the port for the API; None, with a warning, if the usual one is in use and no other was chosen."""
     try:
         require_free(chosen or API_PORT, "the API", option="--api-port")

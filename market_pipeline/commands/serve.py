@@ -1,4 +1,4 @@
-"""Serve the HTTP API and its page, beside `market-pipeline run` or alone."""
+"""Serve the HTTP API and its page alone, without Dagster's processes."""
 
 import os
 import sys

@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 from market_pipeline.commands.cli.parameters import PROGRAM
 from market_pipeline.commands.main import commands, main
 from market_pipeline.commands.ports import free_port, require_free
+from market_pipeline.commands.run import choose_api_port, with_addresses
 from market_pipeline.commands.start import warn_of_cost
 from market_pipeline.dagster_instance.home import own_home
 from market_pipeline.dagster_instance.running import record, running
@@ -126,6 +127,23 @@ def test_run_refuses_a_port_in_use_and_a_home_that_is_taken(
     assert f"port {port} for the Dagster UI is in use" in capsys.readouterr().err
     with pytest.raises(click.ClickException, match=r"the API cannot listen on 192\.0\.2\.1, port 8000: "):
         require_free(8000, "the API", "192.0.2.1")
+
+
+def test_run_serves_the_api_where_it_can_and_links_lead_there(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`make api` may have been started before; a port that was chosen must be free."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        monkeypatch.setattr("market_pipeline.commands.run.API_PORT", taken)
+        assert choose_api_port(None) is None
+        assert "The API is not served" in caplog.text and "--api-port, or add --no-api" in caplog.text
+        with pytest.raises(click.ClickException, match="in use; stop what runs there or choose another with --api-"):
+            choose_api_port(taken)
+    free = free_port()
+    assert choose_api_port(free) == free
+    settings = with_addresses(load_settings(None, api_url="https://prices.example.org"), 3917, free)
+    assert (settings.dagster_ui_url, settings.api_url) == ("http://127.0.0.1:3917", "https://prices.example.org")
 
 
 @pytest.mark.parametrize(("cron", "warned"), [("* * * * *", True), ("0 * * * *", False)])

@@ -56,7 +56,7 @@ def demo(port: int, api_port: int | None) -> int:
 def serve(port: int, host: str, workers: int, without_token: bool) -> int:
     """Serve the HTTP API and its page.
 
-    It runs beside `market-pipeline run`, alone, or on another machine.
+    `market-pipeline run` serves them, too; this is for the API alone, or on another machine.
     """
     with notice():
         from market_pipeline.commands.serve import execute
