@@ -135,12 +135,14 @@ class Stack:
 
     def up(self, seconds: float = 120) -> None:
         """Start every service once those that it depends on are healthy, or have completed."""
-        waiting = dict(self.containers)
+        waiting, satisfied = dict(self.containers), set[tuple[str, str]]()
         deadline = time.monotonic() + seconds
         while waiting:
             for name, container in list(waiting.items()):
-                needed = container.service.document["depends_on"]
-                if all(self._satisfies(one, needed[one]["condition"]) for one in needed):
+                needed = {(name, one["condition"]) for name, one in container.service.document["depends_on"].items()}
+                # A health check costs seconds of processor time.
+                satisfied.update(one for one in needed - satisfied if self._satisfies(*one))
+                if needed <= satisfied:
                     waiting.pop(name).start()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{', '.join(waiting)} could not be started")
@@ -160,7 +162,6 @@ class Stack:
             return container.log.exists() and container.has_ended
         if container.log.exists() and container.has_ended:
             raise RuntimeError(f"{name} has ended:\n{container.log.read_text(errors='replace')}")
-        # The check itself costs seconds of CPU time.
         return self._answers(name) and container.is_healthy()
 
     def _answers(self, name: str) -> bool:

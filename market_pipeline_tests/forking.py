@@ -7,6 +7,8 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 _SECONDS = 60
@@ -32,13 +34,27 @@ def kill_self(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def start_fork(function: Callable[..., object], *arguments: object) -> BaseProcess:
+    """Start a fork of this process that calls `function` and ends; what it prints, this process prints."""
+    with _without_warning():
+        process = get_context("fork").Process(target=function, args=arguments)
+        process.start()
+    return process
+
+
+@contextmanager
+def _without_warning() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # From Python 3.12 on: other threads may hold locks, which the function must not need.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
 @contextmanager
 def _fork(function: Callable[[], object]) -> Iterator[tuple[int, int]]:
     """The fork and the end of a pipe that has its answer, or nothing if it has ended; killed if it takes too long."""
     reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        # From Python 3.12 on: other threads may hold locks, which `function` must not need.
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with _without_warning():
         child = os.fork()
     if child == 0:
         try:

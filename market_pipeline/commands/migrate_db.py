@@ -15,6 +15,7 @@ from market_pipeline.core.wording import counted, some
 from market_pipeline.dagster_instance.home import create_instance, current_home, default_home, own_home
 from market_pipeline.dagster_instance.instance_storage import FILES, InstanceStorage, storage_of
 from market_pipeline.dagster_instance.partition_copy import copy_partition, instance_of, partitions_to_copy
+from market_pipeline.defs.assets.daily_bars import DAILY_BARS
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES, REJECTED_PRICES
 from market_pipeline.settings import Settings
@@ -93,7 +94,7 @@ def _copy_partitions(source: InstanceStorage, target: InstanceStorage) -> None:
     with own_home(home, target, ours=home == default_home(Path.cwd())):
         create_instance(home, target, copies_partitions=True)
         with instance_of(home, source) as old, instance_of(home, target) as new:
-            missing = partitions_to_copy(old, new, (RAW_PRICES, REJECTED_PRICES, PRICE_ANOMALIES))
+            missing = partitions_to_copy(old, new, (RAW_PRICES, REJECTED_PRICES, PRICE_ANOMALIES, DAILY_BARS))
             with click.progressbar(missing, label="Partitions", file=sys.stderr, hidden=not missing) as bar:
                 for one in bar:
                     copy_partition(old, new, one)

@@ -91,16 +91,13 @@ def test_every_field_is_described_with_its_unit_and_every_example_is_valid(docum
 
 @pytest.fixture
 def generated(
-    request: pytest.FixtureRequest, service_of: Callable[..., Service], database: Database
+    service_of: Callable[..., Service], database: Database
 ) -> Iterator[schemathesis.BaseSchema]:
-    """The schema of an API over a database with some rows; over the socket it wants a token."""
+    """The schema of an API over a database with some rows, which wants a token."""
     for symbol in ("BTC", "ETH"):
         newest = store_day(database, symbol, 10.0, 9.0)
         for number, kind in enumerate(("jump", "market_move", "bad_tick")):
             store_anomaly(database, symbol, newest - timedelta(hours=number), kind)
-    if request.param == "in process":
-        yield schemathesis.openapi.from_asgi("/openapi.json", create_app(service_of(api_without_token=True)))
-        return
     with served(create_app(service_of(api_token=TOKEN))) as address:
         schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
         schema.config.update(headers={"Authorization": f"Bearer {TOKEN}"})
@@ -109,9 +106,7 @@ def generated(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # Those of the tester itself are not ours.
-@pytest.mark.parametrize(("database", "generated"), [
-    ("sqlite", "in process"), ("postgresql", "over a socket"),
-], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_every_answer_is_as_the_document_says(database: Database, generated: schemathesis.BaseSchema) -> None:
     generated.config.generation.update(max_examples=EXAMPLES, deterministic=True, database="none")
     tried: set[str] = set()

@@ -7,7 +7,6 @@ import os
 import pty
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ from market_pipeline.settings import load_settings
 from market_pipeline.simulator.faults import Fault
 from market_pipeline_tests.builders import wait_for
 from market_pipeline_tests.commands.filling import Filling
+from market_pipeline_tests.forking import start_fork
 
 pytestmark = pytest.mark.slow
 
@@ -257,10 +257,10 @@ def test_ctrl_c_ends_it_in_order(filling: Filling, capsys: Capture) -> None:
 def test_a_killed_one_leaves_no_run_hanging_and_the_same_command_goes_on(filling: Filling) -> None:
     sent = hanging(filling)
     arguments = filling.arguments(0, 0, "--symbols", "BTC,SOL", "--yes")
-    command = [sys.executable, "-m", "market_pipeline.commands.main", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        wait_for(sent, 120, "the second run's request")
-        process.kill()
+    process = start_fork(main, arguments)
+    wait_for(sent, 120, "the second run's request")
+    process.kill()
+    process.join(60)
     assert [run.status.value for run in filling.runs()] == ["SUCCESS", "STARTED"]
     filling.simulator.clear_faults()
     assert main(arguments) == 0
@@ -284,23 +284,26 @@ def test_a_run_of_another_process_ends_first_unless_it_hangs(
     assert filling.statuses() == [("complete_days", "CANCELED")]
 
 
-def test_two_at_the_same_moment_on_a_new_installation_request_nothing_twice(filling_of: FillingOf) -> None:
+def test_two_at_the_same_moment_on_a_new_installation_request_nothing_twice(
+    filling_of: FillingOf, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Neither has tables of prices, a home or an instance to begin with."""
     filling = filling_of(MARKET_SYMBOLS="BTC")
     filling.database.dispose()
     shutil.rmtree(filling.project / HOME)
     for file in filling.project.glob("mine.db*"):
         file.unlink()
-    command = [sys.executable, "-m", "market_pipeline.commands.main", *filling.arguments(0, 0, "--yes")]
 
-    def begin() -> "subprocess.Popen[str]":
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    def execute() -> None:
+        sys.exit(main(filling.arguments(0, 0, "--yes")))
 
-    with begin() as one, begin() as other:
-        outputs = [process.communicate(timeout=120)[0] for process in (one, other)]
-    assert (one.returncode, other.returncode) == (0, 0), outputs
+    both = [start_fork(execute) for _ in range(2)]
+    for process in both:
+        process.join(120)
+    output = capfd.readouterr()
+    assert [process.exitcode for process in both] == [0, 0], output
     assert len(filling.history) == 1 and filling.statuses() == [GOOD]
-    assert "Traceback" not in "".join(outputs)
+    assert output.out and "Traceback" not in output.out + output.err
 
 
 def test_scores_that_fail_are_reported(filling: Filling, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

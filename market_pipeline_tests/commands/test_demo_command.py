@@ -58,9 +58,9 @@ def test_the_demo_fills_a_week_and_ticks_without_internet(project: Path) -> None
         wait_for(lambda: ("tick", "SUCCESS") in ui.runs(), 90, "the end of its run")
         assert ("complete_days", "SUCCESS") in ui.runs()
         assert "FAILURE" not in {status for _, status in ui.runs()}
-        api = wait_for(lambda: API.search("".join(lines)), 5, "the address of the API")
+        api = wait_for(lambda: API.search("".join(lines)), 60, "the address of the API")
         assert api is not None
-        latest = requests.get(f"{api[1]}/prices/BTC/latest", timeout=10).json()
+        latest = requests.get(f"{api[1]}/prices/BTC/latest", timeout=30).json()
         assert latest["source"] == "simple_price" and latest["price"] > 0
     finally:
         process.send_signal(signal.SIGTERM)

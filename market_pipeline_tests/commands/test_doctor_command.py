@@ -44,16 +44,15 @@ def examine(capsys: Capture) -> tuple[int, str, dict[str, Any]]:
     return code, document["status"], {finding["name"]: finding for finding in document["findings"]}
 
 
-def test_in_a_fresh_folder_it_shows_how_to_start(fresh: Path, simulator: Simulator) -> None:
-    command = [sys.executable, "-m", "market_pipeline.commands.main", "doctor"]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert process.returncode == 0, process.stdout
-    lines = process.stdout.splitlines()
-    assert "-> `market-pipeline run` creates it." in process.stdout
+def test_in_a_fresh_folder_it_shows_how_to_start(fresh: Path, simulator: Simulator, capsys: Capture) -> None:
+    assert main(["doctor"]) == 0
+    output = capsys.readouterr()
+    lines = output.out.splitlines()
+    assert "-> `market-pipeline run` creates it." in output.out
     assert lines[-1].endswith(" ok") and "fail" not in lines[-1]
     assert any(line.startswith("ok    api") for line in lines)
-    assert process.stderr == "" and "\033" not in process.stdout
-    assert max(len(line) for line in lines) <= 120 or str(fresh) in process.stdout
+    assert output.err == "" and "\033" not in output.out
+    assert max(len(line) for line in lines) <= 120 or str(fresh) in output.out
     assert list(fresh.iterdir()) == [], "nothing was created"
     assert len(simulator.requests) == 1
 

@@ -87,7 +87,7 @@ def test_the_services_tick_and_tell_the_truth(folder: Path, variables: dict[str,
                 f"{stack.url('api')}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30
             )
             told += [ready.text, metrics.text, json.dumps(ui.ask("{ instance { info } }"))]
-            assert requests.get(f"{stack.url('api')}/metrics", timeout=5).status_code == 401
+            assert requests.get(f"{stack.url('api')}/metrics", timeout=30).status_code == 401
         finally:
             seconds = stack.down()
             database.dispose()

@@ -39,7 +39,7 @@ class Client:
         """GET a path below the API's base; `from_` is written `from`."""
         parameters = {name.rstrip("_"): value for name, value in query.items()}
         url = self.simulator.base_url + path
-        return self.session.get(url, params=parameters, headers=headers, timeout=10)
+        return self.session.get(url, params=parameters, headers=headers, timeout=30)
 
     @staticmethod
     def moment(milliseconds: int) -> datetime:

@@ -60,7 +60,7 @@ def test_each_plan_takes_the_key_of_its_own_kind(
 @pytest.mark.parametrize("headers", [{}, {"User-Agent": ""}, {"User-Agent": " "}])
 def test_a_request_without_a_user_agent_is_refused(client: Client, headers: dict[str, str]) -> None:
     """Sent by the bare library, since requests puts its own name where there is none."""
-    with closing(HTTPConnection("127.0.0.1", client.simulator.port, timeout=5)) as connection:
+    with closing(HTTPConnection("127.0.0.1", client.simulator.port, timeout=30)) as connection:
         connection.request("GET", "/api/v3/ping", headers=headers)
         answer = connection.getresponse()
         assert answer.status == 403

@@ -29,7 +29,7 @@ def free_port() -> int:
 
 def is_up(url: str) -> bool:
     try:
-        return requests.get(url, headers=AGENT, timeout=5).ok
+        return requests.get(url, headers=AGENT, timeout=30).ok
     except requests.ConnectionError:
         return False
 
@@ -43,9 +43,9 @@ def test_the_command_serves_and_ends_cleanly(free_port: int) -> None:
         base = f"http://127.0.0.1:{free_port}/api/v3"
         wait_for(lambda: is_up(f"{base}/ping"), 60, "an answer")
         url = f"{base}/simple/price?ids=bitcoin,pepe&vs_currencies=usd"
-        prices = requests.get(url, headers=AGENT, timeout=5)
+        prices = requests.get(url, headers=AGENT, timeout=30)
         assert set(prices.json()) == {"bitcoin", "pepe"}
-        statuses = [requests.get(f"{base}/ping", headers=AGENT, timeout=5).status_code for _ in range(4)]
+        statuses = [requests.get(f"{base}/ping", headers=AGENT, timeout=30).status_code for _ in range(4)]
         assert statuses == [200, 200, 200, 429]
         process.send_signal(signal.SIGINT)
         _, log = process.communicate(timeout=30)
@@ -87,7 +87,7 @@ def test_a_replay_is_served_from_the_command_line(
 
     def ask() -> None:
         url = f"http://127.0.0.1:{free_port}/api/v3/simple/price?ids=bitcoin&vs_currencies=usd"
-        answers.extend(requests.get(url, headers=AGENT, timeout=5).json() for _ in range(10))
+        answers.extend(requests.get(url, headers=AGENT, timeout=30).json() for _ in range(10))
 
     options = ("--replay", str(file), "--requests-per-minute", "0")
     assert run_until_asked(free_port, ask, *options) == 0

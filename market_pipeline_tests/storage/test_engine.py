@@ -8,7 +8,6 @@ import threading
 import traceback
 from collections.abc import Callable
 from datetime import date
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ from market_pipeline_tests.builders import (
     stored_rows,
     wait_for,
 )
+from market_pipeline_tests.forking import start_fork
 
 CANARY = "canary%40pass"
 DAYS = [Slice("BTC", date(2024, 3, 1), date(2024, 3, 1))]
@@ -64,10 +64,7 @@ def _write_many(url: URL, number: int) -> None:
 def test_processes_that_migrate_and_write_at_once_lose_no_rows(empty_database: Database) -> None:
     """None is refused; on PostgreSQL rows are locked in one order, so that writers do not deadlock."""
     database = empty_database
-    context = get_context("spawn")
-    workers = [context.Process(target=_write_many, args=(database.url, n)) for n in range(PROCESSES)]
-    for worker in workers:
-        worker.start()
+    workers = [start_fork(_write_many, database.url, n) for n in range(PROCESSES)]
     for worker in workers:
         worker.join(120)
     assert [worker.exitcode for worker in workers] == [0] * PROCESSES
@@ -121,14 +118,14 @@ def test_exclusive_work_waits_for_its_like_and_not_for_other_work(database: Data
     def first() -> None:
         with exclusive(database, "backfill", lambda: None):
             thread.start()
-            wait_for(waiting.is_set, 5, "the second to wait")
+            wait_for(waiting.is_set, 60, "the second to wait")
             with exclusive(database, "another", lambda: waiting.clear()):
                 assert waiting.is_set() and not entered.is_set()
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         first()
-    wait_for(entered.is_set, 5, "the second to enter")
+    wait_for(entered.is_set, 60, "the second to enter")
     thread.join()
 
 

@@ -117,7 +117,7 @@ def test_a_write_that_was_given_up_is_not_committed_later(
         write.upsert(database, raw_prices, prices_of(price_row()))
     (left_behind,) = (thread for thread in threading.enumerate() if thread.name == "bulk")
     relay.silent.clear()
-    left_behind.join(10)
+    left_behind.join(60)
     assert not left_behind.is_alive() and len(read_columns(postgres_database, raw_prices, DAYS)) == 0
 
 
@@ -166,7 +166,7 @@ def test_a_cancelled_read_ends_at_once_and_its_query_too(postgres_database: Data
         with postgres_database.reading() as connection:
             return not connection.execute(query).scalar()
 
-    wait_for(ended, 10, "the end of the query")
+    wait_for(ended, 60, "the end of the query")
     for thread in threading.enumerate():
         if thread.name.startswith("bulk"):
             thread.join(10)

@@ -55,8 +55,7 @@ CHOICES: list[tuple[str, Callable[[Row], bool]]] = [
 ]
 
 
-@both_databases
-@pytest.mark.parametrize("examined", [20_000, 20])
+@pytest.mark.parametrize(("database", "examined"), [("sqlite", 20), ("postgresql", 20_000)], indirect=["database"])
 def test_all_pages_give_what_is_chosen_once_the_newest_first(
     database: Database, client: TestClient, many: list[Row], monkeypatch: pytest.MonkeyPatch, examined: int
 ) -> None:

@@ -147,10 +147,10 @@ def test_arrow_that_waits_delays_no_other_reader(
     with served(app_over(database)) as address, ThreadPoolExecutor(16) as pool:
         url = f"{address}/prices/BTC?limit=3"
         answers = [pool.submit(requests.get, url, headers=HEADERS, timeout=30) for _ in range(16)]
-        wait_for(lambda: waiting_reads(database) == large_responses.ARROW_THREADS, 10, "waiting for the lock")
+        wait_for(lambda: waiting_reads(database) == large_responses.ARROW_THREADS, 60, "waiting for the lock")
         assert requests.get(f"{address}/anomalies", timeout=5).status_code == 200
         refused = 16 - large_responses.ARROW_THREADS
-        wait_for(lambda: sum(answer.done() for answer in answers) == refused, 10, "a refusal of the others")
+        wait_for(lambda: sum(answer.done() for answer in answers) == refused, 60, "a refusal of the others")
         release()
         found = Counter(answer.result().status_code for answer in answers)
     assert found == {200: large_responses.ARROW_THREADS, 503: refused}
@@ -162,8 +162,8 @@ def test_the_read_of_a_client_that_left_is_cancelled(app_over: AppOver, locked: 
         host, port = address.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as client:
             client.sendall(f"GET /prices/BTC HTTP/1.1\r\nHost: {host}\r\nAccept: {ARROW}\r\n\r\n".encode())
-            wait_for(lambda: waiting_reads(database) == 1, 10, "waiting for the lock")
-        wait_for(lambda: waiting_reads(database) == 0, 5, "giving up")
+            wait_for(lambda: waiting_reads(database) == 1, 60, "waiting for the lock")
+        wait_for(lambda: waiting_reads(database) == 0, 60, "giving up")
 
 
 async def request(app: FastAPI, query: str, send: Callable[[Message], Awaitable[None]]) -> None:
