@@ -23,7 +23,8 @@ from market_pipeline_tests.api.serving import served, store_anomaly, store_day
 # How many requests of each kind are generated for an endpoint, beside those at the bounds of the document.
 EXAMPLES = 5
 TOKEN = "a-token-of-the-tests"
-GUIDE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+GUIDE, MONITORING = ((DOCS / name).read_text() for name in ("api.md", "monitoring.md"))
 METHODS = r"`(?:GET|POST|PUT|DELETE) (/[^`]*)`"
 
 
@@ -133,6 +134,7 @@ def test_the_guide_names_every_address_problem_condition_and_number(api: Callabl
     assert set(TITLES) <= kinds and {kind for kind in kinds if "-" in kind} <= set(TITLES)
     conditions = re.findall(r"`([a-z-]+)`", GUIDE.partition("| `kind` |")[2].partition("`symbols` has")[0])
     assert sorted(set(conditions) - {"tick", "unknown"}) == sorted(get_args(Kind))
-    numbers = set(re.findall(r"market_pipeline_[a-z_]+", GUIDE)) - {"market_pipeline_token"}
+    rows = re.findall(r"^\| (`.*?) \|", MONITORING.partition("## Metrics")[2].partition("\n## ")[0], re.MULTILINE)
+    numbers = {f"market_pipeline_{name}" for row in rows for name in re.findall("`([a-z0-9_]+)`", row)}
     scraped = client.get("/metrics").text
-    assert numbers == set(re.findall(r"^# HELP (market_pipeline_[a-z_]+)", scraped, re.MULTILINE))
+    assert numbers == set(re.findall(r"^# HELP (market_pipeline_[a-z0-9_]+)", scraped, re.MULTILINE))
