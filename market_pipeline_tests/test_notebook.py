@@ -38,7 +38,7 @@ def fill(database: Database) -> None:
     """Store ten days of three simulated coins every 5 minutes, bars of all and anomalies of the last two."""
     model = MarketModel(tuple(KNOWN_COINS.values()), seed=7)
     end = start_of_day(utc_now().date())
-    moments = [end - timedelta(minutes=5 * n) for n in range(DAYS * 288, 0, -1)]
+    moments = [end - timedelta(minutes=5 * n - 2) for n in range(DAYS * 288, 0, -1)]
     quotes = [
         (symbol, *quote)
         for symbol in SYMBOLS for moment in moments if (quote := model.quote(KNOWN_COINS[symbol], moment))

@@ -12,7 +12,7 @@ from market_pipeline.commands.start import command_settings, database_of
 from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.core.wording import counted
-from market_pipeline.pipeline.export import CSV, Order, Written, export, starts_of
+from market_pipeline.pipeline.export import CSV, UNFINISHED, Order, Written, export, starts_of
 from market_pipeline.storage.queries.coverage import first_times
 from market_pipeline.storage.schema.migrate import check_schema
 
@@ -85,7 +85,7 @@ def _symbols(catalogue: Catalogue, symbols: str) -> list[str]:
 def _require_target(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise click.UsageError(f"--out {out} is a file; name a folder")
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and any(entry.name != UNFINISHED for entry in out.iterdir()):
         raise click.UsageError(f"--out {out} is not empty; name another folder, or empty this one")
     parent = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
     if not os.access(parent, os.W_OK):

@@ -35,6 +35,9 @@ RAW = "raw"
 PARQUET, CSV = "parquet", "csv"
 PRICES, CANDLES, ANOMALIES = "prices", "candles", "anomalies"
 
+# Where files are made; what a killed export left there, the next one deletes.
+UNFINISHED = ".unfinished-export"
+
 # Called with a table, a symbol, the number of rows written, and the time up to which its rows are written.
 Progress = Callable[[str, str, int, datetime], None]
 
@@ -83,7 +86,8 @@ def export(
 
     On any error nothing is left of it. Raises OSError if a file cannot be written.
     """
-    staging = folder / ".unfinished-export"
+    staging = folder / UNFINISHED
+    shutil.rmtree(staging, ignore_errors=True)
     try:
         written = [_write_all(database, order, order.table, staging, now, progress)]
         if order.anomalies:

@@ -88,6 +88,11 @@ def test_an_export_that_fails_leaves_nothing(filled: Database, tmp_path: Path) -
     with pytest.raises(OSError, match="no space left"):
         export(filled, ordered(), out, LAST, fail)
     assert list(out.iterdir()) == []
+    killed = out / module.UNFINISHED / "prices" / "symbol=BTC" / "year=2024"
+    killed.mkdir(parents=True)
+    export(filled, ordered(), out, LAST)
+    assert [path.name for path in out.iterdir()] == ["prices"], "what a killed one left is gone"
+    out = tmp_path / "other"
     empty = Order(["SOL"], None, LAST, "raw", "parquet", True)
-    assert [table.rows for table in export(filled, empty, out, LAST)] == [0, 0] and list(out.iterdir()) == []
+    assert [table.rows for table in export(filled, empty, out, LAST)] == [0, 0] and not out.exists()
     assert module.starts_of(filled, ordered(start=LAST - timedelta(seconds=1))).keys() == {"BTC", "ETH"}
