@@ -17,6 +17,8 @@ _MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
 DATA_VERSION = "dagster/data_version"
 # Each is a parameter of a statement, of which SQLite takes 32,766: those of 90 days of 335 symbols.
 _KEYS_AT_ONCE = 10_000
+# The job of the runs that a person starts from an asset in the UI or with `dagster asset materialize`.
+ASSET_JOB = "__ASSET_JOB"
 _REPORT = "market_pipeline/alive/"
 
 

@@ -15,6 +15,7 @@ from dagster._core.workspace.load import location_origins_from_yaml_paths
 from dagster._serdes import serialize_value
 
 from market_pipeline.core.clock import utc_now
+from market_pipeline.dagster_instance.nonpublic import ASSET_JOB
 from market_pipeline.defs.freshness import longest_gaps
 from market_pipeline.defs.partitions import lead_mapping, partition_key, price_partitions
 from market_pipeline.storage.engine import Database
@@ -83,6 +84,7 @@ def test_the_keys_jobs_schedules_and_checks_are_those_that_others_know(repositor
     assert {(one.default_status, one.execution_timezone) for one in schedules.values()} == {
         (dg.DefaultScheduleStatus.RUNNING, "UTC")
     }
+    assert repository.get_implicit_global_asset_job_def().name == ASSET_JOB
     assert {(one.name, one.default_status) for one in repository.sensor_defs} == {
         ("repair_sensor", dg.DefaultSensorStatus.RUNNING)
     }

@@ -157,7 +157,7 @@ def test_prices_without_events_are_recorded_and_scored(sensed: World) -> None:
 
 
 def test_a_repair_before_the_scored_span_outdates_only_the_scores_that_depend_on_it(sensed: World) -> None:
-    """Days beyond the last 90 are scored on request: those without scores of the present detectors stay without."""
+    """Days beyond the last 90 are scored once: those that former detectors scored stay as they are."""
     instance, day = sensed.instance, sensed.days_ago(200)
 
     def report(asset: str, days_later: int, version: str = "") -> None:
@@ -176,9 +176,39 @@ def test_a_repair_before_the_scored_span_outdates_only_the_scores_that_depend_on
         found = outdated_days(instance, sensed.database, [], sensed.symbols, utc_now(), older)
         return [(one - day).days for one, _ in found]
 
-    assert outdated() == []
+    assert outdated() == [5]
     report("raw_prices", 0)
-    assert outdated() == [0, 8]
+    assert outdated() == [0, 5, 8]
+
+
+def test_days_that_a_person_fills_from_the_ui_are_scored_and_barred_at_once(sensed: World) -> None:
+    """Without another click, and not only with the next hourly check."""
+    repair_all(sensed)
+    cursor = sensed.evaluate_sensor().cursor
+    assert not sensed.evaluate_sensor(cursor).run_requests
+    day = sensed.days_ago(2)
+    every_asset = sensed.defs.resolve_implicit_global_asset_job_def()
+    only = every_asset.get_subset(asset_selection={dg.AssetKey("raw_prices")}, asset_check_selection=set())
+    assert only.execute_in_process(instance=sensed.instance, tags=range_tags(day, day, sensed.symbols)).success
+    evaluation = sensed.evaluate_sensor(cursor)
+    (request,) = evaluation.run_requests
+    assert request.job_name == "score_days" and request.tags[RANGE_START] == str(partition_key(day, "BTC"))
+    assert execute(sensed, evaluation).success
+    assert not sensed.evaluate_sensor(cursor).run_requests
+    # Of an installation from before there were bars.
+    sensed.instance.wipe_assets([dg.AssetKey("daily_bars")])
+    (request,) = sensed.evaluate_sensor().run_requests
+    assert request.job_name == "score_days" and request.asset_selection == [dg.AssetKey("daily_bars")]
+
+
+def test_a_new_installation_gets_every_asset_when_its_history_is_there(sensed: World) -> None:
+    repair_all(sensed)
+    sensed.instance.wipe_assets([dg.AssetKey("request_ledger"), dg.AssetKey("storage_retention")])
+    for job, asset in (("account_requests", "request_ledger"), ("retention", "storage_retention")):
+        (request,) = sensed.evaluate_sensor(is_new=True).run_requests
+        assert (request.job_name, request.run_key) == (job, f"first {asset}")
+        sensed.instance.report_runless_asset_event(dg.AssetMaterialization(asset))
+    assert not sensed.evaluate_sensor(is_new=True).run_requests
 
 
 def test_a_source_that_fails_is_tried_again_an_hour_later_or_with_the_end_of_an_outage(sensed: World) -> None:

@@ -75,8 +75,11 @@ class World:
         assert only.execute_in_process(instance=self.instance).success
         return self.latest_metadata(asset)
 
-    def evaluate_sensor(self, cursor: str | None = None) -> Any:
-        """One evaluation of the repair sensor by the daemon."""
+    def evaluate_sensor(self, cursor: str | None = None, *, is_new: bool = False) -> Any:
+        """One evaluation of the repair sensor by the daemon; unless it `is_new`, ledger and retention have run."""
+        for asset in () if is_new else ("request_ledger", "storage_retention"):
+            if self.instance.get_latest_materialization_event(dg.AssetKey(asset)) is None:
+                self.instance.report_runless_asset_event(dg.AssetMaterialization(asset))
         with dg.build_sensor_context(instance=self.instance, cursor=cursor) as context:
             return self.defs.resolve_sensor_def("repair_sensor").evaluate_tick(context)
 

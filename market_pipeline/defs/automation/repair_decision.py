@@ -1,7 +1,7 @@
 """Which run the repair sensor starts next, or why it starts none. Pure functions.
 
 On a first start: the newest 90 days of all symbols, the first calibration, the older days, the calibrations of the past
-weeks, and the scores of the past days.
+weeks, and the scores of the past days. Whatever a person fills from the UI is scored and gets its bars in the same way.
 """
 
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ class Situation:
     """Everything that the decision depends on.
 
     `missing` are the days of symbols whose prices are to be requested now, `outdated` those whose anomalies have to be
-    computed again, `past` the runs that ended in the last hours, newest first.
+    computed again, `past` the runs that ended in the last hours, newest first, `unbarred` the days to write bars of.
     """
 
     now: datetime
@@ -69,6 +69,7 @@ class Situation:
     calibrations: DueCalibrations
     past: Sequence[PastRun]
     budget: BudgetStatus
+    unbarred: Sequence[DayOfSymbol] = ()
 
 
 def without_outage(past: Sequence[PastRun], ticks: Sequence[PastRun]) -> list[PastRun]:
@@ -96,7 +97,13 @@ def next_run(situation: Situation, symbols: Sequence[str]) -> dg.RunRequest | dg
     if isinstance(repair, Repair):
         return dg.RunRequest(job_name=COMPLETE_DAYS, tags=_tags(repair), asset_selection=_assets(repair, situation))
     scores = _not_lately(SCORE_DAYS, plan_scores(situation.outdated, symbols), situation)
-    return dg.RunRequest(job_name=SCORE_DAYS, tags=_tags(scores[0])) if scores else dg.SkipReason(repair)
+    if scores:
+        # With their bars.
+        return dg.RunRequest(job_name=SCORE_DAYS, tags=_tags(scores[0]))
+    if bars := _not_lately(SCORE_DAYS, plan_scores(situation.unbarred, symbols), situation):
+        only_bars = [dg.AssetKey(DAILY_BARS)]
+        return dg.RunRequest(job_name=SCORE_DAYS, tags=_tags(bars[0]), asset_selection=only_bars)
+    return dg.SkipReason(repair)
 
 
 def _calibrates_before(repair: Repair | str, situation: Situation) -> bool:

@@ -1,8 +1,9 @@
 """The sensor that completes history: all since `HISTORY_START` on a first start, the gap after an outage.
 
 It checks what the stored prices lack and starts one run at a time, newest days first; then runs that calibrate the
-detectors where days have no calibration, and that recompute the anomalies that depend on what has arrived.
-`repair_decision` decides which run is next.
+detectors where days have no calibration, and that recompute the anomalies and bars that depend on what has arrived,
+also from the UI. When all is done, assets that wait for a later hour get their first run. `repair_decision` decides
+which run is next.
 """
 
 from collections.abc import Sequence
@@ -16,8 +17,10 @@ from market_pipeline.budget.status import budget_status
 from market_pipeline.core.clock import DAY, iso, utc_now
 from market_pipeline.core.slices import DayOfSymbol, Slice
 from market_pipeline.core.wording import counted
+from market_pipeline.dagster_instance.nonpublic import ASSET_JOB
 from market_pipeline.dagster_instance.ownership import Owner
 from market_pipeline.dagster_instance.runs_in_flight import end_dead_runs, runs_in_flight
+from market_pipeline.defs.assets.request_ledger import REQUEST_LEDGER
 from market_pipeline.defs.automation.repair_decision import (
     AFTER_SUCCESS,
     PastRun,
@@ -29,33 +32,45 @@ from market_pipeline.defs.automation.stale_scores import (
     morning_is_over,
     outdated_days,
     record_stored_days,
+    unbarred_days,
     was_collected,
 )
 from market_pipeline.defs.logging.log_fields import logged_evaluation
 from market_pipeline.pipeline.calibrate import due_calibrations
 from market_pipeline.pipeline.missing_days import DAYS_SCORED, GappyDay, days_to_repair, repaired_span
-from market_pipeline.pipeline.names import CALIBRATE_DETECTORS, COMPLETE_DAYS, REPAIR_SENSOR, SCORE_DAYS, TICK
+from market_pipeline.pipeline.names import (
+    ACCOUNT_REQUESTS,
+    CALIBRATE_DETECTORS,
+    COMPLETE_DAYS,
+    REPAIR_SENSOR,
+    RETENTION,
+    SCORE_DAYS,
+    STORAGE_RETENTION,
+    TICK,
+)
 from market_pipeline.settings import Settings
 from market_pipeline.storage.db_errors import StorageError
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import check_schema
 
 _JOBS = (COMPLETE_DAYS, CALIBRATE_DETECTORS, SCORE_DAYS)
+# Their schedules would leave a new installation without these for an hour, or a night.
+_FIRST_RUNS = {ACCOUNT_REQUESTS: REQUEST_LEDGER, RETENTION: STORAGE_RETENTION}
 _CHECK_ANYWAY = timedelta(hours=1)
 
 
 def build_repair_sensor(
     settings: Settings, database: Database, owner: Owner, jobs: Sequence[Any]
 ) -> dg.SensorDefinition:
-    """Define the sensor, running as soon as the code location is loaded; it starts three of `jobs`."""
+    """Define the sensor, running as soon as the code location is loaded; it starts all of `jobs` but the tick."""
 
     @dg.sensor(
         name=REPAIR_SENSOR,
-        jobs=[job for job in jobs if job.name in _JOBS],
+        jobs=[job for job in jobs if job.name in (*_JOBS, *_FIRST_RUNS)],
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Requests the prices that are missing since HISTORY_START, newest days first, one run at a time "
-        "within the request budget; then calibrates and scores the days that need it.",
+        "within the request budget; then calibrates, scores the days that need it, and writes their bars.",
     )
     @logged_evaluation
     def repair_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
@@ -83,8 +98,12 @@ def _evaluate(
     past = _ended_runs(context.instance, owner, _JOBS, now)
     # Yesterday is scored again when today's first prices are stored and when its morning is over.
     morning = today, was_collected(context.instance, today, symbols), morning_is_over(today, now)
+    by_hand = context.instance.get_run_records(
+        dg.RunsFilter(job_name=ASSET_JOB, statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]), limit=1
+    )
+    ended = (past[0].run_id if past else "", by_hand[0].dagster_run.run_id if by_hand else "")
     # The days of a coin whose id was corrected are missing at once.
-    parts = (first, last, DETECTOR_VERSION, settings.market_symbols, past[0].run_id if past else "", *morning)
+    parts = (first, last, DETECTOR_VERSION, settings.market_symbols, *ended, *morning)
     state = " ".join(map(str, parts))
     if _was_quiet(context.cursor, state, now):
         return dg.SkipReason(
@@ -97,18 +116,24 @@ def _evaluate(
     calibrations = due_calibrations(database, symbols, now, missing=bool(missing))
     scored_from = max(first, today - DAYS_SCORED * DAY)
     days = _days(symbols, scored_from, today - DAY)
-    # Days before these are scored on request only; then a repair before them outdates their scores as well.
+    # Days before these are scored once, and again where prices that they depend on come later.
     older = _days(symbols, settings.first_day(now), scored_from - DAY)
     record_stored_days(context.instance, database, [*older, *days])
     outdated = outdated_days(context.instance, database, days, symbols, now, older)
-    if not missing and not outdated and not calibrations.at_once:
+    # The night's completion writes the bars of yesterday.
+    unbarred = unbarred_days(context.instance, (one for one in (*older, *days) if one[0] <= last))
+    if not missing and not outdated and not unbarred and not calibrations.at_once:
+        for job, asset in _FIRST_RUNS.items():
+            if context.instance.get_latest_materialization_event(dg.AssetKey(asset)) is None:
+                # Once, whether it succeeds or not.
+                return dg.RunRequest(run_key=f"first {asset}", job_name=job)
         if all(one.ask_again_at and one.ask_again_at > now + _CHECK_ANYWAY for one in gaps):
             context.update_cursor(f"{state}|{iso(now)}")
         return dg.SkipReason(_quiet(gaps, first, last))
     if not all(run.success for run in past):
         past = without_outage(past, _ended_runs(context.instance, owner, (TICK,), now))
     budget = budget_status(settings, database, now)
-    return next_run(Situation(now, missing, outdated, calibrations, past, budget), symbols)
+    return next_run(Situation(now, missing, outdated, calibrations, past, budget, unbarred), symbols)
 
 
 def _days(symbols: Sequence[str], first: date, last: date) -> list[DayOfSymbol]:

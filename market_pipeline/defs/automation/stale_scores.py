@@ -19,6 +19,7 @@ from market_pipeline.core.slices import DayOfSymbol, merge_days
 from market_pipeline.core.wording import counted
 from market_pipeline.dagster_instance.nonpublic import data_versions, latest_storage_ids
 from market_pipeline.dagster_instance.reports import as_metadata, materialization, partition_name
+from market_pipeline.defs.assets.daily_bars import DAILY_BARS
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES, scored_at
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.partitions import days_of
@@ -48,14 +49,14 @@ def outdated_days(
     """Return those of `days` whose anomalies have to be recomputed at `now` (aware UTC).
 
     According to the events in `instance` and the times in `database`. `symbols` are all that exist. Of `older` days,
-    only those that the present detectors scored: a day that was never scored is not outdated.
+    not those that only former detectors scored: their scores are kept.
     """
-    only_if_scored = set(older)
-    wanted = sorted({*days, *only_if_scored})
+    of_old = set(older)
+    wanted = sorted({*days, *of_old})
     window = {day - n * DAY for day, _ in wanted for n in range(-1, PAST_DAYS + 1)}
     collected = _latest(instance, RAW_PRICES, ((day, symbol) for day in window for symbol in symbols))
     scored = _latest(instance, PRICE_ANOMALIES, wanted)
-    times = _scored_at(instance, scored)
+    times, ever_scored = _scored_at(instance, scored), set(scored)
     # Scores of other detectors count as none.
     scored = {day: scored[day] for day in times}
     found = {*outdated(collected, scored, wanted)}
@@ -63,7 +64,16 @@ def outdated_days(
         oldest = start_of_day(min(day for day, _ in times)) - _KNOWN_FOR
         found |= recalibrated(times, calibration_times(database, oldest, DETECTOR_VERSION))
     found |= _with_later_morning(database, collected, scored, times, symbols, now)
-    return [day for day in wanted if day in found and (day in times or day not in only_if_scored)]
+    kept = (of_old & ever_scored) - times.keys()
+    return [day for day in wanted if day in found and day not in kept]
+
+
+def unbarred_days(instance: dg.DagsterInstance, days: Iterable[DayOfSymbol]) -> list[DayOfSymbol]:
+    """Return those of `days` with prices that came after their bars: written by hand, or before there were bars."""
+    wanted = list(days)
+    barred = _latest(instance, DAILY_BARS, wanted)
+    collected = _latest(instance, RAW_PRICES, wanted)
+    return [day for day in wanted if day in collected and barred.get(day, 0) < collected[day]]
 
 
 def record_stored_days(instance: dg.DagsterInstance, database: Database, days: Iterable[DayOfSymbol]) -> int:
