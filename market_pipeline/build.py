@@ -21,6 +21,7 @@ from market_pipeline.defs.automation.calibration_schedule import build_calibrati
 from market_pipeline.defs.automation.repair_sensor import build_repair_sensor
 from market_pipeline.defs.automation.schedules import build_schedules
 from market_pipeline.defs.checks.coin_ids import build_identity_check
+from market_pipeline.defs.checks.derived import build_derived_checks
 from market_pipeline.defs.checks.history import build_history_checks
 from market_pipeline.defs.checks.raw_prices import build_price_checks
 from market_pipeline.defs.freshness import with_freshness
@@ -74,6 +75,7 @@ def _definitions(
             build_price_checks(catalogue.symbols, settings.collect_cron),
             build_identity_check(catalogue),
             build_history_checks(catalogue, first_day),
+            *build_derived_checks(catalogue),
         ],
         jobs=jobs,
         schedules=[

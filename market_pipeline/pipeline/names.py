@@ -71,5 +71,7 @@ QUOTED = "every_symbol_quoted"
 FRESH = "quotes_are_fresh"
 LISTED = "coin_ids_are_listed"
 ONE_COIN = "prices_are_of_one_coin"
+RARE = "alarms_are_rare"
+COVERED = "bars_cover_their_days"
 # The checks that fail with an ERROR without stopping their run, with their assets.
 ERROR_CHECKS = {QUOTED: "raw_prices", LISTED: "price_coverage"}

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -122,7 +123,7 @@ def test_two_checks_block_and_each_belongs_to_the_asset_that_is_renewed_as_often
     repository: dg.RepositoryDefinition
 ) -> None:
     """Dagster takes a check for not evaluated once its asset is materialized again without it."""
-    by_asset: dict[str, dict[str, bool]] = {"raw_prices": {}, "price_coverage": {}}
+    by_asset: dict[str, dict[str, bool]] = defaultdict(dict)
     for checks in repository.asset_checks_defs_by_key.values():
         for spec in checks.check_specs:
             by_asset[spec.asset_key.to_user_string()][spec.name] = spec.blocking
@@ -132,6 +133,8 @@ def test_two_checks_block_and_each_belongs_to_the_asset_that_is_renewed_as_often
     }
     of_coverage = {"coin_ids_are_listed", "prices_are_of_one_coin", *HISTORY}
     assert by_asset["price_coverage"] == dict.fromkeys(of_coverage, False)
+    assert by_asset["detector_calibration"] == {"alarms_are_rare": False}
+    assert by_asset["daily_bars"] == {"bars_cover_their_days": False}
     tick, completion = (repository.get_job(name).asset_layer for name in ("tick", "complete_days"))
     of_tick = {dg.AssetKey(name) for name in ("raw_prices", "rejected_prices", "price_anomalies", "market_overview")}
     assert set(tick.executable_asset_keys) == of_tick
