@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.text import Text
+    from PIL.Image import Image
 
 WIDTH = 1200
 # Fits into the dialog of the Dagster UI on a screen of 1280 pixels.
@@ -94,15 +95,26 @@ def palette(theme: Theme) -> list[tuple[int, ...]]:
 
 def to_png(canvas: Canvas) -> bytes:
     """Render a PNG with the palette of the theme: smaller than an adaptive one, and the theme's colours stay exact."""
-    from PIL import Image
-
-    full, small = BytesIO(), BytesIO()
-    canvas.figure.savefig(full, format="png")
-    table = Image.new("P", (1, 1))
-    table.putpalette([part for colour in palette(canvas.theme) for part in colour])
-    picture = Image.open(full).convert("RGB").quantize(palette=table, dither=Image.Dither.NONE)
-    picture.save(small, "png", optimize=True)
+    small = BytesIO()
+    _rendered(canvas).save(small, "png", optimize=True)
     return small.getvalue()
+
+
+def to_webp(canvas: Canvas) -> bytes:
+    """Render a lossless WebP of the same pixels: a quarter smaller, for where each materialization stores it."""
+    small = BytesIO()
+    _rendered(canvas).convert("RGB").save(small, "webp", lossless=True, quality=100)
+    return small.getvalue()
+
+
+def _rendered(canvas: Canvas) -> Image:
+    from PIL import Image as images
+
+    full = BytesIO()
+    canvas.figure.savefig(full, format="png")
+    table = images.new("P", (1, 1))
+    table.putpalette([part for colour in palette(canvas.theme) for part in colour])
+    return images.open(full).convert("RGB").quantize(palette=table, dither=images.Dither.NONE)
 
 
 def to_svg(canvas: Canvas) -> bytes:

@@ -11,7 +11,7 @@ import numpy as np
 from market_pipeline.anomalies.anomaly import alarm_mask
 from market_pipeline.anomalies.words.formatting import format_interval
 from market_pipeline.charts.axes import draw_backdrop, names_height, shades_of
-from market_pipeline.charts.canvas import OVERVIEW_WIDTH, Box, Canvas, to_png
+from market_pipeline.charts.canvas import OVERVIEW_WIDTH, Box, Canvas, to_webp
 from market_pipeline.charts.headline import Headline, headline_of
 from market_pipeline.charts.legend import LEGEND_LINE, MARGIN, draw_legend, has_marks
 from market_pipeline.charts.marks import SEVERITIES, event_shades
@@ -29,13 +29,13 @@ _SPACE = 8
 _LOW = 114
 _BIG = 23
 # Up to how many panels each is how high.
-_HEIGHTS = ((2, 230), (5, 142), (MOST_PANELS, _LOW))
+_HEIGHTS = ((2, 230), (MOST_PANELS, _LOW))
 
 
 def draw_overview(
     scores: Columns, anomalies: Columns, symbols: Sequence[str], start: datetime, end: datetime, theme: Theme = LIGHT
 ) -> bytes:
-    """Draw a PNG, `OVERVIEW_WIDTH` pixels wide, of `symbols` from `start` to `end` (aware UTC).
+    """Draw a WebP, `OVERVIEW_WIDTH` pixels wide, of `symbols` from `start` to `end` (aware UTC).
 
     `scores` are of `chart_rows.scored_span`, `anomalies` rows of `price_anomalies`; of both only what lies in the span
     is drawn. A symbol without quotes gets a panel that says so. Raises ValueError if `symbols` is empty or has more
@@ -63,7 +63,7 @@ def draw_overview(
         flagged = own.where(own["symbol"] == track.symbol)
         draw_panel(canvas, box, track, flagged, span, shades)
         _draw_numbers(canvas, box, track.symbol, headline_of(track, flagged, events))
-    return to_png(canvas)
+    return to_webp(canvas)
 
 
 def most_alarming(symbols: Sequence[str], anomalies: Columns) -> list[str]:

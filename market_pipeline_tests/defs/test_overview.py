@@ -49,7 +49,7 @@ def test_every_overview_shows_the_picture_which_is_drawn_anew_with_an_alarm(pair
     pair.complete(pair.days_ago(2), pair.days_ago(1))
     pair.tick()
     first = pair.latest_metadata("market_overview")
-    assert picture_in(first).startswith(b"\x89PNG") and len(first["overview"]) < 100_000
+    assert picture_in(first).startswith(b"RIFF") and len(first["overview"]) < 100_000
     pair.tick()
     second = pair.latest_metadata("market_overview")
     assert picture_in(second) == picture_in(first)
@@ -170,7 +170,7 @@ def test_the_picture_is_black_on_white_and_stays_for_an_hour(filled: Database, p
     """The UI may be dark; the picture brings its own paper."""
     first = drawn(filled, NOON)
     text = first.markdown
-    assert "![The last 24 hours of BTC, ETH](data:image/png;base64," in text
+    assert "![The last 24 hours of BTC, ETH](data:image/webp;base64," in text
     assert text.endswith("Drawn 2026-05-01 12:00 UTC.")
     with Image.open(BytesIO(base64.b64decode(text.split("base64,")[1].split(")")[0]))) as image:
         assert image.width == OVERVIEW_WIDTH

@@ -218,7 +218,7 @@ def _drawn(database: Database, symbols: Sequence[str], anomalies: Columns, now: 
     scores = stored_scores(database, chosen, now - SPAN, now)
     picture = base64.b64encode(draw_overview(scores, anomalies, chosen, now - SPAN, now)).decode()
     title = f"The last 24 hours of {', '.join(chosen)}"
-    lines = [f"![{title}](data:image/png;base64,{picture})", ""]
+    lines = [f"![{title}](data:image/webp;base64,{picture})", ""]
     if len(chosen) < len(symbols):
         lines.append(f"{len(chosen)} of {len(symbols)} symbols: those with the most severe alarms.")
     lines.append(f"Drawn {now:%Y-%m-%d %H:%M} UTC.")
