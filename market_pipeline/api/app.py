@@ -11,7 +11,6 @@ from fastapi import FastAPI
 
 from market_pipeline import __version__
 from market_pipeline.api.change_limits import ChangeLimits
-from market_pipeline.api.dagster_reports import DagsterHome
 from market_pipeline.api.endpoints import anomalies, budget, candles, collect, health, metrics, page, prices, symbols
 from market_pipeline.api.guards import add_guards
 from market_pipeline.api.http.openapi import describe
@@ -20,6 +19,7 @@ from market_pipeline.api.http.responses import HeadAsGet
 from market_pipeline.api.http.tracing import Tracing
 from market_pipeline.api.large_responses import ArrowReads
 from market_pipeline.api.service import STATE_THREADS, Service
+from market_pipeline.dagster_instance.connection import DagsterHome
 from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.logs import configure_logging
 from market_pipeline.settings import load_settings

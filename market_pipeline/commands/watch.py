@@ -6,12 +6,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from market_pipeline.alerts.watcher import Failures, Watcher
-from market_pipeline.api.dagster_reports import DagsterHome, DagsterUnavailable
-from market_pipeline.api.service import Service
 from market_pipeline.commands.receivers import place_of, required_receivers
 from market_pipeline.commands.start import command_settings, database_of
 from market_pipeline.core.clock import is_due, utc_now
 from market_pipeline.core.daily_hours import parse_daily_hours
+from market_pipeline.dagster_instance.connection import DagsterHome, DagsterUnavailable, installation_state
 from market_pipeline.dagster_instance.failures_since import failed_evaluations, failed_runs, storage_id
 from market_pipeline.dagster_instance.home import ready_home
 from market_pipeline.dagster_instance.instance_storage import storage_of
@@ -37,9 +36,10 @@ def execute() -> int:
     check_schema(database)
     storage = storage_of(settings)
     dagster = DagsterHome(ready_home(storage), storage, read_seconds=_READ_SECONDS)
-    service = Service(settings, database, dagster)
+    started = utc_now()
     watcher = Watcher(
-        database, receivers, place_of(settings), service.state, _failures_of(dagster, settings),
+        database, receivers, place_of(settings),
+        lambda: installation_state(settings, database, dagster, started, utc_now()), _failures_of(dagster, settings),
         quiet=parse_daily_hours(settings.alert_quiet_hours) if settings.alert_quiet_hours else None,
     )
     logger.info("Watching; alerts go to %s", ", ".join(receiver.name for receiver in receivers))

@@ -15,10 +15,10 @@ from sqlalchemy.engine import make_url
 from starlette.testclient import TestClient
 
 from market_pipeline.api.app import create_app
-from market_pipeline.api.dagster_reports import DagsterHome
 from market_pipeline.api.service import Service
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.symbols import KNOWN_COINS, parse_catalogue
+from market_pipeline.dagster_instance.connection import DagsterHome
 from market_pipeline.dagster_instance.home import create_instance, open_instance
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.market_model import MarketModel
@@ -133,7 +133,7 @@ def block_dagster(monkeypatch: pytest.MonkeyPatch) -> Callable[[threading.Event]
 
     def block(released: threading.Event) -> None:
         monkeypatch.setattr(
-            "market_pipeline.api.dagster_reports.open_instance",
+            "market_pipeline.dagster_instance.connection.open_instance",
             lambda *given: released.wait(60) and open_instance(*given),
         )
 

@@ -186,7 +186,8 @@ def test_every_line_of_a_collect_has_request_symbol_and_client(
     client.post("/collect-once/btc", headers={"traceparent": PARENT})
     lines = [line for line in handler.lines if not line["logger"].startswith("market_pipeline.simulator")]
     loggers = {line["logger"].removeprefix("market_pipeline.") for line in lines}
-    assert {"coingecko.transport", "api.endpoints.collect", "api.dagster_reports", "api.http.tracing"} <= loggers
+    ours = {"coingecko.transport", "api.endpoints.collect", "dagster_instance.connection", "api.http.tracing"}
+    assert ours <= loggers
     assert {line["trace_id"] for line in lines} == {TRACE_ID}
     assert {line["client_ip"] for line in lines} == {"testclient"}
     assert {line.get("symbol") for line in lines if not line["logger"].endswith("tracing")} == {"BTC"}

@@ -14,9 +14,9 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 from starlette.testclient import TestClient
 
-from market_pipeline.api.dagster_reports import DagsterHome, DagsterUnavailable
 from market_pipeline.api.service import Service
 from market_pipeline.core.clock import utc_now
+from market_pipeline.dagster_instance.connection import DagsterHome, DagsterUnavailable
 from market_pipeline.defs.partitions import partition_key, price_partitions
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.faults import Fault
@@ -104,7 +104,7 @@ def test_a_report_that_fails_is_an_error_in_the_log_and_nothing_else(
     caplog.set_level(logging.INFO)
     assert collect(client).status_code == 200
     assert len(stored_rows(database, tables.raw_prices)) == 1
-    (record,) = [record for record in caplog.records if record.name.endswith("dagster_reports")]
+    (record,) = [record for record in caplog.records if record.name.endswith("dagster_instance.connection")]
     assert record.levelno == logging.ERROR
     assert (vars(record)["asset"], vars(record)["partition"]) == ("raw_prices", f"{utc_now().date()}|BTC")
 
@@ -116,7 +116,7 @@ def test_a_slow_storage_is_not_waited_for(
     """The report is made later all the same, and once for those that came meanwhile; a read that timed out is not."""
     caplog.set_level(logging.INFO)
     reads: list[object] = []
-    monkeypatch.setattr("market_pipeline.api.dagster_reports.read_facts", lambda *given: reads.append(given))
+    monkeypatch.setattr("market_pipeline.dagster_instance.connection.read_facts", lambda *given: reads.append(given))
     released, day = threading.Event(), (utc_now().date(), "BTC")
     block_dagster(released)
     home = DagsterHome(dagster_home, read_seconds=0.0, report_seconds=0.0)

@@ -15,13 +15,13 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 
 from market_pipeline import __version__
 from market_pipeline.anomalies.anomaly import Severity
-from market_pipeline.api.dagster_reports import DagsterUnavailable
 from market_pipeline.api.http.problems import problems
 from market_pipeline.api.service import Service, ServiceOf, StateThreads
 from market_pipeline.budget.ledger import requests_by_outcome
 from market_pipeline.budget.plan_limits import account_of
 from market_pipeline.budget.status import BudgetStatus, budget_status
 from market_pipeline.core.clock import DAY
+from market_pipeline.dagster_instance.connection import DagsterUnavailable
 from market_pipeline.logs import get_logger
 from market_pipeline.pipeline.conditions import Kind, conditions
 from market_pipeline.pipeline.facts import InstallationState

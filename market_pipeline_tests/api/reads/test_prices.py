@@ -187,7 +187,7 @@ import sys
 from pathlib import Path
 from starlette.testclient import TestClient
 from market_pipeline.api.app import create_app
-from market_pipeline.api.dagster_reports import DagsterHome
+from market_pipeline.dagster_instance.connection import DagsterHome
 from market_pipeline.api.service import Service
 from market_pipeline.settings import load_settings
 from market_pipeline.storage.engine import Database

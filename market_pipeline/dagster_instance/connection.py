@@ -1,4 +1,4 @@
-"""The API's access to Dagster: materializations without a run, and the state of daemons, schedules and runs.
+"""Access to Dagster for the API and the watcher: materializations without a run, the state of the installation.
 
 Dagster is imported when it is first needed, in the thread that uses it: importing it and opening an instance take
 seconds.
@@ -9,11 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from market_pipeline.budget.status import budget_status, has_monthly_credits
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.dagster_instance.facts import read_facts
 from market_pipeline.dagster_instance.home import open_instance
@@ -21,8 +22,17 @@ from market_pipeline.dagster_instance.instance_storage import FILES, InstanceSto
 from market_pipeline.dagster_instance.ownership import owner_of
 from market_pipeline.dagster_instance.reports import as_metadata, last_materialized, materialization, partition_name
 from market_pipeline.logs import get_logger
-from market_pipeline.pipeline.facts import DagsterFacts
+from market_pipeline.pipeline.facts import (
+    DagsterFacts,
+    InstallationState,
+    disk_spaces,
+    price_facts,
+    storage_folders,
+)
+from market_pipeline.prices.freshness import next_tick
 from market_pipeline.settings import Settings
+from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema import tables
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -149,3 +159,27 @@ class DagsterHome:
         if self._instance is not None:
             self._instance.dispose()
             self._instance = None
+
+
+def installation_state(
+    settings: Settings, database: Database, dagster: DagsterHome, started: datetime, now: datetime
+) -> InstallationState:
+    """Return the installation's state at `now`, as a process that was started at `started` sees it.
+
+    Raises a StorageError or SQLAlchemyError if the database cannot be read.
+    """
+    cron = settings.collect_cron
+    prices = price_facts(database, settings.catalogue.symbols, cron, now)
+    state = InstallationState(
+        prices, None, started, next_tick(cron, started),
+        disks=disk_spaces(storage_folders(database, dagster.home)),
+        budget=budget_status(settings, database, now) if has_monthly_credits(settings) else None,
+    )
+    try:
+        facts = dagster.facts(settings, now)
+        days = {(at.date(), symbol) for at in (prices.oldest_fresh, now) for symbol in prices.stale}
+        collected_at = dagster.last_materialized(tables.raw_prices.name, days) if days else None
+    except DagsterUnavailable as error:
+        logger.warning("%s", error)
+        return state
+    return replace(state, dagster=facts, collected_at=collected_at)
