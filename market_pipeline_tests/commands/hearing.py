@@ -102,6 +102,8 @@ def a_day() -> Iterator[Said]:
     for chatter in ("Launched 1 runs.", "Checking for new runs for sensor: repair_sensor"):
         yield from session.hear(chatter, logger="dagster.daemon.SensorDaemon")
     yield from session.hear("GET /anomalies answered 500", logger="market_pipeline.api.http.tracing", status_code=500)
+    yield from session.hear("Stopping; this takes some seconds.", logger="market_pipeline.commands.children.processes")
+    yield from session.hear("The code server is gone", "ERROR", "dagster.daemon", exc_info=TRACE)
     yield from session.hear("GET / answered 200", logger="market_pipeline.api.http.tracing", status_code=200)
 
 

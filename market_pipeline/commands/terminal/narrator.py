@@ -233,8 +233,11 @@ class Narrator:
             status, reads = int(fields["status_code"]), message.startswith(("GET ", "HEAD "))
             if status >= 500 or (self._tells_requests and (status >= 400 or not reads)):
                 yield Said(at, message, "request", "yellow" if status >= 400 else "dim")
+        elif self._stopping and not ours:
+            # Dagster's processes complain of each other's end.
+            return
         elif level in ("ERROR", "CRITICAL") and not name.startswith(_QUIET) and not fields.get("run_id"):
-            trace = str(fields.get("exc_info") or "").strip().rpartition("\n")[2]
+            trace = str(fields.get("exc_info") or "").rstrip().rpartition("\n")[2].strip()
             what = message if not trace or trace in message else f"{first_line(message)}: {trace}"
             yield from self._once(Said(at, _short(what), "error", "bold red"))
         elif level == "WARNING" and ours and not name.startswith(_QUIET):
