@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import requests
 
@@ -145,12 +144,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def plan_text(settings: Settings, per_minute: int) -> str:
-    """Return the plan in words."""
-    return f"{settings.coingecko_plan}, {per_minute:,} requests a minute"
-
-
-def common_rows(settings: Settings, home: Path, face: Face) -> list[tuple[str, Any]]:
+def common_rows(settings: Settings, home: Path, face: Face) -> list[tuple[str, str]]:
     """Return the rows that every banner ends with."""
     return [
         ("Database", str(settings.database)),
