@@ -11,7 +11,19 @@ from fastapi import FastAPI
 
 from market_pipeline import __version__
 from market_pipeline.api.change_limits import ChangeLimits
-from market_pipeline.api.endpoints import anomalies, budget, candles, collect, health, metrics, page, prices, symbols
+from market_pipeline.api.endpoints import (
+    anomalies,
+    budget,
+    candles,
+    chart,
+    collect,
+    health,
+    metrics,
+    packaged,
+    page,
+    prices,
+    symbols,
+)
 from market_pipeline.api.guards import add_guards
 from market_pipeline.api.http.openapi import describe
 from market_pipeline.api.http.problems import handle_errors
@@ -54,7 +66,7 @@ def create_app(service: Service, at_end: Callable[[], None] | None = None) -> Fa
         lifespan=lifespan,
         # A redirect would have the host of the request: wrong behind a proxy, and without TLS.
         redirect_slashes=False,
-        # Their pages load scripts from another host.
+        # FastAPI's own pages load scripts from another host; /docs is in `page`.
         docs_url=None,
         redoc_url=None,
     )
@@ -62,7 +74,7 @@ def create_app(service: Service, at_end: Callable[[], None] | None = None) -> Fa
     app.state.change_limits = ChangeLimits(service)
     app.state.arrow_reads = ArrowReads(service)
     app.state.state_threads = anyio.CapacityLimiter(STATE_THREADS)
-    endpoints = (prices, candles, anomalies, symbols, budget, collect, health, metrics, page)
+    endpoints = (prices, candles, anomalies, symbols, budget, collect, health, metrics, chart, packaged, page)
     routers = [module.router for module in endpoints]
     for router in routers:
         app.include_router(router)

@@ -14,13 +14,13 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from market_pipeline.api.endpoints.page import PAGE_PATHS
+from market_pipeline.api.endpoints.page import is_page
 from market_pipeline.api.http.problems import ApiProblem, problem_response
 from market_pipeline.core.loopback import is_loopback
 from market_pipeline.settings import Settings
 
-# For load balancers, client generators and a browser that has no token yet.
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json", *PAGE_PATHS})
+# For load balancers and client generators; the pages are open as well, for a browser that has no token yet.
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json"})
 UNAUTHORIZED = "Send the token of this API (its API_TOKEN) as `Authorization: Bearer <token>`."
 
 # A mark with the longest note, however its characters are escaped.
@@ -61,7 +61,7 @@ class Guard:
 
 
 def token_rule(secret: SecretStr) -> Callable[[Scope], ApiProblem | None]:
-    """Require the token everywhere but under OPEN_PATHS, also where there is no endpoint.
+    """Require the token everywhere but for OPEN_PATHS and the pages, also where there is no endpoint.
 
     With FastAPI's HTTPBearer a new endpoint without that dependency would be open.
     """
@@ -72,7 +72,7 @@ def token_rule(secret: SecretStr) -> Callable[[Scope], ApiProblem | None]:
         scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
         # In constant time: how long it takes reveals nothing about the token.
         accepted = scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), expected)
-        if accepted or scope["path"] in OPEN_PATHS:
+        if accepted or scope["path"] in OPEN_PATHS or is_page(scope["path"]):
             return None
         return ApiProblem(401, "unauthorized", UNAUTHORIZED, {"WWW-Authenticate": "Bearer"})
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -62,6 +63,7 @@ class PageOfAnomalies(Parameters):
         description="Quotes from this time on: RFC 3339 with an offset or Z, or a day (its midnight UTC).",
         examples=["2026-11-22T12:00:00Z"],
     )
+    until: Moment | None = Field(None, description="Quotes before this time, written as `since`.")
     alarms_only: Flag = Field(
         False,
         description="Only alarms: no rows that a market event, a bad tick or a rarer row of the same "
@@ -76,7 +78,17 @@ class PageOfAnomalies(Parameters):
     def filter(self) -> AnomalyFilter:
         """The filter of the query."""
         kind, severity, scope = (each and each.value for each in (self.kind, self.severity, self.scope))
-        return AnomalyFilter(self.since, kind, severity, scope, self.mark, self.alarms_only)
+        return AnomalyFilter(self.since, self.until, kind, severity, scope, self.mark, self.alarms_only)
+
+
+class PageOfItsAnomalies(PageOfAnomalies):
+    """Which anomalies of one symbol."""
+
+    market_moves: Flag = Field(
+        False,
+        description="Also moves of the whole market that the symbol is a member of; each is stored once, under the "
+        "coin that had moved most when it began.",
+    )
 
 
 @router.get(
@@ -114,7 +126,7 @@ def anomalies_of(
             examples=["BTC"],
         ),
     ],
-    page: Annotated[PageOfAnomalies, Query()],
+    page: Annotated[PageOfItsAnomalies, Query()],
     service: ServiceOf,
 ) -> Response:
     """List the flagged quotes of a symbol, sorted as those of all symbols, or return one anomaly by its id.
@@ -123,24 +135,33 @@ def anomalies_of(
     """
     if _ID.fullmatch(symbol_or_id):
         return _one(request, service, symbol_or_id)
-    return _page(request, service, [service.symbol(symbol_or_id)], page)
+    symbol = service.symbol(symbol_or_id)
+    if page.market_moves:
+        return _page(request, service, service.catalogue.symbols, page, symbol)
+    return _page(request, service, [symbol], page)
 
 
-def _page(request: Request, service: Service, symbols: Sequence[str], page: PageOfAnomalies) -> Response:
+def _page(
+    request: Request, service: Service, symbols: Sequence[str], page: PageOfAnomalies, concerning: str | None = None
+) -> Response:
     found = _by_importance if page.sort == "importance" else _by_time
-    rows, next_cursor = found(service, symbols, page)
+    rows, next_cursor = found(service, symbols, replace(page.filter, concerning=concerning), page)
     return cached(request, page_as_json(rows, next_cursor), JSON, next_page(request, cursor=next_cursor))
 
 
-def _by_time(service: Service, symbols: Sequence[str], page: PageOfAnomalies) -> tuple[list[Row], str | None]:
+def _by_time(
+    service: Service, symbols: Sequence[str], wanted: AnomalyFilter, page: PageOfAnomalies
+) -> tuple[list[Row], str | None]:
     after = None if page.cursor is None else cursor.decode_anomaly(page.cursor)
-    found = anomalies_page(service.database, symbols, page.filter, after, page.limit)
+    found = anomalies_page(service.database, symbols, wanted, after, page.limit)
     return found.rows, None if found.end is None else cursor.encode_anomaly(found.end)
 
 
-def _by_importance(service: Service, symbols: Sequence[str], page: PageOfAnomalies) -> tuple[list[Row], str | None]:
+def _by_importance(
+    service: Service, symbols: Sequence[str], wanted: AnomalyFilter, page: PageOfAnomalies
+) -> tuple[list[Row], str | None]:
     after = None if page.cursor is None else cursor.decode_importance(page.cursor)
-    rows, end = important_page(service.database, symbols, page.filter, after, page.limit)
+    rows, end = important_page(service.database, symbols, wanted, after, page.limit)
     return rows, None if end is None else cursor.encode_importance(end)
 
 

@@ -29,7 +29,7 @@ _TRACEPARENT = re.compile(
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{8,64}")
 # uvicorn accepts addresses of 64 kB.
 _LONGEST_PATH = 200
-_PAGE_FILES = "/page/"
+_PAGE_FILES = ("/page/", "/packaged/")
 
 
 def trace_id_of(headers: Mapping[str, str]) -> str:
@@ -96,7 +96,7 @@ class Tracing:
             extra: dict[str, Any] = {"status_code": status or None, "duration_ms": took}
             if symbol := _symbol_in(scope.get("path_params", {})):
                 extra["symbol"] = symbol
-            # The page's files would crowd out the other lines.
+            # The pages' files would crowd out the other lines.
             level = logging.DEBUG if path.startswith(_PAGE_FILES) and status < 400 else logging.INFO
             logger.log(level, "%s %s answered %s", scope["method"], path, status or "nothing", extra=extra)
         return None

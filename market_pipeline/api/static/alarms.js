@@ -1,12 +1,13 @@
 // The alarms of the last day, the most important first: headlines, on demand why, links to more, and their marks.
 
+import { address } from "./api.js";
 import { partition } from "./dagster.js";
 import { element, keyed, link, mark, setText } from "./dom.js";
 import { marking } from "./marks.js";
 import * as words from "./words.js";
 
-const KINDS = {
-  jump: "Jump", large_move: "Large move", market_move: "Market move", idiosyncratic: "Left the market",
+export const KINDS = {
+  market_move: "Market move", large_move: "Large move", jump: "Jump", idiosyncratic: "Left the market",
   user_threshold: "5% or more", gap_move: "Move over a gap", bad_tick: "Bad tick",
   stale_feed: "Feed stuck",
 };
@@ -38,7 +39,8 @@ function create(row, open, again) {
   const explanation = element("p", { dir: "auto" });
   const kind = element("span");
   const symbol = element("span");
-  const document = link(`anomalies/${encodeURIComponent(row.id)}`, "JSON", `This anomaly as JSON`);
+  const chart = element("a", { "aria-label": "This anomaly in the chart" }, "chart");
+  const document = link(address(`anomalies/${encodeURIComponent(row.id)}`), "JSON", `This anomaly as JSON`);
   const lineage = link("", "Dagster", `This anomaly's day in the Dagster UI`);
   const marks = marking(row.id, again);
   document.addEventListener("click", (event) => {
@@ -46,7 +48,7 @@ function create(row, open, again) {
   });
   const item = element("li", {},
     element("details", {}, element("summary", {}, severity, " ", headline), explanation),
-    element("p", { class: "more faint" }, time, kind, symbol, document, lineage),
+    element("p", { class: "more faint" }, time, kind, symbol, chart, document, lineage),
     marks);
   item.update = (given) => {
     words.age(time, Date.parse(given.timestamp), (at) => `${words.clock(at)} UTC, ${words.ago(at)}`);
@@ -58,6 +60,8 @@ function create(row, open, again) {
     setText(kind, `${KINDS[given.kind] ?? given.kind}, ${SCOPES[given.scope] ?? given.scope}`);
     setText(symbol, given.members.length ? given.members.join(", ") : given.symbol);
     marks.update(given, given.asOf);
+    chart.href = address(`symbols/${encodeURIComponent(given.symbol)}?around=${encodeURIComponent(given.timestamp)}`);
+    mark(chart, "data-around", given.timestamp);
     lineage.href = partition("price_anomalies", given.symbol, Date.parse(given.timestamp));
   };
   return item;

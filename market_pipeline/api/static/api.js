@@ -2,6 +2,8 @@
 
 const TOKEN = "market_pipeline.token";
 const TIMEOUT_MS = 20_000;
+// Relative to this script: a proxy may add a prefix, and pages are at several depths.
+const ROOT = new URL("..", import.meta.url);
 // As many as a browser sends at once; further ones would time out before they are sent.
 const CONCURRENT = 6;
 
@@ -29,7 +31,12 @@ export const token = {
   forget: () => sessionStorage.removeItem(TOKEN),
 };
 
-/** Fetch the document at `path`, which is relative: a proxy may add a prefix. */
+/** Return the address of `path`, which has no leading slash, for a link or a request. */
+export function address(path) {
+  return new URL(path, ROOT).href;
+}
+
+/** Fetch the document at `path`. */
 export function fetchDocument(path) {
   return inTurn(() => sendRequest(path, {}));
 }
@@ -59,7 +66,7 @@ async function sendRequest(path, options) {
   if (token.get()) headers.Authorization = `Bearer ${token.get()}`;
   let answer, text;
   try {
-    answer = await fetch(path, { ...options, headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    answer = await fetch(address(path), { ...options, headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
     text = await answer.text();
   } catch {
     throw new Unreachable(path);

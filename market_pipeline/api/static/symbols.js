@@ -1,6 +1,6 @@
 // The table of symbols: one row each, changed in place.
 
-import { now } from "./api.js";
+import { address, now } from "./api.js";
 import { partition } from "./dagster.js";
 import { element, keyed, link, mark, setText } from "./dom.js";
 import { draw, sparkline } from "./sparkline.js";
@@ -14,6 +14,7 @@ export function showSymbols(body, rows) {
 
 function create({ symbol }) {
   const coin = element("span", { class: "faint coin" });
+  const chart = element("a", { href: address(`symbols/${encodeURIComponent(symbol)}`), class: "symbol" }, symbol);
   const lineage = link("", "in Dagster", `${symbol} in the Dagster UI`);
   const price = cell("number price", "Price, US dollars");
   const change = cell("number change", "24 h change");
@@ -23,7 +24,7 @@ function create({ symbol }) {
   const time = element("time");
   const past = cell("", "Last 30 days");
   const row = element("tr", { role: "row" },
-    element("th", { scope: "row", role: "rowheader" }, symbol, " ", coin, " ", lineage), price, change,
+    element("th", { scope: "row", role: "rowheader" }, chart, " ", coin, " ", lineage), price, change,
     element("td", { role: "cell", class: "day" }, spark, range), priced, past);
   row.update = (data) => {
     setText(coin, data.coin);

@@ -49,11 +49,12 @@ export function ago(time) {
   return now() - time < 1000 ? "just now" : `${span(now() - time)} ago`;
 }
 
-/** 13:05 today, 22 Nov 13:05 otherwise, both UTC. */
+/** 13:05 today, 22 Nov 13:05 otherwise, with the year unless it is this one; UTC. */
 export function clock(time) {
   const [day, rest] = new Date(time).toISOString().split("T");
-  const today = new Date(now()).toISOString().startsWith(day);
-  return today ? rest.slice(0, 5) : `${date(time)} ${rest.slice(0, 5)}`;
+  const today = new Date(now()).toISOString();
+  const year = today.startsWith(day.slice(0, 4)) ? "" : ` ${day.slice(0, 4)}`;
+  return today.startsWith(day) ? rest.slice(0, 5) : `${date(time)}${year} ${rest.slice(0, 5)}`;
 }
 
 /** 1 Dec. */

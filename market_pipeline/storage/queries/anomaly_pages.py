@@ -10,9 +10,10 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, and_, literal, or_, select, tuple_
 from sqlalchemy import Row as SqlRow
 
+from market_pipeline.anomalies.anomaly import Kind
 from market_pipeline.core.clock import from_microseconds, to_microseconds
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.rows.filters import is_alarm, of_symbol
@@ -53,17 +54,26 @@ class ImportanceCursor(NamedTuple):
 
 @dataclass(frozen=True)
 class AnomalyFilter:
-    """Which rows to return: from `since` (aware UTC) on and with these values, where they are not None.
+    """Which rows to return: from `since` on, before `until` (aware UTC) and with these values, where they are not None.
 
-    `mark` may be `UNMARKED`. `alarms_only` leaves out rows that another row represents.
+    `mark` may be `UNMARKED`. `alarms_only` leaves out rows that another row represents. `concerning` selects the rows
+    of a symbol and the market moves that it is a member of, which may be rows of another symbol.
     """
 
     since: datetime | None = None
+    until: datetime | None = None
     kind: str | None = None
     severity: str | None = None
     scope: str | None = None
     mark: str | None = None
     alarms_only: bool = False
+    concerning: str | None = None
+
+    @property
+    def times(self) -> list[ColumnElement[bool]]:
+        """The conditions on the time."""
+        since = [] if self.since is None else [_KEY.timestamp >= self.since]
+        return since if self.until is None else [*since, _KEY.timestamp < self.until]
 
     @property
     def conditions(self) -> list[ColumnElement[bool]]:
@@ -72,6 +82,9 @@ class AnomalyFilter:
         conditions = [column == value for column, value in wanted if value is not None]
         if self.mark is not None:
             conditions.append(_MARKS.mark.is_(None) if self.mark == UNMARKED else _MARKS.mark == self.mark)
+        if self.concerning is not None:
+            member = (literal(",") + _KEY.members + ",").contains(f",{self.concerning},", autoescape=True)
+            conditions.append(or_(_KEY.symbol == self.concerning, and_(_KEY.kind == Kind.MARKET_MOVE.value, member)))
         return [*conditions, is_alarm()] if self.alarms_only else conditions
 
 
@@ -116,8 +129,7 @@ def important_page(
     """
     coins = [(symbol, database.coin_id(symbol)) for symbol in symbols]
     where = [tuple_(_KEY.symbol, _KEY.coin_id).in_(coins), *wanted.conditions]
-    if wanted.since is not None:
-        where.append(_KEY.timestamp >= wanted.since)
+    where += wanted.times
     if after is not None:
         where.append(_less_important(after))
     order = _KEY.importance.desc().nulls_last(), _KEY.timestamp.desc(), _KEY.symbol, _KEY.kind
@@ -183,10 +195,8 @@ def _horizon(
 
 
 def _of(database: Database, symbol: str, wanted: AnomalyFilter, after: Cursor | None) -> ColumnElement[bool]:
-    """Select the range of the key that belongs to `symbol`, from `since` on and after the cursor."""
-    here = of_symbol(database, price_anomalies, symbol)
-    if wanted.since is not None:
-        here = and_(here, _KEY.timestamp >= wanted.since)
+    """Select the range of the key that belongs to `symbol`, in the time that is wanted and after the cursor."""
+    here = and_(of_symbol(database, price_anomalies, symbol), *wanted.times)
     if after is None:
         return here
     if symbol == after.symbol:

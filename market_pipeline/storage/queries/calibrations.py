@@ -110,6 +110,20 @@ def calibrations_for(
     return {day: known[number] for day, number in numbers.items() if number >= 0}
 
 
+def calibration_of(database: Database, symbol: str, day: date, detector_version: str) -> Calibration | None:
+    """Return the part of the calibration of `day` (UTC) that concerns `symbol`, None if there is none.
+
+    Raises ValueError if the stored document cannot be read.
+    """
+    known = select(_COLUMNS.document).where(
+        _COLUMNS.as_of <= start_of_day(day), _COLUMNS.detector_version == detector_version,
+        of_symbol(database, detector_calibrations, symbol),
+    )
+    with database.reading() as connection:
+        document = connection.execute(known.order_by(_COLUMNS.as_of.desc()).limit(1)).scalar()
+    return None if document is None else Calibration.from_json(document)
+
+
 def calibration_times(database: Database, since: datetime, detector_version: str) -> dict[datetime, datetime]:
     """Return when the calibration of each as-of time from `since` (aware) on was made, in order of as-of times."""
     made = (

@@ -1,0 +1,168 @@
+// The chart of a symbol: draws what was fetched, lets a person zoom, move and step through the alarms.
+
+import { now } from "./api.js";
+import { KINDS } from "./alarms.js";
+import { element, keyed, setText } from "./dom.js";
+import { ALARMS, figureOf, MARKERS, placesIn, read, themeOf } from "./figure.js";
+import * as words from "./words.js";
+
+const SHORTEST_MS = 15 * 60_000;
+const CONFIG = { displayModeBar: false, responsive: true, doubleClick: false, showTips: false };
+// A finger that drags over the chart scrolls the page.
+const COARSE = matchMedia("(pointer: coarse)");
+const DARK = matchMedia("(prefers-color-scheme: dark)");
+
+const at = (id) => document.getElementById(id);
+const box = at("chart");
+const plotly = new Promise((resolve, reject) => {
+  if (window.Plotly) resolve(window.Plotly);
+  at("plotly").addEventListener("load", () => resolve(window.Plotly));
+  at("plotly").addEventListener("error", () => reject(new Error("plotly.js did not load")));
+});
+let chart = null;
+let view = [0, 1];
+let stepped = null;
+
+/**
+ * Connect the chart to the page: `zoom([start, end])` is called with the time that a person wants to see, `reset()` to
+ * go back, `open(id)` with the alarm to show.
+ */
+export async function connect(zoom, reset, open) {
+  buttons(zoom);
+  box.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || !chart) return;
+    if (key(event.key, zoom, reset, open)) event.preventDefault();
+  });
+  for (const query of [COARSE, DARK]) query.addEventListener("change", redraw);
+  const Plotly = await plotly;
+  // Its events exist once it has drawn.
+  await Plotly.newPlot(box, [], { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" }, CONFIG);
+  box.on("plotly_relayout", (change) => {
+    const edges = [change["xaxis.range[0]"], change["xaxis.range[1]"]];
+    if (edges[0] !== undefined) zoom(bounded(edges.map(timeOf)));
+  });
+  box.on("plotly_doubleclick", reset);
+  box.on("plotly_click", ({ points }) => {
+    const mark = points.find(({ curveNumber }) => curveNumber === ALARMS);
+    if (mark) open(chart.alarms[mark.pointNumber].id);
+  });
+}
+
+/** Draw `document` (of chart.json); `wanted` is the time that shows, by default all of it. */
+export async function draw(document, wanted) {
+  chart = read(document);
+  view = wanted ?? chart.span;
+  stepped = null;
+  await redraw();
+  setText(at("words"), summary());
+  explain();
+}
+
+async function redraw() {
+  const Plotly = await plotly;
+  if (!chart) return;
+  const { data, layout } = figureOf(chart, view, themeOf(document.documentElement), !COARSE.matches);
+  await Plotly.react(box, data, layout, CONFIG);
+}
+
+function timeOf(edge) {
+  return typeof edge === "number" ? edge : Date.parse(`${edge.replace(" ", "T")}Z`);
+}
+
+/** Keep a time within what is stored, and long enough to show something. */
+function bounded([start, end]) {
+  const first = Date.parse(chart.first), last = now();
+  const width = Math.min(Math.max(end - start, SHORTEST_MS), Math.max(last - first, SHORTEST_MS));
+  const middle = (start + end) / 2;
+  const begin = Math.max(Math.min(middle - width / 2, last - width), Math.min(first, last - width));
+  return [begin, begin + width];
+}
+
+function moved(shift, scale) {
+  const [start, end] = view;
+  const middle = (start + end) / 2 + shift * (end - start), half = (scale * (end - start)) / 2;
+  return bounded([middle - half, middle + half]);
+}
+
+const MOVES = {
+  ArrowLeft: [-0.25, 1], ArrowRight: [0.25, 1], "+": [0, 0.5], "=": [0, 0.5], "-": [0, 2],
+};
+
+function buttons(zoom) {
+  const made = [
+    ["\u2190", "Earlier", "ArrowLeft"], ["\u2192", "Later", "ArrowRight"], ["+", "Zoom in", "+"],
+    ["\u2212", "Zoom out", "-"],
+  ].map(([text, label, name]) => {
+    const button = element("button", { type: "button", "aria-label": label, title: label }, text);
+    button.addEventListener("click", () => chart && zoom(moved(...MOVES[name])));
+    return button;
+  });
+  at("moves").replaceChildren(...made);
+}
+
+/** Do what a key says; return whether it says anything. */
+function key(name, zoom, reset, open) {
+  if (MOVES[name]) zoom(moved(...MOVES[name]));
+  else if (name === "0" || name === "Home") reset();
+  else if (name === "n" || name === "N") step(1);
+  else if (name === "p" || name === "P") step(-1);
+  else if (name === "Enter" && stepped !== null) open(chart.alarms[stepped].id);
+  else return false;
+  return true;
+}
+
+/** Show what the next or previous alarm of the chart says, and let screen readers say it. */
+async function step(way) {
+  const shown = chart.alarms.map((alarm, place) => [alarm, place])
+    .filter(([{ time }]) => time >= view[0] && time <= view[1]);
+  if (!shown.length) {
+    setText(at("spoken"), "No alarms in this time.");
+    return;
+  }
+  const last = shown.findIndex(([, place]) => place === stepped);
+  const next = last < 0 ? (way > 0 ? 0 : shown.length - 1) : (last + way + shown.length) % shown.length;
+  const [alarm, place] = shown[next];
+  stepped = place;
+  (await plotly).Fx.hover(box, [{ curveNumber: ALARMS, pointNumber: place }]);
+  setText(at("spoken"), `${next + 1} of ${shown.length}: ${alarm.severity}, ${words.clock(alarm.time)}, ${alarm.headline}`);
+}
+
+/** Return the alarms and the candles of the time that shows, for the words around the chart. */
+export function inView() {
+  const places = placesIn(chart, view);
+  const inside = ({ time }) => time >= view[0] && time <= view[1];
+  const part = (name) => places ? chart.candles[name].slice(places[0], places[1] + 1) : [];
+  return { view, close: part("close"), low: part("low"), high: part("high"), alarms: chart.alarms.filter(inside) };
+}
+
+function summary() {
+  const { close, low, high, alarms } = inView();
+  const time = `${chart.symbol} from ${words.clock(view[0])} to ${words.clock(view[1])}`;
+  if (!close.length) return `${time}: no prices.`;
+  const least = (values) => values.reduce((one, other) => Math.min(one, other));
+  const lowest = words.price(least(low)), highest = words.price(-least(high.map((price) => -price)));
+  const candle = words.span(usualInterval());
+  const flagged = alarms.length === 1 ? "1 alarm" : `${chart.more_alarms ? "the most important " : ""}${alarms.length} alarms`;
+  return `${time}: lowest ${lowest}, highest ${highest}, ${flagged}. A point each ${candle}.`;
+}
+
+/** Return the median time between the points, which may be longer than a candle: prices come every few minutes. */
+function usualInterval() {
+  const intervals = chart.times.slice(1).map((time, n) => time - chart.times[n]).sort((one, other) => one - other);
+  return intervals[Math.floor(intervals.length / 2)] ?? 1000 * chart.interval_seconds;
+}
+
+/** Explain what the chart shows. */
+function explain() {
+  const kinds = Object.keys(KINDS).filter((kind) => chart.alarms.some((alarm) => alarm.kind === kind));
+  const rows = [
+    { swatch: "band", mark: "", text: "expected from the point before, in 2 of 3 cases and nearly always" },
+    ...(chart.silences.length ? [{ swatch: "silence", mark: "", text: "no prices" }] : []),
+    ...kinds.map((kind) => ({ swatch: kind, mark: MARKERS[kind][1], text: KINDS[kind].toLowerCase() })),
+  ];
+  keyed(at("key"), rows, ({ swatch }) => swatch, ({ swatch, mark, text }) => {
+    const made = element("li", {}, element("span", { "data-swatch": swatch, "aria-hidden": "true" }, mark), ` ${text}`);
+    made.update = () => {};
+    return made;
+  });
+}
