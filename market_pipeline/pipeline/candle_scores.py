@@ -52,7 +52,7 @@ def scored_candles(
     lead = min(max(LEAD_DAYS * DAY, _WARM_UP * interval), MOST_CANDLES * interval)
     most = (end - first + lead) // interval + 2
     candles = read_candles(database, symbol, interval, first - lead, end, most, now)
-    closed_at: NDArray[np.datetime64] = candles["opened_at"] + np.timedelta64(interval)
+    closed_at: NDArray[np.datetime64] = np.add(candles["opened_at"], np.timedelta64(interval))
     closes = PriceSeries(symbol, closed_at, candles["close"])
     moves = coin_moves(closes, calibration_of(database, symbol, end.date(), DETECTOR_VERSION))
     before = moves.returns.before

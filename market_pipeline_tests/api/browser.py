@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,6 +32,11 @@ def _works(command: str) -> bool:
     return subprocess.run([command, "--version"], capture_output=True, check=False).returncode == 0
 
 
+def shown(page: Page, words: str) -> None:
+    """Wait until the page says so."""
+    page.get_by_text(words).first.wait_for(timeout=20_000)
+
+
 class Tab:
     """A tab that shows the page at `address`, its complaints in the console, and the addresses that it requested."""
 
@@ -49,9 +54,9 @@ class Tab:
         if message.type in ("error", "warning"):
             self.complaints.append(message.text)
 
-    def open(self) -> Page:
-        """Open the page."""
-        self.page.goto(self.address)
+    def open(self, path: str = "") -> Page:
+        """Open the page, or that at `path`."""
+        self.page.goto(self.address + path)
         return self.page
 
     def come_back(self) -> None:
@@ -61,3 +66,7 @@ class Tab:
     def requested_elsewhere(self) -> list[str]:
         """Addresses that are not of this API."""
         return [url for url in self.requested if not url.startswith(f"{self.address}/")]
+
+
+# The fixture of that name.
+Opened = Callable[..., Tab]

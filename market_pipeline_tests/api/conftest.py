@@ -3,7 +3,7 @@
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ from market_pipeline.settings import load_settings
 from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
-from market_pipeline_tests.api.browser import chromium
-from market_pipeline_tests.api.serving import asking
+from market_pipeline_tests.api.browser import Opened, Tab, chromium
+from market_pipeline_tests.api.serving import asking, served
 
 ServiceOf = Callable[..., Service]
 
@@ -138,6 +138,21 @@ def block_dagster(monkeypatch: pytest.MonkeyPatch) -> Callable[[threading.Event]
         )
 
     return block
+
+
+@pytest.fixture
+def opened(browser: Browser, service_of: ServiceOf) -> Iterator[Opened]:
+    """`opened(**settings)`: a tab for the pages of an API with these settings of two symbols."""
+    with ExitStack() as running:
+
+        @contextmanager
+        def serving(settings: dict[str, Any], options: dict[str, Any]) -> Iterator[Tab]:
+            with served(create_app(service_of(**{"market_symbols": "BTC,ETH", **settings}))) as address:
+                tab = Tab(browser, address, **options)
+                yield tab
+                tab.context.close()
+
+        yield lambda options={}, **settings: running.enter_context(serving(settings, options))
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from market_pipeline.api.app import create_app
+from market_pipeline.api.endpoints.page import PAGE_PATHS
 from market_pipeline.api.guards import OPEN_PATHS
 from market_pipeline.api.service import Service
 from market_pipeline.core.loopback import is_loopback
@@ -43,7 +44,9 @@ def test_without_the_token_nothing_is_served(guarded: TestClient) -> None:
         "", "Bearer", "Bearer ", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}", TOKEN, "Bearer \u00e9",
     ]
     paths = [
-        ("GET", "/prices/BTC"), ("GET", "/metrics"), ("GET", "/page-settings.json"), ("POST", "/collect-once/BTC"),
+        ("GET", "/prices/BTC"), ("GET", "/metrics"), ("GET", "/page-settings.json"), ("GET", "/symbols"),
+        ("GET", "/symbols/BTC/chart.json"),
+        ("GET", "/symbols/BTC%2Fchart.json"), ("POST", "/collect-once/BTC"),
         ("GET", "/nowhere"), ("GET", "/./healthz/x"), ("GET", "/healthz/"), ("OPTIONS", "/prices/BTC"),
     ]
     for method, path, given in [*((*each, wrong[0]) for each in paths), *((*paths[0], each) for each in wrong)]:
@@ -59,7 +62,7 @@ def test_with_the_token_all_is_served_and_some_without_it(guarded: TestClient) -
     for scheme in ("Bearer", "bearer", "BEARER"):
         answer = guarded.get("/page-settings.json", headers={"Authorization": f"{scheme} {TOKEN}"})
         assert answer.json()["dagster_ui_url"] == "http://127.0.0.1:3000"
-    for path in OPEN_PATHS:
+    for path in (*OPEN_PATHS, *PAGE_PATHS, "/symbols/BTC"):
         assert guarded.get(path).status_code in (200, 503), path
 
 

@@ -1,4 +1,4 @@
-"""The page's files as they are served; what a browser shows is in test_page_in_a_browser.py."""
+"""The pages' files as they are served; what a browser shows is in test_*_in_a_browser.py."""
 
 import re
 import threading
@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import urljoin
 
 import pytest
 import requests
 from starlette.testclient import TestClient
 
 from market_pipeline.api.app import create_app
+from market_pipeline.api.endpoints.packaged import PACKAGED_PATHS
 from market_pipeline.api.endpoints.page import PAGE_PATHS
 from market_pipeline.api.service import STATE_THREADS, Service
 from market_pipeline.charts.theme import DARK, LIGHT
@@ -27,17 +29,31 @@ WRITES_MARKUP = re.compile(
 
 
 def test_every_file_has_its_type_and_an_etag_and_asks_for_nothing_inline(client: TestClient) -> None:
-    types = {"": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-    assert len(PAGE_PATHS) == len(list(STATIC.iterdir())) + 1
-    for path in PAGE_PATHS - {"/page/page.html"}:
+    types = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+    assert len(PAGE_PATHS - PACKAGED_PATHS) == len(list(STATIC.iterdir())) + 2
+    for path in {"/symbols/BTC", *PAGE_PATHS} - PACKAGED_PATHS:
         answer = client.get(path)
         assert answer.status_code == 200
-        assert answer.headers["Content-Type"].startswith(types[path.partition(".")[2]]), path
+        kind = types.get(path.rpartition(".")[2], "text/html")
+        assert answer.headers["Content-Type"].startswith(kind), path
         assert answer.headers["Cache-Control"] == "no-cache"
         policy = answer.headers["Content-Security-Policy"]
-        assert "script-src 'self';" in policy and "default-src 'none'" in policy and "unsafe" not in policy
+        assert "script-src 'self';" in policy and "style-src 'self';" in policy and "unsafe" not in policy
+        assert "default-src 'none'" in policy and ("data:" in policy) == (path == "/docs")
         again = client.get(path, headers={"If-None-Match": answer.headers["ETag"]})
         assert (again.status_code, again.content) == (304, b"")
+
+
+def test_the_files_of_other_packages_are_compressed_and_cached(client: TestClient) -> None:
+    for path in PACKAGED_PATHS:
+        plain, packed = (client.get(path, headers={"Accept-Encoding": code}) for code in ("gzip;q=0", "br, gzip"))
+        assert (plain.headers.get("Content-Encoding"), packed.headers["Content-Encoding"]) == (None, "gzip")
+        assert plain.content == packed.content and int(packed.headers["Content-Length"]) < len(plain.content) / 2
+        assert plain.headers["ETag"] != packed.headers["ETag"] and packed.headers["Vary"] == "Accept-Encoding"
+        assert packed.headers["Cache-Control"] == "public, max-age=86400"
+        again = {"If-None-Match": packed.headers["ETag"], "Accept-Encoding": "gzip"}
+        assert client.get(path, headers=again).status_code == 304
+    assert client.get("/packaged/plotly.js").status_code == 404
 
 
 @pytest.mark.parametrize("name", ["nothing.js", "..%2fpage.py", "%2e%2e/page.py", "page.css/x", "x" * 200])
@@ -45,18 +61,19 @@ def test_there_are_no_other_files(client: TestClient, name: str) -> None:
     assert client.get(f"/page/{name}").status_code in (404, 422)
 
 
-def test_the_page_brings_everything_along(client: TestClient) -> None:
+@pytest.mark.parametrize("path", ["/", "/symbols/BTC", "/docs"])
+def test_a_page_brings_everything_along(client: TestClient, path: str) -> None:
     class Links(HTMLParser):
-        found: ClassVar[list[str | None]] = []
+        found: ClassVar[list[str]] = []
 
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            self.found.extend(value for name, value in attrs if name in ("src", "href"))
+            self.found.extend(str(value) for name, value in attrs if name in ("src", "href"))
             assert not any(name.startswith("on") or name == "style" for name, _ in attrs), "inline code"
 
-    Links().feed(client.get("/").text)
-    assert len(Links.found) >= 5
+    Links().feed(client.get(path).text)
+    assert len(Links.found) >= 4
     for link in Links.found:
-        assert client.get(f"/{link}").status_code == 200, link
+        assert client.get(urljoin(f"http://127.0.0.1{path}", link)).status_code == 200, link
 
 
 def test_no_script_makes_markup_from_text() -> None:
@@ -75,6 +92,11 @@ def test_the_colours_are_those_of_the_charts() -> None:
             "alarm": theme.kinds["jump"], "up": theme.kinds["stale_feed"],
         }
         assert charted.items() <= colours.items()
+    light, dark = re.findall(r":root \{(.*?)\}", (STATIC / "symbol.css").read_text(), re.DOTALL)
+    for theme, block in ((LIGHT, light), (DARK, dark)):
+        colours = dict(re.findall(r"--([a-z_0-9-]+): (#[0-9a-f]{6})", block))
+        bands = {"sigma-1": theme.one_sigma, "sigma-3": theme.three_sigma, "market_move": theme.event_ink}
+        assert colours == {**bands, **theme.kinds}
 
 
 def test_readers_never_outnumber_the_connections_and_the_page_needs_none(service_of: Callable[..., Service]) -> None:

@@ -1,11 +1,9 @@
 """The page as a person sees it: a real browser, a real server, rows in a real database."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -23,7 +21,7 @@ from market_pipeline.storage.queries.anomaly_marks import save_mark
 from market_pipeline.storage.queries.scores import record_scored
 from market_pipeline.storage.schema.operations_tables import scored_through
 from market_pipeline.storage.schema.tables import anomaly_marks, price_anomalies, raw_prices
-from market_pipeline_tests.api.browser import Tab
+from market_pipeline_tests.api.browser import Opened, Tab, shown
 from market_pipeline_tests.api.serving import served, store_anomaly, store_day, store_quotes
 from market_pipeline_tests.builders import stored_rows
 from market_pipeline_tests.dagster_records import beat, stopped_by_check
@@ -33,28 +31,6 @@ pytestmark = pytest.mark.slow
 TOKEN = "a-token-that-nobody-guesses"
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
-
-Opened = Callable[..., Tab]
-
-
-@pytest.fixture
-def opened(browser: Browser, service_of: Callable[..., Service]) -> Iterator[Opened]:
-    """`opened(**settings)`: a tab for the page of an API with these settings of two symbols."""
-    with ExitStack() as running:
-
-        @contextmanager
-        def serving(settings: dict[str, Any], options: dict[str, Any]) -> Iterator[Tab]:
-            with served(create_app(service_of(**{"market_symbols": "BTC,ETH", **settings}))) as address:
-                tab = Tab(browser, address, **options)
-                yield tab
-                tab.context.close()
-
-        yield lambda options={}, **settings: running.enter_context(serving(settings, options))
-
-
-def shown(page: Page, words: str) -> None:
-    """Wait until the page says so."""
-    page.get_by_text(words).first.wait_for(timeout=20_000)
 
 
 def cells(page: Page, symbol: str) -> list[str]:
@@ -302,12 +278,13 @@ def test_it_fits_a_phone_and_a_keyboard(opened: Opened, database: Database) -> N
     assert cells(page, "ETH")[0] == "910,000,000,000.00"
     assert page.get_by_role("columnheader").count() == 6, "a table for screen readers, whatever it looks like"
     reached = []
-    for _ in range(10):
+    for _ in range(14):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.textContent"))
     assert reached == [
-        "BTC in the Dagster UI", "ETH in the Dagster UI", "alert " + "no-break" * 17, "This anomaly as JSON",
-        "This anomaly's day in the Dagster UI", "Real", "Noise", "Expected", "OpenAPI document", "metrics",
+        "BTC", "BTC in the Dagster UI", "ETH", "ETH in the Dagster UI", "alert " + "no-break" * 17,
+        "This anomaly in the chart", "This anomaly as JSON", "This anomaly's day in the Dagster UI",
+        "Real", "Noise", "Expected", "the endpoints", "OpenAPI document", "metrics",
     ]
 
 

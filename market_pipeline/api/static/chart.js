@@ -1,9 +1,10 @@
 // The chart of a symbol: draws what was fetched, lets a person zoom, move and step through the alarms.
 
-import { now } from "./api.js";
+import { now, Unreachable } from "./api.js";
 import { KINDS } from "./alarms.js";
 import { element, keyed, setText } from "./dom.js";
 import { ALARMS, figureOf, MARKERS, placesIn, read, themeOf } from "./figure.js";
+import { preview } from "./preview.js";
 import * as words from "./words.js";
 
 const SHORTEST_MS = 15 * 60_000;
@@ -14,37 +15,40 @@ const DARK = matchMedia("(prefers-color-scheme: dark)");
 
 const at = (id) => document.getElementById(id);
 const box = at("chart");
-const plotly = new Promise((resolve, reject) => {
-  if (window.Plotly) resolve(window.Plotly);
-  at("plotly").addEventListener("load", () => resolve(window.Plotly));
-  at("plotly").addEventListener("error", () => reject(new Error("plotly.js did not load")));
-});
+const SCRIPT = new URL("../packaged/plotly.min.js", import.meta.url).href;
+// It is large: fetched at once, but run once the preview shows.
+fetch(SCRIPT).catch(() => {});
+let plotly = null;
 let chart = null;
 let view = [0, 1];
 let stepped = null;
+let handlers = null;
+let listening = false;
 
 /**
  * Connect the chart to the page: `zoom([start, end])` is called with the time that a person wants to see, `reset()` to
  * go back, `open(id)` with the alarm to show.
  */
-export async function connect(zoom, reset, open) {
+export function connect(zoom, reset, open) {
+  handlers = { zoom, reset, open };
   buttons(zoom);
   box.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || !chart) return;
     if (key(event.key, zoom, reset, open)) event.preventDefault();
   });
   for (const query of [COARSE, DARK]) query.addEventListener("change", redraw);
-  const Plotly = await plotly;
-  // Its events exist once it has drawn.
-  await Plotly.newPlot(box, [], { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" }, CONFIG);
+}
+
+/** Listen to plotly.js, once it has drawn. */
+function listen() {
   box.on("plotly_relayout", (change) => {
     const edges = [change["xaxis.range[0]"], change["xaxis.range[1]"]];
-    if (edges[0] !== undefined) zoom(bounded(edges.map(timeOf)));
+    if (edges[0] !== undefined) handlers.zoom(bounded(edges.map(timeOf)));
   });
-  box.on("plotly_doubleclick", reset);
+  box.on("plotly_doubleclick", () => handlers.reset());
   box.on("plotly_click", ({ points }) => {
     const mark = points.find(({ curveNumber }) => curveNumber === ALARMS);
-    if (mark) open(chart.alarms[mark.pointNumber].id);
+    if (mark) handlers.open(chart.alarms[mark.pointNumber].id);
   });
 }
 
@@ -53,16 +57,33 @@ export async function draw(document, wanted) {
   chart = read(document);
   view = wanted ?? chart.span;
   stepped = null;
+  if (!listening) await preview(box, chart, view);
   await redraw();
   setText(at("words"), summary());
   explain();
 }
 
 async function redraw() {
-  const Plotly = await plotly;
   if (!chart) return;
+  const Plotly = await loaded();
   const { data, layout } = figureOf(chart, view, themeOf(document.documentElement), !COARSE.matches);
   await Plotly.react(box, data, layout, CONFIG);
+  if (!listening) listen();
+  listening = true;
+}
+
+/** Return plotly.js; it is loaded once, and again if that failed. */
+function loaded() {
+  plotly ??= new Promise((resolve, reject) => {
+    const script = element("script", { src: SCRIPT });
+    script.addEventListener("load", () => resolve(window.Plotly));
+    script.addEventListener("error", () => {
+      plotly = null;
+      reject(new Unreachable(SCRIPT));
+    });
+    document.head.append(script);
+  });
+  return plotly;
 }
 
 function timeOf(edge) {
@@ -123,7 +144,7 @@ async function step(way) {
   const next = last < 0 ? (way > 0 ? 0 : shown.length - 1) : (last + way + shown.length) % shown.length;
   const [alarm, place] = shown[next];
   stepped = place;
-  (await plotly).Fx.hover(box, [{ curveNumber: ALARMS, pointNumber: place }]);
+  (await loaded()).Fx.hover(box, [{ curveNumber: ALARMS, pointNumber: place }]);
   setText(at("spoken"), `${next + 1} of ${shown.length}: ${alarm.severity}, ${words.clock(alarm.time)}, ${alarm.headline}`);
 }
 

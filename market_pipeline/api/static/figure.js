@@ -15,9 +15,12 @@ const SIGMAS = [3, 1];
 const OF_THE_BAND = 0.05;
 const MARGIN = 0.08;
 const SENTENCE_WIDTH = 52;
-// Where the traces are in the figure.
-export const CANDLES = 3;
-export const ALARMS = 5;
+// The share of the height that is below the prices.
+const BELOW = 0.28;
+// Pixels of a digit.
+const LABEL_WIDTH = 7;
+// The place of this trace in the figure.
+export const ALARMS = 6;
 
 /** Return the colours of the page's theme. */
 export function themeOf(node) {
@@ -40,15 +43,15 @@ export function figureOf(chart, view, colour, movable) {
   const moved = candles.quotes.some((count) => count > 1);
   const range = { ...area(chart, candles.low, candles.high, colour("line")), opacity: 0.3, visible: moved };
   const price = {
-    ...broken(chart, candles.close), mode: "lines+markers", line, hovertemplate: template(format, moved),
-    marker: { size: 4, color: line.color, opacity: dots(chart) }, customdata: details(chart),
+    ...broken(chart, candles.close), mode: "lines", line, hovertemplate: template(format, moved),
+    customdata: details(chart),
   };
   const volatility = {
     ...broken(chart, candles.volatility.map((share) => share === null ? null : 100 * share)), mode: "lines",
     line: { ...line, width: 1.2 }, yaxis: "y2", hovertemplate: "%{y:.0f}% a year<extra></extra>",
   };
   return {
-    data: [...band, range, price, volatility, alarms(chart, colour)],
+    data: [...band, range, price, dots(chart, line.color), volatility, alarms(chart, colour)],
     layout: layout(chart, view, colour, format, movable),
   };
 }
@@ -119,9 +122,12 @@ function area({ times }, lower, upper, fillcolor) {
 }
 
 /** A candle without a neighbour is a dot. */
-function dots(chart) {
-  const alone = new Set(chart.lines.filter(([begin, end]) => end - begin === 1).map(([begin]) => begin));
-  return besideGaps(chart, (n) => (alone.has(n) ? 1 : 0)).map((opacity) => opacity ?? 0);
+function dots({ times, lines, candles }, color) {
+  const alone = lines.filter(([begin, end]) => end - begin === 1).map(([begin]) => begin);
+  return {
+    type: "scatter", mode: "markers", x: alone.map((n) => times[n]), y: alone.map((n) => candles.close[n]),
+    marker: { size: 4, color }, hoverinfo: "skip",
+  };
 }
 
 function details(chart) {
@@ -188,11 +194,20 @@ function formatOf(price) {
   return price >= 100 ? ",.2f" : price >= 1 ? ",.4f" : ",.4r";
 }
 
+/** Return the place of the prices in the chart: its margins in pixels, the height of the field, its edges in dollars. */
+export function frame(chart, view) {
+  const [lowest, highest] = pricesIn(chart, view);
+  // Room for the labels; plotly.js would draw everything twice to find out.
+  const right = 14 + LABEL_WIDTH * Math.max(5, words.price(highest).length);
+  return { margin: { l: 8, r: right, t: 8, b: 40 }, share: 1 - BELOW, lowest, highest };
+}
+
 function layout(chart, view, colour, format, movable) {
   const faint = { color: colour("faint"), size: 12 };
-  const axis = { gridcolor: colour("grid"), zeroline: false, tickfont: faint, automargin: true };
+  const axis = { gridcolor: colour("grid"), zeroline: false, tickfont: faint };
+  const { margin, lowest, highest } = frame(chart, view);
   return {
-    autosize: true, margin: { l: 8, r: 8, t: 8, b: 8 }, showlegend: false, hovermode: "x", hoverdistance: 24,
+    autosize: true, margin, showlegend: false, hovermode: "x", hoverdistance: 24,
     dragmode: movable ? "zoom" : false,
     paper_bgcolor: colour("paper"), plot_bgcolor: colour("paper"),
     font: { family: getComputedStyle(document.body).fontFamily, color: colour("ink"), size: 13 },
@@ -205,7 +220,7 @@ function layout(chart, view, colour, format, movable) {
       showspikes: true, spikemode: "across", spikethickness: 1, spikedash: "dot", spikecolor: colour("faint"),
     },
     yaxis: {
-      ...axis, domain: [0.28, 1], range: pricesIn(chart, view), fixedrange: true, side: "right",
+      ...axis, domain: [BELOW, 1], range: [lowest, highest], fixedrange: true, side: "right",
       tickformat: format === ",.2f" ? ",~f" : format,
     },
     yaxis2: { ...axis, domain: [0, 0.2], rangemode: "tozero", fixedrange: true, side: "right", ticksuffix: "%", nticks: 4 },

@@ -104,11 +104,11 @@ function choose(range, view) {
 
 async function refresh() {
   try {
-    const settings = fetchDocument("page-settings.json");
-    const [found] = await Promise.all([settings.then(apply), showChart(), refreshHistory(list)]);
+    await Promise.all([fetchDocument("page-settings.json").then(apply), showChart()]);
     requestToken(false);
     showProblem(null);
-    return found;
+    // The chart first.
+    await refreshHistory(list);
   } catch (error) {
     requestToken(error instanceof Unauthorized);
     failed(error);

@@ -49,6 +49,7 @@ CHOICES: list[tuple[str, Callable[[Row], bool]]] = [
     ("limit=3&kind=jump", lambda row: row["kind"] == "jump"),
     ("limit=1000&severity=critical&scope=mixed", lambda row: (row["severity"], row["scope"]) == ("critical", "mixed")),
     ("limit=5&since=2024-03-01T00:30:00Z", lambda row: row["timestamp"] >= at(30)),
+    ("limit=4&since=2024-03-01T00:10:00Z&until=2024-03-01T00:30:00Z", lambda row: at(10) <= row["timestamp"] < at(30)),
     ("limit=9&alarms_only=true", lambda row: row["event_id"] in (None, row["id"])),
     ("limit=2&kind=bad_tick&since=2024-03-01T00:20:00Z",
      lambda row: row["kind"] == "bad_tick" and row["timestamp"] >= at(20)),
