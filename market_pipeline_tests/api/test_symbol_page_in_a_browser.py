@@ -68,9 +68,11 @@ def test_it_draws_prices_and_says_what_each_alarm_says(opened: Opened, database:
 
 
 def test_zooming_brings_finer_candles_and_going_back_the_range(opened: Opened, database: Database) -> None:
+    """Also where the price stands still: the axis has ticks nevertheless."""
     hours = [store_day(database, "BTC", 110.0, 100.0) - HOUR * back for back in range(26, 30 * 24)]
     store_quotes(database, "BTC", hours[::-1], 100.0, 90.0)
     tab = opened()
+    tab.page.set_default_timeout(PATIENCE_MS)
     page = tab.open("/symbols/btc?range=30d")
     drawn(page)
     # One an hour for 29 days, and each half an hour of the last one.
@@ -102,9 +104,9 @@ def test_older_alarms_are_filtered_paged_and_marked(opened: Opened, database: Da
     for back in range(45):
         severity, kind = ("critical", "large_move") if back % 9 == 0 else ("watch", "jump")
         store_anomaly(database, "BTC", newest - back * 30 * HOUR, kind, severity=severity)
-    page = opened(api_token=TOKEN, options={"viewport": {"width": 360, "height": 700}, "has_touch": True}).open(
-        "/symbols/BTC"
-    )
+    tab = opened(api_token=TOKEN, options={"viewport": {"width": 360, "height": 700}, "has_touch": True})
+    tab.page.set_default_timeout(PATIENCE_MS)
+    page = tab.open("/symbols/BTC")
     page.get_by_label("API_TOKEN").fill(TOKEN)
     page.keyboard.press("Enter")
     items, older = page.locator("#alarms li"), page.get_by_role("button", name="Show older alarms")

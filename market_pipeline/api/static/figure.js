@@ -14,6 +14,8 @@ const SIGMAS = [3, 1];
 // So much of the band's edges is in the picture: after an outage it may be wider than the day.
 const OF_THE_BAND = 0.05;
 const MARGIN = 0.08;
+// Prices that differ by less of themselves are one price.
+const SHORTEST = 1e-7;
 const SENTENCE_WIDTH = 52;
 // The share of the height that is below the prices.
 const BELOW = 0.28;
@@ -251,7 +253,8 @@ function pricesIn(chart, view) {
   }
   const lowest = values.reduce((one, other) => Math.min(one, other));
   const highest = values.reduce((one, other) => Math.max(one, other));
-  const margin = MARGIN * (highest - lowest) || 0.01 * highest;
+  // An axis shorter than the precision of its numbers would keep plotly.js counting ticks for ever.
+  const margin = highest - lowest < SHORTEST * highest ? 0.005 * highest : MARGIN * (highest - lowest);
   return [lowest - margin, highest + margin];
 }
 
