@@ -29,6 +29,7 @@ def shown(page: Page, words: str) -> None:
 def drawn(page: Page) -> None:
     """Wait until what was requested is drawn."""
     page.locator("#chart:not([aria-busy]) .scatterlayer .trace").first.wait_for(state="attached", timeout=PATIENCE_MS)
+    assert page.locator(".preview").count() == 0
 
 
 def test_it_draws_prices_and_says_what_each_alarm_says(opened: Opened, database: Database) -> None:

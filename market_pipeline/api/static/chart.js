@@ -70,6 +70,7 @@ async function redraw() {
   await Plotly.react(box, data, layout, CONFIG);
   if (!listening) listen();
   listening = true;
+  box.querySelector(".preview")?.remove();
 }
 
 /** Return plotly.js; it is loaded once, and again if that failed. */

@@ -3,7 +3,7 @@
 import { drawn } from "./dom.js";
 import { frame, placesIn } from "./figure.js";
 
-/** Draw the prices of `chart` in `view` into `box`, and wait until they show; what is drawn next replaces them. */
+/** Draw the prices of `chart` in `view` into `box`, and wait until they show. */
 export async function preview(box, chart, view) {
   const { width, height } = box.getBoundingClientRect();
   const places = placesIn(chart, view);
@@ -24,6 +24,7 @@ export async function preview(box, chart, view) {
   });
   const svg = drawn("svg", { class: "preview", width, height, "aria-hidden": "true" });
   svg.append(drawn("path", { d: lines.join("") }));
-  box.replaceChildren(svg);
+  box.querySelector(".preview")?.remove();
+  box.prepend(svg);
   await new Promise((shown) => requestAnimationFrame(() => setTimeout(shown)));
 }
