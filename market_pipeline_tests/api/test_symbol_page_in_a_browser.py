@@ -70,7 +70,8 @@ def test_it_draws_prices_and_says_what_each_alarm_says(opened: Opened, database:
 
 def test_zooming_brings_finer_candles_and_going_back_the_range(opened: Opened, database: Database) -> None:
     """Also where the price stands still: the axis has ticks nevertheless."""
-    hours = [store_day(database, "BTC", 110.0, 100.0) - HOUR * back for back in range(26, 30 * 24)]
+    newest = store_day(database, "BTC", 110.0, 100.0)
+    hours = [newest - HOUR * back for back in range(26, 30 * 24)]
     store_quotes(database, "BTC", hours[::-1], 100.0, 90.0)
     tab = opened()
     tab.page.set_default_timeout(PATIENCE_MS)

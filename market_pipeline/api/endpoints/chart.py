@@ -29,7 +29,7 @@ router = APIRouter(include_in_schema=False, dependencies=[Depends(each_once)])
 # More would cover the line.
 MOST_ALARMS = 200
 # The longest ones: a coin that is seldom quoted has thousands.
-_MOST_SILENCES = 200
+_MOST_SILENCES = 60
 # Significant digits of what is computed; prices are as stored.
 _DIGITS = 5
 _ALARM_COLUMNS = ("id", "symbol", "kind", "severity", "direction", "price_after", "mark")
