@@ -177,6 +177,8 @@ def dagster_environment(home: Path, settings: Settings) -> dict[str, str]:
         "DAGSTER_HOME": str(home),
         # The process that relays these lines writes them in the configured format.
         "LOG_FORMAT": "json",
-        # `dagster dev` advises to install another command that starts the same processes.
-        "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded",
+        # Dagster's commands advise to install another one that does the same.
+        "PYTHONWARNINGS": ",".join(
+            f"ignore:Function `{name}` is superseded" for name in ("dev_command", "job_execute_command")
+        ),
     }
