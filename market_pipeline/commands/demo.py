@@ -58,7 +58,7 @@ def execute(ui_port: int, chosen_api_port: int | None) -> int:
         environment = dagster_environment(home, settings)
         cancel, end = (partial(step, home, FILES) for step in (cancel_launched_runs, end_canceled_runs))
         with Processes(cancel, end) as processes:
-            processes.start(simulator_command(port), os.environ, home, "market_pipeline.simulator")
+            processes.start(simulator_command(port, home), os.environ, home, "market_pipeline.simulator")
             log_format = "json" if face.log or settings.log_format == "auto" else settings.log_format
             face.start(processes, receiver_command(receiver_port, log_format), environment, home, "receiver")
             wait_until_ready(port)

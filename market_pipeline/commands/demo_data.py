@@ -54,9 +54,10 @@ def demo_settings(folder: Path, port: int, ui_port: int, receiver_port: int, api
     return load_settings(env_file=None, **{**defaults, **chosen})
 
 
-def simulator_command(port: int) -> list[str]:
-    """Return the command of the simulator, with its market model and room for the demo's requests."""
+def simulator_command(port: int, home: Path) -> list[str]:
+    """Return the command of the simulator: its market model, the moves kept in `home`, room for the demo's requests."""
     command = [sys.executable, "-m", "market_pipeline.simulator", "--model", "--quiet"]
+    command += ["--moves", str(home / "moves.jsonl")]
     return [*command, "--port", str(port), "--requests-per-minute", str(REQUESTS_PER_MINUTE)]
 
 
@@ -89,7 +90,7 @@ def demo_environment(*, simulated: bool) -> Iterator[None]:
     child = None
     if simulator is None and simulated:
         simulator = free_port()
-        child = subprocess.Popen(simulator_command(simulator))
+        child = subprocess.Popen(simulator_command(simulator, folder / HOME))
     settings = demo_settings(
         folder, simulator or _NO_PORT, ui or UI_PORT, receiver or _NO_PORT, api or API_PORT
     )

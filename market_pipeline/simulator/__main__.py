@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import click
 
@@ -51,11 +52,15 @@ def _catalogue(text: str) -> Catalogue:
 @click.option(
     "--requests-per-minute", type=click.IntRange(0), metavar="N", help="0 for no limit.  [default: that of the plan]"
 )
+@click.option(
+    "--moves", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Keep the moves of the market in this file, and begin with those in it.",
+)
 @click.option("--quiet", is_flag=True, help="Log only warnings and errors.")
 @click.option("--log-format", type=click.Choice(["json", "console"]), default="json", show_default=True)
 def serve(
     model: bool, replay: str | None, coins: Catalogue, seed: int, port: int, plan: Plan,
-    requests_per_minute: int | None, quiet: bool, log_format: str,
+    requests_per_minute: int | None, moves: Path | None, quiet: bool, log_format: str,
 ) -> int:
     """Serve a CoinGecko on 127.0.0.1: the same paths, answers, limits and errors, over simulated or recorded prices."""
     if model and replay:
@@ -64,7 +69,9 @@ def serve(
     limit = PLAN_LIMITS[plan] if requests_per_minute is None else requests_per_minute
     try:
         feed, description = _feed(coins, seed, replay)
-        with _stop_signals() as wait, Simulator(feed, port, limit or None, utc_now, plan) as simulator:
+        with _stop_signals() as wait, Simulator(
+            feed, port, limit or None, utc_now, plan, moves_file=moves
+        ) as simulator:
             logger.info(
                 "Serving %s as CoinGecko (%s, %s) at %s; faults and the request log at %s. Ctrl-C stops it.",
                 description, plan, f"{limit} requests per minute" if limit else "no limit",

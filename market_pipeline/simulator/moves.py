@@ -1,12 +1,14 @@
 """Moves of the market on demand, on top of any feed: what an anomaly looks like to the pipeline.
 
-Kept by the process: a simulator that is started again serves the feed without them.
+With a file they outlive the process: a simulator that is started again goes on from the prices it has served.
 """
 
+import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from market_pipeline.simulator.feed import Feed
@@ -31,16 +33,23 @@ class Move:
 
 
 class MovedFeed:
-    """A `Feed` with moves. Thread-safe."""
+    """A `Feed` with moves, those of the lines of `file` first. Thread-safe.
 
-    def __init__(self, feed: Feed) -> None:
+    Raises ValueError for a line that is not a move.
+    """
+
+    def __init__(self, feed: Feed, file: Path | None = None) -> None:
         self._feed = feed
-        self._moves: tuple[Move, ...] = ()
+        self._file = file
+        self._moves = _stored_moves(file) if file and file.exists() else ()
         self._adding = threading.Lock()
 
     def add(self, move: Move) -> None:
-        """Let the market move."""
+        """Let the market move, after the move is stored."""
         with self._adding:
+            if self._file:
+                with self._file.open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps({**asdict(move), "at": move.at.isoformat()}) + "\n")
             self._moves = (*self._moves, move)
 
     @property
@@ -64,6 +73,14 @@ class MovedFeed:
         for move in self._moves:
             price *= move.factor(coin_id, moment)
         return float(f"{price:.10g}") if self._moves else price
+
+
+def _stored_moves(file: Path) -> tuple[Move, ...]:
+    try:
+        documents = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        return tuple(Move(datetime.fromisoformat(one["at"]), one["percent"], one["coin"]) for one in documents)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} has a line that is not a move ({error}); delete the file") from None
 
 
 def parse_move(document: Any, now: Callable[[], datetime]) -> Move:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable
+from pathlib import Path
 from types import TracebackType
 
 from market_pipeline.core.clock import Clock, utc_now
@@ -23,8 +24,8 @@ class Simulator:
 
     `port` 0 takes a free one. `requests_per_minute` None is no limit. `clock` is the time of prices, limits
     and the log. `plan` decides which keys, errors and history are allowed. `monthly_credits` is the number in
-    /key; nothing is refused when they are spent. `faults` are there from the start.
-    Entering raises OSError when the port is taken.
+    /key; nothing is refused when they are spent. `faults` are there from the start. Moves of the market are kept in
+    `moves_file`, if one is given. Entering raises OSError when the port is taken.
     """
 
     def __init__(
@@ -36,12 +37,13 @@ class Simulator:
         plan: Plan = "keyless",
         monthly_credits: int = MONTHLY_CREDITS,
         faults: Iterable[Fault] = (),
+        moves_file: Path | None = None,
     ) -> None:
         self._faults = FaultBook(faults)
         self._log = RequestLog()
         limit = None if requests_per_minute is None else MinuteLimit(requests_per_minute)
         usage = Usage(requests_per_minute or PLAN_LIMITS[plan], monthly_credits)
-        self._feed = MovedFeed(feed)
+        self._feed = MovedFeed(feed, moves_file)
         self._responder = Responder(self._feed, plan, limit, self._faults, usage)
         self._clock = clock
         self._port = port

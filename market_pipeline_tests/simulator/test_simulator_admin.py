@@ -4,6 +4,7 @@ import logging
 import socket
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,17 +31,25 @@ def test_faults_are_added_listed_and_cleared_over_the_admin_path(client: Client)
     assert client.get("/ping").ok
 
 
-def test_the_market_moves_on_demand(clock: MovableClock, client: Client, market: MarketModel) -> None:
+def test_the_market_moves_on_demand(
+    clock: MovableClock, client: Client, market: MarketModel, tmp_path: Path
+) -> None:
     url = client.simulator.admin_url + "/moves"
     assert requests.post(url, json={"percent": -10, "coin": "bitcoin"}, timeout=30).status_code == 201
     assert requests.post(url, json={"percent": 50}, timeout=30).status_code == 201
-    feed, before, after = MovedFeed(market), clock(), clock() + timedelta(minutes=5)
+    kept = tmp_path / "moves.jsonl"
+    feed, before, after = MovedFeed(market, kept), clock(), clock() + timedelta(minutes=5)
     for move in (Move(before, -10, "bitcoin"), Move(before, 50)):
         feed.add(move)
     for coin, factor in (("bitcoin", 1.35), ("ethereum", 1.5)):
         moved, plain = feed.quote(coin, after), market.quote(coin, after)
         assert moved and plain and moved[0] == pytest.approx(factor * plain[0]) and moved[1] == plain[1]
         assert feed.points(coin, before - HOUR, before, HOUR) == market.points(coin, before - HOUR, before, HOUR)
+    again = MovedFeed(market, kept)
+    assert again.quote("ethereum", after) == feed.quote("ethereum", after)
+    kept.write_text("{}\n")
+    with pytest.raises(ValueError, match="delete the file"):
+        MovedFeed(market, kept)
     for body in ("{", "{}", '{"percent": 0}', '{"percent": 1, "coin": 2}', '{"percent": true}', '{"by": 1}'):
         assert requests.post(url, data=body, timeout=30).status_code == 422
 
