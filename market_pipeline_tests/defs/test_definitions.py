@@ -174,9 +174,9 @@ def test_the_lineage_leads_from_coingecko_to_the_people_in_four_groups(repositor
         groups.setdefault(graph.get(key).group_name, set()).add(key.to_user_string())
     endpoints = {"coingecko/simple_price", "coingecko/market_chart_range", "coingecko/coins_list"}
     assert groups == {
-        "ingest": {*endpoints, "raw_prices", "daily_bars"},
+        "ingest": {*endpoints, "raw_prices"},
         "quality": {"rejected_prices", "price_coverage"},
-        "detect": {"detector_calibration", "price_anomalies"},
+        "detect": {"detector_calibration", "price_anomalies", "daily_bars"},
         "monitor": {"market_overview", "request_ledger", "storage_retention"},
     }
     assert {key.to_user_string() for key in graph.external_asset_keys} == endpoints

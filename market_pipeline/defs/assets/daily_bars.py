@@ -8,7 +8,7 @@ from market_pipeline.dagster_instance.nonpublic import describe_partitions
 from market_pipeline.dagster_instance.reports import as_metadata
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
-from market_pipeline.defs.assets.table_metadata import EVERY_DAY, INGEST, OWNERS, table_metadata
+from market_pipeline.defs.assets.table_metadata import DETECT, EVERY_DAY, OWNERS, table_metadata
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.defs.partitions import SINGLE_RUN, days_of, partition_key
 from market_pipeline.pipeline.bars import bar_facts, bar_rows, thinning_limit
@@ -47,7 +47,7 @@ def build_daily_bars(
             **table_metadata(tables.daily_bars, write_mode="replace"),
             "dagster/column_lineage": _lineage(),
         },
-        group_name=INGEST,
+        group_name=DETECT,
         owners=OWNERS,
         tags=EVERY_DAY,
         kinds={"table", database_kind},
