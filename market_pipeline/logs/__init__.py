@@ -15,7 +15,7 @@ from market_pipeline.logs.configuration import (
     write_line,
 )
 from market_pipeline.logs.context import apart, bind, bound, current_trace_id
-from market_pipeline.logs.formats import ROOT, LineFormatter, get_logger
+from market_pipeline.logs.formats import ROOT, LineFormatter, get_logger, one_line
 
 __all__ = [
     "ROOT",
@@ -26,11 +26,12 @@ __all__ = [
     "bind",
     "bound",
     "configure_logging",
-    "diverted",
     "current_trace_id",
+    "diverted",
     "get_logger",
     "is_terminal",
     "log_to_stderr",
+    "one_line",
     "root_handler",
     "write_line",
 ]

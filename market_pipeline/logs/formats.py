@@ -158,13 +158,13 @@ def as_text(fields: Mapping[str, Any]) -> str:
     fields = _plain(fields)
     time, level, logger, message = (str(fields.get(name, "")) for name in _HEAD)
     others = (
-        f"{_one_line(str(name))}={_value(value)}"
+        f"{one_line(str(name))}={_value(value)}"
         for name, value in fields.items()
         if name not in _HEAD and name not in _LONG and not (name == "run_id" and value == fields.get("trace_id"))
     )
-    line = " ".join([time, f"{level:<7}", _one_line(logger), _one_line(message), *others])
+    line = " ".join([time, f"{level:<7}", one_line(logger), one_line(message), *others])
     below = (row for name in _LONG for row in str(fields.get(name) or "").splitlines())
-    return "\n".join([line, *(f"    {_one_line(row)}".rstrip() for row in below)])
+    return "\n".join([line, *(f"    {one_line(row)}".rstrip() for row in below)])
 
 
 def as_sentence(fields: Mapping[str, Any]) -> str:
@@ -175,8 +175,8 @@ def as_sentence(fields: Mapping[str, Any]) -> str:
     if rows:
         message = f"{message}: {rows[-1].strip()}"
     colour, label = _LEVELS.get(level, (None, ""))
-    line = click.style(f"{label}{_one_line(message)}", fg=colour) if colour else _one_line(message)
-    return "\n".join([line, *(click.style(f"    {_one_line(row)}", dim=True) for row in rows)])
+    line = click.style(f"{label}{one_line(message)}", fg=colour) if colour else one_line(message)
+    return "\n".join([line, *(click.style(f"    {one_line(row)}", dim=True) for row in rows)])
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,10 +190,11 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
-    return json.dumps(text) if text == "" or re.search(r'[\s"=]', text) else _one_line(text)
+    return json.dumps(text) if text == "" or re.search(r'[\s"=]', text) else one_line(text)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return `text` with its control characters escaped."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 

@@ -21,6 +21,7 @@ from market_pipeline.commands.ports import free_port
 from market_pipeline.commands.terminal.face import Banner, face_of
 from market_pipeline.commands.terminal.log_file import LogFile
 from market_pipeline.commands.terminal.screen import Screen
+from market_pipeline.core.clock import utc_now
 from market_pipeline.logs import configure_logging, get_logger
 from market_pipeline.settings import Settings
 from market_pipeline_tests.commands.hearing import BEGIN, PAST, Session, request
@@ -118,6 +119,14 @@ def test_the_log_file_is_bounded_and_a_full_disk_stops_nothing(tmp_path: Path) -
     broken = LogFile(tmp_path / "nowhere" / "run.log")
     broken.write("lost")
     assert broken.trouble == "No such file or directory"
+
+
+def test_text_from_elsewhere_cannot_control_the_terminal() -> None:
+    written = io.StringIO()
+    screen = Screen(Console(file=written, width=100))
+    screen.say(utc_now(), "a \x1b]0;title\x07 b \x9b2J \u202e c", "\x1b[1mx", below=["\x1b[2J"])
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", written.getvalue())
+    assert r"a \x1b]0;title\x07 b \x9b2J \u202e c" in written.getvalue()
 
 
 def test_a_terminal_that_cannot_move_its_cursor_gets_lines_only() -> None:

@@ -9,6 +9,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from market_pipeline.logs import one_line
+
 _REFRESHES = 4.0
 _LABEL_WIDTH = 8
 
@@ -23,19 +25,22 @@ class Screen:
         self._live: Live | None = None
 
     def say(self, at: datetime, text: str, label: str = "", style: str = "", below: Sequence[str] = ()) -> None:
-        """Write a line: its time (UTC), a label, a text; then the lines `below` it."""
+        """Write a line: its time (UTC), a label, a text; then the lines `below` it.
+
+        Texts may come from elsewhere; rich passes escape sequences on to the terminal, so they are escaped here.
+        """
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(no_wrap=True, style="dim")
         grid.add_column(overflow="fold")
         body = Text()
         if label:
-            body.append(label.upper(), style=style).append("  ")
-        body.append(text, style="dim" if style == "dim" else "")
+            body.append(one_line(label.upper()), style=style).append("  ")
+        body.append(one_line(text), style="dim" if style == "dim" else "")
         grid.add_row(f"{at:%H:%M}", body)
         self.console.print(grid)
         for line in below:
             # Not folded: the terminal recognises an address that it wraps itself.
-            self.console.print(Text(f"       {line}", style="dim"), soft_wrap=True)
+            self.console.print(Text(f"       {one_line(line)}", style="dim"), soft_wrap=True)
 
     def rows(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
         """Write a title and below it pairs of a name and a value."""
@@ -69,5 +74,5 @@ class Screen:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         line = Table.grid(padding=(0, 1, 0, 0))
-        line.add_row(self._spinner, Text(self._doing(), style="dim", no_wrap=True, overflow="ellipsis"))
+        line.add_row(self._spinner, Text(one_line(self._doing()), style="dim", no_wrap=True, overflow="ellipsis"))
         yield line
