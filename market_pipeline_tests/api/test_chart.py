@@ -66,6 +66,8 @@ def test_the_list_has_moves_of_the_market_on_request(client: TestClient, databas
 def test_a_symbol_without_prices_has_an_empty_chart(client: TestClient) -> None:
     found = chart(client)
     assert (found["candles"]["close"], found["alarms"], found["first"]) == ([], [], None)
+    for edge in ("start", "end"):
+        assert chart(client, **{edge: "0001-01-01"})["candles"]["close"] == []
 
 
 def test_a_time_without_prices_is_one_silence(client: TestClient, database: Database) -> None:

@@ -46,9 +46,10 @@ class ChartSpan(Parameters):
 def chart(request: Request, symbol: SymbolInPath, span: Annotated[ChartSpan, Query()], service: ServiceOf) -> Response:
     """Return at most 2,000 candles, at the shortest interval that allows it."""
     name, now = service.symbol(symbol), service.clock()
-    end = min(span.end or now, now + FUTURE_TOLERANCE)
+    # The years before 1970 hold no prices, and the first of them no room for what is read ahead of a chart.
+    end = max(min(span.end or now, now + FUTURE_TOLERANCE), EPOCH)
     first = first_times(service.database, [name]).get(name)
-    start = max(filter(None, (span.start, first)), default=end)
+    start = max(EPOCH, *filter(None, (span.start, first))) if span.start or first else end
     document = _document(service, name, min(start, end), end, now)
     document["first"] = iso(first) if first else None
     return compressed(request, json.dumps(document, separators=(",", ":")).encode(), JSON)
