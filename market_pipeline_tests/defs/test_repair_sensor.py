@@ -207,8 +207,10 @@ def test_a_new_installation_gets_every_asset_when_its_history_is_there(sensed: W
     for job, asset in (("account_requests", "request_ledger"), ("retention", "storage_retention")):
         (request,) = sensed.evaluate_sensor(is_new=True).run_requests
         assert (request.job_name, request.run_key) == (job, f"first {asset}")
-        sensed.instance.report_runless_asset_event(dg.AssetMaterialization(asset))
-    assert not sensed.evaluate_sensor(is_new=True).run_requests
+        failed = dg.DagsterRunStatus.FAILURE
+        sensed.instance.create_run_for_job(sensed.defs.resolve_job_def(job), status=failed)
+    evaluation = sensed.evaluate_sensor(is_new=True)
+    assert not evaluation.run_requests and evaluation.cursor, "a first run that fails is not requested for ever"
 
 
 def test_a_source_that_fails_is_tried_again_an_hour_later_or_with_the_end_of_an_outage(sensed: World) -> None:

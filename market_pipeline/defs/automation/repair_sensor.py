@@ -124,8 +124,9 @@ def _evaluate(
     unbarred = unbarred_days(context.instance, (one for one in (*older, *days) if one[0] <= last))
     if not missing and not outdated and not unbarred and not calibrations.at_once:
         for job, asset in _FIRST_RUNS.items():
-            if context.instance.get_latest_materialization_event(dg.AssetKey(asset)) is None:
-                # Once, whether it succeeds or not.
+            materialized = context.instance.get_latest_materialization_event(dg.AssetKey(asset))
+            # Once, whether it succeeds or not: a run key that is used would only keep this check from ending.
+            if materialized is None and not context.instance.get_run_records(dg.RunsFilter(job_name=job), limit=1):
                 return dg.RunRequest(run_key=f"first {asset}", job_name=job)
         if all(one.ask_again_at and one.ask_again_at > now + _CHECK_ANYWAY for one in gaps):
             context.update_cursor(f"{state}|{iso(now)}")
