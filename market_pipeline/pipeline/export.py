@@ -9,8 +9,10 @@ when all are whole.
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from market_pipeline.core.clock import next_month, start_of_day
+from market_pipeline.core.file_lock import try_lock
 from market_pipeline.core.slices import Slice
 from market_pipeline.prices.candles import INTERVALS
 from market_pipeline.storage.engine import Database
@@ -84,20 +87,37 @@ def export(
 ) -> list[Written]:
     """Write the files of `order` below `folder`, as of `now`, and count them by table; a table without rows has none.
 
-    On any error nothing is left of it. Raises OSError if a file cannot be written.
+    On any error nothing is left of it. Raises OSError if a file cannot be written, also while another export writes to
+    the same folder.
     """
-    staging = folder / UNFINISHED
-    shutil.rmtree(staging, ignore_errors=True)
-    try:
+    with _staging(folder) as staging:
         written = [_write_all(database, order, order.table, staging, now, progress)]
         if order.anomalies:
             written.append(_write_all(database, order, ANOMALIES, staging, now, progress))
         for table in written:
             if table.files:
                 (staging / table.table).rename(folder / table.table)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return written
+
+
+@contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    """Yield the hidden folder in which files are made; it is empty, and is deleted at the end."""
+    staging = folder / UNFINISHED
+    is_new = not folder.exists()
+    staging.mkdir(parents=True, exist_ok=True)
+    with (staging / "lock").open("a") as lock:
+        if not try_lock(lock):
+            raise OSError(errno.EBUSY, "another export is writing there")
+        for table in (PRICES, CANDLES, ANOMALIES):
+            shutil.rmtree(staging / table, ignore_errors=True)
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+            if is_new:
+                with suppress(OSError):
+                    folder.rmdir()
 
 
 def _write_all(

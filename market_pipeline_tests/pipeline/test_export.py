@@ -87,7 +87,7 @@ def test_an_export_that_fails_leaves_nothing(filled: Database, tmp_path: Path) -
 
     with pytest.raises(OSError, match="no space left"):
         export(filled, ordered(), out, LAST, fail)
-    assert list(out.iterdir()) == []
+    assert not out.exists()
     killed = out / module.UNFINISHED / "prices" / "symbol=BTC" / "year=2024"
     killed.mkdir(parents=True)
     export(filled, ordered(), out, LAST)
@@ -96,3 +96,12 @@ def test_an_export_that_fails_leaves_nothing(filled: Database, tmp_path: Path) -
     empty = Order(["SOL"], None, LAST, "raw", "parquet", True)
     assert [table.rows for table in export(filled, empty, out, LAST)] == [0, 0] and not out.exists()
     assert module.starts_of(filled, ordered(start=LAST - timedelta(seconds=1))).keys() == {"BTC", "ETH"}
+
+
+def test_a_second_export_to_the_same_folder_is_refused(filled: Database, tmp_path: Path) -> None:
+    def meanwhile(*args: Any) -> None:
+        with pytest.raises(OSError, match="another export is writing there"):
+            export(filled, ordered(), tmp_path / "out", LAST)
+
+    (written,) = export(filled, ordered(), tmp_path / "out", LAST, meanwhile)
+    assert written.files == 4
