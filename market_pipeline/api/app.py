@@ -74,6 +74,7 @@ def create_app(service: Service, at_end: Callable[[], None] | None = None) -> Fa
     app.state.change_limits = ChangeLimits(service)
     app.state.arrow_reads = ArrowReads(service)
     app.state.state_threads = anyio.CapacityLimiter(STATE_THREADS)
+    app.state.packaged_threads = anyio.CapacityLimiter(1)
     endpoints = (prices, candles, anomalies, symbols, budget, collect, health, metrics, chart, packaged, page)
     routers = [module.router for module in endpoints]
     for router in routers:

@@ -66,3 +66,4 @@ def from_state(name: str) -> Any:
 
 ServiceOf = Annotated[Service, from_state("service")]
 StateThreads = Annotated[anyio.CapacityLimiter, from_state("state_threads")]
+PackagedThreads = Annotated[anyio.CapacityLimiter, from_state("packaged_threads")]

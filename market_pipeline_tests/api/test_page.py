@@ -14,6 +14,7 @@ import requests
 from starlette.testclient import TestClient
 
 from market_pipeline.api.app import create_app
+from market_pipeline.api.endpoints import packaged
 from market_pipeline.api.endpoints.packaged import PACKAGED_PATHS
 from market_pipeline.api.endpoints.page import PAGE_PATHS
 from market_pipeline.api.service import STATE_THREADS, Service
@@ -54,6 +55,27 @@ def test_the_files_of_other_packages_are_compressed_and_cached(client: TestClien
         again = {"If-None-Match": packed.headers["ETag"], "Accept-Encoding": "gzip"}
         assert client.get(path, headers=again).status_code == 304
     assert client.get("/packaged/plotly.js").status_code == 404
+
+
+def test_files_of_other_packages_are_read_one_at_a_time(
+    service_of: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are large, and no token is required for them."""
+    both = threading.Barrier(2, timeout=0.3)
+
+    def content(name: str, compress: bool) -> bytes:
+        try:
+            both.wait()
+        except threading.BrokenBarrierError:
+            return b"alone"
+        return b"together"
+
+    monkeypatch.setattr(packaged, "_content", content)
+    with served(create_app(service_of())) as address, ThreadPoolExecutor(2) as threads:
+        plain = {"Accept-Encoding": "identity"}
+        requested = [threads.submit(requests.get, f"{address}/packaged/swagger-ui.css", headers=plain) for _ in "12"]
+        answers = [one.result() for one in requested]
+    assert [answer.content for answer in answers] == [b"alone", b"alone"]
 
 
 @pytest.mark.parametrize("name", ["nothing.js", "..%2fpage.py", "%2e%2e/page.py", "page.css/x", "x" * 200])

@@ -4,12 +4,13 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import anyio.to_thread
+from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
 from market_pipeline.api.http.compression import accepts_gzip, gzipped
 from market_pipeline.api.http.problems import ApiProblem
 from market_pipeline.api.http.responses import cached
+from market_pipeline.api.service import PackagedThreads
 
 # The package, which is not imported, and the file in it.
 _FILES = {
@@ -27,13 +28,13 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/packaged/{name}")
-async def packaged(request: Request, name: str) -> Response:
+async def packaged(request: Request, name: str, threads: PackagedThreads) -> Response:
     """Return a script or a style of another package."""
     if name not in _FILES:
         raise ApiProblem(404, "not-found", f"The pages have no file {name!r}.")
     compress = accepts_gzip(request)
-    # In a thread of its own: a page needs none of those that may wait for the database.
-    content = await anyio.to_thread.run_sync(_content, name, compress, limiter=anyio.CapacityLimiter(1))
+    # Not in one of the threads that may wait for the database.
+    content = await to_thread.run_sync(_content, name, compress, limiter=threads)
     headers = {**_CACHE, "Content-Encoding": "gzip"} if compress else _CACHE
     return cached(request, content, _MEDIA_TYPES[Path(name).suffix], headers)
 
