@@ -64,8 +64,8 @@ class RootHandler(StandardError):
         self.acquire()
         try:
             self.target(line)
-        except (OSError, ValueError):
-            pass  # a closed terminal: there is nowhere left to report it
+        except Exception:  # a closed terminal, or a child's line with other fields: neither must end what is logged
+            pass
         finally:
             self.release()
 

@@ -22,7 +22,7 @@ from market_pipeline.commands.terminal.face import Banner, face_of
 from market_pipeline.commands.terminal.log_file import LogFile
 from market_pipeline.commands.terminal.screen import Screen
 from market_pipeline.core.clock import utc_now
-from market_pipeline.logs import configure_logging, get_logger
+from market_pipeline.logs import configure_logging, get_logger, write_line
 from market_pipeline.settings import Settings
 from market_pipeline_tests.commands.hearing import BEGIN, PAST, Session, request
 
@@ -119,6 +119,16 @@ def test_the_log_file_is_bounded_and_a_full_disk_stops_nothing(tmp_path: Path) -
     broken = LogFile(tmp_path / "nowhere" / "run.log")
     broken.write("lost")
     assert broken.trouble == "No such file or directory"
+
+
+def test_a_line_of_a_child_with_other_fields_ends_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    terminal_of(monkeypatch)
+    settings = Settings(_env_file=None)
+    configure_logging(settings)
+    head = {"timestamp": "2026-11-23T12:00:00Z", "level": "INFO", "logger": "other", "message": "x"}
+    with face_of(settings, tmp_path / "run.log"):
+        write_line({**head, "wait_seconds": "soon"})
+    assert '"soon"' in (tmp_path / "run.log").read_text()
 
 
 def test_text_from_elsewhere_cannot_control_the_terminal() -> None:
