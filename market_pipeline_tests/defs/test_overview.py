@@ -109,6 +109,7 @@ def alarms_at(*given: tuple[str, float], **columns: Any) -> Columns:
     """Alarms of these ids, this many hours before noon, by the columns that decide on a picture."""
     times = [np.datetime64((NOON - hours * HOUR).replace(tzinfo=None), "us") for _, hours in given]
     arrays = {"id": np.array([name for name, _ in given], dtype=object), "event_id": np.full(len(given), None)}
+    arrays["severity"] = np.full(len(given), "watch", dtype=object)
     return Columns({**arrays, "timestamp": np.array(times, dtype="datetime64[us]"), **columns})
 
 
@@ -127,6 +128,7 @@ CHARTED = alarms_at(*THREE)
         # What is learned of an alarm later changes no picture, its turning out a part of a market event does.
         (alarms_at(*THREE, score=np.array([9.0, 9.0, 9.0])), False),
         (alarms_at(*THREE, event_id=np.array(["event", None, None])), True),
+        (alarms_at(*THREE, severity=np.array(["critical", "watch", "watch"], dtype=object)), True),
     ],
 )
 def test_a_picture_is_due_within_the_hour_if_it_would_show_other_alarms(found: Columns, due: bool) -> None:

@@ -57,8 +57,8 @@ def build_market_overview(settings: Settings) -> dg.AssetsDefinition:
     @dg.asset(
         name=MARKET_OVERVIEW,
         description="The market at a glance: the alarms of the last 24 hours with links to the page of their symbol, a "
-        "picture of the expected bands, drawn at most once an hour or when an alarm is new, and price and change of "
-        "each symbol as numbers that the UI plots over time.",
+        "picture of the expected bands, drawn once an hour or when an alarm is new or more severe, and price and "
+        "change of each symbol as numbers that the UI plots over time.",
         deps=[RAW_PRICES, PRICE_ANOMALIES],
         group_name=MONITOR,
         owners=OWNERS,
@@ -200,13 +200,14 @@ def is_due(now: datetime, drawn_at: datetime, charted: str, anomalies: Columns) 
 
 
 def alarms_digest(anomalies: Columns, drawn_at: datetime) -> str:
-    """Return a digest of the alarms on a picture of `drawn_at`, by their ids only.
+    """Return a digest of the alarms on a picture of `drawn_at`, by their ids and severities.
 
     Alarms that leave the last `SPAN` before the picture is an hour old do not count.
     """
     recent = anomalies["timestamp"] >= to_datetime64(drawn_at - SPAN + REDRAW_AFTER)
-    ids = anomalies["id"][recent & alarm_mask(anomalies)]
-    return sha256(" ".join(sorted(ids)).encode()).hexdigest()[:16]
+    alarms = anomalies.where(recent & alarm_mask(anomalies))
+    shown = sorted(zip(alarms["id"].tolist(), alarms["severity"].tolist(), strict=True))
+    return sha256(repr(shown).encode()).hexdigest()[:16]
 
 
 def _drawn(database: Database, symbols: Sequence[str], anomalies: Columns, now: datetime) -> str:
