@@ -1,9 +1,12 @@
 """The asset `daily_bars`: open, high, low, close, volatility and completeness of each past day."""
 
+from typing import Any
+
 import dagster as dg
 
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.columns import Columns
+from market_pipeline.core.links import symbol_page
 from market_pipeline.dagster_instance.nonpublic import describe_partitions
 from market_pipeline.dagster_instance.reports import as_metadata
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES
@@ -58,8 +61,13 @@ def build_daily_bars(
     ) -> Columns:
         days, now = days_of(context.partition_keys), utc_now()
         bars = bar_rows(database, raw_prices, days, now, thinning_limit(settings.raw_prices_keep_days, now))
-        facts = bar_facts(bars, days).items()
-        describe_partitions(context, DAILY_BARS, {partition_key(*day): as_metadata(day, of) for day, of in facts})
+        described: dict[str, dict[str, Any]] = {
+            partition_key(*day): {
+                **as_metadata(day, facts), "page": dg.MetadataValue.url(symbol_page(settings.api_url, day[1], day[0]))
+            }
+            for day, facts in bar_facts(bars, days).items()
+        }
+        describe_partitions(context, DAILY_BARS, described)
         return bars
 
     return daily_bars

@@ -69,11 +69,17 @@ def outdated_days(
 
 
 def unbarred_days(instance: dg.DagsterInstance, days: Iterable[DayOfSymbol]) -> list[DayOfSymbol]:
-    """Return those of `days` with prices that came after their bars: written by hand, or before there were bars."""
+    """Return those of `days` with prices or scores that came after their bars.
+
+    They were made by hand, or before there were bars; scores decide which quotes are bad ticks.
+    """
     wanted = list(days)
     barred = _latest(instance, DAILY_BARS, wanted)
-    collected = _latest(instance, RAW_PRICES, wanted)
-    return [day for day in wanted if day in collected and barred.get(day, 0) < collected[day]]
+    collected, scored = (_latest(instance, asset, wanted) for asset in (RAW_PRICES, PRICE_ANOMALIES))
+    return [
+        day for day in wanted
+        if day in collected and barred.get(day, 0) < max(collected[day], scored.get(day, 0))
+    ]
 
 
 def record_stored_days(instance: dg.DagsterInstance, database: Database, days: Iterable[DayOfSymbol]) -> int:
