@@ -23,7 +23,7 @@ from market_pipeline.core.slices import Slice
 from market_pipeline.core.symbols import Catalogue, Coin
 from market_pipeline.pipeline.missing_days import DAYS_MEASURED, past_days
 from market_pipeline.pipeline.other_coins import stored_ids, stored_symbols
-from market_pipeline.prices.candles import INTERVALS
+from market_pipeline.prices.candles import INTERVALS, opening
 from market_pipeline.settings import load_settings
 from market_pipeline.storage.db_errors import DatabaseUnavailable
 from market_pipeline.storage.engine import Database
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 When = datetime | date | str
 
 _ALL_ROWS = 2**31 - 1
+_MOST_DAYS = 36_500
 
 
 def open_market(database_url: str | None = None) -> Market:
@@ -54,8 +55,9 @@ def open_market(database_url: str | None = None) -> Market:
     url = settings.database
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
         raise DatabaseUnavailable(
-            f"There is no file {url.database}; `market-pipeline run` and `market-pipeline demo` create one, or give "
-            "the URL of another database: open_market('sqlite:///prices.db')."
+            f"There is no file {Path(url.database or '').absolute()}, which `market-pipeline run` would create. Start "
+            "in the folder of the project, or give the URL of another database, such as the demo's: "
+            "open_market('sqlite:///demo.db')."
         )
     database = Database(url, settings.catalogue.ids)
     check_schema(database)
@@ -97,18 +99,18 @@ class Market:
         if interval not in INTERVALS:
             raise ValueError(f"there are no candles of {interval!r}; choose {', '.join(INTERVALS)}")
         width, first, last = INTERVALS[interval], _moment(start), _moment(end) or now
-        begin = first or first_times(self._database, [name])[name]
+        stored = first_times(self._database, [name])[name]
+        # From the interval of the first price on: before it there is nothing to look for.
+        begin = max(first or stored, opening(stored, width))
         most = max((min(last, now) - begin) // width, 0) + 2
-        return read_candles(self._database, name, width, first, last, most, now).to_frame().set_index("opened_at")
+        return read_candles(self._database, name, width, begin, last, most, now).to_frame().set_index("opened_at")
 
     def bars(self, symbol: str, start: When | None = None, end: When | None = None) -> pd.DataFrame:
         """Return the bars of past days: also realised_volatility (per day, 0.03 is 3%) and completeness (0 to 1)."""
-        import pandas as pd
-
         name = self._symbol(symbol)
         columns = [column.name for column in daily_bars.columns if column.name not in ("symbol", "coin_id")]
         frame = read_columns(self._database, daily_bars, self._slices([name], start, end), columns).to_frame()
-        frame.index = pd.DatetimeIndex(pd.to_datetime(frame.pop("day"), utc=True), name="day")
+        frame.index = _days(frame.pop("day"))
         return _within(frame, start, end)
 
     def anomalies(
@@ -131,12 +133,16 @@ class Market:
         return _within(frame, start, end)
 
     def coverage(self, symbol: str | None = None, days: int = DAYS_MEASURED) -> pd.DataFrame:
-        """Return how complete each of the last `days` past days is: symbol, points, expected, largest_gap, missing.
+        """Return how complete each of the last `days` (1 to 36,500) past days is.
+
+        Columns: symbol, points, expected, largest_gap, missing.
 
         `missing` days lack prices that the source may have.
         """
         import pandas as pd
 
+        if not 1 <= days <= _MOST_DAYS:
+            raise ValueError(f"coverage is measured over 1 to {_MOST_DAYS:,} days, not {days:,}")
         symbols = [self._symbol(symbol)] if symbol else list(self.symbols)
         coins = Catalogue(Coin(name, self._database.coin_id(name)) for name in symbols)
         rows = [
@@ -146,8 +152,8 @@ class Market:
         ]
         names = ["day", "symbol", "points", "expected", "largest_gap", "missing"]
         frame = pd.DataFrame(rows, columns=names)
-        frame.index = pd.DatetimeIndex(pd.to_datetime(frame.pop("day"), utc=True), name="day")
-        return frame
+        frame.index = _days(frame.pop("day"))
+        return frame.sort_index(kind="stable")
 
     def close(self) -> None:
         """Close the connections; the next call opens them again."""
@@ -179,6 +185,13 @@ def _coins(database: Database) -> dict[str, str]:
     return coins
 
 
+def _days(days: pd.Series) -> pd.DatetimeIndex:
+    """Return an index of days in the unit of the other frames: pandas joins no times of different units."""
+    import pandas as pd
+
+    return pd.DatetimeIndex(pd.to_datetime(days, utc=True), name="day").as_unit("us")
+
+
 def _within(frame: pd.DataFrame, start: When | None, end: When | None) -> pd.DataFrame:
     first, last = _moment(start), _moment(end)
     inside = (frame.index >= first) if first else (frame.index == frame.index)
@@ -194,6 +207,8 @@ def _moment(when: When | None) -> datetime | None:
             when = datetime.fromisoformat(when.strip().replace("Z", "+00:00"))
         except ValueError:
             raise ValueError(f"{when!r} is not a time; write 2026-11-23 or 2026-11-23T12:00 (UTC)") from None
+    if not isinstance(when, date):
+        raise ValueError(f"{when!r} is not a time; give a datetime, a date, or text such as 2026-11-23")
     if not isinstance(when, datetime):
         return start_of_day(when)
     return when.replace(tzinfo=when.tzinfo or timezone.utc).astimezone(timezone.utc)

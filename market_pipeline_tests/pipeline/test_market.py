@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import time_machine
@@ -58,7 +59,7 @@ def test_what_is_stored_comes_as_frames_with_an_index_in_utc(market: Market) -> 
     ]
     for frame in frames:
         assert isinstance(frame.index, pd.DatetimeIndex) and str(frame.index.tz) == "UTC"
-        assert frame.index.is_monotonic_increasing or frame.index.name == "day"
+        assert frame.index.is_monotonic_increasing and frame.index.dtype == "datetime64[us, UTC]"
     prices, candles, bars, anomalies, coverage = frames[:5]
     assert (len(prices), prices["price"].iloc[-1], prices.index[-1]) == (45, 147.0, at(47 * HOURS))
     assert {*prices["quality"]} == {"ok"} and prices["ingested_at"].dtype == prices.index.dtype
@@ -78,6 +79,11 @@ def test_times_may_be_days_text_or_datetimes_and_the_end_is_outside(market: Mark
         assert len(market.prices("BTC", start=start)) == len(market.candles("BTC", start=start)) == 24
         assert len(market.prices("BTC", end=start)) == len(market.candles("BTC", end=start)) == 21
         assert len(market.bars("BTC", start=start)) == len(market.anomalies(start=start)) == 0
+    assert len(market.candles("BTC", start=date.min)) == 45
+    with pytest.raises(ValueError, match="not a time; give a datetime"):
+        market.prices("BTC", start=np.datetime64("2024-03-02"))  # type: ignore[arg-type]  # the mistake to refuse
+    with pytest.raises(ValueError, match="1 to 36,500 days"):
+        market.coverage(days=10**7)
     assert len(market.candles("BTC", "1d")) == 2 and len(market.candles("BTC", "4h", date(2024, 3, 2))) == 6
 
 

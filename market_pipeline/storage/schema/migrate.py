@@ -69,8 +69,8 @@ def check_schema(database: Database) -> None:
     Raises DatabaseUnavailable if the database cannot be read for another reason. A SQLite file that
     does not exist is not created.
     """
-    if database.dialect == "sqlite" and _is_missing(Path(database.url.database or "")):
-        raise _no_tables(database)
+    if database.dialect == "sqlite" and _is_missing(file := Path(database.url.database or "")):
+        raise _to_migrate(database, f"there is no file {file.absolute()}")
     try:
         with database.reading() as connection:
             found = _revision(connection)
