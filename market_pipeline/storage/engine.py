@@ -6,9 +6,10 @@ first and writes later fails at once when another writer came between.
 """
 
 import os
+import sqlite3
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -233,4 +234,6 @@ def _attaching(connection: Connection, file: Path | None) -> Iterator[None]:
     try:
         yield
     finally:
-        driver.execute(f"DETACH {EXCHANGE}")
+        # Closed where an interrupt hit: that is what must be raised.
+        with suppress(sqlite3.ProgrammingError):
+            driver.execute(f"DETACH {EXCHANGE}")
