@@ -115,6 +115,7 @@ def test_the_log_file_is_bounded_and_a_full_disk_stops_nothing(tmp_path: Path) -
     log.close()
     files = sorted(tmp_path.iterdir())
     assert len(files) == 5 and all(file.stat().st_size <= 1_000 for file in files)
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     assert (tmp_path / "run.log").read_text().endswith(f"199 {'x' * 90}\n")
     broken = LogFile(tmp_path / "nowhere" / "run.log")
     broken.write("lost")

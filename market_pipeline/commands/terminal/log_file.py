@@ -1,7 +1,9 @@
 """The file with every line of a command whose terminal shows only what matters: JSON, bounded in size."""
 
 import logging
+import os
 import sys
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -19,6 +21,11 @@ class LogFile(RotatingFileHandler):
         super().__init__(path, maxBytes=largest, backupCount=_OLDER_FILES, encoding="utf-8", delay=True)
         self.path = path
         self.trouble: str | None = None
+
+    def _open(self) -> TextIOWrapper:
+        """Open the file for its owner only."""
+        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        return os.fdopen(descriptor, "a", encoding=self.encoding)
 
     def write(self, line: str) -> None:
         """Append a finished line."""
