@@ -39,7 +39,7 @@ def figures(options: Options) -> Iterator[Figure]:
         environment = {**store.environment(simulator.base_url), "COLLECT_CRON": "* * * * *"}
         folder = store.home.parent
         with (
-            _command(["run", "--port", str(port)], environment, folder) as dagster,
+            _command(["run", "--no-api", "--port", str(port)], environment, folder) as dagster,
             _command(["serve", "--port", str(api)], environment, folder) as served,
         ):
             samples = _watched([dagster, served], f"http://127.0.0.1:{api}", 60 * minutes)

@@ -130,7 +130,7 @@ def test_runs_as_the_ui_shows_them(
 
 def _runs_as_the_ui_shows_them(pro: Simulator, postgres_database: Database, inside: Path, today: str) -> None:
     partition, port = f"{today}|BTC", free_port()
-    ui, process = Ui(port), start(inside, "run", "--port", str(port))
+    ui, process = Ui(port), start(inside, "run", "--no-api", "--port", str(port))
 
     def end_of_run() -> tuple[str, str]:
         run_id = ui.materialize(partition)
