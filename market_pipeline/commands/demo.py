@@ -38,7 +38,6 @@ from market_pipeline.storage.schema.migrate import migrate
 logger = get_logger(__name__)
 
 
-
 def execute(ui_port: int, chosen_api_port: int | None) -> int:
     """Prepare, fill the last days on the first start, and serve until Ctrl-C."""
     folder = Path.cwd()

@@ -1,4 +1,4 @@
-"""Who works with a DAGSTER_HOME now, and under which addresses: for a second one that finds it taken."""
+"""The process that uses a DAGSTER_HOME, and its addresses: for the message to a second one that finds it taken."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def record(home: Path, **addresses: str) -> None:
 
 
 def running(home: Path) -> Running | None:
-    """Return who holds the lock of `home`; None if nobody does."""
+    """Return the process that holds the lock of `home`, None if there is none."""
     try:
         with (home / LOCK).open("r+") as lock:
             if try_lock(lock):

@@ -20,6 +20,7 @@ from market_pipeline.dagster_instance.home import (
     was_used,
 )
 from market_pipeline.dagster_instance.instance_storage import FILES, InstanceStorage, storage_of
+from market_pipeline.dagster_instance.nonpublic import ASSET_JOB
 from market_pipeline.dagster_instance.ownership import Owner, located, owner_of
 from market_pipeline.doctor.context import Diagnosis, DoctorContext, Number, fail, ok, warn
 from market_pipeline.pipeline.conditions import Condition, automation_condition, job_condition
@@ -31,8 +32,6 @@ from market_pipeline.storage.db_errors import SchemaMismatch, StorageError
 # `dagster dev` creates such a folder where DAGSTER_HOME is not set, and deletes it when it ends.
 _THROWN_AWAY = ".tmp_dagster_home"
 _START = "Start `market-pipeline run`, or Dagster's daemon where that is a service of its own, and leave it running."
-# Dagster's name for runs of assets chosen by hand in the UI.
-_BY_HAND = "__ASSET_JOB"
 _FULL_SOON_DAYS = 30
 # A disk that lasts longer is not worth a number.
 _LONGEST_DAYS = 3_650
@@ -180,9 +179,9 @@ def _of_automation(context: DoctorContext, state: AutomationState) -> Diagnosis:
 
 def examine_runs(context: DoctorContext) -> Iterator[Diagnosis]:
     """Judge each job by its last run, and what was started by hand in the UI if that failed."""
-    for state in job_states(context.instance, _owner(context), [*CONSEQUENCES, _BY_HAND]):
+    for state in job_states(context.instance, _owner(context), [*CONSEQUENCES, ASSET_JOB]):
         diagnosis = _of_job(context, state)
-        if state.job != _BY_HAND or diagnosis.status != "ok":
+        if state.job != ASSET_JOB or diagnosis.status != "ok":
             yield diagnosis
 
 
@@ -194,7 +193,7 @@ def _of_job(context: DoctorContext, state: JobState) -> Diagnosis:
     condition = job_condition(state, now)
     if condition is not None and state.failed is not None:
         numbers["run_id"] = state.failed.run_id
-        return _of_condition(title, condition, numbers, grave=state.job != _BY_HAND)
+        return _of_condition(title, condition, numbers, grave=state.job != ASSET_JOB)
     if state.succeeded_at is None:
         return ok(title, "no run has succeeded yet", **numbers)
     return ok(title, f"last success {span(now - state.succeeded_at)} ago", **numbers)

@@ -52,7 +52,7 @@ def _compressed(name: str) -> bytes:
 def _file(name: str) -> Path:
     package, file = _FILES[name]
     spec = find_spec(package)
-    # A requirement of this package, so it is there unless somebody removed it.
+    # A requirement of this package, so it is there unless it was removed.
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(f"the package {package} is not installed")
     return Path(next(iter(spec.submodule_search_locations))) / file

@@ -7,7 +7,7 @@ import { frame, placesIn } from "./figure.js";
 export async function preview(box, chart, view) {
   const { width, height } = box.getBoundingClientRect();
   const places = placesIn(chart, view);
-  // A tab that nobody sees draws nothing.
+  // A hidden tab draws nothing.
   if (!places || !width || document.hidden) return;
   const { margin, share, lowest, highest } = frame(chart, view);
   const [start, end] = view;

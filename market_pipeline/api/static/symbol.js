@@ -19,12 +19,21 @@ const AGES_MS = 5_000;
 const SETTLE_MS = 120;
 
 const at = (id) => document.getElementById(id);
-const symbol = decodeURIComponent(location.pathname.split("/").at(-1)).toUpperCase();
+const symbol = nameIn(location.pathname.split("/").at(-1)).toUpperCase();
 const path = `symbols/${encodeURIComponent(symbol)}`;
 const chosen = { range: "24 h", view: null };
 let wanted = 0;
 let timer = null;
 let shown = null;
+
+/** Return the symbol of an address; as it is if it is no text, which the API then refuses. */
+function nameIn(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
 
 /** Read the time to show from the address: ?range=7d, ?day=2026-11-22, ?around=a time, or ?start= and ?end=. */
 function fromAddress() {

@@ -30,7 +30,7 @@ def snooze(symbol: str, kind: str, length: str | None, off: bool) -> int:
     """Send no alerts about a symbol and kind for a time.
 
     SYMBOL is one that is collected, KIND that of an anomaly or condition, as `alerts` lists them; '*' is any. What
-    still lasts when the time is over is told then.
+    still lasts when the time is over is reported then.
     """
     from market_pipeline.commands.alerts import KINDS, parse_length
     from market_pipeline.commands.alerts import snooze as execute

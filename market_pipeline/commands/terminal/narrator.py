@@ -1,6 +1,6 @@
 """What of the log lines a person wants to know, in their words. Does no I/O.
 
-Lines of runs are told when the run ends, alarms and failures at once. What repeats is told once.
+Runs are shown when they end, alarms and failures at once. What repeats is shown once.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from market_pipeline.pipeline.names import (
 
 _LONGEST = 400
 _SAY_AGAIN = timedelta(hours=1)
-# Their warnings precede a failure that is told, or a success.
+# Their warnings precede a failure, which is shown, or a success.
 _QUIET = ("market_pipeline.coingecko", "market_pipeline.prices", "market_pipeline.alerts.delivery")
 _OURS = ("market_pipeline", "uvicorn")
 _STYLES = {"watch": "yellow", "alert": "bold red", "critical": "bold white on red"}
@@ -39,7 +39,7 @@ class Said:
 
 @dataclass
 class _Run:
-    """What the lines of a run have told so far. `requests` counts those sent, `answered` those with a status."""
+    """What the lines of a run have reported so far. `requests` counts those sent, `answered` those with a status."""
 
     run_id: str
     job: str
@@ -74,7 +74,7 @@ class Narrator:
     """Turns the fields of log lines into what is said on the terminal. `doing` may be called from any thread.
 
     `symbols` are the collected ones, `next_tick` returns when prices are collected next, `run_url` the address of a
-    run. With `requests` changes and refusals by the API are told, not only its failures.
+    run. With `requests` changes and refusals by the API are shown, not only its failures.
     """
 
     def __init__(
