@@ -9,7 +9,7 @@ from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.tables import anomaly_marks
 from market_pipeline_tests.api.browser import Opened
 from market_pipeline_tests.api.serving import store_anomaly, store_day, store_quotes
-from market_pipeline_tests.builders import stored_rows
+from market_pipeline_tests.builders import stored_rows, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -30,6 +30,13 @@ def drawn(page: Page) -> None:
     """Wait until what was requested is drawn."""
     page.locator("#chart:not([aria-busy]) .scatterlayer .trace").first.wait_for(state="attached", timeout=PATIENCE_MS)
     assert page.locator(".preview").count() == 0
+
+
+def hovering(page: Page, words: str) -> None:
+    """Wait for words beside a mark, whose lines are elements of their own; they appear after they are spoken."""
+    text = words.replace(" ", "")
+    layer = page.locator(".hoverlayer")
+    wait_for(lambda: text in str(layer.text_content()).replace(" ", ""), 30, f"{words} beside a mark")
 
 
 def test_it_draws_prices_and_says_what_each_alarm_says(opened: Opened, database: Database) -> None:
@@ -55,8 +62,7 @@ def test_it_draws_prices_and_says_what_each_alarm_says(opened: Opened, database:
         page.keyboard.press("n")
         page.locator("#spoken", has_text=heard).wait_for()
         assert words in page.locator("#spoken").inner_text()
-        # Lines are elements of their own.
-        assert words.replace(" ", "") in str(page.locator(".hoverlayer").text_content()).replace(" ", "")
+        hovering(page, words)
     page.keyboard.press("Enter")
     page.locator("#chosen", has_text="BTC rose.").wait_for()
     assert page.locator("#alarms li").count() == 2 and page.locator("img").count() == 0
