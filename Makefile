@@ -39,7 +39,7 @@ test: .venv/test.stamp
 	$(BIN)/mypy
 	@monitoring=$$($(BIN)/python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "")'); set -x; \
 	COVERAGE_CORE=$$monitoring $(BIN)/pytest -n auto --dist worksteal \
-		$$([ -z "$$monitoring$(COVERAGE)" ] || echo --cov --cov-report=term)
+		$$([ -z "$${monitoring}$(COVERAGE)" ] || echo --cov --cov-report=term)
 
 # Known vulnerabilities of the versions in constraints.txt; needs a package index that has advisories.
 audit: .venv/test.stamp
