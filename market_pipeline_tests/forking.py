@@ -4,6 +4,7 @@ import json
 import os
 import select
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,9 +38,21 @@ def kill_self(*_: object) -> None:
 def start_fork(function: Callable[..., object], *arguments: object) -> BaseProcess:
     """Start a fork of this process that calls `function` and ends; what it prints, this process prints."""
     with _without_warning():
-        process = get_context("fork").Process(target=function, args=arguments)
+        process = get_context("fork").Process(target=_call_and_end, args=(function, *arguments))
         process.start()
     return process
+
+
+def _call_and_end(function: Callable[..., object], *arguments: object) -> None:
+    """End without what this process does at its end, such as writing coverage, which belongs to the parent."""
+    code = 0
+    try:
+        function(*arguments)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 @contextmanager
