@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from market_pipeline.commands.ports import API_PORT, HOST, UI_PORT, free_port
 from market_pipeline.core.clock import utc_now
+from market_pipeline.dagster_instance.home import variables_set
 from market_pipeline.dagster_instance.running import running
 from market_pipeline.settings import Settings, load_settings
 
@@ -95,18 +96,12 @@ def demo_environment(*, simulated: bool) -> Iterator[None]:
         folder, simulator or _NO_PORT, ui or UI_PORT, receiver or _NO_PORT, api or API_PORT
     )
     chosen = {**settings.as_environment(), "DAGSTER_HOME": str(folder / HOME)}
-    before = {name: os.environ.get(name) for name in chosen}
-    os.environ.update(chosen)
     try:
-        if child and simulator:
-            wait_until_ready(simulator)
-        yield
+        with variables_set(chosen):
+            if child and simulator:
+                wait_until_ready(simulator)
+            yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
         if child:
             child.terminate()
             child.wait()

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -228,11 +228,16 @@ def open_instance(home: Path, storage: InstanceStorage = FILES, *, capture: bool
         return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={} if capture else _NO_CAPTURE))
 
 
-@contextmanager
-def variables_of(storage: InstanceStorage) -> Iterator[None]:
+def variables_of(storage: InstanceStorage) -> AbstractContextManager[None]:
     """Set the environment variables from which Dagster opens `storage` and stores the events of runs."""
-    before = {name: os.environ.get(name) for name in storage.variables}
-    os.environ.update(storage.variables)
+    return variables_set(storage.variables)
+
+
+@contextmanager
+def variables_set(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables of this process for a block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
