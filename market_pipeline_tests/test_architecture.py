@@ -68,6 +68,24 @@ def test_only_dagster_instance_uses_what_dagster_does_not_publish() -> None:
     assert found == {}
 
 
+def test_messages_name_commands_that_work_on_the_data_of_the_demo_there() -> None:
+    """`core.program.command` adds `--demo`; the files left out are not about the data of a demo."""
+    named = re.compile(r"market-pipeline (run|watch|doctor|backfill|chart|export|mark|replay|rename|alert|snooze)\b")
+    described = {"api/models/health.py", "alerts/stops.py", "pipeline/market.py", "commands/migrate_db.py"}
+    found = []
+    for module in PACKAGE.rglob("*.py"):
+        text, name = module.read_text(encoding="utf-8"), module.relative_to(PACKAGE).as_posix()
+        if not named.search(text) or name in described or name.startswith("commands/cli/"):
+            continue
+        tree = ast.parse(text)
+        docstrings = {ast.get_docstring(node, clean=False) for node in ast.walk(tree)
+                      if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)}
+        found += [f"{name}: {node.value}" for node in ast.walk(tree)
+                  if isinstance(node, ast.Constant) and isinstance(node.value, str)
+                  and named.search(node.value) and node.value not in docstrings]
+    assert found == []
+
+
 def test_the_rooms_import_only_what_lies_below_them() -> None:
     """The contracts are in pyproject.toml, under `tool.importlinter`; the tool sets up logging for its process."""
     program = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))"
@@ -75,7 +93,6 @@ def test_the_rooms_import_only_what_lies_below_them() -> None:
         [sys.executable, "-c", program], cwd=PACKAGE.parent, capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stdout
-
 
 
 def test_the_files_that_the_architecture_page_names_exist() -> None:

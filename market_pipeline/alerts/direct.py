@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from market_pipeline.alerts.receivers import Receiver
 from market_pipeline.alerts.texts import Place, recovery_text, shown, trouble_text
 from market_pipeline.core.clock import is_due
+from market_pipeline.core.program import command
 from market_pipeline.logs import get_logger
 from market_pipeline.logs.redaction import masker
 from market_pipeline.storage.queries.alert_outbox import AlertMessage, Transition
@@ -40,7 +41,7 @@ class DirectAlarm:
         if self._tried_at and not is_due(self._tried_at + _AGAIN_AFTER, now, _AGAIN_AFTER):
             return
         self._tried_at = now
-        remedy = "`market-pipeline doctor` examines the database and its disk."
+        remedy = f"`{command('doctor')}` examines the database and its disk."
         body = trouble_text(masker().text(error), self._began, remedy, now, self._place)
         self._notified |= self._send("opened", body, [one for one in self._receivers if one.name not in self._notified])
 

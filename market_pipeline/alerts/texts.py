@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from market_pipeline.anomalies.anomaly import Anomaly
+from market_pipeline.core.program import command
 from market_pipeline.core.wording import counted, span
 from market_pipeline.pipeline.conditions import Condition
 from market_pipeline.pipeline.facts import Failure
@@ -22,19 +23,15 @@ _LEVELS: dict[str, Level] = {"watch": "watch", "alert": "alert", "critical": "cr
 
 @dataclass(frozen=True)
 class Place:
-    """The installation that a message is about: a name for it, and where its Dagster UI is.
-
-    `options` end the commands in a message, so that they work on its data.
-    """
+    """The installation that a message is about: a name for it, and where its Dagster UI is."""
 
     name: str
     ui_url: str
-    options: str = ""
 
 
 def condition_text(condition: Condition, opened_at: datetime, now: datetime, place: Place) -> str:
     """Return the body of a message about a condition that lasts and was first seen at `opened_at`."""
-    more = "`market-pipeline doctor` shows the error." if condition.quoted else ""
+    more = f"`{command('doctor')}` shows the error." if condition.quoted else ""
     remedy = " ".join(filter(None, (condition.remedy, more)))
     return trouble_text(condition.detail, condition.since or opened_at, remedy, now, place)
 
@@ -62,9 +59,13 @@ def failure_message(failures: Sequence[Failure], now: datetime, place: Place) ->
     else:
         title = f"{last.name} failed {counted(number, 'time')} before it could start a run"
         key, kind, link = f"failure:{last.name}:{last.at.isoformat()}", "evaluation-failed", place.ui_url
-    end = "It was launched by hand." if by_hand else "Nothing needs to be done unless it repeats."
-    title = title if by_hand else f"{title}, but it has succeeded since"
-    return AlertMessage(key, "passed", kind, "alert", title, _lines(f"{when}. {end}", last.reason, link))
+    if by_hand:
+        title = f"{counted(number, 'run')} launched by hand failed{f': {last.assets}' if last.assets else ''}"
+        body = _lines(f"{when}.", last.reason or "The page of the run shows why.", link)
+    else:
+        title = f"{title}, but it has succeeded since"
+        body = _lines(f"{when}. Nothing needs to be done unless it repeats.", last.reason, link)
+    return AlertMessage(key, "passed", kind, "alert", title, body)
 
 
 def anomaly_message(anomaly: Anomaly, place: Place) -> AlertMessage:
@@ -75,8 +76,8 @@ def anomaly_message(anomaly: Anomaly, place: Place) -> AlertMessage:
     body = _lines(
         anomaly.explanation,
         f"{place.ui_url}/assets/price_anomalies?view=partitions&partition={partition}",
-        f"Not worth an alarm: market-pipeline mark {anomaly.id} noise{place.options}",
-        f"Quiet for 2 hours: market-pipeline snooze {whose} {anomaly.kind} --for 2h{place.options}",
+        f"Not worth an alarm: {command(f'mark {anomaly.id} noise')}",
+        f"Quiet for 2 hours: {command(f'snooze {whose} {anomaly.kind} --for 2h')}",
     )
     return AlertMessage(
         f"anomaly:{anomaly.episode_id}", "opened", anomaly.kind, _LEVELS[anomaly.severity], anomaly.headline, body,

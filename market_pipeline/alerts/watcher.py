@@ -137,7 +137,10 @@ class Watcher:
                 alert_state.move_cursor(connection, name, position, now)
             alert_state.record_look(connection, now)
         for message in messages:
-            fields = {"kind": message.kind, "severity": message.level, "transition": message.transition}
+            fields = {
+                "kind": message.kind, "severity": message.level, "transition": message.transition,
+                "body": message.body,
+            }
             logger.info("%s (%s)", message.title, message.transition, extra=fields)
 
     def _queue(self, now: datetime) -> None:

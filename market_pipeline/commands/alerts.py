@@ -12,6 +12,7 @@ from market_pipeline.anomalies.anomaly import Kind as AnomalyKind
 from market_pipeline.commands.receivers import place_of, required_receivers
 from market_pipeline.commands.start import command_settings, database_of
 from market_pipeline.core.clock import utc_now
+from market_pipeline.core.program import command
 from market_pipeline.core.wording import span
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries import alert_state
@@ -29,7 +30,7 @@ def test() -> int:
     """Send a test message to every receiver, past the outbox; return 1 if one does not accept it."""
     settings = command_settings()
     receivers, place, now = required_receivers(settings), place_of(settings), utc_now()
-    sent = f"Sent at {now:%Y-%m-%d %H:%M:%S} UTC by `market-pipeline alert-test`. Alerts will arrive here."
+    sent = f"Sent at {now:%Y-%m-%d %H:%M:%S} UTC by `{command('alert-test')}`. Alerts will arrive here."
     body = f"{sent}\n{place.ui_url}"
     message = AlertMessage(f"test@{now:%Y%m%dT%H%M%S}", "test", "test", "alert", "this is only a test", body)
     errors = {receiver.name: receiver.send(*shown(message, place), message) for receiver in receivers}
@@ -85,12 +86,12 @@ def parse_length(text: str) -> timedelta:
 def _lines(database: Database, now: datetime, *, configured: bool) -> Iterator[str]:
     watch = alert_state.read_watch(database)
     if watch is None:
-        yield "No watcher has run yet; `market-pipeline watch` starts one." if configured else "ALERT_URLS is empty."
+        yield f"No watcher has run yet; `{command('watch')}` starts one." if configured else "ALERT_URLS is empty."
     elif watch.holder and watch.held_until and watch.held_until > now:
         yield f"Watched by {watch.holder}; it last looked {span(now - watch.looked_at)} ago."
     else:
         ago = span(now - watch.looked_at)
-        yield f"No watcher runs; the last look was {ago} ago. `market-pipeline watch` starts one."
+        yield f"No watcher runs; the last look was {ago} ago. `{command('watch')}` starts one."
     for state in receiver_states(database):
         waiting = f", {state.pending} waiting since {_time(state.oldest)}" if state.oldest else ""
         accepted = f"last accepted {_time(state.accepted_at)}" if state.accepted_at else "has accepted nothing yet"

@@ -18,9 +18,11 @@ from market_pipeline.budget.status import budget_status
 from market_pipeline.coingecko.client import reach_of
 from market_pipeline.commands.backfill_plan import Plan, Span, reachable_span
 from market_pipeline.commands.dagster_runs import Runs, recorded_runs
+from market_pipeline.commands.demo_data import simulated_source
 from market_pipeline.commands.progress import RunProgress
 from market_pipeline.commands.start import command_settings, confirmed, database_of
 from market_pipeline.core.clock import DAY, utc_now
+from market_pipeline.core.program import command
 from market_pipeline.core.slices import Slice
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.core.wording import counted
@@ -128,7 +130,7 @@ class Backfill:
 def _complete(work: Backfill, plan: Plan) -> int:
     progress = RunProgress(plan.partitions)
     try:
-        with recorded_runs(work.settings, work.database) as runs:
+        with simulated_source(), recorded_runs(work.settings, work.database) as runs:
             failure = None
             if plan.repairs:
                 click.echo("Starting; the first run takes some seconds to load.")
@@ -143,7 +145,12 @@ def _complete(work: Backfill, plan: Plan) -> int:
     if failure:
         click.echo(f"Stopped: {failure.rstrip('.')}. {_RESUME}")
         return 1
-    return _report(work)
+    code = _report(work)
+    if plan.repairs and code == 0:
+        span, symbol = work.span, work.catalogue.symbols[0]
+        chart = command(f"chart {symbol} --from {span.first} --to {span.last} --out {symbol}.png")
+        click.echo(f"Look at it with `{chart}`; take it away with `{command('export --out prices')}`.")
+    return code
 
 
 def _collect(work: Backfill, plan: Plan, runs: Runs, progress: RunProgress) -> str | None:
@@ -154,8 +161,9 @@ def _collect(work: Backfill, plan: Plan, runs: Runs, progress: RunProgress) -> s
             runs.wait_for_others(COMPLETE_DAYS)
             # A schedule, the sensor or another backfill may have stored some of it since the plan was made.
             repairs = work.repairs(work.missing(planned.first, planned.last, planned.symbols))
+            if repairs:
+                progress.begins(str(planned), planned.partitions, sum(repair.requests for repair in repairs))
             for repair in repairs:
-                progress.begins(str(repair), repair.requests)
                 end = runs.execute(COMPLETE_DAYS, repair)
                 if not end.success:
                     return f"the run {end.run_id[:8]} of {repair} failed: {end.reason}"
@@ -195,7 +203,7 @@ def _report(work: Backfill) -> int:
     if unexplained:
         lacking = ", ".join(f"{symbol} {counted(days, 'day')}" for symbol, days in unexplained.items())
         click.echo(
-            f"CoinGecko answered without all prices of {lacking}; see `market-pipeline doctor` and the asset "
+            f"CoinGecko answered without all prices of {lacking}; see `{command('doctor')}` and the asset "
             "rejected_prices."
         )
     else:

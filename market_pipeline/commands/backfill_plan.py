@@ -9,6 +9,7 @@ import click
 
 from market_pipeline.budget.status import BudgetStatus
 from market_pipeline.core.clock import DAY
+from market_pipeline.core.program import command, is_demo
 from market_pipeline.core.wording import counted
 from market_pipeline.pipeline.missing_days import oldest_day
 from market_pipeline.prices.gaps import last_settled_day
@@ -58,7 +59,9 @@ def reachable_span(
 def _before_partitions(first: date, history_start: date, oldest: date | None) -> str:
     """Explain why days before `history_start` cannot be filled, and which setting helps with this plan."""
     problem = f"{first} is before HISTORY_START={history_start}, where partitions begin"
-    setting = "set HISTORY_START={} (environment or .env), restart `market-pipeline run` and try again"
+    if is_demo():
+        return f"{problem} in the demo; begin there"
+    setting = f"set HISTORY_START={{}} (environment or .env), restart `{command('run')}` and try again"
     if oldest is None or oldest <= first:
         return f"{problem}; {setting.format(first)}"
     begin = f"try again from {oldest} on"

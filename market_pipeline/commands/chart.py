@@ -14,6 +14,7 @@ from market_pipeline.charts.theme import THEMES
 from market_pipeline.commands.start import command_settings, database_of
 from market_pipeline.core.clock import DAY, iso, start_of_day, utc_now
 from market_pipeline.core.columns import Columns
+from market_pipeline.core.program import command
 from market_pipeline.core.symbols import Coin
 from market_pipeline.core.wording import counted
 from market_pipeline.pipeline.chart_rows import stored_anomalies, stored_scores
@@ -65,15 +66,7 @@ def _scores(database: Database, coin: Coin, start: datetime, end: datetime) -> t
     symbol = coin.symbol
     newest = latest_quotes(database, [symbol], utc_now()).get(symbol)
     if newest is None:
-        others = [coin_id for coin_id in stored_ids(database, symbol) if coin_id != coin.coin_id]
-        if others:
-            raise click.UsageError(
-                f"{symbol} has no quotes of {coin.coin_id}, only of {', '.join(others)}; `market-pipeline doctor` "
-                "explains how to use them"
-            )
-        raise click.UsageError(
-            f"{symbol} has no quotes yet; collect some with `market-pipeline run` or `market-pipeline backfill`"
-        )
+        raise click.UsageError(without_quotes(database, coin))
     first_day = first_days(database, [symbol])[symbol]
     begins = start_of_day(first_day)
     if start < begins < end:
@@ -86,6 +79,16 @@ def _scores(database: Database, coin: Coin, start: datetime, end: datetime) -> t
             f"{iso(newest.timestamp)}"
         )
     return start, scores
+
+
+def without_quotes(database: Database, coin: Coin) -> str:
+    """Say that no quotes of `coin` are stored, and what to do."""
+    others = [coin_id for coin_id in stored_ids(database, coin.symbol) if coin_id != coin.coin_id]
+    if others:
+        stored = f"{coin.symbol} has no quotes of {coin.coin_id}, only of {', '.join(others)}"
+        return f"{stored}; `{command('doctor')}` explains how to use them"
+    collecting = " or ".join(f"`{command(line)}`" for line in ("run", "backfill --days 30"))
+    return f"{coin.symbol} has no quotes yet; collect some with {collecting}"
 
 
 def span_of(start: date | datetime, end: date | datetime, now: datetime) -> tuple[datetime, datetime]:

@@ -24,7 +24,8 @@ from market_pipeline.commands.serve import server_command
 from market_pipeline.commands.start import database_of
 from market_pipeline.commands.terminal.face import Banner, Face, common_rows, face_of
 from market_pipeline.core.clock import utc_now
-from market_pipeline.dagster_instance.home import create_instance, own_home, require_unused
+from market_pipeline.core.program import DEMO_VARIABLE
+from market_pipeline.dagster_instance.home import create_instance, own_home, require_unused, variables_set
 from market_pipeline.dagster_instance.instance_storage import FILES
 from market_pipeline.dagster_instance.running import record
 from market_pipeline.dagster_instance.runs_in_flight import cancel_launched_runs, end_canceled_runs
@@ -48,7 +49,10 @@ def execute(ui_port: int, chosen_api_port: int | None) -> int:
     port, receiver_port, api_port = free_port(), free_port(), chosen_api_port or _port_of_the_api()
     settings = demo_settings(folder, port, ui_port, receiver_port, api_port)
     configure_logging(settings)
-    with own_home(folder / HOME, ours=True) as home, face_of(settings, home / "demo.log") as face:
+    with (
+        variables_set({DEMO_VARIABLE: "1"}), own_home(folder / HOME, ours=True) as home,
+        face_of(settings, home / "demo.log") as face,
+    ):
         logger.info("DAGSTER_HOME is %s, the demo's own whatever the environment names", home)
         face.doing("Preparing the database")
         database = database_of(settings)

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from market_pipeline.commands.ports import API_PORT, HOST, UI_PORT, free_port
 from market_pipeline.core.clock import utc_now
+from market_pipeline.core.program import DEMO_VARIABLE, PROGRAM, is_demo
 from market_pipeline.dagster_instance.home import variables_set
 from market_pipeline.dagster_instance.running import running
 from market_pipeline.settings import Settings, load_settings
@@ -76,32 +77,37 @@ def wait_until_ready(port: int) -> None:
 
 
 @contextmanager
-def demo_environment(*, simulated: bool) -> Iterator[None]:
+def demo_environment() -> Iterator[None]:
     """Let this process's environment name the demo's data in the current folder; refuse if there are none.
 
-    If the demo is running, its own simulator answers requests, otherwise one that ends with the block if `simulated`.
+    If the demo is running, its own simulator answers requests, otherwise one that `simulated_source` starts.
     """
     folder = Path.cwd()
-    if not (folder / DATABASE).is_file():
-        raise click.UsageError(f"there is no {DATABASE} in {folder}; `market-pipeline demo` creates it")
+    if missing := [name for name in (DATABASE, HOME) if not (folder / name).exists()]:
+        raise click.UsageError(f"there is no {missing[0]} in {folder}; `{PROGRAM} demo` creates it")
     addresses = found.addresses if (found := running(folder / HOME)) else {}
     ui, api, simulator, receiver = (
         urlsplit(addresses.get(name, "")).port for name in ("UI", "API", "simulator", "alerts")
     )
-    child = None
-    if simulator is None and simulated:
-        simulator = free_port()
-        child = subprocess.Popen(simulator_command(simulator, folder / HOME))
     settings = demo_settings(
-        folder, simulator or _NO_PORT, ui or UI_PORT, receiver or _NO_PORT, api or API_PORT
+        folder, simulator or free_port(), ui or UI_PORT, receiver or _NO_PORT, api or API_PORT
     )
-    chosen = {**settings.as_environment(), "DAGSTER_HOME": str(folder / HOME)}
+    with variables_set({**settings.as_environment(), "DAGSTER_HOME": str(folder / HOME), DEMO_VARIABLE: "1"}):
+        yield
+
+
+@contextmanager
+def simulated_source() -> Iterator[None]:
+    """Start a simulator for the block, where this process works on the data of a demo that is not running."""
+    home = Path.cwd() / HOME
+    port = urlsplit(load_settings(env_file=None).base_url).port if is_demo() and not running(home) else None
+    if port is None:
+        yield
+        return
+    child = subprocess.Popen(simulator_command(port, home))
     try:
-        with variables_set(chosen):
-            if child and simulator:
-                wait_until_ready(simulator)
-            yield
+        wait_until_ready(port)
+        yield
     finally:
-        if child:
-            child.terminate()
-            child.wait()
+        child.terminate()
+        child.wait()

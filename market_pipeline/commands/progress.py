@@ -37,19 +37,19 @@ class RunProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         logging.getLogger(ROOT).removeHandler(self._watcher)
-        self._watcher.forget()
+        self._watcher.end()
         self._bar.stop()
 
-    def begins(self, what: str, requests: int) -> None:
-        """Say that the run which `what` names is prepared, and will need so many requests."""
-        self._watcher.begin(what, requests)
+    def begins(self, what: str, partitions: int, requests: int) -> None:
+        """Say that the run which `what` names is prepared; with each of its `requests` the bar moves on."""
+        self._watcher.begin(what, partitions, requests)
 
     def finished(self, what: str, partitions: int, rows: int, requests: int) -> None:
         """Count a finished run, which `what` names."""
         self.rows += rows
         self.requests += requests
-        self._bar.update(self._task, advance=partitions, note=str(self))
-        self._watcher.forget()
+        self._bar.update(self._task, note=str(self))
+        self._watcher.end(partitions)
         if not self._console.is_terminal:
             self._console.print(f"{what}: {self} so far", soft_wrap=True)
 
@@ -76,6 +76,8 @@ class _Bar(Progress):
 
     def get_renderables(self) -> Iterator[RenderableType]:
         """Yield the bar and the line below it."""
+        for task in self.tasks:
+            task.completed = self._watcher.completed
         yield from super().get_renderables()
         if now := str(self._watcher):
             yield Text(now, style="dim")
@@ -86,18 +88,24 @@ class _Watcher(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self._what, self._expected = "", 0
-        self._requests = 0
-        self._due, self._why = 0.0, ""
+        self._ended = 0
+        self._due = 0.0
+        self.begin("", 0, 0)
 
-    def begin(self, what: str, requests: int) -> None:
+    def begin(self, what: str, partitions: int, requests: int) -> None:
         """Follow the run that `what` names."""
-        self._what, self._expected = what, requests
+        self._what, self._partitions, self._expected = what, partitions, requests
         self._requests, self._why = 0, ""
 
-    def forget(self) -> None:
-        """Follow nothing: the run has ended."""
-        self.begin("", 0)
+    def end(self, partitions: int = 0) -> None:
+        """Follow nothing: the run of so many partitions has ended."""
+        self._ended += partitions
+        self.begin("", 0, 0)
+
+    @property
+    def completed(self) -> float:
+        """The partitions of runs that have ended, and a share of the current run: storing counts as one request."""
+        return self._ended + self._partitions * min(self._requests, self._expected) / (self._expected + 1)
 
     def emit(self, record: logging.LogRecord) -> None:
         if hasattr(record, "status_code"):

@@ -2,13 +2,11 @@
 
 import socket
 import sys
-from pathlib import Path
 
 import click
 
 from market_pipeline.alerts.receivers import Receiver, ReceiverError, receivers_of
 from market_pipeline.alerts.texts import Place
-from market_pipeline.commands.demo_data import DATABASE
 from market_pipeline.settings import Settings
 
 
@@ -29,5 +27,4 @@ def required_receivers(settings: Settings) -> list[Receiver]:
 
 def place_of(settings: Settings) -> Place:
     """Return what messages call this installation."""
-    options = " --demo" if Path(settings.database.database or "").name == DATABASE else ""
-    return Place(f"market_pipeline on {socket.gethostname()}", settings.dagster_ui_url, options)
+    return Place(f"market_pipeline on {socket.gethostname()}", settings.dagster_ui_url)

@@ -5,6 +5,7 @@ import dagster as dg
 
 from market_pipeline.commands.dagster_runs import recorded_runs
 from market_pipeline.commands.start import command_settings, confirmed, database_of
+from market_pipeline.core.program import command
 from market_pipeline.core.symbols import Coin, as_setting, parse_stored
 from market_pipeline.core.wording import counted
 from market_pipeline.dagster_instance.home import checked_home
@@ -80,7 +81,7 @@ def _require_free(database: Database, old: Coin, new: Coin) -> None:
     if others:
         raise click.UsageError(
             f"{new.symbol} already holds prices of {', '.join(others)}; choose another symbol, or rename those first: "
-            f"market-pipeline rename {new.symbol}={others[0]} ANOTHER"
+            + command(f"rename {new.symbol}={others[0]} ANOTHER")
         )
 
 

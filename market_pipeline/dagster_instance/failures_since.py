@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from market_pipeline.core.clock import from_microseconds, to_microseconds
-from market_pipeline.core.wording import first_line
+from market_pipeline.core.wording import first_line, some
 from market_pipeline.dagster_instance.facts import INTERRUPTED, instigators, is_retried
 from market_pipeline.dagster_instance.failures import failure_in
 from market_pipeline.dagster_instance.ownership import Owner, located
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 # More in one look are counted with the next.
 _MOST = 200
+_PARTITION_TAGS = (
+    "dagster/partition", "dagster/asset_partition_range_start", "dagster/asset_partition_range_end",
+)
 
 
 def storage_id(instance: "dg.DagsterInstance") -> str:
@@ -50,7 +53,8 @@ def failed_runs(
             text, ours = _reason(instance, record.run_id)
             if INTERRUPTED not in text:
                 at = from_microseconds(round(record.timestamp * 1_000_000))
-                found.append(Failure(run.job_name, at, record.run_id, first_line(text) if ours else ""))
+                reason = first_line(text) if ours else ""
+                found.append(Failure(run.job_name, at, record.run_id, reason, _assets(run)))
     return found, records[-1].storage_id if records else after
 
 
@@ -82,6 +86,12 @@ def _failed_evaluations(
             at = round(tick.timestamp * 1_000_000)
             if at > after:
                 yield Failure(name, from_microseconds(at))
+
+
+def _assets(run: "dg.DagsterRun") -> str:
+    names = sorted(key.path[-1] for key in run.asset_selection or ())
+    partitions = dict.fromkeys(run.tags[tag] for tag in _PARTITION_TAGS if tag in run.tags)
+    return ", ".join(filter(None, (some(names, 3) if names else "", "...".join(partitions))))
 
 
 def _reason(instance: "dg.DagsterInstance", run_id: str) -> tuple[str, bool]:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from market_pipeline.core.program import command, is_demo
 from market_pipeline.core.wording import first_line, span
 from market_pipeline.dagster_instance.facts import automation_states, heartbeats, job_states, stored_sizes
 from market_pipeline.dagster_instance.home import (
@@ -31,7 +32,6 @@ from market_pipeline.storage.db_errors import SchemaMismatch, StorageError
 
 # `dagster dev` creates such a folder where DAGSTER_HOME is not set, and deletes it when it ends.
 _THROWN_AWAY = ".tmp_dagster_home"
-_START = "Start `market-pipeline run`, or Dagster's daemon where that is a service of its own, and leave it running."
 _FULL_SOON_DAYS = 30
 # A disk that lasts longer is not worth a number.
 _LONGEST_DAYS = 3_650
@@ -57,7 +57,7 @@ def examine_home(context: DoctorContext) -> Iterator[Diagnosis]:
         yield _durability(home)
     else:
         detail = f"nothing was started in {home} yet"
-        yield warn("dagster home", detail, "Start with `market-pipeline run`.", home=str(home))
+        yield warn("dagster home", detail, f"Start with `{command('run')}`.", home=str(home))
 
 
 def _durability(home: Path) -> Diagnosis:
@@ -65,9 +65,10 @@ def _durability(home: Path) -> Diagnosis:
         return ok("dagster home", f"{home} configures the instance, whose storage is elsewhere", home=str(home))
     temporary = Path(tempfile.gettempdir()).resolve()
     if home.name.startswith(_THROWN_AWAY):
-        remedy = "Set DAGSTER_HOME to a permanent folder, or start with `market-pipeline run`."
+        remedy = f"Set DAGSTER_HOME to a permanent folder, or start with `{command('run')}`."
     elif temporary in home.resolve().parents:
         remedy = f"Move the project out of {temporary}, or set DAGSTER_HOME to a folder outside of it."
+        remedy = f"Start the demo outside of {temporary} to keep it." if is_demo() else remedy
     else:
         return ok("dagster home", f"{home} is durable", home=str(home))
     detail = f"{home} is a temporary folder: history and schedules are lost with it"
@@ -96,7 +97,7 @@ def examine_instance(context: DoctorContext) -> Iterator[Diagnosis]:
         # Opening the instance would create them.
         if actual is not None and actual.url is not None and not actual.check():
             detail = f"Dagster's tables are not in {actual} yet"
-            yield warn("dagster instance", detail, "`market-pipeline run` creates them.")
+            yield warn("dagster instance", detail, f"`{command('run')}` creates them.")
             return
         instance = open_instance(home, storage)
         runs = count_runs(instance)
@@ -107,7 +108,7 @@ def examine_instance(context: DoctorContext) -> Iterator[Diagnosis]:
     # The storage is pluggable and may raise anything.
     except Exception as error:
         detail = f"{home} cannot be opened: {type(error).__name__}: {first_line(str(error.__cause__ or error))}"
-        remedy = f"Correct {config}, or move the folder away and start with `market-pipeline run`."
+        remedy = f"Correct {config}, or move the folder away and start with `{command('run')}`."
         yield fail("dagster instance", detail, remedy)
     else:
         context.instance = instance
@@ -124,7 +125,7 @@ def _opened(context: DoctorContext, actual: InstanceStorage | None, runs: int) -
     detail = f"opened in {where}; runs: {runs}" + (f"; former ones are in SQLite files in {home}" if moved else "")
     if wanted.url is not None and actual == FILES:
         remedy = (
-            f"Start with `market-pipeline run`, which moves it to {wanted}; if {config} is your own, remove it before, "
+            f"Start with `{command('run')}`, which moves it to {wanted}; if {config} is your own, remove it before, "
             "or add that storage to it."
         )
         return warn("dagster instance", f"{detail}, although {wanted.setting} names PostgreSQL", remedy, runs=runs)
@@ -140,7 +141,7 @@ def examine_daemons(context: DoctorContext) -> Iterator[Diagnosis]:
     beats = heartbeats(context.instance, now)
     ages = {beat.daemon: max(0.0, (now - beat.at).total_seconds()) for beat in beats if beat.at}
     if not ages:
-        yield warn("daemons", "no daemon has ever reported here", _START)
+        yield warn("daemons", "no daemon has ever reported here", _start())
         return
     numbers = {f"heartbeat_age_{name.lower()}": round(age) for name, age in ages.items()}
     errors = [f"{beat.daemon}: {first_line(beat.error)}" for beat in beats if beat.error]
@@ -150,7 +151,7 @@ def examine_daemons(context: DoctorContext) -> Iterator[Diagnosis]:
         yield fail("daemons", f"errors reported by {'; '.join(errors)}", remedy, **numbers)
     elif silent:
         last = [f"{name} {span(ages[name])} ago" if name in ages else f"{name} never" for name in silent]
-        yield fail("daemons", f"nothing is scheduled; last reports: {', '.join(last)}", _START, **numbers)
+        yield fail("daemons", f"nothing is scheduled; last reports: {', '.join(last)}", _start(), **numbers)
     else:
         oldest = span(max(ages.values()))
         yield ok("daemons", f"{len(ages)} daemons report, the oldest heartbeat was {oldest} ago", **numbers)
@@ -232,6 +233,10 @@ def examine_storage(context: DoctorContext) -> Iterator[Diagnosis]:
     else:
         remedy = "Lower RUNS_KEEP_DAYS, free some space, or move to PostgreSQL; in the first week this is normal."
         yield warn("storage", f"{detail}; the disk is full in {days} days", remedy, **numbers)
+
+
+def _start() -> str:
+    return f"Start `{command('run')}`, or Dagster's daemon where that is a service of its own, and leave it running."
 
 
 def _megabytes(number: float, sign: str = "") -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL
 
 from market_pipeline.core.clock import from_microseconds
+from market_pipeline.core.program import command
 from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.doctor.context import Diagnosis, DoctorContext, NotExamined, Number, fail, ok, skew_diagnosis, warn
 from market_pipeline.doctor.dagster import home_used
@@ -48,7 +49,7 @@ def _file_trouble(settings: Settings, used: bool) -> Diagnosis | None:
     """Say why a SQLite file must not be opened, which would create it; it should exist if Dagster was `used` here."""
     file = _file_of(settings)
     folder, exists = file.parent, file.exists()
-    anew = "Restore the file or correct DATABASE_URL; `market-pipeline run` would start with an empty one."
+    anew = f"Restore the file or correct DATABASE_URL; `{command('run')}` would start with an empty one."
     for wrong, detail, remedy in (
         (not folder.is_dir(), f"the folder {folder} of the SQLite file does not exist", "Create it"),
         (not os.access(folder, os.W_OK | os.X_OK), f"this user cannot write to the folder {folder}", "Allow that"),
@@ -58,7 +59,7 @@ def _file_trouble(settings: Settings, used: bool) -> Diagnosis | None:
         if wrong:
             return fail("database", detail, remedy if remedy is anew else f"{remedy} or correct DATABASE_URL.")
     if not exists:
-        return warn("database", f"{file} does not exist yet", "`market-pipeline run` creates it.")
+        return warn("database", f"{file} does not exist yet", f"`{command('run')}` creates it.")
     return None
 
 

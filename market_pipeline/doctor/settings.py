@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dotenv import dotenv_values
 from pydantic import SecretStr
 
+from market_pipeline.core.program import is_demo
 from market_pipeline.core.wording import some
 from market_pipeline.doctor.context import Diagnosis, DoctorContext, fail, ok, warn
 from market_pipeline.logs.redaction import secrets_of, too_short_to_hide
@@ -75,8 +76,13 @@ def shown(settings: Settings) -> dict[str, str | int | None]:
 
 def _sentence(settings: Settings, context: DoctorContext) -> str:
     """Summarize the settings and say which come from the environment and from .env; an empty variable gives none."""
+    origin = "the demo's own" if is_demo() else _origin(context)
     key = "with a key" if settings.coingecko_api_key else "no key"
     coins = some(settings.catalogue.symbols, 10)
+    return f"plan {settings.coingecko_plan} ({key}), {coins} at '{settings.collect_cron}' UTC; {origin}"
+
+
+def _origin(context: DoctorContext) -> str:
     environment = {name.upper(): value.strip() for name, value in context.environment.items()}
     file = _variables(context)
     sources = {
@@ -84,8 +90,7 @@ def _sentence(settings: Settings, context: DoctorContext) -> str:
         ".env": [name for name in _NAMES if file.get(name) and name not in environment],
     }
     given = "; ".join(f"from {where}: {', '.join(names)}" for where, names in sources.items() if names)
-    summary = f"plan {settings.coingecko_plan} ({key}), {coins} at '{settings.collect_cron}' UTC"
-    return f"{summary}; {given or 'all by default'}"
+    return given or "all by default"
 
 
 def _variables(context: DoctorContext) -> dict[str, str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from market_pipeline.core.clock import DAY, iso
+from market_pipeline.core.program import command
 from market_pipeline.core.slices import Slice
 from market_pipeline.core.wording import some, span
 from market_pipeline.doctor.context import Diagnosis, DoctorContext, fail, ok, warn
@@ -30,7 +31,7 @@ def examine_freshness(context: DoctorContext) -> Iterator[Diagnosis]:
     for symbol, newest in prices.newest.items():
         name = f"newest {symbol}"
         if newest is None:
-            yield warn(name, "no quote is stored yet", "`market-pipeline run` collects them.", age_seconds=None)
+            yield warn(name, "no quote is stored yet", f"`{command('run')}` collects them.", age_seconds=None)
             continue
         age = max(0.0, (now - newest).total_seconds())
         if symbol in stale:
@@ -82,9 +83,9 @@ def examine_gaps(context: DoctorContext) -> Iterator[Diagnosis]:
         return
     days = sorted(one.day for one in missing)
     again = "" if all(one.due for one in missing) else " --again"
-    backfill = f"market-pipeline backfill --from {days[0]} --to {days[-1]}{again}"
+    backfill = command(f"backfill --from {days[0]} --to {days[-1]}{again}")
     counts = some((f"{symbol} {count}" for symbol, count in by_symbol.items()), 10)
-    remedy = f"`market-pipeline run` fills them within the budget; to do it now: `{backfill}`."
+    remedy = f"`{command('run')}` fills them within the budget; to do it now: `{backfill}`."
     yield warn("gaps", f"days with gaps since {first}: {counts}", remedy, **numbers)
 
 
@@ -103,10 +104,9 @@ def examine_absences(context: DoctorContext) -> Iterator[Diagnosis]:
     detail = f"{len(found)} in all, {unproven} not proven: {shown}" + (f" And {more:,} more." if more > 0 else "")
     if unproven:
         first, last = min(one.day for one in days), max(one.day for one in days)
-        yield warn(
-            name, detail, "`market-pipeline run` requests days of the last 90 again at the time shown; to do it now: "
-            f"`market-pipeline backfill --from {first} --to {last} --again`.", **numbers,
-        )
+        backfill = command(f"backfill --from {first} --to {last} --again")
+        remedy = f"`{command('run')}` requests days of the last 90 again at the time shown; to do it now: `{backfill}`."
+        yield warn(name, detail, remedy, **numbers)
     else:
         yield ok(name, detail, **numbers)
 
@@ -136,7 +136,8 @@ def examine_refusals(context: DoctorContext) -> Iterator[Diagnosis]:
         return
     remedy = "See the asset rejected_prices: it lists each with its reason and payload."
     if Reason.CLOCK_BEHIND.value in counts:
-        remedy = "Once this machine's clock is right, `market-pipeline replay` accepts what is refused as clock_behind."
+        replay = command("replay")
+        remedy = f"Once this machine's clock is right, `{replay}` accepts what is refused as clock_behind."
     yield warn(
         "refused rows", f"in the last 24 hours: {some((f'{count} {reason}' for reason, count in counts.items()), 10)}",
         remedy, refused=sum(counts.values()), **{f"refused_{reason}": count for reason, count in counts.items()},

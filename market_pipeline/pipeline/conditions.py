@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from market_pipeline.core.clock import DAY
+from market_pipeline.core.program import command
 from market_pipeline.core.wording import some, span
 from market_pipeline.pipeline.facts import (
     LITTLE_SPACE,
@@ -32,8 +33,6 @@ Kind = Literal[
     "scores-behind", "disk-low", "credits-low",
 ]
 
-# In a deployment the daemon is a service of its own.
-_START = "`market-pipeline run` starts it; where Dagster's daemon is a service of its own, start that."
 _UNKNOWN: frozenset[Kind] = frozenset({"dagster-unreadable", "collected-elsewhere"})
 # A failed run of any job but the tick was started by hand, or is followed by another within a day.
 _RECENT = DAY + timedelta(hours=1)
@@ -61,8 +60,13 @@ class Condition:
     @property
     def text(self) -> str:
         """The sentences that may be shown to anyone."""
-        more = "`market-pipeline doctor` shows the error." if self.quoted else ""
+        more = f"`{command('doctor')}` shows the error." if self.quoted else ""
         return " ".join(filter(None, (self.detail, self.remedy, more)))
+
+
+def _start() -> str:
+    """Say how Dagster's daemon is started, which in a deployment is a service of its own."""
+    return f"`{command('run')}` starts it; where Dagster's daemon is a service of its own, start that."
 
 
 def status_of(found: list[Condition]) -> Literal["ready", "degraded", "unknown"]:
@@ -107,7 +111,7 @@ def _of_daemons(dagster: DagsterFacts | None, now: datetime, collected: bool) ->
         remedy = "Let DAGSTER_HOME, or DAGSTER_DATABASE_URL, name the Dagster instance of what collects."
         yield Condition("collected-elsewhere", detail, remedy)
     else:
-        yield Condition("never-scheduled", "No scheduler has ever reported to this Dagster instance.", _START)
+        yield Condition("never-scheduled", "No scheduler has ever reported to this Dagster instance.", _start())
 
 
 def _of_silent_daemons(dagster: DagsterFacts, now: datetime) -> Iterator[Condition]:
@@ -115,10 +119,10 @@ def _of_silent_daemons(dagster: DagsterFacts, now: datetime) -> Iterator[Conditi
         last = f"its last heartbeat was {span(now - beat.at)} ago" if beat.at else "it never reported"
         if not beat.alive and beat.daemon == SCHEDULER:
             detail = f"The scheduler is dead: {last}. No prices are collected."
-            yield Condition("scheduler-dead", detail, _START, beat.at, beat.daemon)
+            yield Condition("scheduler-dead", detail, _start(), beat.at, beat.daemon)
         elif not beat.alive and dagster.scheduler_alive:
             detail = f"Dagster's {beat.daemon} daemon is dead: {last}."
-            yield Condition("daemon-dead", detail, _START, beat.at, beat.daemon)
+            yield Condition("daemon-dead", detail, _start(), beat.at, beat.daemon)
         if beat.error:
             detail = f"Dagster's {beat.daemon} daemon reports errors."
             yield Condition("daemon-errors", detail, "", beat.at, beat.daemon, beat.error)
@@ -178,7 +182,7 @@ def automation_condition(state: AutomationState, now: datetime) -> Condition | N
             f"{name} was last evaluated {span(at - now)} from now: the clock was ahead then, and Dagster waits until "
             f"that time has come: {consequence}."
         )
-        remedy = "Restart `market-pipeline run`; or run `market-pipeline migrate` and restart Dagster's daemon."
+        remedy = f"Restart `{command('run')}`; or run `{command('migrate')}` and restart Dagster's daemon."
         return Condition("schedule-silent", detail, remedy, None, name)
     if state.outcome == "failure":
         since = state.worked_at or at
@@ -188,7 +192,7 @@ def automation_condition(state: AutomationState, now: datetime) -> Condition | N
     if state.automation.cron is not None and at < oldest_fresh(state.automation.cron, now):
         detail = f"{name} is on, but was last evaluated {span(now - at)} ago: {consequence}."
         remedy = (
-            "Restart `market-pipeline run`, or the services of code and daemon; Deployment in the Dagster UI shows "
+            f"Restart `{command('run')}`, or the services of code and daemon; Deployment in the Dagster UI shows "
             "whether the code loads."
         )
         return Condition("schedule-silent", detail, remedy, at, name)
@@ -262,7 +266,7 @@ def _why_stale(state: InstallationState) -> Condition:
         return Condition("starting", detail, since=since)
     when = f"was {span(now - collected_at)} ago" if collected_at else "was not today"
     detail = f"{what}. The scheduler is alive, but the last collection {when}."
-    remedy = "See queued runs and the ticks of tick_schedule in the Dagster UI, or run `market-pipeline doctor`."
+    remedy = f"See queued runs and the ticks of tick_schedule in the Dagster UI, or run `{command('doctor')}`."
     return Condition("not-collected", detail, remedy, since)
 
 

@@ -92,13 +92,15 @@ class FailedRun:
 class Failure:
     """A run of the job `name`, or an evaluation of the schedule or sensor `name`, that failed `at` this time.
 
-    An evaluation has no `run_id`. `reason` is empty unless this package wrote it.
+    An evaluation has no `run_id`. `reason` is empty unless this package wrote it. `assets` says what the run was to
+    materialize, and of which partitions.
     """
 
     name: str
     at: datetime
     run_id: str = ""
     reason: str = ""
+    assets: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection, func, select
 
+from market_pipeline.core.program import command
 from market_pipeline.core.symbols import Catalogue, Coin
 from market_pipeline.core.wording import counted
 from market_pipeline.pipeline.missing_days import incomplete_days
@@ -44,17 +45,13 @@ class OtherCoin:
                 "COINGECKO_BASE_URL is an address of this machine, whose prices count as simulated; unset it to use "
                 f"those of {self.coin_id}"
             )
-        fetch = (
-            f"fetch the prices of {self.present_id}: market-pipeline backfill --from {self.missing[0]} "
-            f"--to {self.missing[-1]} --symbols {self.symbol}"
-        )
+        backfill = command(f"backfill --from {self.missing[0]} --to {self.missing[-1]} --symbols {self.symbol}")
+        fetch = f"fetch the prices of {self.present_id}: {backfill}"
         # A rename would make the simulator's prices pass for CoinGecko's.
         if other.is_simulated and not present.is_simulated:
             return f"{fetch}; or, to look at the simulated ones, set COINGECKO_BASE_URL=http://127.0.0.1"
-        return (
-            f"{fetch}; or, if both ids are the same coin, rename what is stored: market-pipeline rename "
-            f"{self.symbol}={self.coin_id} {self.symbol}={self.present_id}"
-        )
+        rename = command(f"rename {self.symbol}={self.coin_id} {self.symbol}={self.present_id}")
+        return f"{fetch}; or, if both ids are the same coin, rename what is stored: {rename}"
 
 
 def other_coins(

@@ -5,6 +5,7 @@ A skew is in seconds, positive where this machine is ahead, and None where the s
 
 from datetime import timedelta
 
+from market_pipeline.core.program import command
 from market_pipeline.core.wording import span
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
 
@@ -27,7 +28,7 @@ def complaint(skew: float | None) -> str:
     if skew is None or not is_wrong(skew):
         return ""
     sentence = skew_sentence(skew, "the source's")
-    replay = "; then `market-pipeline replay` accepts the prices refused for that reason" if skew < 0 else ""
+    replay = f"; then `{command('replay')}` accepts the prices refused for that reason" if skew < 0 else ""
     return f"{sentence[0].upper()}{sentence[1:]}. {CLOCK_REMEDY}{replay}."
 
 

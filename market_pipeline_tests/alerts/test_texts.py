@@ -17,6 +17,7 @@ from market_pipeline.alerts.signals import TITLES, level_of, title_of
 from market_pipeline.alerts.stops import record_started, record_stopped
 from market_pipeline.alerts.texts import Place, anomaly_message, digest, failure_message, shown
 from market_pipeline.core.daily_hours import parse_daily_hours
+from market_pipeline.core.program import DEMO_VARIABLE
 from market_pipeline.pipeline.conditions import Condition, Kind
 from market_pipeline.pipeline.facts import DagsterFacts, DiskSpace, Failure, InstallationState, PriceFacts
 from market_pipeline.storage.engine import Database
@@ -56,7 +57,8 @@ def told(database: Database) -> Iterator[AlertMessage]:
     yield from advance(opened.saved, FOUND, later, [], PLACE).messages
     yield from advance(opened.saved, [], later, [], PLACE).messages
     one, other = Failure("tick", NOW - 9 * MINUTE, "run-1"), Failure("tick", NOW - MINUTE, "run-2", "No prices: why.")
-    for failures in ([one], [one, other], [Failure("__ASSET_JOB", NOW, "run-3")], [Failure("tick_schedule", NOW)]):
+    by_hand = Failure("__ASSET_JOB", NOW, "run-3", assets="raw_prices, 2026-11-22|BTC")
+    for failures in ([one], [one, other], [by_hand], [Failure("tick_schedule", NOW)]):
         yield failure_message(failures, NOW, PLACE)
     yield anomaly_message(replace(alarm("critical", "a" * 32), members="BTC,ETH"), PLACE)
     record_stopped(database, 1, NOW, PLACE)
@@ -74,8 +76,9 @@ def test_every_kind_of_message_has_its_words(sqlite_database: Database) -> None:
     assert "OSError" not in text and max(len(body.splitlines()) for _, body in texts[:-1]) <= 6
 
 
-def test_commands_in_a_message_of_the_demo_work_on_its_data() -> None:
-    message = anomaly_message(alarm("critical", "a" * 32), replace(PLACE, options=" --demo"))
+def test_commands_in_a_message_of_the_demo_work_on_its_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DEMO_VARIABLE, "1")
+    message = anomaly_message(alarm("critical", "a" * 32), PLACE)
     commands = [line for line in message.body.splitlines() if "market-pipeline " in line]
     assert len(commands) == 2 and all(line.endswith(" --demo") for line in commands)
 

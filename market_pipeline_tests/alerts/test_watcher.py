@@ -204,7 +204,7 @@ def test_failures_between_two_looks_are_one_message_of_each_job(world: World) ->
         Failure("__ASSET_JOB", at, "run-3"), Failure("tick_schedule", at),
     ]
     titles = [
-        "ALERT: 2 runs of tick failed, but it has succeeded since", "ALERT: 1 run of __ASSET_JOB failed",
+        "ALERT: 2 runs of tick failed, but it has succeeded since", "ALERT: 1 run launched by hand failed",
         "ALERT: tick_schedule failed 1 time before it could start a run, but it has succeeded since",
     ]
     assert world.round() == [titles] * 2

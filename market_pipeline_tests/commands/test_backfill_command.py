@@ -216,7 +216,7 @@ def test_on_a_terminal_there_is_a_bar_and_logs_appear_above_it(monkeypatch: pyte
     logger = logging.getLogger("market_pipeline.coingecko.transport")
     logger.setLevel(logging.INFO)
     with RunProgress(10) as progress:
-        progress.begins("2026-11-20 to 2026-11-21 of BTC", 2)
+        progress.begins("2026-11-20 to 2026-11-21 of BTC", 6, 2)
         progress.redraw()
         logger.info("GET", extra={"status_code": 200})
         progress.redraw()
@@ -224,8 +224,9 @@ def test_on_a_terminal_there_is_a_bar_and_logs_appear_above_it(monkeypatch: pyte
         progress.redraw()
         progress.finished("Run 1", 5, 120, 2)
     drawn = terminal.getvalue()
-    for shown in ("5 of 10 partitions", "120 rows with 2 requests", "preparing the run of 2026-11-20",
-                  "requesting: 1 of 2 requests", "minute budget: next request in 41 s"):
+    for shown in ("2 of 10 partitions", "5 of 10 partitions", "120 rows with 2 requests",
+                  "preparing the run of 2026-11-20", "requesting: 1 of 2 requests",
+                  "minute budget: next request in 41 s"):
         assert shown in drawn
     assert (progress.rows, progress.requests) == (120, 2)
     assert "Run 1" not in drawn, "lines are for where there is no bar"

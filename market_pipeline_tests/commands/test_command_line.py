@@ -13,11 +13,11 @@ import click
 import pytest
 from sqlalchemy.engine import make_url
 
-from market_pipeline.commands.cli.parameters import PROGRAM
 from market_pipeline.commands.main import commands, main
 from market_pipeline.commands.ports import free_port, require_free
 from market_pipeline.commands.run import choose_api_port, with_addresses
 from market_pipeline.commands.start import warn_of_cost
+from market_pipeline.core.program import PROGRAM
 from market_pipeline.dagster_instance.home import own_home
 from market_pipeline.dagster_instance.running import record, running
 from market_pipeline.logs import current_trace_id

@@ -1,5 +1,6 @@
 """`market-pipeline demo`: nothing but this machine is needed, and the first look shows something."""
 
+import os
 import re
 import signal
 import threading
@@ -12,12 +13,15 @@ import requests
 from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 
+from market_pipeline.commands import demo_data
 from market_pipeline.commands.demo_data import HISTORY_DAYS, demo_settings
+from market_pipeline.commands.main import main
 from market_pipeline.commands.ports import free_port
-from market_pipeline.commands.receivers import place_of
 from market_pipeline.core.clock import utc_now
+from market_pipeline.core.program import DEMO_VARIABLE
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
+from market_pipeline.storage.schema.migrate import migrate
 from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline_tests.builders import wait_for
 from market_pipeline_tests.commands.live import Ui, leftovers, start
@@ -31,8 +35,25 @@ def test_no_setting_of_a_person_reaches_the_demo(monkeypatch: pytest.MonkeyPatch
     for name in Settings.model_fields:
         monkeypatch.setenv(name.upper(), "nonsense")
     assert demo_settings(tmp_path, 8080, 3000, 8090, 8000) == quiet
-    assert place_of(quiet).options == " --demo", "the commands in its alerts work on its data"
     assert quiet.history_start < utc_now().date() - timedelta(days=HISTORY_DAYS)
+
+
+def test_a_command_on_the_demos_data_is_checked_before_a_simulator_starts(
+    inside: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo_data, "simulator_command", lambda *_: ["false"])
+    monkeypatch.setattr(demo_data, "_READY_SECONDS", 0.0)
+    migrate(Database(make_url(f"sqlite:///{inside / demo_data.DATABASE}")))
+    (inside / demo_data.HOME).mkdir()
+    for arguments, code, shown in (
+        (["--days", "0"], 2, "Invalid value"), (["--days", "2", "--symbols", "PEPE"], 2, "Unsupported symbol"),
+        (["--days", "99"], 2, "in the demo; begin there"), (["--days", "2", "--dry-run"], 0, "10 partitions"),
+        (["--days", "2", "--yes"], 2, "the simulator does not answer"),
+    ):
+        assert main(["backfill", *arguments, "--demo"]) == code
+        output = capsys.readouterr()
+        assert shown in output.out + output.err
+    assert DEMO_VARIABLE not in os.environ and "DAGSTER_HOME" not in os.environ
 
 
 @pytest.mark.slow

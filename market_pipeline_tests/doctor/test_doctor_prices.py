@@ -6,6 +6,7 @@ import pytest
 
 from market_pipeline.coingecko.identity import Identity
 from market_pipeline.core.clock import DAY, start_of_day, utc_now
+from market_pipeline.core.program import DEMO_VARIABLE
 from market_pipeline.core.symbols import Coin
 from market_pipeline.doctor.report import Examination
 from market_pipeline.doctor.stored_prices import (
@@ -63,7 +64,9 @@ def test_quotes_that_wait_for_their_score_are_a_failure(installed: Installed, da
     assert diagnosis.numbers["scored_age_seconds_BTC"] == pytest.approx(3600, abs=30)
 
 
-def test_days_with_gaps_are_counted_for_each_symbol(installed: Installed, database: Database) -> None:
+def test_days_with_gaps_are_counted_for_each_symbol(
+    installed: Installed, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     today = utc_now().date()
     assert only(examine_gaps, installed(database, HISTORY_START=str(today))).status == "ok", "nothing can be missing"
     context = installed(database, MARKET_SYMBOLS="BTC,ETH", HISTORY_START=str(today - 3 * DAY))
@@ -74,6 +77,9 @@ def test_days_with_gaps_are_counted_for_each_symbol(installed: Installed, databa
     settled = 3 if utc_now() >= start_of_day(today) + HOUR else 2
     assert diagnosis.status == "warn" and f"--from {today - 3 * DAY}" in diagnosis.remedy
     assert diagnosis.numbers == {"incomplete_days_BTC": 0, "incomplete_days_ETH": settled}
+    monkeypatch.setenv(DEMO_VARIABLE, "1")
+    remedy = only(examine_gaps, context).remedy
+    assert remedy.startswith("`market-pipeline demo` fills them") and remedy.endswith(" --demo`.")
 
 
 def test_what_is_considered_absent_is_listed_with_its_evidence(installed: Installed, database: Database) -> None:

@@ -43,6 +43,7 @@ def snooze(symbol: str, kind: str, length: str | None, off: bool) -> int:
 
 
 @click.command("alert-test", epilog=examples("alert-test"))
+@demo_option
 def alert_test() -> int:
     """Send a test message to each receiver in ALERT_URLS.
 

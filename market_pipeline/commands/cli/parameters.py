@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from market_pipeline.commands.ports import API_PORT, UI_PORT
+from market_pipeline.core.program import PROGRAM
 
-PROGRAM = "market-pipeline"
 WIDEST = 120
 PORT = click.IntRange(1, 65_535)
 
@@ -60,23 +60,19 @@ api_port_option = click.option(
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation; required without a terminal.")
 
 
-def _demo_option(simulated: bool) -> Callable[[_Function], _Function]:
-    def enter(context: click.Context, parameter: click.Parameter, chosen: bool) -> None:
-        if chosen and not context.resilient_parsing:
-            from market_pipeline.commands.demo_data import demo_environment
+def _use_demo(context: click.Context, parameter: click.Parameter, chosen: bool) -> None:
+    if chosen and not context.resilient_parsing:
+        from market_pipeline.commands.demo_data import demo_environment
 
-            context.with_resource(demo_environment(simulated=simulated))
-
-    return click.option(
-        "--demo", is_flag=True, expose_value=False, callback=enter,
-        help="Use the demo's data instead of the configured database.",
-    )
+        context.with_resource(demo_environment())
 
 
 # Adds `--demo`: the command works on the data of `market-pipeline demo` in this folder. It needs no code for that: its
-# environment names the demo's settings and DAGSTER_HOME. With the second one a simulator answers its requests, too.
-demo_option = _demo_option(simulated=False)
-demo_with_simulator_option = _demo_option(simulated=True)
+# environment names the demo's settings and DAGSTER_HOME.
+demo_option = click.option(
+    "--demo", is_flag=True, expose_value=False, callback=_use_demo,
+    help="Use the demo's data instead of the configured database.",
+)
 
 
 @contextmanager

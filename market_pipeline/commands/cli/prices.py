@@ -8,7 +8,6 @@ import click
 from market_pipeline.commands.cli.parameters import (
     day,
     demo_option,
-    demo_with_simulator_option,
     examples,
     moment,
     notice,
@@ -31,7 +30,7 @@ from market_pipeline.prices.quotes import Reason
 @click.option("--symbols", default="", metavar="A,B", help="Only these symbols.  [default: all that are collected]")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--again", is_flag=True, help="Also request at once what CoinGecko did not have before.")
-@demo_with_simulator_option
+@demo_option
 @yes_option
 def backfill(
     days: int | None, first: date | None, last: date | None, symbols: str, dry_run: bool, again: bool, yes: bool
@@ -145,6 +144,7 @@ def mark(anomaly_id: str, given: str, note: str) -> int:
 @click.option("--from", "first", type=day, metavar="DATE", help="Only from this UTC day on.")
 @click.option("--to", "last", type=day, metavar="DATE", help="Only up to this UTC day.")
 @click.option("--dry-run", is_flag=True, help="Print the result and change nothing.")
+@demo_option
 @yes_option
 def replay(
     reason: str | None, symbol: str | None, first: date | None, last: date | None, dry_run: bool, yes: bool
@@ -161,6 +161,7 @@ def replay(
 @click.command(epilog=examples("rename BTC XBT", "rename DOT=polkadot DOT=polkadot-2"))
 @click.argument("old")
 @click.argument("new")
+@demo_option
 @yes_option
 def rename(old: str, new: str, yes: bool) -> int:
     """Move the rows of a coin to another symbol or coin id.

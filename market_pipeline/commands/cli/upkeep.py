@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from market_pipeline.commands.cli.parameters import WIDEST, demo_with_simulator_option, examples, notice, yes_option
+from market_pipeline.commands.cli.parameters import WIDEST, demo_option, examples, notice, yes_option
 
 
 @click.command(epilog=examples("doctor", "doctor --json", "doctor --demo"))
-@demo_with_simulator_option
+@demo_option
 @click.option("--json", "as_document", is_flag=True, help="Print one JSON document instead of lines.")
 def doctor(as_document: bool) -> int:
     """Examine the installation and print what to do.
@@ -20,12 +20,14 @@ def doctor(as_document: bool) -> int:
     Examines settings, database, API, budget, Dagster and stored data. The exit code is 1 if anything failed.
     """
     with notice("Examining the installation ..."):
+        from market_pipeline.commands.demo_data import simulated_source
         from market_pipeline.doctor.report import as_json, as_text, make_report
 
         # The report contains what would be logged on the way.
         logging.disable(logging.CRITICAL)
         try:
-            report = make_report(Path.cwd(), os.environ)
+            with simulated_source():
+                report = make_report(Path.cwd(), os.environ)
         finally:
             logging.disable(logging.NOTSET)
     if as_document:

@@ -11,6 +11,7 @@ import dagster as dg
 from market_pipeline.coingecko.errors import CoinGeckoError
 from market_pipeline.coingecko.identity import Identity, suggested_symbols
 from market_pipeline.core.clock import utc_now
+from market_pipeline.core.program import command
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.defs.assets.price_coverage import PRICE_COVERAGE
 from market_pipeline.defs.assets.table_metadata import SHOWN_SYMBOLS, records_table
@@ -83,6 +84,6 @@ def _remedy(catalogue: Catalogue, missing: Sequence[Identity]) -> str:
         if identity.likely_id and f"{identity.symbol}={identity.likely_id}" in line.split(","):
             old = catalogue.coin(identity.symbol)
             new = old.with_source_id(identity.likely_id)
-            commands.append(f"market-pipeline rename {old.symbol}={old.coin_id} {new.symbol}={new.coin_id}")
+            commands.append(command(f"rename {old.symbol}={old.coin_id} {new.symbol}={new.coin_id}"))
     rename = f" To use the stored prices for it, run {', '.join(commands)}." if commands else ""
     return f"Look the coin up on coingecko.com; if that is right set MARKET_SYMBOLS={line} and start again.{rename}"

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from market_pipeline.core.clock import iso, utc_now
+from market_pipeline.core.program import command
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.core.wording import counted
 from market_pipeline.defs.assets.price_coverage import PRICE_COVERAGE
@@ -147,11 +148,11 @@ def _sentence(past: PastDays) -> str:
         else ""
     )
     again = " --again" if waiting else ""
+    backfill = command(f"backfill --from {missing[0]} --to {missing[-1]} --symbols {symbol}{again}")
     return (
         f"{symbol} lacks prices on {len(missing)} of {counted(days, 'past day')}, {missing[0]} to {missing[-1]}. "
         f"{no_answer}The repair sensor, if it is on, requests days of the last 30 and older ones without any price; "
-        "for others, or at once: "
-        f"market-pipeline backfill --from {missing[0]} --to {missing[-1]} --symbols {symbol}{again}."
+        f"for others, or at once: {backfill}."
     )
 
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
+from market_pipeline.core.program import command
 from market_pipeline.storage.db_errors import SchemaMismatch
 
 
@@ -36,7 +37,7 @@ def views_checked(connection: Connection) -> Iterator[None]:
         described = ", ".join(f"{view} ({error})" for view, error in broken.items())
         raise SchemaMismatch(
             f"{connection.engine.url} was not migrated because views in it would break: {described}",
-            "drop or change them and run `market-pipeline migrate` again",
+            f"drop or change them and run `{command('migrate')}` again",
         )
 
 

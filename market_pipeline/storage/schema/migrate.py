@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import column
 
 import market_pipeline.storage.schema.alert_tables  # noqa: F401  # registers the tables of operations, too
+from market_pipeline.core.program import command
 from market_pipeline.core.symbols import KNOWN_COINS
 from market_pipeline.logs import get_logger
 from market_pipeline.storage.db_errors import DatabaseUnavailable, SchemaMismatch, StorageError, sentences
@@ -32,7 +33,6 @@ VERSION_TABLE = "market_pipeline_version"
 
 # SQLSTATEs: a view depends on what is dropped; or on a column whose type changes.
 _USED_BY_VIEWS = ("2BP01", "0A000")
-_MIGRATE = "run `market-pipeline migrate`"
 _VERSION = table(VERSION_TABLE, column("version_num"))
 # One query a check: the revision, and what distinguishes the table of another schema from ours.
 _POSTGRESQL_VERSION = text(
@@ -158,10 +158,14 @@ def _not_migrated(database: Database, error: DBAPIError) -> SchemaMismatch:
     diagnostics = getattr(error.orig, "diag", None)
     messages = [diagnostics.message_primary, diagnostics.message_detail] if diagnostics else [str(error.orig)]
     reason = database.without_password(": ".join(" ".join(message.split()) for message in messages if message))
-    remedy = f"fix that and {_MIGRATE} again"
+    remedy = f"fix that and {_migrate()} again"
     if diagnostics and diagnostics.sqlstate in _USED_BY_VIEWS:
-        remedy = f"drop the views that it names, {_MIGRATE} again, and create them again"
+        remedy = f"drop the views that it names, {_migrate()} again, and create them again"
     return SchemaMismatch(f"{database.url} could not be migrated and is unchanged: {reason}", remedy)
+
+
+def _migrate() -> str:
+    return f"run `{command('migrate')}`"
 
 
 def _revision(connection: Connection) -> str | None:
@@ -189,7 +193,7 @@ def _to_migrate(database: Database, problem: str) -> SchemaMismatch:
             missing = _missing_right(connection)
         if missing:
             return SchemaMismatch(f"{problem}, and {missing[0]}", missing[1])
-    return SchemaMismatch(problem, _MIGRATE)
+    return SchemaMismatch(problem, _migrate())
 
 
 def _require_not_newer(database: Database, found: str) -> None:
@@ -264,7 +268,7 @@ def _missing_right(connection: Connection) -> tuple[str, str] | None:
     if found.owner is not None and not found.is_owner:
         return (
             f"the role {found.role} may not change the tables, which belong to {found.owner}",
-            f"run `market-pipeline migrate` as {found.owner}, or let an administrator run "
+            f"{_migrate()} as {found.owner}, or let an administrator run "
             f"GRANT {found.owner} TO {found.role}",
         )
     return None
