@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from market_pipeline.commands.chart import span_of
+from market_pipeline.commands.chart import span_of, without_quotes
 from market_pipeline.commands.progress import ExportProgress
 from market_pipeline.commands.start import command_settings, database_of
 from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.core.symbols import Catalogue
 from market_pipeline.core.wording import counted
-from market_pipeline.pipeline.export import CSV, UNFINISHED, Order, Written, export, starts_of
+from market_pipeline.pipeline.export import CSV, Order, Written, export, is_free, starts_of
 from market_pipeline.storage.queries.coverage import first_times
 from market_pipeline.storage.schema.migrate import check_schema
 
@@ -37,9 +37,10 @@ def execute(
     check_schema(database)
     starts = starts_of(database, order)
     if not starts:
-        begins = [f"{symbol} begins {iso(at)}" for symbol, at in first_times(database, wanted).items()]
-        known = "; ".join(begins) or "collect some with `market-pipeline run` or `market-pipeline backfill`"
-        raise click.UsageError(f"there are no prices of {', '.join(wanted)} before {iso(last)}; {known}")
+        begins = "; ".join(f"{symbol} begins {iso(at)}" for symbol, at in first_times(database, wanted).items())
+        if not begins:
+            raise click.UsageError(without_quotes(database, settings.catalogue.coin(wanted[0])))
+        raise click.UsageError(f"there are no prices of {', '.join(wanted)} before {iso(last)}; {begins}")
     if missing := [symbol for symbol in wanted if symbol not in starts]:
         click.echo(f"Nothing is stored of {', '.join(missing)} in that time.")
     try:
@@ -85,7 +86,7 @@ def _symbols(catalogue: Catalogue, symbols: str) -> list[str]:
 def _require_target(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise click.UsageError(f"--out {out} is a file; name a folder")
-    if out.is_dir() and any(entry.name != UNFINISHED for entry in out.iterdir()):
+    if out.is_dir() and not is_free(out):
         raise click.UsageError(f"--out {out} is not empty; name another folder, or empty this one")
     parent = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
     if not os.access(parent, os.W_OK):

@@ -4,17 +4,22 @@ What can be typed is in `cli/`; what a command does is in the module of its name
 runs: `--help` and refused arguments must not wait for Dagster, SQLAlchemy and NumPy.
 """
 
+import signal
 import sys
+import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 import click
 
 from market_pipeline.commands.cli.alerting import ALERTING
-from market_pipeline.commands.cli.parameters import PROGRAM, WIDEST, examples
+from market_pipeline.commands.cli.parameters import WIDEST, examples
 from market_pipeline.commands.cli.prices import PRICES
 from market_pipeline.commands.cli.running import RUNNING
 from market_pipeline.commands.cli.upkeep import UPKEEP
+from market_pipeline.core.program import PROGRAM
 from market_pipeline.logs import bound
 
 _SECTIONS = {"Run": RUNNING, "Prices and anomalies": PRICES, "Alerts": ALERTING, "Installation": UPKEEP}
@@ -52,10 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
     0 if it went well, 1 if it failed, 2 with one explanation on standard error if it was refused before any work,
-    130 if it was interrupted.
+    130 if it was interrupted, 143 if it was terminated.
     """
     # Runs and requests bind ids of their own within this one.
-    with bound(trace_id=str(uuid.uuid4())):
+    with bound(trace_id=str(uuid.uuid4())), _terminable():
         try:
             return int(commands.main(arguments, PROGRAM, standalone_mode=False) or 0)
         except click.exceptions.NoArgsIsHelpError as error:
@@ -63,10 +68,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         except click.ClickException as error:
             return _refused(error.format_message())
-        except click.Abort:
-            return 130
+        except click.Abort as error:
+            return 128 + (signal.SIGTERM if isinstance(error.__cause__, _Terminated) else signal.SIGINT)
         except Exception as error:
             return _ended_by(error)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: the command ends as after Ctrl-C, so that it leaves nothing behind."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated
 
 
 def _refused(message: str) -> int:

@@ -38,8 +38,12 @@ RAW = "raw"
 PARQUET, CSV = "parquet", "csv"
 PRICES, CANDLES, ANOMALIES = "prices", "candles", "anomalies"
 
-# Where files are made; what a killed export left there, the next one deletes.
+_TABLES = (PRICES, CANDLES, ANOMALIES)
+
+# Where files are made, and in it the names of the tables that are being moved into place. What a killed export left,
+# there or in place, the next one deletes.
 UNFINISHED = ".unfinished-export"
+_MOVING = "moving"
 
 # Called with a table, a symbol, the number of rows written, and the time up to which its rows are written.
 Progress = Callable[[str, str, int, datetime], None]
@@ -94,25 +98,52 @@ def export(
         written = [_write_all(database, order, order.table, staging, now, progress)]
         if order.anomalies:
             written.append(_write_all(database, order, ANOMALIES, staging, now, progress))
-        for table in written:
-            if table.files:
-                (staging / table.table).rename(folder / table.table)
+        whole = [table.table for table in written if table.files]
+        (staging / _MOVING).write_text("\n".join(whole), encoding="utf-8")
+        for name in whole:
+            (staging / name).rename(folder / name)
     return written
+
+
+def is_free(folder: Path) -> bool:
+    """Return whether an export may write to an existing folder: it has nothing but the remains of a killed export."""
+    return {entry.name for entry in folder.iterdir()} <= {UNFINISHED, *_moved(folder)}
+
+
+def _moved(folder: Path) -> list[str]:
+    """Return the tables that an unfinished export has moved into place, or was about to."""
+    try:
+        names = (folder / UNFINISHED / _MOVING).read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [name for name in names if name in _TABLES]
+
+
+def _remove_moved(folder: Path) -> None:
+    for name in _moved(folder):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / UNFINISHED / _MOVING).unlink(missing_ok=True)
 
 
 @contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
-    """Yield the hidden folder in which files are made; it is empty, and is deleted at the end."""
+    """Yield the hidden folder in which files are made; it has no tables, and is deleted at the end."""
     staging = folder / UNFINISHED
     is_new = not folder.exists()
+    if staging.is_symlink() or any(entry.is_symlink() for entry in (staging.iterdir() if staging.exists() else ())):
+        raise OSError(errno.ELOOP, f"{UNFINISHED} in it is or has a symbolic link; remove that")
     staging.mkdir(parents=True, exist_ok=True)
     with (staging / "lock").open("a") as lock:
         if not try_lock(lock):
             raise OSError(errno.EBUSY, "another export is writing there")
-        for table in (PRICES, CANDLES, ANOMALIES):
-            shutil.rmtree(staging / table, ignore_errors=True)
+        _remove_moved(folder)
+        for name in _TABLES:
+            shutil.rmtree(staging / name, ignore_errors=True)
         try:
             yield staging
+        except BaseException:
+            _remove_moved(folder)
+            raise
         finally:
             shutil.rmtree(staging, ignore_errors=True)
             if is_new:

@@ -98,6 +98,45 @@ def test_an_export_that_fails_leaves_nothing(filled: Database, tmp_path: Path) -
     assert module.starts_of(filled, ordered(start=LAST - timedelta(seconds=1))).keys() == {"BTC", "ETH"}
 
 
+def test_what_was_killed_or_interrupted_while_moving_is_removed(
+    filled: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, both = tmp_path / "out", ordered(anomalies=True)
+    export(filled, both, out, LAST)
+    killed = out / module.UNFINISHED
+    killed.mkdir()
+    assert not module.is_free(out)
+    (killed / "moving").write_text("prices\nanomalies\n../out")
+    assert module.is_free(out)
+    (out / "prices" / "symbol=GONE").mkdir()
+    export(filled, both, out, LAST)
+    assert sorted(path.name for path in out.iterdir()) == ["anomalies", "prices"]
+    assert not (out / "prices" / "symbol=GONE").exists()
+
+    def interrupted(path: Path, target: Path) -> None:
+        if path.name == "anomalies":
+            raise KeyboardInterrupt
+        path.replace(target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export(filled, both, tmp_path / "other", LAST)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("link", [module.UNFINISHED, f"{module.UNFINISHED}/prices", f"{module.UNFINISHED}/moving"])
+def test_no_symbolic_link_is_followed(sqlite_database: Database, tmp_path: Path, link: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "prices").write_text("kept")
+    path = tmp_path / "out" / link
+    path.parent.mkdir(parents=True)
+    path.symlink_to(elsewhere)
+    with pytest.raises(OSError, match="symbolic link"):
+        export(sqlite_database, ordered(), tmp_path / "out", LAST)
+    assert (elsewhere / "prices").read_text() == "kept" and path.is_symlink()
+
+
 def test_a_second_export_to_the_same_folder_is_refused(filled: Database, tmp_path: Path) -> None:
     def meanwhile(*args: Any) -> None:
         with pytest.raises(OSError, match="another export is writing there"):

@@ -7,6 +7,7 @@ import sys
 from contextlib import closing, nullcontext
 from pathlib import Path
 
+import adbc_driver_manager
 import pytest
 
 from market_pipeline.core.slices import Slice
@@ -81,3 +82,10 @@ def test_an_exchange_file_that_cannot_be_created_is_unavailable(
     monkeypatch.setattr(bulk_sqlite, "TemporaryDirectory", lambda **_: nullcontext(tmp_path / "absent"))
     with pytest.raises(DatabaseUnavailable, match=r"exchange file .*exchange.db .*TMPDIR"):
         upsert(sqlite_database, raw_prices, prices_of(price_row()))
+
+
+def test_an_interrupt_that_adbc_raises_as_an_error_of_its_own_is_one(tmp_path: Path) -> None:
+    """Its handler of SIGINT cancels the statement, which the driver cannot, and raises that from the interrupt."""
+    error = adbc_driver_manager.NotSupportedError("NOT_IMPLEMENTED")
+    with pytest.raises(KeyboardInterrupt), bulk_sqlite._adbc(tmp_path / "exchange.db"):
+        raise error from KeyboardInterrupt()

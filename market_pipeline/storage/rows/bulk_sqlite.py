@@ -79,6 +79,9 @@ def _adbc(file: Path) -> Iterator[Any]:
                 cursor.fetchall()
             yield cursor
     except adbc_driver_manager.Error as error:
+        # Its handler of SIGINT cancels what runs, which the driver of SQLite cannot, and raises that instead.
+        if isinstance(error.__cause__, (KeyboardInterrupt, adbc_driver_manager.NotSupportedError)):
+            raise KeyboardInterrupt from None
         raise DatabaseUnavailable(
             f"The exchange file {file} cannot be used: {error}. Is TMPDIR full?"
         ) from None
