@@ -20,8 +20,6 @@ from market_pipeline.storage.schema.migrate import check_schema, migrate
 
 logger = get_logger(__name__)
 
-_FAILED = 1
-
 
 def execute(port: int, host: str, workers: int, without_token: bool) -> int:
     """Prepare and serve until Ctrl-C; return 0, or the exit code of a server that ended by itself."""
@@ -46,8 +44,7 @@ def execute(port: int, host: str, workers: int, without_token: bool) -> int:
         rows = [("Prices page", url), ("API", f"{url}/docs"), *common_rows(settings, home, face)]
         face.announce(Banner("The API answers. Times are UTC.", rows, [f"{url}/healthz"]))
         face.start(processes, server_command(host, port, workers), environment, home, "api")
-        # A server that ends by itself has failed, whatever its exit code.
-        return face.wait(processes) or _FAILED
+        return face.wait(processes)
     return 0
 
 

@@ -1,6 +1,5 @@
 """Log lines as a session of `market-pipeline run` writes them, and what a person reads of them."""
 
-import itertools
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -27,7 +26,7 @@ class Session:
             SYMBOLS, lambda after: next_tick("*/5 * * * *", after), lambda run_id: f"http://127.0.0.1:3000/runs/{run_id}",
             clock=lambda: self.now,
         )
-        self._numbers = itertools.count(1)
+        self.runs = 0
 
     def hear(self, message: str = "", level: str = "INFO", logger: str = "dagster", **fields: Any) -> list[Said]:
         """What is said about one line."""
@@ -38,7 +37,8 @@ class Session:
 
     def run(self, job: str, partition: str, *lines: dict[str, Any], end: str = "RUN_SUCCESS") -> list[Said]:
         """What is said about a run with these lines between its start and its end."""
-        run_id = f"run-{next(self._numbers)}"
+        self.runs += 1
+        run_id = f"run-{self.runs}"
         begin = {"event": "RUN_START", "job": job, "partition": partition}
         said = [self.hear(**line, run_id=run_id) for line in (begin, *lines, {"event": end, "job": job})]
         return [one for some in said for one in some]
@@ -88,12 +88,19 @@ def a_day() -> Iterator[Said]:
     for _ in range(2):
         session.now += timedelta(minutes=5)
         yield from session.run("tick", TODAY, request(), failure("division by zero"), end="RUN_FAILURE")
+    yield from session.run("tick", TODAY, request(500), failure("the server failed"), end="RUN_FAILURE")
     yield from session.run("__ASSET_JOB", TODAY, end="RUN_SUCCESS")
+    by_hand = {**failure("division by zero"), "step": "collect_prices"}
+    yield from session.run("__ASSET_JOB", TODAY, by_hand, end="RUN_FAILURE")
     yield from session.run("tick", TODAY, request(), end="RUN_CANCELED")
-    watcher = "market_pipeline.alerts.watcher"
+    watcher = {"logger": "market_pipeline.alerts.watcher", "kind": "x"}
     for change in ("opened", "recovered"):
-        title = f"No price is fresh ({change})"
-        yield from session.hear(title, logger=watcher, kind="stale", severity="critical", transition=change)
+        title, body = f"No price is fresh ({change})", "Since 12:00 UTC.\nhttp://127.0.0.1:3000"
+        yield from session.hear(title, **watcher, severity="critical", transition=change, body=body)
+    # The last failed run launched by hand, and one that was killed.
+    for run_id in (f"run-{session.runs - 1}", "killed"):
+        body = f"At 12:00 UTC.\nhttp://127.0.0.1:3000/runs/{run_id}"
+        yield from session.hear("1 run failed (passed)", **watcher, severity="alert", transition="passed", body=body)
     check = {"event": "ASSET_CHECK_EVALUATION", "level": "ERROR", "message": "Check no_x did not pass: 5 rows."}
     for _ in range(2):
         yield from session.hear(**check)
@@ -101,6 +108,12 @@ def a_day() -> Iterator[Said]:
         yield from session.hear("The database is slow.", "WARNING", "market_pipeline.storage")
     for chatter in ("Launched 1 runs.", "Checking for new runs for sensor: repair_sensor"):
         yield from session.hear(chatter, logger="dagster.daemon.SensorDaemon")
+    lost = "x.py:1: UserWarning: Error loading repository location market_pipeline"
+    for _ in range(2):
+        yield from session.hear(lost, "WARNING")
+    for minutes in (0, 11, 11):
+        session.now += timedelta(minutes=minutes)
+        yield from session.narrator.overdue()
     yield from session.hear("GET /anomalies answered 500", logger="market_pipeline.api.http.tracing", status_code=500)
     yield from session.hear("Stopping; this takes some seconds.", logger="market_pipeline.commands.children.processes")
     yield from session.hear("The code server is gone", "ERROR", "dagster.daemon", exc_info=TRACE)

@@ -64,14 +64,14 @@ def test_a_person_reads_what_matters_and_the_file_has_every_line(
         face.announce(Banner("It runs.", [("Full log", str(face.log))], []))
         with Processes() as processes:
             face.start(processes, [sys.executable, "-c", CHILD], os.environ, tmp_path, "child")
-            assert face.wait(processes) == 0
+            assert face.wait(processes) == 1
     shown = plain(terminal.getvalue())
     if log_format == "json":
         assert not (tmp_path / "run.log").exists()
         assert all(row.startswith("{") for row in shown.splitlines())
         return
     assert "WARNING  The plan has too few credits." in shown and "It runs." in shown and "Stopped." in shown
-    assert "ERROR  child has ended by itself with exit code 0" in shown and "ValueError: a bug" in shown
+    assert "ERROR  child has ended by itself with exit code 0, so all end" in shown and "ValueError: a bug" in shown
     assert "chatter" not in shown and "Traceback" not in shown and "{" not in shown
     stored = [json.loads(line) for line in (tmp_path / "run.log").read_text().splitlines()]
     assert {"chatter", "ValueError: a bug"} <= {line["message"] for line in stored}

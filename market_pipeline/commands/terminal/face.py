@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ import requests
 
 from market_pipeline.commands.children.processes import Processes
 from market_pipeline.commands.terminal.log_file import LogFile
-from market_pipeline.commands.terminal.narrator import Narrator
+from market_pipeline.commands.terminal.narrator import Narrator, Said
 from market_pipeline.commands.terminal.screen import Screen
 from market_pipeline.core.clock import utc_now
 from market_pipeline.logs import diverted, get_logger, is_terminal
@@ -54,8 +54,11 @@ class Face:
             before = self._file.trouble
             self._file.write(line)
             if self._file.trouble and self._file.trouble != before:
-                self._screen.say(utc_now(), f"{self._file.path}: {self._file.trouble}", "warning", "yellow")
-        for said in self._narrator.hear(json.loads(line)):
+                self._screen.say(utc_now(), f"{self._file.path}: {self._file.trouble}", "warning", "black on yellow")
+        self._say(self._narrator.hear(json.loads(line)))
+
+    def _say(self, all_said: Iterable[Said]) -> None:
+        for said in all_said:
             self._screen.say(said.at, said.text, said.label, said.style, said.below)
 
     def doing(self, what: str) -> None:
@@ -84,9 +87,10 @@ class Face:
         if self._narrator.history_changed and self._after_history:
             self._narrator.history_changed = False
             if text := self._after_history():
-                self._screen.say(utc_now(), text, "history", "cyan")
+                self._screen.say(utc_now(), text, "history", "magenta")
         if self._banner is None:
             self._screen.refresh()
+            self._say(self._narrator.overdue())
 
     def start(
         self, processes: Processes, command: Sequence[str], environment: Mapping[str, str], folder: Path, name: str
@@ -97,10 +101,11 @@ class Face:
         return processes.start(command, {**environment, "LOG_FORMAT": self._format}, folder)
 
     def wait(self, processes: Processes) -> int:
-        """Block until one of the children ends by itself; return its exit code."""
+        """Block until one of the children ends by itself; return its exit code, 1 if that is 0: it should not end."""
         code = processes.wait_for_any(self.poll)
-        logger.error("%s has ended by itself with exit code %s", processes.ended, code)
-        return code
+        logs = f"; its last lines are in {self.log}" if self.log else ""
+        logger.error("%s has ended by itself with exit code %s, so all end%s", processes.ended, code, logs)
+        return code or 1
 
     def close(self) -> None:
         """Leave the terminal as it was."""

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from market_pipeline.core.clock import Clock, utc_now
+from market_pipeline.core.program import command
 from market_pipeline.core.wording import counted, first_line, span
 from market_pipeline.pipeline.names import (
     CALIBRATE_DETECTORS,
@@ -20,10 +21,13 @@ from market_pipeline.pipeline.names import (
 
 _LONGEST = 400
 _SAY_AGAIN = timedelta(hours=1)
+_LONGEST_TICK = timedelta(minutes=1)
+# A warning of Dagster's workspace, as after its code server was killed, which is not started again.
+_CODE_LOST = "Error loading repository location"
 # Their warnings precede a failure, which is shown, or a success.
 _QUIET = ("market_pipeline.coingecko", "market_pipeline.prices", "market_pipeline.alerts.delivery")
 _OURS = ("market_pipeline", "uvicorn")
-_STYLES = {"watch": "yellow", "alert": "bold red", "critical": "bold white on red"}
+_STYLES = {"watch": "black on yellow", "alert": "bold red", "critical": "bold white on red"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,10 @@ class Said:
 
 @dataclass
 class _Run:
-    """What the lines of a run have reported so far. `requests` counts those sent, `answered` those with a status."""
+    """What the lines of a run have reported so far. `requests` counts those sent, `answered` those with a status.
+
+    `status` is that of the last answer. `step`, `reason` and `verdict` are those of the first failed step.
+    """
 
     run_id: str
     job: str
@@ -49,8 +56,18 @@ class _Run:
     alarms: int = 0
     symbols: int = 0
     rows: dict[str, int] = field(default_factory=dict)
+    status: int | None = None
+    step: str = ""
     reason: str = ""
     verdict: str = ""
+
+    @property
+    def name(self) -> str:
+        """The job, or what of a run launched by hand is known."""
+        if self.job in CONSEQUENCES:
+            return self.job
+        of, step = (f" of {self.partition}" if self.partition else ""), (f", step {self.step}" if self.step else "")
+        return f"a run{of} launched by hand{step}"
 
     @property
     def days(self) -> tuple[date, date] | None:
@@ -74,7 +91,7 @@ class Narrator:
     """Turns the fields of log lines into what is said on the terminal. `doing` may be called from any thread.
 
     `symbols` are the collected ones, `next_tick` returns when prices are collected next, `run_url` the address of a
-    run. With `requests` changes and refusals by the API are shown, not only its failures.
+    run. With `requests`, for the API alone, its changes and refusals are shown too, and no ticks are expected.
     """
 
     def __init__(
@@ -89,9 +106,12 @@ class Narrator:
         self._runs: dict[str, _Run] = {}
         self._said: dict[str, datetime] = {}
         self._failures: dict[str, tuple[str, int]] = {}
+        # Addresses of failed runs: the watcher reports those launched by hand, too, as it sees runs that were killed.
+        self._failed_runs: set[str] = set()
         self._unreachable_since: datetime | None = None
         self._waiting: tuple[datetime, str] | None = None
         self._stopping = False
+        self._overdue_at: datetime | None = None
         # Whether history was stored since this was last set to False.
         self.history_changed = False
 
@@ -110,11 +130,26 @@ class Narrator:
         if "anomaly_id" in fields:
             yield self._alarm(run, fields, at)
         elif "transition" in fields:
-            yield self._condition(fields, at)
+            yield from self._condition(fields, at)
         elif fields.get("event"):
             yield from self._event(run, fields, at)
         else:
             yield from self._other(fields, at)
+
+    def overdue(self) -> Iterator[Said]:
+        """Yield that no tick has ended for longer than two take, once; the first call is when ticks begin."""
+        now = self._clock()
+        if self._tells_requests:
+            return
+        if self._overdue_at is None:
+            self._expect_tick(now)
+        elif now >= self._overdue_at and not self._stopping:
+            self._expect_tick(now + _SAY_AGAIN)
+            text = "No run of tick has ended for longer than two take: prices are not collected."
+            yield Said(now, text, "error", "bold red", (f"`{command('doctor')}` examines why.",))
+
+    def _expect_tick(self, after: datetime) -> None:
+        self._overdue_at = self._next_tick(self._next_tick(after)) + _LONGEST_TICK
 
     def doing(self) -> str:
         """Return what is under way now, in a few words; nothing if it is not worth a line."""
@@ -143,7 +178,8 @@ class Narrator:
     def _request(self, run: _Run, fields: Mapping[str, Any], at: datetime) -> Iterator[Said]:
         run.requests += 1
         self._waiting = None
-        if fields.get("status_code") is not None:
+        run.status = fields.get("status_code")
+        if run.status is not None:
             run.answered += 1
             if self._unreachable_since:
                 yield Said(at, f"CoinGecko answers again, after {span(at - self._unreachable_since)}.", "ok", "green")
@@ -156,28 +192,33 @@ class Narrator:
         headline = str(fields["message"]).removeprefix(f"{severity}: ")
         return Said(at, headline, severity, _STYLES.get(severity, ""))
 
-    def _condition(self, fields: Mapping[str, Any], at: datetime) -> Said:
+    def _condition(self, fields: Mapping[str, Any], at: datetime) -> Iterator[Said]:
         title = str(fields["message"]).removesuffix(f" ({fields['transition']})")
         if fields["transition"] == "recovered":
-            return Said(at, title, "over", "green")
-        severity = str(fields.get("severity"))
-        return Said(at, title, severity, _STYLES.get(severity, ""))
+            yield Said(at, title, "over", "green")
+            return
+        severity, below = str(fields.get("severity")), tuple(str(fields.get("body", "")).splitlines())
+        if not self._failed_runs.intersection(below):
+            yield Said(at, title, severity, _STYLES.get(severity, ""), below)
 
     def _event(self, run: _Run | None, fields: Mapping[str, Any], at: datetime) -> Iterator[Said]:
         event = fields["event"]
         if event == "STEP_FAILURE" and run and not run.reason:
+            run.step = str(fields.get("step", ""))
             run.reason, run.verdict = str(fields.get("reason", "")), str(fields.get("verdict", ""))
         elif event == "ASSET_CHECK_EVALUATION" and fields.get("level") in ("WARNING", "ERROR"):
-            colour = "red" if fields["level"] == "ERROR" else "yellow"
+            colour = "red" if fields["level"] == "ERROR" else "black on yellow"
             yield from self._once(Said(at, _short(str(fields["message"])), "check", colour))
         elif event in ("RUN_SUCCESS", "RUN_FAILURE", "RUN_CANCELED") and run:
             del self._runs[run.run_id]
+            if run.job == TICK:
+                self._expect_tick(self._clock())
             if event == "RUN_SUCCESS":
                 yield from self._succeeded(run, at)
             elif event == "RUN_FAILURE":
                 yield from self._failed(run, str(fields["message"]), at)
             else:
-                yield Said(at, f"{_name(run.job)} was stopped; what it had stored remains.", "stopped", "yellow")
+                yield Said(at, f"{run.name} was stopped; what it had stored remains.", "stopped", "black on yellow")
 
     def _succeeded(self, run: _Run, at: datetime) -> Iterator[Said]:
         self._failures.pop(run.job, None)
@@ -187,19 +228,19 @@ class Narrator:
             more = f", {filled:,} more of the gap before" if filled > 0 else ""
             refused = run.rows.get("rejected_prices", 0)
             refusals = f", {refused:,} refused" if refused else ""
-            yield Said(
-                at, f"{counted(run.symbols, 'price')}{more}, {requests}, {counted(run.alarms, 'alarm')}{refusals}"
-            )
+            # What is found in a gap that was filled is stored, but nobody is alarmed about the past.
+            alarms = counted(run.alarms, "new alarm" if filled > 0 else "alarm")
+            yield Said(at, f"{counted(run.symbols, 'price')}{more}, {requests}, {alarms}{refusals}")
         elif run.job == COMPLETE_DAYS:
             self.history_changed = True
-            yield Said(at, f"{run.span}: {counted(rows, 'price')} with {requests}", "history", "cyan")
+            yield Said(at, f"{run.span}: {counted(rows, 'price')} with {requests}", "history", "magenta")
         elif run.job == SCORE_DAYS:
             found = counted(run.rows.get("price_anomalies", 0), "anomaly", "anomalies")
-            yield Said(at, f"{run.span} scored: {found}", "history", "cyan")
+            yield Said(at, f"{run.span} scored: {found}", "history", "magenta")
         elif run.job == CALIBRATE_DETECTORS:
-            yield Said(at, "The detectors are calibrated.", "history", "cyan")
+            yield Said(at, "The detectors are calibrated.", "history", "magenta")
         elif run.job not in CONSEQUENCES:
-            yield Said(at, "A run that was launched by hand", "done", "green", (self._run_url(run.run_id),))
+            yield Said(at, run.name, "done", "green", (self._run_url(run.run_id),))
 
     def _failed(self, run: _Run, message: str, at: datetime) -> Iterator[Said]:
         if run.requests and not run.answered and run.verdict:
@@ -215,13 +256,15 @@ class Narrator:
         times = times + 1 if reason == before else 1
         self._failures[run.job] = (reason, times)
         link = self._run_url(run.run_id)
+        self._failed_runs.add(link)
         if times > 1:
-            again = f"{_name(run.job)}, {times} times in a row for the same reason"
+            again = f"{run.name}, {times} times in a row for the same reason"
             yield Said(at, again, "failed", "bold red", (link,))
             return
-        consequence = CONSEQUENCES.get(run.job)
-        below = [f"Until a run succeeds, {consequence}."] if consequence else []
-        yield Said(at, f"{_name(run.job)}: {reason}", "failed", "bold red", (*below, link))
+        below = [f"The last answer of CoinGecko had the status {run.status}."] if (run.status or 0) >= 400 else []
+        if consequence := CONSEQUENCES.get(run.job):
+            below.append(f"Until a run succeeds, {consequence}.")
+        yield Said(at, f"{run.name}: {reason}", "failed", "bold red", (*below, link))
 
     def _other(self, fields: Mapping[str, Any], at: datetime) -> Iterator[Said]:
         name, level, message = (str(fields.get(key, "")) for key in ("logger", "level", "message"))
@@ -232,16 +275,20 @@ class Narrator:
         elif name.startswith("market_pipeline.api") and fields.get("status_code") is not None:
             status, reads = int(fields["status_code"]), message.startswith(("GET ", "HEAD "))
             if status >= 500 or (self._tells_requests and (status >= 400 or not reads)):
-                yield Said(at, message, "request", "yellow" if status >= 400 else "dim")
+                yield Said(at, message, "request", "black on yellow" if status >= 400 else "dim")
         elif self._stopping and not ours:
             # Dagster's processes complain of each other's end.
             return
+        elif _CODE_LOST in message:
+            again = "Stop with Ctrl-C and start again; Deployment in the Dagster UI shows the error."
+            text = "Dagster cannot load the code of this project: no run starts, and no prices are collected."
+            yield from self._once(Said(at, text, "error", "bold red", (again,)))
         elif level in ("ERROR", "CRITICAL") and not name.startswith(_QUIET) and not fields.get("run_id"):
             trace = str(fields.get("exc_info") or "").rstrip().rpartition("\n")[2].strip()
             what = message if not trace or trace in message else f"{first_line(message)}: {trace}"
             yield from self._once(Said(at, _short(what), "error", "bold red"))
         elif level == "WARNING" and ours and not name.startswith(_QUIET):
-            yield from self._once(Said(at, _short(message), "warning", "yellow"))
+            yield from self._once(Said(at, _short(message), "warning", "black on yellow"))
 
     def _once(self, said: Said) -> Iterator[Said]:
         """Yield what was not said within the last hour."""
@@ -250,10 +297,6 @@ class Narrator:
             self._said = {text: at for text, at in self._said.items() if said.at - at < _SAY_AGAIN}
             self._said[said.text] = said.at
             yield said
-
-
-def _name(job: str) -> str:
-    return job if job in CONSEQUENCES else "a run that was launched by hand"
 
 
 def _short(text: str) -> str:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
+from rich.padding import Padding
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -12,7 +13,7 @@ from rich.text import Text
 from market_pipeline.logs import one_line
 
 _REFRESHES = 4.0
-_LABEL_WIDTH = 8
+_INDENT = " " * len("14:05  ")
 
 
 class Screen:
@@ -38,16 +39,19 @@ class Screen:
         body.append(one_line(text), style="dim" if style == "dim" else "")
         grid.add_row(f"{at:%H:%M}", body)
         self.console.print(grid)
-        for line in below:
-            # Not folded: the terminal recognises an address that it wraps itself.
-            self.console.print(Text(f"       {one_line(line)}", style="dim"), soft_wrap=True)
+        for line in map(one_line, below):
+            if line.startswith("http"):
+                # Not folded: the terminal recognises an address that it wraps itself.
+                self.console.print(Text(f"{_INDENT}{line}", style="dim"), soft_wrap=True)
+            else:
+                self.console.print(Padding(Text(line, style="dim"), (0, 0, 0, len(_INDENT))))
 
     def rows(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
         """Write a title and below it pairs of a name and a value."""
         width = max(len(name) for name, _ in rows)
         lines = [Text(), Text(title, style="bold green")]
         for name, value in rows:
-            style = "bold cyan" if value.startswith("http") else ""
+            style = "bold underline" if value.startswith("http") else ""
             lines.append(Text.assemble((f"  {name:<{width}}  ", "dim"), (value, style)))
         # Not folded: the terminal recognises a path or address that it wraps itself.
         self.console.print(*lines, Text(), sep="\n", soft_wrap=True)
