@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 
 import anyio.to_thread
@@ -39,6 +40,8 @@ from market_pipeline.storage.engine import POOL, Database
 
 # As many as there are connections: others would only wait for one, and time out after half a minute.
 _READING_THREADS = POOL["pool_size"] - STATE_THREADS
+# What reads long times from SQLite.
+_ARROW = "market_pipeline.storage.rows.bulk"
 # For work whose client was cut off.
 _EXIT_SECONDS = 3.0
 
@@ -51,6 +54,9 @@ def create_app(service: Service, at_end: Callable[[], None] | None = None) -> Fa
         anyio.to_thread.current_default_thread_limiter().total_tokens = _READING_THREADS
         # It takes seconds, for which the first collect should not have to wait.
         service.dagster.open_soon()
+        if service.database.dialect == "sqlite":
+            # Half a second, for which the first chart of a year should not.
+            threading.Thread(target=import_module, args=(_ARROW,), daemon=True).start()
         yield
         if at_end is not None:
             at_end()

@@ -1,7 +1,8 @@
 """Candles of one symbol, computed from its stored quotes.
 
 Quotes are read as two arrays and combined by `candles_of`. That is as fast as SQL on either database, and the rules for
-bad ticks and intervals exist once. Bad ticks and quotes that lie in the future are left out.
+bad ticks and intervals exist once. Bad ticks and quotes that lie in the future are left out. Long times are read from
+SQLite through Arrow, as the driver takes twice as long to hand out the rows.
 """
 
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, LargeBinary, func, literal_column, select
 
-from market_pipeline.core.clock import EPOCH, MICROSECOND, to_microseconds
+from market_pipeline.core.clock import DAY, EPOCH, MICROSECOND, to_microseconds
 from market_pipeline.core.columns import Columns
 from market_pipeline.prices.candles import candles_of, next_opening, opening
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
@@ -21,6 +22,8 @@ from market_pipeline.storage.rows.filters import of_symbol
 from market_pipeline.storage.rows.read import readable
 from market_pipeline.storage.schema.tables import raw_prices
 
+# Arrow takes some milliseconds to begin: of a month of quotes every 5 minutes both ways cost the same.
+_THROUGH_ARROW = 60 * DAY
 _QUOTE = np.dtype([("timestamp", np.int64), ("price", np.float64)])
 # PostgreSQL sends a time as microseconds since 2000, and its numbers in network order.
 _SENT_QUOTE = np.dtype([("timestamp", ">i8"), ("price", ">f8")])
@@ -41,11 +44,9 @@ def read_candles(
     Each is of its whole interval, as of `now`. The cost follows the quotes of `limit` intervals and those between them.
     """
     parts = [candles_of(np.array([], "datetime64[us]"), np.array([]), interval)]
-    end = min(end, now + interval)
-    if start and start >= end:
-        return parts[0]
-    first = next_opening(start, interval) if start else None
-    stop = min(next_opening(end, interval), now + FUTURE_TOLERANCE + MICROSECOND)
+    future = now + FUTURE_TOLERANCE + MICROSECOND
+    first = next_opening(min(start, future), interval) if start else None
+    stop = min(next_opening(min(end, future), interval), future)
     found = 0
     with database.reading() as connection:
         while found < limit and (newest := _newest_before(connection, database, symbol, stop)):
@@ -54,7 +55,7 @@ def read_candles(
             begin = max(begin, first) if first else begin
             if newest < begin:
                 break
-            parts.append(candles_of(*_quotes(connection, database, symbol, begin, stop), interval))
+            parts.append(candles_of(*_quotes(connection, database, symbol, begin, newest), interval))
             found, stop = found + len(parts[-1]), begin
     names = parts[0].arrays
     return Columns({name: np.concatenate([part[name] for part in parts[::-1]])[-limit:] for name in names})
@@ -68,13 +69,16 @@ def _newest_before(connection: Connection, database: Database, symbol: str, end:
 
 
 def _quotes(
-    connection: Connection, database: Database, symbol: str, start: datetime, end: datetime
+    connection: Connection, database: Database, symbol: str, first: datetime, last: datetime
 ) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
-    """Return times and prices from `start` on and before `end`, ordered by time, without bad ticks."""
-    time = raw_prices.c.timestamp
-    here = of_symbol(database, raw_prices, symbol), time >= start, time < end
-    read = _read_sqlite if database.dialect == "sqlite" else _read_postgresql
-    times, prices = read(connection, here)
+    """Return times and prices from `first` to `last`, both inside, ordered by time, without bad ticks."""
+    here = of_symbol(database, raw_prices, symbol), raw_prices.c.timestamp.between(first, last)
+    if database.dialect != "sqlite":
+        times, prices = _read_postgresql(connection, here)
+    elif last - first < _THROUGH_ARROW:
+        times, prices = _read_sqlite(connection, here)
+    else:
+        times, prices = _read_arrow(database, symbol, here)
     good = good_quotes(connection, database, symbol, times, prices)
     return times[good].view("datetime64[us]"), prices[good]
 
@@ -87,6 +91,19 @@ def _read_sqlite(
     cursor: Any = connection.execute(stored.order_by(raw_prices.c.timestamp)).cursor
     quotes = np.fromiter(cursor, _QUOTE)
     return np.ascontiguousarray(quotes["timestamp"]), np.ascontiguousarray(quotes["price"])
+
+
+def _read_arrow(
+    database: Database, symbol: str, here: tuple[ColumnElement[bool], ...]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Read through a connection of its own: what another process stores meanwhile may be among the quotes."""
+    from market_pipeline.storage.rows import bulk
+
+    columns = raw_prices.c.timestamp, raw_prices.c.price
+    stored = select(*columns).where(*here).order_by(raw_prices.c.timestamp)
+    names = [column.name for column in columns]
+    quotes = bulk.columns_of_arrow(bulk.read_table(database, raw_prices, names, [stored], [symbol]))
+    return quotes["timestamp"].view(np.int64), quotes["price"]
 
 
 def _read_postgresql(
