@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from market_pipeline.anomalies.anomaly import alarm_mask
-from market_pipeline.core.clock import EPOCH, start_of_day, utc_now
+from market_pipeline.core.clock import EPOCH, iso, start_of_day, utc_now
 from market_pipeline.core.slices import Slice
 from market_pipeline.core.symbols import Catalogue, Coin
 from market_pipeline.pipeline.missing_days import DAYS_MEASURED, past_days
@@ -68,7 +68,8 @@ class Market:
     """The stored data of a database. Every DataFrame is ordered by time and has a UTC index.
 
     A symbol may be in any case. Times may be datetimes, days or ISO 8601 text, UTC without an offset; `start` is
-    inside, `end` is not. Methods raise ValueError for a symbol without prices and for a time that cannot be read.
+    inside, `end` is not. Methods raise ValueError for a symbol without prices, a time that cannot be read, and an
+    end before the start.
     """
 
     def __init__(self, database: Database) -> None:
@@ -84,7 +85,7 @@ class Market:
 
     def prices(self, symbol: str, start: When | None = None, end: When | None = None) -> pd.DataFrame:
         """Return the stored prices: price (US dollars), source, ingested_at, and quality (`ok` or `bad_tick`)."""
-        query = PriceQuery(self._symbol(symbol), _moment(start), _moment(end), _ALL_ROWS)
+        query = PriceQuery(self._symbol(symbol), *_span(start, end), _ALL_ROWS)
         newest_first: pd.DataFrame = newest_table(self._database, query, utc_now()).to_pandas()
         return newest_first.iloc[::-1].set_index("timestamp")
 
@@ -98,7 +99,8 @@ class Market:
         name, now = self._symbol(symbol), utc_now()
         if interval not in INTERVALS:
             raise ValueError(f"there are no candles of {interval!r}; choose {', '.join(INTERVALS)}")
-        width, first, last = INTERVALS[interval], _moment(start), _moment(end) or now
+        width, (first, end_at) = INTERVALS[interval], _span(start, end)
+        last = end_at or now
         stored = first_times(self._database, [name])[name]
         # From the interval of the first price on: before it there is nothing to look for.
         begin = max(first or stored, opening(stored, width))
@@ -166,7 +168,8 @@ class Market:
         return symbol
 
     def _slices(self, symbols: Sequence[str], start: When | None, end: When | None) -> list[Slice]:
-        first, last = _moment(start), _moment(end) or utc_now()
+        first, end_at = _span(start, end)
+        last = end_at or utc_now()
         begins = first_times(self._database, symbols)
         slices = [Slice(name, max(at, first or at).date(), last.date()) for name, at in begins.items()]
         return [part for part in slices if part.first <= part.last]
@@ -193,9 +196,17 @@ def _days(days: pd.Series) -> pd.DatetimeIndex:
 
 
 def _within(frame: pd.DataFrame, start: When | None, end: When | None) -> pd.DataFrame:
-    first, last = _moment(start), _moment(end)
+    first, last = _span(start, end)
     inside = (frame.index >= first) if first else (frame.index == frame.index)
     return frame[inside & (frame.index < last)] if last else frame[inside]
+
+
+def _span(start: When | None, end: When | None) -> tuple[datetime | None, datetime | None]:
+    """Return both as aware UTC; raise ValueError if the end is before the start, as an empty table would hide it."""
+    first, last = _moment(start), _moment(end)
+    if first and last and last < first:
+        raise ValueError(f"the end {iso(last)} is before the start {iso(first)}")
+    return first, last
 
 
 def _moment(when: When | None) -> datetime | None:

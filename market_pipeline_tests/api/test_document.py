@@ -105,6 +105,11 @@ def generated(
         yield schema
 
 
+def swapped(answer: Any) -> bool:
+    """Whether it refuses an end before the start: a schema has no words for the order of two parameters."""
+    return answer is not None and answer.status_code == 422 and b"; swap them" in answer.content
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # Those of the tester itself are not ours.
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
@@ -117,7 +122,8 @@ def test_every_answer_is_as_the_document_says(database: Database, generated: sch
             tried.update(node.value.operation.label for node in event.recorder.cases.values())
             wrong += [
                 f"{check.name}: {event.recorder.cases[case].value.as_curl_command()}\n{check.failure_info.failure}"
-                for case, checks in event.recorder.checks.items() for check in checks if check.failure_info is not None
+                for case, checks in event.recorder.checks.items() for check in checks
+                if check.failure_info is not None and not swapped(event.recorder.interactions[case].response)
             ]
         elif isinstance(event, (events.NonFatalError, events.FatalError)):
             wrong.append(str(event))

@@ -44,12 +44,13 @@ def test_days_that_are_over_have_bars_without_bad_ticks(database: Database) -> N
 
 
 def test_a_bar_from_before_its_prices_were_thinned_is_kept(sqlite_database: Database) -> None:
-    store(sqlite_database, raw_prices, *(price_row(minutes=minute) for minute in (0, MINUTES)))
+    """Unless it has no more quotes: those of ETH were corrected."""
+    store(sqlite_database, raw_prices, price_row(), price_row(minutes=MINUTES), price_row("ETH", 5, 3.0))
     full = {"open": 1.0, "high": 2.0, "low": 1.0, "close": 1.0, "quotes": 288, "realised_volatility": None}
     rows = [
         {"symbol": "BTC", "coin_id": "bitcoin", "day": day, "completeness": 1.0, **full} for day in (FIRST, SECOND)
     ]
-    store(sqlite_database, daily_bars, *rows)
-    found = bar(sqlite_database, (FIRST, "BTC"), (SECOND, "BTC"), thinned_before=SECOND)
-    assert [(row[1], row[-1]) for row in found] == [(FIRST, 288), (SECOND, 1)]
+    store(sqlite_database, daily_bars, *rows, {**rows[0], "symbol": "ETH", "coin_id": "ethereum", "quotes": 1})
+    found = bar(sqlite_database, (FIRST, "BTC"), (SECOND, "BTC"), (FIRST, "ETH"), thinned_before=SECOND)
+    assert [(row[1], row[2], row[-1]) for row in found] == [(FIRST, 1.0, 288), (SECOND, 100.0, 1), (FIRST, 3.0, 1)]
     assert thinning_limit(None, NOW) is None and thinning_limit(200, NOW) == NOW.date() - 200 * DAY

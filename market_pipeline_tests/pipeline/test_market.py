@@ -79,6 +79,8 @@ def test_times_may_be_days_text_or_datetimes_and_the_end_is_outside(market: Mark
         assert len(market.prices("BTC", start=start)) == len(market.candles("BTC", start=start)) == 24
         assert len(market.prices("BTC", end=start)) == len(market.candles("BTC", end=start)) == 21
         assert len(market.bars("BTC", start=start)) == len(market.anomalies(start=start)) == 0
+    for end, count in ((START, 0), (START + timedelta(seconds=1), 1)):
+        assert len(market.bars("BTC", end=end)) == len(market.anomalies(end=end)) == count
     assert len(market.candles("BTC", start=date.min)) == 45
     with pytest.raises(ValueError, match="not a time; give a datetime"):
         market.prices("BTC", start=np.datetime64("2024-03-02"))  # type: ignore[arg-type]  # the mistake to refuse
@@ -94,6 +96,9 @@ def test_what_cannot_be_answered_is_an_error_that_says_what_can(market: Market, 
         market.candles("BTC", "2h")
     with pytest.raises(ValueError, match="'soon' is not a time"):
         market.prices("BTC", start="soon")
+    for read in (market.prices, market.candles, market.bars, market.anomalies):
+        with pytest.raises(ValueError, match="the end 2024-03-01T00:00:00Z is before the start 2024-03-02T00:00:00Z"):
+            read("BTC", start="2024-03-02", end="2024-03-01")
     with pytest.raises(SettingsError, match="DATABASE_URL"):
         open_market("mysql://me:canary@host/db")
     with pytest.raises(DatabaseUnavailable, match=r"no file .*absent\.db"):

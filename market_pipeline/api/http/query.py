@@ -6,7 +6,7 @@ from datetime import date
 from typing import Annotated, Any
 
 from fastapi import Path, Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 from typing_extensions import LiteralString
 
@@ -40,6 +40,18 @@ def _form(pattern: str, remedy: LiteralString) -> BeforeValidator:
         return given
 
     return BeforeValidator(check)
+
+
+def not_before(start: str) -> AfterValidator:
+    """Refuse an end that lies before the parameter `start`: an empty answer would look like one without data."""
+
+    def check(end: Any, info: ValidationInfo) -> Any:
+        begin = info.data.get(start)
+        if begin is not None and end is not None and end < begin:
+            raise PydanticCustomError("order", "is before `{start}`; swap them", {"start": start.strip("_")})
+        return end
+
+    return AfterValidator(check)
 
 
 Whole = Annotated[int, _form("-?[0-9]{1,18}", "write a whole number in digits")]

@@ -71,7 +71,6 @@ def test_the_start_is_inside_and_the_end_is_not(client: TestClient, database: Da
         ("start=2024-03-01T01:01:00%2B01:00&end=2024-02-29T23:03:00-01:00", stored[2:4]),
         ("start=2024-03-01&end=2024-03-02", stored),
         ("start=2024-03-02", []),
-        ("start=2024-03-01T00:03:00Z&end=2024-03-01", []),
         ("start=2024-03-01T00:04:00.0000000Z", stored[:1]),
         ("start=2024-03-01T00:04:00.0000001Z", []),
         ("start=2024-03-01T00:04:00.0000000000001Z", []),

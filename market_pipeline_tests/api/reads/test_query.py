@@ -36,13 +36,26 @@ REFUSED = {
 ACCEPTED = [
     "start=0001-01-01T00:00:00%2B23:59", "end=9999-12-31T23:59:59.9999999-23:59", "start=0001-01-01",
     "end=9999-12-31", "start=2026-01-01t00:00:00z", "start=2026-01-01T00:00:00.123456789012345678901234567890Z",
-    "start=2026-01-01T00:00:00-00:00", "start=9999-12-31&end=0001-01-01", "limit=007",
+    "start=2026-01-01T00:00:00-00:00", "start=2026-01-01&end=2026-01-01", "limit=007",
 ]
 REFUSED_FILTERS = [
     "kind=JUMP", "kind=null", "kind=jump,large_move", "severity=low", "scope=", "alarms_only=1", "alarms_only=True",
     "alarms_only=", "limit=1001", "since=yesterday", "kind=jump&kind=jump", "symbol=BTC",
 ]
 REFUSED_DAYS = ["from=2026-13-01", "from=0", "to=2026-01-01T00:00:00Z", "to=86400", "days=3"]
+
+
+def test_an_end_before_the_start_is_refused(client: TestClient) -> None:
+    for path in ("/prices/BTC", "/candles/BTC", "/symbols/BTC/chart.json"):
+        answer = client.get(f"{path}?start=9999-12-31&end=0001-01-01")
+        assert (answer.status_code, answer.json()["detail"]) == (422, "query.end: is before `start`; swap them"), path
+    answers = [client.get(f"/{query}") for query in (
+        "anomalies?since=2026-01-02&until=2026-01-01", "coverage/BTC?from=2026-01-02&to=2026-01-01",
+    )]
+    assert [answer.json()["errors"] for answer in answers] == [
+        [{"where": "query.until", "what": "is before `since`; swap them"}],
+        [{"where": "query.to", "what": "is before `from`; swap them"}],
+    ]
 
 
 def test_what_is_almost_right_is_refused_at_its_place(client: TestClient) -> None:
