@@ -16,7 +16,7 @@ from market_pipeline.core.columns import Columns
 
 @dataclass(frozen=True)
 class Headline:
-    """Last price, change over the quotes drawn, volatility now; empty where unknown.
+    """Last price, change, volatility now; empty where unknown.
 
     `alarms` are the number of alarms and of market events that the symbol is a member of; empty without any.
     """
@@ -27,14 +27,17 @@ class Headline:
     alarms: tuple[str, ...]
 
 
-def headline_of(track: Track, flagged: Columns, events: Sequence[EventShade]) -> Headline:
-    """Return the headline of a panel with the `flagged` rows of its symbol and the market events of all."""
+def headline_of(track: Track, flagged: Columns, events: Sequence[EventShade], change: str) -> Headline:
+    """Return the headline of a panel with the `flagged` rows of its symbol, the market events of all, and its change.
+
+    That is `change_drawn`, or `change_of_day` where the picture is of the last 24 hours.
+    """
     alarms = _alarms(flagged, sum(track.symbol in event.members for event in events))
     if not len(track):
         return Headline("", "", "", alarms)
     known = track.volatility[np.isfinite(track.volatility)]
     volatility = f"volatility {known[-1]:,.0%} a year" if len(known) else ""
-    return Headline(format_price(track.prices[-1]), _change(track), volatility, alarms)
+    return Headline(format_price(track.prices[-1]), change, volatility, alarms)
 
 
 def _alarms(flagged: Columns, events: int) -> tuple[str, ...]:
@@ -54,8 +57,15 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _change(track: Track) -> str:
-    """Return the change over the quotes drawn, which may span less than the picture."""
+def change_of_day(change: float | None) -> str:
+    """Write the 24 h change of `storage.queries.latest`, which is the same wherever it is shown."""
+    return "" if change is None else f"{format_signed(change)} in 24 h"
+
+
+def change_drawn(track: Track) -> str:
+    """Write the change over the quotes drawn, which may span less than the picture."""
+    if not len(track):
+        return ""
     hours = round(24 * float(track.days[-1] - track.days[0]))
     if hours < 1:
         return ""

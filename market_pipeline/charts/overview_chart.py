@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from market_pipeline.anomalies.anomaly import alarm_mask
 from market_pipeline.anomalies.words.formatting import format_interval
 from market_pipeline.charts.axes import draw_backdrop, names_height, shades_of
 from market_pipeline.charts.canvas import OVERVIEW_WIDTH, Box, Canvas, to_webp
-from market_pipeline.charts.headline import Headline, headline_of
+from market_pipeline.charts.headline import Headline, change_of_day, headline_of
 from market_pipeline.charts.legend import LEGEND_LINE, MARGIN, draw_legend, has_marks
 from market_pipeline.charts.marks import SEVERITIES, event_shades
 from market_pipeline.charts.panel import draw_panel
@@ -33,13 +33,19 @@ _HEIGHTS = ((2, 230), (MOST_PANELS, _LOW))
 
 
 def draw_overview(
-    scores: Columns, anomalies: Columns, symbols: Sequence[str], start: datetime, end: datetime, theme: Theme = LIGHT
+    scores: Columns,
+    anomalies: Columns,
+    symbols: Sequence[str],
+    start: datetime,
+    end: datetime,
+    changes: Mapping[str, float],
+    theme: Theme = LIGHT,
 ) -> bytes:
     """Draw a WebP, `OVERVIEW_WIDTH` pixels wide, of `symbols` from `start` to `end` (aware UTC).
 
     `scores` are of `chart_rows.scored_span`, `anomalies` rows of `price_anomalies`; of both only what lies in the span
-    is drawn. A symbol without quotes gets a panel that says so. Raises ValueError if `symbols` is empty or has more
-    than `MOST_PANELS`: see `most_alarming`.
+    is drawn. `changes` are the 24 h changes. A symbol without quotes gets a panel that says so. Raises ValueError if
+    `symbols` is empty or has more than `MOST_PANELS`: see `most_alarming`.
     """
     if not 0 < len(symbols) <= MOST_PANELS:
         raise ValueError(f"the overview has 1 to {MOST_PANELS} panels, not {len(symbols)}")
@@ -62,7 +68,8 @@ def draw_overview(
         box = Box(field.left, field.top + names + number * (height + _SPACE), field.width, height)
         flagged = own.where(own["symbol"] == track.symbol)
         draw_panel(canvas, box, track, flagged, span, shades)
-        _draw_numbers(canvas, box, track.symbol, headline_of(track, flagged, events))
+        words = headline_of(track, flagged, events, change_of_day(changes.get(track.symbol)))
+        _draw_numbers(canvas, box, track.symbol, words)
     return to_webp(canvas)
 
 

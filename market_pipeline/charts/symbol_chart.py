@@ -10,7 +10,7 @@ import numpy as np
 from market_pipeline.anomalies.words.formatting import format_interval
 from market_pipeline.charts.axes import draw_backdrop, names_height, shades_of, style_price_axis
 from market_pipeline.charts.canvas import WIDTH, Box, Canvas, points
-from market_pipeline.charts.headline import Headline, headline_of
+from market_pipeline.charts.headline import Headline, change_drawn, headline_of
 from market_pipeline.charts.labels import draw_labels
 from market_pipeline.charts.legend import LEGEND_LINE, MARGIN, draw_legend, has_marks
 from market_pipeline.charts.marks import event_shades
@@ -50,7 +50,7 @@ def draw_chart(
     top = _HEADER + LEGEND_LINE * has_marks(own)
     field = Box(_LEFT, top, width, names + _PRICE + _SPACE + _VOLATILITY)
     canvas = Canvas(int(field.bottom + _FOOTER), theme)
-    _draw_title(canvas, symbol, headline_of(track, own, events))
+    _draw_title(canvas, symbol, headline_of(track, own, events, change_drawn(track)))
     canvas.text(MARGIN, 45, f"US dollars, {format_interval(start, end)}", 14, color=theme.faint)
     draw_legend(canvas, 45, [track], own, events)
     draw_backdrop(canvas, field, events, span)

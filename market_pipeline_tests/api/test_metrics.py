@@ -20,6 +20,8 @@ from market_pipeline.api.service import Service
 from market_pipeline.budget import ledger
 from market_pipeline.budget.plan_limits import account_of
 from market_pipeline.core.clock import DAY, utc_now
+from market_pipeline.defs.assets import market_overview
+from market_pipeline.defs.assets.market_overview import Picture
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.server import Simulator
 from market_pipeline.storage.engine import Database
@@ -82,6 +84,32 @@ def test_prices_and_changes_are_missing_where_there_are_none(database: Database,
     found = scrape(client)
     assert found["last_price_usd"] == {("BTC",): 105.0, ("ETH",): 7.0}
     assert found["price_change_24h_ratio"] == {("BTC",): pytest.approx(0.05)}
+
+
+def test_all_faces_give_the_same_change(
+    database: Database, client: TestClient, service_of: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of hourly history with a jump, and quotes each 5 minutes: the nearest to 24 hours ago is after the jump."""
+    newest = utc_now() - timedelta(minutes=20)
+    times = [newest - DAY - timedelta(minutes=minutes) for minutes in (112, 52, -8)]
+    store_quotes(database, "BTC", [*times[:2]], 100.0)
+    store_quotes(database, "BTC", [times[2], *(newest - timedelta(minutes=5 * n) for n in (2, 1, 0))], 121.0, 110.0)
+    charted: list[Any] = []
+
+    def picture(*given: Any) -> Picture:
+        charted.append(given[3]["BTC"])
+        return Picture("", newest, "", 0)
+
+    monkeypatch.setattr(market_overview, "current_picture", picture)
+    overview = market_overview.overview_metadata(database, service_of().settings, utc_now(), {})
+    shown = [
+        scrape(client)["price_change_24h_ratio"]["BTC",],
+        client.get("/symbols").json()["symbols"][0]["change_24h"],
+        client.get("/symbols/BTC/chart.json").json()["change_24h"],
+        *charted,
+        overview["BTC/change_24h_percent"] / 100,
+    ]
+    assert shown == [pytest.approx(0.1)] * 5
 
 
 def test_the_cost_of_a_scrape_does_not_follow_what_is_stored(

@@ -122,14 +122,6 @@ def test_a_line_comes_in_from_the_day_before(call: Call) -> None:
     assert track["silences"] == [] and track["low"] == 20.0
 
 
-def test_the_change_of_a_day_needs_both_its_ends(call: Call) -> None:
-    day = 24 * 60
-    assert seen(call, quotes(day + 30) + quotes(5, price=1.1))["change"] == pytest.approx(0.1)
-    assert seen(call, quotes(day + 130) + quotes(5, price=1.1))["change"] is None, "no price of a day ago"
-    assert seen(call, quotes(day + 30) + quotes(130, price=1.1))["change"] is None, "no price of now"
-    assert seen(call, [])["change"] is None
-
-
 def test_few_quotes_are_no_line(call: Call) -> None:
     start, end = (END - SPAN).timestamp() * 1000, END.timestamp() * 1000
     assert seen(call, [])["silences"] == [[start, end]]

@@ -72,7 +72,7 @@ def overview(
     end: datetime = END,
 ) -> Image.Image:
     """The overview of a day as an image."""
-    return opened(draw_overview(scores, anomalies_of(*rows), list(symbols), START, end, theme))
+    return opened(draw_overview(scores, anomalies_of(*rows), list(symbols), START, end, {}, theme))
 
 
 def opened(png: bytes) -> Image.Image:

@@ -9,7 +9,7 @@ import pytest
 
 from market_pipeline.anomalies.anomaly import alarm_mask
 from market_pipeline.charts.axes import NAME_HEIGHT, named_events, names_height
-from market_pipeline.charts.headline import Headline, headline_of
+from market_pipeline.charts.headline import Headline, change_drawn, headline_of
 from market_pipeline.charts.marks import EventShade, Spot, event_shades, marks_and_dots, spread
 from market_pipeline.charts.track import track_of
 from market_pipeline_tests.builders import START, anomalies_of, anomaly_row
@@ -56,7 +56,7 @@ def test_an_event_that_goes_on_after_midnight_is_one() -> None:
 def headline(*rows: Mapping[str, Any], prices: Sequence[float] = (100.0, 110.0), symbol: str = "BTC") -> Headline:
     table = anomalies_of(*rows)
     track = track_of(scores_of(symbol, [0, 1380][: len(prices)], prices), symbol, START, END)
-    return headline_of(track, table.where(table["symbol"] == symbol), event_shades(table))
+    return headline_of(track, table.where(table["symbol"] == symbol), event_shades(table), change_drawn(track))
 
 
 def test_the_headline_has_price_change_volatility_and_alarms() -> None:

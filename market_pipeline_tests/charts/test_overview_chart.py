@@ -52,7 +52,7 @@ def many_anomalies(symbols: Sequence[str]) -> list[dict[str, Any]]:
 def test_noisy_symbols_with_many_anomalies_stay_below_a_hundred_kilobytes(symbols: list[str], theme: Theme) -> None:
     """Dagster stores the picture, as text, with every materialization that has it."""
     scores = joined([noisy(symbol, seed) for seed, symbol in enumerate(symbols)])
-    png = draw_overview(scores, anomalies_of(*many_anomalies(symbols)), symbols, START, END, theme)
+    png = draw_overview(scores, anomalies_of(*many_anomalies(symbols)), symbols, START, END, {}, theme)
     assert len(base64.b64encode(png) if symbols is FIVE else png) < 100_000
     image = Image.open(BytesIO(png))
     assert image.format == "WEBP" and image.width == OVERVIEW_WIDTH
@@ -158,7 +158,7 @@ def test_a_symbol_with_signs_of_mathematics_is_drawn_as_it_stands() -> None:
 @pytest.mark.parametrize("symbols", [[], [*EIGHT, "C9"]])
 def test_no_symbols_and_too_many_are_refused(symbols: list[str]) -> None:
     with pytest.raises(ValueError, match="1 to 8 panels"):
-        draw_overview(flat(), anomalies_of(), symbols, START, END)
+        draw_overview(flat(), anomalies_of(), symbols, START, END, {})
 
 
 def test_of_many_symbols_those_with_the_most_severe_alarms_are_shown() -> None:

@@ -13,7 +13,6 @@ from PIL import Image
 
 from market_pipeline.anomalies.anomaly import alarm_mask
 from market_pipeline.charts.canvas import OVERVIEW_WIDTH
-from market_pipeline.core.clock import utc_now
 from market_pipeline.core.columns import Columns
 from market_pipeline.defs.assets.market_overview import (
     Picture,
@@ -70,13 +69,6 @@ def test_every_overview_shows_the_picture_which_is_drawn_anew_with_an_alarm(pair
         "alarms_24h", "alarms_critical_24h", "market_events_24h",
     ]
     assert all(len(str(third[name])) <= 9 for name in numbers)
-
-
-def test_a_change_over_24_hours_is_not_shown_of_a_price_that_is_days_old(pair: World) -> None:
-    pair.insert(symbol="BTC", timestamp=utc_now() - timedelta(days=3), price=1.0)
-    pair.tick()
-    metadata = pair.latest_metadata("market_overview")
-    assert "BTC/price_usd" in metadata and "BTC/change_24h_percent" not in metadata
 
 
 def test_a_market_event_is_one_line_and_a_headline_is_shown_verbatim() -> None:
@@ -165,7 +157,7 @@ def drawn(
     """The picture after the materialization that showed `before`, as Dagster stored that."""
     anomalies = anomalies_since(database, symbols, now - timedelta(days=1))
     last = {} if before is None else {"overview": dg.MetadataValue.md(f"Some alarms.\n\n{before.markdown}")}
-    return current_picture(database, symbols, anomalies, now, last)
+    return current_picture(database, symbols, anomalies, {}, now, last)
 
 
 def test_the_picture_is_black_on_white_and_stays_for_an_hour(filled: Database, pictures: None) -> None:

@@ -49,6 +49,29 @@ def test_bad_ticks_and_the_future_are_no_latest_quote(database: Database) -> Non
     }
 
 
+def test_the_change_of_a_day_is_from_the_quote_nearest_to_24_hours_before_the_newest(database: Database) -> None:
+    """ADA: of two equally near ones the earlier, also after an hour without quotes; ETH: none is within an hour."""
+    ada, eth = {0: 10.0, 60: 30.0, DAY + 30: 40.0}, {0: 10.0, 122: 30.0, DAY + 61: 40.0}
+    store(database, raw_prices, *(price_row(minutes=minutes, price=price) for minutes, price in (
+        (-61, 9.0), (-1, 10.0), (4, 20.0), (DAY, 50.0), (DAY + 5, 60.0),
+    )))
+    store(database, raw_prices, *(price_row("ADA", minutes=minutes, price=price) for minutes, price in ada.items()))
+    store(database, raw_prices, *(price_row("ETH", minutes=minutes, price=price) for minutes, price in eth.items()))
+
+    def changes(minutes: float) -> dict[str, float]:
+        quotes = latest.latest_quotes(database, SYMBOLS, at(minutes))
+        found = latest.day_changes(database, quotes, at(minutes))
+        return {symbol: round(change, 9) for symbol, change in found.items()}
+
+    assert changes(DAY) == {"BTC": 4.0}
+    assert changes(DAY + 90) == changes(2 * DAY) == {"BTC": 2.0, "ADA": 3.0}
+    assert changes(2 * DAY + 29) == {"ADA": 3.0}, "the newest of BTC is over a day old"
+    bad: dict[str, Any] = {"kind": "bad_tick", "detected_at": at(8), "price_before": 10.0, "price_after": 20.0}
+    store(database, price_anomalies, anomaly_row(minutes=4, **bad))
+    assert changes(DAY + 90)["BTC"] == 5.0
+    assert latest.day_changes(database, {}, at(DAY)) == {}
+
+
 def test_anomalies_are_newest_first_from_a_time_on(database: Database) -> None:
     store(
         database, price_anomalies,

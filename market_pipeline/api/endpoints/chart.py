@@ -1,17 +1,17 @@
 """What the chart of a symbol's page shows: candles in their expected band, silences, and the alarms among them."""
 
-import json
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
 from numpy.typing import NDArray
+from pydantic_core import to_json
 
 from market_pipeline.anomalies.anomaly import headline_of
 from market_pipeline.api.http.compression import compressed
 from market_pipeline.api.http.negotiation import JSON
-from market_pipeline.api.http.query import Parameters, SymbolInPath, each_once
+from market_pipeline.api.http.query import Parameters, SymbolInPath, each_once, not_before
 from market_pipeline.api.http.times import Moment, text_of, texts_of
 from market_pipeline.api.service import Service, ServiceOf
 from market_pipeline.charts.track import Track, track_of
@@ -21,7 +21,7 @@ from market_pipeline.pipeline.candle_scores import chart_interval, scored_candle
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
 from market_pipeline.storage.queries.anomaly_pages import AnomalyFilter, Row, important_page
 from market_pipeline.storage.queries.coverage import first_times
-from market_pipeline.storage.queries.latest import coin_names
+from market_pipeline.storage.queries.latest import coin_names, day_changes, latest_quotes
 
 # The page's own: programs use /candles and /anomalies.
 router = APIRouter(include_in_schema=False, dependencies=[Depends(each_once)])
@@ -39,7 +39,7 @@ class ChartSpan(Parameters):
     """The time to show, from the first stored price until now unless it is limited."""
 
     start: Moment | None = None
-    end: Moment | None = None
+    end: Annotated[Moment | None, not_before("start")] = None
 
 
 @router.get("/symbols/{symbol}/chart.json")
@@ -51,8 +51,11 @@ def chart(request: Request, symbol: SymbolInPath, span: Annotated[ChartSpan, Que
     first = first_times(service.database, [name]).get(name)
     start = max(EPOCH, *filter(None, (span.start, first))) if span.start or first else end
     document = _document(service, name, min(start, end), end, now)
+    latest = latest_quotes(service.database, [name], now)
     document["first"] = iso(first) if first else None
-    return compressed(request, json.dumps(document, separators=(",", ":")).encode(), JSON)
+    document["newest"] = iso(latest[name].timestamp) if latest else None
+    document["change_24h"] = day_changes(service.database, latest, now).get(name)
+    return compressed(request, to_json(document), JSON)
 
 
 def _document(service: Service, symbol: str, start: datetime, end: datetime, now: datetime) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from market_pipeline.pipeline.conditions import Kind, conditions
 from market_pipeline.pipeline.facts import InstallationState
 from market_pipeline.prices.quotes import Reason
 from market_pipeline.storage.queries.counts import alarms_by_severity, quotes_by_symbol, refusals_by_reason
-from market_pipeline.storage.queries.latest import latest_quotes, quotes_a_day_before
+from market_pipeline.storage.queries.latest import day_changes, latest_quotes
 from market_pipeline.storage.schema import tables
 
 logger = get_logger(__name__)
@@ -86,18 +86,14 @@ def families(service: Service) -> Iterator[Metric]:
 def _of_prices(service: Service, state: InstallationState) -> Iterator[Metric]:
     now, prices = state.now, state.prices
     latest = latest_quotes(service.database, service.catalogue.symbols, now)
-    before = quotes_a_day_before(service.database, list(latest), now)
     yield _gauge(
         "last_price_usd", "The newest price that is not a bad tick, US dollars; missing if there is none.",
         {symbol: quote.price for symbol, quote in latest.items()}, "symbol",
     )
     yield _gauge(
         "price_change_24h_ratio",
-        "The newest price over the one of 24 hours before, less 1: 0.05 is +5%; missing if there is no such price.",
-        {
-            symbol: latest[symbol].price / quote.price - 1
-            for symbol, quote in before.items() if quote.timestamp < latest[symbol].timestamp
-        }, "symbol",
+        "The newest price over the one nearest to 24 hours before it, less 1: 0.05 is +5%; missing if there is none.",
+        day_changes(service.database, latest, now), "symbol",
     )
     counts = quotes_by_symbol(service.database, service.catalogue.symbols, now - DAY, now)
     yield _gauge("recent_quotes", "Stored quotes of the last 24 hours.", counts, "symbol")

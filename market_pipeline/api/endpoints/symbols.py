@@ -12,7 +12,7 @@ from pydantic import Field
 
 from market_pipeline.api.http.negotiation import JSON
 from market_pipeline.api.http.problems import problems
-from market_pipeline.api.http.query import Day, Parameters, SymbolInPath, each_once
+from market_pipeline.api.http.query import Day, Parameters, SymbolInPath, each_once, not_before
 from market_pipeline.api.http.responses import cached, next_page
 from market_pipeline.api.models.symbols import CoverageDocument, SymbolList
 from market_pipeline.api.service import UNSUPPORTED, Service, ServiceOf
@@ -24,7 +24,7 @@ from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.coverage import DayCoverage, day_coverage, first_times
-from market_pipeline.storage.queries.latest import coin_names, newest_quote_times
+from market_pipeline.storage.queries.latest import coin_names, day_changes, latest_quotes, newest_quote_times
 from market_pipeline.storage.queries.source_gaps import stored_absences
 
 router = APIRouter(tags=["prices"], dependencies=[Depends(each_once)])
@@ -47,7 +47,7 @@ class DayRange(Parameters):
         None, alias="from", description="First day; by default 29 days before the last one.",
         examples=["2026-11-01"],
     )
-    to: Day | None = Field(
+    to: Annotated[Day | None, not_before("from_")] = Field(
         None, description="Last day; by default, and at most, today (UTC).", examples=["2026-11-22"]
     )
 
@@ -59,12 +59,14 @@ class DayRange(Parameters):
     responses=problems(invalid_request=(422, "query.x: is given more than once; give it once")),
 )
 def symbols(request: Request, service: ServiceOf) -> Response:
-    """List the configured coins with their first and newest stored price, and how complete the last 30 days are.
+    """List the configured coins with their first and newest price, 24 h change, and how complete the last 30 days are.
 
     The 30 days are measured once a minute, with hundreds of symbols less often.
     """
     database, catalogue = service.database, service.catalogue
-    last = newest_quote_times(database, catalogue.symbols, service.clock())
+    now = service.clock()
+    last = newest_quote_times(database, catalogue.symbols, now)
+    changes = day_changes(database, latest_quotes(database, catalogue.symbols, now), now)
     first = first_times(database, [symbol for symbol, newest in last.items() if newest is not None])
     names = coin_names(database)
     described = [
@@ -74,6 +76,7 @@ def symbols(request: Request, service: ServiceOf) -> Response:
             "name": names.get(past.symbol),
             "first": iso(first[past.symbol]) if past.symbol in first else None,
             "last": iso(newest) if (newest := last[past.symbol]) is not None else None,
+            "change_24h": changes.get(past.symbol),
             "last_30_days": {
                 "days": len(past.measured),
                 "complete_days": len(past.measured) - len(past.missing),

@@ -28,12 +28,16 @@ class SymbolDocument(BaseModel):
     )
     first: datetime | None = Field(description="Time of its first stored price, UTC; null if there is none.")
     last: datetime | None = Field(description="Time of its newest stored price, UTC; null if there is none.")
+    change_24h: float | None = Field(
+        description="The newest price over the one nearest to 24 hours before it, less 1: 0.05 is +5%. Null if the "
+        "newest is over a day old, or there is none within an hour of 24 hours before it. Bad ticks do not count."
+    )
     last_30_days: PastMonth
 
 
 _EXAMPLE: dict[str, Any] = {
     "symbol": "BTC", "coin_id": "bitcoin", "name": "Bitcoin", "first": "2026-01-01T00:00:12Z",
-    "last": "2026-11-23T12:00:00Z",
+    "last": "2026-11-23T12:00:00Z", "change_24h": 0.0123,
     "last_30_days": {"days": 30, "complete_days": 29, "largest_gap_seconds": 10800.0},
 }
 

@@ -11,7 +11,7 @@ const UNDECIDED_MS = 60 * 60_000;
 
 const cache = new Map();
 
-/** Return [time, price] of the last day of `symbol` by time, and the one of a day ago if there is one. */
+/** Return [time, price] of the last day of `symbol` by time, and of the time before that REACH_MS adds. */
 export async function series(symbol) {
   const begin = now() - REACH_MS;
   const known = cache.get(symbol);

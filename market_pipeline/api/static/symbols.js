@@ -7,7 +7,7 @@ import { draw, sparkline } from "./sparkline.js";
 import { trackOf } from "./track.js";
 import * as words from "./words.js";
 
-/** Show `rows`: {symbol, coin, points, newest ([time, price] or null), alarms, past} each, in their order. */
+/** Show `rows`: {symbol, coin, points, newest ([time, price] or null), change (or null), alarms, past} each, in their order. */
 export function showSymbols(body, rows) {
   keyed(body, rows, (row) => row.symbol, create);
 }
@@ -32,8 +32,8 @@ function create({ symbol }) {
     draw(spark, symbol, track, data.alarms);
     setText(range, track.stretches.length ? `${words.price(track.low)} to ${words.price(track.high)}` : "");
     setText(price, data.newest ? words.price(data.newest[1]) : "none yet");
-    setText(change, track.change === null ? "unknown" : arrow(track.change) + words.percent(track.change));
-    mark(change, "data-sign", track.change === null ? null : String(Math.sign(track.change)));
+    setText(change, data.change === null ? "unknown" : arrow(data.change) + words.percent(data.change));
+    mark(change, "data-sign", data.change === null ? null : String(Math.sign(data.change)));
     lineage.href = partition("raw_prices", symbol, data.newest ? data.newest[0] : now());
     if (data.newest) {
       words.age(time, data.newest[0]);

@@ -1,10 +1,9 @@
-// The last day of a symbol: its quotes, its silences, and the change.
+// The last day of a symbol: its quotes and its silences.
 
 export const SPAN_MS = 24 * 3600_000;
 
-// History has a point an hour, some slightly late: a point no older than this represents its time.
-const ABOUT_MS = 2 * 3600_000;
-export const REACH_MS = SPAN_MS + ABOUT_MS;
+// History has a point an hour, some slightly late: the one before the day shows whether it begins in a silence.
+export const REACH_MS = SPAN_MS + 2 * 3600_000;
 
 // As in market_pipeline/charts/track.py: a silence is longer than so many usual intervals.
 const SILENT_INTERVALS = 3.1;
@@ -12,8 +11,7 @@ const NEIGHBOURS = 9;
 
 /**
  * Describe `points` ([time, price] by time, reaching back REACH_MS) as of `end`: those of the last day in
- * unbroken `stretches`, the `silences` between, before and after them, the lowest and highest price, and the
- * relative change since a day ago (null if either end is missing).
+ * unbroken `stretches`, the `silences` between, before and after them, the lowest and highest price.
  */
 export function trackOf(points, end) {
   const start = end - SPAN_MS;
@@ -37,7 +35,7 @@ export function trackOf(points, end) {
     start, end,
     stretches: stretches.map((stretch) => fromStart(stretch, start)).filter((stretch) => stretch.length),
     silences: [...silences, ...edges(all, intervals, start, end)],
-    low: Math.min(...prices), high: Math.max(...prices), change: change(points, start, end),
+    low: Math.min(...prices), high: Math.max(...prices),
   };
 }
 
@@ -74,10 +72,4 @@ function median(numbers) {
   const sorted = [...numbers].sort((one, other) => one - other);
   const middle = Math.floor(sorted.length / 2);
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
-function change(points, start, end) {
-  const before = points.filter(([time]) => time <= start && time >= start - ABOUT_MS).at(-1);
-  const newest = points.at(-1);
-  return before && newest[0] >= end - ABOUT_MS ? newest[1] / before[1] - 1 : null;
 }

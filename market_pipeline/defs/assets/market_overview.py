@@ -29,7 +29,7 @@ from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.counts import quotes_by_symbol
-from market_pipeline.storage.queries.latest import StoredQuote, anomalies_since, latest_quotes, quotes_a_day_before
+from market_pipeline.storage.queries.latest import StoredQuote, anomalies_since, day_changes, latest_quotes
 from market_pipeline.storage.schema.migrate import check_schema
 
 MARKET_OVERVIEW = "market_overview"
@@ -85,11 +85,12 @@ def overview_metadata(database: Database, settings: Settings, now: datetime, las
     alarms = by_importance(anomalies.where(alarm_mask(anomalies)))
     latest = latest_quotes(database, symbols, now)
     lines = overview_lines(alarms, latest, symbols, settings.api_url, now)
-    picture = current_picture(database, symbols, anomalies, now, last)
+    changes = day_changes(database, latest, now)
+    picture = current_picture(database, symbols, anomalies, changes, now, last)
     return {
         "summary": dg.MetadataValue.md(shortened(lines)),
         OVERVIEW: dg.MetadataValue.md("\n".join([*lines, "", picture.markdown])),
-        **overview_numbers(shown, latest, quotes_a_day_before(database, shown, now)),
+        **overview_numbers(shown, latest, changes),
         "alarms_24h": len(alarms),
         "alarms_critical_24h": int((alarms["severity"] == Severity.CRITICAL.value).sum()),
         "market_events_24h": int((alarms["kind"] == Kind.MARKET_MOVE.value).sum()),
@@ -98,14 +99,13 @@ def overview_metadata(database: Database, settings: Settings, now: datetime, las
 
 
 def overview_numbers(
-    symbols: Sequence[str], latest: Mapping[str, StoredQuote], before: Mapping[str, StoredQuote]
+    symbols: Sequence[str], latest: Mapping[str, StoredQuote], changes: Mapping[str, float]
 ) -> Metadata:
     """Return BTC/change_24h_percent, BTC/price_usd, ...: side by side in the plots of the UI, which it sorts."""
     numbers: Metadata = {}
     for symbol in symbols:
-        if symbol in latest and symbol in before:
-            change = 100 * (latest[symbol].price / before[symbol].price - 1)
-            numbers[number_name(symbol, "change_24h_percent")] = round(change, 2)
+        if symbol in changes:
+            numbers[number_name(symbol, "change_24h_percent")] = round(100 * changes[symbol], 2)
         if symbol in latest:
             numbers[number_name(symbol, "price_usd")] = shown_number(latest[symbol].price)
     return numbers
@@ -171,11 +171,17 @@ _STATE = re.compile(r"\[//\]: # \((?P<drawn_at>\S+) (?P<alarms>\S+) (?P<quotes>\
 
 
 def current_picture(
-    database: Database, symbols: Sequence[str], anomalies: Columns, now: datetime, last: Shown
+    database: Database,
+    symbols: Sequence[str],
+    anomalies: Columns,
+    changes: Mapping[str, float],
+    now: datetime,
+    last: Shown,
 ) -> Picture:
     """Return a new picture if it is due, else that of the previous materialization.
 
-    `anomalies` are the rows of the last `SPAN`, `last` is the metadata of the previous materialization.
+    `anomalies` are the rows of the last `SPAN`, `changes` the 24 h change of each symbol, `last` is the
+    metadata of the previous materialization.
     """
     before = Picture.of(last)
     quotes = sum(quotes_by_symbol(database, symbols, now - SPAN, now).values())
@@ -186,7 +192,7 @@ def current_picture(
     drawn_at = now.replace(microsecond=0)
     digest = alarms_digest(anomalies, drawn_at)
     state = f"[//]: # ({iso(drawn_at)} {digest} {quotes})"
-    return Picture(f"{state}\n\n{_drawn(database, symbols, anomalies, now)}", drawn_at, digest, quotes)
+    return Picture(f"{state}\n\n{_drawn(database, symbols, anomalies, changes, now)}", drawn_at, digest, quotes)
 
 
 def is_due(now: datetime, drawn_at: datetime, charted: str, anomalies: Columns) -> bool:
@@ -210,14 +216,16 @@ def alarms_digest(anomalies: Columns, drawn_at: datetime) -> str:
     return sha256(repr(shown).encode()).hexdigest()[:16]
 
 
-def _drawn(database: Database, symbols: Sequence[str], anomalies: Columns, now: datetime) -> str:
+def _drawn(
+    database: Database, symbols: Sequence[str], anomalies: Columns, changes: Mapping[str, float], now: datetime
+) -> str:
     # They import matplotlib and the detectors, which a tick without a picture does not need.
     from market_pipeline.charts.overview_chart import draw_overview, most_alarming
     from market_pipeline.pipeline.chart_rows import stored_scores
 
     chosen = most_alarming(symbols, anomalies)
     scores = stored_scores(database, chosen, now - SPAN, now)
-    picture = base64.b64encode(draw_overview(scores, anomalies, chosen, now - SPAN, now)).decode()
+    picture = base64.b64encode(draw_overview(scores, anomalies, chosen, now - SPAN, now, changes)).decode()
     title = f"The last 24 hours of {', '.join(chosen)}"
     lines = [f"![{title}](data:image/webp;base64,{picture})", ""]
     if len(chosen) < len(symbols):

@@ -1,24 +1,26 @@
 """The latest quotes and anomalies, and the names of the coins, by index look-ups."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import CTE, Text, and_, column, func, select, values
+from sqlalchemy import CTE, Text, and_, column, func, select, union_all, values
 
 from market_pipeline.anomalies.anomaly import Kind
-from market_pipeline.core.clock import DAY, from_microseconds
+from market_pipeline.core.clock import DAY, MICROSECOND, from_microseconds
 from market_pipeline.core.columns import Columns
-from market_pipeline.prices.quotes import FUTURE_TOLERANCE
+from market_pipeline.prices.quotes import FUTURE_TOLERANCE, Quality
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.queries.price_pages import latest_points
+from market_pipeline.storage.queries.price_pages import PriceQuery, latest_points, newest_points
 from market_pipeline.storage.rows.filters import of_configured_coins, of_symbol, united
 from market_pipeline.storage.rows.read import columns_from_rows, readable
 from market_pipeline.storage.schema.operations_tables import coin_identities
 from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
 
-# History has a point an hour, some a little late.
-_ABOUT = timedelta(hours=2)
+# History has a point an hour.
+_REACH = timedelta(hours=1)
+# Of quotes each second.
+_MOST_NEAR = 8_000
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,7 @@ def _newest_quotes(database: Database, symbols: Sequence[str], at: datetime) -> 
     """Return the newest quote at or before `at`, bad ticks included, by two look-ups in the key for each symbol."""
     if not symbols:
         return {}
-    keys, prices = _newest_keys(database, symbols, at), raw_prices.c
-    same = [keys.c[name] == prices[name] for name in ("symbol", "coin_id", "timestamp")]
-    newest = select(prices.symbol, prices.timestamp, prices.price).join_from(keys, raw_prices, and_(*same))
-    with database.reading() as connection:
-        return {symbol: StoredQuote(when, price) for symbol, when, price in connection.execute(newest)}
+    return dict(_quotes_of(database, _newest_keys(database, symbols, at)))
 
 
 def _newest_keys(database: Database, symbols: Sequence[str], at: datetime) -> CTE:
@@ -81,10 +79,64 @@ def _with_bad_ticks(database: Database, symbols: Sequence[str], at: datetime) ->
         return set(connection.execute(ticks).scalars())
 
 
-def quotes_a_day_before(database: Database, symbols: Sequence[str], now: datetime) -> dict[str, StoredQuote]:
-    """Return the quotes of about 24 hours before `now`; after an outage there are none."""
-    found = quotes_at(database, symbols, now - DAY)
-    return {symbol: quote for symbol, quote in found.items() if quote.timestamp >= now - DAY - _ABOUT}
+def day_changes(database: Database, latest: Mapping[str, StoredQuote], now: datetime) -> dict[str, float]:
+    """Return the 24 h change of each symbol that has one, from its quote of `latest_quotes` at `now`: 0.05 is +5%.
+
+    It is that price over the price nearest to 24 hours before it, less 1: a quote within an hour of that time, of two
+    equally near ones the earlier, and no bad tick. A latest quote that is over a day old has none.
+    """
+    times = {symbol: quote.timestamp - DAY for symbol, quote in latest.items() if quote.timestamp >= now - DAY}
+    before = _nearest_quotes(database, times) if times else {}
+    return {symbol: latest[symbol].price / quote.price - 1 for symbol, quote in before.items()}
+
+
+def _nearest_quotes(database: Database, times: Mapping[str, datetime]) -> dict[str, StoredQuote]:
+    """Return the quote nearest to its time of each symbol that has one within `_REACH`.
+
+    Two statements for all symbols; those with a bad tick of about that time are read one by one.
+    """
+    found = _beside(database, times)
+    unclear = _with_bad_ticks(database, list(times), max(times.values()) + _REACH)
+    for symbol in unclear:
+        begin, end = times[symbol] - _REACH, times[symbol] + _REACH
+        points = newest_points(database, PriceQuery(symbol, begin, end + MICROSECOND, _MOST_NEAR), end)
+        good = [point for point in points if point[-1] == Quality.OK.value]
+        found[symbol] = [StoredQuote(from_microseconds(when), price) for when, price, *_ in good]
+    nearest = {
+        symbol: min(quotes, key=lambda quote: (abs(quote.timestamp - times[symbol]), quote.timestamp))
+        for symbol, quotes in found.items() if quotes
+    }
+    return {symbol: quote for symbol, quote in nearest.items() if abs(quote.timestamp - times[symbol]) <= _REACH}
+
+
+def _beside(database: Database, times: Mapping[str, datetime]) -> dict[str, list[StoredQuote]]:
+    """Return the quotes of each symbol next before (or at) and after its time, by two look-ups in the key for each."""
+    prices = raw_prices.c
+    wanted = values(column("symbol", Text), column("coin_id", Text), column("at", prices.timestamp.type)).data(
+        [(symbol, database.coin_id(symbol), at) for symbol, at in times.items()]
+    ).cte("wanted").c
+    # By constants as well: PostgreSQL has no idea how many rows are before a time that it does not know.
+    near = prices.timestamp.between(min(times.values()) - _REACH, max(times.values()) + _REACH)
+    sides = [
+        select(edge(prices.timestamp)).where(
+            prices.symbol == wanted.symbol, prices.coin_id == wanted.coin_id, near, beside
+        ).correlate(wanted.at.table).scalar_subquery()
+        for edge, beside in ((func.max, prices.timestamp <= wanted.at), (func.min, prices.timestamp > wanted.at))
+    ]
+    keys = union_all(*(select(wanted.symbol, wanted.coin_id, side.label("timestamp")) for side in sides)).cte("keys")
+    found: dict[str, list[StoredQuote]] = {}
+    for symbol, quote in _quotes_of(database, keys):
+        found.setdefault(symbol, []).append(quote)
+    return found
+
+
+def _quotes_of(database: Database, keys: CTE) -> list[tuple[str, StoredQuote]]:
+    """Return the quote of each of `keys` with its symbol."""
+    same = [keys.c[name] == raw_prices.c[name] for name in ("symbol", "coin_id", "timestamp")]
+    columns = raw_prices.c.symbol, raw_prices.c.timestamp, raw_prices.c.price
+    stored = select(*columns).join_from(keys, raw_prices, and_(*same))
+    with database.reading() as connection:
+        return [(symbol, StoredQuote(when, price)) for symbol, when, price in connection.execute(stored)]
 
 
 def newest_quote_times(database: Database, symbols: Sequence[str], now: datetime) -> dict[str, datetime | None]:
