@@ -52,15 +52,20 @@ function listen() {
   });
 }
 
-/** Draw `document` (of chart.json); `wanted` is the time that shows, by default all of it. */
-export async function draw(document, wanted) {
+/**
+ * Draw `document` (of chart.json); `wanted` is the time that shows, by default all of it. Call `tell()` when `inView`
+ * knows it, and `early()` when the line of prices shows, before plotly.js draws.
+ */
+export async function draw(document, wanted, tell, early) {
   chart = read(document);
   view = wanted ?? chart.span;
   stepped = null;
-  if (!listening) await preview(box, chart, view);
-  await redraw();
   setText(at("words"), summary());
   explain();
+  tell();
+  if (!listening) await preview(box, chart, view);
+  early();
+  await redraw();
 }
 
 async function redraw() {

@@ -1,11 +1,12 @@
 // The page: reads the API once a minute and shows the answers, or why there are none.
 
-import { fetchDocument, now, Refused, token, Unauthorized, Unreachable } from "./api.js";
+import { fetchDocument, now, Refused, token, Unauthorized } from "./api.js";
 import { showAlarms, summary } from "./alarms.js";
 import { setUi } from "./dagster.js";
+import { openDocument } from "./dialog.js";
 import { setText } from "./dom.js";
 import { forgetSeries, newest, series } from "./series.js";
-import { showConditions, showState } from "./state.js";
+import { problem, showConditions, showState } from "./state.js";
 import { showSymbols } from "./symbols.js";
 import { onToken, requestToken, waitsForToken } from "./token.js";
 import { SPAN_MS } from "./track.js";
@@ -31,10 +32,10 @@ async function fetched() {
     fetchDocument(`anomalies?alarms_only=true&sort=importance&since=${since}&limit=${MAX_ALARMS}`),
   ]);
   const first = symbols.slice(0, MOST_SYMBOLS);
-  const rows = await Promise.all(first.map(async ({ symbol, coin_id, name, last, last_30_days: past }) => {
+  const rows = await Promise.all(first.map(async ({ symbol, coin_id, name, last, change_24h: change, last_30_days: past }) => {
     const points = await series(symbol);
     return {
-      symbol, coin: name ?? coin_id, past, points,
+      symbol, coin: name ?? coin_id, past, points, change,
       newest: points.at(-1) ?? (last ? await newest(symbol) : null),
       alarms: alarms.anomalies.filter((row) => concerns(row, symbol)).map((row) => Date.parse(row.timestamp)),
     };
@@ -59,7 +60,7 @@ function show({ settings, budget, alarms, rows, collected, asOf }, ready) {
   showSymbols(at("symbols"), rows.map((row) => ({ ...row, stale: stale.has(row.symbol) })));
   at("others").hidden = rows.length === collected;
   setText(at("others"), `The first ${rows.length} of ${collected} symbols; the API has the prices of all.`);
-  showAlarms(at("alarms"), alarms.anomalies, asOf, opened, again);
+  showAlarms(at("alarms"), alarms.anomalies, asOf, (id) => openDocument(id, failed), again);
   const fresh = ready !== null && ready.symbols.every((symbol) => symbol.fresh && symbol.scores_fresh);
   setText(at("alarms-summary"), summary(alarms.anomalies, alarms.next_cursor !== null, fresh));
   at("key").hidden = !rows.some(({ points }) => points.length);
@@ -77,11 +78,7 @@ function failed(error) {
     forgetSeries();
     return;
   }
-  const old = shown ? ` What you see is from ${clock(shown)} UTC.` : "";
-  const [kind, why] = error instanceof Unreachable
-    ? ["unreachable", "The API cannot be reached; is `market-pipeline serve` running? This page tries again every minute."]
-    : ["refused", error.message];
-  showConditions(at("banners"), [{ kind, detail: why + old }]);
+  showConditions(at("banners"), [problem(error, shown)]);
   document.body.classList.toggle("old", shown !== null);
   if (!shown) setText(at("updated"), "");
 }
@@ -99,7 +96,6 @@ async function refresh() {
     requestToken(error instanceof Unauthorized);
     // Of several problems, that of /readyz describes the whole installation.
     failed(error instanceof Refused ? await state.then(() => error, (other) => other) : error);
-    if (![Unauthorized, Unreachable, Refused].some((kind) => error instanceof kind)) throw error;
   }
 }
 
@@ -118,16 +114,6 @@ function later(milliseconds) {
 function again() {
   inProgress ??= refresh().finally(() => (inProgress = null));
   return inProgress;
-}
-
-/** With a token, which a link does not send, fetch the document and show it here. */
-function opened(id) {
-  if (!token.get()) return false;
-  fetchDocument(`anomalies/${id}`).then((document) => {
-    setText(at("document-text"), JSON.stringify(document, null, 2));
-    at("document").showModal();
-  }, failed);
-  return true;
 }
 
 onToken(again);

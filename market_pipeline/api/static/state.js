@@ -1,6 +1,6 @@
 // The state of the installation: scheduler, runs, freshness, and the request budget.
 
-import { now } from "./api.js";
+import { now, Refused, Unreachable } from "./api.js";
 import { element, keyed, mark, setText } from "./dom.js";
 import * as words from "./words.js";
 
@@ -15,6 +15,22 @@ export function showConditions(box, conditions) {
     made.update = () => {};
     return made;
   });
+}
+
+/** Return the conditions of /readyz as one: the first, which caused the others. */
+export function inOneLine(conditions) {
+  if (conditions.length < 2) return conditions;
+  const [{ kind, detail }, ...others] = conditions;
+  return [{ kind, detail: `${detail} Also on the page of all symbols: ${others.length} more.` }];
+}
+
+/** Return an error as a condition, `shown` is from when what shows is, or null; another error is thrown again. */
+export function problem(error, shown) {
+  const old = shown ? ` What you see is from ${words.clock(shown)} UTC.` : "";
+  if (error instanceof Refused) return { kind: "refused", detail: error.message + old };
+  if (!(error instanceof Unreachable)) throw error;
+  const why = "The API cannot be reached; is `market-pipeline serve` running? This page tries again every minute.";
+  return { kind: "unreachable", detail: why + old };
 }
 
 /** Show the answers of /readyz and /budget; null if one is missing. */

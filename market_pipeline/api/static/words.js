@@ -74,5 +74,5 @@ export function age(node, time, write = ago) {
 
 /** Update all ages. */
 export function grow() {
-  for (const node of document.querySelectorAll("time")) setText(node, node.write());
+  for (const node of document.querySelectorAll("time[datetime]")) setText(node, node.write());
 }
