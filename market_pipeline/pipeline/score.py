@@ -6,9 +6,10 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from market_pipeline.anomalies.anomaly import Anomaly, Kind, Severity, alarms
+from market_pipeline.anomalies.anomaly import Anomaly, Kind, Severity, alarms, is_alarm
 from market_pipeline.anomalies.detect import detect_days
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
+from market_pipeline.anomalies.words.formatting import format_signed
 from market_pipeline.core.clock import DAY
 from market_pipeline.core.columns import Columns
 from market_pipeline.core.slices import DayOfSymbol
@@ -67,24 +68,41 @@ def anomaly_facts(
 ) -> Mapping[DayOfSymbol, dict[str, Any]]:
     """Count for each of `days` the rows, those of each kind, the alarms (no members of an event), and by severity.
 
-    With the headlines of the most important alarms.
+    With the headlines of the most important alarms, and of the moves of the market that the symbol was part of.
     """
     of_day: dict[DayOfSymbol, list[Anomaly]] = {day: [] for day in days}
+    moves: dict[str, Anomaly] = {}
     for anomaly in anomalies:
         of_day[anomaly.timestamp.date(), anomaly.symbol].append(anomaly)
-    return {day: _facts(rows) for day, rows in of_day.items()}
+        if anomaly.kind == Kind.MARKET_MOVE.value:
+            moves[anomaly.id] = anomaly
+    return {day: _facts(rows, moves) for day, rows in of_day.items()}
 
 
-def _facts(rows: Sequence[Anomaly]) -> dict[str, Any]:
+def _headlines(rows: Iterable[Anomaly], moves: Mapping[str, Anomaly]) -> list[str]:
+    """Return the headlines of a day of a symbol, the most important first; `moves` are those of the market, by id."""
+    headlines: list[str] = []
+    listed: set[str] = set()
+    for row in sorted(rows, key=lambda row: -(row.importance or 0.0)):
+        move = moves.get(row.event_id or "")
+        if is_alarm(row.id, row.event_id):
+            headlines.append(row.headline)
+        elif move and move.symbol != row.symbol and move.id not in listed:
+            listed.add(move.id)
+            headlines.append(f"{move.headline} {row.symbol}: {format_signed(row.move)}.")
+    return headlines
+
+
+def _facts(rows: Sequence[Anomaly], moves: Mapping[str, Anomaly]) -> dict[str, Any]:
     severities = {f"severity_{severity.value}": 0 for severity in Severity}
     found = alarms(rows)
     severities |= Counter(f"severity_{Severity(row.severity).value}" for row in found)
     kinds = Counter(f"kind_{Kind(row.kind).value}" for row in rows)
-    important = sorted(found, key=lambda row: -(row.importance or 0.0))[:_HEADLINES]
+    headlines = _headlines(rows, moves)[:_HEADLINES]
     return {
         "rows": len(rows),
         "alarms": len(found),
-        **({"headlines": tuple(row.headline for row in important)} if important else {}),
+        **({"headlines": tuple(headlines)} if headlines else {}),
         **severities,
         **dict(sorted(kinds.items())),
         "detector_version": DETECTOR_VERSION,

@@ -27,6 +27,15 @@ def test_the_headlines_of_a_day_are_those_of_its_alarms_the_most_important_first
     assert "headlines" not in facts[START.date(), "ETH"]
 
 
+def test_a_member_of_a_market_move_has_its_headline_with_its_own_move() -> None:
+    event = alarm(5, 9.0, kind="market_move", id="event", event_id="event")
+    rows = [alarm(minutes, 1.0, event_id="event", move=move) for minutes, move in ((5, -0.06), (10, -0.02))]
+    members = [replace(row, symbol="ETH") for row in rows]
+    facts = anomaly_facts([event, *members], [(START.date(), "BTC"), (START.date(), "ETH")])
+    assert facts[START.date(), "BTC"]["headlines"] == ("Alarm 5.",)
+    assert facts[START.date(), "ETH"]["headlines"] == ("Alarm 5. ETH: \N{MINUS SIGN}6.0%.",)
+
+
 @pytest.mark.parametrize(("newest", "now", "new"), [(20, 22, ["Alarm 15."]), (30, 32, []), (20, 90, [])])
 def test_an_alarm_is_new_with_the_quote_that_revealed_it(
     sqlite_database: Database, newest: float, now: float, new: list[str]
