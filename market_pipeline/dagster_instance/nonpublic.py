@@ -15,6 +15,8 @@ from dagster._core.execution.context.metadata_logging import AssetMetadataHandle
 _MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
 # Of all tags of a materialization, this one can be read for many partitions at once.
 DATA_VERSION = "dagster/data_version"
+# The data version that Dagster assumes where there is no materialization.
+NEVER_MATERIALIZED = "INITIAL"
 # Each is a parameter of a statement, of which SQLite takes 32,766: those of 90 days of 335 symbols.
 _KEYS_AT_ONCE = 10_000
 # The job of the runs that a person starts from an asset in the UI or with `dagster asset materialize`.

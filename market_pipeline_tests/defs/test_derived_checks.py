@@ -22,7 +22,7 @@ def test_more_alarms_than_a_person_reads_warn(sqlite_database: Database) -> None
     store(sqlite_database, price_anomalies, anomaly_row("ETH", id="e"))
     (early, late) = (rarity_result(sqlite_database, ("BTC", "ETH"), START + days * DAY) for days in (1, 8))
     assert not early.passed and "BTC: 15 alarms in seven days." in str(early.description)
-    assert late.passed and late.description == "0 alarms of 2 symbols in seven days"
+    assert late.passed and late.description == "0 alarms of 2 symbols in seven days."
 
 
 def test_a_day_with_prices_and_no_bar_warns_and_so_does_one_of_few_hours(sqlite_database: Database) -> None:

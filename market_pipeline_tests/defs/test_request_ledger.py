@@ -56,6 +56,7 @@ def test_the_asset_shows_an_empty_ledger_then_the_request_of_a_tick_without_send
     sent = len(pair.simulator.requests)
     assert pair.execute("account_requests").success
     metadata = pair.latest_metadata("request_ledger")
+    assert pair.latest_metadata("coingecko/simple_price") == {"answers_24h": 1}
     assert len(pair.simulator.requests) == sent
     assert [record.data["endpoint"] for record in metadata["last_24_hours"].records] == ["/simple/price"]
     assert (metadata["requests_left_this_minute"], metadata["credits_left"]) == (9_999, 9_999_999)

@@ -113,7 +113,7 @@ class World:
     def latest_metadata(self, asset: str, day: date | None = None, symbol: str | None = None) -> dict[str, Any]:
         """Metadata values of the newest materialization, of one partition if one is named."""
         keys = [str(partition_key(day, symbol))] if day and symbol else None
-        wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=keys)
+        wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey.from_user_string(asset), asset_partitions=keys)
         materialization = self.instance.fetch_materializations(wanted, limit=1).records[0].asset_materialization
         assert materialization is not None
         return {name: value.value for name, value in materialization.metadata.items()}

@@ -19,6 +19,7 @@ from market_pipeline.anomalies.scores.tails import OWN, PEAKS, POOLED, PRIOR
 from market_pipeline.anomalies.series import CADENCES
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.wording import counted
+from market_pipeline.dagster_instance.nonpublic import NEVER_MATERIALIZED
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.assets.table_metadata import DETECT, EVERY_DAY, OWNERS, records_table, table_metadata
 from market_pipeline.defs.logging.log_fields import logged_step
@@ -32,9 +33,8 @@ from market_pipeline.storage.schema.migrate import check_schema
 
 DETECTOR_CALIBRATION = "detector_calibration"
 
-# The data version that Dagster gives to what has never been materialized. Calibrations are only ever added, each for
-# later days: a day that has been scored must not show as outdated.
-_NOTHING_CHANGED = dg.DataVersion("INITIAL")
+# Calibrations are only ever added, each for later days: a day that has been scored must not show as outdated.
+_NOTHING_CHANGED = dg.DataVersion(NEVER_MATERIALIZED)
 
 
 def build_detector_calibration(settings: Settings, database_kind: str) -> dg.AssetsDefinition:

@@ -68,11 +68,12 @@ def build_market_overview(settings: Settings) -> dg.AssetsDefinition:
     @logged_step
     def market_overview(
         context: dg.AssetExecutionContext, database: dg.ResourceParam[Database]
-    ) -> dg.MaterializeResult[None]:
+    ) -> None:
         check_schema(database)
         previous = context.instance.get_latest_materialization_event(dg.AssetKey(MARKET_OVERVIEW))
         last = previous.asset_materialization.metadata if previous and previous.asset_materialization else {}
-        return dg.MaterializeResult(metadata=overview_metadata(database, settings, utc_now(), last))
+        # Dagster stores the metadata of a result twice: with the output of the step, and with the materialization.
+        context.add_asset_metadata(overview_metadata(database, settings, utc_now(), last))
 
     return market_overview
 

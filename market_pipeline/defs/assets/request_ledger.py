@@ -7,10 +7,10 @@ from typing import Any
 import dagster as dg
 
 from market_pipeline.budget.ledger import LedgerRow, requests_by_hour
-from market_pipeline.budget.status import budget_status, status_numbers, status_sentence
+from market_pipeline.budget.status import BudgetStatus, budget_status, status_numbers, status_sentence
 from market_pipeline.core.clock import DAY, start_of_hour, utc_now
 from market_pipeline.core.wording import counted
-from market_pipeline.defs.assets.coingecko import COINS_LIST, HISTORY, LIVE_PRICES
+from market_pipeline.defs.assets.coingecko import ANSWERED, COINS_LIST, HISTORY, LIVE_PRICES, answered
 from market_pipeline.defs.assets.table_metadata import EVERY_HOUR, MONITOR, OWNERS, records_table, table_metadata
 from market_pipeline.defs.logging.log_fields import logged_step
 from market_pipeline.settings import Settings
@@ -21,7 +21,6 @@ from market_pipeline.storage.schema.migrate import check_schema
 REQUEST_LEDGER = "request_ledger"
 
 HOUR = timedelta(hours=1)
-_GOOD = "200"
 # These have a number in every hour, others once they occur.
 _EVERYDAY = ("/simple/price", "/coins/{id}/market_chart/range")
 
@@ -46,15 +45,17 @@ def build_request_ledger(settings: Settings, database_kind: str) -> dg.AssetsDef
         context: dg.AssetExecutionContext, database: dg.ResourceParam[Database]
     ) -> dg.MaterializeResult[None]:
         check_schema(database)
-        return dg.MaterializeResult(metadata=_metadata(settings, database, utc_now()))
+        now = utc_now()
+        rows = requests_by_hour(database, now - DAY)
+        for event in answered(rows):
+            context.log_event(event)
+        return dg.MaterializeResult(metadata=_metadata(rows, budget_status(settings, database), now))
 
     return request_ledger
 
 
-def _metadata(settings: Settings, database: Database, now: datetime) -> dict[str, Any]:
+def _metadata(rows: Sequence[LedgerRow], status: BudgetStatus, now: datetime) -> dict[str, Any]:
     hour = start_of_hour(now) - HOUR
-    rows = requests_by_hour(database, now - DAY)
-    status = budget_status(settings, database)
     return {
         "summary": f"{hour_sentence(rows, hour)} Now {status_sentence(status)}",
         **hour_numbers(rows, hour),
@@ -70,7 +71,7 @@ def hour_numbers(rows: Sequence[LedgerRow], hour: datetime) -> dict[str, int]:
     Whatever occurs in `rows` gets its numbers, so that its line in the plot falls to zero when it ends; credits only
     where the plan has any.
     """
-    numbers = {"requests_last_hour": 0, "credits_last_hour": 0, f"requests_outcome_{_GOOD}": 0}
+    numbers = {"requests_last_hour": 0, "credits_last_hour": 0, f"requests_outcome_{ANSWERED}": 0}
     numbers |= {f"requests_{_key(name)}": 0 for name in _EVERYDAY}
     for row in rows:
         is_last = row.hour == hour
@@ -87,7 +88,7 @@ def hour_sentence(rows: Sequence[LedgerRow], hour: datetime) -> str:
     """Return how many requests were sent in the hour, how many of them failed, and how many were sent since."""
     last = [row for row in rows if row.hour == hour]
     sent = sum(row.requests for row in last)
-    failed = sum(row.requests for row in last if row.outcome != _GOOD)
+    failed = sum(row.requests for row in last if row.outcome != ANSWERED)
     since = sum(row.requests for row in rows if row.hour > hour)
     failures = f", {failed} of them without a good answer" if failed else ""
     return f"{counted(sent, 'request')} from {hour:%H:%M} to {hour + HOUR:%H:%M} UTC{failures}, {since} since."

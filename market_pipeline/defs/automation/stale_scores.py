@@ -97,6 +97,18 @@ def record_stored_days(instance: dg.DagsterInstance, database: Database, days: I
     return len(rows)
 
 
+def record_open_day(instance: dg.DagsterInstance, today: date, symbols: Sequence[str]) -> None:
+    """Report once that the bars of `today` are up to date: a day that is not over has none.
+
+    Otherwise the UI counts them as missing all day. The first prices of the day come before them.
+    """
+    days = [(today, symbol) for symbol in symbols]
+    barred = _latest(instance, DAILY_BARS, days)
+    for day in _latest(instance, RAW_PRICES, days):
+        if day not in barred:
+            instance.report_runless_asset_event(materialization(DAILY_BARS, day, as_metadata(day, {"rows": 0})))
+
+
 def was_collected(instance: dg.DagsterInstance, day: date, symbols: Sequence[str]) -> bool:
     """Return whether prices of `day` have been collected, of any of `symbols`."""
     return bool(_latest(instance, RAW_PRICES, [(day, symbol) for symbol in symbols]))

@@ -169,7 +169,7 @@ def _every_symbol_quoted(run: CheckedRun) -> dg.AssetCheckResult:
         QUOTED,
         problems,
         severity=dg.AssetCheckSeverity.ERROR,
-        good="every symbol has quotes on every day of the run",
+        good="Every symbol has quotes on every day of the run",
         remedy=run.remedy(
             bool(problems),
             "Look at rejected_prices for the answer, and compare the coin's id in MARKET_SYMBOLS with CoinGecko's "
@@ -193,8 +193,8 @@ def _quotes_are_fresh(run: CheckedRun) -> dg.AssetCheckResult:
         FRESH,
         problems,
         severity=dg.AssetCheckSeverity.WARN,
-        good=f"the newest quote of each symbol is younger than {limit}" if symbols
-        else "not checked: the run is about past days only",
+        good=f"The newest quote of each symbol is younger than {limit}" if symbols
+        else "Not checked: the run is about past days only",
         remedy=run.remedy(
             bool(problems),
             "Check that tick_schedule is running and that its last run succeeded. If so, CoinGecko serves a stale "

@@ -34,7 +34,7 @@ def from_offenders(
             description += f" {remedy}"
     else:
         return dg.AssetCheckResult(
-            passed=True, check_name=check, asset_key=RAW_PRICES, metadata=counts, description="none found"
+            passed=True, check_name=check, asset_key=RAW_PRICES, metadata=counts, description="None found."
         )
     return dg.AssetCheckResult(
         passed=False,
@@ -63,7 +63,7 @@ def from_symbols(
     metadata = {"symbols_failing": len(problems), **(more or {})}
     if not problems:
         return dg.AssetCheckResult(
-            passed=True, check_name=check, asset_key=asset, metadata=metadata, description=good
+            passed=True, check_name=check, asset_key=asset, metadata=metadata, description=f"{good}."
         )
     sample = [{"symbol": symbol, "problem": problem} for symbol, problem in list(problems.items())[:_SAMPLE]]
     return dg.AssetCheckResult(
