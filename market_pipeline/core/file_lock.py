@@ -1,6 +1,7 @@
 """Locks between processes of this host: files that the system unlocks when their process ends."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,10 @@ from typing import TextIO
 
 if sys.platform != "win32":
     import fcntl
+
+# A query takes well under a millisecond.
+_ATTEMPTS = 3
+_BETWEEN_ATTEMPTS = 0.05
 
 
 def try_lock(lock: TextIO) -> bool:
@@ -18,6 +23,29 @@ def try_lock(lock: TextIO) -> bool:
         except BlockingIOError:
             return False
     return True
+
+
+def is_locked(lock: TextIO) -> bool:
+    """Return whether another process has locked the open file; always False on Windows.
+
+    The system has no query for such a lock, so this one shares it until the file is closed: other queries succeed
+    meanwhile, and `lock_after_queries` waits.
+    """
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def lock_after_queries(lock: TextIO) -> bool:
+    """Lock the open file as `try_lock` does, also while others only query the lock with `is_locked`."""
+    for _ in range(_ATTEMPTS):
+        if try_lock(lock):
+            return True
+        time.sleep(_BETWEEN_ATTEMPTS)
+    return try_lock(lock)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import market_pipeline
-from market_pipeline.core.file_lock import try_lock, waiting_for_lock
+from market_pipeline.core.file_lock import lock_after_queries, waiting_for_lock
 from market_pipeline.dagster_instance.instance_storage import FILES, InstanceStorage
 from market_pipeline.dagster_instance.instance_storage import VARIABLE as URL_VARIABLE
 from market_pipeline.dagster_instance.running import LOCK, record, running
@@ -114,7 +114,7 @@ def own_home(home: Path, storage: InstanceStorage = FILES, *, ours: bool) -> Ite
         home.mkdir(exist_ok=True)
         lock = (home / LOCK).open("w")
     with lock:
-        if not try_lock(lock):
+        if not lock_after_queries(lock):
             raise _taken(home)
         record(home)
         with _writable(home):

@@ -22,8 +22,8 @@ from market_pipeline.logs import get_logger
 
 logger = get_logger(__name__)
 
-# Beyond the days in which every run is kept: failed runs, and the last run of each job and day. They are what somebody
-# who was away looks for, and the points of the plots over time.
+# Beyond the days in which every run is kept: failed runs, and the last run of each job and day. They explain what
+# happened during an absence, and are the points of the plots over time.
 HISTORY = 30 * DAY
 
 _BATCH = 100

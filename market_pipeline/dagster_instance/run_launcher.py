@@ -1,9 +1,9 @@
 """The run launcher of a deployment with a standing code server: it knows whether a run's process still exists.
 
 The code server starts each run as a process of its own and reports one that dies. Where the server itself is killed,
-its container or unit ends with all runs, and nobody is left to report them: Dagster's launcher would leave them in
-progress until their time limit, and the schedule skips meanwhile. The next server, under the same address, does not
-have them: that is asked here, as neither a host name nor a process id says anything across containers.
+its container or unit ends with all runs, and no process reports them: Dagster's launcher would leave them in progress
+until their time limit, and the schedule skips meanwhile. The next server, under the same address, does not have them:
+this launcher queries that, as neither a host name nor a process id identifies a process across containers.
 
 Not for `dagster dev` or `dagster code-server start`: after a reload their answer concerns the new server process only.
 """

@@ -131,7 +131,7 @@ def delete_files(instance: dg.DagsterInstance, run_id: str) -> None:
 def orphans(instance: dg.DagsterInstance, now: datetime) -> list[str]:
     """Return the ids of runs that are gone and whose files are left at `now` (aware).
 
-    Dagster leaves them when it deletes a run, and makes a file when somebody opens the page of a run that is gone.
+    Dagster leaves them when it deletes a run, and creates a file when the page of a deleted run is opened.
     """
     storage = instance.event_log_storage
     if not isinstance(storage, SqliteEventLogStorage):

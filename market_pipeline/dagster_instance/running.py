@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from market_pipeline.core.clock import utc_now
-from market_pipeline.core.file_lock import try_lock
+from market_pipeline.core.file_lock import is_locked
 
 LOCK = "lock"
 _FILE = "running.json"
@@ -39,7 +39,7 @@ def running(home: Path) -> Running | None:
     """Return the process that holds the lock of `home`, None if there is none."""
     try:
         with (home / LOCK).open("r+") as lock:
-            if try_lock(lock):
+            if not is_locked(lock):
                 return None
     except OSError:
         return None

@@ -100,6 +100,12 @@ def days_of_run(context: dg.AssetExecutionContext, symbols: Sequence[str]) -> li
     return days
 
 
+def checked_days(context: dg.AssetCheckExecutionContext) -> list[DayOfSymbol]:
+    """Return the (day, symbol) pairs that a check's run covers; none if checks are executed alone from the UI."""
+    has_any = context.has_partition_key_range or context.has_partition_key
+    return days_of(context.partition_keys) if has_any else []
+
+
 def range_tags(first: date, last: date, symbols: Sequence[str]) -> dict[str, str]:
     """Return the run tags that make one run cover `first`..`last` of all `symbols`, given in configured order."""
     return {RANGE_START: str(partition_key(first, symbols[0])), RANGE_END: str(partition_key(last, symbols[-1]))}

@@ -7,8 +7,10 @@ import dagster as dg
 import pytest
 from sqlalchemy.engine import URL, make_url
 
+from market_pipeline.core.file_lock import is_locked
 from market_pipeline.dagster_instance.home import HomeError, configures_storage, create_instance, named_home, own_home
 from market_pipeline.dagster_instance.instance_storage import InstanceStorage
+from market_pipeline.dagster_instance.running import LOCK, running
 from market_pipeline.settings import LOCAL_DAGSTER_HOME
 
 OURS = (Path(__file__).parents[2] / "dagster.yaml").read_text()
@@ -77,3 +79,16 @@ def test_a_start_leaves_the_event_cursors_of_an_instance_in_postgresql(
         instance.daemon_cursor_storage.set_cursor_values({moved: "4711"})
     create_instance(tmp_path)
     assert cursors(tmp_path) == {moved: "4711", other: "0"}
+
+
+def test_looking_whether_a_home_is_in_use_stops_neither_a_start_nor_others_that_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    with own_home(home, ours=True):
+        assert running(home) is not None
+    with (home / LOCK).open("r+") as query:
+        assert not is_locked(query) and running(home) is None
+        monkeypatch.setattr("market_pipeline.core.file_lock.time.sleep", lambda _: query.close())
+        with own_home(home, ours=True):
+            assert running(home) is not None

@@ -1,6 +1,7 @@
 """The asset `price_anomalies`: the flagged quotes of each day, scored with the days before it."""
 
 import warnings
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ import dagster as dg
 from market_pipeline.alerts.anomalies import raise_anomalies
 from market_pipeline.alerts.texts import Place
 from market_pipeline.anomalies import LEAD_DAYS
+from market_pipeline.anomalies.anomaly import Anomaly
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.columns import Columns
@@ -61,7 +63,6 @@ def build_price_anomalies(
     partitions: dg.MultiPartitionsDefinition, settings: Settings, database_kind: str
 ) -> dg.AssetsDefinition:
     """Define the asset over the partitions of `raw_prices`."""
-    least, place = settings.alert_severity, Place("", settings.dagster_ui_url)
 
     @dg.asset(
         name=PRICE_ANOMALIES,
@@ -105,20 +106,28 @@ def build_price_anomalies(
         newest = newest_scored(raw_prices, days, now)
         alarms = new_alarms(database, anomalies, newest, now)
         # Before the rows are stored: after a crash in between the next run finds them new, and the message is there.
-        raise_anomalies(database, alarms, least, place, now)
-        for alarm in alarms:
-            fields = {"symbol": alarm.symbol, "kind": alarm.kind, "severity": alarm.severity, "anomaly_id": alarm.id}
-            logger.info("%s: %s", alarm.severity, alarm.headline, extra=fields)
-        scored = Scored(anomaly_rows(database, anomalies), newest)
-        # New with every run, and naming detectors and time: of all that Dagster stores of a materialization, only
-        # its tags can be read for many partitions at once.
-        version = dg.DataVersion(f"{DETECTOR_VERSION} {now.isoformat()} {context.run.run_id}")
-        with warnings.catch_warnings():
-            # The parameter is beta in Dagster 1.13, which is pinned.
-            warnings.simplefilter("ignore", dg.BetaWarning)
-            return dg.Output(scored, data_version=version)
+        raise_anomalies(database, alarms, settings.alert_severity, Place("", settings.dagster_ui_url), now)
+        _log_alarms(alarms)
+        return _output(Scored(anomaly_rows(database, anomalies), newest), now, context.run.run_id)
 
     return price_anomalies
+
+
+def _log_alarms(alarms: Sequence[Anomaly]) -> None:
+    for alarm in alarms:
+        fields = {"symbol": alarm.symbol, "kind": alarm.kind, "severity": alarm.severity, "anomaly_id": alarm.id}
+        logger.info("%s: %s", alarm.severity, alarm.headline, extra=fields)
+
+
+def _output(scored: Scored, now: datetime, run_id: str) -> dg.Output[Scored]:
+    """Return the output with a data version that is new with every run and names detectors and time.
+
+    Of all that Dagster stores of a materialization, only its tags can be read for many partitions at once.
+    """
+    with warnings.catch_warnings():
+        # The parameter is beta in Dagster 1.13, which is pinned.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.Output(scored, data_version=dg.DataVersion(f"{DETECTOR_VERSION} {now.isoformat()} {run_id}"))
 
 
 def scored_at(data_version: str) -> datetime | None:

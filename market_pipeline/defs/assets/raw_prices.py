@@ -1,6 +1,7 @@
 """The assets `raw_prices` and `rejected_prices`: a run collects its days with `pipeline.collect`."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -55,23 +56,11 @@ def build_raw_prices(
     partitions: dg.MultiPartitionsDefinition, settings: Settings, database_kind: str
 ) -> dg.AssetsDefinition:
     """Define the multi-asset of the coins in `settings`; `collect_cron` decides which silence is a gap."""
-    catalogue = settings.catalogue
+    catalogue, described = settings.catalogue, _Described(partitions, settings.api_url)
 
     @dg.multi_asset(
         name="collect_prices",
-        outs={
-            asset: dg.AssetOut(
-                description=description,
-                metadata=table_metadata(tables.metadata.tables[asset], write_mode="upsert"),
-                group_name=_GROUPS[asset],
-                owners=OWNERS,
-                tags=EVERY_TICK,
-                kinds={"table", database_kind},
-                # A run whose partitions no longer exist returns nothing, and the assets after it are skipped.
-                is_required=False,
-            )
-            for asset, description in _DESCRIPTIONS.items()
-        },
+        outs={asset: _out(asset, database_kind) for asset in _DESCRIPTIONS},
         deps=[LIVE_PRICES, HISTORY],
         # Either can be materialized alone in the UI; what the requests bring of the other is stored as well.
         can_subset=True,
@@ -97,36 +86,64 @@ def build_raw_prices(
         if collected.failures:
             # The IO manager stores only what is returned.
             store(database, arrival)
-            report(context, RAW_PRICES, prices)
-            report(context, REJECTED_PRICES, refused)
+            described.report(context, RAW_PRICES, prices)
+            described.report(context, REJECTED_PRICES, refused)
             raise collection_failure(collected.failures, collected.clock_skew)
         of_run = {RAW_PRICES: {day: prices.pop(day) for day in days}, REJECTED_PRICES: refused}
         rows = {RAW_PRICES: arrival.quotes, REJECTED_PRICES: arrival.refusals}
         selected = {key.to_user_string() for key in context.selected_asset_keys}
         for asset in rows.keys() - selected:
             upsert(database, tables.metadata.tables[asset], rows[asset])
-            report(context, asset, of_run[asset])
+            described.report(context, asset, of_run[asset])
         for asset in [asset for asset in rows if asset in selected]:
-            facts = of_run[asset].items()
-            describe_partitions(context, asset, {partition_key(*day): metadata(asset, day, of) for day, of in facts})
+            described.of_run(context, asset, of_run[asset])
         if RAW_PRICES in selected:
             context.add_output_metadata(_run_metadata(collected), output_name=RAW_PRICES)
         for asset in [asset for asset in rows if asset in selected]:
             yield dg.Output(rows[asset], asset)
         # What remains are neighbouring days, which received a quote without being part of the run.
-        report(context, RAW_PRICES, prices)
-
-    def metadata(asset: str, day: DayOfSymbol, facts: Facts) -> dict[str, Any]:
-        page = {"page": dg.MetadataValue.url(symbol_page(settings.api_url, day[1], day[0]))}
-        return as_metadata(day, facts) | (page if asset == RAW_PRICES else {})
-
-    def report(context: dg.AssetExecutionContext, asset: str, days: Mapping[DayOfSymbol, Facts]) -> None:
-        """Report partitions that Dagster does not record by itself, as far as they exist."""
-        for day, facts in days.items():
-            if partitions.has_partition_key(str(partition_key(*day))):
-                context.log_event(materialization(asset, day, metadata(asset, day, facts)))
+        described.report(context, RAW_PRICES, prices)
 
     return collect_prices
+
+
+def _out(asset: str, database_kind: str) -> dg.AssetOut:
+    return dg.AssetOut(
+        description=_DESCRIPTIONS[asset],
+        metadata=table_metadata(tables.metadata.tables[asset], write_mode="upsert"),
+        group_name=_GROUPS[asset],
+        owners=OWNERS,
+        tags=EVERY_TICK,
+        kinds={"table", database_kind},
+        # A run whose partitions no longer exist returns nothing, and the assets after it are skipped.
+        is_required=False,
+    )
+
+
+@dataclass(frozen=True)
+class _Described:
+    """The `partitions` of both assets with their metadata, which link the page of the symbol at `api_url`."""
+
+    partitions: dg.MultiPartitionsDefinition
+    api_url: str
+
+    def metadata(self, asset: str, day: DayOfSymbol, facts: Facts) -> dict[str, Any]:
+        """Return the metadata of the partition `day` of `asset`."""
+        page = {"page": dg.MetadataValue.url(symbol_page(self.api_url, day[1], day[0]))}
+        return as_metadata(day, facts) | (page if asset == RAW_PRICES else {})
+
+    def of_run(self, context: dg.AssetExecutionContext, asset: str, days: Mapping[DayOfSymbol, Facts]) -> None:
+        """Describe partitions that Dagster records with the output of the run."""
+        described: dict[str, dict[str, Any]] = {
+            partition_key(*day): self.metadata(asset, day, facts) for day, facts in days.items()
+        }
+        describe_partitions(context, asset, described)
+
+    def report(self, context: dg.AssetExecutionContext, asset: str, days: Mapping[DayOfSymbol, Facts]) -> None:
+        """Report partitions that Dagster does not record by itself, as far as they exist."""
+        for day, facts in days.items():
+            if self.partitions.has_partition_key(str(partition_key(*day))):
+                context.log_event(materialization(asset, day, self.metadata(asset, day, facts)))
 
 
 def _run_metadata(collected: Collection) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from market_pipeline.defs.assets.daily_bars import DAILY_BARS
 from market_pipeline.defs.assets.detector_calibration import DETECTOR_CALIBRATION
 from market_pipeline.defs.checks.results import from_symbols
 from market_pipeline.defs.logging.log_fields import logged_step
-from market_pipeline.defs.partitions import days_of
+from market_pipeline.defs.partitions import checked_days
 from market_pipeline.pipeline.names import COVERED, RARE
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.counts import alarms_by_severity
@@ -57,10 +57,8 @@ def build_derived_checks(catalogue: Catalogue) -> list[dg.AssetChecksDefinition]
         context: dg.AssetCheckExecutionContext, database: dg.ResourceParam[Database]
     ) -> dg.AssetCheckResult:
         today = utc_now().date()
-        # A run without partitions (checks executed alone from the UI) checks the last week.
-        keys = context.partition_keys if context.has_partition_key_range or context.has_partition_key else []
         week = [(today - n * DAY, symbol) for symbol in catalogue.symbols for n in range(1, 8)]
-        return bars_result(database, [one for one in days_of(keys) or week if one[0] < today])
+        return bars_result(database, [one for one in checked_days(context) or week if one[0] < today])
 
     return [alarms_are_rare, bars_cover_their_days]
 

@@ -19,7 +19,7 @@ from market_pipeline.defs.assets.raw_prices import RAW_PRICES
 from market_pipeline.defs.assets.table_metadata import SHOWN_SYMBOLS
 from market_pipeline.defs.checks.results import from_offenders, from_symbols
 from market_pipeline.defs.logging.log_fields import logged_step
-from market_pipeline.defs.partitions import days_of
+from market_pipeline.defs.partitions import checked_days
 from market_pipeline.pipeline.collect import CLOCK_SKEW
 from market_pipeline.pipeline.names import FRESH, FUTURE, NEGATIVE, QUOTED, REJECTED
 from market_pipeline.prices.clock_skew import complaint
@@ -61,9 +61,7 @@ def build_price_checks(symbols: Sequence[str], collect_cron: str) -> dg.AssetChe
         context: dg.AssetCheckExecutionContext, database: dg.ResourceParam[Database]
     ) -> Iterator[dg.AssetCheckResult]:
         now = utc_now()
-        # A run without partitions (checks executed alone from the UI) checks today.
-        keys = context.partition_keys if context.has_partition_key_range or context.has_partition_key else []
-        days = days_of(keys) or [(now.date(), symbol) for symbol in symbols]
+        days = checked_days(context) or [(now.date(), symbol) for symbol in symbols]
         run = CheckedRun(
             database, context.run.run_id, days, symbols, now, oldest_fresh(collect_cron, now),
             lambda: _clock_complaint(context.instance),
