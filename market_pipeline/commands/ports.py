@@ -8,6 +8,9 @@ import click
 HOST = "127.0.0.1"
 UI_PORT = 3000
 API_PORT = 8000
+# What answers at these paths, for the message about a port that is in use.
+_OURS = {"/healthz": "an API of market-pipeline", "/server_info": "a Dagster UI"}
+_ANSWER_SECONDS = 0.5
 
 
 def require_free(port: int, what: str, address: str = HOST, option: str = "--port") -> None:
@@ -19,11 +22,23 @@ def require_free(port: int, what: str, address: str = HOST, option: str = "--por
             probe.bind((address, port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                remedy = f"stop what runs there or choose another with {option}"
-                message = f"port {port} for {what} is in use; {remedy}"
+                remedy = f"stop that or choose another port with {option}"
+                message = f"port {port} for {what} is in use by {_listener(port)}; {remedy}"
             else:
                 message = f"{what} cannot listen on {address}, port {port}: {error.strerror}"
             raise click.ClickException(message) from None
+
+
+def _listener(port: int) -> str:
+    import requests
+
+    for path, name in _OURS.items():
+        try:
+            if requests.get(f"http://{HOST}:{port}{path}", timeout=_ANSWER_SECONDS).ok:
+                return name
+        except requests.RequestException:
+            break
+    return f"another program (`lsof -i :{port}` shows which)"
 
 
 def free_port() -> int:

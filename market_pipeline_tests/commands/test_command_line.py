@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -94,13 +95,22 @@ def test_an_unexpected_error_is_logged_with_the_commands_id(
     assert uuid.UUID(line["trace_id"]).version == 4
 
 
-def test_ctrl_c_before_anything_was_started_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    def interrupt() -> None:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_command_that_is_stopped_ends_in_order_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, number: signal.Signals, code: int
+) -> None:
+    ended = []
 
-    monkeypatch.setattr("market_pipeline.commands.migrate.command_settings", interrupt)
-    assert main(["migrate"]) == 130
-    assert capsys.readouterr().err.strip() == ""
+    def stop() -> None:
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            ended.append(True)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("market_pipeline.commands.migrate.command_settings", stop)
+    assert main(["migrate"]) == code and ended
+    assert capsys.readouterr().err.strip() == "" and signal.getsignal(signal.SIGTERM) == before
 
 
 def test_an_env_file_that_is_not_utf8_is_refused_in_a_sentence(inside: Path, capsys: Capture) -> None:
@@ -138,7 +148,7 @@ def test_run_serves_the_api_where_it_can_and_links_lead_there(
         monkeypatch.setattr("market_pipeline.commands.run.API_PORT", taken)
         assert choose_api_port(None) is None
         assert "The API is not served" in caplog.text and "--api-port, or add --no-api" in caplog.text
-        with pytest.raises(click.ClickException, match="in use; stop what runs there or choose another with --api-"):
+        with pytest.raises(click.ClickException, match=r"by another program .*; stop that or choose .* --api-"):
             choose_api_port(taken)
     free = free_port()
     assert choose_api_port(free) == free

@@ -22,8 +22,8 @@ from market_pipeline.pipeline.names import (
 _LONGEST = 400
 _SAY_AGAIN = timedelta(hours=1)
 _LONGEST_TICK = timedelta(minutes=1)
-# A warning of Dagster's workspace, as after its code server was killed, which is not started again.
-_CODE_LOST = "Error loading repository location"
+# What Dagster's processes log after the code server was killed, which none of them starts again.
+_CODE_LOST = ("Error loading repository location", "DagsterUserCodeUnreachableError")
 # Their warnings precede a failure, which is shown, or a success.
 _QUIET = ("market_pipeline.coingecko", "market_pipeline.prices", "market_pipeline.alerts.delivery")
 _OURS = ("market_pipeline", "uvicorn")
@@ -197,7 +197,8 @@ class Narrator:
         if fields["transition"] == "recovered":
             yield Said(at, title, "over", "green")
             return
-        severity, below = str(fields.get("severity")), tuple(str(fields.get("body", "")).splitlines())
+        severity, body = str(fields.get("severity")), str(fields.get("body", "")).splitlines()
+        below = tuple(line for line in body if line.rstrip(".") != title and not line.startswith("Since "))
         if not self._failed_runs.intersection(below):
             yield Said(at, title, severity, _STYLES.get(severity, ""), below)
 
@@ -279,9 +280,9 @@ class Narrator:
         elif self._stopping and not ours:
             # Dagster's processes complain of each other's end.
             return
-        elif _CODE_LOST in message:
-            again = "Stop with Ctrl-C and start again; Deployment in the Dagster UI shows the error."
-            text = "Dagster cannot load the code of this project: no run starts, and no prices are collected."
+        elif any(sign in f"{message}{fields.get('exc_info')}" for sign in _CODE_LOST):
+            again = "If that lasts, stop with Ctrl-C and start again; Deployment in the Dagster UI shows the error."
+            text = "Dagster cannot reach the code of this project: no run starts, and no prices are collected."
             yield from self._once(Said(at, text, "error", "bold red", (again,)))
         elif level in ("ERROR", "CRITICAL") and not name.startswith(_QUIET) and not fields.get("run_id"):
             trace = str(fields.get("exc_info") or "").rstrip().rpartition("\n")[2].strip()

@@ -17,6 +17,7 @@ import adbc_driver_manager
 import adbc_driver_sqlite.dbapi
 import pyarrow as pa
 from sqlalchemy import Select, Table, column, delete, table
+from sqlalchemy.exc import OperationalError
 
 from market_pipeline.core.slices import Slice
 from market_pipeline.storage.db_errors import DatabaseUnavailable
@@ -53,7 +54,10 @@ def fetch(database: Database, schema: pa.Schema, statements: Sequence[Select[Any
             example = tuple(_example(field.type) for field in schema)
             connection.exec_driver_sql(f"INSERT INTO {EXCHANGE}.{_ROWS} VALUES ({marks})", example)
             inserts = [given.insert().from_select(schema.names, statement) for statement in statements]
-            counts = [connection.execute(insert).rowcount for insert in inserts]
+            try:
+                counts = [connection.execute(insert).rowcount for insert in inserts]
+            except OperationalError as error:
+                raise _unusable(file, error.orig) from None
         with _adbc(file) as cursor:
             cursor.execute(f"SELECT * FROM {_ROWS} ORDER BY rowid")
             found = cursor.fetch_arrow_table()
@@ -82,9 +86,11 @@ def _adbc(file: Path) -> Iterator[Any]:
         # Its handler of SIGINT cancels what runs, which the driver of SQLite cannot, and raises that instead.
         if isinstance(error.__cause__, (KeyboardInterrupt, adbc_driver_manager.NotSupportedError)):
             raise KeyboardInterrupt from None
-        raise DatabaseUnavailable(
-            f"The exchange file {file} cannot be used: {error}. Is TMPDIR full?"
-        ) from None
+        raise _unusable(file, error) from None
+
+
+def _unusable(file: Path, reason: object) -> DatabaseUnavailable:
+    return DatabaseUnavailable(f"The exchange file {file} cannot be used: {reason}. Is TMPDIR full?")
 
 
 def _as_stored(batch: pa.Table) -> pa.Table:
