@@ -278,10 +278,11 @@ def test_it_fits_a_phone_and_a_keyboard(opened: Opened, database: Database) -> N
     assert cells(page, "ETH")[0] == "910,000,000,000.00"
     assert page.get_by_role("columnheader").count() == 6, "a table for screen readers, whatever it looks like"
     reached = []
-    for _ in range(14):
+    for _ in range(15):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.textContent"))
     assert reached == [
+        "1 alarm, none critical",
         "BTC", "BTC in the Dagster UI", "ETH", "ETH in the Dagster UI", "alert " + "no-break" * 17,
         "This anomaly in the chart", "This anomaly as JSON", "This anomaly's day in the Dagster UI",
         "Real", "Noise", "Expected", "the endpoints", "OpenAPI document", "metrics",

@@ -183,7 +183,8 @@ function usualInterval() {
 function explain() {
   const kinds = Object.keys(KINDS).filter((kind) => chart.alarms.some((alarm) => alarm.kind === kind));
   const rows = [
-    { swatch: "band", mark: "", text: "expected from the point before, in 2 of 3 cases and nearly always" },
+    ...(chart.candles.deviation.some((known) => known !== null)
+      ? [{ swatch: "band", mark: "", text: "expected from the point before, in 2 of 3 cases and nearly always" }] : []),
     ...(chart.silences.length ? [{ swatch: "silence", mark: "", text: "no prices" }] : []),
     ...kinds.map((kind) => ({ swatch: kind, mark: MARKERS[kind][1], text: KINDS[kind].toLowerCase() })),
   ];

@@ -208,6 +208,8 @@ function layout(chart, view, colour, format, movable) {
   const faint = { color: colour("faint"), size: 12 };
   const axis = { gridcolor: colour("grid"), zeroline: false, tickfont: faint };
   const { margin, lowest, highest } = frame(chart, view);
+  // Without prices there is nothing that the numbers would measure.
+  const showticklabels = placesIn(chart, view) !== null;
   return {
     autosize: true, margin, showlegend: false, hovermode: "x", hoverdistance: 24,
     dragmode: movable ? "zoom" : false,
@@ -223,9 +225,12 @@ function layout(chart, view, colour, format, movable) {
     },
     yaxis: {
       ...axis, domain: [BELOW, 1], range: [lowest, highest], fixedrange: true, side: "right",
-      tickformat: format === ",.2f" ? ",~f" : format,
+      showticklabels, tickformat: format === ",.2f" ? ",~f" : format,
     },
-    yaxis2: { ...axis, domain: [0, 0.2], rangemode: "tozero", fixedrange: true, side: "right", ticksuffix: "%", nticks: 4 },
+    yaxis2: {
+      ...axis, domain: [0, 0.2], rangemode: "tozero", fixedrange: true, side: "right", ticksuffix: "%", nticks: 4,
+      showticklabels,
+    },
     shapes: chart.silences.map(([x0, x1]) => ({
       type: "rect", x0, x1, y0: 0, y1: 1, yref: "paper", layer: "below", fillcolor: colour("silence"), line: { width: 0 },
     })),

@@ -62,7 +62,11 @@ function show({ settings, budget, alarms, rows, collected, asOf }, ready) {
   setText(at("others"), `The first ${rows.length} of ${collected} symbols; the API has the prices of all.`);
   showAlarms(at("alarms"), alarms.anomalies, asOf, (id) => openDocument(id, failed), again);
   const fresh = ready !== null && ready.symbols.every((symbol) => symbol.fresh && symbol.scores_fresh);
-  setText(at("alarms-summary"), summary(alarms.anomalies, alarms.next_cursor !== null, fresh));
+  const words = summary(alarms.anomalies, alarms.next_cursor !== null, fresh);
+  setText(at("alarms-summary"), words);
+  // They are below all symbols.
+  at("to-alarms").hidden = !alarms.anomalies.length;
+  setText(at("to-alarms"), words.replace(/\.$/, ""));
   at("key").hidden = !rows.some(({ points }) => points.length);
   at("content").hidden = false;
   document.body.classList.remove("old");

@@ -17,11 +17,11 @@ export function showConditions(box, conditions) {
   });
 }
 
-/** Return the conditions of /readyz as one: the first, which caused the others. */
+/** Return the conditions of /readyz as at most one: the first that is bad, as it caused those after it. */
 export function inOneLine(conditions) {
   if (conditions.length < 2) return conditions;
-  const [{ kind, detail }, ...others] = conditions;
-  return [{ kind, detail: `${detail} Also on the page of all symbols: ${others.length} more.` }];
+  const { kind, detail } = conditions.find((condition) => !MILD.has(condition.kind)) ?? conditions[0];
+  return [{ kind, detail: `${detail} On the page of all symbols: ${conditions.length - 1} more.` }];
 }
 
 /** Return an error as a condition, `shown` is from when what shows is, or null; another error is thrown again. */
