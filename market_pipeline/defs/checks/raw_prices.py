@@ -31,9 +31,10 @@ from market_pipeline.storage.queries.latest import newest_quote_times
 
 _BLOCKING = {FUTURE, NEGATIVE}
 _DESCRIPTIONS = {
-    FUTURE: "No stored quote lies in the future. Stored ones stop the anomalies; refused ones warn.",
-    NEGATIVE: "Every stored price is a number above zero. Stored ones that are not stop the anomalies; refused "
-    "negative ones warn.",
+    FUTURE: "No stored quote is dated in the future: one that is stops the run before its anomalies. Warns if the run "
+    "refused one.",
+    NEGATIVE: "Every stored price is a number above zero: one that is not stops the run before its anomalies. Warns if "
+    "the run refused a negative one.",
     REJECTED: "Nothing was refused in this run for any other reason (missing, zero, not a number, outside the window, "
     "no readable time).",
     QUOTED: "Every symbol of the run has a quote on every day of the run.",

@@ -1,6 +1,6 @@
 """Check results: outcome, severity, exact count, a bounded sample, the symbols concerned, and the remedy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -13,6 +13,9 @@ from market_pipeline.storage.queries.integrity import Offenders
 _PROBLEMS_NAMED = 3
 _SYMBOLS_NAMED = 20
 _SAMPLE = 50
+# The columns of a sample, as many as the page of a check is wide.
+_OF_STORED = ("symbol", "timestamp", "price", "source", "ingested_at")
+_OF_REFUSED = ("symbol", "day", "reason", "detail")
 _QUARANTINED = "They are in rejected_prices with the offending part of the answer; accepted quotes were stored."
 
 
@@ -25,16 +28,18 @@ def from_offenders(
     """
     counts = {"stored": stored.count if stored else 0, "refused": refused.count}
     if stored and stored.count:
-        found, severity = stored, dg.AssetCheckSeverity.ERROR
+        found, severity, columns = stored, dg.AssetCheckSeverity.ERROR, _OF_STORED
         description = f"{counted(stored.count, 'stored quote')} {wrong}: {_by_symbol(stored)}. {remedy}"
     elif refused.count:
-        found, severity = refused, dg.AssetCheckSeverity.WARN
-        description = f"Refused in this run: {_by_symbol(refused)}. {_QUARANTINED}"
+        found, severity, columns = refused, dg.AssetCheckSeverity.WARN, _OF_REFUSED
+        first = refused.sample[0]
+        description = f"Refused in this run: {_by_symbol(refused)}. {first['symbol']}: {first['detail']} {_QUARANTINED}"
         if stored is None and remedy:
             description += f" {remedy}"
     else:
+        good = f"No quote {wrong}, neither stored nor refused." if stored else "No quote was refused for any other reason."
         return dg.AssetCheckResult(
-            passed=True, check_name=check, asset_key=RAW_PRICES, metadata=counts, description="None found."
+            passed=True, check_name=check, asset_key=RAW_PRICES, metadata=counts, description=good
         )
     return dg.AssetCheckResult(
         passed=False,
@@ -42,7 +47,7 @@ def from_offenders(
         asset_key=RAW_PRICES,
         severity=severity,
         description=description,
-        metadata={**counts, "symbols": ", ".join(found.by_symbol), "sample": records_table(found.sample)},
+        metadata={**counts, "symbols": ", ".join(found.by_symbol), "sample": _table(found, columns)},
     )
 
 
@@ -84,6 +89,10 @@ def _sentences(problems: Mapping[str, str]) -> str:
     sentences = [f"{some(having, _SYMBOLS_NAMED)}: {problem}." for problem, having in symbols.items()]
     more = " The table has more." if len(sentences) > _PROBLEMS_NAMED else ""
     return " ".join(sentences[:_PROBLEMS_NAMED]) + more
+
+
+def _table(offenders: Offenders, columns: Sequence[str]) -> dg.TableMetadataValue | dg.TextMetadataValue:
+    return records_table([{name: row[name] for name in columns} for row in offenders.sample])
 
 
 def _by_symbol(offenders: Offenders) -> str:
