@@ -13,6 +13,7 @@ from dagster._core.definitions.definitions_load_context import DefinitionsLoadCo
 from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
 
 _MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
+_PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 # Of all tags of a materialization, this one can be read for many partitions at once.
 DATA_VERSION = "dagster/data_version"
 # The data version that Dagster assumes where there is no materialization.
@@ -67,6 +68,17 @@ def latest_storage_ids(instance: dg.DagsterInstance, asset: str, keys: Iterable[
     found: dict[str, int] = {}
     for some in _chunks(keys):
         found |= instance.get_latest_storage_id_by_partition(dg.AssetKey(asset), _MATERIALIZATION, set(some))
+    return found
+
+
+def unfulfilled_partitions(instance: dg.DagsterInstance, asset: str, keys: Iterable[str]) -> list[str]:
+    """Return the partitions of `asset` that a run was to materialize and did not: it failed, or is in progress."""
+    found: list[str] = []
+    for some in _chunks(keys):
+        key = dg.AssetKey(asset)
+        planned = instance.get_latest_storage_id_by_partition(key, _PLANNED, set(some))
+        made = instance.get_latest_storage_id_by_partition(key, _MATERIALIZATION, set(some))
+        found += [one for one, number in planned.items() if number > made.get(one, 0)]
     return found
 
 

@@ -14,6 +14,7 @@ from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import start_of_day, utc_now
 from market_pipeline.core.slices import DayOfSymbol, Slice
+from market_pipeline.dagster_instance.nonpublic import unfulfilled_partitions
 from market_pipeline.defs.automation.stale_scores import outdated_days
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, partition_key, range_tags
 from market_pipeline.pipeline.missing_days import days_to_repair, incomplete_days
@@ -208,6 +209,26 @@ def test_days_that_a_person_fills_from_the_ui_are_scored_and_barred_at_once(sens
     sensed.evaluate_sensor()
     # The UI counts no day as missing that cannot have a bar yet.
     assert sensed.latest_metadata("daily_bars", sensed.days_ago(0), "BTC") == {"dagster/row_count": 0}
+
+
+def test_a_complete_day_that_a_run_failed_to_renew_is_shown_as_complete(sensed: World) -> None:
+    repair_all(sensed)
+    day = sensed.days_ago(2)
+    key = str(partition_key(day, "BTC"))
+
+    def failed() -> list[str]:
+        return unfulfilled_partitions(sensed.instance, "raw_prices", [key])
+
+    assert failed() == []
+    sensed.simulator.add_fault(Fault(kind="status", status=403, times=None))
+    only = sensed.defs.resolve_implicit_global_asset_job_def().get_subset(
+        asset_selection={dg.AssetKey("raw_prices"), dg.AssetKey("rejected_prices")}, asset_check_selection=set()
+    )
+    tags = range_tags(day, day, sensed.symbols)
+    assert not only.execute_in_process(instance=sensed.instance, tags=tags, raise_on_error=False).success
+    assert failed() == [key]
+    sensed.evaluate_sensor()
+    assert failed() == [] and sensed.latest_metadata("raw_prices", day, "BTC")["dagster/row_count"] > 0
 
 
 def test_a_new_installation_gets_every_asset_when_its_history_is_there(sensed: World) -> None:

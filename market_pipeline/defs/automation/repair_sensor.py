@@ -31,6 +31,7 @@ from market_pipeline.defs.automation.repair_decision import (
 from market_pipeline.defs.automation.stale_scores import (
     morning_is_over,
     outdated_days,
+    record_complete_days,
     record_open_day,
     record_stored_days,
     unbarred_days,
@@ -120,6 +121,8 @@ def _evaluate(
     # Days before these are scored once, and again where prices that they depend on come later.
     older = _days(symbols, settings.first_day(now), scored_from - DAY)
     record_stored_days(context.instance, database, [*older, *days])
+    gappy = {(one.day, one.symbol) for one in gaps}
+    record_complete_days(context.instance, database, (one for one in (*older, *days) if one not in gappy))
     record_open_day(context.instance, today, symbols)
     outdated = outdated_days(context.instance, database, days, symbols, now, older)
     # The night's completion writes the bars of yesterday.

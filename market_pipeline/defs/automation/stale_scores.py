@@ -17,21 +17,25 @@ from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import DAY, start_of_day
 from market_pipeline.core.slices import DayOfSymbol, merge_days
 from market_pipeline.core.wording import counted
-from market_pipeline.dagster_instance.nonpublic import data_versions, latest_storage_ids
+from market_pipeline.dagster_instance.nonpublic import data_versions, latest_storage_ids, unfulfilled_partitions
 from market_pipeline.dagster_instance.reports import as_metadata, materialization, partition_name
 from market_pipeline.defs.assets.daily_bars import DAILY_BARS
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES, scored_at
-from market_pipeline.defs.assets.raw_prices import RAW_PRICES
+from market_pipeline.defs.assets.raw_prices import RAW_PRICES, REJECTED_PRICES
 from market_pipeline.defs.partitions import days_of
 from market_pipeline.logs import get_logger
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.calibrations import calibration_times
 from market_pipeline.storage.queries.coverage import newest_arrivals
 from market_pipeline.storage.rows.read import rows_per_day
-from market_pipeline.storage.schema.tables import raw_prices
+from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
 
 logger = get_logger(__name__)
 
+_IN_PROGRESS = [
+    dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 # Calibrations older than this at the start of a day have been known for long.
 _KNOWN_FOR = 100 * DAY
 # A tick stores the last quotes of the morning within so long.
@@ -95,6 +99,24 @@ def record_stored_days(instance: dg.DagsterInstance, database: Database, days: I
     if rows:
         logger.warning("Recorded %s whose run was killed after it had stored prices", counted(len(rows), "partition"))
     return len(rows)
+
+
+def record_complete_days(instance: dg.DagsterInstance, database: Database, complete: Iterable[DayOfSymbol]) -> None:
+    """Report those of the `complete` days whose last run failed, so that the UI shows them as what they are.
+
+    They were materialized again by hand while CoinGecko did not answer. A run in progress may still do it.
+    """
+    keys = {partition_name(day): day for day in complete}
+    failed = {asset: unfulfilled_partitions(instance, asset, keys) for asset in (RAW_PRICES, REJECTED_PRICES)}
+    if not any(failed.values()) or instance.get_run_records(dg.RunsFilter(statuses=_IN_PROGRESS), limit=1):
+        return
+    for asset, table in ((RAW_PRICES, raw_prices), (REJECTED_PRICES, rejected_prices)):
+        days = sorted(keys[name] for name in failed[asset])
+        rows = rows_per_day(database, table, merge_days(days))
+        for day in days:
+            instance.report_runless_asset_event(materialization(asset, day, as_metadata(day, {"rows": rows[day]})))
+        if days:
+            logger.info("%s: recorded %s, which a failed run left complete", asset, counted(len(days), "partition"))
 
 
 def record_open_day(instance: dg.DagsterInstance, today: date, symbols: Sequence[str]) -> None:

@@ -14,8 +14,8 @@ _PROBLEMS_NAMED = 3
 _SYMBOLS_NAMED = 20
 _SAMPLE = 50
 # The columns of a sample, as many as the page of a check is wide.
-_OF_STORED = ("symbol", "timestamp", "price", "source", "ingested_at")
-_OF_REFUSED = ("symbol", "day", "reason", "detail")
+_OF_STORED: Sequence[str] = ("symbol", "timestamp", "price", "source", "ingested_at")
+_OF_REFUSED: Sequence[str] = ("symbol", "day", "reason", "detail")
 _QUARANTINED = "They are in rejected_prices with the offending part of the answer; accepted quotes were stored."
 
 
@@ -37,7 +37,9 @@ def from_offenders(
         if stored is None and remedy:
             description += f" {remedy}"
     else:
-        good = f"No quote {wrong}, neither stored nor refused." if stored else "No quote was refused for any other reason."
+        good = "No quote was refused for any other reason."
+        if stored:
+            good = f"No quote {wrong}, neither stored nor refused."
         return dg.AssetCheckResult(
             passed=True, check_name=check, asset_key=RAW_PRICES, metadata=counts, description=good
         )
