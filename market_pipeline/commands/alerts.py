@@ -1,23 +1,27 @@
-"""Send a test message, list alerts, and snooze them."""
+"""Mark anomalies; send a test message, list alerts, and snooze them."""
 
 import re
+import socket
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import click
 
+from market_pipeline.alerts.receivers import Receiver, ReceiverError, receivers_of
 from market_pipeline.alerts.signals import TITLES
-from market_pipeline.alerts.texts import headline, shown
+from market_pipeline.alerts.texts import Place, headline, shown
 from market_pipeline.anomalies.anomaly import Kind as AnomalyKind
-from market_pipeline.commands.receivers import place_of, required_receivers
+from market_pipeline.anomalies.marks import Mark, parse_note
 from market_pipeline.commands.start import command_settings, database_of
-from market_pipeline.core.clock import utc_now
+from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.core.program import command
 from market_pipeline.core.wording import span
+from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries import alert_state
 from market_pipeline.storage.queries.alert_outbox import AlertMessage, newest_messages, receiver_states
 from market_pipeline.storage.queries.alert_state import ANY, Snooze
+from market_pipeline.storage.queries.anomaly_marks import delete_mark, save_mark
 from market_pipeline.storage.schema.migrate import check_schema
 
 # What `alerts` lists as kinds.
@@ -75,6 +79,24 @@ def snooze(symbol: str, kind: str, length: timedelta | None) -> int:
     return 0
 
 
+def mark(anomaly_id: str, given: str, note: str) -> int:
+    """Save the mark, or remove it if `given` is none; raise UsageError if there is no such anomaly."""
+    try:
+        parsed = parse_note(note)
+    except ValueError as error:
+        raise click.UsageError(f"the note cannot be stored: {error}") from None
+    database = database_of(command_settings())
+    try:
+        check_schema(database)
+        said = _mark(database, anomaly_id, given, parsed) if anomaly_id.isalnum() else None
+    finally:
+        database.dispose()
+    if said is None:
+        raise click.UsageError(f"there is no anomaly with the id {anomaly_id!r}")
+    click.echo(said)
+    return 0
+
+
 def parse_length(text: str) -> timedelta:
     """Parse 30m, 2h or 3d."""
     found = re.fullmatch(r"(\d{1,4})([mhd])", text.strip().lower())
@@ -110,3 +132,26 @@ def _lines(database: Database, now: datetime, *, configured: bool) -> Iterator[s
 
 def _time(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _mark(database: Database, anomaly_id: str, given: str, note: str | None) -> str | None:
+    """Return what was done; None if there is no such anomaly."""
+    if given == "none":
+        return "It has no mark." if delete_mark(database, anomaly_id) else None
+    stored = save_mark(database, anomaly_id, Mark(given), note, utc_now())
+    return None if stored is None else f"Marked as {given}: {stored.kind} of {stored.symbol}, {iso(stored.timestamp)}."
+
+
+def required_receivers(settings: Settings) -> list[Receiver]:
+    """Make the receivers of `settings`; raise UsageError if there are none, or one cannot be used."""
+    if not settings.alert_receivers:
+        raise click.UsageError("ALERT_URLS is empty: no receiver of alerts is configured; docs/alerts.md has examples")
+    try:
+        return receivers_of(settings.alert_receivers)
+    except ReceiverError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def place_of(settings: Settings) -> Place:
+    """Return what messages call this installation."""
+    return Place(f"market_pipeline on {socket.gethostname()}", settings.dagster_ui_url)

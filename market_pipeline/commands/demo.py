@@ -18,11 +18,11 @@ from market_pipeline.commands.demo_data import (
     wait_until_ready,
 )
 from market_pipeline.commands.ports import API_PORT, HOST, free_port, require_free
-from market_pipeline.commands.receivers import watch_command
 from market_pipeline.commands.run import dagster_command, dagster_environment
 from market_pipeline.commands.serve import server_command
 from market_pipeline.commands.start import database_of
 from market_pipeline.commands.terminal.face import Banner, Face, common_rows, face_of
+from market_pipeline.commands.watch import watch_command
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.program import DEMO_VARIABLE
 from market_pipeline.dagster_instance.home import create_instance, own_home, require_unused, variables_set

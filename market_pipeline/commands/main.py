@@ -1,7 +1,7 @@
 """The program `market-pipeline`: its commands by section, and its exit code.
 
-What can be typed is in `cli/`; what a command does is in the module of its name, which is imported when the command
-runs: `--help` and refused arguments must not wait for Dagster, SQLAlchemy and NumPy.
+What can be typed is in `cli/`; what a command does is in the module that it imports when it runs: `--help` and refused
+arguments must not wait for Dagster, SQLAlchemy and NumPy.
 """
 
 import signal

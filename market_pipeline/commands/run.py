@@ -10,12 +10,13 @@ import click
 
 from market_pipeline.alerts.stops import record_started, record_stopped
 from market_pipeline.budget.status import budget_status
+from market_pipeline.commands.alerts import place_of, required_receivers
 from market_pipeline.commands.children.processes import Processes
 from market_pipeline.commands.ports import API_PORT, HOST, require_free
-from market_pipeline.commands.receivers import place_of, required_receivers, watch_command
 from market_pipeline.commands.serve import server_command
 from market_pipeline.commands.start import command_settings, database_of, warn_of_cost, warn_of_partitions
 from market_pipeline.commands.terminal.face import Banner, Face, common_rows, face_of
+from market_pipeline.commands.watch import watch_command
 from market_pipeline.core.clock import utc_now
 from market_pipeline.dagster_instance.clock_jumps import forget_future_evaluations
 from market_pipeline.dagster_instance.home import (

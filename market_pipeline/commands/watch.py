@@ -1,12 +1,13 @@
 """Watch the installation from outside of Dagster, and send alerts."""
 
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from market_pipeline.alerts.watcher import Failures, Watcher
-from market_pipeline.commands.receivers import place_of, required_receivers
+from market_pipeline.commands.alerts import place_of, required_receivers
 from market_pipeline.commands.start import command_settings, database_of
 from market_pipeline.core.clock import is_due, utc_now
 from market_pipeline.core.daily_hours import parse_daily_hours
@@ -53,6 +54,11 @@ def execute() -> int:
         dagster.close()
         database.dispose()
     return 0
+
+
+def watch_command() -> list[str]:
+    """Return the command of a watcher that another command starts."""
+    return [sys.executable, "-m", "market_pipeline.commands.main", "watch"]
 
 
 class Heartbeat:

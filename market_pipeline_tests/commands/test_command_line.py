@@ -88,7 +88,7 @@ def test_an_unexpected_error_is_logged_with_the_commands_id(
         raise RuntimeError("this was not expected")
 
     monkeypatch.setenv("DATABASE_URL", "sqlite:///new.db")
-    monkeypatch.setattr("market_pipeline.commands.migrate.migrate", fail)
+    monkeypatch.setattr("market_pipeline.commands.tables.migrate", fail)
     assert main(["migrate"]) == 1
     (line,) = lines_of(capsys)
     assert line["level"] == "CRITICAL" and "this was not expected" in line["exc_info"]
@@ -108,7 +108,7 @@ def test_a_command_that_is_stopped_ends_in_order_without_a_traceback(
             ended.append(True)
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("market_pipeline.commands.migrate.command_settings", stop)
+    monkeypatch.setattr("market_pipeline.commands.tables.command_settings", stop)
     assert main(["migrate"]) == code and ended
     assert capsys.readouterr().err.strip() == "" and signal.getsignal(signal.SIGTERM) == before
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from market_pipeline.commands.children.lines import Assembler, Fields
+from market_pipeline.commands.children.relay import Assembler, Fields
 from market_pipeline.core.clock import Clock
 
 DEEP = '{"timestamp": ' + "[" * 100_000

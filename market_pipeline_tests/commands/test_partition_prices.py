@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from market_pipeline.commands import partition_prices
+from market_pipeline.commands import tables
 from market_pipeline.commands.main import main
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema import monthly
@@ -22,7 +22,7 @@ def test_an_interruption_says_how_to_continue_and_how_to_remove_the_copy(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(partition_prices, "_show", interrupt)
+        patched.setattr(tables, "_show", interrupt)
         assert main(["partition-prices", "--yes"]) == 130
     assert monthly.CONTINUE in capsys.readouterr().err
     for expected in ("The copy of raw_prices is removed.", "There is no copy of raw_prices to remove."):

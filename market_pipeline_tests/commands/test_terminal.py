@@ -18,8 +18,7 @@ from rich.console import Console
 
 from market_pipeline.commands.children.processes import Processes
 from market_pipeline.commands.ports import free_port
-from market_pipeline.commands.terminal.face import Banner, face_of
-from market_pipeline.commands.terminal.log_file import LogFile
+from market_pipeline.commands.terminal.face import Banner, LogFile, face_of
 from market_pipeline.commands.terminal.screen import Screen
 from market_pipeline.core.clock import utc_now
 from market_pipeline.logs import configure_logging, get_logger, write_line

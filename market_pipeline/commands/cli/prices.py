@@ -133,7 +133,7 @@ def mark(anomaly_id: str, given: str, note: str) -> int:
     ID is the id of the anomaly, as the API shows it. MARK is real, noise, expected, or none to remove the mark. Noise
     on a feed problem keeps its quotes out of later calibrations.
     """
-    from market_pipeline.commands.mark import execute
+    from market_pipeline.commands.alerts import mark as execute
 
     return execute(anomaly_id, given, note)
 

@@ -45,7 +45,7 @@ def migrate() -> None:
 
     Creates those of Dagster, too, if they are in PostgreSQL.
     """
-    from market_pipeline.commands.migrate import execute
+    from market_pipeline.commands.tables import migrate_stores as execute
 
     execute()
 
@@ -87,7 +87,7 @@ def partition_prices(cancel: bool, yes: bool) -> int:
     Works while the pipeline runs; interrupted, the same command continues. The table that was there is kept as
     raw_prices_before, which needs as much disk again until you drop it.
     """
-    from market_pipeline.commands.partition_prices import execute
+    from market_pipeline.commands.tables import partition_table as execute
 
     return execute(yes=yes, cancel=cancel)
 

@@ -1,17 +1,21 @@
 """How `run`, `demo` and `serve` speak: to a person on a terminal, else as log lines on standard error."""
 
 import json
+import logging
+import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import requests
 
 from market_pipeline.commands.children.processes import Processes
-from market_pipeline.commands.terminal.log_file import LogFile
 from market_pipeline.commands.terminal.narrator import Narrator, Said
 from market_pipeline.commands.terminal.screen import Screen
 from market_pipeline.core.clock import utc_now
@@ -22,6 +26,9 @@ from market_pipeline.settings import Settings
 logger = get_logger(__name__)
 
 _ANSWER_SECONDS = 1.0
+# Of the file with all log lines.
+_LARGEST_BYTES = 10_000_000
+_OLDER_FILES = 4
 
 
 @dataclass(frozen=True)
@@ -157,3 +164,30 @@ def common_rows(settings: Settings, home: Path, face: Face) -> list[tuple[str, s
         ("Full log", str(face.log)),
         ("Stop", "Ctrl-C"),
     ]
+
+
+class LogFile(RotatingFileHandler):
+    """Appends lines to a file that is renamed to `.1` when it is full; `.4` is the oldest that is kept.
+
+    `trouble` is why the last line could not be written, None if it was.
+    """
+
+    def __init__(self, path: Path, largest: int = _LARGEST_BYTES) -> None:
+        super().__init__(path, maxBytes=largest, backupCount=_OLDER_FILES, encoding="utf-8", delay=True)
+        self.path = path
+        self.trouble: str | None = None
+
+    def _open(self) -> TextIOWrapper:
+        """Open the file for its owner only."""
+        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        return os.fdopen(descriptor, "a", encoding=self.encoding)
+
+    def write(self, line: str) -> None:
+        """Append a finished line."""
+        self.trouble = None
+        self.handle(logging.makeLogRecord({"msg": line}))
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Keep the reason: a full disk must not stop what the lines are about."""
+        error = sys.exc_info()[1]
+        self.trouble = getattr(error, "strerror", None) or str(error)
