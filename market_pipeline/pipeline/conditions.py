@@ -257,8 +257,8 @@ def _why_stale(state: InstallationState) -> Condition:
         detail = f"{what}: the source's prices of {some(sorted(prices.refused))} are refused."
         return Condition("prices-refused", detail, "The asset rejected_prices lists each with its reason.", since)
     if collected_at is not None and collected_at >= prices.oldest_fresh:
-        asked = span(max(now - collected_at, timedelta()))
-        detail = f"{what}, although prices were requested {asked} ago: the market is quiet, or its feed has stopped."
+        ago = span(max(now - collected_at, timedelta()))
+        detail = f"{what}, although prices were requested {ago} ago: the market is quiet, or its feed has stopped."
         return Condition("quiet-market", detail, since=since)
     if state.starting:
         first = f"{state.first_tick:%H:%M} UTC"

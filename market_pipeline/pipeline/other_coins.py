@@ -73,9 +73,9 @@ def other_coins(
 def price_count(database: Database, coin: Coin) -> int:
     """Count the stored prices of `coin`."""
     columns = raw_prices.c
-    asked = select(func.count()).where(columns.symbol == coin.symbol, columns.coin_id == coin.coin_id)
+    query = select(func.count()).where(columns.symbol == coin.symbol, columns.coin_id == coin.coin_id)
     with database.reading() as connection:
-        return connection.execute(asked).scalar_one()
+        return connection.execute(query).scalar_one()
 
 
 def stored_symbols(database: Database) -> list[str]:
@@ -110,7 +110,7 @@ def _ids(connection: Connection, symbol: str) -> Iterator[str]:
 def _extent(database: Database, symbol: str, coin_id: str) -> tuple[int, date, date]:
     columns = raw_prices.c
     ends = (edge(columns.timestamp, type_=UtcTimestamp()) for edge in (func.min, func.max))
-    asked = select(func.count(), *ends).where(columns.symbol == symbol, columns.coin_id == coin_id)
+    query = select(func.count(), *ends).where(columns.symbol == symbol, columns.coin_id == coin_id)
     with database.reading() as connection:
-        count, first, last = connection.execute(asked).one()
+        count, first, last = connection.execute(query).one()
     return count, first.date(), last.date()

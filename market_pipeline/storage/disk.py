@@ -9,7 +9,7 @@ from sqlalchemy import text
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.tables import metadata
 
-# VACUUM copies what is in use: a second for 200 MB. Meanwhile nobody can write, and ticks wait for half a minute.
+# VACUUM copies what is in use: a second for 200 MB. No process can write meanwhile, and ticks wait for half a minute.
 _MOST_COPIED_BYTES = 1_000_000_000
 _LEAST_UNUSED_BYTES = 50_000_000
 _SIZE_IN_POSTGRESQL = text(

@@ -65,7 +65,7 @@ class Database:
         return f"Database({self.url})"
 
     def coin_id(self, symbol: str) -> str:
-        """Return the id of the coin that `symbol` stands for."""
+        """Return the id of the coin that `symbol` represents."""
         return self.coins.get(symbol, UNKNOWN_COIN)
 
     @contextmanager

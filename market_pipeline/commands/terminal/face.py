@@ -69,7 +69,7 @@ class Face:
             self._screen.say(said.at, said.text, said.label, said.style, said.below)
 
     def doing(self, what: str) -> None:
-        """Say what is under way now, unless a run has more to tell."""
+        """Say what is under way now, unless the narrator has a run or a wait to show."""
         if self.log:
             self._screen.show(lambda: self._narrator.doing() or what)
 

@@ -229,7 +229,7 @@ class Narrator:
             more = f", {filled:,} more of the gap before" if filled > 0 else ""
             refused = run.rows.get("rejected_prices", 0)
             refusals = f", {refused:,} refused" if refused else ""
-            # What is found in a gap that was filled is stored, but nobody is alarmed about the past.
+            # What is found in a filled gap is stored, but raises no alarm: it is in the past.
             alarms = counted(run.alarms, "new alarm" if filled > 0 else "alarm")
             yield Said(at, f"{counted(run.symbols, 'price')}{more}, {requests}, {alarms}{refusals}")
         elif run.job == COMPLETE_DAYS:

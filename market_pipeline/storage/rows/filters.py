@@ -11,12 +11,12 @@ from market_pipeline.storage.schema.tables import price_anomalies
 
 
 def of_symbol(database: Database, table: Table, symbol: str) -> ColumnElement[bool]:
-    """Select the rows of the coin that `symbol` stands for."""
+    """Select the rows of the coin that `symbol` represents."""
     return and_(table.c.symbol == symbol, table.c.coin_id == database.coin_id(symbol))
 
 
 def of_configured_coins(database: Database, table: Table) -> ColumnElement[bool]:
-    """Select the rows of the coins that the configured symbols stand for."""
+    """Select the rows of the coins that the configured symbols represent."""
     return tuple_(table.c.symbol, table.c.coin_id).in_(list(database.coins.items()))
 
 
