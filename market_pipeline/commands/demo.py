@@ -61,10 +61,7 @@ def execute(ui_port: int, chosen_api_port: int | None) -> int:
         environment = dagster_environment(home, settings)
         cancel, end = (partial(step, home, FILES) for step in (cancel_launched_runs, end_canceled_runs))
         with Processes(cancel, end) as processes:
-            processes.start(simulator_command(port, home), os.environ, home, "market_pipeline.simulator")
-            log_format = "json" if face.log or settings.log_format == "auto" else settings.log_format
-            face.start(processes, receiver_command(receiver_port, log_format), environment, home, "receiver")
-            wait_until_ready(port)
+            _start_sources(settings, environment, home, port, receiver_port, processes, face)
             record(
                 home, UI=f"http://{HOST}:{ui_port}", API=f"http://{HOST}:{api_port}",
                 simulator=f"http://{HOST}:{port}", alerts=f"http://{HOST}:{receiver_port}",
@@ -80,11 +77,21 @@ def execute(ui_port: int, chosen_api_port: int | None) -> int:
             logger.info("Alerts are printed here as they arrive; to see some, let the market fall: %s", fall)
             face.announce(_banner(settings, home, face, ui_port, api_port, fall))
             face.start(processes, server_command(HOST, api_port), environment, home, "api")
-            command = dagster_command(ui_port, settings.log_level)
-            processes.start(command, environment, home, "dagster")
+            processes.start(dagster_command(ui_port, settings.log_level), environment, home, "dagster")
             face.start(processes, watch_command(), environment, home, "watch")
             return face.wait(processes)
     return 0
+
+
+def _start_sources(
+    settings: Settings, environment: dict[str, str], home: Path, port: int, receiver_port: int, processes: Processes,
+    face: Face,
+) -> None:
+    """Start the simulator, and the receiver that prints the alerts; return when the simulator answers."""
+    processes.start(simulator_command(port, home), os.environ, home, "market_pipeline.simulator")
+    log_format = "json" if face.log or settings.log_format == "auto" else settings.log_format
+    face.start(processes, receiver_command(receiver_port, log_format), environment, home, "receiver")
+    wait_until_ready(port)
 
 
 def _banner(settings: Settings, home: Path, face: Face, ui_port: int, api_port: int, fall: str) -> Banner:

@@ -29,7 +29,7 @@ from market_pipeline.dagster_instance.home import (
     require_unused,
     shipped_file,
 )
-from market_pipeline.dagster_instance.instance_storage import storage_of
+from market_pipeline.dagster_instance.instance_storage import InstanceStorage, storage_of
 from market_pipeline.dagster_instance.ownership import owner_of
 from market_pipeline.dagster_instance.running import record
 from market_pipeline.dagster_instance.runs_in_flight import cancel_launched_runs, end_canceled_runs
@@ -69,9 +69,7 @@ def execute(port: int, api_port: int | None, *, api: bool) -> int:
         create_instance(home, storage)
         cancel, end = (partial(step, home, storage) for step in (cancel_launched_runs, end_canceled_runs))
         with only_daemon(home, storage), Processes(cancel, end) as processes:
-            with open_instance(home, storage) as instance:
-                automatic = automations(settings.collect_cron)
-                forget_future_evaluations(instance, owner_of(settings), automatic, utc_now())
+            _forget_future_evaluations(settings, home, storage)
             logger.info("The UI will be at http://%s:%s in a few seconds", HOST, port)
             face.doing("Starting Dagster; the UI answers in about half a minute")
             face.announce(_banner(settings, database, home, port, api_port, face), _history_text(settings, database))
@@ -81,17 +79,21 @@ def execute(port: int, api_port: int | None, *, api: bool) -> int:
                 addresses["API"] = f"http://{HOST}:{api_port}"
                 face.start(processes, server_command(HOST, api_port), environment, folder, "api")
             record(home, **addresses)
-            command = dagster_command(port, settings.log_level)
-            processes.start(command, environment, folder, "dagster")
-            if not settings.alert_receivers:
-                return face.wait(processes)
-            record_started(database, utc_now(), place_of(settings))
-            face.start(processes, watch_command(), environment, folder, "watch")
+            processes.start(dagster_command(port, settings.log_level), environment, folder, "dagster")
+            if settings.alert_receivers:
+                record_started(database, utc_now(), place_of(settings))
+                face.start(processes, watch_command(), environment, folder, "watch")
             code = face.wait(processes)
-            # The watcher sends it before it ends.
-            record_stopped(database, code, utc_now(), place_of(settings))
+            if settings.alert_receivers:
+                # The watcher sends it before it ends.
+                record_stopped(database, code, utc_now(), place_of(settings))
             return code
     return 0
+
+
+def _forget_future_evaluations(settings: Settings, home: Path, storage: InstanceStorage) -> None:
+    with open_instance(home, storage) as instance:
+        forget_future_evaluations(instance, owner_of(settings), automations(settings.collect_cron), utc_now())
 
 
 def choose_api_port(chosen: int | None) -> int | None:
