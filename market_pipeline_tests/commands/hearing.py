@@ -108,6 +108,9 @@ def a_day() -> Iterator[Said]:
         yield from session.hear("The database is slow.", "WARNING", "market_pipeline.storage")
     for chatter in ("Launched 1 runs.", "Checking for new runs for sensor: repair_sensor"):
         yield from session.hear(chatter, logger="dagster.daemon.SensorDaemon")
+    full = "  x\nsqlite3.OperationalError: database or disk is full\n(Background on this error at: https://x)"
+    for daemon in ("SchedulerDaemon", "SensorDaemon"):
+        yield from session.hear(f"{daemon} caught an error:", "ERROR", "dagster.daemon", exc_info=full)
     lost = "x.py:1: UserWarning: Error loading repository location market_pipeline"
     for _ in range(2):
         yield from session.hear(lost, "WARNING")

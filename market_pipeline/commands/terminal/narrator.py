@@ -3,6 +3,7 @@
 Runs are shown when they end, alarms and failures at once. What repeats is shown once.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -26,6 +27,10 @@ _LONGEST_TICK = timedelta(minutes=1)
 _CODE_LOST = ("Error loading repository location", "DagsterUserCodeUnreachableError")
 # Their warnings precede a failure, which is shown, or a success.
 _QUIET = ("market_pipeline.coingecko", "market_pipeline.prices", "market_pipeline.alerts.delivery")
+# A line of a traceback that names an error.
+_ERROR = re.compile(r"[\w.]{0,200}(?:Error|Exception|Failure)\b[^:]{0,20}: ")
+_DISK_FULL = ("disk is full", "No space left on device")
+_FREE_SPACE = "Free some space; what failed is tried again."
 _OURS = ("market_pipeline", "uvicorn")
 _STYLES = {"watch": "black on yellow", "alert": "bold red", "critical": "bold white on red"}
 
@@ -285,19 +290,27 @@ class Narrator:
             text = "Dagster cannot reach the code of this project: no run starts, and no prices are collected."
             yield from self._once(Said(at, text, "error", "bold red", (again,)))
         elif level in ("ERROR", "CRITICAL") and not name.startswith(_QUIET) and not fields.get("run_id"):
-            trace = str(fields.get("exc_info") or "").rstrip().rpartition("\n")[2].strip()
-            what = message if not trace or trace in message else f"{first_line(message)}: {trace}"
-            yield from self._once(Said(at, _short(what), "error", "bold red"))
+            error = _error_in(str(fields.get("exc_info") or ""))
+            what = message if not error or error in message else f"{first_line(message).rstrip(': ')}: {error}"
+            below = (_FREE_SPACE,) if any(sign in what for sign in _DISK_FULL) else ()
+            yield from self._once(Said(at, _short(what), "error", "bold red", below), error)
         elif level == "WARNING" and ours and not name.startswith(_QUIET):
             yield from self._once(Said(at, _short(message), "warning", "black on yellow"))
 
-    def _once(self, said: Said) -> Iterator[Said]:
-        """Yield what was not said within the last hour."""
-        before = self._said.get(said.text)
+    def _once(self, said: Said, cause: str = "") -> Iterator[Said]:
+        """Yield what was not said within the last hour; several processes may report one `cause`."""
+        key = cause or said.text
+        before = self._said.get(key)
         if before is None or said.at - before >= _SAY_AGAIN:
             self._said = {text: at for text, at in self._said.items() if said.at - at < _SAY_AGAIN}
-            self._said[said.text] = said.at
+            self._said[key] = said.at
             yield said
+
+
+def _error_in(traceback: str) -> str:
+    """Return the last line that names an error: below it SQLAlchemy and Dagster write of other things."""
+    lines = traceback.strip().splitlines()
+    return next((line.strip() for line in reversed(lines) if _ERROR.match(line)), lines[-1].strip() if lines else "")
 
 
 def _short(text: str) -> str:
