@@ -61,7 +61,8 @@ class Face:
             before = self._file.trouble
             self._file.write(line)
             if self._file.trouble and self._file.trouble != before:
-                self._screen.say(utc_now(), f"{self._file.path}: {self._file.trouble}", "warning", "black on yellow")
+                text = f"{self._file.path} cannot be written: {self._file.trouble}. Correct that; each line is tried anew."
+                self._screen.say(utc_now(), text, "warning", "black on yellow")
         self._say(self._narrator.hear(json.loads(line)))
 
     def _say(self, all_said: Iterable[Said]) -> None:
