@@ -61,7 +61,7 @@ class Face:
             before = self._file.trouble
             self._file.write(line)
             if self._file.trouble and self._file.trouble != before:
-                text = f"{self._file.path} cannot be written: {self._file.trouble}. Correct that; each line is tried anew."
+                text = f"{self._file.path} cannot be written: {self._file.trouble}. Each line is tried anew."
                 self._screen.say(utc_now(), text, "warning", "black on yellow")
         self._say(self._narrator.hear(json.loads(line)))
 
