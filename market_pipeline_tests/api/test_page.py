@@ -83,6 +83,16 @@ def test_there_are_no_other_files(client: TestClient, name: str) -> None:
     assert client.get(f"/page/{name}").status_code in (404, 422)
 
 
+@pytest.mark.parametrize("page", ["page", "symbol"])
+def test_a_page_names_all_its_scripts_so_that_none_waits_for_another(page: str) -> None:
+    needed, found = [f"{page}.js"], set[str]()
+    while needed:
+        script = needed.pop()
+        found.add(script)
+        needed += set(re.findall(r'from "\./(\w+\.js)"', (STATIC / script).read_text())) - found
+    assert set(re.findall(r"page/(\w+\.js)", (STATIC / f"{page}.html").read_text())) == found
+
+
 @pytest.mark.parametrize("path", ["/", "/symbols/BTC", "/docs"])
 def test_a_page_brings_everything_along(client: TestClient, path: str) -> None:
     class Links(HTMLParser):

@@ -60,6 +60,13 @@ def test_prices_of_any_magnitude_can_be_read(call: Call) -> None:
     assert {value: call("words.js", "price", value) for value in written} == written
 
 
+def test_of_several_conditions_the_first_bad_one_is_told(call: Call) -> None:
+    mild, stale, late = ({"kind": kind, "detail": f"{kind}."} for kind in ("starting", "stale-prices", "stale-scores"))
+    told = {"kind": "stale-prices", "detail": "stale-prices. On the page of all symbols: 2 more."}
+    assert call("state.js", "inOneLine", [mild, stale, late]) == [told]
+    assert call("state.js", "inOneLine", [mild]) == [mild] and call("state.js", "inOneLine", []) == []
+
+
 def test_shares_are_signed_percentages(call: Call) -> None:
     written = {
         0.0123: "+1.23%", -0.5: "\u221250.00%", 0.00001: "0.00%",

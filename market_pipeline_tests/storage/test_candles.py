@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from itertools import groupby
 from typing import Any
 
@@ -61,6 +61,8 @@ def test_a_candle_opens_from_the_start_on_and_before_the_end(sqlite_database: Da
     second = every[1:2]
     for start, end, expected in ((0, 240, every), (1, 61, second), (60, 120, second), (30, 50, []), (99, 9, [])):
         assert candles(sqlite_database, start=at(start), end=at(end)) == expected
+    last = datetime.max.replace(tzinfo=timezone.utc)
+    assert candles(sqlite_database, start=last) == [] and candles(sqlite_database, end=last) == every
     assert candles(sqlite_database, now=at(94))[-1] == (at(60), 160.0, 190.0, 160.0, 190.0, 4), "none of the future"
 
 

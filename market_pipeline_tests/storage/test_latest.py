@@ -50,8 +50,8 @@ def test_bad_ticks_and_the_future_are_no_latest_quote(database: Database) -> Non
 
 
 def test_the_change_of_a_day_is_from_the_quote_nearest_to_24_hours_before_the_newest(database: Database) -> None:
-    """ADA: of two equally near ones the earlier, also after an hour without quotes; ETH: none is within an hour."""
-    ada, eth = {0: 10.0, 60: 30.0, DAY + 30: 40.0}, {0: 10.0, 122: 30.0, DAY + 61: 40.0}
+    """ADA: of two equally near ones the earlier; ETH: the last one is more than an hour from both."""
+    ada, eth = {0: 10.0, 60: 30.0, DAY + 30: 40.0}, {0: 10.0, 122: 30.0, DAY + 60: 50.0, DAY + 61: 40.0}
     store(database, raw_prices, *(price_row(minutes=minutes, price=price) for minutes, price in (
         (-61, 9.0), (-1, 10.0), (4, 20.0), (DAY, 50.0), (DAY + 5, 60.0),
     )))
@@ -64,11 +64,12 @@ def test_the_change_of_a_day_is_from_the_quote_nearest_to_24_hours_before_the_ne
         return {symbol: round(change, 9) for symbol, change in found.items()}
 
     assert changes(DAY) == {"BTC": 4.0}
+    assert changes(DAY + 59.5)["ETH"] == 4.0
     assert changes(DAY + 90) == changes(2 * DAY) == {"BTC": 2.0, "ADA": 3.0}
     assert changes(2 * DAY + 29) == {"ADA": 3.0}, "the newest of BTC is over a day old"
     bad: dict[str, Any] = {"kind": "bad_tick", "detected_at": at(8), "price_before": 10.0, "price_after": 20.0}
-    store(database, price_anomalies, anomaly_row(minutes=4, **bad))
-    assert changes(DAY + 90)["BTC"] == 5.0
+    store(database, price_anomalies, anomaly_row(minutes=4, **bad), anomaly_row("ADA", minutes=4, **bad))
+    assert changes(DAY + 90) == {"BTC": 5.0, "ADA": 3.0}
     assert latest.day_changes(database, {}, at(DAY)) == {}
 
 
