@@ -7,7 +7,6 @@ The commands write dagster.yaml: the project's, with the storage that the settin
 in a folder that the variable names, is the user's and stays as it is.
 """
 
-import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ import market_pipeline
 from market_pipeline.core.file_lock import lock_after_queries, waiting_for_lock
 from market_pipeline.dagster_instance.instance_storage import FILES, InstanceStorage
 from market_pipeline.dagster_instance.instance_storage import VARIABLE as URL_VARIABLE
+from market_pipeline.dagster_instance.new_storage import keep_stopped, set_event_cursors
 from market_pipeline.dagster_instance.running import LOCK, record, running
 from market_pipeline.logs import get_logger
 from market_pipeline.settings import LOCAL_DAGSTER_HOME
@@ -256,10 +256,10 @@ def create_instance(home: Path, storage: InstanceStorage = FILES, *, copies_part
 
     def create() -> None:
         with open_instance(home, storage) as instance:
-            _set_event_cursors(instance)
+            set_event_cursors(instance)
             if _is_of(storage, home) and has_files(home):
                 with files_instance(home) as before:
-                    _leave_files(before, instance, home, storage, copies_partitions)
+                    keep_stopped(before, instance, storage, home / _FILES, advice=not copies_partitions)
 
     with waiting_for_lock(home / "creating.lock"):
         if _is_of(storage, home):
@@ -276,41 +276,3 @@ def files_instance(home: Path) -> "dg.DagsterInstance":
 
     files: dict[str, Any] = {"storage": {"sqlite": {"base_dir": str(home)}}}
     return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=files))
-
-
-def _leave_files(
-    before: "dg.DagsterInstance",
-    instance: "dg.DagsterInstance",
-    home: Path,
-    storage: InstanceStorage,
-    copies_partitions: bool,
-) -> None:
-    """Keep in the new `instance` what was stopped `before` by hand; log what stays in its files."""
-    stopped = [state for state in before.all_instigator_state() if not state.is_running]
-    for state in stopped:
-        instance.add_instigator_state(state)
-    runs = before.get_runs_count()
-    advice = "" if copies_partitions else (
-        " `market-pipeline migrate-db --partitions` copies which partitions are materialized."
-    )
-    logger.log(
-        logging.INFO if copies_partitions else logging.WARNING,
-        "Dagster's storage is now %s, and begins empty. Its former runs (%s) stay in %s.%s Stopped remain: %s",
-        storage, f"{runs:,}", home / _FILES, advice, ", ".join(state.name for state in stopped) or "none",
-    )
-
-
-def _set_event_cursors(instance: "dg.DagsterInstance") -> None:
-    """Set the position from which the daemon follows the event log for run retries.
-
-    Without a position the daemon warns that it ignores older events. An existing position is where it stopped.
-    """
-    import dagster as dg
-
-    # The names that the daemon gives them; a test starts the daemon and looks for the warning.
-    events = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
-    names = {f"EVENT_LOG_CONSUMER_CURSOR-{event.value}" for event in events}
-    cursors = instance.daemon_cursor_storage
-    if missing := names - cursors.get_cursor_values(names).keys():
-        newest = instance.event_log_storage.get_maximum_record_id() or 0
-        cursors.set_cursor_values(dict.fromkeys(missing, str(newest)))
