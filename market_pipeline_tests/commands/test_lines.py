@@ -2,7 +2,9 @@
 
 import json
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from market_pipeline.commands.children.relay import Assembler, Fields
@@ -133,3 +135,11 @@ def test_text_without_an_end_does_not_pile_up() -> None:
 
 def test_nothing_comes_of_nothing() -> None:
     assert lines_of("\n\n") == []
+
+
+def test_ticks_that_were_missed_while_the_daemon_was_stopped_are_no_warning() -> None:
+    warning = "has no partition set, so not trying to catch up"
+    source = Path(dg.__file__).with_name("_scheduler") / "scheduler.py"
+    assert warning in source.read_text(encoding="utf-8"), "the text is Dagster's"
+    (line,) = lines_of(dagster(f"tick_schedule {warning}", "WARNING"))
+    assert (line["level"], line["message"]) == ("INFO", "tick_schedule missed ticks; one run makes up for them.")

@@ -33,6 +33,8 @@ _TRACEBACK = re.compile(r"Traceback \(most recent call last\)|Stack Trace:|\+ Ex
 _RUN = re.compile(r"\brun ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b")
 # The last row of a process that was interrupted on purpose.
 _INTERRUPTED = re.compile(r"(\w+\.)*(KeyboardInterrupt|DagsterExecutionInterruptedError)\b")
+# The scheduler's warning after a pause of the daemon. It is no problem: a run brings everything up to date.
+_MISSED_TICKS = re.compile(r"(\w+) has no partition set, so not trying to catch up")
 
 
 class Assembler:
@@ -118,6 +120,8 @@ def _line(head: Fields, text: str) -> Fields:
     first, _, rest = text.partition("\n")
     if run := _RUN.search(first):
         head = {**head, "trace_id": run[1], "run_id": run[1]}
+    if missed := _MISSED_TICKS.fullmatch(text):
+        return {**head, "level": "INFO", "message": f"{missed[1]} missed ticks; one run makes up for them."}
     if not _TRACEBACK.search(text):
         return {**head, "message": text}
     last = text.rpartition("\n")[2].strip()
