@@ -116,9 +116,13 @@ def test_the_log_file_is_bounded_and_a_full_disk_stops_nothing(tmp_path: Path) -
     assert len(files) == 5 and all(file.stat().st_size <= 1_000 for file in files)
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     assert (tmp_path / "run.log").read_text().endswith(f"199 {'x' * 90}\n")
-    broken = LogFile(tmp_path / "nowhere" / "run.log")
-    broken.write("lost")
-    assert broken.trouble == "No such file or directory"
+    for path, trouble in ((tmp_path / "nowhere" / "run.log", "No such file or directory"),
+                          (Path("/dev/full"), "No space left on device")):
+        broken = LogFile(path)
+        for _ in range(2):
+            broken.write("lost")
+            assert broken.trouble == trouble
+        broken.close()
 
 
 def test_a_line_of_a_child_with_other_fields_ends_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from io import TextIOWrapper
@@ -192,3 +192,10 @@ class LogFile(RotatingFileHandler):
         """Keep the reason: a full disk must not stop what the lines are about."""
         error = sys.exc_info()[1]
         self.trouble = getattr(error, "strerror", None) or str(error)
+        # What is in its buffer would fail every later line; the next one opens the file again.
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; lines that cannot be written are lost."""
+        with suppress(OSError):
+            super().close()
