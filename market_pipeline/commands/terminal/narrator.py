@@ -29,8 +29,8 @@ _CODE_LOST = ("Error loading repository location", "DagsterUserCodeUnreachableEr
 _QUIET = ("market_pipeline.coingecko", "market_pipeline.prices", "market_pipeline.alerts.delivery")
 # A line of a traceback that names an error.
 _ERROR = re.compile(r"[\w.]{0,200}(?:Error|Exception|Failure)\b[^:]{0,20}: ")
-_DISK_FULL = ("disk is full", "No space left on device")
-_FREE_SPACE = "Free some space; what failed is tried again."
+_DISK_FULL = ("disk is full", "disk I/O error", "No space left on device")
+_FREE_SPACE = "If the disk is full, free some space; what failed is tried again."
 _OURS = ("market_pipeline", "uvicorn")
 _STYLES = {"watch": "black on yellow", "alert": "bold red", "critical": "bold white on red"}
 
