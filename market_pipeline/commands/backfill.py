@@ -45,7 +45,7 @@ _RESUME = "Run the same command again to go on from there."
 
 
 def execute(first: date, last: date, symbols: str, *, dry_run: bool, again: bool, yes: bool) -> int:
-    """Return 0 if all is stored or proven to be absent in the end, 1 if not, 130 after Ctrl-C."""
+    """Return 0 if all is stored or proven to be absent in the end, 1 if not."""
     settings = command_settings()
     click.echo(f"DAGSTER_HOME is {checked_home(storage_of(settings))}.")
     catalogue = _chosen(settings.catalogue, symbols)
@@ -139,7 +139,7 @@ def _complete(work: Backfill, plan: Plan) -> int:
             failure = failure or _score(work, runs)
     except KeyboardInterrupt:
         click.echo(f"Interrupted. The runs that ended stored {progress}. {_RESUME}")
-        return 130
+        raise
     if plan.repairs:
         click.echo(f"Stored {progress}.")
     if failure:
