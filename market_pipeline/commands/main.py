@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     130 if it was interrupted, 143 if it was terminated.
     """
     # Runs and requests bind ids of their own within this one.
-    with bound(trace_id=str(uuid.uuid4())), _terminable():
+    with bound(trace_id=str(uuid.uuid4())), _terminable() as signals:
         try:
             return int(commands.main(arguments, PROGRAM, standalone_mode=False) or 0)
         except click.exceptions.NoArgsIsHelpError as error:
@@ -68,30 +68,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         except click.ClickException as error:
             return _refused(error.format_message())
-        except click.Abort as error:
-            return 128 + (signal.SIGTERM if isinstance(error.__cause__, _Terminated) else signal.SIGINT)
+        except click.Abort:
+            return 128 + (signals or [signal.SIGINT])[0]
         except Exception as error:
             return _ended_by(error)
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM: the command ends as after Ctrl-C, so that it leaves nothing behind."""
-
-
 @contextmanager
-def _terminable() -> Iterator[None]:
+def _terminable() -> Iterator[list[int]]:
+    """Let SIGTERM end the block like Ctrl-C, so that it leaves nothing behind; yield the signals that came."""
+    received: list[int] = []
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield received
         return
-    before = signal.signal(signal.SIGTERM, _terminate)
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
-        yield
+        yield received
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _Terminated
 
 
 def _refused(message: str) -> int:
