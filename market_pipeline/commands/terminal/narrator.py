@@ -5,20 +5,15 @@ Runs are shown when they end, alarms and failures at once. What repeats is shown
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
+from market_pipeline.commands.terminal.followed_run import FollowedRun
 from market_pipeline.core.clock import Clock, utc_now
 from market_pipeline.core.program import command
-from market_pipeline.core.wording import counted, first_line, span
-from market_pipeline.pipeline.names import (
-    CALIBRATE_DETECTORS,
-    COMPLETE_DAYS,
-    CONSEQUENCES,
-    SCORE_DAYS,
-    TICK,
-)
+from market_pipeline.core.wording import first_line, span
+from market_pipeline.pipeline.names import COMPLETE_DAYS, CONSEQUENCES, TICK
 
 _LONGEST = 400
 _SAY_AGAIN = timedelta(hours=1)
@@ -46,52 +41,6 @@ class Said:
     below: tuple[str, ...] = ()
 
 
-@dataclass
-class _Run:
-    """What the lines of a run have reported so far. `requests` counts those sent, `answered` those with a status.
-
-    `status` is that of the last answer. `step`, `reason` and `verdict` are those of the first failed step.
-    """
-
-    run_id: str
-    job: str
-    partition: str
-    requests: int = 0
-    answered: int = 0
-    alarms: int = 0
-    symbols: int = 0
-    rows: dict[str, int] = field(default_factory=dict)
-    status: int | None = None
-    step: str = ""
-    reason: str = ""
-    verdict: str = ""
-
-    @property
-    def name(self) -> str:
-        """The job, or what of a run launched by hand is known."""
-        if self.job in CONSEQUENCES:
-            return self.job
-        of, step = (f" of {self.partition}" if self.partition else ""), (f", step {self.step}" if self.step else "")
-        return f"a run{of} launched by hand{step}"
-
-    @property
-    def days(self) -> tuple[date, date] | None:
-        """The first and the last day of its partitions."""
-        first, _, last = self.partition.partition("...")
-        try:
-            return date.fromisoformat(first[:10]), date.fromisoformat((last or first)[:10])
-        except ValueError:
-            return None
-
-    @property
-    def span(self) -> str:
-        """The days in words."""
-        if self.days is None:
-            return "history"
-        first, last = self.days
-        return str(first) if first == last else f"{first} to {last}"
-
-
 class Narrator:
     """Turns the fields of log lines into what is said on the terminal. `doing` may be called from any thread.
 
@@ -108,7 +57,7 @@ class Narrator:
         self._run_url = run_url
         self._tells_requests = requests
         self._clock = clock
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, FollowedRun] = {}
         self._said: dict[str, datetime] = {}
         self._failures: dict[str, tuple[str, int]] = {}
         # Addresses of failed runs: the watcher reports those launched by hand, too, as it sees runs that were killed.
@@ -129,9 +78,7 @@ class Narrator:
         if run and "attempt" in fields:
             yield from self._request(run, fields, at)
         if run and "rows_written" in fields:
-            table = str(fields.get("asset"))
-            run.rows[table] = run.rows.get(table, 0) + fields["rows_written"]
-            run.symbols = max(run.symbols, fields.get("symbols", 0)) if table == "raw_prices" else run.symbols
+            run.add_rows(str(fields.get("asset")), fields["rows_written"], fields.get("symbols", 0))
         if "anomaly_id" in fields:
             yield self._alarm(run, fields, at)
         elif "transition" in fields:
@@ -174,23 +121,20 @@ class Narrator:
         left = (due - self._clock()).total_seconds()
         return f"{why}: next request in {left:.0f} s" if left > 0.5 else ""
 
-    def _run_of(self, fields: Mapping[str, Any]) -> _Run | None:
+    def _run_of(self, fields: Mapping[str, Any]) -> FollowedRun | None:
         run_id = fields.get("run_id")
         if run_id and fields.get("event") == "RUN_START":
-            self._runs[run_id] = _Run(run_id, str(fields.get("job", "")), str(fields.get("partition", "")))
+            self._runs[run_id] = FollowedRun(run_id, str(fields.get("job", "")), str(fields.get("partition", "")))
         return self._runs.get(run_id) if run_id else None
 
-    def _request(self, run: _Run, fields: Mapping[str, Any], at: datetime) -> Iterator[Said]:
-        run.requests += 1
+    def _request(self, run: FollowedRun, fields: Mapping[str, Any], at: datetime) -> Iterator[Said]:
         self._waiting = None
-        run.status = fields.get("status_code")
-        if run.status is not None:
-            run.answered += 1
-            if self._unreachable_since:
-                yield Said(at, f"CoinGecko answers again, after {span(at - self._unreachable_since)}.", "ok", "green")
-                self._unreachable_since = None
+        run.add_request(fields.get("status_code"))
+        if run.status is not None and self._unreachable_since:
+            yield Said(at, f"CoinGecko answers again, after {span(at - self._unreachable_since)}.", "ok", "green")
+            self._unreachable_since = None
 
-    def _alarm(self, run: _Run | None, fields: Mapping[str, Any], at: datetime) -> Said:
+    def _alarm(self, run: FollowedRun | None, fields: Mapping[str, Any], at: datetime) -> Said:
         if run:
             run.alarms += 1
         severity = str(fields.get("severity"))
@@ -207,11 +151,10 @@ class Narrator:
         if not self._failed_runs.intersection(below):
             yield Said(at, title, severity, _STYLES.get(severity, ""), below)
 
-    def _event(self, run: _Run | None, fields: Mapping[str, Any], at: datetime) -> Iterator[Said]:
+    def _event(self, run: FollowedRun | None, fields: Mapping[str, Any], at: datetime) -> Iterator[Said]:
         event = fields["event"]
         if event == "STEP_FAILURE" and run and not run.reason:
-            run.step = str(fields.get("step", ""))
-            run.reason, run.verdict = str(fields.get("reason", "")), str(fields.get("verdict", ""))
+            run.step, run.reason, run.verdict = (str(fields.get(key, "")) for key in ("step", "reason", "verdict"))
         elif event == "ASSET_CHECK_EVALUATION" and fields.get("level") in ("WARNING", "ERROR"):
             colour = "red" if fields["level"] == "ERROR" else "black on yellow"
             yield from self._once(Said(at, _short(str(fields["message"])), "check", colour))
@@ -226,29 +169,16 @@ class Narrator:
             else:
                 yield Said(at, f"{run.name} was stopped; what it had stored remains.", "stopped", "black on yellow")
 
-    def _succeeded(self, run: _Run, at: datetime) -> Iterator[Said]:
+    def _succeeded(self, run: FollowedRun, at: datetime) -> Iterator[Said]:
         self._failures.pop(run.job, None)
-        rows, requests = run.rows.get("raw_prices", 0), counted(run.requests, "request")
-        if run.job == TICK:
-            filled = rows - run.symbols
-            more = f", {filled:,} more of the gap before" if filled > 0 else ""
-            refused = run.rows.get("rejected_prices", 0)
-            refusals = f", {refused:,} refused" if refused else ""
-            # What is found in a filled gap is stored, but raises no alarm: it is in the past.
-            alarms = counted(run.alarms, "new alarm" if filled > 0 else "alarm")
-            yield Said(at, f"{counted(run.symbols, 'price')}{more}, {requests}, {alarms}{refusals}")
-        elif run.job == COMPLETE_DAYS:
-            self.history_changed = True
-            yield Said(at, f"{run.span}: {counted(rows, 'price')} with {requests}", "history", "magenta")
-        elif run.job == SCORE_DAYS:
-            found = counted(run.rows.get("price_anomalies", 0), "anomaly", "anomalies")
-            yield Said(at, f"{run.span} scored: {found}", "history", "magenta")
-        elif run.job == CALIBRATE_DETECTORS:
-            yield Said(at, "The detectors are calibrated.", "history", "magenta")
-        elif run.job not in CONSEQUENCES:
+        self.history_changed = self.history_changed or run.job == COMPLETE_DAYS
+        if run.is_by_hand:
             yield Said(at, run.name, "done", "green", (self._run_url(run.run_id),))
+        elif result := run.result():
+            label, style = ("", "") if run.job == TICK else ("history", "magenta")
+            yield Said(at, result, label, style)
 
-    def _failed(self, run: _Run, message: str, at: datetime) -> Iterator[Said]:
+    def _failed(self, run: FollowedRun, message: str, at: datetime) -> Iterator[Said]:
         if run.requests and not run.answered and run.verdict:
             # Said once, whatever else fails meanwhile; an answer ends it.
             if self._unreachable_since is None:
