@@ -56,7 +56,7 @@ def test_it_draws_prices_and_says_what_each_alarm_says(opened: Opened, database:
     ]
     # 24 hours of five-minute quotes without four hours, and a gap in the line.
     assert page.evaluate(CANDLES) == pytest.approx(20 * 12 + 1, abs=3)
-    shown(page, "2 alarms. A point each 5 min.")
+    shown(page, "2 alarms. One point every 5 min.")
     key = [text.strip() for text in page.locator("#key li").all_inner_texts()]
     assert key[1:] == ["no prices", "\u2605 market move", "\u25b2 jump"]
     page.focus("#chart")
@@ -89,7 +89,7 @@ def test_zooming_brings_finer_candles_and_going_back_the_range(opened: Opened, d
     shown(page, "No scheduler has ever reported")
     # One an hour for 29 days, and each half an hour of the last one.
     assert page.evaluate(CANDLES) == pytest.approx(29 * 24 + 52, abs=3)
-    shown(page, "A point each 1 h.")
+    shown(page, "One point every 1 h.")
     box = page.locator("#chart .nsewdrag").first.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 0.97 * box["width"], box["y"] + 40)
@@ -97,13 +97,13 @@ def test_zooming_brings_finer_candles_and_going_back_the_range(opened: Opened, d
     page.mouse.move(box["x"] + 0.99 * box["width"], box["y"] + 40, steps=3)
     with page.expect_response("**/chart.json?start=*&end=*"):
         page.mouse.up()
-    shown(page, "A point each 5 min.")
+    shown(page, "One point every 5 min.")
     assert "?start=" in page.url
     page.focus("#chart")
     page.keyboard.press("+")
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("0")
-    shown(page, "A point each 1 h.")
+    shown(page, "One point every 1 h.")
     assert page.url.endswith("?range=30d")
     page.goto(f"{tab.address}/symbols/BTC?day={(hours[0] - 240 * HOUR).date()}")
     drawn(page)

@@ -164,13 +164,15 @@ export function inView() {
 
 function summary() {
   const { close, low, high, alarms } = inView();
-  const time = `${chart.symbol} from ${words.clock(view[0])} to ${words.clock(view[1])}`;
+  const [start, end] = view.map(words.clock);
+  // A time of the present day has no date, which is unclear beside one that has.
+  const time = `${chart.symbol} from ${start} to ${end}${start.includes(" ") && !end.includes(" ") ? " today" : ""} UTC`;
   if (!close.length) return `${time}: no prices.`;
   const least = (values) => values.reduce((one, other) => Math.min(one, other));
   const lowest = words.price(least(low)), highest = words.price(-least(high.map((price) => -price)));
   const candle = words.span(usualInterval());
   const flagged = alarms.length === 1 ? "1 alarm" : `${chart.more_alarms ? "the most important " : ""}${alarms.length} alarms`;
-  return `${time}: lowest ${lowest}, highest ${highest}, ${flagged}. A point each ${candle}.`;
+  return `${time}: lowest ${lowest}, highest ${highest}, ${flagged}. One point every ${candle}.`;
 }
 
 /** Return the median time between the points, which may be longer than a candle: prices come every few minutes. */
@@ -184,7 +186,7 @@ function explain() {
   const kinds = Object.keys(KINDS).filter((kind) => chart.alarms.some((alarm) => alarm.kind === kind));
   const rows = [
     ...(chart.candles.deviation.some((known) => known !== null)
-      ? [{ swatch: "band", mark: "", text: "expected from the point before, in 2 of 3 cases and nearly always" }] : []),
+      ? [{ swatch: "band", mark: "", text: "expected from the point before: in 2 of 3 cases, and nearly always" }] : []),
     ...(chart.silences.length ? [{ swatch: "silence", mark: "", text: "no prices" }] : []),
     ...kinds.map((kind) => ({ swatch: kind, mark: MARKERS[kind][1], text: KINDS[kind].toLowerCase() })),
   ];
