@@ -6,10 +6,9 @@ first and writes later fails at once when another writer came between.
 """
 
 import os
-import sqlite3
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -228,12 +227,13 @@ def _attaching(connection: Connection, file: Path | None) -> Iterator[None]:
         yield
         return
     driver: Any = connection.connection.driver_connection
-    driver.execute(f"ATTACH ? AS {EXCHANGE}", (str(file),))
-    for pragma in ("journal_mode=OFF", "synchronous=OFF"):
-        driver.execute(f"PRAGMA {EXCHANGE}.{pragma}").fetchall()
     try:
+        driver.execute(f"ATTACH ? AS {EXCHANGE}", (str(file),))
+        for pragma in ("journal_mode=OFF", "synchronous=OFF"):
+            driver.execute(f"PRAGMA {EXCHANGE}.{pragma}").fetchall()
         yield
-    finally:
-        # Closed where an interrupt hit: that is what must be raised.
-        with suppress(sqlite3.ProgrammingError):
-            driver.execute(f"DETACH {EXCHANGE}")
+        driver.execute(f"DETACH {EXCHANGE}")
+    except BaseException:
+        # The file may be attached still, as after an interrupt: the pool must not hand this connection out again.
+        connection.invalidate()
+        raise

@@ -1,18 +1,20 @@
 """SQLite in one process: no second SQLite library ever has the database open (docs/decisions/0002)."""
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing, nullcontext
 from pathlib import Path
 
-import adbc_driver_manager
+import pyarrow as pa
 import pytest
 
 from market_pipeline.core.slices import Slice
 from market_pipeline.storage.db_errors import DatabaseUnavailable
-from market_pipeline.storage.engine import Database
+from market_pipeline.storage.engine import EXCHANGE, Database
 from market_pipeline.storage.rows import bulk_sqlite, write
 from market_pipeline.storage.rows.read import read_many_columns
 from market_pipeline.storage.rows.write import upsert
@@ -84,8 +86,30 @@ def test_an_exchange_file_that_cannot_be_created_is_unavailable(
         upsert(sqlite_database, raw_prices, prices_of(price_row()))
 
 
-def test_an_interrupt_that_adbc_raises_as_an_error_of_its_own_is_one(tmp_path: Path) -> None:
-    """Its handler of SIGINT cancels the statement, which the driver cannot, and raises that from the interrupt."""
-    error = adbc_driver_manager.NotSupportedError("NOT_IMPLEMENTED")
-    with pytest.raises(KeyboardInterrupt), bulk_sqlite._adbc(tmp_path / "exchange.db"):
-        raise error from KeyboardInterrupt()
+def test_a_file_that_cannot_be_used_does_not_stay_attached_to_a_connection_of_the_pool(
+    sqlite_database: Database, tmp_path: Path
+) -> None:
+    """As after an interrupt at the wrong moment: every later bulk read would fail."""
+    (tmp_path / "broken.db").write_text("no database" * 100)
+    with pytest.raises(sqlite3.DatabaseError), sqlite_database.reading(attached=tmp_path / "broken.db"):
+        raise AssertionError("it is no database")
+    with sqlite_database.reading(attached=tmp_path / "exchange.db") as connection:
+        connection.exec_driver_sql(f"CREATE TABLE {EXCHANGE}.works (number)")
+
+
+def test_an_interrupt_during_a_statement_of_adbc_reaches_python(tmp_path: Path) -> None:
+    """A handler of ADBC's own would cancel the statement, which its SQLite cannot, or lose the interrupt."""
+    received: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
+    interrupt = threading.Timer(0.05, signal.raise_signal, [signal.SIGINT])
+    to_a_million = "SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000"
+    try:
+        with bulk_sqlite._adbc(tmp_path / "exchange.db") as statement:
+            interrupt.start()
+            statement.set_sql_query(f"WITH RECURSIVE n(i) AS ({to_a_million}) SELECT count(*) FROM n")
+            stream, _ = statement.execute_query()
+            assert pa.RecordBatchReader.from_stream(stream).read_all()[0].to_pylist() == [1_000_000]
+        interrupt.join()
+        assert received == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, before)

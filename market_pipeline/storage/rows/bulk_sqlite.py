@@ -4,6 +4,8 @@ ADBC brings a SQLite library of its own, and two SQLite libraries in one process
 file open: closing it in one drops the POSIX locks of the other, and then writers overlap and committed
 rows vanish (docs/decisions/0002). So ADBC opens the exchange file only, and the connection to the
 database attaches that file while ADBC has it closed.
+
+ADBC's DB-API takes SIGINT while a statement runs, and loses some: `AdbcStatement` leaves that to Python.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,9 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import adbc_driver_manager
-import adbc_driver_sqlite.dbapi
+import adbc_driver_sqlite
 import pyarrow as pa
+from adbc_driver_manager import AdbcConnection, AdbcStatement, Error, StatementOptions
 from sqlalchemy import Select, Table, column, delete, table
 from sqlalchemy.exc import OperationalError
 
@@ -33,8 +35,10 @@ def write(
 ) -> int:
     """Delete `slices`, then insert `batch` (or update on the key); return how many rows were inserted or changed."""
     with _exchange_file() as file:
-        with _adbc(file) as cursor:
-            cursor.adbc_ingest(_ROWS, _as_stored(batch), mode="create")
+        with _adbc(file) as statement:
+            statement.set_options(**{StatementOptions.INGEST_TARGET_TABLE.value: _ROWS})
+            statement.bind_stream(_as_stored(batch))
+            statement.execute_update()
         with database.writing(target, attached=file) as connection:
             for part in slices:
                 connection.execute(delete(target).where(in_slice_of_any_coin(target, part)))
@@ -58,9 +62,10 @@ def fetch(database: Database, schema: pa.Schema, statements: Sequence[Select[Any
                 counts = [connection.execute(insert).rowcount for insert in inserts]
             except OperationalError as error:
                 raise _unusable(file, error.orig) from None
-        with _adbc(file) as cursor:
-            cursor.execute(f"SELECT * FROM {_ROWS} ORDER BY rowid")
-            found = cursor.fetch_arrow_table()
+        with _adbc(file) as statement:
+            statement.set_sql_query(f"SELECT * FROM {_ROWS} ORDER BY rowid")
+            stream, _ = statement.execute_query()
+            found = pa.RecordBatchReader.from_stream(stream).read_all()
     return [found.slice(start, count) for start, count in zip(accumulate(counts, initial=1), counts, strict=False)]
 
 
@@ -71,21 +76,20 @@ def _exchange_file() -> Iterator[Path]:
 
 
 @contextmanager
-def _adbc(file: Path) -> Iterator[Any]:
-    """Open a cursor of ADBC's own SQLite on the exchange file."""
+def _adbc(file: Path) -> Iterator[AdbcStatement]:
+    """Open a statement of ADBC's own SQLite on the exchange file."""
     try:
         with (
-            adbc_driver_sqlite.dbapi.connect(file.as_uri(), autocommit=True) as connection,
-            connection.cursor() as cursor,
+            adbc_driver_sqlite.connect(file.as_uri()) as opened,
+            AdbcConnection(opened) as connection,
+            AdbcStatement(connection) as statement,
         ):
             for pragma in ("journal_mode=OFF", "synchronous=OFF"):
-                cursor.execute(f"PRAGMA {pragma}")
-                cursor.fetchall()
-            yield cursor
-    except adbc_driver_manager.Error as error:
-        # Its handler of SIGINT cancels what runs, which the driver of SQLite cannot, and raises that instead.
-        if isinstance(error.__cause__, (KeyboardInterrupt, adbc_driver_manager.NotSupportedError)):
-            raise KeyboardInterrupt from None
+                statement.set_sql_query(f"PRAGMA {pragma}")
+                statement.execute_update()
+            yield statement
+    # A stream that breaks off raises Arrow's errors, or OSError.
+    except (Error, pa.ArrowException, OSError) as error:
         raise _unusable(file, error) from None
 
 
