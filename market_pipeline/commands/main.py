@@ -68,10 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         except click.ClickException as error:
             return _refused(error.format_message())
-        except click.Abort:
+        except (click.Abort, KeyboardInterrupt):
             return 128 + (signals or [signal.SIGINT])[0]
         except Exception as error:
-            return _ended_by(error)
+            return 128 + (signals or [signal.SIGINT])[0] if _is_of_interrupt(error) else _ended_by(error)
 
 
 @contextmanager
@@ -93,6 +93,13 @@ def _terminable() -> Iterator[list[int]]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _is_of_interrupt(error: BaseException | None) -> bool:
+    """Return whether an interrupt caused the error: what an interrupt leaves half done may not close as it should."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
 def _refused(message: str) -> int:
     click.echo(f"{PROGRAM}: {message}", err=True)
     return 2
@@ -111,4 +118,8 @@ def _ended_by(error: Exception) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    # With `python -m`, an interrupt that has passed through exec() of a string, as when a dataclass is made, would end
+    # the process by SIGINT instead of with its exit code: CPython forgets it at the next exec().
+    exec("")
+    sys.exit(exit_code)

@@ -136,10 +136,10 @@ def _staging(folder: Path) -> Iterator[Path]:
     with (staging / "lock").open("a") as lock:
         if not try_lock(lock):
             raise OSError(errno.EBUSY, "another export is writing there")
-        _remove_moved(folder)
-        for name in _TABLES:
-            shutil.rmtree(staging / name, ignore_errors=True)
         try:
+            _remove_moved(folder)
+            for name in _TABLES:
+                shutil.rmtree(staging / name, ignore_errors=True)
             yield staging
         except BaseException:
             _remove_moved(folder)

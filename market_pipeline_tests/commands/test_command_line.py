@@ -107,9 +107,16 @@ def test_a_command_that_is_stopped_ends_in_order_without_a_traceback(
         finally:
             ended.append(True)
 
+    def stop_halfway() -> None:
+        try:
+            stop()
+        finally:
+            raise RuntimeError("cannot be closed")
+
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("market_pipeline.commands.tables.command_settings", stop)
-    assert main(["migrate"]) == code and ended
+    for stopped in (stop, stop_halfway):
+        monkeypatch.setattr("market_pipeline.commands.tables.command_settings", stopped)
+        assert main(["migrate"]) == code and ended
     assert capsys.readouterr().err.strip() == "" and signal.getsignal(signal.SIGTERM) == before
 
 
