@@ -15,7 +15,7 @@ from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import start_of_day, utc_now
 from market_pipeline.core.slices import DayOfSymbol, Slice
 from market_pipeline.dagster_instance.nonpublic import unfulfilled_partitions
-from market_pipeline.defs.automation.stale_scores import outdated_days
+from market_pipeline.defs.automation.stale_scores import outdated_days, record_complete_days
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, partition_key, range_tags
 from market_pipeline.pipeline.missing_days import days_to_repair, incomplete_days
 from market_pipeline.prices.absences import Absence
@@ -203,32 +203,43 @@ def test_days_that_a_person_fills_from_the_ui_are_scored_and_barred_at_once(sens
     assert request.job_name == "score_days" and request.asset_selection == [dg.AssetKey("daily_bars")]
     # Of an installation from before there were bars.
     sensed.instance.wipe_assets([dg.AssetKey("daily_bars")])
-    (request,) = sensed.evaluate_sensor().run_requests
+    evaluation = sensed.evaluate_sensor()
+    (request,) = evaluation.run_requests
     assert request.job_name == "score_days" and request.asset_selection == [dg.AssetKey("daily_bars")]
     assert sensed.tick().success
+    sensed.evaluate_sensor()
+    assert not sensed.materialized("daily_bars"), "today's would make them fresh while none is written"
+    assert execute(sensed, evaluation).success
     sensed.evaluate_sensor()
     # The UI counts no day as missing that cannot have a bar yet.
     assert sensed.latest_metadata("daily_bars", sensed.days_ago(0), "BTC") == {"dagster/row_count": 0}
 
 
 def test_a_complete_day_that_a_run_failed_to_renew_is_shown_as_complete(sensed: World) -> None:
+    """But neither yesterday before it is known to be complete, nor a day without prices."""
     repair_all(sensed)
-    day = sensed.days_ago(2)
-    key = str(partition_key(day, "BTC"))
-
-    def failed() -> list[str]:
-        return unfulfilled_partitions(sensed.instance, "raw_prices", [key])
-
-    assert failed() == []
+    assert sensed.tick().success
+    before, day, today = (sensed.days_ago(days) for days in (4, 2, 0))
     sensed.simulator.add_fault(Fault(kind="status", status=403, times=None))
     only = sensed.defs.resolve_implicit_global_asset_job_def().get_subset(
         asset_selection={dg.AssetKey("raw_prices"), dg.AssetKey("rejected_prices")}, asset_check_selection=set()
     )
-    tags = range_tags(day, day, sensed.symbols)
-    assert not only.execute_in_process(instance=sensed.instance, tags=tags, raise_on_error=False).success
-    assert failed() == [key]
-    sensed.evaluate_sensor()
-    assert failed() == [] and sensed.latest_metadata("raw_prices", day, "BTC")["dagster/row_count"] > 0
+
+    def failed() -> list[str]:
+        keys = [str(partition_key(one, "BTC")) for one in (before, day, today)]
+        return unfulfilled_partitions(sensed.instance, "raw_prices", keys)
+
+    forget(sensed, "BTC", before)
+    assert failed() == []
+    for one in (before, day, today):
+        tags = range_tags(one, one, sensed.symbols)
+        assert not only.execute_in_process(instance=sensed.instance, tags=tags, raise_on_error=False).success
+    record_complete_days(sensed.instance, sensed.database, [(before, "BTC")])
+    assert len(failed()) == 3
+    with time_machine.travel(start_of_day(today + DAY) + timedelta(minutes=30), tick=False):
+        sensed.evaluate_sensor()
+    assert failed() == [str(partition_key(one, "BTC")) for one in (before, today)]
+    assert sensed.latest_metadata("raw_prices", day, "BTC")["dagster/row_count"] > 0
 
 
 def test_a_new_installation_gets_every_asset_when_its_history_is_there(sensed: World) -> None:

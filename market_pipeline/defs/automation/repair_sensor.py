@@ -122,11 +122,14 @@ def _evaluate(
     older = _days(symbols, settings.first_day(now), scored_from - DAY)
     record_stored_days(context.instance, database, [*older, *days])
     gappy = {(one.day, one.symbol) for one in gaps}
-    record_complete_days(context.instance, database, (one for one in (*older, *days) if one not in gappy))
-    record_open_day(context.instance, today, symbols)
+    settled = [one for one in (*older, *days) if one[0] <= last]
+    record_complete_days(context.instance, database, (one for one in settled if one not in gappy))
     outdated = outdated_days(context.instance, database, days, symbols, now, older)
     # The night's completion writes the bars of yesterday.
-    unbarred = unbarred_days(context.instance, (one for one in (*older, *days) if one[0] <= last))
+    unbarred = unbarred_days(context.instance, settled)
+    if not unbarred:
+        # Else it would keep the bars fresh in the UI while none can be written.
+        record_open_day(context.instance, today, symbols)
     if not missing and not outdated and not unbarred and not calibrations.at_once:
         for job, asset in _FIRST_RUNS.items():
             materialized = context.instance.get_latest_materialization_event(dg.AssetKey(asset))

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from itertools import chain
 
 import dagster as dg
 
@@ -104,19 +105,25 @@ def record_stored_days(instance: dg.DagsterInstance, database: Database, days: I
 def record_complete_days(instance: dg.DagsterInstance, database: Database, complete: Iterable[DayOfSymbol]) -> None:
     """Report those of the `complete` days whose last run failed, so that the UI shows them as what they are.
 
-    They were materialized again by hand while CoinGecko did not answer. A run in progress may still do it.
+    They were materialized again by hand while CoinGecko did not answer. A day without prices has nothing to show. A run
+    in progress may still do it.
     """
     keys = {partition_name(day): day for day in complete}
-    failed = {asset: unfulfilled_partitions(instance, asset, keys) for asset in (RAW_PRICES, REJECTED_PRICES)}
+    failed = {
+        asset: sorted(keys[name] for name in unfulfilled_partitions(instance, asset, keys))
+        for asset in (RAW_PRICES, REJECTED_PRICES)
+    }
     if not any(failed.values()) or instance.get_run_records(dg.RunsFilter(statuses=_IN_PROGRESS), limit=1):
         return
-    for asset, table in ((RAW_PRICES, raw_prices), (REJECTED_PRICES, rejected_prices)):
-        days = sorted(keys[name] for name in failed[asset])
-        rows = rows_per_day(database, table, merge_days(days))
-        for day in days:
-            instance.report_runless_asset_event(materialization(asset, day, as_metadata(day, {"rows": rows[day]})))
-        if days:
-            logger.info("%s: recorded %s, which a failed run left complete", asset, counted(len(days), "partition"))
+    stored = rows_per_day(database, raw_prices, merge_days(chain(*failed.values())))
+    rows = {RAW_PRICES: stored, REJECTED_PRICES: rows_per_day(database, rejected_prices, merge_days(stored))}
+    for asset, days in failed.items():
+        whole = [day for day in days if day in stored]
+        for day in whole:
+            metadata = as_metadata(day, {"rows": rows[asset][day]})
+            instance.report_runless_asset_event(materialization(asset, day, metadata))
+        if whole:
+            logger.info("%s: recorded %s, which a failed run left complete", asset, counted(len(whole), "partition"))
 
 
 def record_open_day(instance: dg.DagsterInstance, today: date, symbols: Sequence[str]) -> None:
