@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +52,17 @@ def test_each_interval_with_a_quote_has_its_candle(database: Database) -> None:
         assert candles(database, interval) == candles(database, interval, start=None) == expected
         for limit in (1, 7, len(expected)):
             assert candles(database, interval, start=None, limit=limit) == expected[-limit:]
+
+
+def test_long_times_are_read_without_a_folder_for_the_exchange_file_too(
+    sqlite_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [(minute, 1.0 + minute) for minute in (0, 90 * 24 * 60)]
+    store(sqlite_database, raw_prices, *(price_row(minutes=minute, price=price) for minute, price in rows))
+    later = START + 91 * DAY
+    for folder in (tmp_path, tmp_path / "absent"):
+        monkeypatch.setattr("tempfile.tempdir", str(folder))
+        assert candles(sqlite_database, end=later, now=later) == counted(sqlite_database, HOUR, rows)
 
 
 def test_a_candle_opens_from_the_start_on_and_before_the_end(sqlite_database: Database) -> None:

@@ -14,13 +14,17 @@ from sqlalchemy import ColumnElement, Connection, LargeBinary, func, literal_col
 
 from market_pipeline.core.clock import DAY, EPOCH, MICROSECOND, to_microseconds
 from market_pipeline.core.columns import Columns
+from market_pipeline.logs import get_logger
 from market_pipeline.prices.candles import candles_of, next_opening, opening
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
+from market_pipeline.storage.db_errors import DatabaseUnavailable
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.bad_ticks import good_quotes
 from market_pipeline.storage.rows.filters import of_symbol
 from market_pipeline.storage.rows.read import readable
 from market_pipeline.storage.schema.tables import raw_prices
+
+logger = get_logger(__name__)
 
 # Arrow takes some milliseconds to begin: of a month of quotes every 5 minutes both ways cost the same.
 _THROUGH_ARROW = 60 * DAY
@@ -75,10 +79,10 @@ def _quotes(
     here = of_symbol(database, raw_prices, symbol), raw_prices.c.timestamp.between(first, last)
     if database.dialect != "sqlite":
         times, prices = _read_postgresql(connection, here)
-    elif last - first < _THROUGH_ARROW:
+    elif last - first < _THROUGH_ARROW or (found := _read_arrow(database, symbol, here)) is None:
         times, prices = _read_sqlite(connection, here)
     else:
-        times, prices = _read_arrow(database, symbol, here)
+        times, prices = found
     good = good_quotes(connection, database, symbol, times, prices)
     return times[good].view("datetime64[us]"), prices[good]
 
@@ -95,14 +99,21 @@ def _read_sqlite(
 
 def _read_arrow(
     database: Database, symbol: str, here: tuple[ColumnElement[bool], ...]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Read through a connection of its own: what another process stores meanwhile may be among the quotes."""
+) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+    """Read through a connection of its own: what another process stores meanwhile may be among the quotes.
+
+    Return None if that is impossible, as where TMPDIR is full: it is faster, but not needed.
+    """
     from market_pipeline.storage.rows import bulk
 
     columns = raw_prices.c.timestamp, raw_prices.c.price
     stored = select(*columns).where(*here).order_by(raw_prices.c.timestamp)
     names = [column.name for column in columns]
-    quotes = bulk.columns_of_arrow(bulk.read_table(database, raw_prices, names, [stored], [symbol]))
+    try:
+        quotes = bulk.columns_of_arrow(bulk.read_table(database, raw_prices, names, [stored], [symbol]))
+    except DatabaseUnavailable as error:
+        logger.warning("Reading without Arrow, which is slower. %s", error)
+        return None
     return quotes["timestamp"].view(np.int64), quotes["price"]
 
 

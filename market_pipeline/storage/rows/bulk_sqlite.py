@@ -71,8 +71,12 @@ def fetch(database: Database, schema: pa.Schema, statements: Sequence[Select[Any
 
 @contextmanager
 def _exchange_file() -> Iterator[Path]:
-    with TemporaryDirectory(prefix="market_pipeline_") as folder:
-        yield Path(folder) / "exchange.db"
+    try:
+        folder = TemporaryDirectory(prefix="market_pipeline_")
+    except OSError as error:
+        raise DatabaseUnavailable(f"No exchange file can be created: {error}. Can TMPDIR be written?") from None
+    with folder as path:
+        yield Path(path) / "exchange.db"
 
 
 @contextmanager
