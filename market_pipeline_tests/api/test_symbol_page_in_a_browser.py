@@ -143,7 +143,8 @@ def test_older_alarms_are_filtered_paged_and_marked(opened: Opened, database: Da
 
 
 def test_a_symbol_that_is_not_collected_is_reported(opened: Opened) -> None:
-    page = opened().open("/symbols/XYZ")
+    """Whatever the address says: JavaScript knows this day, but none around it."""
+    page = opened().open("/symbols/XYZ?around=275760-09-13")
     shown(page, "Unsupported symbol: 'XYZ'. Supported are BTC, ETH")
 
 

@@ -4,6 +4,7 @@ import { fetchDocument, now } from "./api.js";
 
 const HOUR = 3600_000;
 const DAY = 24 * HOUR;
+const FAR_MS = 100_000 * DAY;
 export const DAY_RANGE = "24 h";
 export const RANGES = [
   [DAY_RANGE, DAY], ["7 d", 7 * DAY], ["30 d", 30 * DAY], ["90 d", 90 * DAY], ["1 y", 365 * DAY], ["all", null],
@@ -26,7 +27,11 @@ function nameIn(part) {
 /** Read the time to show from the address: ?range=7d, ?day=2026-11-22, ?around=a time, or ?start= and ?end=. */
 function fromAddress() {
   const given = new URLSearchParams(location.search);
-  const time = (name) => Date.parse(given.get(name) ?? "");
+  // Of a time near the ends of JavaScript's calendar there is no time beside it.
+  const time = (name) => {
+    const found = Date.parse(given.get(name) ?? "");
+    return Math.abs(found) < FAR_MS ? found : NaN;
+  };
   const range = RANGES.find(([name]) => name.replace(" ", "") === given.get("range"));
   if (range) chosen.range = range[0];
   if (time("day")) chosen.view = [time("day"), Math.min(time("day") + DAY, now())];
