@@ -114,7 +114,7 @@ def a_day() -> Iterator[Said]:
     lost = "x.py:1: UserWarning: Error loading repository location market_pipeline"
     for _ in range(2):
         yield from session.hear(lost, "WARNING")
-    for minutes in (0, 11, 11):
+    for minutes in (0, 11, 20):
         session.now += timedelta(minutes=minutes)
         yield from session.narrator.overdue()
     yield from session.hear("GET /anomalies answered 500", logger="market_pipeline.api.http.tracing", status_code=500)

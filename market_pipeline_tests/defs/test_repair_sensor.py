@@ -14,7 +14,7 @@ from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import start_of_day, utc_now
 from market_pipeline.core.slices import DayOfSymbol, Slice
-from market_pipeline.dagster_instance.nonpublic import unfulfilled_partitions
+from market_pipeline.dagster_instance.nonpublic import latest_storage_ids, unfulfilled_partitions
 from market_pipeline.defs.automation.stale_scores import outdated_days, record_complete_days
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, partition_key, range_tags
 from market_pipeline.pipeline.missing_days import days_to_repair, incomplete_days
@@ -213,6 +213,9 @@ def test_days_that_a_person_fills_from_the_ui_are_scored_and_barred_at_once(sens
     sensed.evaluate_sensor()
     # The UI counts no day as missing that cannot have a bar yet.
     assert sensed.latest_metadata("daily_bars", sensed.days_ago(0), "BTC") == {"dagster/row_count": 0}
+    reported = latest_storage_ids(sensed.instance, "daily_bars", [str(partition_key(sensed.days_ago(0), "BTC"))])
+    sensed.evaluate_sensor()
+    assert latest_storage_ids(sensed.instance, "daily_bars", reported) == reported, "once"
 
 
 def test_a_complete_day_that_a_run_failed_to_renew_is_shown_as_complete(sensed: World) -> None:
@@ -237,6 +240,11 @@ def test_a_complete_day_that_a_run_failed_to_renew_is_shown_as_complete(sensed: 
     record_complete_days(sensed.instance, sensed.database, [(before, "BTC")])
     assert len(failed()) == 3
     with time_machine.travel(start_of_day(today + DAY) + timedelta(minutes=30), tick=False):
+        tick = sensed.defs.resolve_job_def("tick")
+        run = sensed.instance.create_run_for_job(tick, status=dg.DagsterRunStatus.STARTED)
+        sensed.evaluate_sensor()
+        assert len(failed()) == 3, "the run may still do it"
+        sensed.instance.delete_run(run.run_id)
         sensed.evaluate_sensor()
     assert failed() == [str(partition_key(one, "BTC")) for one in (before, today)]
     assert sensed.latest_metadata("raw_prices", day, "BTC")["dagster/row_count"] > 0

@@ -6,6 +6,7 @@ import dagster as dg
 
 from market_pipeline.budget.ledger import LedgerRow
 from market_pipeline.core.clock import start_of_hour, utc_now
+from market_pipeline.defs.assets.coingecko import LIVE_PRICES, answered
 from market_pipeline.defs.assets.request_ledger import hour_numbers
 from market_pipeline.storage.schema.operations_tables import request_ledger
 from market_pipeline_tests.defs.world import World
@@ -39,6 +40,13 @@ def test_the_numbers_are_those_of_the_last_full_hour() -> None:
         "requests_plan_demo": 19, "credits_plan_demo": 19,
         "requests_plan_keyless": 1,
     }
+
+
+def test_only_endpoints_that_answered_are_reported_and_no_price_is_outdated_by_that() -> None:
+    """The tag is read for what an event changes; one without it would be a new version."""
+    events = list(answered([row(TEN), row(TEN, outcome="429", requests=5), row(TEN, "/coins/list", "no answer")]))
+    assert [(event.asset_key, event.metadata["answers_24h"].value) for event in events] == [(LIVE_PRICES, 1)]
+    assert [event.tags for event in events] == [{"dagster/data_version": "INITIAL"}]
 
 
 def test_what_ended_is_plotted_as_zero() -> None:

@@ -106,12 +106,13 @@ def test_what_was_killed_or_interrupted_while_moving_is_removed(
     killed = out / module.UNFINISHED
     killed.mkdir()
     assert not module.is_free(out)
-    (killed / "moving").write_text("prices\nanomalies\n../out")
+    (tmp_path / "kept").mkdir()
+    (killed / "moving").write_text("prices\nanomalies\n../kept")
     assert module.is_free(out)
     (out / "prices" / "symbol=GONE").mkdir()
     export(filled, both, out, LAST)
     assert sorted(path.name for path in out.iterdir()) == ["anomalies", "prices"]
-    assert not (out / "prices" / "symbol=GONE").exists()
+    assert not (out / "prices" / "symbol=GONE").exists() and (tmp_path / "kept").exists()
 
     def interrupted(path: Path, target: Path) -> None:
         if path.name == "anomalies":
