@@ -8,8 +8,11 @@ import click
 HOST = "127.0.0.1"
 UI_PORT = 3000
 API_PORT = 8000
-# What answers at these paths, for the message about a port that is in use.
-_OURS = {"/healthz": "an API of market-pipeline", "/server_info": "a Dagster UI"}
+# What answers so at these paths, for the message about a port that is in use.
+_KNOWN = {
+    "/healthz": (b'{"status": "alive"}', "an API of market-pipeline"),
+    "/server_info": (b'{"dagster_webserver_version"', "a Dagster UI"),
+}
 _ANSWER_SECONDS = 0.5
 
 
@@ -30,14 +33,20 @@ def require_free(port: int, what: str, address: str = HOST, option: str = "--por
 
 
 def _listener(port: int) -> str:
+    """Name what listens on `port`; of its answer, which may be anything, only the beginning is read."""
     import requests
 
-    for path, name in _OURS.items():
-        try:
-            if requests.get(f"http://{HOST}:{port}{path}", timeout=_ANSWER_SECONDS).ok:
-                return name
-        except requests.RequestException:
-            break
+    with requests.Session() as session:
+        # No proxy.
+        session.trust_env = False
+        for path, (begin, name) in _KNOWN.items():
+            try:
+                url = f"http://{HOST}:{port}{path}"
+                with session.get(url, timeout=_ANSWER_SECONDS, allow_redirects=False, stream=True) as answer:
+                    if answer.ok and next(answer.iter_content(len(begin)), b"") == begin:
+                        return name
+            except requests.RequestException:
+                break
     return f"another program (`lsof -i :{port}` shows which)"
 
 

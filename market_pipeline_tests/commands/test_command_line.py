@@ -6,7 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import uuid
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +146,29 @@ def test_run_refuses_a_port_in_use_and_a_home_that_is_taken(
     assert f"port {port} for the Dagster UI is in use" in capsys.readouterr().err
     with pytest.raises(click.ClickException, match=r"the API cannot listen on 192\.0\.2\.1, port 8000: "):
         require_free(8000, "the API", "192.0.2.1")
+
+
+@pytest.mark.parametrize(("answer", "name"), [
+    (b'{"status": "alive"}', "an API of market-pipeline"), (b'{"dagster_webserver_version":"1"}', "a Dagster UI"),
+    (b'{"status": "ok"}', "another program"),
+])
+def test_what_uses_a_port_is_named_by_its_answer(answer: bytes, name: str) -> None:
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        try:
+            with pytest.raises(click.ClickException, match=f"is in use by {name}"):
+                require_free(server.server_port, "the API")
+        finally:
+            server.shutdown()
 
 
 def test_run_serves_the_api_where_it_can_and_links_lead_there(
