@@ -1,5 +1,6 @@
 """The settings, typed, from the environment or a `.env` file. Reading them does no other I/O."""
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -198,7 +199,7 @@ def load_settings(env_file: str | None = ".env", **fixed: Any) -> Settings:
             _check_env_file(Path(env_file))
         return Settings(_env_file=env_file, **fixed)
     except ValidationError as error:
-        raise SettingsError(_explain(error)) from None
+        raise SettingsError(_explain(error, fixed)) from None
     except UnicodeDecodeError:
         raise SettingsError(f"{env_file} is not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
@@ -224,9 +225,11 @@ def _line(original: Original) -> int:
     return original.line + original.string[:blank].count("\n")
 
 
-def _explain(error: ValidationError) -> str:
-    lines = ["These settings cannot be used (environment or .env):"]
-    for problem in error.errors(include_url=False):
+def _explain(error: ValidationError, fixed: Mapping[str, Any]) -> str:
+    problems = error.errors(include_url=False)
+    given = all(problem["loc"] and str(problem["loc"][0]) in fixed for problem in problems)
+    lines = [f"These settings cannot be used ({'given by the program' if given else 'environment or .env'}):"]
+    for problem in problems:
         text = str(problem["msg"]).removeprefix("Value error, ")
         if not problem["loc"]:
             lines.append(f"- {text}")

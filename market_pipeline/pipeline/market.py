@@ -15,10 +15,13 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from market_pipeline.anomalies.anomaly import alarm_mask
+from market_pipeline.anomalies.anomaly import Kind, alarm_mask
 from market_pipeline.core.clock import EPOCH, iso, start_of_day, utc_now
+from market_pipeline.core.columns import Columns
 from market_pipeline.core.slices import Slice
 from market_pipeline.core.symbols import Catalogue, Coin
 from market_pipeline.pipeline.missing_days import DAYS_MEASURED, past_days
@@ -103,7 +106,7 @@ class Market:
         last = end_at or now
         stored = first_times(self._database, [name])[name]
         # From the interval of the first price on: before it there is nothing to look for.
-        begin = max(first or stored, opening(stored, width))
+        begin = max(first, opening(stored, width)) if first else opening(stored, width)
         most = max((min(last, now) - begin) // width, 0) + 2
         return read_candles(self._database, name, width, begin, last, most, now).to_frame().set_index("opened_at")
 
@@ -122,13 +125,19 @@ class Market:
         end: When | None = None,
         *,
         alarms_only: bool = True,
+        market_moves: bool = False,
     ) -> pd.DataFrame:
         """Return what was flagged of `symbol`, by default of all: headline, kind, severity, move and more.
 
         With `alarms_only=False` also the rows that another row represents, such as the members of a market event.
+        With `market_moves=True` also the market events that `symbol` was a member of, which stand under the symbol
+        that was flagged first. Rows of events that go on are updated: see "For backtests" in docs/data.md.
         """
-        symbols = [self._symbol(symbol)] if symbol else list(self.symbols)
+        name = self._symbol(symbol) if symbol else None
+        symbols = [name] if name and not market_moves else list(self.symbols)
         rows = read_columns(self._database, price_anomalies, self._slices(symbols, start, end))
+        if name:
+            rows = rows.where((rows["symbol"] == name) | _market_moves_of(rows, name))
         if alarms_only:
             rows = rows.where(alarm_mask(rows))
         frame = rows.to_frame().set_index("timestamp").sort_index(kind="stable")
@@ -143,8 +152,8 @@ class Market:
         """
         import pandas as pd
 
-        if not 1 <= days <= _MOST_DAYS:
-            raise ValueError(f"coverage is measured over 1 to {_MOST_DAYS:,} days, not {days:,}")
+        if days not in range(1, _MOST_DAYS + 1):
+            raise ValueError(f"coverage is measured over 1 to {_MOST_DAYS:,} whole days, not {days:,}")
         symbols = [self._symbol(symbol)] if symbol else list(self.symbols)
         coins = Catalogue(Coin(name, self._database.coin_id(name)) for name in symbols)
         rows = [
@@ -162,6 +171,8 @@ class Market:
         self._database.dispose()
 
     def _symbol(self, given: str) -> str:
+        if not isinstance(given, str):
+            raise ValueError(f"{given!r} is not a symbol; ask for one symbol at a time, such as 'BTC'")
         symbol = given.strip().upper()
         if symbol not in self._database.coins:
             raise ValueError(f"no prices of {given!r} are stored, but of {', '.join(self.symbols) or 'no symbol'}")
@@ -173,6 +184,13 @@ class Market:
         begins = first_times(self._database, symbols)
         slices = [Slice(name, max(at, first or at).date(), last.date()) for name, at in begins.items()]
         return [part for part in slices if part.first <= part.last]
+
+
+def _market_moves_of(rows: Columns, symbol: str) -> NDArray[np.bool_]:
+    """Return which rows are market events with `symbol` among their members."""
+    moves = rows["kind"] == Kind.MARKET_MOVE.value
+    members = [symbol in (members or "").split(",") for members in rows["members"]]
+    return np.asarray(moves & np.array(members, dtype=bool), dtype=bool)
 
 
 def _coins(database: Database) -> dict[str, str]:
@@ -218,7 +236,8 @@ def _moment(when: When | None) -> datetime | None:
             when = datetime.fromisoformat(when.strip().replace("Z", "+00:00"))
         except ValueError:
             raise ValueError(f"{when!r} is not a time; write 2026-11-23 or 2026-11-23T12:00 (UTC)") from None
-    if not isinstance(when, date):
+    # pandas' NaT is a datetime that is not equal to itself.
+    if not isinstance(when, date) or when != when:
         raise ValueError(f"{when!r} is not a time; give a datetime, a date, or text such as 2026-11-23")
     if not isinstance(when, datetime):
         return start_of_day(when)

@@ -1,11 +1,11 @@
 """Bars of whole UTC days: candles with realised volatility and completeness.
 
-Realised volatility is the square root of the sum of the squared log returns of the day between quotes that are at least
-some 5 minutes apart (the last of each 5 minutes), as in Andersen, Bollerslev, Diebold and Labys, "Modeling and
-Forecasting Realized Volatility", Econometrica 71 (2003). Five minutes, as Liu, Patton and Sheppard, "Does anything beat
-5-minute RV?", Journal of Econometrics 187 (2015), find nothing more precise. A day of hourly history has fewer returns:
-its figure is as unbiased, but less precise. The sum is scaled from the time between the day's first and last return to
-24 hours, so that days that are not covered to their edges compare.
+Realised volatility is the square root of the sum of the squared log returns of the day between the closes of its
+5-minute candles, as in Andersen, Bollerslev, Diebold and Labys, "Modeling and Forecasting Realized Volatility",
+Econometrica 71 (2003). Five minutes, as Liu, Patton and Sheppard, "Does anything beat 5-minute RV?", Journal of
+Econometrics 187 (2015), find nothing more precise. A day of hourly history has fewer returns:
+its figure is as unbiased, but less precise. The sum is scaled from the time between the openings of the first and last
+of these candles to 24 hours, so that days that are not covered to their edges compare.
 """
 
 import numpy as np

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from sqlalchemy import text
 from market_pipeline import open_market
 from market_pipeline.core.clock import DAY
 from market_pipeline.pipeline.market import Market
+from market_pipeline.prices.candles import INTERVALS
 from market_pipeline.settings import SettingsError
 from market_pipeline.storage.db_errors import DatabaseUnavailable, SchemaMismatch
 from market_pipeline.storage.engine import Database
@@ -38,7 +40,7 @@ def market(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     rows = [price_row(minutes=HOURS * n, price=100.0 + n) for n in range(48) if n not in (3, 4, 5)]
     simulated, former = price_row("ETH", 5, coin_id="simulated:ethereum"), price_row("SOL", 9, coin_id="old")
     store(database, raw_prices, *rows, simulated, former, price_row("SOL", 7))
-    event = anomaly_row("BTC", 0, id="e" * 32, event_id="e" * 32)
+    event = anomaly_row("BTC", 0, id="e" * 32, event_id="e" * 32, kind="market_move", members="BTC,ETH")
     store(database, price_anomalies, event, anomaly_row("ETH", 5, coin_id="simulated:ethereum", event_id="e" * 32))
     store(database, daily_bars, {
         "symbol": "BTC", "coin_id": "bitcoin", "day": START.date(), "open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0,
@@ -67,6 +69,8 @@ def test_what_is_stored_comes_as_frames_with_an_index_in_utc(market: Market) -> 
     assert bars.index.tolist() == [pd.Timestamp(START)] and bars["completeness"].tolist() == [0.875]
     assert anomalies["symbol"].tolist() == ["BTC"]
     assert market.anomalies("eth", alarms_only=False)["event_id"].tolist() == ["e" * 32]
+    assert market.anomalies("eth").empty and market.anomalies("sol", market_moves=True).empty
+    assert market.anomalies("eth", market_moves=True)["symbol"].tolist() == ["BTC"], "the market move it was part of"
     assert coverage[coverage["symbol"] == "BTC"]["missing"].tolist() == [True, False]
     assert market.coverage("BTC")["largest_gap"].max() == timedelta(hours=4)
     assert [len(market.prices(symbol)) for symbol in ("ETH", "SOL")] == [1, 1], "the configured coin, or the only one"
@@ -84,14 +88,22 @@ def test_times_may_be_days_text_or_datetimes_and_the_end_is_outside(market: Mark
     assert len(market.candles("BTC", start=date.min)) == 45
     with pytest.raises(ValueError, match="not a time; give a datetime"):
         market.prices("BTC", start=np.datetime64("2024-03-02"))  # type: ignore[arg-type]  # the mistake to refuse
-    with pytest.raises(ValueError, match="1 to 36,500 days"):
-        market.coverage(days=10**7)
+    with pytest.raises(ValueError, match="not a time; give a datetime"):
+        market.prices("BTC", start=pd.NaT)  # type: ignore[arg-type]  # the mistake to refuse
+    for days in (10**7, 1.5):
+        with pytest.raises(ValueError, match="1 to 36,500 whole days"):
+            market.coverage(days=days)  # type: ignore[arg-type]  # the mistake to refuse
+    for symbol, interval in product(("BTC", "SOL"), INTERVALS):
+        all_of_it = market.candles(symbol, interval, date.min)
+        assert len(all_of_it) and all_of_it.equals(market.candles(symbol, interval)), "from the first one on"
     assert len(market.candles("BTC", "1d")) == 2 and len(market.candles("BTC", "4h", date(2024, 3, 2))) == 6
 
 
 def test_what_cannot_be_answered_is_an_error_that_says_what_can(market: Market, database: Database) -> None:
     with pytest.raises(ValueError, match=r"no prices of 'DOGE' are stored, but of BTC, ETH, SOL"):
         market.prices("DOGE")
+    with pytest.raises(ValueError, match="one symbol at a time"):
+        market.prices(["BTC", "ETH"])  # type: ignore[arg-type]  # the mistake to refuse
     with pytest.raises(ValueError, match="no candles of '2h'; choose 5m, 15m"):
         market.candles("BTC", "2h")
     with pytest.raises(ValueError, match="'soon' is not a time"):
@@ -99,7 +111,7 @@ def test_what_cannot_be_answered_is_an_error_that_says_what_can(market: Market, 
     for read in (market.prices, market.candles, market.bars, market.anomalies):
         with pytest.raises(ValueError, match="the end 2024-03-01T00:00:00Z is before the start 2024-03-02T00:00:00Z"):
             read("BTC", start="2024-03-02", end="2024-03-01")
-    with pytest.raises(SettingsError, match="DATABASE_URL"):
+    with pytest.raises(SettingsError, match=r"given by the program\):\n- DATABASE_URL"):
         open_market("mysql://me:canary@host/db")
     with pytest.raises(DatabaseUnavailable, match=r"no file .*absent\.db"):
         open_market("sqlite:///absent.db")

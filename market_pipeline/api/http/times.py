@@ -20,7 +20,7 @@ _MOMENT = re.compile(
     rf"{_DATE}(?:[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d)))?", re.ASCII
 )
 _HOW: LiteralString = (
-    "write a day (2026-11-23) or a time with its offset (2026-11-23T12:00:00Z; a + in an address is %2B)"
+    "write a day (2026-11-23) or a time with seconds and offset (2026-11-23T12:00:00Z; a + in an address is %2B)"
 )
 
 
