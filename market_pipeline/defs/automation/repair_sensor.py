@@ -123,20 +123,20 @@ def _evaluate(
     record_stored_days(context.instance, database, [*older, *days])
     gappy = {(one.day, one.symbol) for one in gaps}
     settled = [one for one in (*older, *days) if one[0] <= last]
-    record_complete_days(context.instance, database, (one for one in settled if one not in gappy))
+    recorded = record_complete_days(context.instance, database, (one for one in settled if one not in gappy))
     outdated = outdated_days(context.instance, database, days, symbols, now, older)
     # The night's completion writes the bars of yesterday.
     unbarred = unbarred_days(context.instance, settled)
     if not unbarred:
         # Else it would keep the bars fresh in the UI while none can be written.
-        record_open_day(context.instance, today, symbols)
+        recorded &= record_open_day(context.instance, today, symbols)
     if not missing and not outdated and not unbarred and not calibrations.at_once:
         for job, asset in _FIRST_RUNS.items():
             materialized = context.instance.get_latest_materialization_event(dg.AssetKey(asset))
             # Once, whether it succeeds or not: a run key that is used would only keep this check from ending.
             if materialized is None and not context.instance.get_run_records(dg.RunsFilter(job_name=job), limit=1):
                 return dg.RunRequest(run_key=f"first {asset}", job_name=job)
-        if all(one.ask_again_at and one.ask_again_at > now + _CHECK_ANYWAY for one in gaps):
+        if recorded and all(one.ask_again_at and one.ask_again_at > now + _CHECK_ANYWAY for one in gaps):
             context.update_cursor(f"{state}|{iso(now)}")
         return dg.SkipReason(_quiet(gaps, first, last))
     if not all(run.success for run in past):

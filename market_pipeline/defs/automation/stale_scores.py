@@ -37,6 +37,8 @@ _IN_PROGRESS = [
     dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+# Each takes 20 to 90 ms in files, and Dagster ends an evaluation after a minute.
+_MOST_REPORTED = 200
 # Calibrations older than this at the start of a day have been known for long.
 _KNOWN_FOR = 100 * DAY
 # A tick stores the last quotes of the morning within so long.
@@ -102,11 +104,11 @@ def record_stored_days(instance: dg.DagsterInstance, database: Database, days: I
     return len(rows)
 
 
-def record_complete_days(instance: dg.DagsterInstance, database: Database, complete: Iterable[DayOfSymbol]) -> None:
+def record_complete_days(instance: dg.DagsterInstance, database: Database, complete: Iterable[DayOfSymbol]) -> bool:
     """Report those of the `complete` days whose last run failed, so that the UI shows them as what they are.
 
     They were materialized again by hand while CoinGecko did not answer. A day without prices has nothing to show. A run
-    in progress may still do it.
+    in progress may still do it. Return whether none is left for the next evaluation.
     """
     keys = {partition_name(day): day for day in complete}
     failed = {
@@ -114,28 +116,31 @@ def record_complete_days(instance: dg.DagsterInstance, database: Database, compl
         for asset in (RAW_PRICES, REJECTED_PRICES)
     }
     if not any(failed.values()) or instance.get_run_records(dg.RunsFilter(statuses=_IN_PROGRESS), limit=1):
-        return
+        return True
     stored = rows_per_day(database, raw_prices, merge_days(chain(*failed.values())))
     rows = {RAW_PRICES: stored, REJECTED_PRICES: rows_per_day(database, rejected_prices, merge_days(stored))}
-    for asset, days in failed.items():
-        whole = [day for day in days if day in stored]
-        for day in whole:
-            metadata = as_metadata(day, {"rows": rows[asset][day]})
-            instance.report_runless_asset_event(materialization(asset, day, metadata))
-        if whole:
-            logger.info("%s: recorded %s, which a failed run left complete", asset, counted(len(whole), "partition"))
+    waiting = [(asset, day) for asset, days in failed.items() for day in days if day in stored]
+    for asset, day in waiting[:_MOST_REPORTED]:
+        metadata = as_metadata(day, {"rows": rows[asset][day]})
+        instance.report_runless_asset_event(materialization(asset, day, metadata))
+    if waiting:
+        reported = counted(len(waiting[:_MOST_REPORTED]), "partition")
+        logger.info("Recorded %s that failed runs left complete", reported)
+    return len(waiting) <= _MOST_REPORTED
 
 
-def record_open_day(instance: dg.DagsterInstance, today: date, symbols: Sequence[str]) -> None:
+def record_open_day(instance: dg.DagsterInstance, today: date, symbols: Sequence[str]) -> bool:
     """Report once that the bars of `today` are up to date: a day that is not over has none.
 
-    Otherwise the UI counts them as missing all day. The first prices of the day come before them.
+    Otherwise the UI counts them as missing all day. The first prices of the day come before them. Return whether none
+    is left for the next evaluation.
     """
     days = [(today, symbol) for symbol in symbols]
     barred = _latest(instance, DAILY_BARS, days)
-    for day in _latest(instance, RAW_PRICES, days):
-        if day not in barred:
-            instance.report_runless_asset_event(materialization(DAILY_BARS, day, as_metadata(day, {"rows": 0})))
+    waiting = [day for day in _latest(instance, RAW_PRICES, days) if day not in barred]
+    for day in waiting[:_MOST_REPORTED]:
+        instance.report_runless_asset_event(materialization(DAILY_BARS, day, as_metadata(day, {"rows": 0})))
+    return len(waiting) <= _MOST_REPORTED
 
 
 def was_collected(instance: dg.DagsterInstance, day: date, symbols: Sequence[str]) -> bool:
