@@ -153,7 +153,7 @@ class Market:
         import pandas as pd
 
         if days not in range(1, _MOST_DAYS + 1):
-            raise ValueError(f"coverage is measured over 1 to {_MOST_DAYS:,} whole days, not {days:,}")
+            raise ValueError(f"coverage is measured over 1 to {_MOST_DAYS:,} whole days, not {days!r}")
         symbols = [self._symbol(symbol)] if symbol else list(self.symbols)
         coins = Catalogue(Coin(name, self._database.coin_id(name)) for name in symbols)
         rows = [

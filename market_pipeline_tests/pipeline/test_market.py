@@ -90,7 +90,7 @@ def test_times_may_be_days_text_or_datetimes_and_the_end_is_outside(market: Mark
         market.prices("BTC", start=np.datetime64("2024-03-02"))  # type: ignore[arg-type]  # the mistake to refuse
     with pytest.raises(ValueError, match="not a time; give a datetime"):
         market.prices("BTC", start=pd.NaT)  # type: ignore[arg-type]  # the mistake to refuse
-    for days in (10**7, 1.5):
+    for days in (10**7, 1.5, "30"):
         with pytest.raises(ValueError, match="1 to 36,500 whole days"):
             market.coverage(days=days)  # type: ignore[arg-type]  # the mistake to refuse
     for symbol, interval in product(("BTC", "SOL"), INTERVALS):
