@@ -16,6 +16,8 @@ Span = tuple[float, float]
 # A silence is longer than this many usual intervals: one or two late or missing quotes are none.
 _SILENT_INTERVALS = 3.1
 _NEIGHBOURS = 9
+# Of a lone quote the usual interval is not known; history has one quote an hour.
+_USUAL_OF_ONE = 1 / 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,20 +70,29 @@ class Track:
 
 
 def track_of(scores: Columns, symbol: str, start: datetime, end: datetime) -> Track:
-    """Return the track of `symbol` in `scores` (of `chart_rows.scored_span`) from `start` to `end` (aware)."""
+    """Return the track of `symbol` in `scores` (of `chart_rows.scored_span`) from `start` to `end` (aware).
+
+    Rows may be candles with `first_at` and `quotes`, at the time of their last quote: a silence ends with the first
+    quote of a candle, and many quotes in a candle have a shorter interval than candles. Rows before `start` are kept;
+    they tell whether the time begins in a silence.
+    """
     rows = scores.where(scores["symbol"] == symbol)
     days = days_of(rows["timestamp"])
     first, last = span_of(start, end)
     intervals = np.diff(days)
     silent = np.flatnonzero(intervals > _SILENT_INTERVALS * _usual(intervals))
-    silences = [(float(days[index]), float(days[index + 1])) for index in silent]
-    if not len(days):
-        silences = [(first, last)]
-    if len(intervals):
-        if days[0] - first > _SILENT_INTERVALS * np.median(intervals[:_NEIGHBOURS]):
-            silences.append((first, float(days[0])))
-        if last - days[-1] > _SILENT_INTERVALS * np.median(intervals[-_NEIGHBOURS:]):
+    begun = days_of(rows["first_at"]) if "first_at" in rows.arrays else days
+    silences = [(float(days[index]), float(begun[index + 1])) for index in silent]
+    if len(days):
+        between = intervals / rows["quotes"][1:] if "quotes" in rows.arrays else intervals
+        at_start, at_end = intervals[:_NEIGHBOURS], between[-_NEIGHBOURS:]
+        if begun[0] - first > _SILENT_INTERVALS * (np.median(at_start) if len(intervals) else _USUAL_OF_ONE):
+            silences.append((first, float(begun[0])))
+        if last - days[-1] > _SILENT_INTERVALS * (np.median(at_end) if len(intervals) else _USUAL_OF_ONE):
             silences.append((float(days[-1]), last))
+    else:
+        silences = [(first, last)]
+    inside = [(max(begin, first), min(stop, last)) for begin, stop in silences]
     stretch = np.zeros(len(days), dtype=np.intp)
     stretch[silent + 1] = 1
     return Track(
@@ -92,7 +103,7 @@ def track_of(scores: Columns, symbol: str, start: datetime, end: datetime) -> Tr
         expected_move=rows["expected_move"],
         volatility=rows["volatility"],
         stretch=np.cumsum(stretch),
-        silences=tuple(sorted(silences)),
+        silences=tuple(sorted(silence for silence in inside if silence[0] < silence[1])),
     )
 
 

@@ -20,15 +20,19 @@ INTERVALS = {
 }
 
 CANDLE_COLUMNS = ("opened_at", "open", "high", "low", "close", "quotes")
+# When the first and the last quote of a candle were true: the times of its `open` and its `close`.
+QUOTE_TIMES = ("first_at", "last_at")
 
 
 def candles_of(times: NDArray[np.datetime64], prices: NDArray[np.float64], interval: timedelta) -> Columns:
-    """Return the candles of quotes, which are ordered by time, as `CANDLE_COLUMNS`, ordered by time."""
+    """Return the candles of quotes, which are ordered by time, as `CANDLE_COLUMNS` and `QUOTE_TIMES`, in order."""
+    times = times.astype("datetime64[us]", copy=False)
     if not len(times):
-        kinds = dict.fromkeys(CANDLE_COLUMNS, "f8") | {"opened_at": "datetime64[us]", "quotes": "i8"}
+        moments = dict.fromkeys(("opened_at", *QUOTE_TIMES), "datetime64[us]")
+        kinds = dict.fromkeys(CANDLE_COLUMNS, "f8") | {"quotes": "i8"} | moments
         return Columns({name: np.array([], kind) for name, kind in kinds.items()})
     width = interval // MICROSECOND
-    numbers = times.astype("datetime64[us]").view(np.int64) // width
+    numbers = times.view(np.int64) // width
     first = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
     ends = np.append(first[1:], len(numbers))
     return Columns({
@@ -38,6 +42,8 @@ def candles_of(times: NDArray[np.datetime64], prices: NDArray[np.float64], inter
         "low": np.minimum.reduceat(prices, first),
         "close": prices[ends - 1],
         "quotes": ends - first,
+        "first_at": times[first],
+        "last_at": times[ends - 1],
     })
 
 

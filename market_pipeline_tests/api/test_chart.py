@@ -3,12 +3,15 @@
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from market_pipeline.core.clock import iso
+from market_pipeline.core.clock import iso, utc_now
 from market_pipeline.storage.engine import Database
-from market_pipeline_tests.api.serving import kind_of, store_anomaly, store_day, store_quotes
+from market_pipeline.storage.schema.tables import raw_prices
+from market_pipeline_tests.api.serving import both_databases, kind_of, store_anomaly, store_day, store_quotes
+from market_pipeline_tests.builders import price_row, store
 
 HOUR = timedelta(hours=1)
 
@@ -61,6 +64,55 @@ def test_the_list_has_moves_of_the_market_on_request(client: TestClient, databas
     with_them = client.get(f"/anomalies/BTC?market_moves=true&sort={order}").json()["anomalies"]
     without = client.get(f"/anomalies/BTC?sort={order}").json()["anomalies"]
     assert [[row["id"] for row in rows] for rows in (with_them, without)] == [[own, market], [own]]
+
+
+def test_its_edges_are_the_first_and_the_last_price_of_the_time(client: TestClient, database: Database) -> None:
+    """Also where a candle of hours reaches over an edge, and where there is more around the time for moving."""
+    newest = utc_now().replace(microsecond=0) - HOUR
+    # Every 20 minutes for some hours, else once a day: in candles of 2 hours.
+    back = [*range(140), *(days + hours for days in (40, 100) for hours in np.arange(1, 20) / 72)]
+    times = [newest - 24 * HOUR * days for days in sorted(back, reverse=True)]
+    dense = times.index(newest - 100 * 24 * HOUR) - 10, times.index(newest - 40 * 24 * HOUR) - 10
+    rows = [price_row(timestamp=at, price=float(n + 1), coin_id=database.coin_id("BTC")) for n, at in enumerate(times)]
+    store(database, raw_prices, *rows)
+    for first, last, around in ((dense[0], -1, {}), (*dense, {"around": "true"}), (dense[0], dense[0], {})):
+        start, end = times[first] - HOUR / 6, times[last] + HOUR / 6
+        found = chart(client, start=iso(start), end=iso(end), **around)
+        assert [edge["price"] for edge in found["edges"]] == [rows[first]["price"], rows[last]["price"]]
+        assert [edge["timestamp"] for edge in found["edges"]] == [iso(times[first]), iso(times[last])]
+        beside = (end - start) / 2 if around else 0 * HOUR
+        assert (found["start"], found["end"]) == (iso(start - beside), iso(end + beside))
+    assert chart(client, start=iso(times[dense[0]] + HOUR / 9), end=iso(times[dense[0]] + HOUR / 6))["edges"] == []
+
+
+def test_a_silence_that_goes_on_begins_with_the_last_price_in_every_range(
+    client: TestClient, database: Database
+) -> None:
+    newest = store_day(database, "BTC", 1.0, newest=23 * HOUR)
+    daily = [newest - 24 * HOUR * back for back in range(2, 300)]
+    store_quotes(database, "BTC", [*daily[::-1], newest], 1.0)
+    for days in (1, 7, 365):
+        found = chart(client, start=iso(utc_now() - days * 24 * HOUR))
+        assert found["silences"][-1] == [iso(newest), found["end"]], days
+        assert found["candles"]["last_at"][-1] == iso(newest)
+    found = chart(client, start=iso(newest), end=iso(newest + 9 * HOUR))
+    assert (len(found["candles"]["close"]), found["silences"]) == (1, [[iso(newest), found["end"]]]), "one price"
+    recent = chart(client, start=iso(newest - HOUR), end=iso(newest + HOUR / 6))
+    assert recent["silences"] == [], "a late price is none"
+
+
+@both_databases
+def test_a_move_of_the_market_is_marked_at_the_price_of_its_start(client: TestClient, database: Database) -> None:
+    """Whatever the candles are; it is stored with the price of its peak."""
+    newest = store_day(database, "BTC", 110.0, 100.0)
+    before = [newest - 24 * HOUR * days for days in range(120, 2, -1)]
+    store_quotes(database, "BTC", [*before, newest], 110.0, 95.0)
+    for symbol, at in (("BTC", newest - HOUR), ("ETH", before[50] + HOUR), ("ETH", newest - HOUR / 12 + HOUR / 60)):
+        store_anomaly(database, symbol, at, "market_move", members="BTC,ETH,SOL", price_after=90.0)
+    store_anomaly(database, "BTC", newest, "jump", price_after=110.0)
+    alarms = chart(client)["alarms"]
+    assert [alarm["price"] for alarm in alarms] == [95.0, 100.0, 100.0, 110.0]
+    assert alarms[-1]["kind"] == "jump"
 
 
 def test_a_symbol_without_prices_has_an_empty_chart(client: TestClient) -> None:

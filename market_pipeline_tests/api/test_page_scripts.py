@@ -84,6 +84,11 @@ def test_durations_have_at_most_two_units(call: Call) -> None:
     assert {value: call("words.js", "span", value) for value in written} == written
 
 
+def test_times_between_prices_are_rounded(call: Call) -> None:
+    written = {299_000: "5 min", 5_399_000: "1 h", 47.8 * 3_600_000: "2 days", 364.8 * 86_400_000: "365 days"}
+    assert {value: call("words.js", "length", value) for value in written} == written
+
+
 def seen(call: Call, points: Quotes) -> dict[str, Any]:
     given = [[moment.timestamp() * 1000, price] for moment, price in points]
     found: dict[str, Any] = call("track.js", "trackOf", given, END.timestamp() * 1000)

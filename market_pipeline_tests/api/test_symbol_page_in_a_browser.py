@@ -90,6 +90,8 @@ def test_zooming_brings_finer_candles_and_going_back_the_range(opened: Opened, d
     # One an hour for 29 days, and each half an hour of the last one.
     assert page.evaluate(CANDLES) == pytest.approx(29 * 24 + 52, abs=3)
     shown(page, "One point every 1 h.")
+    # From the first price that shows to the last one: 90 to 110.
+    shown(page, "+22.22% in 30 days")
     box = page.locator("#chart .nsewdrag").first.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 0.97 * box["width"], box["y"] + 40)
@@ -109,6 +111,18 @@ def test_zooming_brings_finer_candles_and_going_back_the_range(opened: Opened, d
     drawn(page)
     shown(page, f"BTC from {(hours[0] - 240 * HOUR).day} ")
     assert tab.complaints == []
+
+
+def test_where_prices_have_stopped_the_rest_is_shaded(opened: Opened, database: Database) -> None:
+    newest = store_day(database, "BTC", 110.0, 100.0, newest=23 * HOUR)
+    store_anomaly(database, "BTC", newest, "market_move", members="BTC,ETH,SOL", price_after=90.0)
+    page = opened().open("/symbols/BTC")
+    drawn(page)
+    assert page.locator("#headline").inner_text().split("\n")[::2] == ["110.00", "newest price 23 h ago"]
+    shown(page, "1 alarm.")
+    [[begin, end]] = page.evaluate("document.getElementById('chart').layout.shapes.map(({ x0, x1 }) => [x0, x1])")
+    assert begin == newest.timestamp() * 1000 and end > begin + 22.9 * 3600e3
+    assert page.evaluate("document.getElementById('chart').data[6].y") == [110.0]
 
 
 def test_older_alarms_are_filtered_paged_and_marked(opened: Opened, database: Database) -> None:

@@ -75,7 +75,7 @@ def test_few_quotes_are_a_track_too(count: int) -> None:
     found = track(range(700, 700 + 5 * count, 5))
     assert len(found) == count
     assert len(found.broken(found.prices)) == count
-    assert silences(found) == ([(0, 1440)] if count == 0 else [] if count == 1 else [(0, 700), (705, 1440)])
+    assert silences(found) == ([(0, 1440)] if count == 0 else [(0, 700), (695 + 5 * count, 1440)])
 
 
 def test_thinned_it_keeps_the_extremes_and_the_edges_of_silences() -> None:

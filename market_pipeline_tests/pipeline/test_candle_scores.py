@@ -43,6 +43,7 @@ def test_a_band_is_for_the_interval_of_the_candles(sqlite_database: Database, in
     store_walk(sqlite_database, 40)
     end = START + 2 * DAY
     found = scored_candles(sqlite_database, "BTC", START - 35 * DAY, end, interval, end)
+    found = found.between(START - 35 * DAY, end)
     assert found["price_before"][1:].tolist() == found["price"][:-1].tolist()
     assert len(found) == pytest.approx(36 * DAY / max(interval, 15 * MINUTE), abs=1)
     moves = np.abs(found["price"] / found["price_before"] - 1) / found["expected_move"]
@@ -52,9 +53,10 @@ def test_a_band_is_for_the_interval_of_the_candles(sqlite_database: Database, in
 def test_a_band_hardly_depends_on_what_else_is_shown(sqlite_database: Database) -> None:
     """What comes before the chart is read to warm up."""
     store_walk(sqlite_database, 12)
+    span = START, START + DAY / 2
     whole = scored_candles(sqlite_database, "BTC", START - DAY, START + DAY, HOUR, at(5000))
-    part = scored_candles(sqlite_database, "BTC", START, START + DAY / 2, HOUR, at(5000))
-    same = whole.between(START, START + DAY / 2)
+    part = scored_candles(sqlite_database, "BTC", *span, HOUR, at(5000)).between(*span)
+    same = whole.between(*span)
     assert part["timestamp"].tolist() == same["timestamp"].tolist() and len(part) == 12
     assert np.allclose(part["expected_move"], same["expected_move"], rtol=0.1)
 

@@ -8,6 +8,8 @@ import { preview } from "./preview.js";
 import * as words from "./words.js";
 
 const SHORTEST_MS = 15 * 60_000;
+// Of fewer points nothing is usual.
+const FEWEST = 4;
 const CONFIG = { displayModeBar: false, responsive: true, doubleClick: false, showTips: false };
 // A finger that drags over the chart scrolls the page.
 const COARSE = matchMedia("(pointer: coarse)");
@@ -154,31 +156,32 @@ async function step(way) {
   setText(at("spoken"), `${next + 1} of ${shown.length}: ${alarm.severity}, ${words.clock(alarm.time)}, ${alarm.headline}`);
 }
 
-/** Return the alarms and the candles of the time that shows, for the words around the chart. */
+/** Return the alarms and the prices of the time that shows, for the words around the chart. */
 export function inView() {
   const places = placesIn(chart, view);
   const inside = ({ time }) => time >= view[0] && time <= view[1];
   const part = (name) => places ? chart.candles[name].slice(places[0], places[1] + 1) : [];
-  return { view, close: part("close"), low: part("low"), high: part("high"), alarms: chart.alarms.filter(inside) };
+  const times = places ? chart.times.slice(places[0], places[1] + 1) : [];
+  return { view, times, low: part("low"), high: part("high"), alarms: chart.alarms.filter(inside) };
 }
 
 function summary() {
-  const { close, low, high, alarms } = inView();
+  const { times, low, high, alarms } = inView();
   const [start, end] = view.map(words.clock);
   // A time of the present day has no date, which is unclear beside one that has.
   const time = `${chart.symbol} from ${start} to ${end}${start.includes(" ") && !end.includes(" ") ? " today" : ""} UTC`;
-  if (!close.length) return `${time}: no prices.`;
+  if (!times.length) return `${time}: no prices.`;
   const least = (values) => values.reduce((one, other) => Math.min(one, other));
   const lowest = words.price(least(low)), highest = words.price(-least(high.map((price) => -price)));
-  const candle = words.span(usualInterval());
+  const resolution = times.length < FEWEST ? "" : ` One point every ${words.length(usualInterval(times))}.`;
   const flagged = alarms.length === 1 ? "1 alarm" : `${chart.more_alarms ? "the most important " : ""}${alarms.length} alarms`;
-  return `${time}: lowest ${lowest}, highest ${highest}, ${flagged}. One point every ${candle}.`;
+  return `${time}: lowest ${lowest}, highest ${highest}, ${flagged}.${resolution}`;
 }
 
 /** Return the median time between the points, which may be longer than a candle: prices come every few minutes. */
-function usualInterval() {
-  const intervals = chart.times.slice(1).map((time, n) => time - chart.times[n]).sort((one, other) => one - other);
-  return intervals[Math.floor(intervals.length / 2)] ?? 1000 * chart.interval_seconds;
+function usualInterval(times) {
+  const intervals = times.slice(1).map((time, n) => time - times[n]).sort((one, other) => one - other);
+  return intervals[Math.floor(intervals.length / 2)];
 }
 
 /** Explain what the chart shows. */

@@ -54,13 +54,13 @@ export function figureOf(chart, view, colour, movable) {
   };
   return {
     data: [...band, range, price, dots(chart, line.color), volatility, alarms(chart, colour)],
-    layout: layout(chart, view, colour, format, movable),
+    layout: layout(chart, view, colour, movable),
   };
 }
 
 /** Read a document: its times as milliseconds since 1970, and where each unbroken line begins and ends. */
 export function read(document) {
-  const times = document.candles.opened_at.map((text) => Date.parse(text));
+  const times = document.candles.last_at.map((text) => Date.parse(text));
   const ends = [...document.stretches.slice(1), times.length];
   return {
     ...document, times,
@@ -76,13 +76,6 @@ export function placesIn({ times }, [start, end]) {
   const first = times.findIndex((time) => time >= start);
   const last = times.findLastIndex((time) => time <= end);
   return first < 0 || last < first ? null : [first, last];
-}
-
-/** Return the candle that is nearest to `time`. */
-export function nearest({ times }, time) {
-  const after = times.findIndex((each) => each >= time);
-  if (after <= 0) return after < 0 ? times.length - 1 : 0;
-  return time - times[after - 1] < times[after] - time ? after - 1 : after;
 }
 
 function edge(price, deviation, sigmas) {
@@ -148,13 +141,11 @@ function template(format, moved) {
 }
 
 function alarms(chart, colour) {
-  const { alarms: rows, symbol, candles } = chart;
-  // A move of the market is stored with the price of another coin.
-  const heights = rows.map((row) => row.symbol === symbol ? row.price_after : candles.close[nearest(chart, row.time)]);
+  const { alarms: rows } = chart;
   const colours = rows.map(({ kind }) => colour(kind) || colour("ink"));
   const hollow = rows.map(({ severity }) => severity === "watch");
   return {
-    type: "scatter", mode: "markers", x: rows.map(({ time }) => time), y: heights,
+    type: "scatter", mode: "markers", x: rows.map(({ time }) => time), y: rows.map(({ price }) => price),
     text: rows.map(sentence), hovertemplate: "%{text}<extra></extra>",
     marker: {
       symbol: rows.map(({ kind }) => MARKERS[kind]?.[0] ?? "circle"),
@@ -204,10 +195,12 @@ export function frame(chart, view) {
   return { margin: { l: 8, r: right, t: 8, b: 40 }, share: 1 - BELOW, lowest, highest };
 }
 
-function layout(chart, view, colour, format, movable) {
+function layout(chart, view, colour, movable) {
   const faint = { color: colour("faint"), size: 12 };
   const axis = { gridcolor: colour("grid"), zeroline: false, tickfont: faint };
   const { margin, lowest, highest } = frame(chart, view);
+  // As the margin has room for.
+  const format = formatOf(highest);
   // Without prices there is nothing that the numbers would measure.
   const showticklabels = placesIn(chart, view) !== null;
   return {
@@ -250,8 +243,8 @@ function pricesIn(chart, view) {
   const { low, high, expected, deviation } = chart.candles;
   const known = part(expected.map((price, n) => [edge(price, deviation[n], -3), edge(price, deviation[n], 3)]))
     .filter(([lower]) => lower !== null);
-  const own = chart.alarms.filter(({ time, symbol }) => symbol === chart.symbol && time >= view[0] && time <= view[1]);
-  const values = [...part(low), ...part(high), ...own.map(({ price_after: price }) => price)];
+  const marked = chart.alarms.filter(({ time }) => time >= view[0] && time <= view[1]);
+  const values = [...part(low), ...part(high), ...marked.map(({ price }) => price).filter((price) => price !== null)];
   if (known.length) {
     values.push(quantile(known.map(([lower]) => lower), OF_THE_BAND));
     values.push(quantile(known.map(([, upper]) => upper), 1 - OF_THE_BAND));

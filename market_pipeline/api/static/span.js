@@ -51,14 +51,11 @@ export function toAddress() {
   history.replaceState(null, "", `?${new URLSearchParams(query)}`);
 }
 
-/** Return the query of the chart: a chosen time with as much again around it, so that it can be moved at once. */
+/** Return the query of the chart; around a chosen time it has as much again, so that it can be moved at once. */
 function query() {
   if (chosen.view) {
-    const [start, end] = chosen.view;
-    const beside = (end - start) / 2;
-    return new URLSearchParams({
-      start: new Date(start - beside).toISOString(), end: new Date(end + beside).toISOString(),
-    });
+    const [start, end] = chosen.view.map((time) => new Date(time).toISOString());
+    return new URLSearchParams({ start, end, around: true });
   }
   const [, length] = RANGES.find(([name]) => name === chosen.range);
   return length === null ? "" : new URLSearchParams({ start: new Date(now() - length).toISOString() });

@@ -40,14 +40,14 @@ async function showChart(early = () => {}) {
 }
 
 /** Write what belongs to the time that shows: the price, its change, and the partitions in Dagster. */
-function tell({ symbol: name, newest, change_24h: ofDay }) {
-  const { view, close } = inView();
-  const [first, last] = [close[0], close.at(-1)];
-  // The 24 h change is the server's everywhere; that of another time is of the prices that show.
+function tell({ symbol: name, edges: [first, last], newest, change_24h: ofDay }) {
+  const { view } = inView();
+  // The 24 h change is the same everywhere; that of another time is between its first and its last price.
   const isDay = !chosen.view && chosen.range === DAY_RANGE;
-  const change = isDay ? ofDay : close.length > 1 ? last / first - 1 : null;
-  const length = isDay ? chosen.range : words.span(view[1] - view[0]);
-  setText(at("price"), close.length ? words.price(last) : "no prices");
+  const between = last ? Date.parse(last.timestamp) - Date.parse(first.timestamp) : 0;
+  const change = isDay ? ofDay : between ? last.price / first.price - 1 : null;
+  const length = isDay ? chosen.range : words.length(between);
+  setText(at("price"), last ? words.price(last.price) : "no prices");
   setText(at("change"), change === null ? "" : `${words.percent(change)} in ${length}`);
   at("age").hidden = chosen.view !== null || newest === null;
   if (newest !== null) words.age(at("age"), Date.parse(newest), (time) => `newest price ${words.ago(time)}`);
@@ -60,7 +60,7 @@ function tell({ symbol: name, newest, change_24h: ofDay }) {
   setText(at("day"), words.date(end));
   at("prices-in-dagster").href = partition("raw_prices", name, end);
   at("anomalies-in-dagster").href = partition("price_anomalies", name, end);
-  document.title = close.length ? `${name} ${words.price(last)}` : name;
+  document.title = last ? `${name} ${words.price(last.price)}` : name;
 }
 
 function choose(range, view) {

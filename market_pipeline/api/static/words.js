@@ -47,6 +47,12 @@ export function span(milliseconds) {
   return `${Math.floor(length / DAY)} days`;
 }
 
+/** Write a duration as `span`, rounded instead of cut off: 5 min for 299 s, 365 days for 364.9. */
+export function length(milliseconds) {
+  const unit = milliseconds < HOUR ? MINUTE : milliseconds < 2 * DAY ? HOUR : DAY;
+  return span(Math.max(1, Math.round(milliseconds / unit)) * unit);
+}
+
 export function ago(time) {
   return now() - time < 1000 ? "just now" : `${span(now() - time)} ago`;
 }

@@ -5,6 +5,7 @@ bad ticks and intervals exist once. Bad ticks and quotes that lie in the future 
 SQLite through Arrow, as the driver takes twice as long to hand out the rows.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, LargeBinary, func, literal_col
 from market_pipeline.core.clock import DAY, EPOCH, MICROSECOND, to_microseconds
 from market_pipeline.core.columns import Columns
 from market_pipeline.logs import get_logger
-from market_pipeline.prices.candles import candles_of, next_opening, opening
+from market_pipeline.prices.candles import CANDLE_COLUMNS, candles_of, next_opening, opening
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE
 from market_pipeline.storage.db_errors import DatabaseUnavailable
 from market_pipeline.storage.engine import Database
@@ -42,10 +43,12 @@ def read_candles(
     end: datetime,
     limit: int,
     now: datetime,
+    columns: Sequence[str] = CANDLE_COLUMNS,
 ) -> Columns:
     """Return the newest `limit` candles of `symbol` that open from `start` on and before `end`, ordered by time.
 
-    Each is of its whole interval, as of `now`. The cost follows the quotes of `limit` intervals and those between them.
+    The `columns` are some of those of `candles_of`. Each candle is of its whole interval, as of `now`. The cost follows
+    the quotes of `limit` intervals and those between them.
     """
     parts = [candles_of(np.array([], "datetime64[us]"), np.array([]), interval)]
     future = now + FUTURE_TOLERANCE + MICROSECOND
@@ -61,8 +64,15 @@ def read_candles(
                 break
             parts.append(candles_of(*_quotes(connection, database, symbol, begin, newest), interval))
             found, stop = found + len(parts[-1]), begin
-    names = parts[0].arrays
-    return Columns({name: np.concatenate([part[name] for part in parts[::-1]])[-limit:] for name in names})
+    return Columns({name: np.concatenate([part[name] for part in parts[::-1]])[-limit:] for name in columns})
+
+
+def quotes_between(
+    database: Database, symbol: str, first: datetime, last: datetime
+) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
+    """Return times and prices of `symbol` from `first` to `last`, both inside, ordered by time, without bad ticks."""
+    with database.reading() as connection:
+        return _quotes(connection, database, symbol, first, last)
 
 
 def _newest_before(connection: Connection, database: Database, symbol: str, end: datetime) -> datetime | None:

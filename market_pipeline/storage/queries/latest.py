@@ -1,6 +1,6 @@
 """The latest quotes and anomalies, and the names of the coins, by index look-ups."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -137,6 +137,23 @@ def _quotes_of(database: Database, keys: CTE) -> list[tuple[str, StoredQuote]]:
     stored = select(*columns).join_from(keys, raw_prices, and_(*same))
     with database.reading() as connection:
         return [(symbol, StoredQuote(when, price)) for symbol, when, price in connection.execute(stored)]
+
+
+def prices_at(database: Database, symbol: str, times: Collection[datetime]) -> dict[datetime, float]:
+    """Return the price of `symbol` at each of `times` that has a quote within the day before it: that of the newest."""
+    if not times:
+        return {}
+    prices = raw_prices.c
+    wanted = values(column("at", prices.timestamp.type)).data([(at,) for at in times]).cte("wanted")
+    # As in `_beside`.
+    near = prices.timestamp.between(min(times) - DAY, max(times))
+    own = of_symbol(database, raw_prices, symbol)
+    last = select(func.max(prices.timestamp)).where(own, near, prices.timestamp <= wanted.c.at).correlate(wanted)
+    keys = select(wanted.c.at, last.scalar_subquery().label("timestamp")).cte("keys").c
+    stored = select(keys.at, prices.price).join_from(keys.at.table, raw_prices, prices.timestamp == keys.timestamp)
+    recent = keys.timestamp >= min(times) - DAY
+    with database.reading() as connection:
+        return {at: price for at, price in connection.execute(stored.where(own, recent))}
 
 
 def newest_quote_times(database: Database, symbols: Sequence[str], now: datetime) -> dict[str, datetime | None]:
