@@ -102,16 +102,17 @@ def test_a_silence_that_goes_on_begins_with_the_last_price_in_every_range(
 
 
 @both_databases
-def test_a_move_of_the_market_is_marked_at_the_price_of_its_start(client: TestClient, database: Database) -> None:
-    """Whatever the candles are; it is stored with the price of its peak."""
+def test_alarms_are_marked_at_the_price_of_their_time(client: TestClient, database: Database) -> None:
+    """Whatever the candles are; they are stored with the price of their peak."""
     newest = store_day(database, "BTC", 110.0, 100.0)
     before = [newest - 24 * HOUR * days for days in range(120, 2, -1)]
     store_quotes(database, "BTC", [*before, newest], 110.0, 95.0)
     for symbol, at in (("BTC", newest - HOUR), ("ETH", before[50] + HOUR), ("ETH", newest - HOUR / 12 + HOUR / 60)):
         store_anomaly(database, symbol, at, "market_move", members="BTC,ETH,SOL", price_after=90.0)
-    store_anomaly(database, "BTC", newest, "jump", price_after=110.0)
+    store_anomaly(database, "BTC", newest, "jump", price_after=120.0)
+    store_anomaly(database, "BTC", before[0] + 24 * HOUR, "jump", price_after=120.0)
     alarms = chart(client)["alarms"]
-    assert [alarm["price"] for alarm in alarms] == [95.0, 100.0, 100.0, 110.0]
+    assert [alarm["price"] for alarm in alarms] == [95.0, 95.0, 100.0, 100.0, 110.0]
     assert alarms[-1]["kind"] == "jump"
 
 

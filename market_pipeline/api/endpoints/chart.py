@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from numpy.typing import NDArray
 from pydantic_core import to_json
 
-from market_pipeline.anomalies.anomaly import Kind, headline_of
+from market_pipeline.anomalies.anomaly import headline_of
 from market_pipeline.api.http.compression import compressed
 from market_pipeline.api.http.negotiation import JSON
 from market_pipeline.api.http.query import Parameters, SymbolInPath, each_once, not_before
@@ -126,17 +126,17 @@ def _numbers(
 def _alarms(database: Database, symbol: str, rows: Sequence[Row]) -> list[dict[str, object]]:
     """Return the alarms in time order, each with the price of `symbol` at its time; null if that is not known.
 
-    A move of the market is stored with the time of its start and the price of its peak, perhaps of another coin.
+    An alarm is stored with the time of its first quote and the price of its peak, a move of the market perhaps with
+    that of another coin.
     """
     rows = sorted(rows, key=lambda row: int(row.timestamp))
     times = [from_microseconds(int(row.timestamp)) for row in rows]
-    moves = {at for at, row in zip(times, rows, strict=True) if row.kind == Kind.MARKET_MOVE.value}
-    prices = prices_at(database, symbol, moves)
+    prices = prices_at(database, symbol, set(times))
     return [
         {
             **{name: getattr(row, name) for name in _ALARM_COLUMNS},
             "timestamp": text_of(row.timestamp),
-            "price": prices.get(at) if row.kind == Kind.MARKET_MOVE.value else row.price_after,
+            "price": prices.get(at, row.price_after if row.symbol == symbol else None),
             "headline": headline_of(row.headline, row.explanation),
         }
         for at, row in zip(times, rows, strict=True)
