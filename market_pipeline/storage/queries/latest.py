@@ -145,15 +145,16 @@ def prices_at(database: Database, symbol: str, times: Collection[datetime]) -> d
         return {}
     prices = raw_prices.c
     wanted = values(column("at", prices.timestamp.type)).data([(at,) for at in times]).cte("wanted")
-    # As in `_beside`.
-    near = prices.timestamp.between(min(times) - DAY, max(times))
     own = of_symbol(database, raw_prices, symbol)
-    last = select(func.max(prices.timestamp)).where(own, near, prices.timestamp <= wanted.c.at).correlate(wanted)
+    # No other upper bound: SQLite would begin there.
+    before = prices.timestamp >= min(times) - DAY, prices.timestamp <= wanted.c.at
+    last = select(func.max(prices.timestamp)).where(own, *before).correlate(wanted)
     keys = select(wanted.c.at, last.scalar_subquery().label("timestamp")).cte("keys").c
-    stored = select(keys.at, prices.price).join_from(keys.at.table, raw_prices, prices.timestamp == keys.timestamp)
-    recent = keys.timestamp >= min(times) - DAY
+    stored = select(keys.at, prices.timestamp, prices.price).join_from(
+        keys.at.table, raw_prices, prices.timestamp == keys.timestamp
+    )
     with database.reading() as connection:
-        return {at: price for at, price in connection.execute(stored.where(own, recent))}
+        return {at: price for at, when, price in connection.execute(stored.where(own)) if when >= at - DAY}
 
 
 def newest_quote_times(database: Database, symbols: Sequence[str], now: datetime) -> dict[str, datetime | None]:
