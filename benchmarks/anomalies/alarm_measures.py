@@ -72,7 +72,8 @@ def ratio_of(times: Floats, expected: float) -> Ratio:
     """The ratio of the alarms at these minutes to the number expected."""
     ordered = np.sort(times)
     sizes = np.unique(np.cumsum(np.diff(ordered, prepend=-np.inf) > _DAY), return_counts=True)[1]
-    return Ratio(len(times), expected, float(max((sizes**2).sum(), 1) ** 0.5) / expected if expected else float("nan"))
+    error = max(float((sizes**2).sum()), 1.0) ** 0.5
+    return Ratio(len(times), expected, error / expected if expected else float("nan"))
 
 
 def starts(minutes: Iterable[float], apart: float = _MERGED) -> Floats:

@@ -79,7 +79,7 @@ def test_every_loop_gives_the_same_bits_interpreted_and_compiled(both_ways: Both
     market_z[rng.random(SIZE) < 0.2] = np.nan
     own_z = np.where(rng.random(SIZE) < 0.1, 0.0, returns * 1_000)
     square = market_z * market_z * rng.uniform(0.5, 2, SIZE)
-    peers = PeerMoves(market_z, np.zeros(SIZE), market_z, square, rng.choice([0.0, 0.7, 1.0], SIZE))
+    peers = PeerMoves(market_z, np.zeros(SIZE), market_z, square, rng.choice(np.array([0.0, 0.7, 1.0]), SIZE))
     interpreted, compiled = both_ways(lambda: residuals(own_z, peers, minutes))
     assert same_bits(interpreted, compiled)
     assert np.isfinite(compiled.z[np.isfinite(market_z)]).all()
