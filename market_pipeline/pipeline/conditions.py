@@ -256,14 +256,14 @@ def _why_stale(state: InstallationState) -> Condition:
     if prices.refused:
         detail = f"{what}: the source's prices of {some(sorted(prices.refused))} are refused."
         return Condition("prices-refused", detail, "The asset rejected_prices lists each with its reason.", since)
-    if collected_at is not None and collected_at >= prices.oldest_fresh:
-        ago = span(max(now - collected_at, timedelta()))
-        detail = f"{what}, although prices were requested {ago} ago: the market is quiet, or its feed has stopped."
-        return Condition("quiet-market", detail, since=since)
     if state.starting:
         first = f"{state.first_tick:%H:%M} UTC"
         detail = f"{what}. The API has just started; the first tick after that is at {first}."
         return Condition("starting", detail, since=since)
+    if collected_at is not None and collected_at >= prices.oldest_fresh:
+        ago = span(max(now - collected_at, timedelta()))
+        detail = f"{what}, although prices were requested {ago} ago: the market is quiet, or its feed has stopped."
+        return Condition("quiet-market", detail, since=since)
     when = f"was {span(now - collected_at)} ago" if collected_at else "was not today"
     detail = f"{what}. The scheduler is alive, but the last collection {when}."
     remedy = f"See queued runs and the ticks of tick_schedule in the Dagster UI, or run `{command('doctor')}`."

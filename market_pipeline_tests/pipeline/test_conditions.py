@@ -167,6 +167,7 @@ def test_each_kind_has_its_sentences() -> None:
     ([failed("tick", 26 * 60)], ["tick-failed"]),
     ([STARTED, failed("tick", 3), UNSCORED, schedule(0, evaluated_at=ago(180))], []),
     ([STARTED, failed("tick", 1)], ["tick-failed"]),
+    ([STARTED, STALE, state(collected_at=ago(1))], ["starting"]),
     ([beats(4, 4), schedule(0, evaluated_at=ago(180))], ["scheduler-dead"]),
     ([NOTHING, failed("tick")], ["tick-failed"]),
     ([schedule(4, evaluated_at=None), schedule(1, evaluated_at=ago(60 * 30))], []),
