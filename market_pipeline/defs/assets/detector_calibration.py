@@ -42,7 +42,7 @@ def build_detector_calibration(settings: Settings, database_kind: str) -> dg.Ass
 
     @dg.asset(
         name=DETECTOR_CALIBRATION,
-        description="The usual behaviour: how volatile each hour of the day and each coin is, and how often which "
+        description="The usual behaviour: how volatile each hour of the day and each coin is, and how often each "
         "score occurred, learned from the last 90 days of all symbols and from the highest scores of the days of up "
         "to two years. Made once a day for the days from the coming "
         "midnight on, and stored with that as-of time; for days without one it is made up for from the quotes before "

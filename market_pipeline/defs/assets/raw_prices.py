@@ -41,7 +41,7 @@ REQUESTS = "requests_in_this_run"
 _DESCRIPTIONS = {
     RAW_PRICES: "Accepted quotes in US dollars, by UTC day and symbol. Today is updated with one live request for all "
     "symbols, and gaps of the last 24 hours are filled with 5-minute points; a past day is updated with its hourly "
-    "history. Doing it again changes nothing.",
+    "history. Materializing a day again changes nothing.",
     REJECTED_PRICES: "Quarantine: points that were refused before they reached `raw_prices`, with the reason and the "
     "offending part of the answer.",
 }
