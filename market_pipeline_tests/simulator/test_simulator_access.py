@@ -166,6 +166,7 @@ def spent_by_two(instruction: int) -> tuple[int, bool]:
     return usage.as_document()["current_total_monthly_calls"], other.ident is not None
 
 
+@pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="the first releases of 3.12 trace no single instructions")
 def test_no_interleaving_of_two_threads_loses_an_answer() -> None:
     counts = [count for count, _ in itertools.takewhile(lambda found: found[1], map(spent_by_two, itertools.count(1)))]
     assert len(counts) > 5 and set(counts) == {2}
