@@ -17,12 +17,7 @@ _BETWEEN_ATTEMPTS = 0.05
 
 def try_lock(lock: TextIO) -> bool:
     """Lock the open file until it is closed; False if another process holds it. Always True on Windows."""
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
+    return _acquired(lock)
 
 
 def is_locked(lock: TextIO) -> bool:
@@ -31,12 +26,16 @@ def is_locked(lock: TextIO) -> bool:
     The system has no query for such a lock, so this one shares it until the file is closed: other queries succeed
     meanwhile, and `lock_after_queries` waits.
     """
+    return not _acquired(lock, shared=True)
+
+
+def _acquired(lock: TextIO, *, shared: bool = False) -> bool:
     if sys.platform != "win32":
         try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
-            return True
-    return False
+            return False
+    return True
 
 
 def lock_after_queries(lock: TextIO) -> bool:
