@@ -11,7 +11,7 @@ const UNDECIDED_MS = 60 * 60_000;
 
 const cache = new Map();
 
-/** Return [time, price] of the last day of `symbol` by time, and of the time before that REACH_MS adds. */
+/** Return [time, price] of the last day of `symbol` and of the hours before it, by time. */
 export async function series(symbol) {
   const begin = now() - REACH_MS;
   const known = cache.get(symbol);
