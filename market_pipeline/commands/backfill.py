@@ -28,7 +28,8 @@ from market_pipeline.core.symbols import Catalogue
 from market_pipeline.core.wording import counted
 from market_pipeline.dagster_instance.home import checked_home
 from market_pipeline.dagster_instance.instance_storage import storage_of
-from market_pipeline.defs.automation.stale_scores import outdated_days, record_stored_days
+from market_pipeline.defs.automation.missing_events import record_stored_days
+from market_pipeline.defs.automation.stale_scores import outdated_days
 from market_pipeline.logs import get_logger
 from market_pipeline.pipeline.missing_days import GappyDay, absences_of, gappy_days, oldest_day
 from market_pipeline.pipeline.names import COMPLETE_DAYS, SCORE_DAYS

@@ -15,8 +15,9 @@ from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import start_of_day, utc_now
 from market_pipeline.core.slices import DayOfSymbol, Slice
 from market_pipeline.dagster_instance.nonpublic import latest_storage_ids, unfulfilled_partitions
-from market_pipeline.defs.automation import stale_scores
-from market_pipeline.defs.automation.stale_scores import outdated_days, record_complete_days, record_open_day
+from market_pipeline.defs.automation import missing_events
+from market_pipeline.defs.automation.missing_events import record_complete_days, record_open_day
+from market_pipeline.defs.automation.stale_scores import outdated_days
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, partition_key, range_tags
 from market_pipeline.pipeline.missing_days import days_to_repair, incomplete_days
 from market_pipeline.prices.absences import Absence
@@ -216,11 +217,11 @@ def test_days_that_a_person_fills_from_the_ui_are_scored_and_barred_at_once(
     today = sensed.days_ago(0)
     keys = [str(partition_key(today, symbol)) for symbol in sensed.symbols]
     # The UI counts no day as missing that cannot have a bar yet. Of many symbols each evaluation reports a part.
-    monkeypatch.setattr(stale_scores, "_MOST_REPORTED", 1)
+    monkeypatch.setattr(missing_events, "_MOST_REPORTED", 1)
     sensed.evaluate_sensor()
     assert len(latest_storage_ids(sensed.instance, "daily_bars", keys)) == 1
     for most, all_are in ((0, False), (1, True)):
-        monkeypatch.setattr(stale_scores, "_MOST_REPORTED", most)
+        monkeypatch.setattr(missing_events, "_MOST_REPORTED", most)
         assert record_open_day(sensed.instance, today, sensed.symbols) == all_are
     assert sensed.latest_metadata("daily_bars", today, "BTC") == {"dagster/row_count": 0}
     reported = latest_storage_ids(sensed.instance, "daily_bars", keys)

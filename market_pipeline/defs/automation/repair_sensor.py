@@ -21,6 +21,11 @@ from market_pipeline.dagster_instance.nonpublic import ASSET_JOB
 from market_pipeline.dagster_instance.ownership import Owner
 from market_pipeline.dagster_instance.runs_in_flight import end_dead_runs, runs_in_flight
 from market_pipeline.defs.assets.request_ledger import REQUEST_LEDGER
+from market_pipeline.defs.automation.missing_events import (
+    record_complete_days,
+    record_open_day,
+    record_stored_days,
+)
 from market_pipeline.defs.automation.repair_decision import (
     AFTER_SUCCESS,
     PastRun,
@@ -31,9 +36,6 @@ from market_pipeline.defs.automation.repair_decision import (
 from market_pipeline.defs.automation.stale_scores import (
     morning_is_over,
     outdated_days,
-    record_complete_days,
-    record_open_day,
-    record_stored_days,
     unbarred_days,
     was_collected,
 )

@@ -9,36 +9,23 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from itertools import chain
 
 import dagster as dg
 
 from market_pipeline.anomalies import MORNING, PAST_DAYS
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import DAY, start_of_day
-from market_pipeline.core.slices import DayOfSymbol, merge_days
-from market_pipeline.core.wording import counted
-from market_pipeline.dagster_instance.nonpublic import data_versions, latest_storage_ids, unfulfilled_partitions
-from market_pipeline.dagster_instance.reports import as_metadata, materialization, partition_name
+from market_pipeline.core.slices import DayOfSymbol
+from market_pipeline.dagster_instance.nonpublic import data_versions
+from market_pipeline.dagster_instance.reports import partition_name
 from market_pipeline.defs.assets.daily_bars import DAILY_BARS
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES, scored_at
-from market_pipeline.defs.assets.raw_prices import RAW_PRICES, REJECTED_PRICES
-from market_pipeline.defs.partitions import days_of
-from market_pipeline.logs import get_logger
+from market_pipeline.defs.assets.raw_prices import RAW_PRICES
+from market_pipeline.defs.automation.missing_events import latest_events
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.calibrations import calibration_times
 from market_pipeline.storage.queries.coverage import newest_arrivals
-from market_pipeline.storage.rows.read import rows_per_day
-from market_pipeline.storage.schema.tables import raw_prices, rejected_prices
 
-logger = get_logger(__name__)
-
-_IN_PROGRESS = [
-    dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
-# Each takes 20 to 90 ms in files, and Dagster ends an evaluation after a minute.
-_MOST_REPORTED = 200
 # Calibrations older than this at the start of a day have been known for long.
 _KNOWN_FOR = 100 * DAY
 # A tick stores the last quotes of the morning within so long.
@@ -61,8 +48,8 @@ def outdated_days(
     of_old = set(older)
     wanted = sorted({*days, *of_old})
     window = {day - n * DAY for day, _ in wanted for n in range(-1, PAST_DAYS + 1)}
-    collected = _latest(instance, RAW_PRICES, ((day, symbol) for day in window for symbol in symbols))
-    scored = _latest(instance, PRICE_ANOMALIES, wanted)
+    collected = latest_events(instance, RAW_PRICES, ((day, symbol) for day in window for symbol in symbols))
+    scored = latest_events(instance, PRICE_ANOMALIES, wanted)
     times, ever_scored = _scored_at(instance, scored), set(scored)
     # Scores of other detectors count as none.
     scored = {day: scored[day] for day in times}
@@ -81,71 +68,17 @@ def unbarred_days(instance: dg.DagsterInstance, days: Iterable[DayOfSymbol]) -> 
     They were made by hand, or before there were bars; scores decide which quotes are bad ticks.
     """
     wanted = list(days)
-    barred = _latest(instance, DAILY_BARS, wanted)
-    collected, scored = (_latest(instance, asset, wanted) for asset in (RAW_PRICES, PRICE_ANOMALIES))
+    barred = latest_events(instance, DAILY_BARS, wanted)
+    collected, scored = (latest_events(instance, asset, wanted) for asset in (RAW_PRICES, PRICE_ANOMALIES))
     return [
         day for day in wanted
         if day in collected and barred.get(day, 0) < max(collected[day], scored.get(day, 0))
     ]
 
 
-def record_stored_days(instance: dg.DagsterInstance, database: Database, days: Iterable[DayOfSymbol]) -> int:
-    """Report those of `days` whose prices are stored without an event in `instance`; return how many.
-
-    A run was killed between the two: without the event the day would never be scored, as nothing is missing.
-    """
-    wanted = list(days)
-    collected = _latest(instance, RAW_PRICES, wanted)
-    rows = rows_per_day(database, raw_prices, merge_days(day for day in wanted if day not in collected))
-    for day, count in sorted(rows.items()):
-        instance.report_runless_asset_event(materialization(RAW_PRICES, day, as_metadata(day, {"rows": count})))
-    if rows:
-        logger.warning("Recorded %s whose run was killed after it had stored prices", counted(len(rows), "partition"))
-    return len(rows)
-
-
-def record_complete_days(instance: dg.DagsterInstance, database: Database, complete: Iterable[DayOfSymbol]) -> bool:
-    """Report those of the `complete` days whose last run failed, so that the UI shows them as what they are.
-
-    They were materialized again by hand while CoinGecko did not answer. A day without prices has nothing to show. A run
-    in progress may still do it. Return whether none is left for the next evaluation.
-    """
-    keys = {partition_name(day): day for day in complete}
-    failed = {
-        asset: sorted(keys[name] for name in unfulfilled_partitions(instance, asset, keys))
-        for asset in (RAW_PRICES, REJECTED_PRICES)
-    }
-    if not any(failed.values()) or instance.get_run_records(dg.RunsFilter(statuses=_IN_PROGRESS), limit=1):
-        return True
-    stored = rows_per_day(database, raw_prices, merge_days(chain(*failed.values())))
-    rows = {RAW_PRICES: stored, REJECTED_PRICES: rows_per_day(database, rejected_prices, merge_days(stored))}
-    waiting = [(asset, day) for asset, days in failed.items() for day in days if day in stored]
-    for asset, day in waiting[:_MOST_REPORTED]:
-        metadata = as_metadata(day, {"rows": rows[asset][day]})
-        instance.report_runless_asset_event(materialization(asset, day, metadata))
-    if waiting:
-        reported = counted(len(waiting[:_MOST_REPORTED]), "partition")
-        logger.info("Recorded %s that failed runs left complete", reported)
-    return len(waiting) <= _MOST_REPORTED
-
-
-def record_open_day(instance: dg.DagsterInstance, today: date, symbols: Sequence[str]) -> bool:
-    """Report once that the bars of `today` are up to date: a day that is not over has none.
-
-    Otherwise the UI counts them as missing all day. The first prices of the day come before them. Return whether none
-    is left for the next evaluation.
-    """
-    days = [(today, symbol) for symbol in symbols]
-    barred = _latest(instance, DAILY_BARS, days)
-    waiting = [day for day in _latest(instance, RAW_PRICES, days) if day not in barred]
-    for day in waiting[:_MOST_REPORTED]:
-        instance.report_runless_asset_event(materialization(DAILY_BARS, day, as_metadata(day, {"rows": 0})))
-    return len(waiting) <= _MOST_REPORTED
-
-
 def was_collected(instance: dg.DagsterInstance, day: date, symbols: Sequence[str]) -> bool:
     """Return whether prices of `day` have been collected, of any of `symbols`."""
-    return bool(_latest(instance, RAW_PRICES, [(day, symbol) for symbol in symbols]))
+    return bool(latest_events(instance, RAW_PRICES, [(day, symbol) for symbol in symbols]))
 
 
 def outdated(
@@ -229,9 +162,3 @@ def _scored_at(instance: dg.DagsterInstance, scored: Iterable[DayOfSymbol]) -> d
     keys = {partition_name(day): day for day in scored}
     versions = data_versions(instance, PRICE_ANOMALIES, keys)
     return {keys[key]: at for key, version in versions.items() if (at := scored_at(version))}
-
-
-def _latest(instance: dg.DagsterInstance, asset: str, days: Iterable[DayOfSymbol]) -> dict[DayOfSymbol, int]:
-    """Return the event id of the newest materialization of each of `days` that has one."""
-    found = latest_storage_ids(instance, asset, map(partition_name, days))
-    return dict(zip(days_of(found), found.values(), strict=True))
