@@ -9,6 +9,7 @@ import pytest
 
 from market_pipeline.budget.status import BudgetStatus
 from market_pipeline.core.slices import DayOfSymbol
+from market_pipeline.dagster_instance.nonpublic import ASSET_JOB
 from market_pipeline.defs.automation.repair_decision import PastRun, Situation, next_run, without_outage
 from market_pipeline.defs.automation.stale_scores import look_is_due, outdated, recalibrated
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, range_tags
@@ -104,8 +105,9 @@ def test_scores_are_recomputed_once_nothing_is_missing_but_not_every_minute_wher
     assert isinstance(decide(outdated=MISSING, past=[failed]), dg.SkipReason)
     done = a_run(DAY, DAY, SYMBOLS, timedelta(minutes=5), True, "score_days")
     assert isinstance(decide(outdated=MISSING, past=[done]), dg.SkipReason), "it changed nothing"
-    calibrated = PastRun("0123456789", "calibrate_detectors", "", "", True, NOW - timedelta(minutes=4))
-    assert decide(outdated=MISSING, past=[calibrated, done]).job_name == "score_days", "now it may"
+    for job in ("calibrate_detectors", ASSET_JOB):
+        later = PastRun("0123456789", job, "", "", True, NOW - timedelta(minutes=4))
+        assert decide(outdated=MISSING, past=[later, done]).job_name == "score_days", "now it may"
     waiting = a_run(DAY, DAY, SYMBOLS, timedelta(minutes=5), False)
     assert decide(MISSING, MISSING, [waiting]).job_name == "score_days", "meanwhile scores are computed"
 

@@ -191,7 +191,7 @@ def test_days_that_a_person_fills_from_the_ui_are_scored_and_barred_at_once(
     repair_all(sensed)
     cursor = sensed.evaluate_sensor().cursor
     assert not sensed.evaluate_sensor(cursor).run_requests
-    day = sensed.days_ago(2)
+    day = last_settled_day(utc_now())
     every_asset = sensed.defs.resolve_implicit_global_asset_job_def()
     only = every_asset.get_subset(asset_selection={dg.AssetKey("raw_prices")}, asset_check_selection=set())
     assert only.execute_in_process(instance=sensed.instance, tags=range_tags(day, day, sensed.symbols)).success

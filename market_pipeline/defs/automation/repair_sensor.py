@@ -99,15 +99,12 @@ def _evaluate(
     """Return the next run, or why there is none; the cursor records when there was nothing to do."""
     first, last = repaired_span(settings, now)
     symbols, today = settings.catalogue.symbols, now.date()
-    past = _ended_runs(context.instance, owner, _JOBS, now)
+    # A person who materializes assets in the UI brings prices and scores as well.
+    past = _ended_runs(context.instance, owner, (*_JOBS, ASSET_JOB), now)
     # Yesterday is scored again when today's first prices are stored and when its morning is over.
     morning = today, was_collected(context.instance, today, symbols), morning_is_over(today, now)
-    by_hand = context.instance.get_run_records(
-        dg.RunsFilter(job_name=ASSET_JOB, statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]), limit=1
-    )
-    ended = (past[0].run_id if past else "", by_hand[0].dagster_run.run_id if by_hand else "")
     # The days of a coin whose id was corrected are missing at once.
-    parts = (first, last, DETECTOR_VERSION, settings.market_symbols, *ended, *morning)
+    parts = (first, last, DETECTOR_VERSION, settings.market_symbols, past[0].run_id if past else "", *morning)
     state = " ".join(map(str, parts))
     if _was_quiet(context.cursor, state, now):
         return dg.SkipReason(
