@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from market_pipeline.budget.status import budget_status, has_monthly_credits
+from market_pipeline.core.clock import DAY
 from market_pipeline.core.slices import DayOfSymbol
 from market_pipeline.dagster_instance.facts import read_facts
 from market_pipeline.dagster_instance.home import open_instance
@@ -177,7 +178,8 @@ def installation_state(
     )
     try:
         facts = dagster.facts(settings, now)
-        days = {(at.date(), symbol) for at in (prices.oldest_fresh, now) for symbol in prices.stale}
+        # What the source returns shortly after midnight may be a quote of yesterday.
+        days = {(day, symbol) for day in (now.date(), now.date() - DAY) for symbol in prices.stale}
         collected_at = dagster.last_materialized(tables.raw_prices.name, days) if days else None
     except DagsterUnavailable as error:
         logger.warning("%s", error)
