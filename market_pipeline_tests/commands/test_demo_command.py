@@ -19,6 +19,7 @@ from market_pipeline.commands.main import main
 from market_pipeline.commands.ports import free_port
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.program import DEMO_VARIABLE
+from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.schema.migrate import migrate
@@ -45,9 +46,12 @@ def test_a_command_on_the_demos_data_is_checked_before_a_simulator_starts(
     monkeypatch.setattr(demo_data, "_READY_SECONDS", 0.0)
     migrate(Database(make_url(f"sqlite:///{inside / demo_data.DATABASE}")))
     (inside / demo_data.HOME).mkdir()
+    last = last_settled_day(utc_now())
+    two_days = ["--from", str(last - timedelta(days=1)), "--to", str(last)]
     for arguments, code, shown in (
         (["--days", "0"], 2, "Invalid value"), (["--days", "2", "--symbols", "PEPE"], 2, "Unsupported symbol"),
-        (["--days", "99"], 2, "in the demo; begin there"), (["--days", "2", "--dry-run"], 0, "10 partitions"),
+        (["--days", "99"], 2, "in the demo; begin there"),
+        ([*two_days, "--dry-run"], 0, "10 partitions"),
         (["--days", "2", "--yes"], 2, "the simulator does not answer"),
     ):
         assert main(["backfill", *arguments, "--demo"]) == code

@@ -19,7 +19,7 @@ from market_pipeline.defs.checks.history import (
 )
 from market_pipeline.pipeline.missing_days import PastDays
 from market_pipeline.prices.absences import Absence
-from market_pipeline.prices.gaps import Interval
+from market_pipeline.prices.gaps import Interval, last_settled_day
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.coverage import DayCoverage
 from market_pipeline.storage.queries.source_gaps import record_absences
@@ -182,8 +182,8 @@ def test_the_checks_of_a_completion_agree_with_its_coverage_and_stay_evaluated_w
     pair: World,
 ) -> None:
     """By Dagster's own rule, by which the UI shows a check as not evaluated."""
-    yesterday = pair.days_ago(1)
-    checks = pair.checks(pair.complete(yesterday, yesterday))
+    day = last_settled_day(utc_now())
+    checks = pair.checks(pair.complete(day, day))
     metadata = pair.latest_metadata("price_coverage")
     names = history_check_names(pair.symbols)
     for name, symbol in names.items():

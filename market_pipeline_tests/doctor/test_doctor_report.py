@@ -36,7 +36,9 @@ VARIABLE = (
     # Set by whatever opened a Dagster instance in this process before.
     (r"DAGSTER_EVENT_BATCH_SIZE, ", ""),
     (r"127\.0\.0\.1:\d+", "HOST"), (r"revision \d+", "revision N"),
-    (r"\d{4}-\d\d-\d\d", "DATE"), (r"\d\d:\d\d UTC", "TIME"), (r"\d+ ms\b", "N ms"),
+    # Times of yesterday have their day.
+    (r"(\d{4}-\d\d-\d\d )?\d\d:\d\d UTC", "TIME"),
+    (r"\d{4}-\d\d-\d\d", "DATE"), (r"\d+ ms\b", "N ms"),
     (r"[\d.]+ s (ahead of|behind)", "N s ahead of"), (r"\b[\d.]+ s\b", "N s"), (r"[\d.,]+ (GB|MB)", r"N \1"),
     (r"\d[\d,]+ requests", "N requests"), (r"its days \d+", "its days N"), (r"Run \w{8}", "Run ID"),
     (r"\d+ daemons", "N daemons"), (r"(last reports: \w+ 10 min ago).*", r"\1, ..."),
