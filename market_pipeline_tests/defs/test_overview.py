@@ -13,6 +13,7 @@ from PIL import Image
 
 from market_pipeline.anomalies.anomaly import alarm_mask
 from market_pipeline.charts.canvas import OVERVIEW_WIDTH
+from market_pipeline.core.clock import start_of_day
 from market_pipeline.core.columns import Columns
 from market_pipeline.defs.assets.market_overview import (
     Picture,
@@ -57,10 +58,12 @@ def test_every_overview_shows_the_picture_which_is_drawn_anew_with_an_alarm(pair
         assert second[f"{symbol}/price_usd"] == pytest.approx(newest[symbol]["price"], rel=1e-6)
         assert -60 < second[f"{symbol}/change_24h_percent"] < 60
     bitcoin = newest["BTC"]
-    pair.insert(symbol="BTC", timestamp=bitcoin["timestamp"] - 5 * timedelta(minutes=1), price=bitcoin["price"] / 2)
+    # Shortly after midnight the newest quote is yesterday's, which a tick does not score again.
+    at = max(bitcoin["timestamp"] + timedelta(seconds=1), start_of_day(pair.today))
+    pair.insert(symbol="BTC", timestamp=at, price=bitcoin["price"] / 2)
     pair.tick()
     third = pair.latest_metadata("market_overview")
-    assert third["alarms_24h"] >= 1 and picture_in(third) != picture_in(first)
+    assert third["alarms_24h"] > second["alarms_24h"] and picture_in(third) != picture_in(first)
     assert "[BTC](http://127.0.0.1:8000/symbols/BTC?day=" in third["summary"]
     # Plots are sorted by name, capital letters first; of 100 names at most.
     numbers = [name for name, value in third.items() if isinstance(value, int | float)]
