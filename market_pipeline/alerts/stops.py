@@ -17,12 +17,12 @@ _KIND = "pipeline-stopped"
 _TITLE = "market-pipeline run has ended by itself: no prices are collected"
 
 
-def record_stopped(database: Database, code: int, now: datetime, place: Place) -> None:
-    """Store the message that a process of `run` ended with this exit code, which ends all of them.
+def record_stopped(database: Database, what: str, now: datetime, place: Place) -> None:
+    """Store the message that a process of `run` ended by itself, which ends all; `what` says which and how.
 
     Best effort: a database that is down may be why it ended, and the exit code must reach the supervisor.
     """
-    detail = f"One of its processes ended by itself (exit code {code}); its log says why."
+    detail = f"{what}, so everything is stopped."
     body = trouble_text(detail, now, "Start it again, unless a supervisor does.", now, place)
     message = AlertMessage(f"{_KIND}@{now:%Y%m%dT%H%M%S}", "opened", _KIND, "critical", _TITLE, body)
     try:

@@ -79,7 +79,7 @@ def execute(ui_port: int, chosen_api_port: int | None) -> int:
             face.start(processes, server_command(HOST, api_port), environment, home, "api")
             processes.start(dagster_command(ui_port, settings.log_level), environment, home, "dagster")
             face.start(processes, watch_command(), environment, home, "watch")
-            return face.wait(processes)
+            return face.wait(processes).exit_code or 1
     return 0
 
 

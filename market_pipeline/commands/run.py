@@ -49,7 +49,7 @@ _MOST_MEASURED = 5_000
 
 
 def execute(port: int, api_port: int | None, *, api: bool) -> int:
-    """Prepare and serve until Ctrl-C; return 0, or the exit code of a process that ended by itself."""
+    """Prepare and serve until Ctrl-C; return 0, or the exit code of a process that ended by itself, 1 if that is 0."""
     settings = command_settings()
     if settings.alert_receivers:
         required_receivers(settings)
@@ -83,11 +83,11 @@ def execute(port: int, api_port: int | None, *, api: bool) -> int:
             if settings.alert_receivers:
                 record_started(database, utc_now(), place_of(settings))
                 face.start(processes, watch_command(), environment, folder, "watch")
-            code = face.wait(processes)
+            ended = face.wait(processes)
             if settings.alert_receivers:
                 # The watcher sends it before it ends.
-                record_stopped(database, code, utc_now(), place_of(settings))
-            return code
+                record_stopped(database, f"{ended.name} {ended.how}", utc_now(), place_of(settings))
+            return ended.exit_code or 1
     return 0
 
 

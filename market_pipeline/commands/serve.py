@@ -44,7 +44,7 @@ def execute(port: int, host: str, workers: int, without_token: bool) -> int:
         rows = [("Prices page", url), ("API", f"{url}/docs"), *common_rows(settings, home, face)]
         face.announce(Banner("The API answers. Times are UTC.", rows, [f"{url}/healthz"]))
         face.start(processes, server_command(host, port, workers), environment, home, "api")
-        return face.wait(processes)
+        return face.wait(processes).exit_code or 1
     return 0
 
 

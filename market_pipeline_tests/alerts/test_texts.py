@@ -61,7 +61,7 @@ def told(database: Database) -> Iterator[AlertMessage]:
     for failures in ([one], [one, other], [by_hand], [Failure("tick_schedule", NOW)]):
         yield failure_message(failures, NOW, PLACE)
     yield anomaly_message(replace(alarm("critical", "a" * 32), members="BTC,ETH"), PLACE)
-    record_stopped(database, 1, NOW, PLACE)
+    record_stopped(database, "Dagster's daemon was killed by SIGKILL", NOW, PLACE)
     record_started(database, NOW + MINUTE, PLACE)
     yield from (message for _, message, _ in reversed(newest_messages(database, 2)))
 
@@ -84,7 +84,7 @@ def test_commands_in_a_message_of_the_demo_work_on_its_data(monkeypatch: pytest.
 
 
 def test_a_database_that_is_down_does_not_hide_how_the_pipeline_ended(caplog: pytest.LogCaptureFixture) -> None:
-    record_stopped(Database(make_url("sqlite:////nowhere/prices.db")), 137, NOW, PLACE)
+    record_stopped(Database(make_url("sqlite:////nowhere/prices.db")), "It ended", NOW, PLACE)
     assert "the folder /nowhere does not exist" in caplog.text
 
 

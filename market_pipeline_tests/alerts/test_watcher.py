@@ -243,7 +243,7 @@ def test_a_pipeline_that_ends_by_itself_says_so_and_that_it_runs_again(world: Wo
     record_started(world.database, world.now, PLACE)
     assert world.round() == [[], []]
     world.servers[0].status = 500
-    record_stopped(world.database, 1, world.now, PLACE)
+    record_stopped(world.database, "The API ended", world.now, PLACE)
     world.round()
     world.servers[0].status = 200
     stopped = "market-pipeline run has ended by itself: no prices are collected"

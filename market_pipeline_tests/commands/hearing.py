@@ -114,10 +114,16 @@ def a_day() -> Iterator[Said]:
     lost = "x.py:1: UserWarning: Error loading repository location market_pipeline"
     for _ in range(2):
         yield from session.hear(lost, "WARNING")
+    ends = "Exception: dagster-daemon process shut down unexpectedly with return code -9"
+    yield from session.hear("An unexpected exception has occurred", "ERROR", exc_info=ends)
+    face = {"logger": "market_pipeline.commands.terminal.face", "remedy": "Start the same command again."}
+    yield from session.hear("Dagster's daemon was killed by SIGKILL, so everything is stopped.", "ERROR", **face)
     for minutes in (0, 11, 20):
         session.now += timedelta(minutes=minutes)
         yield from session.narrator.overdue()
-    yield from session.hear("GET /anomalies answered 500", logger="market_pipeline.api.http.tracing", status_code=500)
+    for status in (500, 503):
+        answered, logger = f"GET /anomalies answered {status}", "market_pipeline.api.http.tracing"
+        yield from session.hear(answered, logger=logger, status_code=status)
     yield from session.hear("Stopping; this takes some seconds.", logger="market_pipeline.commands.children.processes")
     yield from session.hear("The code server is gone", "ERROR", "dagster.daemon", exc_info=TRACE)
     yield from session.hear("GET / answered 200", logger="market_pipeline.api.http.tracing", status_code=200)

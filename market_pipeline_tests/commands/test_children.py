@@ -14,12 +14,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from market_pipeline.commands.children import relayed
-from market_pipeline.commands.children.processes import Processes
+from market_pipeline.commands.children.processes import End, Processes
 from market_pipeline.commands.children.relay import Relay
 from market_pipeline.logs import log_to_stderr
 from market_pipeline_tests.builders import wait_for
@@ -67,9 +68,9 @@ def written(capsys: pytest.CaptureFixture[str]) -> Written:
 
 
 def start(
-    processes: Processes, folder: Path, code: str, relayed_as: str | None = "child", *, ready: bool = False
+    processes: Processes, folder: Path, code: str, *, relayed: bool = True, ready: bool = False
 ) -> "subprocess.Popen[bytes]":
-    child = processes.start([sys.executable, "-c", code], os.environ, folder, relayed_as)
+    child = processes.start([sys.executable, "-c", code], os.environ, folder, "child", relayed=relayed)
     if ready:
         wait_for((folder / "ready").exists, 20, "its start")
     return child
@@ -95,7 +96,7 @@ def test_each_way_to_stop_ends_the_children_and_theirs(
     caplog.set_level("INFO", "market_pipeline")
     handler = signal.getsignal(number)
     with Processes() as processes:
-        child = start(processes, tmp_path, FAMILY, None, ready=True)
+        child = start(processes, tmp_path, FAMILY, relayed=False, ready=True)
         signal.raise_signal(number)
         pytest.fail("the signal was not noticed")
     assert child.returncode is not None
@@ -107,7 +108,7 @@ def test_each_way_to_stop_ends_the_children_and_theirs(
 def test_a_second_signal_kills_at_once(tmp_path: Path) -> None:
     """The child ignores every request to end, for which it would be given half a minute."""
     with Processes() as processes:
-        child = start(processes, tmp_path, STUBBORN, None, ready=True)
+        child = start(processes, tmp_path, STUBBORN, relayed=False, ready=True)
         second = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
         second.start()
         began = time.monotonic()
@@ -136,11 +137,21 @@ def test_a_terminal_that_hangs_up_twice_lets_the_children_end_in_order(tmp_path:
 
 def test_a_child_that_ends_by_itself_gives_its_code_and_the_others_are_stopped(tmp_path: Path) -> None:
     with Processes() as processes:
-        other = start(processes, tmp_path, SLEEP, None)
-        start(processes, tmp_path, "raise SystemExit(3)", None)
-        assert processes.wait_for_any() == 3
+        other = start(processes, tmp_path, SLEEP, relayed=False)
+        start(processes, tmp_path, "raise SystemExit(3)", relayed=False)
+        assert processes.wait_for_any() == End("child", 3)
         assert other.poll() is None
     assert other.returncode is not None
+
+
+def test_an_end_that_dagster_reports_is_that_of_its_process(written: Written, tmp_path: Path) -> None:
+    source = Path(str(find_spec("dagster._cli.dev").origin)).read_text()  # type: ignore[union-attr]  # it is installed
+    assert '"dagster-daemon process shut down unexpectedly with return code"' in source
+    code = "raise Exception('dagster-daemon process shut down unexpectedly with return code -9')"
+    with Processes() as processes:
+        start(processes, tmp_path, code)
+        end = processes.wait_for_any()
+    assert (end, end.how, end.exit_code) == (End("dagster-daemon", -9), "was killed by SIGKILL", 137)
 
 
 def test_what_precedes_and_follows_the_end_may_fail(tmp_path: Path) -> None:
@@ -151,7 +162,7 @@ def test_what_precedes_and_follows_the_end_may_fail(tmp_path: Path) -> None:
         raise ArithmeticError
 
     with Processes(look, look) as processes:
-        child = start(processes, tmp_path, SLEEP, None)
+        child = start(processes, tmp_path, SLEEP, relayed=False)
     assert seen == [True, False]
 
 
@@ -160,7 +171,7 @@ def test_another_error_passes_after_the_children_are_stopped(tmp_path: Path) -> 
 
     def fail() -> None:
         with Processes() as processes:
-            children.append(start(processes, tmp_path, SLEEP, None))
+            children.append(start(processes, tmp_path, SLEEP, relayed=False))
             raise ArithmeticError
 
     with pytest.raises(ArithmeticError):
@@ -173,8 +184,8 @@ def test_children_have_exactly_the_given_environment_and_folder_and_without_a_re
 ) -> None:
     code = "import os; print(os.environ['ONLY'], 'HOME' in os.environ, os.getcwd())"
     with Processes() as processes:
-        processes.start([sys.executable, "-c", code], {"ONLY": "this"}, tmp_path)
-        assert processes.wait_for_any() == 0
+        processes.start([sys.executable, "-c", code], {"ONLY": "this"}, tmp_path, "x", relayed=False)
+        assert processes.wait_for_any().code == 0
     assert capfd.readouterr().out == f"this False {tmp_path}\n"
 
 
@@ -188,7 +199,7 @@ def test_every_row_arrives_of_both_streams_of_grandchildren_and_without_an_end(
     )
     with Processes() as processes:
         start(processes, tmp_path, code)
-        assert processes.wait_for_any() == 0
+        assert processes.wait_for_any().code == 0
     assert messages(written()) == [*map(str, range(2000)), "err", "\\xff", "ValueError: 5", "the end"]
 
 
@@ -204,7 +215,7 @@ def test_secrets_of_others_are_hidden(written: Written, tmp_path: Path) -> None:
     code = OWN + f"s = {secret}; own(message=s[0], deep={{'a': s}}); print(s); raise ValueError(s[1])"
     with Processes() as processes:
         start(processes, tmp_path, code)
-        assert processes.wait_for_any() == 1
+        assert processes.wait_for_any().code == 1
     assert heard("relayed", written()) == [] and written().count("[hidden]") >= 5
 
 

@@ -26,8 +26,10 @@ from market_pipeline.settings import Settings
 from market_pipeline_tests.commands.hearing import BEGIN, PAST, Session, request
 
 CHILD = (
-    "import json; print(json.dumps({'timestamp': '2026-11-23T12:00:00Z', 'level': 'INFO', 'logger': 'dagster.daemon',"
-    "'message': 'chatter'})); print('Traceback (most recent call last)\\n  x\\nValueError: a bug', flush=True)"
+    "import json, os; print(json.dumps({'timestamp': '2026-11-23T12:00:00Z', 'level': 'INFO',"
+    "'logger': 'dagster.daemon', 'message': 'chatter'}));"
+    "print('Traceback (most recent call last)\\n  x\\nValueError: a bug', flush=True);"
+    "os.kill(os.getpid(), 9)"
 )
 
 
@@ -62,15 +64,16 @@ def test_a_person_reads_what_matters_and_the_file_has_every_line(
         get_logger("market_pipeline.x").warning("The plan has too few credits.")
         face.announce(Banner("It runs.", [("Full log", str(face.log))], []))
         with Processes() as processes:
-            face.start(processes, [sys.executable, "-c", CHILD], os.environ, tmp_path, "child")
-            assert face.wait(processes) == 1
+            face.start(processes, [sys.executable, "-c", CHILD], os.environ, tmp_path, "api")
+            assert face.wait(processes).exit_code == 137
     shown = plain(terminal.getvalue())
     if log_format == "json":
         assert not (tmp_path / "run.log").exists()
         assert all(row.startswith("{") for row in shown.splitlines())
         return
     assert "WARNING  The plan has too few credits." in shown and "It runs." in shown and "Stopped." in shown
-    assert "ERROR  child has ended by itself with exit code 0, so all end" in shown and "ValueError: a bug" in shown
+    assert "ERROR  The API was killed by SIGKILL, so everything is stopped." in shown and "`dmesg`" in shown
+    assert "ValueError: a bug" in shown
     assert "chatter" not in shown and "Traceback" not in shown and "{" not in shown
     stored = [json.loads(line) for line in (tmp_path / "run.log").read_text().splitlines()]
     assert {"chatter", "ValueError: a bug"} <= {line["message"] for line in stored}

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -24,6 +25,7 @@ logger = get_logger(__name__)
 GRACE_SECONDS = 20.0
 _LEFTOVER_SECONDS = 5.0
 _LOGGING_SECONDS = 2.0
+_CAUSE_SECONDS = 1.0
 _POLL_SECONDS = 0.2
 _STOPPING = "Stopping; this takes some seconds. Press Ctrl-C again to kill everything."
 # SIGHUP is a terminal that was closed; Windows has none.
@@ -37,13 +39,33 @@ class Stopped(BaseException):
     """
 
 
+@dataclass(frozen=True)
+class End:
+    """The end of the process `name`; `code` is as `Popen.returncode` has it: negative for a signal."""
+
+    name: str
+    code: int
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code as a shell has it."""
+        return 128 - self.code if self.code < 0 else self.code
+
+    @property
+    def how(self) -> str:
+        """How it ended, in words."""
+        if self.code >= 0:
+            return f"ended with exit code {self.code}"
+        known = {number.value: number.name for number in signal.Signals}
+        return f"was killed by {known.get(-self.code, f'signal {-self.code}')}"
+
+
 class Processes:
     """A `with` block whose processes, and their children, are gone when it ends.
 
     Ctrl-C in the terminal reaches only this process, which then stops the children in reverse order and waits for
     them; a second Ctrl-C kills them. Windows has no process groups: there only the children themselves are ended.
-    `before_end` is called before that and `after_end` after it; their errors are logged. `ended` is the name of the
-    child that ended by itself.
+    `before_end` is called before that and `after_end` after it; their errors are logged.
     """
 
     def __init__(
@@ -51,10 +73,9 @@ class Processes:
     ) -> None:
         self._before_end = before_end
         self._after_end = after_end
-        self.ended = ""
         self._children: list[subprocess.Popen[bytes]] = []
-        self._relays: list[Relay] = []
         self._names: dict[subprocess.Popen[bytes], str] = {}
+        self._relays: dict[subprocess.Popen[bytes], Relay] = {}
         self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Processes":
@@ -75,7 +96,7 @@ class Processes:
         for child in reversed(self._children):
             _end_group(child)
         _try(self._after_end)
-        for relay in self._relays:
+        for relay in self._relays.values():
             relay.drain()
         if logging_thread.is_alive():
             # The reader of standard error has stopped reading, and the interpreter's exit would wait for it.
@@ -85,44 +106,51 @@ class Processes:
         return kind is Stopped
 
     def start(
-        self, command: Sequence[str], environment: Mapping[str, str], folder: Path, relayed_as: str | None = None
+        self, command: Sequence[str], environment: Mapping[str, str], folder: Path, name: str, *, relayed: bool = True
     ) -> subprocess.Popen[bytes]:
         """Start `command` in `folder` with exactly `environment`.
 
-        Its output is relayed as log lines, of the logger `relayed_as` where a line names none. Without that name
-        the child writes log lines itself, to our standard error.
+        If it is `relayed`, its output becomes log lines, of the logger `name` where a line names none. Otherwise it
+        writes log lines itself, to our standard error.
         """
-        name = relayed_as or Path(command[0]).name
-        output: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if relayed_as else {}
+        output: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if relayed else {}
         child = subprocess.Popen(command, env=dict(environment), cwd=folder, start_new_session=True, **output)
         self._children.append(child)
         self._names[child] = name
-        if relayed_as and child.stdout:
-            self._relays.append(Relay(child.stdout, relayed_as))
+        if child.stdout:
+            self._relays[child] = Relay(child.stdout, name)
         return child
 
     def run_to_end(
-        self, command: Sequence[str], environment: Mapping[str, str], folder: Path, relayed_as: str,
+        self, command: Sequence[str], environment: Mapping[str, str], folder: Path, name: str,
         meanwhile: Callable[[], None],
     ) -> int:
         """Start a relayed child, call `meanwhile` a few times a second, and return the child's exit code."""
-        child = self.start(command, environment, folder, relayed_as)
+        child = self.start(command, environment, folder, name)
         while child.poll() is None:
             meanwhile()
             time.sleep(_POLL_SECONDS)
         self._children.remove(child)
-        self._relays.pop().drain()
+        self._relays.pop(child).drain()
         return int(child.returncode)
 
-    def wait_for_any(self, meanwhile: Callable[[], None] = lambda: None) -> int:
-        """Call `meanwhile` a few times a second until one child ends by itself; return its exit code."""
+    def wait_for_any(self, meanwhile: Callable[[], None] = lambda: None) -> End:
+        """Call `meanwhile` a few times a second until one child ends by itself; return how.
+
+        If it ends because a process of its own has ended, and says so, that is the end that is returned.
+        """
         while True:
             meanwhile()
             for child in self._children:
                 if child.poll() is not None:
-                    self.ended = self._names[child]
-                    return int(child.returncode)
+                    return self._lost_by(child) or End(self._names[child], child.returncode)
             time.sleep(_POLL_SECONDS)
+
+    def _lost_by(self, child: subprocess.Popen[bytes]) -> End | None:
+        if (relay := self._relays.get(child)) is None:
+            return None
+        relay.drain(_CAUSE_SECONDS)
+        return End(*relay.lost) if relay.lost else None
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         _on_stop_signals(self._kill)

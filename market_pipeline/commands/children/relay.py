@@ -33,6 +33,8 @@ _TRACEBACK = re.compile(r"Traceback \(most recent call last\)|Stack Trace:|\+ Ex
 _RUN = re.compile(r"\brun ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b")
 # The last row of a process that was interrupted on purpose.
 _INTERRUPTED = re.compile(r"(\w+\.)*(KeyboardInterrupt|DagsterExecutionInterruptedError)\b")
+# What dagster._cli.dev raises when the webserver or the daemon has ended: it ends, too, with exit code 0.
+_LOST = re.compile(r"(dagster-\w+) process shut down unexpectedly with return code (-?\d+)")
 # The scheduler's warning after a pause of the daemon. It is no problem: a run brings everything up to date.
 _MISSED_TICKS = re.compile(r"(\w+) has no partition set, so not trying to catch up")
 
@@ -133,9 +135,13 @@ def _line(head: Fields, text: str) -> Fields:
 
 
 class Relay:
-    """Relays what comes out of `pipe`, in threads, until all processes that write to it have ended."""
+    """Relays what comes out of `pipe`, in threads, until all processes that write to it have ended.
+
+    `lost` is the process of Dagster, and its code, whose end is reported there as the reason to end.
+    """
 
     def __init__(self, pipe: IO[bytes], name: str) -> None:
+        self.lost: tuple[str, int] | None = None
         self._assembler = Assembler(name)
         self._rows: queue.Queue[bytes | None] = queue.Queue(_MOST_WAITING)
         threading.Thread(target=self._read, args=(pipe,), name=f"{name} output", daemon=True).start()
@@ -164,4 +170,6 @@ class Relay:
                     row.decode("utf-8", "backslashreplace")
                 )
             for line in lines:
+                if lost := _LOST.search(str(line.get("exc_info", ""))):
+                    self.lost = lost[1], int(lost[2])
                 write_line(line)

@@ -27,8 +27,8 @@ def main(command: Sequence[str]) -> int:
     # This process writes the lines in the configured format.
     environment = {**os.environ, **storage_of(settings).variables, "LOG_FORMAT": "json", "PATH": path}
     with Processes() as processes:
-        processes.start([program, *command[1:]], environment, Path.cwd(), relayed_as=Path(command[0]).name)
-        return processes.wait_for_any()
+        processes.start([program, *command[1:]], environment, Path.cwd(), Path(command[0]).name)
+        return processes.wait_for_any().exit_code
     return 0
 
 

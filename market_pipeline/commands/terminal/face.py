@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import requests
 
-from market_pipeline.commands.children.processes import Processes
+from market_pipeline.commands.children.processes import End, Processes
 from market_pipeline.commands.terminal.narrator import Narrator, Said
 from market_pipeline.commands.terminal.screen import Screen
 from market_pipeline.core.clock import utc_now
@@ -29,6 +30,15 @@ _ANSWER_SECONDS = 1.0
 # Of the file with all log lines.
 _LARGEST_BYTES = 10_000_000
 _OLDER_FILES = 4
+_TITLES = {
+    "api": "The API",
+    "dagster": "Dagster",
+    "dagster-webserver": "Dagster's webserver",
+    "dagster-daemon": "Dagster's daemon",
+    "watch": "The watcher, which sends alerts,",
+    "receiver": "The receiver of alerts",
+    "market_pipeline.simulator": "The simulator",
+}
 
 
 @dataclass(frozen=True)
@@ -103,17 +113,23 @@ class Face:
     def start(
         self, processes: Processes, command: Sequence[str], environment: Mapping[str, str], folder: Path, name: str
     ) -> "subprocess.Popen[bytes]":
-        """Start a child that writes log lines itself, named `name` where its lines are relayed."""
-        if self.log:
-            return processes.start(command, {**environment, "LOG_FORMAT": "json"}, folder, name)
-        return processes.start(command, {**environment, "LOG_FORMAT": self._format}, folder)
+        """Start the child `name`, which writes log lines itself."""
+        log_format = "json" if self.log else self._format
+        return processes.start(
+            command, {**environment, "LOG_FORMAT": log_format}, folder, name, relayed=self.log is not None
+        )
 
-    def wait(self, processes: Processes) -> int:
-        """Block until one of the children ends by itself; return its exit code, 1 if that is 0: it should not end."""
-        code = processes.wait_for_any(self.poll)
-        logs = f"; its last lines are in {self.log}" if self.log else ""
-        logger.error("%s has ended by itself with exit code %s, so all end%s", processes.ended, code, logs)
-        return code or 1
+    def wait(self, processes: Processes) -> End:
+        """Block until one of the children ends by itself, say so, and return how; its name is for a sentence."""
+        found = processes.wait_for_any(self.poll)
+        end = End(_TITLES.get(found.name, found.name), found.code)
+        remedy = "Start the same command again."
+        if end.code == -signal.SIGKILL:
+            remedy += " If nobody killed it, the memory may have run out: the kernel's log says so (`dmesg`)."
+        if self.log:
+            remedy += f" The last lines are in {self.log}."
+        logger.error("%s %s, so everything is stopped.", end.name, end.how, extra={"remedy": remedy})
+        return end
 
     def close(self) -> None:
         """Leave the terminal as it was."""

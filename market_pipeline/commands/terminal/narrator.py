@@ -18,6 +18,10 @@ from market_pipeline.pipeline.names import COMPLETE_DAYS, CONSEQUENCES, TICK
 _LONGEST = 400
 _SAY_AGAIN = timedelta(hours=1)
 _LONGEST_TICK = timedelta(minutes=1)
+# The status of an answer that tells its client what is missing, and when to ask again.
+_UNAVAILABLE = 503
+# What `dagster dev` logs before it ends; which of its processes ended is said then.
+_DAGSTER_ENDS = "process shut down unexpectedly"
 # What Dagster's processes log after the code server was killed, which none of them starts again.
 _CODE_LOST = ("Error loading repository location", "DagsterUserCodeUnreachableError")
 # Their warnings precede a failure, which is shown, or a success.
@@ -184,7 +188,7 @@ class Narrator:
             if self._unreachable_since is None:
                 self._unreachable_since = at
                 verdict = _short(run.verdict.removesuffix(" The next run tries again."))
-                again = f"Prices are requested again at {self._next_tick(self._clock()):%H:%M} UTC, and so on."
+                again = f"Every tick tries again; the next one is at {self._next_tick(self._clock()):%H:%M} UTC."
                 yield Said(at, f"CoinGecko cannot be reached: {verdict}", "offline", "bold red", (again,))
             return
         reason = _short(first_line(run.reason or message))
@@ -209,23 +213,32 @@ class Narrator:
             self._stopping = True
             yield Said(at, message)
         elif name.startswith("market_pipeline.api") and fields.get("status_code") is not None:
-            status, reads = int(fields["status_code"]), message.startswith(("GET ", "HEAD "))
-            if status >= 500 or (self._tells_requests and (status >= 400 or not reads)):
-                yield Said(at, message, "request", "black on yellow" if status >= 400 else "dim")
+            yield from self._answer(int(fields["status_code"]), message, at)
         elif self._stopping and not ours:
             # Dagster's processes complain of each other's end.
             return
+        elif _DAGSTER_ENDS in str(fields.get("exc_info")):
+            return
         elif any(sign in f"{message}{fields.get('exc_info')}" for sign in _CODE_LOST):
-            again = "If that lasts, stop with Ctrl-C and start again; Deployment in the Dagster UI shows the error."
+            again = "Dagster does not start its code server again; if no prices follow, press Ctrl-C and start again."
             text = "Dagster cannot reach the code of this project: no run starts, and no prices are collected."
             yield from self._once(Said(at, text, "error", "bold red", (again,)))
         elif level in ("ERROR", "CRITICAL") and not name.startswith(_QUIET) and not fields.get("run_id"):
             error = _error_in(str(fields.get("exc_info") or ""))
             what = message if not error or error in message else f"{first_line(message).rstrip(': ')}: {error}"
-            below = (_FREE_SPACE,) if any(sign in what for sign in _DISK_FULL) else ()
+            remedy = _FREE_SPACE if any(sign in what for sign in _DISK_FULL) else str(fields.get("remedy", ""))
+            below = (remedy,) if remedy else ()
             yield from self._once(Said(at, _short(what), "error", "bold red", below), error)
         elif level == "WARNING" and ours and not name.startswith(_QUIET):
             yield from self._once(Said(at, _short(message), "warning", "black on yellow"))
+
+    def _answer(self, status: int, message: str, at: datetime) -> Iterator[Said]:
+        """Yield an answer of the API; beside the pipeline only that it failed, as a 503 has its reason elsewhere."""
+        reads = message.startswith(("GET ", "HEAD "))
+        if (status >= 500 and status != _UNAVAILABLE) or (self._tells_requests and (status >= 400 or not reads)):
+            said = Said(at, message, "request", "black on yellow" if status >= 400 else "dim")
+            # What polls, such as a probe of /readyz, repeats itself.
+            yield from self._once(said) if reads else (said,)
 
     def _once(self, said: Said, cause: str = "") -> Iterator[Said]:
         """Yield what was not said within the last hour; several processes may report one `cause`."""
