@@ -17,7 +17,7 @@ from market_pipeline.storage.database_clock import database_clock
 from market_pipeline.storage.db_errors import SchemaMismatch, StorageError
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.connections import scarcest_connections
-from market_pipeline.storage.schema.migrate import REVISION, check_schema
+from market_pipeline.storage.schema.migrate import REVISION, check_schema, how_to_create
 
 _LITTLE_BYTES = 1_000_000_000
 _TOO_LITTLE_BYTES = 100_000_000
@@ -37,7 +37,7 @@ def examine_database(context: DoctorContext) -> Iterator[Diagnosis]:
     try:
         check_schema(database)
     except SchemaMismatch as error:
-        yield fail("database", error.problem, f"{error.remedy[:1].upper()}{error.remedy[1:]}.")
+        yield fail("database", error.problem, _sentence(error.remedy))
     except StorageError as error:
         yield fail("database", str(error), "Start the database or correct DATABASE_URL.")
     else:
@@ -59,8 +59,12 @@ def _file_trouble(settings: Settings, used: bool) -> Diagnosis | None:
         if wrong:
             return fail("database", detail, remedy if remedy is anew else f"{remedy} or correct DATABASE_URL.")
     if not exists:
-        return warn("database", f"{file} does not exist yet", f"`{command('run')}` creates it.")
+        return warn("database", f"{file} does not exist yet", _sentence(how_to_create()))
     return None
+
+
+def _sentence(remedy: str) -> str:
+    return f"{remedy[:1].upper()}{remedy[1:]}."
 
 
 def examine_disk(context: DoctorContext) -> Iterator[Diagnosis]:

@@ -182,7 +182,9 @@ def automation_condition(state: AutomationState, now: datetime) -> Condition | N
             f"{name} was last evaluated {span(at - now)} from now: the clock was ahead then, and Dagster waits until "
             f"that time has come: {consequence}."
         )
-        remedy = f"Restart `{command('run')}`; or run `{command('migrate')}` and restart Dagster's daemon."
+        restart, migrate = command("run"), command("migrate")
+        by_itself = f"; or run `{migrate}` and restart Dagster's daemon" if migrate != restart else ""
+        remedy = f"Restart `{restart}`{by_itself}."
         return Condition("schedule-silent", detail, remedy, None, name)
     if state.outcome == "failure":
         since = state.worked_at or at

@@ -35,7 +35,7 @@ from market_pipeline.storage.queries.coverage import first_times
 from market_pipeline.storage.queries.latest import newest_quote_times
 from market_pipeline.storage.queries.price_pages import PriceQuery, newest_table
 from market_pipeline.storage.rows.read import read_columns
-from market_pipeline.storage.schema.migrate import check_schema
+from market_pipeline.storage.schema.migrate import check_schema, how_to_create
 from market_pipeline.storage.schema.tables import daily_bars, price_anomalies
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ def open_market(database_url: str | None = None) -> Market:
     url = settings.database
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
         raise DatabaseUnavailable(
-            f"There is no file {Path(url.database or '').absolute()}, which `market-pipeline run` would create. Start "
-            "in the folder of the project, or give the URL of another database, such as the demo's: "
-            "open_market('sqlite:///demo.db')."
+            f"{Path(url.database or '').absolute()} does not exist. Open the notebook in the folder of the project, or "
+            "give the URL of another database, such as the demo's: open_market('sqlite:///demo.db'). If there is none "
+            f"yet, {how_to_create()}."
         )
     database = Database(url, settings.catalogue.ids)
     check_schema(database)

@@ -345,8 +345,8 @@ def test_a_run_under_way_is_waited_for(sensed: World, job: str) -> None:
 
 def test_a_database_without_tables_is_reported_with_the_remedy(world_of: WorldOf, tmp_path: Path) -> None:
     world = world_of(Database(make_url(f"sqlite:///{tmp_path / 'empty.db'}")))
-    assert "run `market-pipeline migrate`" in world.evaluate_sensor().skip_message
-    assert "run `market-pipeline migrate`" in world.evaluate_schedule("calibration_schedule").skip_message
+    assert "`market-pipeline migrate` only creates" in world.evaluate_sensor().skip_message
+    assert "`market-pipeline migrate` only creates" in world.evaluate_schedule("calibration_schedule").skip_message
 
 
 def test_yesterday_is_scored_again_when_a_day_begins_when_its_morning_is_over_and_if_its_prices_come_later(

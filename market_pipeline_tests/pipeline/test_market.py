@@ -113,7 +113,7 @@ def test_what_cannot_be_answered_is_an_error_that_says_what_can(market: Market, 
             read("BTC", start="2024-03-02", end="2024-03-01")
     with pytest.raises(SettingsError, match=r"given by the program\):\n- DATABASE_URL"):
         open_market("mysql://me:canary@host/db")
-    with pytest.raises(DatabaseUnavailable, match=r"no file .*absent\.db"):
+    with pytest.raises(DatabaseUnavailable, match=r"absent\.db does not exist"):
         open_market("sqlite:///absent.db")
     assert not Path("absent.db").exists()
     with database.writing() as connection:

@@ -70,7 +70,7 @@ def check_schema(database: Database) -> None:
     does not exist is not created.
     """
     if database.dialect == "sqlite" and _is_missing(file := Path(database.url.database or "")):
-        raise _to_migrate(database, f"there is no file {file.absolute()}")
+        raise SchemaMismatch(f"{file.absolute()} does not exist yet", how_to_create())
     try:
         with database.reading() as connection:
             found = _revision(connection)
@@ -78,7 +78,7 @@ def check_schema(database: Database) -> None:
         raise _unreadable(database, error) from None
     if found is None or found < REVISION:
         problem = f"{database.url} is at revision {found}, this version needs {REVISION}"
-        raise _to_migrate(database, problem)
+        raise _to_migrate(database, problem, _migrate())
     _require_not_newer(database, found)
 
 
@@ -113,6 +113,13 @@ def migrate(database: Database) -> None:
             logger.info("Tables upgraded from revision %s to %s", found, REVISION)
     except DBAPIError as error:
         raise _not_migrated(database, error) from None
+
+
+def how_to_create() -> str:
+    """Return what to do where the database, or its tables, were never created."""
+    run, migrate = command("run"), command("migrate")
+    only = f" (`{migrate}` only creates them)" if migrate != run else ""
+    return f"start `{run}`, which creates the tables and collects prices{only}"
 
 
 def alembic_config(connection: Connection | None, coins: Mapping[str, str] = KNOWN_COINS) -> "Config":
@@ -183,17 +190,17 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _no_tables(database: Database) -> SchemaMismatch:
-    return _to_migrate(database, f"{database.url} has no tables of this project")
+    return _to_migrate(database, f"{database.url} has no tables of this project", how_to_create())
 
 
-def _to_migrate(database: Database, problem: str) -> SchemaMismatch:
+def _to_migrate(database: Database, problem: str, remedy: str) -> SchemaMismatch:
     """Make the error for tables that must be migrated: by this role, or by another one if it lacks the right."""
     if database.dialect == "postgresql":
         with database.reading() as connection:
             missing = _missing_right(connection)
         if missing:
             return SchemaMismatch(f"{problem}, and {missing[0]}", missing[1])
-    return SchemaMismatch(problem, _migrate())
+    return SchemaMismatch(problem, remedy)
 
 
 def _require_not_newer(database: Database, found: str) -> None:
