@@ -84,8 +84,7 @@ def label_of(marks: Columns, index: int) -> str:
 def _line(panel: Panel, track: Track) -> Floats:
     """Return points along the price line, a few pixels apart, in pixels."""
     days = np.linspace(*panel.axes.get_xlim(), int(panel.box.width / 3))
-    prices = np.interp(days, track.days, track.prices)
-    return panel.pixels(np.concatenate([days, track.days]), np.concatenate([prices, track.prices]))
+    return panel.pixels(np.concatenate([days, track.days]), np.concatenate([track.line_at(days), track.prices]))
 
 
 def _around(spot: Spot) -> Bbox:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from market_pipeline.anomalies.anomaly import Kind
 from market_pipeline.charts.axes import style_price_axis
 from market_pipeline.charts.canvas import EVENT_TINT, Box, Canvas, points
 from market_pipeline.charts.marks import SIZES, Spot, dot_looks, mark_looks, marks_and_dots, spread
@@ -54,20 +53,19 @@ def draw_panel(canvas: Canvas, box: Box, track: Track, flagged: Columns, span: S
         axes.set_yticks([])
         draw_silences(axes, box, track, canvas.theme)
         return Panel(axes, box, flagged.where(np.zeros(len(flagged), dtype=np.bool_)), [])
-    axes.set_ylim(*price_range(track, flagged))
+    axes.set_ylim(*price_range(track))
     _draw_band(axes, track, canvas.theme)
     for shade in shades:
         axes.axvspan(*shade, color=canvas.theme.event, alpha=EVENT_TINT, linewidth=0, zorder=2)
     draw_silences(axes, box, track, canvas.theme)
     draw_line(axes, track, track.prices, canvas.theme)
     style_price_axis(axes, canvas.theme, 4 if box.height < 250 else 7)
-    return Panel(axes, box, *_draw_flagged(axes, box, flagged, canvas.theme))
+    return Panel(axes, box, *_draw_flagged(axes, box, track, flagged, canvas.theme))
 
 
-def price_range(track: Track, flagged: Columns) -> Span:
-    """Return the lowest and highest price of the panel: every price and mark, nearly all of the band, a margin."""
-    own = flagged.where(flagged["kind"] != Kind.MARKET_MOVE.value)
-    shown = [track.prices, own["price_after"]]
+def price_range(track: Track) -> Span:
+    """Return the lowest and highest price of the panel: every price, nearly all of the band, a margin."""
+    shown = [track.prices]
     lower, upper = track.band(3)
     if np.isfinite(lower).any():
         shown.append(np.array([np.nanquantile(lower, _OF_THE_BAND[0]), np.nanquantile(upper, _OF_THE_BAND[1])]))
@@ -117,12 +115,19 @@ def draw_line(axes: Axes, track: Track, values: Floats, theme: Theme) -> None:
     axes.plot(track.days[alone], values[alone], **looks)
 
 
-def _draw_flagged(axes: Axes, box: Box, flagged: Columns, theme: Theme) -> tuple[Columns, list[Spot]]:
+def _draw_flagged(
+    axes: Axes, box: Box, track: Track, flagged: Columns, theme: Theme
+) -> tuple[Columns, list[Spot]]:
+    """Draw each flagged row on the line at its time, as the page does.
+
+    That is when it was first flagged. An episode peaks later, perhaps by hours: `price_after` is not of this time.
+    """
     marks, dots = marks_and_dots(flagged)
-    for when, price, kind in zip(days_of(dots["timestamp"]), dots["price_after"], dots["kind"], strict=True):
+    days = days_of(dots["timestamp"])
+    for when, price, kind in zip(days, track.line_at(days), dots["kind"], strict=True):
         axes.plot(when, price, zorder=4, **dot_looks(theme.kinds[kind], theme))
     days = days_of(marks["timestamp"])
-    places = _pixels(axes, box, days, marks["price_after"]).tolist()
+    places = _pixels(axes, box, days, track.line_at(days)).tolist()
     wanted = [Spot(x, y, SIZES[severity]) for (x, y), severity in zip(places, marks["severity"], strict=True)]
     spots = spread(wanted, [direction != "down" for direction in marks["direction"]], box.height)
     low, high = axes.get_ylim()

@@ -51,6 +51,10 @@ class Track:
         width = np.where(np.diff(self.stretch, prepend=0) > 0, np.nan, width)
         return self.price_before * (1 - width), self.price_before * (1 + width)
 
+    def line_at(self, days: Floats) -> Floats:
+        """Return the price of the line at each of `days`, US dollars."""
+        return np.interp(days, self.days, self.prices)
+
     def broken(self, values: Floats) -> Floats:
         """Return `values` of the quotes with a NaN between stretches, so that no line crosses a silence."""
         return np.insert(values, np.flatnonzero(np.diff(self.stretch)) + 1, np.nan)

@@ -92,6 +92,15 @@ def test_severity_shows_in_size_and_fill() -> None:
     assert inked[0] < 0.6 < 0.8 < min(inked[1:]), "a watch is hollow, the others are full"
 
 
+def test_a_mark_stands_on_the_line_where_its_episode_was_first_flagged() -> None:
+    """Also where the episode peaked hours later: `price_after` is of that time."""
+    image = overview(flat(), anomaly_row("BTC", 480, "user_threshold", severity="critical", price_after=103.0))
+    rows, columns = np.nonzero(pixels(image, LIGHT.kinds["user_threshold"])[PANELS])
+    line = np.asarray(image.convert("L"))[PANELS][:, SPAN // 2].argmin()
+    assert abs(columns.mean() - SPAN / 3) < 2
+    assert abs(rows.mean() - line) < 2
+
+
 def test_the_band_is_drawn_where_it_is_known_and_left_out_where_not() -> None:
     moves = np.where(np.arange(289) < 144, np.nan, flat()["expected_move"])
     image = overview(changed(flat(), expected_move=moves))

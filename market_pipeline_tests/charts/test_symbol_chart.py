@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from itertools import product
 from typing import Any
 from xml.etree import ElementTree
 
@@ -86,12 +85,13 @@ def test_only_the_most_severe_moves_are_labelled_and_each_once() -> None:
 
 def test_a_label_without_room_is_left_out() -> None:
     """Among two hundred marks there is no room for words."""
-    rows = []
-    for column, level in product(range(13), range(18)):
-        price, name = 99 + (18 * column + level) % 18 / 9, f"{column} {level}"
-        kind, move = list(KINDS)[level % 6], 0.01 * column + 1e-3
-        rows.append(anomaly_row("BTC", 360 + 60 * column, kind, id=name, episode_id=name, move=move, price_after=price))
-    assert len(labels_of(draw(scores_of("BTC", [0, 1435], [99.0, 101.0], sigma=np.nan), *rows))) < 6
+    minutes = range(0, 400, 2)
+    rows = [
+        anomaly_row("BTC", minute, list(KINDS)[minute % 6], id=str(minute), episode_id=str(minute), move=minute / 1000)
+        for minute in minutes
+    ]
+    steep = scores_of("BTC", minutes, [99 + minute * 7 % 18 / 9 for minute in minutes], sigma=np.nan)
+    assert len(labels_of(draw(steep, *rows))) < 6
 
 
 def test_a_stale_feed_is_labelled_by_its_duration_and_a_move_once() -> None:
