@@ -31,6 +31,7 @@ from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.defs.automation.missing_events import record_stored_days
 from market_pipeline.defs.automation.stale_scores import outdated_days
 from market_pipeline.logs import get_logger
+from market_pipeline.pipeline.calibrate import due_calibrations
 from market_pipeline.pipeline.missing_days import GappyDay, absences_of, gappy_days, oldest_day
 from market_pipeline.pipeline.names import COMPLETE_DAYS, SCORE_DAYS
 from market_pipeline.prices.windows import Repair, plan_repairs, plan_scores
@@ -148,10 +149,26 @@ def _complete(work: Backfill, plan: Plan) -> int:
         return 1
     code = _report(work)
     if plan.repairs and code == 0:
+        if uncalibrated := _uncalibrated(work):
+            click.echo(uncalibrated)
         span, symbol = work.span, work.catalogue.symbols[0]
         chart = command(f"chart {symbol} --from {span.first} --to {span.last} --out {symbol}.png")
         click.echo(f"Look at it with `{chart}`; take it away with `{command('export --out prices')}`.")
     return code
+
+
+def _uncalibrated(work: Backfill) -> str:
+    """Say what the anomalies rest on where no calibration was ever made; nothing if one was.
+
+    None is made here: that of a past week is final, so it waits for all prices before it.
+    """
+    now, settings = utc_now(), work.settings
+    if not due_calibrations(work.database, settings.catalogue.symbols, now, missing=True).none_known:
+        return ""
+    return (
+        "The detectors are not calibrated yet, so anomalies are judged by other years and coins. "
+        f"`{command('run')}` fills the days since {settings.first_day(now)}, then calibrates and scores them again."
+    )
 
 
 def _collect(work: Backfill, plan: Plan, runs: Runs, progress: RunProgress) -> str | None:

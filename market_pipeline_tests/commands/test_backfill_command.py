@@ -24,6 +24,7 @@ from market_pipeline.commands.dagster_runs import Runs, recorded_runs
 from market_pipeline.commands.main import main
 from market_pipeline.commands.progress import RunProgress
 from market_pipeline.core.clock import utc_now
+from market_pipeline.pipeline.calibrate import calibrate_due
 from market_pipeline.settings import LOCAL_DAGSTER_HOME as HOME
 from market_pipeline.settings import load_settings
 from market_pipeline.simulator.faults import Fault
@@ -79,6 +80,8 @@ def test_it_asks_fills_what_is_missing_and_scores_the_week_after_it(
     assert "2 partitions" in output.out and "2 requests in 1 run" in output.out and "Go on? [y/N]" in output.out
     assert f"Stored {filling.rows()} rows with 2 requests." in output.out
     assert f"Everything from {filling.settled} to {filling.settled} of BTC, ETH is stored." in output.out
+    assert f"`market-pipeline run` fills the days since {filling.days_ago(400)}, then calibrates" in output.out
+    calibrate_due(filling.database, ["BTC", "ETH"], utc_now())
     assert "Run 1 of 1, " in output.err
     assert "DEBUG" not in output.err and '"level": "INFO"' not in output.err, "the terminal is not a log"
     (run,) = filling.runs()
@@ -88,6 +91,7 @@ def test_it_asks_fills_what_is_missing_and_scores_the_week_after_it(
     assert filling.backfill(0, 0, "--symbols", "BTC,ETH") == 0, "no question where nothing is to be done"
     assert "is stored." in capsys.readouterr().out
     assert filling.backfill(1, 0, "--symbols", "BTC", "--yes") == 0
+    assert "not calibrated" not in capsys.readouterr().out
     assert filling.statuses() == [GOOD, GOOD, ("score_days", "SUCCESS")], "later days were scored without this one"
     assert len(filling.history) == len(set(filling.history)) == 3
 
