@@ -12,11 +12,11 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -132,20 +132,27 @@ def _staging(folder: Path) -> Iterator[Path]:
     is_new = not folder.exists()
     if staging.is_symlink() or any(entry.is_symlink() for entry in (staging.iterdir() if staging.exists() else ())):
         raise OSError(errno.ELOOP, f"{UNFINISHED} in it is or has a symbolic link; remove that")
-    staging.mkdir(parents=True, exist_ok=True)
-    with (staging / "lock").open("a") as lock:
-        if not try_lock(lock):
-            raise OSError(errno.EBUSY, "another export is writing there")
+    with ExitStack() as files:
+        lock: TextIO | None = None
         try:
+            staging.mkdir(parents=True, exist_ok=True)
+            lock = files.enter_context((staging / "lock").open("a"))
+            if not try_lock(lock):
+                raise OSError(errno.EBUSY, "another export is writing there")
             _remove_moved(folder)
             for name in _TABLES:
                 shutil.rmtree(staging / name, ignore_errors=True)
             yield staging
         except BaseException:
-            _remove_moved(folder)
+            if lock and try_lock(lock):
+                _remove_moved(folder)
             raise
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            with suppress(OSError):
+                # Also after an interrupt at any line above. To lock it again fails only if another export holds it.
+                lock = lock or files.enter_context((staging / "lock").open("a"))
+                if try_lock(lock):
+                    shutil.rmtree(staging, ignore_errors=True)
             if is_new:
                 with suppress(OSError):
                     folder.rmdir()

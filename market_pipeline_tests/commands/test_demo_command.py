@@ -19,6 +19,7 @@ from market_pipeline.commands.main import main
 from market_pipeline.commands.ports import free_port
 from market_pipeline.core.clock import utc_now
 from market_pipeline.core.program import DEMO_VARIABLE
+from market_pipeline.dagster_instance.home import own_home, variables_set
 from market_pipeline.prices.gaps import last_settled_day
 from market_pipeline.settings import Settings
 from market_pipeline.storage.engine import Database
@@ -58,6 +59,10 @@ def test_a_command_on_the_demos_data_is_checked_before_a_simulator_starts(
         output = capsys.readouterr()
         assert shown in output.out + output.err
     assert DEMO_VARIABLE not in os.environ and "DAGSTER_HOME" not in os.environ
+    of_demo = {DEMO_VARIABLE: "1", "COINGECKO_BASE_URL": "http://127.0.0.1:9/api/v3"}
+    with variables_set(of_demo), own_home(inside / demo_data.HOME, ours=True), demo_data.simulated_source():
+        # While it runs, its own simulator answers.
+        pass
 
 
 @pytest.mark.slow

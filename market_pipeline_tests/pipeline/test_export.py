@@ -1,5 +1,6 @@
 """Exported files: every row once, in the folder of its symbol and year, and nothing left of an export that fails."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,35 @@ def test_what_was_killed_or_interrupted_while_moving_is_removed(
     with pytest.raises(KeyboardInterrupt):
         export(filled, both, tmp_path / "other", LAST)
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("interrupted", ["mkdir", "open", "lock"])
+def test_an_interrupt_before_the_lock_leaves_nothing(
+    sqlite_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: str
+) -> None:
+    """It comes after what is named was done."""
+    calls = 0
+
+    def then_interrupted(do: Callable[..., Any]) -> Callable[..., Any]:
+        def done(*args: Any, **more: Any) -> Any:
+            nonlocal calls
+            calls, result = calls + 1, do(*args, **more)
+            if calls > 1:
+                return result
+            if interrupted == "open":
+                result.close()
+            raise KeyboardInterrupt
+
+        return done
+
+    with monkeypatch.context() as patch:
+        if interrupted == "lock":
+            patch.setattr(module, "try_lock", then_interrupted(module.try_lock))
+        else:
+            patch.setattr(Path, interrupted, then_interrupted(getattr(Path, interrupted)))
+        with pytest.raises(KeyboardInterrupt):
+            export(sqlite_database, ordered(), tmp_path / "out", LAST)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("link", [module.UNFINISHED, f"{module.UNFINISHED}/prices", f"{module.UNFINISHED}/moving"])
