@@ -114,6 +114,7 @@ def a_day() -> Iterator[Said]:
     lost = "x.py:1: UserWarning: Error loading repository location market_pipeline"
     for _ in range(2):
         yield from session.hear(lost, "WARNING")
+    yield from session.hear("Child process [6333] died", logger="uvicorn.error")
     ends = "Exception: dagster-daemon process shut down unexpectedly with return code -9"
     yield from session.hear("An unexpected exception has occurred", "ERROR", exc_info=ends)
     face = {"logger": "market_pipeline.commands.terminal.face", "remedy": "Start the same command again."}

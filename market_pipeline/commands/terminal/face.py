@@ -17,7 +17,7 @@ from pathlib import Path
 import requests
 
 from market_pipeline.commands.children.processes import End, Processes
-from market_pipeline.commands.terminal.narrator import Narrator, Said
+from market_pipeline.commands.terminal.narrator import OUT_OF_MEMORY, Narrator, Said
 from market_pipeline.commands.terminal.screen import Screen
 from market_pipeline.core.clock import utc_now
 from market_pipeline.logs import diverted, get_logger, is_terminal
@@ -125,7 +125,7 @@ class Face:
         end = End(_TITLES.get(found.name, found.name), found.code)
         remedy = "Start the same command again."
         if end.code == -signal.SIGKILL:
-            remedy += " If nobody killed it, the memory may have run out: the kernel's log says so (`dmesg`)."
+            remedy += f" {OUT_OF_MEMORY}"
         if self.log:
             remedy += f" The last lines are in {self.log}."
         logger.error("%s %s, so everything is stopped.", end.name, end.how, extra={"remedy": remedy})

@@ -81,7 +81,7 @@ class FollowedRun:
             alarms = counted(self.alarms, "new alarm" if filled > 0 else "alarm")
             return f"{counted(self.symbols, 'price')}{more}, {requests}, {alarms}{refusals}"
         results = {
-            COMPLETE_DAYS: f"{self.span}: {counted(rows, 'price')} with {requests}",
+            COMPLETE_DAYS: f"{self.span}: {counted(rows, 'price') if rows else 'no new prices'} with {requests}",
             SCORE_DAYS: f"{self.span} scored: "
             + counted(self.rows.get("price_anomalies", 0), "anomaly", "anomalies"),
             CALIBRATE_DETECTORS: "The detectors are calibrated.",

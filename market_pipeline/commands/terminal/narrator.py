@@ -22,6 +22,8 @@ _LONGEST_TICK = timedelta(minutes=1)
 _UNAVAILABLE = 503
 # What `dagster dev` logs before it ends; which of its processes ended is said then.
 _DAGSTER_ENDS = "process shut down unexpectedly"
+# What uvicorn logs when one of several processes has ended, before it starts another one.
+_SERVER_DIED = re.compile(r"Child process \[\d+\] died")
 # What Dagster's processes log after the code server was killed, which none of them starts again.
 _CODE_LOST = ("Error loading repository location", "DagsterUserCodeUnreachableError")
 # Their warnings precede a failure, which is shown, or a success.
@@ -29,6 +31,7 @@ _QUIET = ("market_pipeline.coingecko", "market_pipeline.prices", "market_pipelin
 # A line of a traceback that names an error.
 _ERROR = re.compile(r"[\w.]{0,200}(?:Error|Exception|Failure)\b[^:]{0,20}: ")
 _DISK_FULL = ("disk is full", "disk I/O error", "No space left on device")
+OUT_OF_MEMORY = "If nobody killed it, the memory may have run out: the kernel's log says so (`dmesg`)."
 _FREE_SPACE = "If the disk is full, free some space; what failed is tried again."
 _OURS = ("market_pipeline", "uvicorn")
 _STYLES = {"watch": "black on yellow", "alert": "bold red", "critical": "bold white on red"}
@@ -219,6 +222,9 @@ class Narrator:
             return
         elif _DAGSTER_ENDS in str(fields.get("exc_info")):
             return
+        elif _SERVER_DIED.fullmatch(message):
+            text = "A process of the API has died; uvicorn has started another one in its place."
+            yield from self._once(Said(at, text, "warning", "black on yellow", (OUT_OF_MEMORY,)))
         elif any(sign in f"{message}{fields.get('exc_info')}" for sign in _CODE_LOST):
             again = "Dagster does not start its code server again; if no prices follow, press Ctrl-C and start again."
             text = "Dagster cannot reach the code of this project: no run starts, and no prices are collected."
