@@ -36,10 +36,11 @@ def reachable_span(
     the wrong order, in the future or without partitions.
     """
     today = now.date()
+    for day in (first, last):
+        if day > today:
+            raise click.UsageError(f"{day} has not begun: it is {today} in UTC")
     if first > last:
         raise click.UsageError(f"{first} comes after {last}; write the earlier day first (--from)")
-    if last > today:
-        raise click.UsageError(f"{last} has not begun: it is {today} in UTC")
     oldest = oldest_day(reach, now)
     if first < history_start:
         raise click.UsageError(_before_partitions(first, history_start, oldest))

@@ -76,7 +76,7 @@ def _scores(database: Database, coin: Coin, start: datetime, end: datetime) -> t
     if not scores:
         raise click.UsageError(
             f"{symbol} has no quotes from {iso(start)} to {iso(end)}; there are some from {first_day} to "
-            f"{iso(newest.timestamp)}"
+            f"{iso(newest.timestamp.replace(microsecond=0))}"
         )
     return start, scores
 
@@ -98,14 +98,18 @@ def span_of(start: date | datetime, end: date | datetime, now: datetime) -> tupl
     """
     first = start if isinstance(start, datetime) else start_of_day(start)
     if first >= now:
-        raise click.UsageError(f"--from {iso(first)} is in the future; it is {iso(now.replace(microsecond=0))}")
+        raise click.UsageError(f"--from {_as_given(start)} is in the future; it is {iso(now.replace(microsecond=0))}")
     if isinstance(end, datetime):
         last = min(end, now)
     else:
         last = now if end >= now.date() else start_of_day(end) + DAY
     if first >= last:
-        raise click.UsageError(f"--from {iso(first)} is not before --to {iso(last)}")
+        raise click.UsageError(f"--from {_as_given(start)} is not before --to {_as_given(end)}; swap them")
     return first, last
+
+
+def _as_given(when: date | datetime) -> str:
+    return iso(when) if isinstance(when, datetime) else str(when)
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -66,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             return 2
+        except (click.MissingParameter, click.NoSuchOption) as error:
+            path = error.ctx.command_path if error.ctx else PROGRAM
+            return _refused(f"{error.format_message()} `{path} --help` has examples.")
         except click.ClickException as error:
             return _refused(error.format_message())
         except (click.Abort, KeyboardInterrupt):

@@ -45,7 +45,8 @@ def backfill(
     """
     if (days is None) == (first is None):
         raise click.UsageError("write either --days 30, or --from 2026-01-01 (and --to)")
-    last = last or datetime.now(timezone.utc).date() - timedelta(days=1)
+    yesterday = datetime.now(timezone.utc).date() - timedelta(days=1)
+    last = last or max(first or yesterday, yesterday)
     first = first or last - timedelta(days=(days or 1) - 1)
     with notice():
         from market_pipeline.commands.backfill import execute
