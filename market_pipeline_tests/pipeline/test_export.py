@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from market_pipeline.core.clock import DAY
+from market_pipeline.core.file_lock import try_lock
 from market_pipeline.pipeline import export as module
 from market_pipeline.pipeline.export import Order, export
 from market_pipeline.prices.candles import INTERVALS
@@ -147,7 +148,7 @@ def test_an_interrupt_before_the_lock_leaves_nothing(
 
     with monkeypatch.context() as patch:
         if interrupted == "lock":
-            patch.setattr(module, "try_lock", then_interrupted(module.try_lock))
+            patch.setattr(module, "try_lock", then_interrupted(try_lock))
         else:
             patch.setattr(Path, interrupted, then_interrupted(getattr(Path, interrupted)))
         with pytest.raises(KeyboardInterrupt):
