@@ -35,7 +35,10 @@ DAYS, SCORED = 10, 2
 
 
 def fill(database: Database) -> None:
-    """Store ten days of three simulated coins every 5 minutes, bars of all and anomalies of the last two."""
+    """Store ten days of three simulated coins every 5 minutes, bars of all and anomalies of the last two.
+
+    Bitcoin rises by a tenth at the last noon, so that there are alarms whatever the date.
+    """
     model = MarketModel(tuple(KNOWN_COINS.values()), seed=7)
     end = start_of_day(utc_now().date())
     moments = [end - timedelta(minutes=5 * n - 2) for n in range(DAYS * 288, 0, -1)]
@@ -45,7 +48,8 @@ def fill(database: Database) -> None:
     ]
     symbols, values, times = (np.array(column, dtype=object) for column in zip(*quotes, strict=True))
     stamps = np.array([time.replace(tzinfo=None) for time in times], dtype="datetime64[us]")
-    prices = Columns({"symbol": symbols, "timestamp": stamps, "price": values.astype(float)})
+    jumped = (symbols == "BTC") & (stamps >= stamps.max() - np.timedelta64(12, "h"))
+    prices = Columns({"symbol": symbols, "timestamp": stamps, "price": values.astype(float) * (1 + 0.1 * jumped)})
     coins = np.array([KNOWN_COINS[symbol] for symbol in symbols], dtype=object)
     source = np.full(len(prices), "simple_price", dtype=object)
     rows = Columns({**prices.arrays, "coin_id": coins, "source": source, "ingested_at": stamps})

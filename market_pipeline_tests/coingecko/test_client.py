@@ -16,7 +16,7 @@ from market_pipeline.coingecko.client import CoinGeckoClient
 from market_pipeline.coingecko.errors import BadAnswer, RequestRefused
 from market_pipeline.coingecko.models import KeyInfo, ListedCoin
 from market_pipeline.coingecko.retries import RetryPolicy
-from market_pipeline.core.clock import utc_now
+from market_pipeline.core.clock import start_of_day, utc_now
 from market_pipeline.settings import Plan
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.market_model import MarketModel
@@ -26,7 +26,8 @@ Connect = Callable[..., CoinGeckoClient]
 Reply = Callable[..., AbstractContextManager[str]]
 
 COINS = ("bitcoin", "ethereum", "solana", "cardano", "polkadot")
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+# Within the year that the public plans serve.
+START = start_of_day(utc_now().date() - timedelta(days=300))
 DAY = timedelta(days=1)
 NOON = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=timezone.utc)
 
@@ -58,14 +59,15 @@ def test_history_is_requested_in_seconds_and_without_an_interval(
 ) -> None:
     """An interval is refused on the public plans, and milliseconds are an invalid date."""
     points = client.market_chart_range("bitcoin", START, START + 2 * DAY)
+    first, last = int(START.timestamp()), int((START + 2 * DAY).timestamp())
     sent = simulator.requests[0]
     assert sent.path == "/coins/bitcoin/market_chart/range"
     assert dict(sent.query) == {
-        "vs_currency": "usd", "from": "1767225600", "to": "1767398400", "precision": "full"
+        "vs_currency": "usd", "from": str(first), "to": str(last), "precision": "full"
     }
     times = [point.timestamp for point in points]
     assert len(points) in (47, 48, 49)
-    assert all(isinstance(time, float) and 1767225600 <= time <= 1767398400 for time in times)
+    assert all(isinstance(time, float) and first <= time <= last for time in times)
 
 
 def test_a_coin_id_cannot_leave_its_place_in_the_path(simulator: Simulator, client: CoinGeckoClient) -> None:

@@ -1,11 +1,12 @@
 """Every request that the client can send, as it arrives at a socket, against the official description."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
 import pytest
 
 from market_pipeline.budget.shared import SharedBudget
 from market_pipeline.coingecko.client import CoinGeckoClient
+from market_pipeline.core.clock import start_of_day, utc_now
 from market_pipeline.settings import Plan
 from market_pipeline.simulator.market_model import MarketModel
 from market_pipeline.simulator.messages import LoggedRequest
@@ -14,7 +15,8 @@ from market_pipeline_tests.openapi import ABSENT, DESCRIPTIONS, Judge
 
 pytestmark = pytest.mark.skipif(not DESCRIPTIONS.exists(), reason=ABSENT)
 
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+# Within the year that the public plans serve.
+START = start_of_day(utc_now().date() - timedelta(days=300))
 KEY = {"x-cg-demo-api-key": "CG-x"}
 
 

@@ -48,7 +48,7 @@ def test_in_a_fresh_folder_it_shows_how_to_start(fresh: Path, simulator: Simulat
     assert main(["doctor"]) == 0
     output = capsys.readouterr()
     lines = output.out.splitlines()
-    assert "-> `market-pipeline run` creates it." in output.out
+    assert "-> Start `market-pipeline run`, which creates" in output.out
     assert lines[-1].endswith(" ok") and "fail" not in lines[-1]
     assert any(line.startswith("ok    api") for line in lines)
     assert output.err == "" and "\033" not in output.out
