@@ -203,7 +203,8 @@ def load_settings(env_file: str | None = ".env", **fixed: Any) -> Settings:
     except UnicodeDecodeError:
         raise SettingsError(f"{env_file} is not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
-        raise SettingsError(f"{env_file} cannot be read: {error.strerror}") from None
+        remedy = "let this user read it, or move it away"
+        raise SettingsError(f"{env_file} cannot be read: {error.strerror}; {remedy}") from None
 
 
 def _check_env_file(file: Path) -> None:

@@ -213,7 +213,10 @@ def _writable(home: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = error.filename or home
-        raise HomeError(f"{where}: {error.strerror}", f"{home} must be a folder that can be written") from None
+        raise HomeError(
+            f"{where}: {error.strerror}",
+            f"{home} must be a folder that can be written: start in another folder, or let {VARIABLE} name one",
+        ) from None
 
 
 def open_instance(home: Path, storage: InstanceStorage = FILES, *, capture: bool = True) -> "dg.DagsterInstance":
