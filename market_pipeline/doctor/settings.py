@@ -26,7 +26,7 @@ def examine_settings(context: DoctorContext) -> Iterator[Diagnosis]:
     try:
         settings = load_settings(str(context.env_file))
     except SettingsError as error:
-        yield fail("settings", " ".join(str(error).split()), "Correct them in .env or in the environment.")
+        yield fail("settings", " ".join(str(error).split()), "Correct that in .env or in the environment.")
     else:
         context.settings = settings
         context.secrets += secrets_of(settings)

@@ -140,7 +140,10 @@ def mark(anomaly_id: str, given: str, note: str) -> int:
 
 
 @click.command(epilog=examples("replay --dry-run", "replay --reason clock_behind --from 2026-11-23"))
-@click.option("--reason", type=click.Choice([one.value for one in Reason]), help="Only points refused for this reason.")
+@click.option(
+    "--reason", type=click.Choice([one.value for one in Reason]), metavar="REASON",
+    help="Only points refused for this reason, e.g. zero_price.",
+)
 @click.option("--symbol", type=str.upper, metavar="SYMBOL", help="Only this symbol, e.g. BTC.")
 @click.option("--from", "first", type=day, metavar="DATE", help="Only from this UTC day on.")
 @click.option("--to", "last", type=day, metavar="DATE", help="Only up to this UTC day.")
