@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from market_pipeline.prices.candles import CANDLE_COLUMNS, INTERVALS, opening
-from market_pipeline.storage.engine import Database
+from market_pipeline.storage.engine import POOL, Database
 from market_pipeline.storage.queries.candles import read_candles
 from market_pipeline.storage.schema.tables import price_anomalies, raw_prices
 from market_pipeline_tests.builders import START, anomaly_row, at, price_row, store
@@ -60,9 +60,12 @@ def test_long_times_are_read_without_a_folder_for_the_exchange_file_too(
     rows = [(minute, 1.0 + minute) for minute in (0, 90 * 24 * 60)]
     store(sqlite_database, raw_prices, *(price_row(minutes=minute, price=price) for minute, price in rows))
     later = START + 91 * DAY
+    for setting, value in (("pool_size", 1), ("pool_timeout", 0.0)):
+        monkeypatch.setitem(POOL, setting, value)
+    database = Database(sqlite_database.url)
     for folder in (tmp_path, tmp_path / "absent"):
         monkeypatch.setattr("tempfile.tempdir", str(folder))
-        assert candles(sqlite_database, end=later, now=later) == counted(sqlite_database, HOUR, rows)
+        assert candles(database, end=later, now=later) == counted(database, HOUR, rows), "by one connection"
 
 
 def test_a_candle_opens_from_the_start_on_and_before_the_end(sqlite_database: Database) -> None:

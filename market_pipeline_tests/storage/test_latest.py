@@ -73,6 +73,15 @@ def test_the_change_of_a_day_is_from_the_quote_nearest_to_24_hours_before_the_ne
     assert latest.day_changes(database, {}, at(DAY)) == {}
 
 
+def test_beside_a_bad_tick_too_a_quote_an_hour_later_is_near(sqlite_database: Database) -> None:
+    prices = {4: 99.0, 60: 10.0, DAY: 20.0}
+    store(sqlite_database, raw_prices, *(price_row(minutes=minutes, price=price) for minutes, price in prices.items()))
+    bad: dict[str, Any] = {"kind": "bad_tick", "detected_at": at(8), "price_before": 10.0, "price_after": 99.0}
+    store(sqlite_database, price_anomalies, anomaly_row(minutes=4, **bad))
+    newest = {"BTC": StoredQuote(at(DAY), 20.0)}
+    assert latest.day_changes(sqlite_database, newest, at(DAY)) == {"BTC": 1.0}
+
+
 def test_anomalies_are_newest_first_from_a_time_on(database: Database) -> None:
     store(
         database, price_anomalies,
@@ -101,7 +110,8 @@ def test_recent_rows_are_counted(database: Database) -> None:
     alarms = counts.alarms_by_severity(database, SYMBOLS, at(5))
     assert alarms == {("BTC", "alert"): 1, ("BTC", "watch"): 1}
     store(database, rejected_prices, refusal_row(1), refusal_row(9), refusal_row(8, "ETH", source="market_chart"))
-    assert counts.recently_refused(database, SYMBOLS, at(5)) == {"BTC"}
+    many = [f"X{number}" for number in range(1_000)]
+    assert counts.recently_refused(database, [*SYMBOLS, *many], at(5)) == {"BTC"}, "SQLite nests 1,000 conditions"
     assert counts.refusals_by_reason(database, at(5)) == {"negative_price": 2}
 
 

@@ -10,13 +10,13 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, and_, literal, or_, select
 from sqlalchemy import Row as SqlRow
 
 from market_pipeline.anomalies.anomaly import Kind
 from market_pipeline.core.clock import from_microseconds, to_microseconds
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.rows.filters import is_alarm, of_symbol
+from market_pipeline.storage.rows.filters import is_alarm, of_symbol, of_symbols
 from market_pipeline.storage.rows.read import readable
 from market_pipeline.storage.schema.tables import anomaly_marks, price_anomalies
 
@@ -127,9 +127,7 @@ def important_page(
 
     Rows of equal importance are in the order of time.
     """
-    coins = [(symbol, database.coin_id(symbol)) for symbol in symbols]
-    where = [tuple_(_KEY.symbol, _KEY.coin_id).in_(coins), *wanted.conditions]
-    where += wanted.times
+    where = [of_symbols(database, price_anomalies, symbols), *wanted.conditions, *wanted.times]
     if after is not None:
         where.append(_less_important(after))
     order = _KEY.importance.desc().nulls_last(), _KEY.timestamp.desc(), _KEY.symbol, _KEY.kind

@@ -55,46 +55,41 @@ def read_candles(
     first = next_opening(min(start, future), interval) if start else None
     stop = min(next_opening(min(end, future), interval), future)
     found = 0
-    with database.reading() as connection:
-        while found < limit and (newest := _newest_before(connection, database, symbol, stop)):
-            # Empty intervals have no candle: what is missing is looked for further back.
-            begin = opening(newest, interval) - (limit - 1) * interval
-            begin = max(begin, first) if first else begin
-            if newest < begin:
-                break
-            parts.append(candles_of(*_quotes(connection, database, symbol, begin, newest), interval))
-            found, stop = found + len(parts[-1]), begin
+    while found < limit and (newest := _newest_before(database, symbol, stop)):
+        # Empty intervals have no candle: what is missing is looked for further back.
+        begin = opening(newest, interval) - (limit - 1) * interval
+        begin = max(begin, first) if first else begin
+        if newest < begin:
+            break
+        parts.append(candles_of(*quotes_between(database, symbol, begin, newest), interval))
+        found, stop = found + len(parts[-1]), begin
     return Columns({name: np.concatenate([part[name] for part in parts[::-1]])[-limit:] for name in columns})
 
 
 def quotes_between(
     database: Database, symbol: str, first: datetime, last: datetime
 ) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
-    """Return times and prices of `symbol` from `first` to `last`, both inside, ordered by time, without bad ticks."""
+    """Return times and prices of `symbol` from `first` to `last`, both inside, ordered by time, without bad ticks.
+
+    It takes one connection at a time, as the pool has one for each thread of the API.
+    """
+    here = of_symbol(database, raw_prices, symbol), raw_prices.c.timestamp.between(first, last)
+    found = None
+    if database.dialect == "sqlite" and last - first >= _THROUGH_ARROW:
+        found = _read_arrow(database, symbol, here)
+    read = _read_sqlite if database.dialect == "sqlite" else _read_postgresql
     with database.reading() as connection:
-        return _quotes(connection, database, symbol, first, last)
+        times, prices = found or read(connection, here)
+        good = good_quotes(connection, database, symbol, times, prices)
+    return times[good].view("datetime64[us]"), prices[good]
 
 
-def _newest_before(connection: Connection, database: Database, symbol: str, end: datetime) -> datetime | None:
+def _newest_before(database: Database, symbol: str, end: datetime) -> datetime | None:
     time = raw_prices.c.timestamp
     newest = select(func.max(time)).where(of_symbol(database, raw_prices, symbol), time < end)
-    found: datetime | None = connection.execute(newest).scalar()
+    with database.reading() as connection:
+        found: datetime | None = connection.execute(newest).scalar()
     return found
-
-
-def _quotes(
-    connection: Connection, database: Database, symbol: str, first: datetime, last: datetime
-) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
-    """Return times and prices from `first` to `last`, both inside, ordered by time, without bad ticks."""
-    here = of_symbol(database, raw_prices, symbol), raw_prices.c.timestamp.between(first, last)
-    if database.dialect != "sqlite":
-        times, prices = _read_postgresql(connection, here)
-    elif last - first < _THROUGH_ARROW or (found := _read_arrow(database, symbol, here)) is None:
-        times, prices = _read_sqlite(connection, here)
-    else:
-        times, prices = found
-    good = good_quotes(connection, database, symbol, times, prices)
-    return times[good].view("datetime64[us]"), prices[good]
 
 
 def _read_sqlite(
@@ -110,10 +105,7 @@ def _read_sqlite(
 def _read_arrow(
     database: Database, symbol: str, here: tuple[ColumnElement[bool], ...]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
-    """Read through a connection of its own: what another process stores meanwhile may be among the quotes.
-
-    Return None if that is impossible, as where TMPDIR is full: it is faster, but not needed.
-    """
+    """Return None where Arrow cannot be used, as where TMPDIR is full: it is faster, but not needed."""
     from market_pipeline.storage.rows import bulk
 
     columns = raw_prices.c.timestamp, raw_prices.c.price

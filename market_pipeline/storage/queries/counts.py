@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, literal, or_, select
+from sqlalchemy import func, literal, select
 
 from market_pipeline.core.clock import DAY
 from market_pipeline.prices.quotes import FUTURE_TOLERANCE, Source
 from market_pipeline.storage.engine import Database
-from market_pipeline.storage.rows.filters import is_alarm, of_symbol, united
+from market_pipeline.storage.rows.filters import is_alarm, of_symbol, of_symbols, united
 from market_pipeline.storage.schema.tables import price_anomalies, raw_prices, rejected_prices
 
 
@@ -45,7 +45,7 @@ def recently_refused(database: Database, symbols: Sequence[str], since: datetime
     columns = rejected_prices.c
     recent = select(columns.symbol).where(
         # A current price is filed under the day of its request.
-        or_(*(of_symbol(database, rejected_prices, symbol) for symbol in symbols)), columns.day >= (since - DAY).date(),
+        of_symbols(database, rejected_prices, symbols), columns.day >= (since - DAY).date(),
         columns.refused_at >= since, columns.source == Source.LIVE.value,
     )
     with database.reading() as connection:

@@ -15,6 +15,11 @@ def of_symbol(database: Database, table: Table, symbol: str) -> ColumnElement[bo
     return and_(table.c.symbol == symbol, table.c.coin_id == database.coin_id(symbol))
 
 
+def of_symbols(database: Database, table: Table, symbols: Sequence[str]) -> ColumnElement[bool]:
+    """Select the rows of the coins that `symbols` represent, however many: SQLite nests few conditions."""
+    return tuple_(table.c.symbol, table.c.coin_id).in_([(symbol, database.coin_id(symbol)) for symbol in symbols])
+
+
 def of_configured_coins(database: Database, table: Table) -> ColumnElement[bool]:
     """Select the rows of the coins that the configured symbols represent."""
     return tuple_(table.c.symbol, table.c.coin_id).in_(list(database.coins.items()))
