@@ -70,9 +70,10 @@ def overview(
     symbols: Sequence[str] = ("BTC",),
     theme: Theme = LIGHT,
     end: datetime = END,
+    changes: Mapping[str, float] | None = None,
 ) -> Image.Image:
     """The overview of a day as an image."""
-    return opened(draw_overview(scores, anomalies_of(*rows), list(symbols), START, end, {}, theme))
+    return opened(draw_overview(scores, anomalies_of(*rows), list(symbols), START, end, changes or {}, theme))
 
 
 def opened(png: bytes) -> Image.Image:

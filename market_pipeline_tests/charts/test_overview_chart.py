@@ -131,6 +131,12 @@ def test_a_silence_is_hatched_and_no_line_crosses_it() -> None:
     assert hatched.mean() > 2 * (bare[60:-40, middle] < 250).mean()
 
 
+def test_the_change_of_a_day_stands_beside_the_panel() -> None:
+    with_change, without = (np.asarray(overview(flat(), changes=changes)) for changes in ({"BTC": 0.05}, {"ETH": 0.05}))
+    differs = (with_change != without).any(axis=(0, 2))
+    assert differs[: WIDE.start].any() and not differs[WIDE.start :].any()
+
+
 def test_a_symbol_without_quotes_says_so_instead_of_failing() -> None:
     words = np.asarray(overview(flat(), symbols=["NEW"]).convert("L"))[100:, 530:600] < 130
     assert words.sum() > 60, "the middle of the empty panel holds no words"

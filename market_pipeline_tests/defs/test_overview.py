@@ -1,6 +1,7 @@
 """The overview: numbers per symbol, the last day's alarms, and a picture that is not drawn too often."""
 
 import base64
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from io import BytesIO
@@ -13,6 +14,7 @@ from PIL import Image
 
 from market_pipeline.anomalies.anomaly import alarm_mask
 from market_pipeline.charts.canvas import OVERVIEW_WIDTH
+from market_pipeline.charts.overview_chart import draw_overview
 from market_pipeline.core.clock import start_of_day
 from market_pipeline.core.columns import Columns
 from market_pipeline.defs.assets.market_overview import (
@@ -45,7 +47,16 @@ def picture_in(metadata: dict[str, Any]) -> bytes:
     return base64.b64decode(found)
 
 
-def test_every_overview_shows_the_picture_which_is_drawn_anew_with_an_alarm(pair: World, pictures: None) -> None:
+def test_every_overview_shows_the_picture_which_is_drawn_anew_with_an_alarm(
+    pair: World, pictures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes: list[Mapping[str, float]] = []
+
+    def draw(*given: Any) -> bytes:
+        changes.append(given[-1])
+        return draw_overview(*given)
+
+    monkeypatch.setattr("market_pipeline.charts.overview_chart.draw_overview", draw)
     pair.complete(pair.days_ago(2), pair.days_ago(1))
     pair.tick()
     first = pair.latest_metadata("market_overview")
@@ -64,6 +75,8 @@ def test_every_overview_shows_the_picture_which_is_drawn_anew_with_an_alarm(pair
     pair.tick()
     third = pair.latest_metadata("market_overview")
     assert third["alarms_24h"] > second["alarms_24h"] and picture_in(third) != picture_in(first)
+    for symbol in pair.symbols:
+        assert changes[-1][symbol] == pytest.approx(third[f"{symbol}/change_24h_percent"] / 100, abs=1e-4)
     assert "[BTC](http://127.0.0.1:8000/symbols/BTC?day=" in third["summary"]
     # Plots are sorted by name, capital letters first; of 100 names at most.
     numbers = [name for name, value in third.items() if isinstance(value, int | float)]
