@@ -1,5 +1,8 @@
 """What the endpoints work with: settings, database, coins, and access to Dagster."""
 
+import threading
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, Any
@@ -20,6 +23,17 @@ UNSUPPORTED = (400, "Unsupported symbol: 'XYZ'. Supported are BTC, ETH.")
 
 # Threads of /readyz and /metrics; more would only wait for Dagster's one thread.
 STATE_THREADS = 4
+# The state of a thousand symbols takes a second of processor time, and each open page requests it every minute.
+STATE_SECONDS = 5.0
+
+
+@dataclass
+class _KeptState:
+    """The last state that was read, and when."""
+
+    state: InstallationState | None = None
+    read_at: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(frozen=True)
@@ -31,7 +45,9 @@ class Service:
     dagster: DagsterHome
     clock: Clock = utc_now
     started: datetime = field(default_factory=utc_now)
+    state_seconds: float = STATE_SECONDS
     catalogue: Catalogue = field(init=False)
+    _kept: _KeptState = field(init=False, default_factory=_KeptState)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "catalogue", self.settings.catalogue)
@@ -46,8 +62,27 @@ class Service:
             ) from None
 
     def state(self) -> InstallationState:
-        """Return the installation's state; raise a StorageError or SQLAlchemyError if the database cannot be read."""
-        return installation_state(self.settings, self.database, self.dagster, self.started, self.clock())
+        """Return the installation's state; raise a StorageError or SQLAlchemyError if the database cannot be read.
+
+        It is `state_seconds` old at most: pages and scrapes that come together, or meanwhile, share one.
+        """
+        with self._kept.lock:
+            state, kept = self._kept.state, time.monotonic() - self._kept.read_at
+            if state is None or kept >= self.state_seconds:
+                state = self._state_of(None)
+                self._kept.state, self._kept.read_at = state, time.monotonic()
+            return state
+
+    def state_of(self, symbol: str) -> InstallationState:
+        """Return the installation's state with the prices of `symbol` only, whose cost does not grow with the others.
+
+        Of a symbol without a price it is `state`: what is wrong depends on whether others have prices.
+        """
+        state = self._state_of([symbol])
+        return state if state.prices.newest[symbol] else self.state()
+
+    def _state_of(self, symbols: Sequence[str] | None) -> InstallationState:
+        return installation_state(self.settings, self.database, self.dagster, self.started, self.clock(), symbols)
 
     def with_own_connections(self) -> "Service":
         """Return the same service over a connection pool of its own, for work that must not delay readers."""

@@ -6,7 +6,7 @@ PROGRAM = "market-pipeline"
 # In the environment of each process that works on the data of `market-pipeline demo`.
 DEMO_VARIABLE = "MARKET_PIPELINE_DEMO"
 # What `market-pipeline demo` does for its own data.
-_DONE_BY_DEMO = ("run", "watch", "migrate")
+_DONE_BY_DEMO = ("run", "serve", "watch", "migrate")
 
 
 def is_demo() -> bool:

@@ -7,7 +7,7 @@ seconds.
 import contextvars
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -163,14 +163,15 @@ class DagsterHome:
 
 
 def installation_state(
-    settings: Settings, database: Database, dagster: DagsterHome, started: datetime, now: datetime
+    settings: Settings, database: Database, dagster: DagsterHome, started: datetime, now: datetime,
+    symbols: Sequence[str] | None = None,
 ) -> InstallationState:
     """Return the installation's state at `now`, as a process that was started at `started` sees it.
 
-    Raises a StorageError or SQLAlchemyError if the database cannot be read.
+    With `symbols` its prices are theirs only. Raises a StorageError or SQLAlchemyError if the database cannot be read.
     """
     cron = settings.collect_cron
-    prices = price_facts(database, settings.catalogue.symbols, cron, now)
+    prices = price_facts(database, symbols or settings.catalogue.symbols, cron, now)
     state = InstallationState(
         prices, None, started, next_tick(cron, started),
         disks=disk_spaces(storage_folders(database, dagster.home)),

@@ -109,7 +109,7 @@ def service_of(database: Database, dagster: DagsterHome, simulator: Simulator) -
         })
         database.coins = chosen.catalogue.ids
         read = Database(make_url(url)) if url else database
-        return Service(chosen, read, dagster, started=utc_now() - up)
+        return Service(chosen, read, dagster, started=utc_now() - up, state_seconds=0.0)
 
     return make
 

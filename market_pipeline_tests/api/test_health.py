@@ -5,6 +5,8 @@ Each kind of condition and its sentences are tested in `pipeline/test_conditions
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -240,11 +242,37 @@ def test_each_broken_link_alone_is_reported_by_all(
     found = [each for examine in examined for each in examine(context) if each.status != "ok"]
     with asking(create_app(service)) as client:
         answer, metrics = client.get("/readyz"), metrics_of(client)
+        own = client.get("/symbols/BTC/conditions.json")
     document = answer.json()
     assert (answer.status_code, document["status"]) == (200, "degraded" if kinds else "ready")
+    assert [condition["kind"] for condition in own.json()["conditions"]] == kinds
     assert [condition["kind"] for condition in document["conditions"]] == kinds
     assert [kind for (kind,), value in metrics["market_pipeline_condition"].items() if value] == kinds
     assert [each.name for each in found] == names
+
+
+def test_the_page_of_a_symbol_gets_what_concerns_it(
+    service_of: Callable[..., Service], instance: dg.DagsterInstance
+) -> None:
+    """Of a symbol without a price, what concerns all: without others none may be stored yet."""
+    service = service_of(market_symbols="BTC,ETH,ADA")
+    Chain(service.database, instance)
+    store_quotes(service.database, "ETH", [utc_now() - 40 * MINUTE], 1.5)
+    with asking(create_app(service)) as client:
+        asked = {symbol: client.get(f"/symbols/{symbol}/conditions.json").json() for symbol in ("BTC", "eth", "ADA")}
+        assert kind_of(client.get("/symbols/XYZ/conditions.json")) == "unsupported-symbol"
+    symbols = {symbol: [found["detail"] for found in document["conditions"]] for symbol, document in asked.items()}
+    assert symbols["BTC"] == []
+    (own,), (all_,) = symbols["eth"], symbols["ADA"]
+    assert "newest price of ETH is" in own and "newest price of ETH, ADA is" in all_
+
+
+def test_those_who_come_together_share_one_reading(service_of: Callable[..., Service]) -> None:
+    for seconds, same in ((60.0, True), (0.0, False)):
+        service = replace(service_of(), state_seconds=seconds)
+        with ThreadPoolExecutor(2) as threads:
+            one, other = (answer.result() for answer in [threads.submit(service.state) for _ in range(2)])
+        assert (one is other) == same
 
 
 def test_the_consequences_of_a_broken_link_are_reported_with_it(

@@ -19,6 +19,7 @@ from market_pipeline.api.endpoints.packaged import PACKAGED_PATHS
 from market_pipeline.api.endpoints.page import PAGE_PATHS
 from market_pipeline.api.service import STATE_THREADS, Service
 from market_pipeline.charts.theme import DARK, LIGHT
+from market_pipeline.core.program import DEMO_VARIABLE
 from market_pipeline.storage.engine import POOL
 from market_pipeline_tests.api.serving import served
 from market_pipeline_tests.builders import wait_for
@@ -153,6 +154,12 @@ def test_readers_never_outnumber_the_connections_and_the_page_needs_none(service
         finally:
             released.set()
         assert {answer.result().status_code for answer in answers} == {200}
+
+
+def test_the_page_names_the_commands_that_serve_it(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    for demo, commands in (("0", "`market-pipeline run` or `market-pipeline serve`"), ("1", "`market-pipeline demo`")):
+        monkeypatch.setenv(DEMO_VARIABLE, demo)
+        assert client.get("/page-settings.json").json()["serving"] == commands
 
 
 @pytest.mark.parametrize(("base_url", "shown"), [

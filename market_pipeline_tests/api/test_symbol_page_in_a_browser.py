@@ -86,7 +86,7 @@ def test_zooming_brings_finer_candles_and_going_back_the_range(opened: Opened, d
     page = tab.open("/symbols/btc?range=30d")
     drawn(page)
     # The line above the chart, about the scheduler that a test has not, comes when Dagster is read.
-    shown(page, "No scheduler has ever reported")
+    shown(page, "no scheduler ever reported")
     # One an hour for 29 days, and each half an hour of the last one.
     assert page.evaluate(CANDLES) == pytest.approx(29 * 24 + 52, abs=3)
     shown(page, "One point every 1 h.")

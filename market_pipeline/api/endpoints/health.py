@@ -1,5 +1,6 @@
 """Liveness and readiness: for people, load balancers and supervisors."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -8,12 +9,13 @@ from fastapi import APIRouter, Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from market_pipeline.api.http.problems import ApiProblem, problems
+from market_pipeline.api.http.query import SymbolInPath
 from market_pipeline.api.http.responses import not_cached
 from market_pipeline.api.models.health import Alive, Readiness
 from market_pipeline.api.service import Service, ServiceOf, StateThreads
 from market_pipeline.core.clock import iso
 from market_pipeline.logs import get_logger
-from market_pipeline.pipeline.conditions import conditions, status_of
+from market_pipeline.pipeline.conditions import Condition, conditions, status_of
 from market_pipeline.pipeline.facts import InstallationState
 from market_pipeline.storage.db_errors import SchemaMismatch, StorageError
 from market_pipeline.storage.schema.migrate import REVISION, check_schema
@@ -49,15 +51,27 @@ async def readyz(service: ServiceOf, threads: StateThreads) -> Response:
 
     The links are daemons, schedules, runs, blocking checks, the newest price and the newest score of each symbol.
     It is 503 only where nothing can be read: stored prices are served even while nothing is collected or scored.
-    Then the status is `degraded`, and `conditions` say what broke, since when, and what to do.
+    Then the status is `degraded`, and `conditions` say what broke, since when, and what to do. The answer is as of
+    `checked_at`, a few seconds ago at most.
     """
-    return not_cached(await to_thread.run_sync(_readiness, service, limiter=threads))
+    return not_cached(await to_thread.run_sync(_read, service, lambda: _document(service.state()), limiter=threads))
 
 
-def _readiness(service: Service) -> dict[str, Any]:
+@router.get("/symbols/{symbol}/conditions.json", include_in_schema=False)
+async def conditions_of_symbol(symbol: SymbolInPath, service: ServiceOf, threads: StateThreads) -> Response:
+    """Return what /readyz reports, as far as it concerns one symbol, for its page."""
+    name = service.symbol(symbol)
+
+    def read() -> dict[str, Any]:
+        return {"conditions": _conditions(conditions(service.state_of(name)))}
+
+    return not_cached(await to_thread.run_sync(_read, service, read, limiter=threads))
+
+
+def _read(service: Service, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
         check_schema(service.database)
-        return _document(service.state())
+        return read()
     except (StorageError, SQLAlchemyError) as error:
         logger.error("Not ready: %s", error)
         detail = _NOT_MIGRATED if isinstance(error, SchemaMismatch) else _UNREACHABLE
@@ -73,9 +87,7 @@ def _document(state: InstallationState) -> dict[str, Any]:
     stale, unscored = set(prices.stale), set(prices.unscored)
     return {
         "status": status_of(found),
-        "conditions": [
-            {"kind": condition.kind, "detail": condition.text, "since": _iso(condition.since)} for condition in found
-        ],
+        "conditions": _conditions(found),
         "checked_at": iso(state.now),
         "schema_revision": REVISION,
         "symbols": [
@@ -100,6 +112,10 @@ def _document(state: InstallationState) -> dict[str, Any]:
             for job in dagster.jobs
         ],
     }
+
+
+def _conditions(found: list[Condition]) -> list[dict[str, Any]]:
+    return [{"kind": each.kind, "detail": each.text, "since": _iso(each.since)} for each in found]
 
 
 def _iso(at: datetime | None) -> str | None:

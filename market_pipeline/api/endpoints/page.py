@@ -12,6 +12,7 @@ from market_pipeline.api.endpoints.packaged import PACKAGED_PATHS
 from market_pipeline.api.http.problems import ApiProblem
 from market_pipeline.api.http.responses import cached
 from market_pipeline.api.service import ServiceOf
+from market_pipeline.core.program import command
 
 _FOLDER = Path(__file__).parents[1] / "static"
 _PAGE, _SYMBOL_PAGE, _GUIDE = "page.html", "symbol.html", "docs.html"
@@ -71,7 +72,9 @@ async def page_settings(service: ServiceOf) -> dict[str, str]:
     """Return the settings that the pages need."""
     source = urlsplit(service.settings.base_url)
     official = (source.hostname or "").endswith(".coingecko.com")
+    serving = dict.fromkeys(f"`{command(line)}`" for line in ("run", "serve"))
     return {
+        "serving": " or ".join(serving),
         "dagster_ui_url": service.settings.dagster_ui_url,
         # A simulator's prices look like real ones.
         "other_source": "" if official else source.netloc,

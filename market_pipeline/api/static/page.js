@@ -6,7 +6,7 @@ import { setUi } from "./dagster.js";
 import { openDocument } from "./dialog.js";
 import { setText } from "./dom.js";
 import { forgetSeries, newest, series } from "./series.js";
-import { problem, showConditions, showState } from "./state.js";
+import { problem, setServing, showConditions, showState } from "./state.js";
 import { showSymbols } from "./symbols.js";
 import { onToken, requestToken, waitsForToken } from "./token.js";
 import { SPAN_MS } from "./track.js";
@@ -51,6 +51,7 @@ function concerns(row, symbol) {
 function show({ settings, budget, alarms, rows, collected, asOf }, ready) {
   const stale = new Set(ready?.symbols.filter(({ fresh }) => !fresh).map(({ symbol }) => symbol));
   setUi(settings.dagster_ui_url);
+  setServing(settings.serving);
   at("source").hidden = !settings.other_source;
   setText(at("source"), `Prices from ${settings.other_source}, not from CoinGecko.`);
   // A link sends no token.

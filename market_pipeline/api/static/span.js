@@ -11,7 +11,7 @@ export const RANGES = [
 ];
 
 export const symbol = nameIn(location.pathname.split("/").at(-1)).toUpperCase();
-const path = `symbols/${encodeURIComponent(symbol)}`;
+export const path = `symbols/${encodeURIComponent(symbol)}`;
 // A range until now, or the time [start, end] that a person chose.
 export const chosen = { range: DAY_RANGE, view: null };
 

@@ -7,6 +7,13 @@ import * as words from "./words.js";
 // Nothing is broken, but a reader should know.
 const MILD = new Set(["quiet-market", "no-prices-yet", "starting", "collected-elsewhere"]);
 
+let serving = "";
+
+/** Set the commands of this installation that serve the page, as a sentence names them. */
+export function setServing(commands) {
+  serving = commands;
+}
+
 /** Show `conditions` ({kind, detail}) at the top of the page. */
 export function showConditions(box, conditions) {
   keyed(box, conditions, ({ kind, detail }) => `${kind} ${detail}`, ({ kind, detail }) => {
@@ -29,7 +36,8 @@ export function problem(error, shown) {
   const old = shown ? ` What you see is from ${words.clock(shown)} UTC.` : "";
   if (error instanceof Refused) return { kind: "refused", detail: error.message + old };
   if (!(error instanceof Unreachable)) throw error;
-  const why = "The API cannot be reached; is `market-pipeline serve` running? This page tries again every minute.";
+  const advice = serving ? `; is ${serving} running?` : ".";
+  const why = `The API cannot be reached${advice} This page tries again every minute.`;
   return { kind: "unreachable", detail: why + old };
 }
 

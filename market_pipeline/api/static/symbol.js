@@ -7,8 +7,8 @@ import { partition, setUi } from "./dagster.js";
 import { openDocument } from "./dialog.js";
 import { element, mark, setText } from "./dom.js";
 import { connectHistory, refreshHistory } from "./history.js";
-import { around, chosen, DAY_RANGE, fetchChart, RANGES, symbol, toAddress } from "./span.js";
-import { inOneLine, problem, showConditions } from "./state.js";
+import { around, chosen, DAY_RANGE, fetchChart, path, RANGES, symbol, toAddress } from "./span.js";
+import { inOneLine, problem, setServing, showConditions } from "./state.js";
 import { onToken, requestToken, waitsForToken } from "./token.js";
 import * as words from "./words.js";
 
@@ -73,7 +73,7 @@ function choose(range, view) {
 async function refresh() {
   let state = null;
   // The chart first; but a line above it should not move it once it can be used.
-  const early = () => (state = fetchDocument("readyz")).catch(() => {});
+  const early = () => (state = fetchDocument(`${path}/conditions.json`)).catch(() => {});
   try {
     await Promise.all([fetchDocument("page-settings.json").then(apply), showChart(early)]);
     requestToken(false);
@@ -89,8 +89,9 @@ async function refresh() {
   }
 }
 
-function apply({ dagster_ui_url: ui, other_source: source }) {
+function apply({ dagster_ui_url: ui, other_source: source, serving }) {
   setUi(ui);
+  setServing(serving);
   at("source").hidden = !source;
   setText(at("source"), `Prices from ${source}, not from CoinGecko.`);
 }
