@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from market_pipeline.commands.children.processes import End
 from market_pipeline.commands.terminal.followed_run import FollowedRun
 from market_pipeline.core.clock import Clock, utc_now
 from market_pipeline.core.program import command
@@ -24,7 +25,9 @@ _UNAVAILABLE = 503
 _DAGSTER_ENDS = "process shut down unexpectedly"
 # What uvicorn logs when one of several processes has ended, before it starts another one.
 _SERVER_DIED = re.compile(r"Child process \[\d+\] died")
-# What Dagster's processes log after the code server was killed, which none of them starts again.
+# What Dagster logs when it starts its code server again.
+_CODE_RESTARTED = re.compile(r"Code server process has exited with code (-?\d+)\. Restarting")
+# What Dagster's processes log when the code server was killed, or the process below it, which is not started again.
 _CODE_LOST = ("Error loading repository location", "DagsterUserCodeUnreachableError")
 # Their warnings precede a failure, which is shown, or a success.
 _QUIET = ("market_pipeline.coingecko", "market_pipeline.prices", "market_pipeline.alerts.delivery")
@@ -222,11 +225,14 @@ class Narrator:
             return
         elif _DAGSTER_ENDS in str(fields.get("exc_info")):
             return
+        elif restarted := _CODE_RESTARTED.match(message):
+            end = End("Dagster's code server", int(restarted[1]))
+            yield Said(at, f"{end.name} {end.how}; Dagster starts it again.", "warning", "black on yellow")
         elif _SERVER_DIED.fullmatch(message):
             text = "A process of the API has died; uvicorn has started another one in its place."
             yield from self._once(Said(at, text, "warning", "black on yellow", (OUT_OF_MEMORY,)))
         elif any(sign in f"{message}{fields.get('exc_info')}" for sign in _CODE_LOST):
-            again = "Dagster does not start its code server again; if no prices follow, press Ctrl-C and start again."
+            again = "If no prices follow within two ticks, Dagster does not recover: press Ctrl-C and start again."
             text = "Dagster cannot reach the code of this project: no run starts, and no prices are collected."
             yield from self._once(Said(at, text, "error", "bold red", (again,)))
         elif level in ("ERROR", "CRITICAL") and not name.startswith(_QUIET) and not fields.get("run_id"):
