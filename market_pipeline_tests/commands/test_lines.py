@@ -81,6 +81,11 @@ def test_a_traceback_after_anything_else_is_a_line_of_its_own() -> None:
     assert second["exc_info"] == TRACEBACK
 
 
+def test_a_traceback_is_named_by_its_error_whatever_stack_is_below_that() -> None:
+    (line,) = lines_of(f"{TRACEBACK}\n\nStack Trace:\n  File y.py\n    raise Exception(")
+    assert line["message"] == TRACEBACK.splitlines()[-1] and line["exc_info"].endswith("raise Exception(")
+
+
 def test_lines_of_others_do_not_cut_a_traceback() -> None:
     rows = TRACEBACK.splitlines()
     mixed = "\n".join([rows[0], rows[1], json.dumps(OWN), *rows[2:]])

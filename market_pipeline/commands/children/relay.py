@@ -126,7 +126,9 @@ def _line(head: Fields, text: str) -> Fields:
         return {**head, "level": "INFO", "message": f"{missed[1]} missed ticks; one run makes up for them."}
     if not _TRACEBACK.search(text):
         return {**head, "message": text}
-    last = text.rpartition("\n")[2].strip()
+    # Below the error, Dagster writes the stack of the process that it came from.
+    ends = [row for row in text.splitlines() if row[:1] not in ("", " ") and not _TRACEBACK.search(row)]
+    last = ends[-1].strip() if ends else text.rpartition("\n")[2].strip()
     if _INTERRUPTED.match(last) or _INTERRUPTED.match(first):
         return {**head, "level": "INFO", "message": "Interrupted."}
     if _TRACEBACK.search(first):
