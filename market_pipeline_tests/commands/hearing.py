@@ -114,6 +114,8 @@ def a_day() -> Iterator[Said]:
     lost = "x.py:1: UserWarning: Error loading repository location market_pipeline"
     for _ in range(2):
         yield from session.hear(lost, "WARNING")
+    yield from session.run("account_requests", "")
+    yield from session.hear(lost, "WARNING")
     again = "Code server process has exited with code -9. Restarting the code server process."
     yield from session.hear(again, "WARNING", "dagster._cli.proxy_server_manager")
     yield from session.hear("Child process [6333] died", logger="uvicorn.error")

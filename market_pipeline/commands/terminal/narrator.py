@@ -23,6 +23,7 @@ _LONGEST_TICK = timedelta(minutes=1)
 _UNAVAILABLE = 503
 # What `dagster dev` logs before it ends; which of its processes ended is said then.
 _DAGSTER_ENDS = "process shut down unexpectedly"
+_NO_CODE = "Dagster cannot reach the code of this project: no run starts, and no prices are collected."
 # What uvicorn logs when one of several processes has ended, before it starts another one.
 _SERVER_DIED = re.compile(r"Child process \[\d+\] died")
 # What Dagster logs when it starts its code server again.
@@ -181,6 +182,8 @@ class Narrator:
 
     def _succeeded(self, run: FollowedRun, at: datetime) -> Iterator[Said]:
         self._failures.pop(run.job, None)
+        # Once it has recovered, the next loss is worth a line.
+        self._said.pop(_NO_CODE, None)
         self.history_changed = self.history_changed or run.job == COMPLETE_DAYS
         if run.is_by_hand:
             yield Said(at, run.name, "done", "green", (self._run_url(run.run_id),))
@@ -233,8 +236,7 @@ class Narrator:
             yield from self._once(Said(at, text, "warning", "black on yellow", (OUT_OF_MEMORY,)))
         elif any(sign in f"{message}{fields.get('exc_info')}" for sign in _CODE_LOST):
             again = "If no prices follow within two ticks, Dagster does not recover: press Ctrl-C and start again."
-            text = "Dagster cannot reach the code of this project: no run starts, and no prices are collected."
-            yield from self._once(Said(at, text, "error", "bold red", (again,)))
+            yield from self._once(Said(at, _NO_CODE, "error", "bold red", (again,)))
         elif level in ("ERROR", "CRITICAL") and not name.startswith(_QUIET) and not fields.get("run_id"):
             error = _error_in(str(fields.get("exc_info") or ""))
             what = message if not error or error in message else f"{first_line(message).rstrip(': ')}: {error}"
