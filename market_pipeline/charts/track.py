@@ -77,7 +77,9 @@ def track_of(scores: Columns, symbol: str, start: datetime, end: datetime) -> Tr
     """Return the track of `symbol` in `scores` (of `chart_rows.scored_span`) from `start` to `end` (aware).
 
     Rows may be candles with `first_at` and `quotes`, at the time of their last quote: a silence ends with the first
-    quote of a candle, and many quotes in a candle have a shorter interval than candles. Rows before `start` are kept;
+    quote of a candle, and many quotes in a candle have a shorter interval than candles. A silence is judged at the
+    interval of the rows: among candles of six hours, those of a year, it is longer than 18 hours, which are two pixels
+    there. Finer candles, of a shorter time, have the shorter ones. Rows before `start` are kept;
     they tell whether the time begins in a silence.
     """
     rows = scores.where(scores["symbol"] == symbol)

@@ -89,6 +89,15 @@ def test_times_between_prices_are_rounded(call: Call) -> None:
     assert {value: call("words.js", "length", value) for value in written} == written
 
 
+def test_the_usual_time_between_prices_is_two_where_history_meets_live_prices(call: Call) -> None:
+    live, history = np.arange(0, 50) * 300_000, np.arange(-50, 0) * 3_600_000
+    written = {name: call("words.js", "interval", times.tolist()) for name, times in (
+        ("live", live), ("history", history), ("both", np.concatenate([history, live])),
+        ("one late", np.append(live, 99 * 300_000)),
+    )}
+    assert written == {"live": "5 min", "history": "1 h", "both": "5 min to 1 h", "one late": "5 min"}
+
+
 def seen(call: Call, points: Quotes) -> dict[str, Any]:
     given = [[moment.timestamp() * 1000, price] for moment, price in points]
     found: dict[str, Any] = call("track.js", "trackOf", given, END.timestamp() * 1000)

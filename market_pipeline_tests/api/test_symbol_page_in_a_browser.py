@@ -58,7 +58,7 @@ def test_it_draws_prices_and_says_what_each_alarm_says(opened: Opened, database:
     assert page.evaluate(CANDLES) == pytest.approx(20 * 12 + 1, abs=3)
     shown(page, "2 alarms. One point every 5 min.")
     key = [text.strip() for text in page.locator("#key li").all_inner_texts()]
-    assert key[1:] == ["no prices", "\u2605 market move", "\u25b2 jump"]
+    assert key[1:] == ["no prices for three points or more", "\u2605 market move", "\u25b2 jump"]
     page.focus("#chart")
     for heard, words in (("1 of 2: alert", evil), ("2 of 2: alert", "All of them rose."), ("1 of 2: alert", evil)):
         page.keyboard.press("n")

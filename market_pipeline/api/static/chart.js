@@ -173,15 +173,9 @@ function summary() {
   if (!times.length) return `${time}: no prices.`;
   const least = (values) => values.reduce((one, other) => Math.min(one, other));
   const lowest = words.price(least(low)), highest = words.price(-least(high.map((price) => -price)));
-  const resolution = times.length < FEWEST ? "" : ` One point every ${words.length(usualInterval(times))}.`;
+  const resolution = times.length < FEWEST ? "" : ` One point every ${words.interval(times)}.`;
   const flagged = alarms.length === 1 ? "1 alarm" : `${chart.more_alarms ? "the most important " : ""}${alarms.length} alarms`;
   return `${time}: lowest ${lowest}, highest ${highest}, ${flagged}.${resolution}`;
-}
-
-/** Return the median time between the points, which may be longer than a candle: prices come every few minutes. */
-function usualInterval(times) {
-  const intervals = times.slice(1).map((time, n) => time - times[n]).sort((one, other) => one - other);
-  return intervals[Math.floor(intervals.length / 2)];
 }
 
 /** Explain what the chart shows. */
@@ -190,7 +184,7 @@ function explain() {
   const rows = [
     ...(chart.candles.deviation.some((known) => known !== null)
       ? [{ swatch: "band", mark: "", text: "expected from the point before: in 2 of 3 cases, and nearly always" }] : []),
-    ...(chart.silences.length ? [{ swatch: "silence", mark: "", text: "no prices" }] : []),
+    ...(chart.silences.length ? [{ swatch: "silence", mark: "", text: "no prices for three points or more" }] : []),
     ...kinds.map((kind) => ({ swatch: kind, mark: MARKERS[kind][1], text: KINDS[kind].toLowerCase() })),
   ];
   keyed(at("key"), rows, ({ swatch }) => swatch, ({ swatch, mark, text }) => {

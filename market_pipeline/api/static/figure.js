@@ -222,7 +222,8 @@ function layout(chart, view, colour, movable) {
     },
     yaxis2: {
       ...axis, domain: [0, 0.2], rangemode: "tozero", fixedrange: true, side: "right", ticksuffix: "%", nticks: 4,
-      showticklabels,
+      // Above its line: the lowest one would meet the names of the times.
+      showticklabels, ticklabelposition: "outside top",
     },
     shapes: chart.silences.map(([x0, x1]) => ({
       type: "rect", x0, x1, y0: 0, y1: 1, yref: "paper", layer: "below", fillcolor: colour("silence"), line: { width: 0 },

@@ -6,6 +6,8 @@ import { mark, setText } from "./dom.js";
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
+// Times between prices that differ by this factor are not one usual time.
+const MIXED = 3;
 const MINUS = "\u2212";
 // Making one takes longer than using it a hundred times.
 const DATE = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
@@ -51,6 +53,13 @@ export function span(milliseconds) {
 export function length(milliseconds) {
   const unit = milliseconds < HOUR ? MINUTE : milliseconds < 2 * DAY ? HOUR : DAY;
   return span(Math.max(1, Math.round(milliseconds / unit)) * unit);
+}
+
+/** Write the usual time between `times`; where hourly history and live prices meet, it is two: 5 min to 1 h. */
+export function interval(times) {
+  const sorted = times.slice(1).map((time, n) => time - times[n]).sort((one, other) => one - other);
+  const [short, middle, long] = [0.1, 0.5, 0.9].map((share) => sorted[Math.floor(share * sorted.length)]);
+  return long > MIXED * short ? `${length(short)} to ${length(long)}` : length(middle);
 }
 
 export function ago(time) {
