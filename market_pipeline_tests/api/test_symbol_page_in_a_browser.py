@@ -68,6 +68,11 @@ def test_it_draws_prices_and_says_what_each_alarm_says(opened: Opened, database:
     page.keyboard.press("Enter")
     page.locator("#chosen", has_text="BTC rose.").wait_for()
     assert page.locator("#alarms li").count() == 2 and page.locator("img").count() == 0
+    beside = page.locator(".hoverlayer .hovertext").last
+    before = beside.get_attribute("transform")
+    page.get_by_role("button", name="7 d").click()
+    wait_for(lambda: beside.get_attribute("transform") != before, 30, "the words beside the mark where it is now")
+    hovering(page, evil)
     for asset in ("raw_prices", "price_anomalies"):
         partition = f"http://127.0.0.1:3000/assets/{asset}?view=partitions&partition={newest.date()}%7CBTC"
         page.locator(f'a[href="{partition}"]').first.wait_for()

@@ -59,9 +59,11 @@ function listen() {
  * knows it, and `early()` when the line of prices shows, before plotly.js draws.
  */
 export async function draw(document, wanted, tell, early) {
+  const known = stepped === null ? null : chart.alarms[stepped].id;
   chart = read(document);
   view = wanted ?? chart.span;
-  stepped = null;
+  const place = chart.alarms.findIndex(({ id, time }) => id === known && time >= view[0] && time <= view[1]);
+  stepped = place < 0 ? null : place;
   setText(at("words"), summary());
   explain();
   tell();
@@ -74,7 +76,10 @@ async function redraw() {
   if (!chart) return;
   const Plotly = await loaded();
   const { data, layout } = figureOf(chart, view, themeOf(document.documentElement), !COARSE.matches);
+  // What is said beside a mark would stay where that was.
+  if (listening) Plotly.Fx.unhover(box);
   await Plotly.react(box, data, layout, CONFIG);
+  if (stepped !== null) Plotly.Fx.hover(box, [{ curveNumber: ALARMS, pointNumber: stepped }]);
   if (!listening) listen();
   listening = true;
   box.querySelector(".preview")?.remove();
