@@ -95,6 +95,8 @@ def test_zooming_brings_finer_candles_and_going_back_the_range(opened: Opened, d
     # One an hour for 29 days, and each half an hour of the last one.
     assert page.evaluate(CANDLES) == pytest.approx(29 * 24 + 52, abs=3)
     shown(page, "One point every 1 h.")
+    said = page.evaluate("document.getElementById('chart').data[3].hovertemplate")
+    assert "low" not in said[0] and "low" in said[-2], "a candle of one quote has one price"
     # From the first price that shows to the last one: 90 to 110.
     shown(page, "+22.22% in 30 days")
     box = page.locator("#chart .nsewdrag").first.bounding_box()

@@ -45,8 +45,8 @@ export function figureOf(chart, view, colour, movable) {
   const moved = candles.quotes.some((count) => count > 1);
   const range = { ...area(chart, candles.low, candles.high, colour("line")), opacity: 0.3, visible: moved };
   const price = {
-    ...broken(chart, candles.close), mode: "lines", line, hovertemplate: template(format, moved),
-    customdata: details(chart),
+    ...broken(chart, candles.close), mode: "lines", line, customdata: details(chart),
+    hovertemplate: besideGaps(chart, (n) => template(format, candles.quotes[n] > 1)),
   };
   const volatility = {
     ...broken(chart, candles.volatility.map((share) => share === null ? null : 100 * share)), mode: "lines",
@@ -126,18 +126,18 @@ function dots({ times, lines, candles }, color) {
 }
 
 function details(chart) {
-  const { open, high, low, expected, deviation, quotes } = chart.candles;
+  const { open, high, low, expected, deviation } = chart.candles;
   return besideGaps(chart, (n) => [
     open[n], high[n], low[n], edge(expected[n], deviation[n], -3) ?? "?", edge(expected[n], deviation[n], 3) ?? "?",
-    quotes[n],
   ]);
 }
 
-function template(format, moved) {
-  const ends = `%{customdata[0]:${format}} to %{y:${format}}<br>`;
-  const whole = moved ? `${ends}low %{customdata[2]:${format}}, high %{customdata[1]:${format}}<br>` : "";
-  const one = moved ? "" : `%{y:${format}}<br>`;
-  return `${one}${whole}expected %{customdata[3]:${format}} to %{customdata[4]:${format}}<extra></extra>`;
+/** Return what is said beside a candle; of one with several quotes, from where to where it moved, too. */
+function template(format, several) {
+  const [open, high, low, least, most] = [0, 1, 2, 3, 4].map((place) => `%{customdata[${place}]:${format}}`);
+  const close = `%{y:${format}}`;
+  const price = several ? `${open} to ${close}<br>low ${low}, high ${high}` : close;
+  return `${price}<br>expected ${least} to ${most}<extra></extra>`;
 }
 
 function alarms(chart, colour) {
