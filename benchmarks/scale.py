@@ -23,12 +23,14 @@ from market_pipeline.core.clock import DAY, utc_now
 from market_pipeline.core.slices import Slice
 from market_pipeline.dagster_instance.event_batches import store_events_in_batches
 from market_pipeline.dagster_instance.event_log import keep_event_log_connections
+from market_pipeline.defs.assets.request_ledger import REQUEST_LEDGER
+from market_pipeline.defs.automation.partition_events import PartitionEvents
 from market_pipeline.defs.automation.stale_scores import outdated_days
 from market_pipeline.defs.logging.run_console import write_events_as_lines
 from market_pipeline.logs import configure_logging
 from market_pipeline.pipeline.calibrate import calibrate_due, due_calibrations
 from market_pipeline.pipeline.missing_days import DAYS_SCORED, days_to_repair, past_days
-from market_pipeline.pipeline.names import TICK
+from market_pipeline.pipeline.names import REPAIR_SENSOR, STORAGE_RETENTION, TICK
 
 SIZES = ("5x365", "50x365", "250x365", "1000x90")
 _BEGIN, _END = "<!-- measured -->\n", "<!-- end of measured -->\n"
@@ -105,8 +107,30 @@ def figures(world: ScaleWorld) -> Iterator[tuple[str, float]]:
         world.materialize_past(instance)
         scored = Slice("", max(first, now.date() - DAYS_SCORED * DAY), now.date() - DAY).days
         days = [(day, symbol) for symbol in symbols for day in scored]
-        yield "stale scores of 90 days", _cpu(lambda: outdated_days(instance, database, days, symbols, now))
+        yield (
+            "stale scores of 90 days",
+            _cpu(lambda: outdated_days(PartitionEvents(instance), database, days, symbols, now)),
+        )
+        yield from _evaluations(instance, defs)
         yield from _ticks(world, instance, defs.resolve_job_def(TICK))
+
+
+def _evaluations(instance: dg.DagsterInstance, defs: dg.Definitions) -> Iterator[tuple[str, float]]:
+    """Yield what an evaluation of the repair sensor costs when all is done, and the next one, by its cursor."""
+    for asset in (REQUEST_LEDGER, STORAGE_RETENTION):
+        instance.report_runless_asset_event(dg.AssetMaterialization(asset))
+    sensor, cursors = defs.resolve_sensor_def(REPAIR_SENSOR), [""]
+
+    def evaluate() -> None:
+        with dg.build_sensor_context(instance=instance, cursor=cursors[-1] or None) as context:
+            evaluation = sensor.evaluate_tick(context)
+        sys.stderr.write(f"{evaluation.skip_message or evaluation.run_requests}\n")
+        cursors.append(evaluation.cursor or "")
+
+    for name in ("a first evaluation of the repair sensor", "a full evaluation", "a quiet evaluation"):
+        if name == "a full evaluation":
+            cursors.append("")
+        yield name, _cpu(evaluate)
 
 
 def _ticks(world: ScaleWorld, instance: dg.DagsterInstance, job: dg.JobDefinition) -> Iterator[tuple[str, float]]:

@@ -36,11 +36,13 @@ from market_pipeline.storage.schema.migrate import migrate
 _RECENT_DAYS = 10
 _STEP = 300
 _AT_ONCE = 400_000
+_PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value
 # The tag of a copied event is that of the event which it was copied from.
 _TAGS = (
     "INSERT INTO asset_event_tags (event_id, asset_key, key, value, event_timestamp) "
     "SELECT e.id, t.asset_key, t.key, t.value, t.event_timestamp FROM asset_event_tags t "
-    "JOIN event_logs e ON e.asset_key = t.asset_key AND e.id <> t.event_id WHERE t.key = ?"
+    "JOIN event_logs e ON e.asset_key = t.asset_key AND e.id <> t.event_id WHERE t.key = ? "
+    "AND e.dagster_event_type = 'ASSET_MATERIALIZATION'"
 )
 
 
@@ -143,20 +145,33 @@ class ScaleWorld:
                 save_calibrations(self.database, as_of, DETECTOR_VERSION, documents, now)
 
     def materialize_past(self, instance: dg.DagsterInstance) -> None:
-        """Record a materialization of every past partition: one of each asset by Dagster, the others as its copies."""
+        """Record a planned and a stored materialization of every past partition.
+
+        Dagster reports one of each asset, the others are its copies.
+        """
         first, symbol = self.settings.history_start, self.settings.catalogue.symbols[0]
         scored = {DATA_VERSION: f"{DETECTOR_VERSION} {utc_now().isoformat()} benchmark"}
-        for asset, tags in (("raw_prices", {}), ("rejected_prices", {}), ("price_anomalies", scored)):
+        of_assets: dict[str, dict[str, str]] = {
+            "raw_prices": {}, "rejected_prices": {}, "price_anomalies": scored, "daily_bars": {}
+        }
+        for asset, tags in of_assets.items():
             event = materialization(asset, (first, symbol), {})
             instance.report_runless_asset_event(event._replace(tags={**(event.tags or {}), **tags}))
         with closing(sqlite3.connect(Path(instance.root_directory, "history", "runs", "index.db"))) as index, index:
             names = [row[1] for row in index.execute("PRAGMA table_info(event_logs)") if row[1] != "id"]
             events = index.execute(f"SELECT {', '.join(names)} FROM event_logs").fetchall()
+            kind = names.index("dagster_event_type")
+            # Only the columns of a planned one are read.
+            planned = [(*event[:kind], _PLANNED, *event[kind + 1 :]) for event in events]
             places = names.index("partition"), names.index("event")
-            copies = (copy for event in events for copy in self._copies(event, *places, (first, symbol)))
+            copies = (copy for event in [*planned, *events] for copy in self._copies(event, *places, (first, symbol)))
             values = ", ".join("?" * len(names))
             index.executemany(f"INSERT INTO event_logs ({', '.join(names)}) VALUES ({values})", copies)
             index.execute(_TAGS, (DATA_VERSION,))
+        # The first ones came before the copies of the prices.
+        for asset in ("price_anomalies", "daily_bars"):
+            event = materialization(asset, (first, symbol), {})
+            instance.report_runless_asset_event(event._replace(tags={**(event.tags or {}), **of_assets[asset]}))
 
     def _copies(self, event: tuple[Any, ...], name: int, document: int, of: DayOfSymbol) -> Iterator[tuple[Any, ...]]:
         """Yield the row `event` of partition `of` as a row of every other past partition."""

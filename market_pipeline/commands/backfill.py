@@ -29,6 +29,7 @@ from market_pipeline.core.wording import counted
 from market_pipeline.dagster_instance.home import checked_home
 from market_pipeline.dagster_instance.instance_storage import storage_of
 from market_pipeline.defs.automation.missing_events import record_stored_days
+from market_pipeline.defs.automation.partition_events import PartitionEvents
 from market_pipeline.defs.automation.stale_scores import outdated_days
 from market_pipeline.logs import get_logger
 from market_pipeline.pipeline.calibrate import due_calibrations
@@ -203,8 +204,9 @@ def _score(work: Backfill, runs: Runs) -> str | None:
     last = min(work.span.last + PAST_DAYS * DAY, now.date() - DAY)
     days = [(day, symbol) for symbol in symbols for day in Slice("", first, last).days]
     with work.alone():
-        record_stored_days(runs.instance, work.database, days)
-        for part in plan_scores(outdated_days(runs.instance, work.database, days, symbols, now), symbols):
+        events = PartitionEvents(runs.instance)
+        record_stored_days(events, work.database, days)
+        for part in plan_scores(outdated_days(events, work.database, days, symbols, now), symbols):
             end = runs.execute(SCORE_DAYS, part)
             if not end.success:
                 return f"the anomalies of {part} could not be computed: {end.reason}"

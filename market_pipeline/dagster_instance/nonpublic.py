@@ -63,34 +63,60 @@ def describe_partitions(
     step._metadata_accumulator = OutputMetadataAccumulator(per_output_metadata=described)
 
 
-def latest_storage_ids(instance: dg.DagsterInstance, asset: str, keys: Iterable[str]) -> dict[str, int]:
-    """Return the event id of the newest materialization of each partition of `asset` that has one."""
+def latest_storage_ids(
+    instance: dg.DagsterInstance, asset: str, keys: Iterable[str] | None = None
+) -> dict[str, int]:
+    """Return the event id of the newest materialization of each partition of `asset` that has one; of `keys` only."""
+    if keys is None:
+        return dict(instance.get_latest_storage_id_by_partition(dg.AssetKey(asset), _MATERIALIZATION))
     found: dict[str, int] = {}
     for some in _chunks(keys):
         found |= instance.get_latest_storage_id_by_partition(dg.AssetKey(asset), _MATERIALIZATION, set(some))
     return found
 
 
-def unfulfilled_partitions(instance: dg.DagsterInstance, asset: str, keys: Iterable[str]) -> list[str]:
-    """Return the partitions of `asset` that a run was to materialize and did not: it failed, or is in progress."""
-    found: list[str] = []
-    for some in _chunks(keys):
-        key = dg.AssetKey(asset)
-        planned = instance.get_latest_storage_id_by_partition(key, _PLANNED, set(some))
-        made = instance.get_latest_storage_id_by_partition(key, _MATERIALIZATION, set(some))
-        found += [one for one, number in planned.items() if number > made.get(one, 0)]
-    return found
+def planned_storage_ids(instance: dg.DagsterInstance, asset: str) -> dict[str, int]:
+    """Return the event id with which a run was last planned to materialize each partition of `asset`."""
+    return dict(instance.get_latest_storage_id_by_partition(dg.AssetKey(asset), _PLANNED))
 
 
-def data_versions(instance: dg.DagsterInstance, asset: str, keys: Iterable[str]) -> dict[str, str]:
-    """Return the data version of the newest materialization of each partition of `asset` that has one."""
+def data_versions(
+    instance: dg.DagsterInstance, asset: str, keys: Iterable[str] | None = None
+) -> dict[str, str]:
+    """Return the data version of the newest materialization of each partition of `asset`, or of those of `keys`."""
     versions: dict[str, str] = {}
-    for some in _chunks(keys):
+    for some in [None] if keys is None else _chunks(keys):
         tags = instance.event_log_storage.get_latest_tags_by_partition(
             dg.AssetKey(asset), _MATERIALIZATION, [DATA_VERSION], some
         )
         versions |= {key: found[DATA_VERSION] for key, found in tags.items() if DATA_VERSION in found}
     return versions
+
+
+def version_storage_ids(instance: dg.DagsterInstance, asset: str, keys: Iterable[str]) -> dict[str, int]:
+    """Return the id of the event that brought the data version of the newest materialization of each partition.
+
+    Later events of the same version reported the partition again. A partition without a version is left out.
+    """
+    from dagster._core.storage.event_log.schema import AssetEventTagsTable, SqlEventLogStorageTable
+    from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+    from sqlalchemy import func, select
+
+    storage, events, tags = instance.event_log_storage, SqlEventLogStorageTable.c, AssetEventTagsTable.c
+    if not isinstance(storage, SqlEventLogStorage):
+        return {}
+    first = select(events.partition, tags.value, func.min(events.id)).where(
+        events.asset_key == dg.AssetKey(asset).to_string(), events.dagster_event_type == _MATERIALIZATION.value,
+        tags.event_id == events.id, tags.key == DATA_VERSION,
+    ).group_by(events.partition, tags.value)
+    found: dict[str, int] = {}
+    for some in _chunks(keys):
+        newest = data_versions(instance, asset, some)
+        with storage.index_connection() as connection:
+            for key, version, number in connection.execute(first.where(events.partition.in_(some))):
+                if newest.get(key) == version:
+                    found[key] = number
+    return found
 
 
 def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:

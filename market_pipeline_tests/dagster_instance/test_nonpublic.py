@@ -85,6 +85,17 @@ def test_partitions_tell_their_newest_event_and_version(
         ids.append(found[key])
     assert found == {"a": ids[2], "b": ids[1]} and ids == sorted(set(ids))
     assert nonpublic.data_versions(instance, "numbers", ["a", "c"]) == {"a": "of a"}
+    (again,) = instance.fetch_materializations(
+        dg.AssetRecordsFilter(dg.AssetKey("numbers"), storage_ids=[ids[2]]), limit=1
+    ).records
+    assert again.asset_materialization is not None
+    instance.report_runless_asset_event(again.asset_materialization)
+    instance.report_runless_asset_event(dg.AssetMaterialization("numbers", partition="b"))
+    newest = nonpublic.latest_storage_ids(instance, "numbers")
+    assert newest["a"] > ids[2] and newest["b"] > newest["a"]
+    assert nonpublic.version_storage_ids(instance, "numbers", ["a", "b", "c"]) == {"a": ids[0]}
+    assert nonpublic.data_versions(instance, "numbers") == {"a": "of a"}
+    assert nonpublic.planned_storage_ids(instance, "numbers").keys() == {"a", "b"}
     assert nonpublic.materialized_partitions(instance, "numbers") == {"a", "b"}
     assert nonpublic.materialized_partitions(instance, "unknown") == set()
     assert nonpublic.count_runs(instance) == 3

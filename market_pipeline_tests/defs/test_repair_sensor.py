@@ -14,10 +14,11 @@ from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import start_of_day, utc_now
 from market_pipeline.core.slices import DayOfSymbol, Slice
-from market_pipeline.dagster_instance.nonpublic import latest_storage_ids, unfulfilled_partitions
-from market_pipeline.defs.automation import missing_events
+from market_pipeline.dagster_instance.nonpublic import latest_storage_ids
+from market_pipeline.defs.automation import repair_sensor
 from market_pipeline.defs.automation.missing_events import record_complete_days, record_open_day
-from market_pipeline.defs.automation.stale_scores import outdated_days
+from market_pipeline.defs.automation.partition_events import PartitionEvents
+from market_pipeline.defs.automation.stale_scores import outdated_days, unbarred_days
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, partition_key, range_tags
 from market_pipeline.pipeline.missing_days import days_to_repair, incomplete_days
 from market_pipeline.prices.absences import Absence
@@ -140,16 +141,25 @@ def test_missed_nights_are_filled_newest_days_first_and_the_week_after_is_scored
     assert set(jobs) == {"calibrate_detectors", "score_days"}, "older prices arrived: the present day knows them too"
     assert history_requests(sensed) == 2, "scores are computed from what is stored"
     days = [(hole + n * DAY, symbol) for n in range(4) for symbol in sensed.symbols]
-    assert outdated_days(sensed.instance, sensed.database, days, sensed.symbols, utc_now()) == []
+    assert outdated_days(PartitionEvents(sensed.instance), sensed.database, days, sensed.symbols, utc_now()) == []
     assert missing(sensed) == []
 
 
-def test_prices_without_events_are_recorded_and_scored(sensed: World) -> None:
-    """A run was killed between the two. Nothing is missing then, so that no request would ever record them."""
+def test_prices_without_events_are_recorded_and_scored(sensed: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run was killed between the two. Nothing is missing then, so that no request would ever record them.
+
+    Of many, each evaluation records a part.
+    """
     repair_all(sensed)
     sensed.simulator.clear_requests()
     with dg.DagsterInstance.ephemeral() as instance:
         world = World(sensed.settings, instance, sensed.simulator)
+        with monkeypatch.context() as patched:
+            patched.setattr(repair_sensor, "_MOST_REPORTS", 5)
+            evaluation = world.evaluate_sensor()
+            assert not evaluation.run_requests and not evaluation.cursor
+            assert "the next ones record the rest" in evaluation.skip_message
+            assert len(world.materialized("raw_prices")) == 5
         assert "score_days" in repair_all(world)
         assert world.materialized("raw_prices") == sensed.materialized("raw_prices")
         assert world.materialized("price_anomalies") == sensed.materialized("price_anomalies")
@@ -176,7 +186,7 @@ def test_a_repair_before_the_scored_span_outdates_only_the_scores_that_depend_on
     older = [(day + n * DAY, "BTC") for n in range(-1, 10)]
 
     def outdated() -> list[int]:
-        found = outdated_days(instance, sensed.database, [], sensed.symbols, utc_now(), older)
+        found = outdated_days(PartitionEvents(instance), sensed.database, [], sensed.symbols, utc_now(), older)
         return [(one - day).days for one, _ in found]
 
     assert outdated() == [5]
@@ -217,12 +227,11 @@ def test_days_that_a_person_fills_from_the_ui_are_scored_and_barred_at_once(
     today = sensed.days_ago(0)
     keys = [str(partition_key(today, symbol)) for symbol in sensed.symbols]
     # The UI counts no day as missing that cannot have a bar yet. Of many symbols each evaluation reports a part.
-    monkeypatch.setattr(missing_events, "_MOST_REPORTED", 1)
+    monkeypatch.setattr(repair_sensor, "_MOST_REPORTS", 1)
     sensed.evaluate_sensor()
     assert len(latest_storage_ids(sensed.instance, "daily_bars", keys)) == 1
     for most, all_are in ((0, False), (1, True)):
-        monkeypatch.setattr(missing_events, "_MOST_REPORTED", most)
-        assert record_open_day(sensed.instance, today, sensed.symbols) == all_are
+        assert record_open_day(PartitionEvents(sensed.instance, most), today, sensed.symbols) == all_are
     assert sensed.latest_metadata("daily_bars", today, "BTC") == {"dagster/row_count": 0}
     reported = latest_storage_ids(sensed.instance, "daily_bars", keys)
     sensed.evaluate_sensor()
@@ -233,6 +242,8 @@ def test_a_complete_day_that_a_run_failed_to_renew_is_shown_as_complete(sensed: 
     """But neither yesterday before it is known to be complete, nor a day without prices."""
     repair_all(sensed)
     assert sensed.tick().success
+    # What it brought of yesterday's morning.
+    repair_all(sensed)
     before, day, today = (sensed.days_ago(days) for days in (4, 2, 0))
     sensed.simulator.add_fault(Fault(kind="status", status=403, times=None))
     only = sensed.defs.resolve_implicit_global_asset_job_def().get_subset(
@@ -240,15 +251,15 @@ def test_a_complete_day_that_a_run_failed_to_renew_is_shown_as_complete(sensed: 
     )
 
     def failed() -> list[str]:
-        keys = [str(partition_key(one, "BTC")) for one in (before, day, today)]
-        return unfulfilled_partitions(sensed.instance, "raw_prices", keys)
+        unfulfilled = PartitionEvents(sensed.instance).unfulfilled("raw_prices")
+        return [str(partition_key(one, "BTC")) for one in (before, day, today) if (one, "BTC") in unfulfilled]
 
     forget(sensed, "BTC", before)
     assert failed() == []
     for one in (before, day, today):
         tags = range_tags(one, one, sensed.symbols)
         assert not only.execute_in_process(instance=sensed.instance, tags=tags, raise_on_error=False).success
-    assert record_complete_days(sensed.instance, sensed.database, [(before, "BTC")])
+    assert record_complete_days(PartitionEvents(sensed.instance), sensed.database, [(before, "BTC")])
     assert len(failed()) == 3
     with time_machine.travel(start_of_day(today + DAY) + timedelta(minutes=30), tick=False):
         tick = sensed.defs.resolve_job_def("tick")
@@ -259,6 +270,23 @@ def test_a_complete_day_that_a_run_failed_to_renew_is_shown_as_complete(sensed: 
         sensed.evaluate_sensor()
     assert failed() == [str(partition_key(one, "BTC")) for one in (before, today)]
     assert sensed.latest_metadata("raw_prices", day, "BTC")["dagster/row_count"] > 0
+    days = [(day, symbol) for symbol in sensed.symbols]
+
+    def outdated() -> list[DayOfSymbol]:
+        events = PartitionEvents(sensed.instance)
+        assert events.materialized("raw_prices")[days[0]] > events.materialized("daily_bars")[days[0]]
+        scores = outdated_days(events, sensed.database, days, sensed.symbols, utc_now())
+        assert unbarred_days(events, days) == scores[:1]
+        return scores
+
+    assert outdated() == [], "reported again, without a price that changed"
+    coin = sensed.settings.catalogue.coin("BTC")
+    at, later = start_of_day(day) + timedelta(minutes=90), start_of_day(today + 2 * DAY)
+    store(sensed.database, raw_prices, price_row(timestamp=at, coin_id=coin.coin_id, ingested_at=later))
+    tags = range_tags(day, day, sensed.symbols)
+    assert not only.execute_in_process(instance=sensed.instance, tags=tags, raise_on_error=False).success
+    assert record_complete_days(PartitionEvents(sensed.instance), sensed.database, days)
+    assert outdated() == days
 
 
 def test_a_new_installation_gets_every_asset_when_its_history_is_there(sensed: World) -> None:

@@ -26,6 +26,7 @@ from market_pipeline.defs.automation.missing_events import (
     record_open_day,
     record_stored_days,
 )
+from market_pipeline.defs.automation.partition_events import PartitionEvents
 from market_pipeline.defs.automation.repair_decision import (
     AFTER_SUCCESS,
     PastRun,
@@ -61,6 +62,12 @@ _JOBS = (COMPLETE_DAYS, CALIBRATE_DETECTORS, SCORE_DAYS)
 # Their schedules would leave a new installation without these for an hour, or a night.
 _FIRST_RUNS = {ACCOUNT_REQUESTS: REQUEST_LEDGER, RETENTION: STORAGE_RETENTION}
 _CHECK_ANYWAY = timedelta(hours=1)
+# Each takes 20 to 90 ms in files, and Dagster ends an evaluation after a minute.
+_MOST_REPORTS = 200
+_RECORDING = (
+    "Partitions whose prices are stored are being recorded in Dagster; there are too many for one evaluation, the next "
+    "ones record the rest."
+)
 
 
 def build_repair_sensor(
@@ -119,16 +126,20 @@ def _evaluate(
     days = _days(symbols, scored_from, today - DAY)
     # Days before these are scored once, and again where prices that they depend on come later.
     older = _days(symbols, settings.first_day(now), scored_from - DAY)
-    record_stored_days(context.instance, database, [*older, *days])
+    events = PartitionEvents(context.instance, _MOST_REPORTS)
+    recorded = record_stored_days(events, database, [*older, *days])
+    if not recorded and not missing:
+        # The days that follow them would be scored again.
+        return dg.SkipReason(_RECORDING)
     gappy = {(one.day, one.symbol) for one in gaps}
     settled = [one for one in (*older, *days) if one[0] <= last]
-    recorded = record_complete_days(context.instance, database, (one for one in settled if one not in gappy))
-    outdated = outdated_days(context.instance, database, days, symbols, now, older)
+    recorded &= record_complete_days(events, database, (one for one in settled if one not in gappy))
+    outdated = outdated_days(events, database, days, symbols, now, older)
     # The night's completion writes the bars of yesterday.
-    unbarred = unbarred_days(context.instance, settled)
+    unbarred = unbarred_days(events, settled)
     if not unbarred:
         # Else it would keep the bars fresh in the UI while none can be written.
-        recorded &= record_open_day(context.instance, today, symbols)
+        recorded &= record_open_day(events, today, symbols)
     if not missing and not outdated and not unbarred and not calibrations.at_once:
         for job, asset in _FIRST_RUNS.items():
             materialized = context.instance.get_latest_materialization_event(dg.AssetKey(asset))
@@ -137,7 +148,7 @@ def _evaluate(
                 return dg.RunRequest(run_key=f"first {asset}", job_name=job)
         if recorded and all(one.ask_again_at and one.ask_again_at > now + _CHECK_ANYWAY for one in gaps):
             context.update_cursor(f"{state}|{iso(now)}")
-        return dg.SkipReason(_quiet(gaps, first, last))
+        return dg.SkipReason(_quiet(gaps, first, last) if recorded else _RECORDING)
     if not all(run.success for run in past):
         past = without_outage(past, _ended_runs(context.instance, owner, (TICK,), now))
     budget = budget_status(settings, database, now)

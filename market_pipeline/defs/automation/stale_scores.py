@@ -5,6 +5,7 @@ old gap of one coin changes the scores of the others for a week. The morning arr
 again by the first of them, once more when the morning is over, and whenever prices of that morning come later.
 """
 
+import sys
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,12 +17,10 @@ from market_pipeline.anomalies import MORNING, PAST_DAYS
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import DAY, start_of_day
 from market_pipeline.core.slices import DayOfSymbol
-from market_pipeline.dagster_instance.nonpublic import data_versions
-from market_pipeline.dagster_instance.reports import partition_name
 from market_pipeline.defs.assets.daily_bars import DAILY_BARS
 from market_pipeline.defs.assets.price_anomalies import PRICE_ANOMALIES, scored_at
 from market_pipeline.defs.assets.raw_prices import RAW_PRICES
-from market_pipeline.defs.automation.missing_events import latest_events
+from market_pipeline.defs.automation.partition_events import PartitionEvents, latest_events
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.calibrations import calibration_times
 from market_pipeline.storage.queries.coverage import newest_arrivals
@@ -33,7 +32,7 @@ _STORED_AFTER = timedelta(minutes=5)
 
 
 def outdated_days(
-    instance: dg.DagsterInstance,
+    events: PartitionEvents,
     database: Database,
     days: Iterable[DayOfSymbol],
     symbols: Sequence[str],
@@ -42,18 +41,24 @@ def outdated_days(
 ) -> list[DayOfSymbol]:
     """Return those of `days` whose anomalies have to be recomputed at `now` (aware UTC).
 
-    According to the events in `instance` and the times in `database`. `symbols` are all that exist. Of `older` days,
+    According to `events` and the times in `database`. `symbols` are all that exist. Of `older` days,
     not those that only former detectors scored: their scores are kept.
     """
     of_old = set(older)
     wanted = sorted({*days, *of_old})
     window = {day - n * DAY for day, _ in wanted for n in range(-1, PAST_DAYS + 1)}
-    collected = latest_events(instance, RAW_PRICES, ((day, symbol) for day in window for symbol in symbols))
-    scored = latest_events(instance, PRICE_ANOMALIES, wanted)
-    times, ever_scored = _scored_at(instance, scored), set(scored)
+    of_all, scored_by_any = events.materialized(RAW_PRICES), events.materialized(PRICE_ANOMALIES)
+    collected = {
+        (day, symbol): of_all[day, symbol] for day in window for symbol in symbols if (day, symbol) in of_all
+    }
+    ever_scored, versions = scored_by_any.keys() & wanted, events.versions(PRICE_ANOMALIES)
+    times = {day: at for day in ever_scored & versions.keys() if (at := scored_at(versions[day]))}
     # Scores of other detectors count as none.
-    scored = {day: scored[day] for day in times}
+    scored = {day: scored_by_any[day] for day in times}
     found = {*outdated(collected, scored, wanted)}
+    if changed := _changed(events, collected, scored, found, PAST_DAYS):
+        collected |= changed
+        found = {*outdated(collected, scored, wanted)}
     if times:
         oldest = start_of_day(min(day for day, _ in times)) - _KNOWN_FOR
         found |= recalibrated(times, calibration_times(database, oldest, DETECTOR_VERSION))
@@ -62,18 +67,39 @@ def outdated_days(
     return [day for day in wanted if day in found and day not in kept]
 
 
-def unbarred_days(instance: dg.DagsterInstance, days: Iterable[DayOfSymbol]) -> list[DayOfSymbol]:
+def unbarred_days(events: PartitionEvents, days: Iterable[DayOfSymbol]) -> list[DayOfSymbol]:
     """Return those of `days` with prices or scores that came after their bars.
 
     They were made by hand, or before there were bars; scores decide which quotes are bad ticks.
     """
-    wanted = list(days)
-    barred = latest_events(instance, DAILY_BARS, wanted)
-    collected, scored = (latest_events(instance, asset, wanted) for asset in (RAW_PRICES, PRICE_ANOMALIES))
-    return [
-        day for day in wanted
-        if day in collected and barred.get(day, 0) < max(collected[day], scored.get(day, 0))
-    ]
+    wanted = [day for day in days if day in events.materialized(RAW_PRICES)]
+    collected = {day: events.materialized(RAW_PRICES)[day] for day in wanted}
+    scored, barred = events.materialized(PRICE_ANOMALIES), events.materialized(DAILY_BARS)
+    collected |= _changed(events, collected, barred, [day for day in wanted if barred.get(day, 0) < collected[day]], 0)
+    return [day for day in wanted if barred.get(day, 0) < max(collected[day], scored.get(day, 0))]
+
+
+def _changed(
+    events: PartitionEvents,
+    collected: Mapping[DayOfSymbol, int],
+    made: Mapping[DayOfSymbol, int],
+    suspects: Iterable[DayOfSymbol],
+    days_before: int,
+) -> dict[DayOfSymbol, int]:
+    """Return the event that brought the prices of those days which may have been reported again without a change.
+
+    `suspects` were `made` of them before the newest event of one, on the same day or up to `days_before` earlier.
+    """
+    oldest: dict[date, int] = {}
+    for suspect in suspects:
+        if number := made.get(suspect):
+            oldest[suspect[0]] = min(number, oldest.get(suspect[0], number))
+    since = {
+        day - n * DAY: min(oldest.get(day - n * DAY + m * DAY, sys.maxsize) for m in range(days_before + 1))
+        for day in oldest for n in range(days_before + 1)
+    }
+    later = [day for day, number in collected.items() if number > since.get(day[0], number)]
+    return events.changed(RAW_PRICES, later)
 
 
 def was_collected(instance: dg.DagsterInstance, day: date, symbols: Sequence[str]) -> bool:
@@ -89,12 +115,8 @@ def outdated(
     The mappings hold a number that grows with time. A day that was never collected has no scores.
     """
     newest = _newest(collected)
-    return [
-        (day, symbol)
-        for day, symbol in days
-        if (day, symbol) in collected
-        and scored.get((day, symbol), 0) < max(newest[day - n * DAY] for n in range(PAST_DAYS + 1))
-    ]
+    last = {day: max(newest.get(day - n * DAY, 0) for n in range(PAST_DAYS + 1)) for day in newest}
+    return [one for one in days if one in collected and scored.get(one, 0) < last[one[0]]]
 
 
 def recalibrated(times: Mapping[DayOfSymbol, datetime], made: Mapping[datetime, datetime]) -> set[DayOfSymbol]:
@@ -155,10 +177,3 @@ def _newest(collected: Mapping[DayOfSymbol, int]) -> Mapping[date, int]:
     for (day, _), number in collected.items():
         newest[day] = max(number, newest[day])
     return newest
-
-
-def _scored_at(instance: dg.DagsterInstance, scored: Iterable[DayOfSymbol]) -> dict[DayOfSymbol, datetime]:
-    """Return when each of `scored` was scored, if by the present detectors."""
-    keys = {partition_name(day): day for day in scored}
-    versions = data_versions(instance, PRICE_ANOMALIES, keys)
-    return {keys[key]: at for key, version in versions.items() if (at := scored_at(version))}

@@ -1,6 +1,6 @@
 """Coverage of each day, measured from the stored prices themselves."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -84,6 +84,14 @@ def newest_arrivals(
     for begins, _, stored_at in _of_spans(database, symbols, spans, latest):
         newest[begins] = max(stored_at, newest.get(begins, stored_at))
     return newest
+
+
+def arrivals_of_days(database: Database, days: Collection[DayOfSymbol]) -> dict[DayOfSymbol, datetime]:
+    """Return when the last price of each of `days` was stored; those without prices are absent."""
+    spans = [(start_of_day(day), start_of_day(day + DAY)) for day in {day for day, _ in days}]
+    latest = select(func.max(raw_prices.c.ingested_at, type_=UtcTimestamp()))
+    stored = _of_spans(database, [*{symbol for _, symbol in days}], spans, latest)
+    return {(begins.date(), symbol): at for begins, symbol, at in stored if (begins.date(), symbol) in days}
 
 
 def _of_spans(
