@@ -82,7 +82,8 @@ def test_sixteen_processes_use_the_whole_limit_never_more_and_share_it_fairly(
     for name, log in logs.items():
         figures = f"throughput {log.throughput:.3f}, fairness {log.fairness:.2f}"
         record_property(name, f"{figures}, {log.killed} killed, {log.lost} lost")
-    assert {name: most_within(MINUTE, log.times) for name, log in logs.items()} == dict.fromkeys(cases, LIMIT)
+    most = {name: most_within(MINUTE, log.times) for name, log in logs.items()}
+    assert [name for name, log in logs.items() if not LIMIT - log.lost <= most[name] <= LIMIT] == []
     assert [name for name, log in logs.items() if log.throughput < (0.8 if log.killed else 0.9)] == []
     assert [name for name, log in logs.items() if log.fairness < (0.2 if log.killed else 0.4)] == []
     assert all(log.killed > 8 for name, log in logs.items() if "killed" in name)

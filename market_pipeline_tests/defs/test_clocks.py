@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 # At 06:00 UTC clocks in New York go back from 2 to 1 o'clock. Calls to the code server fail in the past.
-BEFORE_CHANGE = datetime(2027, 11, 7, 5, 47, tzinfo=timezone.utc)
+BEFORE_CHANGE = datetime(2037, 11, 1, 5, 47, tzinfo=timezone.utc)
 
 
 class Scheduler:
@@ -74,17 +74,17 @@ def test_ticks_follow_utc_and_are_neither_doubled_nor_lost_by_any_clock(schedule
     at, now = scheduler.at, BEFORE_CHANGE
     assert at(now) == [], "the first iteration only begins to count"
     ticks = [tick for minutes in (3, 4, 9, 13, 14, 18) for tick in at(now + minutes * MINUTE)]
-    assert ticks == [f"2027-11-07T{clock}" for clock in ("05:50", "05:55", "06:00", "06:05")]
+    assert ticks == [f"2037-11-01T{clock}" for clock in ("05:50", "05:55", "06:00", "06:05")]
     # After a pause through midnight one tick, for the present day; each minute is evaluated once.
-    now = datetime(2027, 11, 8, 3, 2, tzinfo=timezone.utc)
-    assert (at(now), at(now), at(now - MINUTE)) == (["2027-11-08T03:00"], [], [])
+    now = datetime(2037, 11, 2, 3, 2, tzinfo=timezone.utc)
+    assert (at(now), at(now), at(now - MINUTE)) == (["2037-11-02T03:00"], [], [])
     # The clock is a day ahead for a moment.
-    assert at(now + 24 * HOUR) == ["2027-11-09T03:00"]
+    assert at(now + 24 * HOUR) == ["2037-11-03T03:00"]
     scheduler.restart()
     assert at(now + 5 * MINUTE) == [], "Dagster waits for the time that it has seen"
     wanted = automations("*/5 * * * *")
     moved = forget_future_evaluations(scheduler.instance, Owner(""), wanted, now + 6 * MINUTE)
     assert "tick_schedule" in moved
     scheduler.restart()
-    assert at(now + 9 * MINUTE) == ["2027-11-08T03:10"]
+    assert at(now + 9 * MINUTE) == ["2037-11-02T03:10"]
     assert forget_future_evaluations(scheduler.instance, Owner(""), wanted, now + 10 * MINUTE) == []
