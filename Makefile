@@ -23,11 +23,11 @@ backfill: .venv/run.stamp
 	@$(BIN)/market-pipeline backfill $(if $(DAYS),--days '$(DAYS)') $(if $(FROM),--from '$(FROM)') \
 		$(if $(TO),--to '$(TO)') $(if $(SYMBOLS),--symbols '$(SYMBOLS)') $(if $(DRY_RUN),--dry-run) $(if $(AGAIN),--again) $(if $(YES),--yes)
 
-# make chart SYMBOL=BTC FROM=2026-10-01 TO=2026-10-08 OUT=chart.png
+# make chart SYMBOL=BTC, or SYMBOL=BTC FROM=2026-10-01 TO=2026-10-08 OUT=chart.png
 chart: .venv/run.stamp
-	@test -n '$(SYMBOL)' && test -n '$(FROM)' && test -n '$(TO)' && test -n '$(OUT)' || \
-		{ echo 'make chart: add SYMBOL=BTC FROM=2026-10-01 TO=2026-10-08 OUT=chart.png' >&2; exit 2; }
-	@$(BIN)/market-pipeline chart '$(SYMBOL)' --from '$(FROM)' --to '$(TO)' --out '$(OUT)'
+	@test -n '$(SYMBOL)' || { echo 'make chart: add SYMBOL=BTC' >&2; exit 2; }
+	@$(BIN)/market-pipeline chart '$(SYMBOL)' \
+		$(if $(FROM),--from '$(FROM)') $(if $(TO),--to '$(TO)') $(if $(OUT),--out '$(OUT)')
 
 doctor: .venv/run.stamp
 	@$(BIN)/market-pipeline doctor

@@ -27,14 +27,17 @@ from market_pipeline.storage.schema.migrate import check_schema
 _MOST_ALARMS = 5
 
 
-def execute(symbol: str, start: date | datetime, end: date | datetime, out: Path, theme: str) -> int:
+def execute(
+    symbol: str, start: date | datetime | None, end: date | datetime | None, out: Path | None, theme: str
+) -> int:
     """Draw and write the file; return 0. Refuse first what cannot be drawn or written."""
-    _require_target(out)
     settings = command_settings()
     try:
         symbol = settings.catalogue.validate_symbol(symbol)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    out = out or Path(f"{symbol}.png")
+    _require_target(out)
     begin, end = span_of(start, end, utc_now())
     database = database_of(settings)
     check_schema(database)
@@ -91,18 +94,22 @@ def without_quotes(database: Database, coin: Coin) -> str:
     return f"{coin.symbol} has no quotes yet; collect some with {collecting}"
 
 
-def span_of(start: date | datetime, end: date | datetime, now: datetime) -> tuple[datetime, datetime]:
+def span_of(
+    start: date | datetime | None, end: date | datetime | None, now: datetime
+) -> tuple[datetime, datetime]:
     """Return the first and the last moment to draw, at most `now`: a date means the whole day.
 
-    Raises UsageError if nothing is between them.
+    Without `end` it is `now`, without `start` a day before the end. Raises UsageError if nothing is between them.
     """
-    first = start if isinstance(start, datetime) else start_of_day(start)
-    if first >= now:
-        raise click.UsageError(f"--from {_as_given(start)} is in the future; it is {iso(now.replace(microsecond=0))}")
+    end = now if end is None else end
     if isinstance(end, datetime):
         last = min(end, now)
     else:
         last = now if end >= now.date() else start_of_day(end) + DAY
+    start = last - DAY if start is None else start
+    first = start if isinstance(start, datetime) else start_of_day(start)
+    if first >= now:
+        raise click.UsageError(f"--from {_as_given(start)} is in the future; it is {iso(now.replace(microsecond=0))}")
     if first >= last:
         raise click.UsageError(f"--from {_as_given(start)} is not before --to {_as_given(end)}; swap them")
     return first, last

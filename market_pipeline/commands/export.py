@@ -31,7 +31,7 @@ def execute(
     _require_target(out)
     settings, now = command_settings(), utc_now()
     wanted = _symbols(settings.catalogue, symbols)
-    first, last = span_of(start or date.min, end or now, now)
+    first, last = span_of(start or date.min, end, now)
     order = Order(wanted, first if start else None, last, interval, file_format, anomalies)
     database = database_of(settings)
     check_schema(database)

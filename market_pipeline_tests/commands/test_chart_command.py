@@ -146,9 +146,11 @@ def test_a_folder_that_cannot_be_written_to_is_refused_at_once(
         (NOON.date(), NOON.date(), (NOON - timedelta(hours=12), NOON)),
         (date(2026, 5, 11), date(2026, 5, 11), (NOON - timedelta(hours=36), NOON - timedelta(hours=12))),
         (NOON - timedelta(hours=1), NOON + timedelta(days=9), (NOON - timedelta(hours=1), NOON)),
+        (None, None, (NOON - timedelta(days=1), NOON)),
+        (None, date(2026, 5, 10), (NOON - timedelta(hours=60), NOON - timedelta(hours=36))),
     ],
 )
 def test_a_date_means_the_whole_day_and_the_future_is_not_drawn(
-    start: date | datetime, end: date | datetime, expected: tuple[datetime, datetime]
+    start: date | datetime | None, end: date | datetime | None, expected: tuple[datetime, datetime]
 ) -> None:
     assert span_of(start, end, NOON) == expected

@@ -56,22 +56,29 @@ def backfill(
 
 @click.command(
     epilog=examples(
+        "chart BTC",
         "chart BTC --from 2026-10-01 --to 2026-10-08 --out chart.png",
         "chart BTC --from 2026-10-01T12:00 --to 2026-10-01T18:00+02:00 --out chart.svg",
     )
 )
 @click.argument("symbol")
-@click.option("--from", "start", type=moment, required=True, metavar="TIME", help="First UTC day or time, ISO 8601.")
 @click.option(
-    "--to", "end", type=moment, required=True, metavar="TIME", help="Last UTC day or time; a day is drawn to its end."
+    "--from", "start", type=moment, metavar="TIME",
+    help="First UTC day or time, ISO 8601.  [default: a day before --to]",
 )
 @click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, metavar="FILE",
-    help="A .png or .svg file, replaced if it exists.",
+    "--to", "end", type=moment, metavar="TIME",
+    help="Last UTC day or time; a day is drawn to its end.  [default: now]",
+)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="A .png or .svg file, replaced if it exists.  [default: SYMBOL.png]",
 )
 @demo_option
 @click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True)
-def chart(symbol: str, start: date | datetime, end: date | datetime, out: Path, theme: str) -> int:
+def chart(
+    symbol: str, start: date | datetime | None, end: date | datetime | None, out: Path | None, theme: str
+) -> int:
     """Draw one symbol: prices, expected band, anomalies."""
     with notice():
         from market_pipeline.commands.chart import execute
