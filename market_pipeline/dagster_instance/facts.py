@@ -5,7 +5,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from market_pipeline.core.wording import first_line
-from market_pipeline.dagster_instance.failures import failure_in
+from market_pipeline.dagster_instance.failures import failure_in, is_interruption
 from market_pipeline.dagster_instance.ownership import Owner, located, own_runs
 from market_pipeline.pipeline.facts import (
     AutomationState,
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     import dagster as dg
     from dagster._core.scheduler.instigation import InstigatorState
 
-# The error of a run that was interrupted by hand, such as with Ctrl-C in `market-pipeline run`.
-INTERRUPTED = "DagsterExecutionInterruptedError"
 # On a failed run that Dagster starts again by itself; the last attempt has it no more.
 _WILL_RETRY = "dagster/will_retry"
 
@@ -139,13 +137,15 @@ def failed_checks(instance: "dg.DagsterInstance") -> list[FailedCheck]:
 
 
 def _failed(instance: "dg.DagsterInstance", run: "dg.RunRecord") -> FailedRun | None:
-    """Read why `run` failed; None if it was interrupted by hand."""
+    """Read why `run` failed; None if it was interrupted."""
     import dagster as dg
 
     run_id, evaluated = run.dagster_run.run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION
     kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE, evaluated}
     records = instance.get_records_for_run(run_id, of_type=kinds).records
     events = [event for record in records if (event := record.event_log_entry.dagster_event) is not None]
+    if any(map(is_interruption, events)):
+        return None
     results = [event.asset_check_evaluation_data for event in events if event.event_type is evaluated]
     checks = tuple(
         (check.check_name, check.description or "")
@@ -153,8 +153,6 @@ def _failed(instance: "dg.DagsterInstance", run: "dg.RunRecord") -> FailedRun | 
         if check.blocking and not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
     )
     failure = failure_in(events)
-    if INTERRUPTED in failure.text:
-        return None
     return FailedRun(_ended(run) or run.update_timestamp, run_id, checks, first_line(failure.text), failure.ours)
 
 

@@ -30,7 +30,24 @@ def failure_in(events: "Iterable[dg.DagsterEvent]") -> Failure:
 
 
 def is_interruption(event: "dg.DagsterEvent") -> bool:
-    """Return whether Ctrl-C interrupted a step, which Dagster records as a failure of the step."""
+    """Return whether the run was interrupted: Dagster records a failure of the step, or of the run between two steps.
+
+    By Ctrl-C in its process, or because what had launched the process was stopped.
+    """
+    from dagster._core.events import JobFailureData, RunFailureReason
     from dagster._core.execution.plan.objects import ErrorSource
 
-    return event.is_step_failure and event.step_failure_data.error_source is ErrorSource.INTERRUPT
+    if event.is_step_failure:
+        return event.step_failure_data.error_source is ErrorSource.INTERRUPT
+    data = event.event_specific_data
+    return isinstance(data, JobFailureData) and data.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION
+
+
+def recorded_failure(instance: "dg.DagsterInstance", run_id: str) -> Failure | None:
+    """Return why the failed run `run_id` did, by the events in `instance`; None if it was interrupted."""
+    import dagster as dg
+
+    kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
+    records = instance.get_records_for_run(run_id, of_type=kinds).records
+    events = [event for record in records if (event := record.event_log_entry.dagster_event) is not None]
+    return None if any(map(is_interruption, events)) else failure_in(events)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from market_pipeline.core.clock import from_microseconds, to_microseconds
 from market_pipeline.core.wording import first_line, some
-from market_pipeline.dagster_instance.facts import INTERRUPTED, instigators, is_retried
-from market_pipeline.dagster_instance.failures import failure_in
+from market_pipeline.dagster_instance.facts import instigators, is_retried
+from market_pipeline.dagster_instance.failures import recorded_failure
 from market_pipeline.dagster_instance.ownership import Owner, located
 from market_pipeline.pipeline.facts import Failure
 from market_pipeline.pipeline.names import automations
@@ -33,7 +33,7 @@ def failed_runs(
 ) -> tuple[list[Failure], int]:
     """Return `owner`'s runs that failed for good after the event `after`, oldest first, and the cursor that follows.
 
-    A run that Dagster starts again, and one that was interrupted by hand, is none. Without a cursor there are none:
+    A run that Dagster starts again, and one that was interrupted, is none. Without a cursor there are none:
     the watch begins now.
     """
     import dagster as dg
@@ -50,10 +50,10 @@ def failed_runs(
     for record in records:
         run = instance.get_run_by_id(record.run_id)
         if run is not None and owner.owns(run) and not is_retried(run):
-            text, ours = _reason(instance, record.run_id)
-            if INTERRUPTED not in text:
+            why = recorded_failure(instance, record.run_id)
+            if why is not None:
                 at = from_microseconds(round(record.timestamp * 1_000_000))
-                reason = first_line(text) if ours else ""
+                reason = first_line(why.text) if why.ours else ""
                 found.append(Failure(run.job_name, at, record.run_id, reason, _assets(run)))
     return found, records[-1].storage_id if records else after
 
@@ -92,12 +92,3 @@ def _assets(run: "dg.DagsterRun") -> str:
     names = sorted(key.path[-1] for key in run.asset_selection or ())
     partitions = dict.fromkeys(run.tags[tag] for tag in _PARTITION_TAGS if tag in run.tags)
     return ", ".join(filter(None, (some(names, 3) if names else "", "...".join(partitions))))
-
-
-def _reason(instance: "dg.DagsterInstance", run_id: str) -> tuple[str, bool]:
-    import dagster as dg
-
-    kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
-    records = instance.get_records_for_run(run_id, of_type=kinds).records
-    events = [event for record in records if (event := record.event_log_entry.dagster_event) is not None]
-    return failure_in(events)

@@ -21,6 +21,7 @@ from market_pipeline.defs.automation.partition_events import PartitionEvents
 from market_pipeline.defs.automation.stale_scores import outdated_days, unbarred_days
 from market_pipeline.defs.partitions import RANGE_END, RANGE_START, partition_key, range_tags
 from market_pipeline.pipeline.missing_days import days_to_repair, incomplete_days
+from market_pipeline.pipeline.names import COMPLETE_DAYS
 from market_pipeline.prices.absences import Absence
 from market_pipeline.prices.gaps import Interval, last_settled_day
 from market_pipeline.prices.windows import plan_repairs
@@ -30,6 +31,7 @@ from market_pipeline.storage.queries.calibrations import save_calibrations
 from market_pipeline.storage.queries.source_gaps import record_absences
 from market_pipeline.storage.schema.tables import raw_prices
 from market_pipeline_tests.builders import price_row, store
+from market_pipeline_tests.dagster_records import executed
 from market_pipeline_tests.defs.world import World, WorldOf
 
 DAY = timedelta(days=1)
@@ -303,6 +305,8 @@ def test_a_new_installation_gets_every_asset_when_its_history_is_there(sensed: W
 
 def test_a_source_that_fails_is_tried_again_an_hour_later_or_with_the_end_of_an_outage(sensed: World) -> None:
     """Also on a first start; an hour is waited only where the ticks show that the source answers."""
+    # `dagster dev` was stopped.
+    executed(sensed.instance, COMPLETE_DAYS, dg.DagsterExecutionInterruptedError())
     sensed.simulator.add_fault(Fault(kind="status", status=403, times=None))
     assert not execute(sensed, sensed.evaluate_sensor()).success
     assert not sensed.tick().success

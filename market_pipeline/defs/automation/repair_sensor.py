@@ -17,6 +17,7 @@ from market_pipeline.budget.status import budget_status
 from market_pipeline.core.clock import DAY, iso, utc_now
 from market_pipeline.core.slices import DayOfSymbol, Slice
 from market_pipeline.core.wording import counted
+from market_pipeline.dagster_instance.failures import recorded_failure
 from market_pipeline.dagster_instance.nonpublic import ASSET_JOB
 from market_pipeline.dagster_instance.ownership import Owner
 from market_pipeline.dagster_instance.runs_in_flight import end_dead_runs, runs_in_flight
@@ -183,7 +184,11 @@ def _was_quiet(cursor: str | None, state: str, now: datetime) -> bool:
 def _ended_runs(
     instance: dg.DagsterInstance, owner: Owner, jobs: Sequence[str], now: datetime
 ) -> list[PastRun]:
-    """Return `owner`'s runs of `jobs` that ended in the last hours, newest first."""
+    """Return `owner`'s runs of `jobs` that ended in the last hours, newest first, but those that were interrupted.
+
+    They say nothing about the source: what had started them, such as `dagster dev`, was stopped.
+    """
+    failed = dg.DagsterRunStatus.FAILURE
     ended = [
         PastRun.of(record.dagster_run, datetime.fromtimestamp(record.end_time, timezone.utc))
         for job in jobs
@@ -191,5 +196,6 @@ def _ended_runs(
             dg.RunsFilter(job_name=job, updated_after=now - AFTER_SUCCESS), limit=100
         )
         if record.end_time and owner.owns(record.dagster_run)
+        and not (record.dagster_run.status is failed and not recorded_failure(instance, record.dagster_run.run_id))
     ]
     return sorted(ended, key=lambda run: run.ended, reverse=True)
