@@ -240,7 +240,9 @@ def test_days_that_a_person_fills_from_the_ui_are_scored_and_barred_at_once(
     assert len(reported) == 2 and latest_storage_ids(sensed.instance, "daily_bars", keys) == reported, "once"
 
 
-def test_a_complete_day_that_a_run_failed_to_renew_is_shown_as_complete(sensed: World) -> None:
+def test_a_complete_day_that_a_run_failed_to_renew_is_shown_as_complete(
+    sensed: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """But neither yesterday before it is known to be complete, nor a day without prices."""
     repair_all(sensed)
     assert sensed.tick().success
@@ -287,6 +289,10 @@ def test_a_complete_day_that_a_run_failed_to_renew_is_shown_as_complete(sensed: 
     store(sensed.database, raw_prices, price_row(timestamp=at, coin_id=coin.coin_id, ingested_at=later))
     tags = range_tags(day, day, sensed.symbols)
     assert not only.execute_in_process(instance=sensed.instance, tags=tags, raise_on_error=False).success
+    with monkeypatch.context() as patch:
+        # As for more partitions than the 10,000 of which Dagster reads events at once.
+        patch.setenv("MAX_LIMIT_GET_EVENT_RECORDS", "1")
+        assert not record_complete_days(PartitionEvents(sensed.instance, 1), sensed.database, days)
     assert record_complete_days(PartitionEvents(sensed.instance), sensed.database, days)
     assert outdated() == days
 

@@ -53,10 +53,12 @@ def record_complete_days(events: PartitionEvents, database: Database, complete: 
         return True
     stored = rows_per_day(database, raw_prices, merge_days(chain(*failed.values())))
     refused = rows_per_day(database, rejected_prices, merge_days(stored))
-    unchanged = _unchanged(events, database, [day for day in failed[RAW_PRICES] if day in stored])
+    renewed = [day for day in failed[RAW_PRICES] if day in stored]
+    # Dagster reads 10,000 events at once at most.
+    unchanged = _unchanged(events, database, renewed[: events.reports_left])
     waiting = [
         unchanged.get(day) or materialization(RAW_PRICES, day, as_metadata(day, {"rows": stored[day]}))
-        for day in failed[RAW_PRICES] if day in stored
+        for day in renewed
     ] + [
         materialization(REJECTED_PRICES, day, as_metadata(day, {"rows": refused[day]}))
         for day in failed[REJECTED_PRICES] if day in stored

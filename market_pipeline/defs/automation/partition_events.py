@@ -24,12 +24,15 @@ Found = TypeVar("Found", int, str)
 
 
 class PartitionEvents:
-    """The event ids, which grow with time, of the partitions in `instance`, and at most `most_reports` reports."""
+    """The event ids, which grow with time, of the partitions in `instance`, and at most `most_reports` reports.
+
+    `reports_left` are those that may still be made.
+    """
 
     def __init__(self, instance: dg.DagsterInstance, most_reports: int = sys.maxsize) -> None:
         self.instance = instance
         self._materialized: dict[str, dict[DayOfSymbol, int]] = {}
-        self._reports_left = most_reports
+        self.reports_left = most_reports
 
     def materialized(self, asset: str) -> Mapping[DayOfSymbol, int]:
         """Return the event id of the newest materialization of each partition of `asset` that has one."""
@@ -53,8 +56,8 @@ class PartitionEvents:
 
     def report(self, waiting: Sequence[dg.AssetMaterialization]) -> int:
         """Report `waiting` from the first on, as many as are left; return how many."""
-        some = waiting[: self._reports_left]
-        self._reports_left -= len(some)
+        some = waiting[: self.reports_left]
+        self.reports_left -= len(some)
         for one in some:
             self._materialized.pop(one.asset_key.to_user_string(), None)
             self.instance.report_runless_asset_event(one)
