@@ -29,9 +29,10 @@ STATE_SECONDS = 5.0
 
 @dataclass
 class _KeptState:
-    """The last state that was read, and when."""
+    """The last state that was read, or why it could not be, and when that ended."""
 
     state: InstallationState | None = None
+    error: Exception | None = None
     read_at: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -64,14 +65,23 @@ class Service:
     def state(self) -> InstallationState:
         """Return the installation's state; raise a StorageError or SQLAlchemyError if the database cannot be read.
 
-        It is `state_seconds` old at most: pages and scrapes that come together, or meanwhile, share one.
+        It is `state_seconds` old at most: pages and scrapes that come together, or meanwhile, share one. An error is
+        shared by those that waited for it only: a database that hangs would delay each of them in turn.
         """
-        with self._kept.lock:
-            state, kept = self._kept.state, time.monotonic() - self._kept.read_at
-            if state is None or kept >= self.state_seconds:
-                state = self._state_of(None)
-                self._kept.state, self._kept.read_at = state, time.monotonic()
-            return state
+        kept, asked_at = self._kept, time.monotonic()
+        with kept.lock:
+            if kept.error is not None and kept.read_at >= asked_at:
+                raise kept.error
+            if kept.state is None or time.monotonic() - kept.read_at >= self.state_seconds:
+                kept.state = kept.error = None
+                try:
+                    kept.state = self._state_of(None)
+                except Exception as error:
+                    kept.error = error
+                    raise
+                finally:
+                    kept.read_at = time.monotonic()
+            return kept.state
 
     def state_of(self, symbol: str) -> InstallationState:
         """Return the installation's state with the prices of `symbol` only, whose cost does not grow with the others.

@@ -4,11 +4,13 @@ Each kind of condition and its sentences are tested in `pipeline/test_conditions
 """
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -26,6 +28,7 @@ from market_pipeline.doctor.dagster import examine_automation, examine_daemons, 
 from market_pipeline.doctor.stored_prices import examine_freshness, examine_scores
 from market_pipeline.simulator.faults import Fault
 from market_pipeline.simulator.server import Simulator
+from market_pipeline.storage.db_errors import DatabaseUnavailable
 from market_pipeline.storage.engine import Database
 from market_pipeline.storage.queries.scores import record_scored
 from market_pipeline_tests.api.serving import SYMBOLS, asking, both_databases, kind_of, served, store_quotes
@@ -273,6 +276,31 @@ def test_those_who_come_together_share_one_reading(service_of: Callable[..., Ser
         with ThreadPoolExecutor(2) as threads:
             one, other = (answer.result() for answer in [threads.submit(service.state) for _ in range(2)])
         assert (one is other) == same
+
+
+def test_those_who_wait_for_a_reading_that_fails_share_its_error(
+    service_of: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other they would wait for a database that hangs."""
+    service, asked, readings = service_of(), list[float](), list[int]()
+
+    def clock() -> float:
+        asked.append(time.monotonic())
+        return asked[-1]
+
+    def hang(*_: object) -> None:
+        readings.append(len(readings))
+        wait_for(lambda: len(asked) >= 2, 20, "the other one")
+        raise DatabaseUnavailable("It hangs.")
+
+    monkeypatch.setattr("market_pipeline.api.service.time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr("market_pipeline.api.service.installation_state", hang)
+    with ThreadPoolExecutor(2) as threads:
+        one, other = (answer.exception() for answer in [threads.submit(service.state) for _ in range(2)])
+    assert one is other and isinstance(one, DatabaseUnavailable) and len(readings) == 1
+    with pytest.raises(DatabaseUnavailable):
+        service.state()
+    assert len(readings) == 2
 
 
 def test_the_consequences_of_a_broken_link_are_reported_with_it(
