@@ -52,6 +52,11 @@ class End:
         return 128 - self.code if self.code < 0 else self.code
 
     @property
+    def was_killed(self) -> bool:
+        """Whether SIGKILL ended it, as where memory ran out; Windows has no such signal."""
+        return sys.platform != "win32" and self.code == -signal.SIGKILL
+
+    @property
     def how(self) -> str:
         """How it ended, in words."""
         if self.code >= 0:

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -124,7 +123,7 @@ class Face:
         found = processes.wait_for_any(self.poll)
         end = End(_TITLES.get(found.name, found.name), found.code)
         remedy = "Start the same command again."
-        if end.code == -signal.SIGKILL:
+        if end.was_killed:
             remedy += f" {OUT_OF_MEMORY}"
         if self.log:
             remedy += f" The last lines are in {self.log}."
