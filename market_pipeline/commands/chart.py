@@ -111,7 +111,8 @@ def span_of(
     if first >= now:
         raise click.UsageError(f"--from {_as_given(start)} is in the future; it is {iso(now.replace(microsecond=0))}")
     if first >= last:
-        raise click.UsageError(f"--from {_as_given(start)} is not before --to {_as_given(end)}; swap them")
+        remedy = "" if start == end else "; swap them"
+        raise click.UsageError(f"--from {_as_given(start)} is not before --to {_as_given(end)}{remedy}")
     return first, last
 
 
