@@ -236,7 +236,7 @@ class InstallationState:
     """An installation: its prices and its Dagster side, which is None if Dagster's storage cannot be read.
 
     The API was started at `started`; `first_tick` is the first one after that. If prices are stale, `collected_at` is
-    when one of their symbols was last collected, today or on the day of `oldest_fresh`. `budget` is None where the plan
+    when one of their symbols was last collected, if that was for today or yesterday. `budget` is None where the plan
     has no monthly credits.
     """
 
