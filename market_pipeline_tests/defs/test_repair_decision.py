@@ -105,8 +105,8 @@ def test_scores_are_recomputed_once_nothing_is_missing_but_not_every_minute_wher
     assert isinstance(decide(outdated=MISSING, past=[failed]), dg.SkipReason)
     done = a_run(DAY, DAY, SYMBOLS, timedelta(minutes=5), True, "score_days")
     assert isinstance(decide(outdated=MISSING, past=[done]), dg.SkipReason), "it changed nothing"
-    for job in ("calibrate_detectors", ASSET_JOB):
-        later = PastRun("0123456789", job, "", "", True, NOW - timedelta(minutes=4))
+    for job, success in (("calibrate_detectors", True), (ASSET_JOB, True), (ASSET_JOB, False)):
+        later = PastRun("0123456789", job, "", "", success, NOW - timedelta(minutes=4))
         assert decide(outdated=MISSING, past=[later, done]).job_name == "score_days", "now it may"
     waiting = a_run(DAY, DAY, SYMBOLS, timedelta(minutes=5), False)
     assert decide(MISSING, MISSING, [waiting]).job_name == "score_days", "meanwhile scores are computed"

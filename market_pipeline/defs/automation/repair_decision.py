@@ -151,8 +151,8 @@ def _not_lately(job: str, repairs: Sequence[Repair], situation: Situation) -> li
 
 
 def _is_overtaken(run: PastRun, situation: Situation) -> bool:
-    """Return whether prices or calibrations have come since `run` scored its days."""
-    others = [other for other in situation.past if other.job != SCORE_DAYS and other.success]
+    """Return whether prices or calibrations may have come since `run` scored its days: one that failed stores some."""
+    others = [other for other in situation.past if other.job != SCORE_DAYS]
     return run.job == SCORE_DAYS and run.success and any(other.ended > run.ended for other in others)
 
 
