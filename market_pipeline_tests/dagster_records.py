@@ -93,7 +93,9 @@ def ended(
     return run.run_id
 
 
-def executed(instance: dg.DagsterInstance, job: str, outcome: BaseException | None = None) -> dg.ExecuteInProcessResult:
+def executed(
+    instance: dg.DagsterInstance, job: str, outcome: BaseException | None = None, tags: dict[str, str] | None = None
+) -> dg.ExecuteInProcessResult:
     """Execute a run of `job`, whose only step raises `outcome`, if there is one."""
 
     @dg.op(name=f"op_of_{job}")
@@ -105,7 +107,7 @@ def executed(instance: dg.DagsterInstance, job: str, outcome: BaseException | No
     def built() -> None:
         work()
 
-    return built.execute_in_process(instance=instance, raise_on_error=False)
+    return built.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
 
 
 def stopped_by_check(instance: dg.DagsterInstance, job: str = "tick") -> None:

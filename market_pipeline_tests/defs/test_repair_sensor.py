@@ -14,7 +14,8 @@ from market_pipeline.anomalies.calibration import Calibration
 from market_pipeline.anomalies.parameters import DETECTOR_VERSION
 from market_pipeline.core.clock import start_of_day, utc_now
 from market_pipeline.core.slices import DayOfSymbol, Slice
-from market_pipeline.dagster_instance.nonpublic import latest_storage_ids
+from market_pipeline.dagster_instance.nonpublic import ASSET_JOB, latest_storage_ids
+from market_pipeline.dagster_instance.ownership import INSTALLATION
 from market_pipeline.defs.automation import repair_sensor
 from market_pipeline.defs.automation.missing_events import record_complete_days, record_open_day
 from market_pipeline.defs.automation.partition_events import PartitionEvents
@@ -202,7 +203,11 @@ def test_days_that_a_person_fills_from_the_ui_are_scored_and_barred_at_once(
     """Without another click, and not only with the next hourly check."""
     repair_all(sensed)
     cursor = sensed.evaluate_sensor().cursor
-    assert not sensed.evaluate_sensor(cursor).run_requests
+    executed(sensed.instance, ASSET_JOB, tags={INSTALLATION: "of others"})
+    assert "no run has ended since" in sensed.evaluate_sensor(cursor).skip_message
+    # It may have stored prices before.
+    executed(sensed.instance, ASSET_JOB, dg.DagsterExecutionInterruptedError())
+    assert "Nothing was missing" in sensed.evaluate_sensor(cursor).skip_message
     day = last_settled_day(utc_now())
     every_asset = sensed.defs.resolve_implicit_global_asset_job_def()
     only = every_asset.get_subset(asset_selection={dg.AssetKey("raw_prices")}, asset_check_selection=set())
@@ -293,7 +298,9 @@ def test_a_complete_day_that_a_run_failed_to_renew_is_shown_as_complete(
         # As for more partitions than the 10,000 of which Dagster reads events at once.
         patch.setenv("MAX_LIMIT_GET_EVENT_RECORDS", "1")
         assert not record_complete_days(PartitionEvents(sensed.instance, 1), sensed.database, days)
-    assert record_complete_days(PartitionEvents(sensed.instance), sensed.database, days)
+    events = PartitionEvents(sensed.instance)
+    assert record_complete_days(events, sensed.database, days)
+    assert not events.unfulfilled("raw_prices").intersection(days), "what it reported is read again"
     assert outdated() == days
 
 

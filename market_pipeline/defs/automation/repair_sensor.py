@@ -108,11 +108,12 @@ def _evaluate(
     first, last = repaired_span(settings, now)
     symbols, today = settings.catalogue.symbols, now.date()
     # A person who materializes assets in the UI brings prices and scores as well.
-    past = _ended_runs(context.instance, owner, (*_JOBS, ASSET_JOB), now)
+    ended = _ended_runs(context.instance, owner, (*_JOBS, ASSET_JOB), now)
     # Yesterday is scored again when today's first prices are stored and when its morning is over.
     morning = today, was_collected(context.instance, today, symbols), morning_is_over(today, now)
+    newest = ended[0].dagster_run.run_id if ended else ""
     # The days of a coin whose id was corrected are missing at once.
-    parts = (first, last, DETECTOR_VERSION, settings.market_symbols, past[0].run_id if past else "", *morning)
+    parts = (first, last, DETECTOR_VERSION, settings.market_symbols, newest, *morning)
     state = " ".join(map(str, parts))
     if _was_quiet(context.cursor, state, now):
         return dg.SkipReason(
@@ -150,8 +151,10 @@ def _evaluate(
         if recorded and all(one.ask_again_at and one.ask_again_at > now + _CHECK_ANYWAY for one in gaps):
             context.update_cursor(f"{state}|{iso(now)}")
         return dg.SkipReason(_quiet(gaps, first, last) if recorded else _RECORDING)
+    past = _past_runs(context.instance, ended)
     if not all(run.success for run in past):
-        past = without_outage(past, _ended_runs(context.instance, owner, (TICK,), now))
+        ticks = _ended_runs(context.instance, owner, (TICK,), now)
+        past = without_outage(past, _past_runs(context.instance, ticks))
     budget = budget_status(settings, database, now)
     return next_run(Situation(now, missing, outdated, calibrations, past, budget, unbarred), symbols)
 
@@ -183,19 +186,28 @@ def _was_quiet(cursor: str | None, state: str, now: datetime) -> bool:
 
 def _ended_runs(
     instance: dg.DagsterInstance, owner: Owner, jobs: Sequence[str], now: datetime
-) -> list[PastRun]:
-    """Return `owner`'s runs of `jobs` that ended in the last hours, newest first, but those that were interrupted.
-
-    They say nothing about the source: what had started them, such as `dagster dev`, was stopped.
-    """
-    failed = dg.DagsterRunStatus.FAILURE
+) -> list[dg.RunRecord]:
+    """Return `owner`'s runs of `jobs` that ended in the last hours, newest first."""
     ended = [
-        PastRun.of(record.dagster_run, datetime.fromtimestamp(record.end_time, timezone.utc))
+        record
         for job in jobs
         for record in instance.get_run_records(
             dg.RunsFilter(job_name=job, updated_after=now - AFTER_SUCCESS), limit=100
         )
         if record.end_time and owner.owns(record.dagster_run)
+    ]
+    return sorted(ended, key=lambda record: record.end_time or 0.0, reverse=True)
+
+
+def _past_runs(instance: dg.DagsterInstance, ended: Sequence[dg.RunRecord]) -> list[PastRun]:
+    """Return the runs that `ended`, but those that were interrupted.
+
+    They say nothing about the source: what had started them, such as `dagster dev`, was stopped.
+    """
+    failed = dg.DagsterRunStatus.FAILURE
+    return [
+        PastRun.of(record.dagster_run, datetime.fromtimestamp(record.end_time, timezone.utc))
+        for record in ended
+        if record.end_time
         and not (record.dagster_run.status is failed and not recorded_failure(instance, record.dagster_run.run_id))
     ]
-    return sorted(ended, key=lambda run: run.ended, reverse=True)
