@@ -5,12 +5,13 @@ from datetime import timedelta
 
 import dagster as dg
 import pytest
+from dagster._core.events import JobFailureData, RunFailureReason
 from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 from dagster._utils.error import SerializableErrorInfo
 
 from market_pipeline.core.clock import to_microseconds, utc_now
 from market_pipeline.dagster_instance.facts import automation_states, failed_checks, heartbeats, job_states, read_facts
-from market_pipeline.dagster_instance.failures import failure_in, is_interruption
+from market_pipeline.dagster_instance.failures import failure_in, is_interruption, recorded_failure
 from market_pipeline.dagster_instance.failures_since import failed_evaluations, failed_runs, storage_id
 from market_pipeline.dagster_instance.ownership import INSTALLATION, Owner, located, own_runs
 from market_pipeline.pipeline.facts import AutomationState, JobState
@@ -190,4 +191,11 @@ def test_an_interrupted_run_is_not_a_failure(instance: dg.DagsterInstance) -> No
     failed = executed(instance, "another", ValueError("no"))
     assert not any(is_interruption(event) for event in failed.all_events)
     assert failure_in(failed.all_events) == ("ValueError: no", False)
+
+
+def test_a_run_that_was_interrupted_between_two_steps_is_not_a_failure(instance: dg.DagsterInstance) -> None:
+    run = instance.add_run(dg.DagsterRun("tick", status=dg.DagsterRunStatus.STARTED, tags=FOR_GOOD))
+    reason = RunFailureReason.UNEXPECTED_TERMINATION
+    instance.report_run_failed(run, "It was interrupted.", JobFailureData(None, reason))
+    assert recorded_failure(instance, run.run_id) is None and states(instance)[0].failed is None
     assert failure_in([]) == ("", False)
