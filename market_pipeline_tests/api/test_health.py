@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from itertools import repeat
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,8 @@ from starlette.testclient import TestClient
 
 from market_pipeline.api.app import create_app
 from market_pipeline.api.service import Service
-from market_pipeline.core.clock import iso, utc_now
+from market_pipeline.core.clock import DAY, iso, start_of_day, utc_now
+from market_pipeline.dagster_instance.reports import materialization
 from market_pipeline.doctor.context import DoctorContext
 from market_pipeline.doctor.dagster import examine_automation, examine_daemons, examine_runs
 from market_pipeline.doctor.stored_prices import examine_freshness, examine_scores
@@ -268,6 +270,17 @@ def test_the_page_of_a_symbol_gets_what_concerns_it(
     assert symbols["BTC"] == []
     (own,), (all_,) = symbols["eth"], symbols["ADA"]
     assert "newest price of ETH is" in own and "newest price of ETH, ADA is" in all_
+
+
+def test_just_after_midnight_a_collection_of_yesterday_counts(
+    service_of: Callable[..., Service], instance: dg.DagsterInstance
+) -> None:
+    today = utc_now().date()
+    instance.report_runless_asset_event(materialization("raw_prices", (today, "BTC"), {}))
+    midnight = start_of_day(today + DAY)
+    for now, counts in ((midnight + MINUTE, True), (midnight + DAY, False)):
+        state = replace(service_of(), clock=repeat(now).__next__).state()
+        assert (state.collected_at is not None) == counts
 
 
 def test_those_who_come_together_share_one_reading(service_of: Callable[..., Service]) -> None:

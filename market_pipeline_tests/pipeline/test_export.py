@@ -169,10 +169,18 @@ def test_no_symbolic_link_is_followed(sqlite_database: Database, tmp_path: Path,
     assert (elsewhere / "prices").read_text() == "kept" and path.is_symlink()
 
 
-def test_a_second_export_to_the_same_folder_is_refused(filled: Database, tmp_path: Path) -> None:
+def test_a_second_export_to_the_same_folder_is_refused_and_deletes_nothing(
+    filled: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def meanwhile(*args: Any) -> None:
         with pytest.raises(OSError, match="another export is writing there"):
             export(filled, ordered(), tmp_path / "out", LAST)
 
+    def moved(source: Path, target: Path, move: Callable[[Path, Path], Path] = Path.rename) -> Path:
+        move(source, target)
+        meanwhile()
+        return target
+
+    monkeypatch.setattr(Path, "rename", moved)
     (written,) = export(filled, ordered(), tmp_path / "out", LAST, meanwhile)
-    assert written.files == 4
+    assert written.files == len([*(tmp_path / "out").rglob("*.parquet")]) == 4
