@@ -126,7 +126,8 @@ def a_day() -> Iterator[Said]:
     for minutes in (0, 11, 20):
         session.now += timedelta(minutes=minutes)
         yield from session.narrator.overdue()
-    for status in (500, 503):
+    # A probe repeats itself.
+    for status in (500, 500, 503):
         answered, logger = f"GET /anomalies answered {status}", "market_pipeline.api.http.tracing"
         yield from session.hear(answered, logger=logger, status_code=status)
     yield from session.hear("Stopping; this takes some seconds.", logger="market_pipeline.commands.children.processes")

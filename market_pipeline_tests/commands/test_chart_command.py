@@ -67,6 +67,11 @@ def words_in(path: Path) -> list[str]:
     return [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
+def test_the_file_has_the_name_of_the_symbol_where_none_is_given(folder: Path) -> None:
+    assert main(["chart", "sol", "--from", "2026-05-12", "--to", "2026-05-12"]) == 0
+    assert (folder / "SOL.png").is_file()
+
+
 def test_a_day_with_its_flagged_moves_is_drawn(folder: Path, capsys: Capture) -> None:
     before = set(folder.iterdir())
     assert chart(out="chart.svg") == 0

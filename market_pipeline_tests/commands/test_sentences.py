@@ -108,7 +108,7 @@ DATABASE_URL=sqlite:///new.db chart BTC --from 2026-11-20 --to 2026-11-20 --out 
 """
 ACCEPTED = """
 export --symbols btc,ADA --from 2026-11-20 --interval 1h --format csv --anomalies --out new
-backfill --from 2026-11-23 --to 2026-11-23
+backfill --from 2026-11-23
 backfill --from 2026-11-01 --to 2026-11-21 --symbols BTC,ETH --dry-run
 replay --dry-run
 rename ETH=wrong ETH=ethereum --yes
