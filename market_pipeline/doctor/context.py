@@ -1,6 +1,7 @@
 """What an examination works on, and the diagnosis that it yields."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
@@ -79,6 +80,14 @@ class DoctorContext:
     def database_if_ready(self) -> Database | None:
         """The database, or None if it cannot be used."""
         return vars(self).get("database")
+
+    def close(self) -> None:
+        """Close what the examinations have opened."""
+        for name in ("instance", "database"):
+            # The report is complete by now, and a server that does not answer is in it.
+            with suppress(Exception):
+                if (opened := vars(self).get(name)) is not None:
+                    opened.dispose()
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ def make_report(folder: Path, environment: Mapping[str, str], clock: Clock = utc
     instance = RunningGroup(_DAGSTER, context)
     diagnoses += in_database.result()
     diagnoses += RunningGroup(_API, context).result() + of_dagster + instance.result()
+    context.close()
     return Report(at, [masked(diagnosis, context.secrets) for diagnosis in diagnoses])
 
 
