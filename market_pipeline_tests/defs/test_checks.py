@@ -109,6 +109,7 @@ def test_a_refusal_of_this_run_warns_in_the_check_of_its_reason(quoted: Database
 
 def test_each_symbol_is_named_with_its_own_problem(quoted: Database) -> None:
     refuse(quoted, 1, "BTC", Reason.NEGATIVE_PRICE)
+    assert str(checked(quoted)[QUOTED].description).endswith("rejected_prices has what was refused."), "the id is right"
     refuse(quoted, 2, "ETH", Reason.MISSING_PRICE)
     check = checked(quoted)[QUOTED]
     assert (check.passed, check.severity) == (False, ERROR)

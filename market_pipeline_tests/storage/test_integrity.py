@@ -97,7 +97,7 @@ def test_a_symbol_whose_live_quote_was_refused_is_named_with_the_reason(database
         refusal_row(3, "BTC", run_id="r0"),
     )
     found = integrity.refused_live_symbols(database, "r1", SLICES, Source.LIVE.value)
-    assert found == {"ADA": "the price is missing"}
+    assert found == {"ADA": ("negative_price", "the price is missing")}
 
 
 def test_days_without_a_quote_are_named_by_symbol(database: Database) -> None:

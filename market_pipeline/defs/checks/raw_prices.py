@@ -163,7 +163,7 @@ def _every_symbol_quoted(run: CheckedRun) -> dg.AssetCheckResult:
     missing = integrity.symbols_without_quote(run.database, run.slices, run.now - run.oldest, run.now)
     refused = integrity.refused_live_symbols(run.database, run.run_id, run.slices, Source.LIVE.value)
     problems = {symbol: f"no quote stored for {some(map(str, days))}" for symbol, days in missing.items()}
-    problems |= {symbol: f"its answer was refused: {detail}" for symbol, detail in refused.items()}
+    problems |= {symbol: f"live price refused: {detail}" for symbol, (_, detail) in refused.items()}
     return from_symbols(
         QUOTED,
         problems,
@@ -171,10 +171,20 @@ def _every_symbol_quoted(run: CheckedRun) -> dg.AssetCheckResult:
         good="Every symbol has quotes on every day of the run",
         remedy=run.remedy(
             bool(problems),
-            "Look at rejected_prices for the answer, and compare the coin's id in MARKET_SYMBOLS with CoinGecko's "
-            "list: a renamed coin gets no answer. Then materialize the partitions again.",
+            _remedy_of_missing(bool(missing.keys() - refused.keys()), {reason for reason, _ in refused.values()}),
         ),
     )
+
+
+def _remedy_of_missing(days: bool, reasons: Collection[str]) -> str:
+    """Return what to do if whole `days` have no quote, or live prices were refused for `reasons`."""
+    absent = days or Reason.MISSING_PRICE.value in reasons
+    return " ".join(filter(None, (
+        "The next tick asks again; rejected_prices has what was refused." if reasons else "",
+        "Materialize the partitions again." if days else "",
+        "A coin that stays without a price may have been renamed: compare its id in MARKET_SYMBOLS with CoinGecko's "
+        "list." if absent else "",
+    )))
 
 
 def _quotes_are_fresh(run: CheckedRun) -> dg.AssetCheckResult:

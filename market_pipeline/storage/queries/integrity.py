@@ -67,17 +67,21 @@ def refusals_of_run(database: Database, run_id: str, slices: Sequence[Slice], re
     return _offenders(database, rejected_prices, wheres)
 
 
-def refused_live_symbols(database: Database, run_id: str, slices: Sequence[Slice], live: str) -> dict[str, str]:
-    """Return the symbols whose `live` quote was refused in this run, with the reason in words.
+def refused_live_symbols(
+    database: Database, run_id: str, slices: Sequence[Slice], live: str
+) -> dict[str, tuple[str, str]]:
+    """Return the symbols whose `live` quote was refused in this run, with the reason and its words.
 
     A live answer holds one quote a symbol, so its refusal leaves the symbol without one.
     """
     columns = rejected_prices.c
-    refused = select(columns.symbol, columns.detail).where(columns.run_id == run_id, columns.source == live)
+    wanted = select(columns.symbol, columns.reason, columns.detail)
+    refused = wanted.where(columns.run_id == run_id, columns.source == live)
     statements = [refused.where(in_slice(database, rejected_prices, part)) for part in slices]
     with database.reading() as connection:
         return {
-            symbol: detail for statement in united(statements) for symbol, detail in connection.execute(statement)
+            symbol: (reason, detail)
+            for statement in united(statements) for symbol, reason, detail in connection.execute(statement)
         }
 
 
