@@ -33,7 +33,7 @@ TITLES = {
     "never-scheduled": "No scheduler runs: no prices are collected",
     "scheduler-dead": "The scheduler is dead: no prices are collected",
     "daemon-dead": "Dagster's {subject} daemon is dead",
-    "daemon-errors": "Dagster's {subject} daemon reports errors",
+    "daemon-errors": "Daemons of Dagster keep failing",
     "schedule-off": "{subject} is turned off",
     "schedule-silent": "{subject} has stopped",
     "evaluation-failed": "{subject} fails before it can start a run",
@@ -119,7 +119,7 @@ def hidden(found: Sequence[Condition], state: InstallationState) -> Callable[[st
         # The rest is read from Dagster's storage.
         if state.dagster is None or state.starting or _just_started(state):
             return True
-        return kind in ("schedule-silent", "daemon-dead") and state.scheduler_alive is False
+        return kind in ("schedule-silent", "daemon-dead", "daemon-errors") and state.scheduler_alive is False
 
     return is_hidden
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from market_pipeline.alerts.delivery import Suppression, deliver
 from market_pipeline.alerts.direct import DirectAlarm
 from market_pipeline.alerts.episodes import advance
+from market_pipeline.alerts.leftovers import DaemonErrors
 from market_pipeline.alerts.receivers import Receiver
 from market_pipeline.alerts.signals import NO_FRESH_PRICES
 from market_pipeline.alerts.texts import Place, failure_message
@@ -77,6 +78,7 @@ class Watcher:
         self._held_until: datetime | None = None
         self._trouble = ""
         self._direct = DirectAlarm(receivers, place)
+        self._daemon_errors = DaemonErrors()
 
     def round(self) -> bool:
         """Read the state if it is due, and deliver pending messages; return whether both succeeded."""
@@ -129,7 +131,8 @@ class Watcher:
         snoozed = alert_state.snoozes(self._database, now)
         with self._database.writing(alert_episodes) as connection:
             before = alert_state.open_episodes(connection)
-            changes = advance(before, found, state, snoozed, self._place)
+            lasting = self._daemon_errors.repeated(found, before, now)
+            changes = advance(before, lasting, state, snoozed, self._place)
             messages = [*passed(failures.found, state, self._place), *changes.messages]
             alert_state.save_episodes(connection, changes.saved, changes.closed)
             add_messages(connection, messages, now)

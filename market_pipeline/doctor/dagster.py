@@ -144,11 +144,15 @@ def examine_daemons(context: DoctorContext) -> Iterator[Diagnosis]:
         yield warn("daemons", "no daemon has ever reported here", _start())
         return
     numbers = {f"heartbeat_age_{name.lower()}": round(age) for name, age in ages.items()}
-    errors = [f"{beat.daemon}: {first_line(beat.error)}" for beat in beats if beat.error]
+    errors: dict[str, list[str]] = {}
+    for beat in beats:
+        if beat.error:
+            errors.setdefault(first_line(beat.error), []).append(beat.daemon)
     silent = [beat.daemon for beat in beats if not beat.alive]
     if errors:
         remedy = "Read the daemon's output for the rest."
-        yield fail("daemons", f"errors reported by {'; '.join(errors)}", remedy, **numbers)
+        each = [f"{', '.join(names)}: {error}" for error, names in errors.items()]
+        yield fail("daemons", f"errors of the last minutes, reported by {'; '.join(each)}", remedy, **numbers)
     elif silent:
         last = [f"{name} {span(ages[name])} ago" if name in ages else f"{name} never" for name in silent]
         yield fail("daemons", f"nothing is scheduled; last reports: {', '.join(last)}", _start(), **numbers)

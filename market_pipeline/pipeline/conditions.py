@@ -123,9 +123,12 @@ def _of_silent_daemons(dagster: DagsterFacts, now: datetime) -> Iterator[Conditi
         elif not beat.alive and dagster.scheduler_alive:
             detail = f"Dagster's {beat.daemon} daemon is dead: {last}."
             yield Condition("daemon-dead", detail, _start(), beat.at, beat.daemon)
-        if beat.error:
-            detail = f"Dagster's {beat.daemon} daemon reports errors."
-            yield Condition("daemon-errors", detail, "", beat.at, beat.daemon, beat.error)
+    # The last report of a dead daemon keeps its errors for good.
+    failing = {beat.daemon: beat.error for beat in dagster.daemons if beat.alive and beat.error}
+    if failing:
+        detail = f"Daemons of Dagster report errors: {', '.join(failing)}."
+        remedy = "The log of Dagster's daemon has them; what is over is no longer reported after some minutes."
+        yield Condition("daemon-errors", detail, remedy, quoted="; ".join(dict.fromkeys(failing.values())))
 
 
 def _of_schedules_and_runs(state: InstallationState) -> Iterator[Condition]:

@@ -35,6 +35,7 @@ class World:
         self.database, self.servers = database, servers
         self.receivers = [Receiver(f"{server.url}{number}") for number, server in enumerate(servers)]
         self.now, self.dead, self.broken = START, False, False
+        self.error: str | None = None
         self.failures: list[Failure] = []
         self.watcher = self.new_watcher()
 
@@ -48,7 +49,7 @@ class World:
         if self.broken:
             raise DatabaseUnavailable("The database cannot be reached: connection refused.")
         newest: dict[str, datetime | None] = {"BTC": self.now - MINUTE}
-        beats = judged({SCHEDULER: (self.now - (9 if self.dead else 1) * MINUTE, None)}, self.now)
+        beats = judged({SCHEDULER: (self.now - (9 if self.dead else 1) * MINUTE, self.error)}, self.now)
         prices, begun = PriceFacts(self.now, self.now - 14 * MINUTE, newest, newest, {}), START - 60 * MINUTE
         return InstallationState(prices, DagsterFacts(beats, [], []), begun, begun)
 
@@ -85,6 +86,24 @@ def test_an_episode_is_one_message_to_each_and_one_at_its_end(world: World) -> N
     world.dead = False
     assert [*world.round(), *world.round()] == [[], [], [f"RECOVERED: {DEAD}"], [f"RECOVERED: {DEAD}"]]
     assert alert_state.cursor_position(world.database, "runs") == 7
+
+
+def test_errors_of_daemons_are_reported_once_they_cannot_be_left_over(world: World) -> None:
+    def titles(rounds: int) -> list[str]:
+        return [title for _ in range(rounds) for title in world.round()[0]]
+
+    world.error = "OSError: the storage is down"
+    assert titles(7) == []
+    world.now += 2 * MINUTE
+    assert titles(8) == [], "nothing could be seen meanwhile: they begin anew"
+    assert titles(1) == ["ALERT: Daemons of Dagster keep failing"]
+    world.watcher.close()
+    world.watcher = world.new_watcher()
+    assert titles(4) == [], "a watcher that takes over goes on with what was reported"
+    world.dead = True
+    assert titles(4) == [f"CRITICAL: {DEAD}"], "what a dead daemon reported is neither new nor over"
+    world.dead, world.error = False, None
+    assert titles(4) == ["RECOVERED: Daemons of Dagster keep failing", f"RECOVERED: {DEAD}"]
 
 
 def test_nothing_is_written_between_two_looks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,10 @@ import dagster as dg
 import pytest
 from dagster._core.events import JobFailureData, RunFailureReason
 from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
+from dagster._daemon.controller import DEFAULT_DAEMON_ERROR_INTERVAL_SECONDS
 from dagster._utils.error import SerializableErrorInfo
 
+from market_pipeline.alerts.leftovers import REPEATED_AFTER
 from market_pipeline.core.clock import to_microseconds, utc_now
 from market_pipeline.dagster_instance.facts import automation_states, failed_checks, heartbeats, job_states, read_facts
 from market_pipeline.dagster_instance.failures import failure_in, is_interruption, recorded_failure
@@ -57,6 +59,7 @@ def test_daemons_report_times_and_errors(instance: dg.DagsterInstance) -> None:
     for each in heartbeats(instance, now):
         assert each.alive and each.at is not None and abs(now - each.at - 2 * MINUTE) < timedelta(seconds=30)
         assert each.error == "ValueError: no such thing\n"
+    assert timedelta(seconds=DEFAULT_DAEMON_ERROR_INTERVAL_SECONDS) < REPEATED_AFTER - 2 * MINUTE
 
 
 def test_the_last_evaluation_of_a_schedule_and_the_last_that_worked(instance: dg.DagsterInstance) -> None:

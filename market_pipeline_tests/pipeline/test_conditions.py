@@ -42,7 +42,7 @@ def beats(scheduler: float | None, other: float | None, error: str | None = None
     """The daemons that reported so many minutes ago, None never."""
     reports = {SCHEDULER: scheduler, "SENSOR": other}
     found = judged({name: (None if age is None else ago(age), error) for name, age in reports.items()}, NOW)
-    return dagster(daemons=[found[0], replace(found[1], error=None)])
+    return dagster(daemons=found)
 
 
 def dagster(**changes: object) -> Change:
@@ -102,10 +102,10 @@ KINDS: dict[str, tuple[Kind | None, list[Change]]] = {
     "unreadable storage": ("dagster-unreadable", [state(dagster=None)]),
     "another scheduler": ("collected-elsewhere", [beats(None, None)]),
     "no scheduler, stale": ("never-scheduled", [beats(None, None), STALE]),
-    "dead scheduler": ("scheduler-dead", [beats(4, 4), STALE, UNSCORED]),
+    "dead scheduler": ("scheduler-dead", [beats(4, 4, "OSError"), STALE, UNSCORED]),
     "dead daemon": ("daemon-dead", [beats(1, 31)]),
     "daemon that never reported": ("daemon-dead", [beats(1, None)]),
-    "daemon with an error": ("daemon-errors", [beats(1, 1, "ValueError: secret")]),
+    "daemons with errors": ("daemon-errors", [beats(1, 1, "ValueError: secret")]),
     "schedule off": ("schedule-off", [schedule(1, on=False)]),
     "schedule not evaluated": ("schedule-silent", [schedule(0, evaluated_at=ago(180))]),
     "schedule evaluated by a clock that was ahead": ("schedule-silent", [schedule(0, evaluated_at=ago(-180))]),
