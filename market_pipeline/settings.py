@@ -209,7 +209,7 @@ def load_settings(env_file: str | None = ".env", **fixed: Any) -> Settings:
 
 def _check_env_file(file: Path) -> None:
     """Raise SettingsError for lines that python-dotenv would silently skip."""
-    if not file.is_file():
+    if not file.exists():
         return
     with file.open(encoding="utf-8-sig") as lines:
         bad = [str(_line(binding.original)) for binding in parse_stream(lines) if binding.error]

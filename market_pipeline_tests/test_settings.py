@@ -232,6 +232,13 @@ def test_an_env_file_that_cannot_be_read_is_explained(tmp_path: Path) -> None:
         load_settings()
 
 
+def test_an_env_file_that_is_a_folder_is_no_file_without_settings(tmp_path: Path) -> None:
+    """Docker creates one where a file to mount is absent."""
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(SettingsError, match=r"\.env cannot be read: Is a directory"):
+        load_settings()
+
+
 def test_settings_survive_the_way_through_an_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Child processes are given the validated settings, whatever their own .env says."""
     monkeypatch.setenv("DATABASE_URL", "postgresql://user:pa%40ss@host/market")
