@@ -4,13 +4,17 @@ Each has a test that fails when Dagster changes the part.
 """
 
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import wraps
 from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext
 from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
+
+from market_pipeline.logs import get_logger
 
 _MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
 _PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
@@ -23,6 +27,9 @@ _KEYS_AT_ONCE = 10_000
 # The job of the runs that a person starts from an asset in the UI or with `dagster asset materialize`.
 ASSET_JOB = "__ASSET_JOB"
 _REPORT = "market_pipeline/alive/"
+_AGAIN_SECONDS = 2.0
+
+logger = get_logger(__name__)
 
 
 def code_location_name() -> str | None:
@@ -128,6 +135,30 @@ def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:
 def materialized_partitions(instance: dg.DagsterInstance, asset: str) -> set[str]:
     """Return the partitions of `asset` that were ever materialized."""
     return instance.get_materialized_partitions(dg.AssetKey(asset))
+
+
+def keep_reporting_dead_runs() -> None:
+    """Let the code server of this process, if it is one, report runs whose process died also after an outage.
+
+    Its thread would end with the first error of Dagster's storage: a run that died while PostgreSQL was down, and all
+    that die later, would stay in progress until their time limit, and their schedule would skip meanwhile.
+    """
+    if (module := sys.modules.get("dagster._grpc.server")) is None:
+        return
+    stock = module.DagsterApiServer._check_for_orphaned_runs
+    if hasattr(stock, "__wrapped__"):
+        return
+
+    @wraps(stock)
+    def check(self: Any) -> None:
+        try:
+            stock(self)
+        # The storage may be any of several.
+        except Exception as error:
+            logger.warning("Runs whose process has ended cannot be reported yet: %r", error)
+            self._server_termination_event.wait(_AGAIN_SECONDS)
+
+    module.DagsterApiServer._check_for_orphaned_runs = check
 
 
 def count_runs(instance: dg.DagsterInstance) -> int:

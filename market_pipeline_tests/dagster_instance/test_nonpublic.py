@@ -2,13 +2,18 @@
 
 import logging
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import pytest
 from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext
+from dagster._core.instance.ref import InstanceRef
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._grpc.server import DagsterApiServer
 
 from market_pipeline.dagster_instance import nonpublic
 from market_pipeline.dagster_instance.home import configures_storage, open_instance, own_home
@@ -147,3 +152,32 @@ def test_a_home_of_an_earlier_version_opens_as_it_is(home: Path, module: str, na
         assert executed(instance, "job").success
     assert config.read_text() == before
     assert not configures_storage(home)
+
+
+def test_a_run_that_died_during_an_outage_is_reported_after_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the loop of the code server's own thread, which ends once no run is left."""
+    monkeypatch.setattr(nonpublic, "_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(DagsterApiServer, "_check_for_orphaned_runs", DagsterApiServer._check_for_orphaned_runs)
+    nonpublic.keep_reporting_dead_runs()
+    with open_instance(home) as instance:
+        run = instance.add_run(dg.DagsterRun("tick", status=dg.DagsterRunStatus.STARTED))
+        ref = instance.get_ref()
+    answers, read = iter([OSError("the storage is down")]), dg.DagsterInstance.from_ref
+
+    def from_ref(given: InstanceRef) -> dg.DagsterInstance:
+        if error := next(answers, None):
+            raise error
+        return read(given)
+
+    monkeypatch.setattr(dg.DagsterInstance, "from_ref", from_ref)
+    server: Any = object.__new__(DagsterApiServer)
+    dead = SimpleNamespace(is_alive=lambda: False, exitcode=-9)
+    server._executions = {run.run_id: (dead, ref)}
+    server._termination_events, server._termination_times = {run.run_id: None}, {}
+    server._execution_lock, server._server_termination_event = threading.Lock(), threading.Event()
+    server._shutdown_once_executions_finish_event = threading.Event()
+    server._shutdown_once_executions_finish_event.set()
+    server._cleanup_thread()
+    with read(ref) as instance:
+        ended = instance.get_run_by_id(run.run_id)
+    assert ended and ended.status is dg.DagsterRunStatus.FAILURE
