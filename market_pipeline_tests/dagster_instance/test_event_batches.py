@@ -68,12 +68,16 @@ def run_all_days(instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def two_storages(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sequence[SqlEventLogStorage]]:
     """Two empty event logs of the same kind."""
+    storages: list[SqlEventLogStorage]
     if request.param == "sqlite":
-        yield [SqliteEventLogStorage(str(tmp_path / name)) for name in ("stock", "ours")]
-        return
-    databases = request.getfixturevalue("postgres_databases")
-    urls: list[URL] = [databases.make() for _ in range(2)]
-    yield [PostgresEventLogStorage(url.render_as_string(hide_password=False)) for url in urls]
+        storages = [SqliteEventLogStorage(str(tmp_path / name)) for name in ("stock", "ours")]
+    else:
+        databases = request.getfixturevalue("postgres_databases")
+        urls: list[URL] = [databases.make() for _ in range(2)]
+        storages = [PostgresEventLogStorage(url.render_as_string(hide_password=False)) for url in urls]
+    yield storages
+    for storage in storages:
+        storage.dispose()
 
 
 def test_a_batch_leaves_the_same_rows_as_its_events_one_by_one(
